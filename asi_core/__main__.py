@@ -1,0 +1,5 @@
+"""`python -m asi_core`."""
+
+from asi_core.cli import main
+
+raise SystemExit(main())

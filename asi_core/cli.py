@@ -1,0 +1,227 @@
+"""The command line: what the dashboard does, without a browser."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from asi_core.errors import AsiError, InvalidInput, one_sentence
+from asi_core.methods import METHOD_ADAPTER, METHODS, Method
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_bytes, format_count, format_seconds
+
+_USAGE_ERROR, _RUN_FAILED = 2, 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; 1 if a run failed on its way; 2, with one line on stderr, if what was asked cannot be.
+    """
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (AsiError, ValidationError) as error:
+        print(one_sentence(error), file=sys.stderr)
+        return _USAGE_ERROR
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(_USAGE_ERROR)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m asi_core", description=__doc__)
+    commands = parser.add_subparsers(title="commands", required=True, parser_class=_Parser)
+    estimate = commands.add_parser("estimate", help="bytes and multiplies by formula")
+    _add_common(estimate)
+    estimate.add_argument("--convention", choices=("paper", "exact"), default="exact")
+    estimate.set_defaults(command=_estimate)
+    train = commands.add_parser("train", help="fine-tune, and keep the run in the store")
+    _add_common(train)
+    _add_recipe(train)
+    train.set_defaults(command=_train)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--method", default="asi", help=", ".join(METHODS))
+    parser.add_argument("--layers", type=_layers, default=4, metavar="K|all")
+    parser.add_argument("--rank", type=int, help="one rank for all modes")
+    parser.add_argument("--ranks", type=_ranks, metavar="B,C,H,W", help="one rank a mode")
+    parser.add_argument("--explained-variance", type=float, metavar="E", help="0 to 1")
+    parser.add_argument("--patch", type=int, metavar="R", help="of the gradient filter")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--image-size", type=int, default=96, help="pixels")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", default="fashion_mnist_small")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--momentum", type=float)
+    parser.add_argument("--weight-decay", type=float)
+    parser.add_argument("--final-rate", type=float, help="share of the learning rate at the end")
+    parser.add_argument("--clip-norm", type=float)
+    parser.add_argument("--train-norm", action="store_true", default=None)
+    parser.add_argument("--evaluate-every", type=int, metavar="STEPS")
+    parser.add_argument("--probe-every", type=int, metavar="STEPS")
+
+
+_RECIPE = (
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "final_rate",
+    "clip_norm",
+    "train_norm",
+    "evaluate_every",
+    "probe_every",
+)
+
+
+def _method_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The method's fields as given; what was not given is left to its defaults."""
+    if options.method not in METHODS:
+        raise InvalidInput(
+            "method must be a known one", repr(options.method), f"choose {', '.join(METHODS)}"
+        )
+    if options.rank is not None and options.ranks is not None:
+        raise InvalidInput("ranks must be given once", "--rank and --ranks", "drop one of them")
+    given = {
+        "ranks": options.ranks if options.rank is None else options.rank,
+        "explained_variance": options.explained_variance,
+        "patch": options.patch,
+    }
+    kept = {name: value for name, value in given.items() if value is not None}
+    unknown = sorted(set(kept) - set(METHODS[options.method].model_fields))
+    if unknown:
+        raise InvalidInput(
+            f"{options.method} has no such setting", ", ".join(unknown), "drop it, or change --method"
+        )
+    return {"kind": options.method, **kept}
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from asi_core.costs.estimate import estimate
+
+    method: Method = METHOD_ADAPTER.validate_python(_method_settings(options))
+    cost = estimate(
+        options.model,
+        method,
+        layers=options.layers,
+        batch_size=options.batch_size,
+        image_size=options.image_size,
+        convention=options.convention,
+    )
+    result = {
+        "model": options.model,
+        "method": method.model_dump(mode="json"),
+        "convention": options.convention,
+        "activation_bytes": cost.activation_bytes,
+        "macs": cost.macs.as_dict(),
+        "layers": [
+            {
+                "name": layer.shape.name,
+                "input_shape": layer.shape.input_shape,
+                "output_shape": layer.shape.output_shape,
+                "ranks": layer.ranks,
+                "activation_bytes": layer.activation_bytes,
+                "macs": layer.macs.as_dict(),
+            }
+            for layer in cost.layers
+        ],
+    }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for layer in cost.layers:
+            size, work = format_bytes(layer.activation_bytes), format_count(layer.macs.total, "MACs")
+            print(f"{layer.shape.name:32} {size:>12} {work:>14}")
+        size, work = format_bytes(cost.activation_bytes), format_count(cost.macs.total, "MACs")
+        print(f"{'total (' + options.convention + ')':32} {size:>12} {work:>14}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from asi_core.runs.service import request_runs
+    from asi_core.runs.worker import execute, open_store
+    from asi_core.settings import read_settings
+
+    recipe = {name: getattr(options, name) for name in _RECIPE}
+    spec = RunSpec.model_validate(
+        {
+            "method": _method_settings(options),
+            **{
+                name: getattr(options, name)
+                for name in (
+                    "model",
+                    "dataset",
+                    "layers",
+                    "steps",
+                    "batch_size",
+                    "image_size",
+                    "seed",
+                )
+            },
+            **{name: value for name, value in recipe.items() if value is not None},
+        }
+    )
+    url = read_settings().database_url
+    store = open_store(url)
+    (queued,) = request_runs(store, [spec], owner="command line")
+    execute(queued.id, url)
+    return _report_run(queued.id, options.json)
+
+
+def _report_run(run_id: str, as_json: bool) -> int:
+    from asi_core.runs.worker import open_store
+    from asi_core.settings import read_settings
+
+    store = open_store(read_settings().database_url)
+    run = store.run(run_id)
+    assert run is not None
+    if run.status == "failed":
+        print(run.error, file=sys.stderr)
+        return _RUN_FAILED
+    summary = run.summary or {}
+    if as_json:
+        kinds = ("prepared", "step", "evaluation")
+        history = [e.model_dump(mode="json") for kind in kinds for e in store.events(run_id, kind)]
+        result = {
+            "run_id": run.id,
+            "status": run.status,
+            "spec": run.spec.model_dump(mode="json"),
+            **summary,
+            "history": history,
+        }
+        print(json.dumps(result))
+        return 0
+    print(f"run {run.id}: {run.status}")
+    print(f"test accuracy      {summary['test_accuracy']:.4f}")
+    print(f"activation memory  {format_bytes(summary['activation_bytes'])} by formula")
+    print(f"saved for backward {format_bytes(summary['measured_saved_bytes'])} measured")
+    print(f"step               {format_seconds(summary['seconds']['step_median'])} (median)")
+    return 0
+
+
+def _layers(text: str) -> int | str:
+    return text if text == "all" else int(text)
+
+
+def _ranks(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))

@@ -1,0 +1,144 @@
+"""Figures of runs while they train: one line or bar a run, in its method's style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from asi_core.figures.style import STYLES, styled
+from asi_core.units import KIB, format_bytes, format_count, format_seconds
+
+_MOST_POINTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RunRows:
+    """What figures need to know of one run.
+
+    Attributes:
+        style: key into `STYLES`.
+        steps: rows with the fields of a step event, ascending.
+        evaluations: rows with `step`, `accuracy` and `loss`, ascending.
+    """
+
+    label: str
+    style: str
+    steps: Sequence[dict[str, Any]] = field(default_factory=list)
+    evaluations: Sequence[dict[str, Any]] = field(default_factory=list)
+
+
+def plot_accuracy(runs: Sequence[RunRows]) -> go.Figure:
+    """Accuracy on the test images over the steps."""
+    figure = go.Figure()
+    for run in runs:
+        steps = [row["step"] for row in run.evaluations]
+        values = [100 * row["accuracy"] for row in run.evaluations]
+        figure.add_trace(_line(run, steps, values, "%{y:.1f} %", markers=True))
+    return styled(figure, title="Test accuracy (measured)", x="step", y="accuracy, %")
+
+
+def plot_loss(runs: Sequence[RunRows]) -> go.Figure:
+    """Training loss over the steps, as a running mean that shows through the noise of batches."""
+    figure = go.Figure()
+    for run in runs:
+        steps = [row["step"] for row in run.steps]
+        values = running_mean([row["loss"] for row in run.steps])
+        figure.add_trace(_line(run, steps, values, "%{y:.3f}"))
+    return styled(
+        figure, title="Training loss (measured, running mean)", x="step", y="cross-entropy"
+    )
+
+
+def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
+    """Bytes kept for backward: the trained layers' inputs by formula, and all that was measured."""
+    figure = go.Figure()
+    for name, key, opacity in (
+        ("layer inputs, by formula", "activation_bytes", 1.0),
+        ("all that is saved, measured", "saved_bytes", 0.45),
+    ):
+        values = [_mean(run.steps, key) for run in runs]
+        figure.add_trace(_bars(name, runs, [v / KIB for v in values], opacity))
+        figure.data[-1].customdata = [format_bytes(v) for v in values]
+        figure.data[-1].hovertemplate = "%{customdata}"
+    figure.update_layout(barmode="group")
+    return _categorical(
+        styled(figure, title="Activation memory", x="", y="KiB, log scale", log_y=True)
+    )
+
+
+def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
+    """Multiply-accumulates a step of the trained layers, by part (exact convention, formula)."""
+    figure = go.Figure()
+    parts = (("forward", 1.0), ("overhead", 0.65), ("backward", 0.35))
+    for part, opacity in parts:
+        values = [_mean(run.steps, f"{part}_macs") for run in runs]
+        figure.add_trace(_bars(part, runs, [v / 1e9 for v in values], opacity))
+        figure.data[-1].customdata = [format_count(v, "MACs") for v in values]
+        figure.data[-1].hovertemplate = "%{customdata}"
+    figure.update_layout(barmode="stack")
+    return _categorical(styled(figure, title="Cost of a step (formula)", x="", y="GMACs"))
+
+
+def plot_step_time(runs: Sequence[RunRows]) -> go.Figure:
+    """Median seconds of a step of the trained part: forward, backward and update, measured."""
+    figure = go.Figure()
+    for part, opacity in (("forward", 1.0), ("backward", 0.65), ("update", 0.35)):
+        values = [_median(run.steps, f"{part}_seconds") for run in runs]
+        figure.add_trace(_bars(part, runs, [1e3 * v for v in values], opacity))
+        figure.data[-1].customdata = [format_seconds(v) for v in values]
+        figure.data[-1].hovertemplate = "%{customdata}"
+    figure.update_layout(barmode="stack")
+    return _categorical(
+        styled(figure, title="Time of a step (measured, median)", x="", y="milliseconds")
+    )
+
+
+def running_mean(values: Sequence[float], window: int = 15) -> list[float]:
+    """Mean over the latest `window` values, fewer at the start."""
+    sums = np.cumsum(np.insert(np.asarray(values, dtype=float), 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    return [float(v) for v in (sums[ends] - sums[starts]) / (ends - starts)]
+
+
+def _line(
+    run: RunRows, x: Sequence[float], y: Sequence[float], hover: str, *, markers: bool = False
+) -> go.Scatter:
+    style = STYLES[run.style]
+    thinned = slice(None, None, -(-len(x) // _MOST_POINTS) or 1)
+    return go.Scatter(
+        x=list(x)[thinned],
+        y=list(y)[thinned],
+        name=run.label,
+        mode="lines+markers" if markers else "lines",
+        line={"color": style.color, "dash": style.dash, "width": 2.5},
+        marker={"symbol": style.symbol, "size": 8},
+        hovertemplate=hover,
+    )
+
+
+def _bars(
+    name: str, runs: Sequence[RunRows], values: Sequence[float], opacity: float
+) -> go.Bar:
+    return go.Bar(
+        x=[run.label for run in runs],
+        y=values,
+        name=name,
+        marker={"color": [STYLES[run.style].color for run in runs], "opacity": opacity},
+    )
+
+
+def _categorical(figure: go.Figure) -> go.Figure:
+    return figure.update_layout(hovermode="closest").update_xaxes(type="category")
+
+
+def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:
+    return float(np.mean([row[key] for row in rows])) if rows else 0.0
+
+
+def _median(rows: Sequence[dict[str, Any]], key: str) -> float:
+    return float(np.median([row[key] for row in rows])) if rows else 0.0

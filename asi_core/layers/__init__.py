@@ -1,0 +1,12 @@
+"""Layers that keep their input compressed, and the surgery that puts them into a model."""
+
+from typing import TYPE_CHECKING
+
+from asi_core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from asi_core.layers import conv, surgery
+else:
+    __getattr__ = lazy_names(__name__, {m: m for m in ("conv", "surgery")})
+
+__all__ = ["conv", "surgery"]

@@ -1,0 +1,43 @@
+"""Reading the shapes of trained layers off a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from asi_core.layers.conv import conv_geometry
+from asi_core.records import LayerShape
+
+
+@contextmanager
+def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, LayerShape]]:
+    """While open, every forward pass of `model` records the shapes of the layers `names`."""
+    shapes: dict[str, LayerShape] = {}
+
+    def hook_for(name: str) -> Any:
+        def record(layer: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            shapes[name] = layer_shape(name, layer, inputs[0], output)
+
+        return record
+
+    handles = [model.get_submodule(n).register_forward_hook(hook_for(n)) for n in names]
+    try:
+        yield shapes
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def layer_shape(name: str, layer: nn.Conv2d, x: Tensor, output: Tensor) -> LayerShape:
+    """The shape of one layer with input `x`; it has an input gradient where `x` needs one."""
+    return LayerShape(
+        name=name,
+        input_shape=tuple(x.shape),
+        output_shape=tuple(output.shape),
+        weight_shape=tuple(layer.weight.shape),
+        geometry=conv_geometry(layer),
+        has_input_gradient=x.requires_grad,
+    )

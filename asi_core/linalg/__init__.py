@@ -1,0 +1,17 @@
+"""Tensor maths of the compression: unfoldings, Tucker forms, spectra and gradients.
+
+Importing this package does not import torch; its modules do, when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from asi_core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from asi_core.linalg import gradients, patches, spectra, tucker, unfolding
+else:
+    __getattr__ = lazy_names(
+        __name__, {m: m for m in ("gradients", "patches", "spectra", "tucker", "unfolding")}
+    )
+
+__all__ = ["gradients", "patches", "spectra", "tucker", "unfolding"]

@@ -1,0 +1,120 @@
+"""Gradients of a convolution, from the full or the compressed input.
+
+The weight gradient from a Tucker form never rebuilds the input: it works with the batch mode
+projected away from the output gradient, and with the core lifted over as few modes as the
+convolution's geometry demands (ASI, ICML 2025, section 3.3; the grouped case is ours).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asi_core.linalg.tucker import Tucker
+from asi_core.linalg.unfolding import mode_product
+from asi_core.records import ConvGeometry
+
+_WEIGHT_ONLY = [False, True, False]
+_INPUT_ONLY = [True, False, False]
+
+
+def conv_weight_gradient(
+    x: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
+) -> Tensor:
+    """Exact weight gradient, C' x C/g x Kh x Kw, of a convolution with input `x` (B x C x H x W)."""
+    x, padding = _pad_unequal(x, geometry)
+    like_weight = x.new_empty(1).expand(weight_shape)
+    gradient = _convolution_backward(grad_output, x, like_weight, padding, geometry, _WEIGHT_ONLY)[1]
+    assert gradient is not None
+    return gradient
+
+
+def conv_input_gradient(
+    grad_output: Tensor, weight: Tensor, input_shape: tuple[int, ...], geometry: ConvGeometry
+) -> Tensor:
+    """Exact input gradient, of shape `input_shape`: it needs the weight and no input."""
+    top, bottom, left, right = geometry.padding
+    batch, channels, height, width = input_shape
+    if geometry.symmetric_padding:
+        padded, padding = (height, width), (top, left)
+    else:
+        padded, padding = (height + top + bottom, width + left + right), (0, 0)
+    like_input = grad_output.new_empty(1).expand(batch, channels, *padded)
+    gradient = _convolution_backward(
+        grad_output, like_input, weight, padding, geometry, _INPUT_ONLY
+    )[0]
+    assert gradient is not None
+    if geometry.symmetric_padding:
+        return gradient
+    return gradient[:, :, top : top + height, left : left + width]
+
+
+def tucker_weight_gradient(
+    tucker: Tucker, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
+) -> Tensor:
+    """Weight gradient of a convolution whose input is known as a Tucker form.
+
+    Args:
+        tucker: of the input, batch x channel x height x width, with ranks K0 to K3.
+        grad_output: B x C' x H' x W'.
+
+    Returns:
+        C' x C/g x Kh x Kw; exactly the gradient that the rebuilt input would give.
+    """
+    projected = _project(grad_output, tucker.factors[0], 0)
+    if geometry.is_pointwise(weight_shape):
+        return _pointwise(tucker, projected, weight_shape)
+    lifted = tucker.core
+    for mode in (1, 2, 3) if geometry.groups > 1 else (2, 3):
+        lifted = _lift(lifted, tucker.factors[mode], mode)
+    reduced_shape = (weight_shape[0], lifted.shape[1] // geometry.groups, *weight_shape[2:])
+    gradient = conv_weight_gradient(lifted, projected, reduced_shape, geometry)
+    return gradient if geometry.groups > 1 else _lift(gradient, tucker.factors[1], 1)
+
+
+def _pointwise(tucker: Tucker, projected: Tensor, weight_shape: tuple[int, ...]) -> Tensor:
+    for mode in (2, 3):
+        projected = _project(projected, tucker.factors[mode], mode)
+    gradient = torch.einsum("bohw,bihw->oi", projected, tucker.core)
+    return _lift(gradient, tucker.factors[1], 1).reshape(weight_shape)
+
+
+def _project(tensor: Tensor, factor: Tensor | None, mode: int) -> Tensor:
+    return tensor if factor is None else mode_product(tensor, factor.T, mode)
+
+
+def _lift(tensor: Tensor, factor: Tensor | None, mode: int) -> Tensor:
+    return tensor if factor is None else mode_product(tensor, factor, mode)
+
+
+def _pad_unequal(x: Tensor, geometry: ConvGeometry) -> tuple[Tensor, tuple[int, int]]:
+    top, bottom, left, right = geometry.padding
+    if geometry.symmetric_padding:
+        return x, (top, left)
+    return F.pad(x, (left, right, top, bottom)), (0, 0)
+
+
+def _convolution_backward(
+    grad_output: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    padding: tuple[int, int],
+    geometry: ConvGeometry,
+    mask: list[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    result: tuple[Tensor | None, Tensor | None, Tensor | None]
+    result = torch.ops.aten.convolution_backward(
+        grad_output,
+        x,
+        weight,
+        None,
+        geometry.stride,
+        padding,
+        geometry.dilation,
+        False,
+        (0, 0),
+        geometry.groups,
+        mask,
+    )
+    return result

@@ -1,0 +1,107 @@
+"""Gradient filtering: both gradients of a convolution on patches (Yang et al., CVPR 2023).
+
+The output is cut into patches of R x R, the input into as many windows of (R s) x (R s), s being
+the stride. The output gradient is replaced by its mean over each patch; then the weight gradient
+is the same at every kernel position, and the input gradient the same within every window.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from asi_core.linalg.gradients import conv_weight_gradient
+from asi_core.records import ConvGeometry
+
+_POINTWISE = ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), 1)
+
+
+def window_sums(x: Tensor, output_size: tuple[int, int], stride: tuple[int, int], patch: int) -> Tensor:
+    """Sums of `x` (B x C x H x W) over the windows that belong to the output's patches.
+
+    Returns:
+        B x C x ceil(H'/R) x ceil(W'/R).
+    """
+    windows = (patch * stride[0], patch * stride[1])
+    margins = _margins((x.shape[2], x.shape[3]), output_size, stride, patch)
+    return F.avg_pool2d(F.pad(x, margins), windows, divisor_override=1)
+
+
+def filtered_weight_gradient(
+    sums: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], groups: int, patch: int
+) -> Tensor:
+    """Weight gradient from window sums: one value a channel pair, for all kernel positions."""
+    means = patch_means(grad_output, patch)
+    geometry = _POINTWISE._replace(groups=groups)
+    shape = (weight_shape[0], weight_shape[1], 1, 1)
+    gradient = conv_weight_gradient(sums, means, shape, geometry)
+    return gradient.expand(weight_shape).contiguous()
+
+
+def filtered_input_gradient(
+    grad_output: Tensor,
+    weight: Tensor,
+    input_shape: tuple[int, ...],
+    geometry: ConvGeometry,
+    patch: int,
+) -> Tensor:
+    """Input gradient through the summed kernel, spread evenly over each window."""
+    kernel = weight.sum(dim=(2, 3), keepdim=True)
+    means = patch_means(grad_output, patch)
+    on_windows = F.conv_transpose2d(means, kernel, groups=geometry.groups)
+    return _spread(on_windows, grad_output, input_shape, geometry, patch)
+
+
+def dilated_input_gradient(
+    grad_output: Tensor,
+    weight: Tensor,
+    input_shape: tuple[int, ...],
+    geometry: ConvGeometry,
+    patch: int,
+) -> Tensor:
+    """Input gradient where the dilation spans whole patches: a convolution of patch means."""
+    means = patch_means(grad_output, patch)
+    steps = (geometry.dilation[0] // patch, geometry.dilation[1] // patch)
+    full = F.conv_transpose2d(means, weight, groups=geometry.groups, dilation=steps)
+    top = (weight.shape[2] - 1) * steps[0] // 2
+    left = (weight.shape[3] - 1) * steps[1] // 2
+    on_windows = full[:, :, top : top + means.shape[2], left : left + means.shape[3]]
+    return _spread(on_windows, grad_output, input_shape, geometry, patch)
+
+
+def patch_means(grad_output: Tensor, patch: int) -> Tensor:
+    """Mean of each R x R patch, over the positions that exist where the border cuts a patch."""
+    size = (grad_output.shape[2], grad_output.shape[3])
+    margins = _margins(size, size, (1, 1), patch)
+    sums = F.avg_pool2d(F.pad(grad_output, margins), patch, divisor_override=1)
+    ones = grad_output.new_ones(1, 1, *size)
+    return sums / F.avg_pool2d(F.pad(ones, margins), patch, divisor_override=1)
+
+
+def _spread(
+    on_windows: Tensor,
+    grad_output: Tensor,
+    input_shape: tuple[int, ...],
+    geometry: ConvGeometry,
+    patch: int,
+) -> Tensor:
+    spread = on_windows.repeat_interleave(patch * geometry.stride[0], dim=2)
+    spread = spread.repeat_interleave(patch * geometry.stride[1], dim=3)
+    output_size = (grad_output.shape[2], grad_output.shape[3])
+    size = (input_shape[2], input_shape[3])
+    margins = _margins(size, output_size, geometry.stride, patch)
+    return F.pad(spread, [-margin for margin in margins])
+
+
+def _margins(
+    size: tuple[int, int], output_size: tuple[int, int], stride: tuple[int, int], patch: int
+) -> list[int]:
+    """What is to be added (or, if negative, cut) left, right, top and bottom of an input."""
+    margins = []
+    for length, outputs, step in zip(reversed(size), reversed(output_size), reversed(stride), strict=True):
+        missing = ceil(outputs / patch) * patch * step - length
+        before = ceil(missing / 2)
+        margins += [before, missing - before]
+    return margins

@@ -1,0 +1,108 @@
+"""Tucker forms of a tensor: a small core and one orthonormal factor a mode.
+
+A mode kept at full rank needs no factor: it is None, and nothing is computed or stored for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from asi_core.linalg.spectra import Solver, leading_vectors
+from asi_core.linalg.unfolding import mode_inner, mode_product, orthonormal
+
+
+class Tucker(NamedTuple):
+    """core x_0 factors[0] x_1 factors[1] ...; a factor is size x rank, or None for the identity."""
+
+    core: Tensor
+    factors: tuple[Tensor | None, ...]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return tuple(self.core.shape)
+
+
+def reconstruct(tucker: Tucker) -> Tensor:
+    """The full tensor. For tests and pictures: no gradient is ever computed through it."""
+    tensor = tucker.core
+    for mode, factor in enumerate(tucker.factors):
+        if factor is not None:
+            tensor = mode_product(tensor, factor, mode)
+    return tensor
+
+
+def projection_order(shape: Sequence[int], ranks: Sequence[int]) -> list[int]:
+    """The modes below full rank, the one with the greatest reduction first."""
+    reduced = [mode for mode, (size, rank) in enumerate(zip(shape, ranks, strict=True)) if rank < size]
+    return sorted(reduced, key=lambda mode: ranks[mode] / shape[mode])
+
+
+def subspace_tucker(
+    tensor: Tensor, start: Sequence[Tensor | None], *, sequential: bool, iterations: Sequence[int]
+) -> Tucker:
+    """One subspace iteration a mode, from the factors of the step before (ASI, ICML 2025, alg. 1).
+
+    Args:
+        tensor: batch x channel x height x width.
+        start: one size x rank matrix a mode; None leaves the mode at full rank.
+        sequential: project each mode before the next one is iterated, so that later modes work on
+            a smaller tensor; otherwise every mode is iterated on the full tensor, as in the paper.
+        iterations: how often each mode is iterated (1 from a warm start).
+    """
+    ranks = [tensor.shape[m] if f is None else f.shape[1] for m, f in enumerate(start)]
+    factors: list[Tensor | None] = [None] * tensor.dim()
+    core = tensor
+    for mode in projection_order(tensor.shape, ranks):
+        factor = start[mode]
+        assert factor is not None
+        source = core if sequential else tensor
+        for _ in range(iterations[mode]):
+            factor = _iterate(source, factor, mode)
+        factors[mode] = factor
+        core = mode_product(core, factor.T, mode)
+    return Tucker(_owned(core, tensor), tuple(factors))
+
+
+def hosvd(
+    tensor: Tensor,
+    *,
+    ranks: Sequence[int] | None = None,
+    explained_variance: float | None = None,
+    solver: Solver = "gram",
+) -> Tucker:
+    """Truncated higher-order SVD (De Lathauwer et al. 2000): every basis from the full tensor.
+
+    Args:
+        ranks: one a mode, each at most the mode's size; or
+        explained_variance: per mode the smallest rank that reaches it, 0 to 1.
+    """
+    bases: list[Tensor | None] = []
+    for mode, size in enumerate(tensor.shape):
+        basis = None
+        if ranks is None or ranks[mode] < size:
+            basis = leading_vectors(
+                tensor,
+                mode,
+                rank=None if ranks is None else ranks[mode],
+                explained_variance=explained_variance,
+                solver=solver,
+            )
+        bases.append(basis if basis is not None and basis.shape[1] < size else None)
+    kept = [tensor.shape[m] if f is None else f.shape[1] for m, f in enumerate(bases)]
+    core = tensor
+    for mode in projection_order(tensor.shape, kept):
+        factor = bases[mode]
+        assert factor is not None
+        core = mode_product(core, factor.T, mode)
+    return Tucker(_owned(core, tensor), tuple(bases))
+
+
+def _iterate(tensor: Tensor, factor: Tensor, mode: int) -> Tensor:
+    return orthonormal(mode_inner(tensor, mode_product(tensor, factor.T, mode), mode))
+
+
+def _owned(core: Tensor, tensor: Tensor) -> Tensor:
+    return core if core is tensor else core.contiguous()

@@ -1,0 +1,30 @@
+"""The registry of methods. A new one is a file in this folder and a line in `AnyMethod`."""
+
+from typing import Annotated, get_args
+
+from pydantic import Field, TypeAdapter
+
+from asi_core.methods.asi import ASI
+from asi_core.methods.base import Method, WarmStart
+from asi_core.methods.gradient_filter import GradientFilter
+from asi_core.methods.hosvd import HOSVD
+from asi_core.methods.vanilla import Vanilla
+
+AnyMethod = Annotated[Vanilla | ASI | HOSVD | GradientFilter, Field(discriminator="kind")]
+
+METHODS: dict[str, type[Method]] = {
+    method.model_fields["kind"].default: method for method in get_args(get_args(AnyMethod)[0])
+}
+METHOD_ADAPTER: TypeAdapter[Vanilla | ASI | HOSVD | GradientFilter] = TypeAdapter(AnyMethod)
+
+__all__ = [
+    "ASI",
+    "HOSVD",
+    "METHODS",
+    "METHOD_ADAPTER",
+    "AnyMethod",
+    "GradientFilter",
+    "Method",
+    "Vanilla",
+    "WarmStart",
+]

@@ -1,0 +1,117 @@
+"""Activation Subspace Iteration (ICML 2025): a warm-started Tucker form of the input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from asi_core import linalg
+from asi_core.methods import costs
+from asi_core.methods.base import Saved, WarmStart
+from asi_core.methods.tucker_settings import TuckerMethod
+from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_WARM, _COLD = 1, 2
+
+
+class ASI(TuckerMethod):
+    """One subspace iteration a mode and step, started from the step before.
+
+    Ranks that come from an explained variance are found once, on the first batch.
+
+    Attributes:
+        sequential: iterate each mode on the tensor that the earlier ones have already reduced;
+            False is the paper's algorithm, which iterates all on the full tensor.
+    """
+
+    kind: Literal["asi"] = "asi"
+    label: ClassVar[str] = "ASI"
+    sequential: bool = True
+
+    def compress(
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+    ) -> Saved:
+        if memory.ranks is None:
+            memory.ranks = self._first_ranks(x)
+        ranks = costs.capped_ranks(memory.ranks, tuple(x.shape))
+        start, iterations = _start(x, ranks, memory)
+        tucker = linalg.tucker.subspace_tucker(
+            x, start, sequential=self.sequential, iterations=iterations
+        )
+        memory.factors = {m: f for m, f in enumerate(tucker.factors) if f is not None}
+        return (tucker.core, *tucker.factors)
+
+    def weight_gradient(
+        self,
+        saved: Saved,
+        grad_output: Tensor,
+        weight_shape: tuple[int, ...],
+        geometry: ConvGeometry,
+    ) -> Tensor:
+        return tucker_gradient(saved, grad_output, weight_shape, geometry)
+
+    def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...]:
+        return tuple(memory.factors.get(mode) for mode in range(x.dim()))
+
+    def ranks_of(self, saved: Saved) -> Ranks | None:
+        return core_ranks(saved)
+
+    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        return costs.tucker_elements(shape.input_shape, ranks or self.ranks_for(shape), convention)
+
+    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
+        ranks = ranks or self.ranks_for(shape)
+        if convention == "paper":
+            overhead = costs.paper_subspace_overhead(shape.input_shape, ranks)
+        else:
+            overhead = costs.subspace_overhead(
+                shape.input_shape, ranks, sequential=self.sequential
+            )
+        return costs.tucker_step(shape, ranks, overhead, convention)
+
+    def _first_ranks(self, x: Tensor) -> Ranks:
+        if self.ranks is not None:
+            return costs.capped_ranks(self.ranks, tuple(x.shape))
+        assert self.explained_variance is not None
+        return linalg.spectra.ranks_for_energy(x, self.explained_variance)
+
+
+def tucker_gradient(
+    saved: Saved, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
+) -> Tensor:
+    """Weight gradient from a saved core and its factors, in the compressed space."""
+    core, *factors = saved
+    assert core is not None
+    tucker = linalg.tucker.Tucker(core, tuple(factors))
+    return linalg.gradients.tucker_weight_gradient(tucker, grad_output, weight_shape, geometry)
+
+
+def core_ranks(saved: Saved) -> Ranks:
+    """The multilinear rank of a saved Tucker form: its core's shape."""
+    core = saved[0]
+    assert core is not None
+    return tuple(core.shape)
+
+
+def _start(x: Tensor, ranks: Ranks, memory: WarmStart) -> tuple[list[Tensor | None], list[int]]:
+    """Where each mode starts, and how often it is iterated from there.
+
+    A mode whose size or rank differs from the step before (a smaller last batch) starts anew from
+    random orthonormal columns, the others go on warm.
+    """
+    start: list[Tensor | None] = []
+    iterations = []
+    for mode, (size, rank) in enumerate(zip(x.shape, ranks, strict=True)):
+        warm = memory.factors.get(mode)
+        is_warm = warm is not None and tuple(warm.shape) == (size, rank)
+        if rank == size:
+            start.append(None)
+        elif warm is not None and is_warm:
+            start.append(warm.to(x))
+        else:
+            seed = 8 * memory.seed + mode
+            start.append(linalg.unfolding.random_orthonormal(size, rank, seed, like=x))
+        iterations.append(_WARM if is_warm else _COLD)
+    return start, iterations

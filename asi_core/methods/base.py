@@ -1,0 +1,108 @@
+"""What a method is: a frozen record of its settings, its gradients, and its closed-form cost.
+
+A method's file holds both halves. The tensor half reaches `asi_core.linalg`, which imports torch
+on first use only, so that accounting and pages can read the settings and the cost without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from asi_core import linalg
+from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# What a layer keeps from forward to backward; None stands for a factor that is the identity.
+Saved: TypeAlias = "tuple[Tensor | None, ...]"
+
+
+
+@dataclass
+class WarmStart:
+    """What a layer carries from one step to the next.
+
+    Attributes:
+        seed: of the layer's own random start, never the global generator's.
+        ranks: chosen on the first batch; capped to the sizes of smaller batches.
+        factors: mode -> size x rank matrix of the latest step.
+    """
+
+    seed: int = 0
+    ranks: Ranks | None = None
+    factors: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Method(BaseModel, ABC):
+    """Base of all methods. A subclass adds `kind`, its settings and both halves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Any
+    label: ClassVar[str]
+    # False where PyTorch's own layer already does what the method means.
+    replaces_layers: ClassVar[bool] = True
+
+    @property
+    def settings_label(self) -> str:
+        """The label with the settings that tell two runs of the same method apart."""
+        return self.label
+
+    # Tensor half -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def compress(
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+    ) -> Saved:
+        """What is kept of the input `x` (B x C x H x W) for backward."""
+
+    @abstractmethod
+    def weight_gradient(
+        self,
+        saved: Saved,
+        grad_output: Tensor,
+        weight_shape: tuple[int, ...],
+        geometry: ConvGeometry,
+    ) -> Tensor:
+        """Weight gradient, C' x C/g x Kh x Kw, from what `compress` kept."""
+
+    def input_gradient(
+        self,
+        grad_output: Tensor,
+        weight: Tensor,
+        input_shape: tuple[int, ...],
+        geometry: ConvGeometry,
+    ) -> Tensor:
+        """Input gradient, B x C x H x W: exact, unless a method says otherwise."""
+        return linalg.gradients.conv_input_gradient(grad_output, weight, input_shape, geometry)
+
+    def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...] | None:
+        """The orthonormal factors on which `x` is kept, None for a method that does not project."""
+        return None
+
+    def ranks_of(self, saved: Saved) -> Ranks | None:
+        """The multilinear rank in force in what was kept; None for a method without ranks."""
+        return None
+
+    # Closed-form half ----------------------------------------------------------------------------
+
+    def ranks_for(self, shape: LayerShape) -> Ranks | None:
+        """The ranks that the settings alone fix for a layer; None for a method without ranks.
+
+        Raises:
+            InvalidInput: if they depend on the data.
+        """
+        return None
+
+    @abstractmethod
+    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        """Numbers kept from forward to backward."""
+
+    @abstractmethod
+    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
+        """Multiply-accumulates of one training step."""

@@ -1,0 +1,180 @@
+"""Closed-form counts that several methods share: shapes in, integers out.
+
+The `paper` convention is that of the published tables: it takes every convolution as dense,
+counts the forward at input resolution and leaves the input gradient out. The `exact` convention
+counts the multiply-accumulates that this package's code executes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from asi_core.errors import InvalidInput
+from asi_core.records import Convention, LayerShape, Macs, Ranks
+
+
+def dense_step(shape: LayerShape, convention: Convention) -> Macs:
+    """One step of plain back-propagation."""
+    batch, channels, height, width = shape.input_shape
+    if convention == "paper":
+        taps = _paper_taps(shape)
+        output_height, output_width = shape.output_shape[2:]
+        return Macs(
+            forward=taps * height * width * batch,
+            weight_gradient=taps * output_height * output_width * batch,
+        )
+    work = shape.product_macs
+    return Macs(
+        forward=work,
+        input_gradient=work if shape.has_input_gradient else 0,
+        weight_gradient=work,
+    )
+
+
+def capped_ranks(ranks: int | Ranks, sizes: tuple[int, ...]) -> Ranks:
+    """`ranks` (one for all modes, or one a mode) cut to what a tensor of these sizes can have.
+
+    A rank exceeds neither the mode's size nor the product of the other sizes.
+
+    Raises:
+        InvalidInput: if there is not one rank a mode.
+    """
+    wanted = (ranks,) * len(sizes) if isinstance(ranks, int) else ranks
+    if len(wanted) != len(sizes):
+        raise InvalidInput(
+            f"ranks must be one number or {len(sizes)} numbers, one a mode",
+            f"{len(wanted)} numbers",
+            "give them as batch,channel,height,width",
+        )
+    total = prod(sizes)
+    return tuple(min(rank, size, total // size) for rank, size in zip(wanted, sizes, strict=True))
+
+
+def tucker_elements(sizes: tuple[int, ...], ranks: Ranks, convention: Convention) -> int:
+    """Core and factors; `exact` leaves out the identity factors, which are never stored."""
+    factors = sum(
+        size * rank
+        for size, rank in zip(sizes, ranks, strict=True)
+        if convention == "paper" or rank < size
+    )
+    return prod(ranks) + factors
+
+
+def subspace_overhead(sizes: tuple[int, ...], ranks: Ranks, *, sequential: bool) -> int:
+    """One warm-started subspace iteration a mode, and the projections onto the new factors."""
+    current, work = list(sizes), 0
+    for mode in reduction_order(sizes, ranks):
+        source = prod(current) if sequential else prod(sizes)
+        work += 2 * source * ranks[mode] + qr_macs(sizes[mode], ranks[mode])
+        work += prod(current) * ranks[mode]
+        current[mode] = ranks[mode]
+    return work
+
+
+def paper_subspace_overhead(sizes: tuple[int, ...], ranks: Ranks) -> int:
+    """The paper's count of the subspace iterations."""
+    return sum(2 * prod(sizes) * rank + rank**3 for rank in ranks)
+
+
+def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str) -> int:
+    """All bases from the full tensor, and the projections onto the kept ones."""
+    basis = _gram_basis if solver == "gram" else _svd_basis
+    current = list(sizes)
+    work = sum(basis(s, prod(sizes) // s, r) for s, r in zip(sizes, ranks, strict=True))
+    for mode in reduction_order(sizes, ranks):
+        work += prod(current) * ranks[mode]
+        current[mode] = ranks[mode]
+    return work
+
+
+def paper_svd_overhead(sizes: tuple[int, ...]) -> int:
+    """The paper's count of the decompositions."""
+    others = [prod(sizes) // size for size in sizes]
+    return sum(
+        max(size, rest) ** 2 * min(size, rest) for size, rest in zip(sizes, others, strict=True)
+    )
+
+
+def tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
+    """The weight gradient in the compressed space, as `linalg.gradients` computes it."""
+    sizes = shape.input_shape
+    full = [rank == size for rank, size in zip(ranks, sizes, strict=True)]
+    outputs = prod(shape.output_shape[1:])
+    work = 0 if full[0] else ranks[0] * sizes[0] * outputs
+    if shape.is_pointwise:
+        return work + _pointwise(shape, ranks, full)
+    lifted = list(ranks)
+    for mode in (1, 2, 3) if shape.geometry.groups > 1 else (2, 3):
+        if not full[mode]:
+            work += prod(lifted) * sizes[mode]
+            lifted[mode] = sizes[mode]
+    kernel = prod(shape.weight_shape[2:])
+    work += lifted[0] * outputs * (lifted[1] // shape.geometry.groups) * kernel
+    if shape.geometry.groups == 1 and not full[1]:
+        work += shape.weight_shape[0] * ranks[1] * kernel * sizes[1]
+    return work
+
+
+def paper_tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
+    """The paper's count of the same."""
+    batch, channels, height, width = shape.input_shape
+    _, outputs, output_height, output_width = shape.output_shape
+    kernel = prod(shape.weight_shape[2:])
+    k0, k1, _, k3 = ranks
+    return (
+        k0 * outputs * output_height * output_width * batch
+        + height * prod(ranks)
+        + height * width * k0 * k1 * k3
+        + outputs * k0 * k1 * kernel * output_height * output_width
+        + channels * outputs * kernel * k1
+    )
+
+
+def tucker_step(shape: LayerShape, ranks: Ranks, overhead: int, convention: Convention) -> Macs:
+    """A step whose forward and input gradient are exact, with `overhead` for the compression."""
+    gradient = tucker_weight_gradient if convention == "exact" else paper_tucker_weight_gradient
+    return replace(
+        dense_step(shape, convention),
+        overhead=overhead,
+        weight_gradient=gradient(shape, ranks),
+    )
+
+
+def reduction_order(sizes: tuple[int, ...], ranks: Ranks) -> list[int]:
+    """The modes below full rank, the one with the greatest reduction first."""
+    reduced = [mode for mode, size in enumerate(sizes) if ranks[mode] < size]
+    return sorted(reduced, key=lambda mode: ranks[mode] / sizes[mode])
+
+
+def qr_macs(rows: int, columns: int) -> int:
+    """Householder QR with the thin Q formed (Golub & Van Loan, 4th ed., section 5.2)."""
+    return 2 * rows * columns**2 - 2 * columns**3 // 3
+
+
+def _gram_basis(size: int, rest: int, rank: int) -> int:
+    """The smaller Gram matrix, its eigenvectors (9 n^3 flops: Golub & Van Loan, section 8.3)."""
+    small = min(size, rest)
+    work = size * rest * small + 9 * small**3 // 2
+    return work if size <= rest else work + size * rest * rank + qr_macs(size, rank)
+
+
+def _svd_basis(size: int, rest: int, rank: int) -> int:
+    """Singular values and left vectors by R-SVD (Golub & Van Loan, table 8.6.1), all of them."""
+    tall, small = max(size, rest), min(size, rest)
+    return (6 * tall * small**2 + 20 * small**3) // 2
+
+
+def _pointwise(shape: LayerShape, ranks: Ranks, full: list[bool]) -> int:
+    batch, outputs, height, width = ranks[0], *shape.output_shape[1:]
+    work = 0
+    if not full[2]:
+        work += batch * outputs * ranks[2] * height * width
+    if not full[3]:
+        work += batch * outputs * ranks[2] * ranks[3] * width
+    work += outputs * prod(ranks)
+    return work if full[1] else work + outputs * ranks[1] * shape.input_shape[1]
+
+
+def _paper_taps(shape: LayerShape) -> int:
+    return prod(shape.weight_shape[2:]) * shape.input_shape[1] * shape.output_shape[1]

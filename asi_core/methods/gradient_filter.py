@@ -1,0 +1,125 @@
+"""Gradient filtering (Yang et al., CVPR 2023): both gradients on patches of the output."""
+
+from __future__ import annotations
+
+from math import ceil, floor, prod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import field_validator
+
+from asi_core import linalg
+from asi_core.errors import InvalidInput
+from asi_core.methods import costs
+from asi_core.methods.base import Method, Saved, WarmStart
+from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class GradientFilter(Method):
+    """Keeps sums of the input over windows; approximates the input gradient too.
+
+    Attributes:
+        patch: R, the side of an output patch over which the output gradient is averaged.
+    """
+
+    kind: Literal["gradient_filter"] = "gradient_filter"
+    label: ClassVar[str] = "Gradient filter"
+    patch: int = 2
+
+    @field_validator("patch")
+    @classmethod
+    def _positive(cls, patch: int) -> int:
+        if patch < 1:
+            raise InvalidInput("patch must be at least 1", patch, "2 is the published choice")
+        return patch
+
+    @property
+    def settings_label(self) -> str:
+        return f"{self.label}, patch {self.patch}"
+
+    def compress(
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+    ) -> Saved:
+        size = (output_shape[2], output_shape[3])
+        return (linalg.patches.window_sums(x, size, geometry.stride, self.patch),)
+
+    def weight_gradient(
+        self,
+        saved: Saved,
+        grad_output: Tensor,
+        weight_shape: tuple[int, ...],
+        geometry: ConvGeometry,
+    ) -> Tensor:
+        (sums,) = saved
+        assert sums is not None
+        return linalg.patches.filtered_weight_gradient(
+            sums, grad_output, weight_shape, geometry.groups, self.patch
+        )
+
+    def input_gradient(
+        self,
+        grad_output: Tensor,
+        weight: Tensor,
+        input_shape: tuple[int, ...],
+        geometry: ConvGeometry,
+    ) -> Tensor:
+        patches = linalg.patches
+        dilated = self._is_dilated(geometry)
+        gradient = patches.dilated_input_gradient if dilated else patches.filtered_input_gradient
+        return gradient(grad_output, weight, input_shape, geometry, self.patch)
+
+    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        if convention == "exact":
+            return prod(shape.input_shape[:2]) * self._patches(shape)
+        windows = [
+            self._paper_windows(*sizes)
+            for sizes in zip(
+                shape.input_shape[2:], shape.output_shape[2:], shape.geometry.stride, strict=True
+            )
+        ]
+        return prod(shape.input_shape[:2]) * prod(windows)
+
+    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
+        return self._paper_macs(shape) if convention == "paper" else self._exact_macs(shape)
+
+    def _is_dilated(self, geometry: ConvGeometry) -> bool:
+        """Whether kernel positions lie so far apart that they fall into different patches."""
+        return min(geometry.dilation) >= max(self.patch, 2)
+
+    def _patches(self, shape: LayerShape) -> int:
+        return prod(ceil(size / self.patch) for size in shape.output_shape[2:])
+
+    def _paper_windows(self, size: int, output: int, stride: int) -> int:
+        window = self.patch * stride
+        margin = ceil((ceil(output / self.patch) * window - size) / 2)
+        return floor((size + 2 * margin - window) / window) + 1
+
+    def _paper_macs(self, shape: LayerShape) -> Macs:
+        batch, channels, height, width = shape.input_shape
+        _, outputs, output_height, output_width = shape.output_shape
+        dense = costs.dense_step(shape, "paper")
+        kernel, area = prod(shape.weight_shape[2:]), self.patch**2
+        return Macs(
+            forward=dense.forward,
+            overhead=height * width * (area - 1) * channels * batch // area,
+            weight_gradient=2 * batch * outputs * output_height * output_width // area
+            + channels * outputs * (kernel - 1)
+            + dense.forward,
+        )
+
+    def _exact_macs(self, shape: LayerShape) -> Macs:
+        """Sums count one accumulation an element; the two gradients are products on patches."""
+        dense = costs.dense_step(shape, "exact")
+        taps = prod(shape.weight_shape[2:])
+        dilated = self._is_dilated(shape.geometry)
+        pairs = prod(shape.weight_shape[:2])
+        product = shape.input_shape[0] * pairs * self._patches(shape)
+        backward = product * (taps if dilated else 1) + (0 if dilated else pairs * taps)
+        return Macs(
+            forward=dense.forward,
+            overhead=prod(shape.input_shape) + prod(shape.output_shape),
+            input_gradient=backward if shape.has_input_gradient else 0,
+            weight_gradient=product,
+        )

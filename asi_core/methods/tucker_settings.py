@@ -1,0 +1,67 @@
+"""Settings that all methods with multilinear ranks share."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import field_validator, model_validator
+
+from asi_core.errors import InvalidInput
+from asi_core.methods.base import Method
+from asi_core.methods.costs import capped_ranks
+from asi_core.records import LayerShape, Ranks
+
+
+class TuckerMethod(Method):
+    """A method whose ranks are given, or found from an explained variance.
+
+    Attributes:
+        ranks: one number for all modes, or one a mode (batch, channel, height, width).
+        explained_variance: share of each unfolding's energy that the ranks keep, 0 to 1.
+    """
+
+    ranks: int | Ranks | None = None
+    explained_variance: float | None = None
+
+    @field_validator("ranks", mode="before")
+    @classmethod
+    def _positive_ranks(cls, ranks: Any) -> Any:
+        many = ranks if isinstance(ranks, (list, tuple)) else [ranks]
+        for rank in many:
+            if isinstance(rank, int) and rank < 1:
+                raise InvalidInput("rank must be at least 1", rank, "choose 1 or more")
+        return tuple(ranks) if isinstance(ranks, list) else ranks
+
+    @field_validator("explained_variance")
+    @classmethod
+    def _a_share(cls, share: float | None) -> float | None:
+        if share is not None and not 0 < share <= 1:
+            raise InvalidInput(
+                "explained variance must be above 0 and at most 1", share, "try 0.8"
+            )
+        return share
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.ranks is None) == (self.explained_variance is None):
+            both = "neither" if self.ranks is None else "both"
+            raise InvalidInput(
+                f"{self.label} needs either ranks or an explained variance", both, "give one of them"
+            )
+        return self
+
+    @property
+    def settings_label(self) -> str:
+        if self.explained_variance is not None:
+            return f"{self.label}, {100 * self.explained_variance:g} % variance"
+        ranks = self.ranks if isinstance(self.ranks, tuple) else (self.ranks,)
+        return f"{self.label}, rank {'·'.join(map(str, ranks))}"
+
+    def ranks_for(self, shape: LayerShape) -> Ranks:
+        if self.ranks is None:
+            raise InvalidInput(
+                "ranks that come from an explained variance depend on the data",
+                f"explained variance {self.explained_variance}",
+                "give ranks instead, or run a training or a measurement",
+            )
+        return capped_ranks(self.ranks, shape.input_shape)

@@ -1,0 +1,44 @@
+"""Plain back-propagation: the whole input is kept."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from asi_core import linalg
+from asi_core.methods.base import Method, Saved, WarmStart
+from asi_core.methods.costs import dense_step
+from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Vanilla(Method):
+    """The baseline that every other method is compared with."""
+
+    kind: Literal["vanilla"] = "vanilla"
+    label: ClassVar[str] = "Vanilla"
+    replaces_layers: ClassVar[bool] = False
+
+    def compress(
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+    ) -> Saved:
+        return (x,)
+
+    def weight_gradient(
+        self,
+        saved: Saved,
+        grad_output: Tensor,
+        weight_shape: tuple[int, ...],
+        geometry: ConvGeometry,
+    ) -> Tensor:
+        (x,) = saved
+        assert x is not None
+        return linalg.gradients.conv_weight_gradient(x, grad_output, weight_shape, geometry)
+
+    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        return prod(shape.input_shape)
+
+    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
+        return dense_step(shape, convention)

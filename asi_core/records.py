@@ -1,0 +1,100 @@
+"""Plain records that several rooms exchange: the shape of a trained layer, and a count of work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, NamedTuple
+
+Convention = Literal["paper", "exact"]
+Ranks = tuple[int, ...]
+
+
+class ConvGeometry(NamedTuple):
+    """How a convolution walks over its input.
+
+    `padding` is (top, bottom, left, right): the two sides may differ, as with 'same' and an even
+    kernel.
+    """
+
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def symmetric_padding(self) -> bool:
+        top, bottom, left, right = self.padding
+        return top == bottom and left == right
+
+    def is_pointwise(self, weight_shape: tuple[int, ...]) -> bool:
+        """Whether the convolution is a matrix product over the channels, position by position."""
+        return (
+            tuple(weight_shape[2:]) == (1, 1)
+            and self.stride == (1, 1)
+            and self.padding == (0, 0, 0, 0)
+            and self.groups == 1
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """The sizes of one trained layer in one training step.
+
+    Attributes:
+        input_shape: batch x channel x height x width of a convolution's input.
+        weight_shape: out channel x in channel / groups x kernel height x kernel width.
+        has_input_gradient: False for the first trained layer, before which nothing is trained.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+    geometry: ConvGeometry
+    has_input_gradient: bool
+
+    @property
+    def is_pointwise(self) -> bool:
+        return self.geometry.is_pointwise(self.weight_shape)
+
+    @property
+    def product_macs(self) -> int:
+        """Multiply-accumulates of the layer's forward product (bias not counted)."""
+        return prod(self.output_shape) * prod(self.weight_shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Macs:
+    """Multiply-accumulates of one training step, by part."""
+
+    forward: int = 0
+    overhead: int = 0
+    input_gradient: int = 0
+    weight_gradient: int = 0
+
+    @property
+    def backward(self) -> int:
+        return self.input_gradient + self.weight_gradient
+
+    @property
+    def total(self) -> int:
+        return self.forward + self.overhead + self.backward
+
+    def __add__(self, other: Macs) -> Macs:
+        return Macs(
+            self.forward + other.forward,
+            self.overhead + other.overhead,
+            self.input_gradient + other.input_gradient,
+            self.weight_gradient + other.weight_gradient,
+        )
+
+    def as_dict(self) -> dict[str, int]:
+        return {
+            "forward": self.forward,
+            "overhead": self.overhead,
+            "backward": self.backward,
+            "total": self.total,
+            "input_gradient": self.input_gradient,
+            "weight_gradient": self.weight_gradient,
+        }

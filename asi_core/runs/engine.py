@@ -1,0 +1,92 @@
+"""Where runs are executed: a local cluster of one worker process, kept warm.
+
+Schedulers execute pickles, so nothing here listens beyond the loopback address.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+
+from distributed import Client, LocalCluster, fire_and_forget
+
+from asi_core.runs.store import RunStore
+from asi_core.settings import Settings, read_settings
+
+log = logging.getLogger(__name__)
+
+_LOOPBACK = "127.0.0.1"
+# A worker beats every half second; this long a silence means that it is gone.
+_SILENT_SECONDS = 30.0
+
+
+class RunEngine:
+    """Hands queued runs to a worker process.
+
+    Runs are threads of one process, so that they share frozen features and take turns.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.database_url
+        self._store = RunStore(self._url)
+        self._cluster = LocalCluster(
+            n_workers=1,
+            threads_per_worker=settings.concurrent_runs,
+            processes=True,
+            host=_LOOPBACK,
+            dashboard_address=None,
+            memory_limit="auto",
+            silence_logs=logging.ERROR,
+        )
+        self._client = Client(self._cluster, set_as_default=False)
+        self._submitted: set[str] = set()
+        fire_and_forget(self._client.submit(_warm_up, pure=False))
+
+    def submit(self, run_id: str) -> None:
+        """Execute a queued run as soon as a thread of the worker is free."""
+        self._submitted.add(run_id)
+        future = self._client.submit(_execute, run_id, self._url, key=f"run-{run_id}", pure=False)
+        fire_and_forget(future)
+
+    def recover(self) -> None:
+        """Take up queued runs that an earlier process left, and mark those that died with it."""
+        interrupted = self._store.interrupt_stale(_SILENT_SECONDS)
+        if interrupted:
+            log.warning("%d runs had lost their worker", interrupted)
+        for run in self._store.active():
+            if run.status == "queued" and run.id not in self._submitted:
+                self.submit(run.id)
+
+    def close(self) -> None:
+        """Stop the worker and the scheduler."""
+        self._client.close()
+        self._cluster.close()
+        self._store.close()
+
+
+_engines: dict[int, RunEngine] = {}
+_lock = threading.Lock()
+
+
+def shared_engine() -> RunEngine:
+    """This process's engine, started on first use and stopped at exit."""
+    with _lock:
+        if os.getpid() not in _engines:
+            engine = RunEngine(read_settings())
+            atexit.register(engine.close)
+            engine.recover()
+            _engines[os.getpid()] = engine
+        return _engines[os.getpid()]
+
+
+def _execute(run_id: str, url: str) -> None:
+    from asi_core.runs.worker import execute
+
+    execute(run_id, url)
+
+
+def _warm_up() -> None:
+    """Import torch and the loop before the first visitor waits for them."""
+    import asi_core.runs.worker  # noqa: F401

@@ -1,0 +1,41 @@
+"""What the store hands out: frozen records, never rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from asi_core.training.spec import RunSpec
+
+Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
+ACTIVE: tuple[Status, ...] = ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as the store knows it.
+
+    Attributes:
+        comparison: shared by runs that were launched together.
+        summary: the numbers of `training.summary`, once the run has ended.
+        error: why it failed, in one sentence.
+    """
+
+    id: str
+    comparison: str
+    position: int
+    owner: str
+    spec: RunSpec
+    status: Status
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    heartbeat_at: float | None
+    attempt: int
+    cancel_requested: bool
+    summary: dict[str, Any] | None
+    error: str | None
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE

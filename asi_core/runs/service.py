@@ -1,0 +1,39 @@
+"""Asking for runs: what is checked before anything is queued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asi_core.datasets import load_dataset
+from asi_core.errors import InvalidInput
+from asi_core.runs.records import RunRecord
+from asi_core.runs.store import RunStore
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.weights import verified_weights
+
+MOST_RUNS_AT_ONCE = 5
+
+
+def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[RunRecord]:
+    """Queue runs that are to be compared, if all of them can start.
+
+    Raises:
+        InvalidInput: if there are none, or too many.
+        Unavailable: if weights or images are missing or damaged; nothing is queued then.
+    """
+    if not 1 <= len(specs) <= MOST_RUNS_AT_ONCE:
+        raise InvalidInput(
+            f"a comparison must have 1 to {MOST_RUNS_AT_ONCE} runs",
+            len(specs),
+            "choose other methods",
+        )
+    for spec in specs:
+        check_available(spec)
+    return store.create(specs, owner)
+
+
+def check_available(spec: RunSpec) -> None:
+    """Raise `Unavailable` if what the run needs is not here."""
+    verified_weights(model_card(spec.model))
+    load_dataset(spec.dataset)

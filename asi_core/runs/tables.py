@@ -1,0 +1,53 @@
+"""The tables. What they mean is the store's business."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    # Runs that were launched together share a comparison; `position` is their order in it.
+    Column("comparison", String(32), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("status", String(16), nullable=False),
+    # Unix seconds, UTC.
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Column("heartbeat_at", Float),
+    # The attempt that may write: every write of a worker names its token.
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("token", String(32)),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("summary", JSON),
+    Column("error", Text),
+    Index("runs_by_comparison", "comparison", "position"),
+    Index("runs_by_status", "status"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("payload", JSON, nullable=False),
+)

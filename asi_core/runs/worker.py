@@ -1,0 +1,163 @@
+"""Executing one run: from the store, through the loop, back to the store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import TracebackType
+from typing import Self
+
+import torch
+from sqlalchemy.exc import SQLAlchemyError
+
+from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.store import AttemptLost, RunStore
+from asi_core.runs.turnstile import Turnstile, in_turns
+from asi_core.settings import read_settings
+from asi_core.training.events import Event
+from asi_core.training.features import FeaturePool
+from asi_core.training.loop import fine_tune
+from asi_core.training.summary import summarise
+
+log = logging.getLogger(__name__)
+
+_FLUSH_SECONDS = 0.5
+_FLUSH_EVENTS = 50
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the runs of one process share."""
+
+    turnstile: Turnstile = field(default_factory=Turnstile)
+    features: FeaturePool = field(
+        default_factory=lambda: FeaturePool(read_settings().feature_bytes)
+    )
+
+
+@lru_cache(maxsize=1)
+def workshop() -> Workshop:
+    """This process's workshop, made on first use."""
+    return Workshop()
+
+
+@lru_cache(maxsize=4)
+def open_store(url: str) -> RunStore:
+    """This process's store at `url`: one engine a process."""
+    return RunStore(url)
+
+
+def execute(run_id: str, url: str) -> None:
+    """Run what is queued under `run_id`; do nothing if another attempt has it.
+
+    Whatever happens is in the store afterwards: everything measured, the state, and the reason.
+    """
+    store = open_store(url)
+    token = store.claim(run_id)
+    if token is None:
+        return
+    # A Dask worker tells OpenMP to use one thread; here one run computes at a time.
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        with _Reporter(store, run_id, token) as reporter:
+            _train(store, run_id, reporter)
+    except AttemptLost:
+        log.warning("run %s was taken over by another attempt", run_id)
+
+
+def _train(store: RunStore, run_id: str, reporter: _Reporter) -> None:
+    record = store.run(run_id)
+    assert record is not None
+    shop, started = workshop(), time.perf_counter()
+    try:
+        stream = fine_tune(
+            record.spec,
+            should_stop=lambda: store.cancel_requested(run_id),
+            features=shop.features,
+        )
+        for item in in_turns(stream, shop.turnstile):
+            reporter.add(item)
+    except AttemptLost:
+        raise
+    except AsiError as error:
+        reporter.fail(one_sentence(error))
+    except Exception as error:
+        # The boundary of the worker: nothing that a run does may take other runs with it.
+        log.exception("run %s failed", run_id)
+        reporter.fail(f"{type(error).__name__}: {one_sentence(error)}")
+    else:
+        stopped = store.cancel_requested(run_id) and not reporter.reached(record.spec.steps)
+        reporter.end("cancelled" if stopped else "completed", time.perf_counter() - started)
+
+
+class _Reporter:
+    """Hands a run's events to the store, at most half a second or 50 events late, and beats."""
+
+    def __init__(self, store: RunStore, run_id: str, token: str) -> None:
+        self._store, self._run_id, self._token = store, run_id, token
+        self._all: list[Event] = []
+        self._written = 0
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._lost: AttemptLost | None = None
+        self._thread = threading.Thread(target=self._beat, name=f"report-{run_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def add(self, item: Event) -> None:
+        if self._lost is not None:
+            raise self._lost
+        with self._lock:
+            self._all.append(item)
+            due = len(self._all) - self._written >= _FLUSH_EVENTS
+        if due:
+            self._flush()
+
+    def reached(self, step: int) -> bool:
+        """Whether training has come to `step`."""
+        return any(item.kind == "step" and item.step >= step for item in self._all)
+
+    def end(self, status: str, seconds: float) -> None:
+        assert status in ("completed", "cancelled")
+        self._flush()
+        summary = summarise(self._all)
+        summary["seconds"]["total"] = seconds
+        self._store.finish(
+            self._run_id, self._token, "completed" if status == "completed" else "cancelled", summary
+        )
+
+    def fail(self, error: str) -> None:
+        self._flush()
+        self._store.finish(self._run_id, self._token, "failed", summarise(self._all), error)
+
+    def _beat(self) -> None:
+        while not self._closing.wait(_FLUSH_SECONDS):
+            try:
+                self._flush()
+            except AttemptLost as lost:
+                self._lost = lost
+                return
+            except SQLAlchemyError as error:
+                # Nothing is dropped: what was not written is tried again at the next beat.
+                log.warning("run %s: the store did not answer (%s)", self._run_id, error)
+
+    def _flush(self) -> None:
+        with self._lock:
+            new = self._all[self._written :]
+            self._store.append(self._run_id, self._token, new)
+            self._written += len(new)

@@ -1,0 +1,50 @@
+"""Where things are kept and how much may be used: environment variables, read in one place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from asi_core.units import GIB
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseModel):
+    """Settings of this installation.
+
+    Attributes:
+        home: folder of the store and of everything that is computed (`ASI_HOME`).
+        weights_dir: where checkpoints are looked for first (`ASI_WEIGHTS_DIR`).
+        database_url: the store; by default SQLite in `home` (`ASI_DATABASE_URL`).
+        concurrent_runs: runs that take turns in one worker (`ASI_CONCURRENT_RUNS`).
+        feature_bytes: memory that frozen features may fill in one process (`ASI_FEATURE_BYTES`).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    home: Path
+    weights_dir: Path | None
+    database_url: str
+    concurrent_runs: int = 6
+    feature_bytes: int = 2 * GIB
+
+
+def read_settings() -> Settings:
+    """The settings that the environment asks for."""
+    home = Path(os.environ.get("ASI_HOME", PROJECT / "data" / "home")).expanduser().resolve()
+    weights = os.environ.get("ASI_WEIGHTS_DIR")
+    given = {
+        "concurrent_runs": os.environ.get("ASI_CONCURRENT_RUNS"),
+        "feature_bytes": os.environ.get("ASI_FEATURE_BYTES"),
+    }
+    return Settings.model_validate(
+        {
+            "home": home,
+            "weights_dir": Path(weights).expanduser() if weights else None,
+            "database_url": os.environ.get("ASI_DATABASE_URL", f"sqlite:///{home / 'asi.sqlite'}"),
+            **{name: value for name, value in given.items() if value is not None},
+        }
+    )

@@ -1,0 +1,44 @@
+"""From stored images to what the network reads, and the order in which they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asi_core.datasets import Split
+from asi_core.zoo.cards import ModelCard
+
+
+class ImageLoader:
+    """Images of one split as N x 3 x size x size, normalised as the model expects."""
+
+    def __init__(self, split: Split, card: ModelCard, size: int, device: torch.device) -> None:
+        self._images = torch.from_numpy(split.images)
+        self._size = size
+        self._device = device
+        self._mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        images = self._images[indices].to(self._device)
+        grey = images.dim() == 3
+        images = images.unsqueeze(1).expand(-1, 3, -1, -1) if grey else images.permute(0, 3, 1, 2)
+        scaled = F.interpolate(
+            images.float() / 255, size=(self._size, self._size), mode="bilinear", align_corners=False
+        )
+        return (scaled - self._mean) / self._std
+
+
+def batch_indices(count: int, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Endless batches of shuffled indices; every epoch ends with what is left, however few.
+
+    An epoch's order depends on `seed` and its number alone, so a run can be taken up anywhere.
+    """
+    epoch = 0
+    while True:
+        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+        yield from torch.randperm(count, generator=generator).split(batch_size)
+        epoch += 1

@@ -1,0 +1,108 @@
+"""What a run tells while it goes: one frozen record a kind, JSON in and out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from asi_core.records import LayerShape
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+
+
+class PreparedEvent(_Event):
+    """What is about to be trained.
+
+    Attributes:
+        layers: shapes of the trained layers at the full batch size, in forward order.
+        frozen_values: elements an image that cross from the frozen prefix to the trained part.
+    """
+
+    kind: Literal["prepared"] = "prepared"
+    layers: tuple[LayerShape, ...]
+    trained_parameters: int
+    frozen_values: int
+    device: str
+    threads: int
+
+
+class StepEvent(_Event):
+    """One training step.
+
+    Attributes:
+        accuracy: on the batch, before the update, 0 to 1.
+        prefix_seconds: reading or computing the frozen part's output; no part of the step itself.
+        forward_seconds, backward_seconds, update_seconds: of the trained part.
+        saved_bytes: measured, all that the trained part keeps for backward.
+        activation_bytes: by formula, what is kept of the trained layers' inputs.
+        forward_macs, overhead_macs, backward_macs: by formula, exact convention, of the trained
+            layers.
+    """
+
+    kind: Literal["step"] = "step"
+    loss: float
+    accuracy: float
+    learning_rate: float
+    prefix_seconds: float
+    forward_seconds: float
+    backward_seconds: float
+    update_seconds: float
+    saved_bytes: int
+    activation_bytes: int
+    forward_macs: int
+    overhead_macs: int
+    backward_macs: int
+
+    @property
+    def macs(self) -> int:
+        return self.forward_macs + self.overhead_macs + self.backward_macs
+
+    @property
+    def step_seconds(self) -> float:
+        return self.forward_seconds + self.backward_seconds + self.update_seconds
+
+
+class EvaluationEvent(_Event):
+    """Accuracy (0 to 1) and mean loss on all test images after `step` steps."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    accuracy: float
+    loss: float
+
+
+class LayerProbe(BaseModel):
+    """Spectra of one layer's input on one batch.
+
+    Attributes:
+        ranks: in force at this step, None for a method without ranks.
+        singular_values: one descending list a mode.
+        captured_energy: share of the input's squared norm that the method keeps, 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    shape: tuple[int, ...]
+    ranks: tuple[int, ...] | None
+    singular_values: tuple[tuple[float, ...], ...]
+    captured_energy: float | None
+
+
+class ProbeEvent(_Event):
+    """A look at all trained layers' inputs."""
+
+    kind: Literal["probe"] = "probe"
+    layers: tuple[LayerProbe, ...]
+
+
+Event = Annotated[
+    PreparedEvent | StepEvent | EvaluationEvent | ProbeEvent, Field(discriminator="kind")
+]
+EVENT_ADAPTER: TypeAdapter[PreparedEvent | StepEvent | EvaluationEvent | ProbeEvent] = TypeAdapter(
+    Event
+)

@@ -1,0 +1,132 @@
+"""The frozen prefix's output, computed once an image and kept.
+
+Images are always computed in chunks of the same size, the last one filled up, so that an image's
+values do not depend on which other images it is met with: every run that shares a store trains on
+the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from asi_core.training.prefix import crossing_values
+
+CHUNK = 32
+
+
+class FeatureStore:
+    """Crossing values of one split of one data set, filled as images are first met.
+
+    Args:
+        prefix: images to crossing values.
+        load: indices (N) to normalised images (N x 3 x size x size).
+        count: number of images.
+        reserve: asked once, with the bytes that a full store needs, whether they may be used;
+            otherwise nothing is kept and every call computes.
+    """
+
+    def __init__(
+        self,
+        prefix: GraphModule,
+        load: Callable[[Tensor], Tensor],
+        count: int,
+        reserve: Callable[[int], bool],
+    ) -> None:
+        self._prefix = prefix
+        self._load = load
+        self._count = count
+        self._reserve = reserve
+        self._rows: tuple[Tensor, ...] | None = None
+        self._filled = torch.zeros(count, dtype=torch.bool)
+        self._keeps = True
+        self._lock = threading.Lock()
+
+    @property
+    def filled_count(self) -> int:
+        """Images whose values are kept."""
+        return int(self._filled.sum())
+
+    def values(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """Crossing values of the images `indices` (N), each N x ..."""
+        with self._lock:
+            if not self._keeps:
+                return self._compute_all(indices)
+            missing = indices[~self._filled[indices]].unique()
+            for chunk in missing.split(CHUNK) if len(missing) else ():
+                self._keep(chunk, self._compute(chunk))
+                if not self._keeps:
+                    return self._compute_all(indices)
+            assert self._rows is not None
+            return tuple(rows[indices] for rows in self._rows)
+
+    def _keep(self, chunk: Tensor, values: tuple[Tensor, ...]) -> None:
+        if self._rows is None:
+            needed = sum(self._count * v[0].numel() * v.element_size() for v in values)
+            self._keeps = self._reserve(needed)
+            if not self._keeps:
+                return
+            self._rows = tuple(v.new_empty((self._count, *v.shape[1:])) for v in values)
+        for rows, value in zip(self._rows, values, strict=True):
+            rows[chunk] = value
+        self._filled[chunk] = True
+
+    def _compute_all(self, indices: Tensor) -> tuple[Tensor, ...]:
+        parts = [self._compute(chunk) for chunk in indices.split(CHUNK)]
+        return tuple(torch.cat(values) for values in zip(*parts, strict=True))
+
+    @torch.no_grad()
+    def _compute(self, chunk: Tensor) -> tuple[Tensor, ...]:
+        filled_up = torch.cat([chunk, chunk[-1:].expand(CHUNK - len(chunk))])
+        values = crossing_values(self._prefix(self._load(filled_up)))
+        return tuple(value[: len(chunk)].contiguous() for value in values)
+
+
+class FeaturePool:
+    """The stores of one process, shared by all runs whose frozen prefix and images are the same.
+
+    Args:
+        limit_bytes: the most that all stores together may hold.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._reserved = 0
+        self._stores: dict[str, FeatureStore] = {}
+        self._lock = threading.Lock()
+
+    def store(
+        self, key: str, prefix: GraphModule, load: Callable[[Tensor], Tensor], count: int
+    ) -> FeatureStore:
+        """The store for `key`, made on first use."""
+        with self._lock:
+            if key not in self._stores:
+                self._stores[key] = FeatureStore(prefix, load, count, self._reserve)
+            return self._stores[key]
+
+    def _reserve(self, needed: int) -> bool:
+        with self._lock:
+            fits = self._reserved + needed <= self._limit
+            self._reserved += needed if fits else 0
+            return fits
+
+
+def prefix_digest(prefix: GraphModule, parts: Sequence[str]) -> str:
+    """A key for what the prefix computes: its code, its numbers, and `parts` about the images."""
+    digest = hashlib.sha256(prefix.code.encode())
+    for name, tensor in prefix.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    digest.update("\n".join(parts).encode())
+    return digest.hexdigest()
+
+
+def values_an_image(values: tuple[Tensor, ...]) -> int:
+    """Elements an image that cross the cut."""
+    return sum(prod(value.shape[1:]) for value in values)

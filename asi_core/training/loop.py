@@ -1,0 +1,220 @@
+"""The fine-tuning loop: a run specification in, events out. It knows no store, queue or page."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asi_core.costs.accounting import StepCost, step_cost, with_batch
+from asi_core.costs.measurement import SavedBytes
+from asi_core.datasets import Split, load_dataset
+from asi_core.errors import AsiError
+from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.surgery import compress_
+from asi_core.settings import read_settings
+from asi_core.training.batches import ImageLoader, batch_indices
+from asi_core.training.events import (
+    EvaluationEvent,
+    Event,
+    PreparedEvent,
+    ProbeEvent,
+    StepEvent,
+)
+from asi_core.training.features import FeaturePool, FeatureStore, prefix_digest, values_an_image
+from asi_core.training.prefix import split_frozen
+from asi_core.training.probes import probe_layers
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.build import build_pretrained
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.shapes import trained_layer_shapes
+
+_EVALUATION_BATCH = 256
+
+
+def fine_tune(
+    spec: RunSpec,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    features: FeaturePool | None = None,
+) -> Iterator[Event]:
+    """Train as `spec` says and yield what happens. Same spec, same numbers.
+
+    Args:
+        should_stop: asked before every step; when it says so, the run ends without a further event.
+        features: frozen features to share with other runs of this process.
+
+    Raises:
+        AsiError: in one sentence, when weights or data cannot be had or training diverges.
+    """
+    pool = features or FeaturePool(read_settings().feature_bytes)
+    session = _Session(spec, pool, default_device())
+    yield session.prepared()
+    batches = batch_indices(len(session.data.train), spec.batch_size, spec.seed)
+    for step, indices in zip(range(1, spec.steps + 1), batches, strict=False):
+        if should_stop():
+            return
+        yield session.train_step(step, indices)
+        if session.layer_names and (step == 1 or step % spec.probe_interval == 0):
+            yield session.probe(step, indices)
+        if step % spec.evaluation_interval == 0 or step == spec.steps:
+            yield session.evaluate(step)
+
+
+def default_device() -> torch.device:
+    """The accelerator that PyTorch finds, or the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
+class _Session:
+    """A model cut in two, its data, and its optimiser."""
+
+    def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
+        self.spec, self.device = spec, device
+        self.data = load_dataset(spec.dataset)
+        model = build_pretrained(spec.model, len(self.data.classes), spec.seed).to(device)
+        self.layer_names = compress_(model, spec.method, layers=spec.layers)
+        choose_trained_(model, self.layer_names, model_card(spec.model).head, spec.train_norm)
+        parts = split_frozen(model)
+        self.tail = parts.tail
+        key = prefix_digest(parts.prefix, [self.data.fingerprint, str(spec.image_size), str(device)])
+        self._train = self._store(pool, key + "/train", parts.prefix, self.data.train)
+        self._test = self._store(pool, key + "/test", parts.prefix, self.data.test)
+        self._train_labels = torch.from_numpy(self.data.train.labels).to(device)
+        self._test_labels = torch.from_numpy(self.data.test.labels).to(device)
+        self._parameters = [p for p in self.tail.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.SGD(
+            self._parameters,
+            lr=spec.learning_rate,
+            momentum=spec.momentum,
+            weight_decay=spec.weight_decay,
+        )
+        self._shapes = trained_layer_shapes(
+            spec.model, spec.layers, spec.batch_size, spec.image_size
+        )
+
+    def prepared(self) -> PreparedEvent:
+        return PreparedEvent(
+            step=0,
+            layers=self._shapes,
+            trained_parameters=sum(p.numel() for p in self._parameters),
+            frozen_values=values_an_image(self._train.values(torch.tensor([0]))),
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+        )
+
+    def train_step(self, step: int, indices: Tensor) -> StepEvent:
+        rate = learning_rate(self.spec, step)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        clock = _Clock(self.device)
+        values, labels = self._train.values(indices), self._train_labels[indices]
+        prefix_seconds = clock.lap()
+        with SavedBytes(self.tail) as saved:
+            logits: Tensor = self.tail(*values)
+            loss = F.cross_entropy(logits, labels)
+        forward_seconds = clock.lap()
+        loss.backward()
+        backward_seconds = clock.lap()
+        nn.utils.clip_grad_norm_(self._parameters, self.spec.clip_norm)
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        update_seconds = clock.lap()
+        cost = self._cost(len(indices))
+        macs = cost.macs
+        return StepEvent(
+            step=step,
+            loss=_finite(loss.item(), step),
+            accuracy=(logits.argmax(1) == labels).float().mean().item(),
+            learning_rate=rate,
+            prefix_seconds=prefix_seconds,
+            forward_seconds=forward_seconds,
+            backward_seconds=backward_seconds,
+            update_seconds=update_seconds,
+            saved_bytes=saved.total,
+            activation_bytes=cost.activation_bytes,
+            forward_macs=macs.forward,
+            overhead_macs=macs.overhead,
+            backward_macs=macs.backward,
+        )
+
+    @torch.no_grad()
+    def evaluate(self, step: int) -> EvaluationEvent:
+        correct, loss = 0, 0.0
+        for indices in torch.arange(len(self.data.test)).split(_EVALUATION_BATCH):
+            logits, labels = self.tail(*self._test.values(indices)), self._test_labels[indices]
+            correct += int((logits.argmax(1) == labels).sum())
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        count = len(self.data.test)
+        return EvaluationEvent(step=step, accuracy=correct / count, loss=loss / count)
+
+    def probe(self, step: int, indices: Tensor) -> ProbeEvent:
+        layers = probe_layers(self.tail, self.layer_names, self._train.values(indices))
+        return ProbeEvent(step=step, layers=layers)
+
+    def _store(
+        self, pool: FeaturePool, key: str, prefix: torch.fx.GraphModule, split: Split
+    ) -> FeatureStore:
+        loader = ImageLoader(
+            split, model_card(self.spec.model), self.spec.image_size, self.device
+        )
+        return pool.store(key, prefix, loader, len(split))
+
+    def _cost(self, batch_size: int) -> StepCost:
+        """By formula, with the ranks that were in force in this step."""
+        ranks = {}
+        for name in self.layer_names:
+            layer = self.tail.get_submodule(name)
+            ranks[name] = layer.ranks if isinstance(layer, CompressedConv2d) else None
+        shapes = [with_batch(shape, batch_size) for shape in self._shapes]
+        return step_cost(shapes, self.spec.method, "exact", ranks)
+
+
+def choose_trained_(model: nn.Module, layers: list[str], head: str, train_norm: bool) -> None:
+    """Let gradients reach the layers and the head, and, if asked, later normalisations."""
+    model.requires_grad_(False)
+    for name in [*layers, head]:
+        model.get_submodule(name).requires_grad_(True)
+    if not (train_norm and layers):
+        return
+    names = [name for name, _ in model.named_modules()]
+    for name in names[names.index(layers[0]) :]:
+        if isinstance(model.get_submodule(name), nn.modules.batchnorm._BatchNorm):
+            model.get_submodule(name).requires_grad_(True)
+
+
+def learning_rate(spec: RunSpec, step: int) -> float:
+    """Cosine from the first step's rate to `final_rate` of it at the last."""
+    progress = (step - 1) / max(spec.steps - 1, 1)
+    share = spec.final_rate + (1 - spec.final_rate) * (1 + math.cos(math.pi * progress)) / 2
+    return spec.learning_rate * share
+
+
+class _Clock:
+    """Seconds between laps, with the device's queue drained."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._queued = device.type != "cpu"
+        self._last = self._now()
+
+    def lap(self) -> float:
+        before, self._last = self._last, self._now()
+        return self._last - before
+
+    def _now(self) -> float:
+        if self._queued:
+            torch.accelerator.synchronize()
+        return time.perf_counter()
+
+
+def _finite(loss: float, step: int) -> float:
+    if not math.isfinite(loss):
+        raise AsiError(
+            f"the loss became {loss} at step {step}: lower the learning rate or the momentum."
+        )
+    return loss

@@ -1,0 +1,116 @@
+"""Cutting a model where training begins.
+
+What comes before the first trained parameter is a constant of the image: it is split off as the
+frozen prefix, by following the traced graph. Values that cross the cut more than once, such as
+residual connections, cross it as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+from torch.fx import GraphModule, Node
+
+from asi_core.errors import Unsupported
+from asi_core.layers.conv import CompressedConv2d
+
+
+@dataclass(frozen=True, slots=True)
+class SplitModel:
+    """A model in two parts that share its modules.
+
+    Attributes:
+        prefix: images to a tuple of crossing values; nothing in it is trained.
+        tail: crossing values, as separate arguments, to logits.
+    """
+
+    prefix: GraphModule
+    tail: GraphModule
+
+
+def split_frozen(model: nn.Module) -> SplitModel:
+    """Split `model` at what depends on a parameter that requires a gradient.
+
+    Raises:
+        Unsupported: if the model cannot be traced, or nothing in it is trained.
+    """
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:
+        raise Unsupported(
+            f"{type(model).__name__} cannot be traced by torch.fx ({error}): "
+            "its forward must not branch on values."
+        ) from error
+    trained = _trained_nodes(model, graph)
+    if not trained:
+        raise Unsupported(f"no parameter of {type(model).__name__} requires a gradient.")
+    crossing = [node for node in graph.nodes if _crosses(node, trained)]
+    prefix = _copy(model, graph, [n for n in graph.nodes if n not in trained], outputs=crossing)
+    tail = _copy(model, graph, [n for n in graph.nodes if n in trained], inputs=crossing)
+    return SplitModel(prefix, tail)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, CompressedConv2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _trained_nodes(model: nn.Module, graph: fx.Graph) -> set[Node]:
+    trained: set[Node] = set()
+    for node in graph.nodes:
+        if _has_trained_parameter(model, node) or any(n in trained for n in node.all_input_nodes):
+            trained.add(node)
+    return trained
+
+
+def _has_trained_parameter(model: nn.Module, node: Node) -> bool:
+    if node.op == "call_module":
+        return any(p.requires_grad for p in model.get_submodule(str(node.target)).parameters())
+    if node.op == "get_attr":
+        owner, _, name = str(node.target).rpartition(".")
+        value = getattr(model.get_submodule(owner), name)
+        return isinstance(value, Tensor) and value.requires_grad
+    return False
+
+
+def _crosses(node: Node, trained: set[Node]) -> bool:
+    """Whether a frozen value feeds a trained node. Constants do not cross: they are copied."""
+    return node not in trained and node.op != "get_attr" and any(u in trained for u in node.users)
+
+
+def _copy(
+    model: nn.Module,
+    graph: fx.Graph,
+    nodes: list[Node],
+    *,
+    inputs: list[Node] | None = None,
+    outputs: list[Node] | None = None,
+) -> GraphModule:
+    """A module of `nodes`; `inputs` become its arguments, or `outputs` its tuple of results."""
+    part = fx.Graph()
+    known: dict[Node, Node] = {node: part.placeholder(node.name) for node in inputs or []}
+
+    def copied(node: Node) -> Node:
+        if node not in known and node.op == "get_attr":
+            known[node] = part.node_copy(node)
+        return known[node]
+
+    for node in nodes:
+        known[node] = part.node_copy(node, copied)
+    if outputs is not None:
+        part.output(tuple(known[node] for node in outputs))
+    module = GraphModule(model, part)
+    part.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
+    module.training = model.training
+    return module
+
+
+def crossing_values(values: Any) -> tuple[Tensor, ...]:
+    """The prefix's result, checked: every value must have the batch as its first size."""
+    if not all(isinstance(value, Tensor) and value.dim() > 0 for value in values):
+        raise Unsupported("a value that is no tensor crosses from the frozen to the trained part.")
+    return tuple(values)

@@ -1,0 +1,96 @@
+"""The one record that says what a run is."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from asi_core.datasets import dataset_card
+from asi_core.errors import InvalidInput
+from asi_core.methods import AnyMethod
+from asi_core.zoo.cards import model_card
+
+_POINTS_A_RUN = 10
+
+
+def _at_least(least: int, what: str) -> AfterValidator:
+    def check(value: int) -> int:
+        if value < least:
+            raise InvalidInput(f"{what} must be at least {least}", value, f"choose {least} or more")
+        return value
+
+    return AfterValidator(check)
+
+
+def _positive(what: str) -> AfterValidator:
+    def check(value: float) -> float:
+        if not 0 < value < float("inf"):
+            raise InvalidInput(f"{what} must be a positive number", value, "choose one above 0")
+        return value
+
+    return AfterValidator(check)
+
+
+class RunSpec(BaseModel):
+    """A fine-tuning run: model, data, method and recipe. JSON in and out; same spec, same numbers.
+
+    The defaults of the recipe are those of the ASI authors (SGD, cosine to a tenth, clipping).
+
+    Attributes:
+        layers: how many of the last convolutions are trained; 0 trains the new head alone.
+        image_size: side to which images are resized, pixels.
+        final_rate: the learning rate's last value, as a share of the first.
+        clip_norm: largest norm of all gradients together.
+        train_norm: whether the affine parameters of the normalisations after the first trained
+            layer are trained too.
+        evaluate_every: steps between two evaluations on the test images; None for ten a run.
+        probe_every: steps between two looks at the spectra; None for ten a run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = "efficientnet_lite0"
+    dataset: str = "fashion_mnist_small"
+    method: AnyMethod
+    layers: Annotated[int, _at_least(0, "trained layers")] | Literal["all"] = 4
+    steps: Annotated[int, _at_least(1, "steps")] = 300
+    batch_size: Annotated[int, _at_least(1, "batch size")] = 64
+    image_size: Annotated[int, _at_least(32, "image size")] = 96
+    seed: Annotated[int, _at_least(0, "seed")] = 0
+    learning_rate: Annotated[float, _positive("learning rate")] = 0.05
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    final_rate: float = Field(0.1, ge=0, le=1)
+    clip_norm: Annotated[float, _positive("clip norm")] = 2.0
+    train_norm: bool = False
+    evaluate_every: Annotated[int, _at_least(1, "evaluate_every")] | None = None
+    probe_every: Annotated[int, _at_least(1, "probe_every")] | None = None
+
+    @model_validator(mode="after")
+    def _fits_model_and_data(self) -> Self:
+        model, data = model_card(self.model), dataset_card(self.dataset)
+        if self.layers != "all" and self.layers > model.conv_count:
+            raise InvalidInput(
+                f"trained layers must be at most {model.conv_count}, the convolutions of {model.title}",
+                self.layers,
+                "choose fewer, or 'all'",
+            )
+        if self.batch_size > data.train_count:
+            raise InvalidInput(
+                f"batch size must be at most {data.train_count}, the training images of {data.name}",
+                self.batch_size,
+                "choose a smaller batch",
+            )
+        if self.image_size > 512:
+            raise InvalidInput("image size must be at most 512", self.image_size, "choose 512 or less")
+        return self
+
+    @property
+    def evaluation_interval(self) -> int:
+        return self.evaluate_every or ceil(self.steps / _POINTS_A_RUN)
+
+    @property
+    def probe_interval(self) -> int:
+        return self.probe_every or ceil(self.steps / _POINTS_A_RUN)

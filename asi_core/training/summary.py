@@ -1,0 +1,51 @@
+"""A finished run in a few numbers, from its events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, median
+from typing import Any
+
+from asi_core.training.events import (
+    EvaluationEvent,
+    Event,
+    StepEvent,
+)
+
+
+def summarise(events: Sequence[Event]) -> dict[str, Any]:
+    """Accuracy, bytes, multiplies and seconds of a run; what it has not reached yet is None.
+
+    Bytes and multiplies are means over the steps (HOSVD's ranks change with every batch), seconds
+    are medians.
+    """
+    steps = [event for event in events if isinstance(event, StepEvent)]
+    evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
+    return {
+        "steps_done": steps[-1].step if steps else 0,
+        "test_accuracy": evaluations[-1].accuracy if evaluations else None,
+        "best_accuracy": max((e.accuracy for e in evaluations), default=None),
+        "final_loss": steps[-1].loss if steps else None,
+        "activation_bytes": _mean([s.activation_bytes for s in steps]),
+        "measured_saved_bytes": _mean([s.saved_bytes for s in steps]),
+        "macs": {
+            "forward": _mean([s.forward_macs for s in steps]),
+            "overhead": _mean([s.overhead_macs for s in steps]),
+            "backward": _mean([s.backward_macs for s in steps]),
+            "total": _mean([s.macs for s in steps]),
+        },
+        "seconds": {
+            "step_median": _median([s.step_seconds for s in steps]),
+            "forward_median": _median([s.forward_seconds for s in steps]),
+            "backward_median": _median([s.backward_seconds for s in steps]),
+            "prefix_total": sum(s.prefix_seconds for s in steps),
+        },
+    }
+
+
+def _mean(values: Sequence[float]) -> int | None:
+    return round(fmean(values)) if values else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None

@@ -1,0 +1,45 @@
+"""Units, converted only where a number is shown."""
+
+from __future__ import annotations
+
+KIB = 2**10
+MIB = 2**20
+GIB = 2**30
+
+_BYTE_STEPS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
+_COUNT_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+THIN_SPACE = "\u2009"
+
+
+def three_digits(value: float) -> str:
+    """`value` with three significant digits, never in exponent form for what people meet."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}".replace(",", THIN_SPACE)
+    return f"{value:.3g}"
+
+
+def format_bytes(count: float) -> str:
+    """`count` bytes in the largest binary unit that keeps the number at or above one."""
+    for size, unit in _BYTE_STEPS:
+        if count >= size:
+            return f"{three_digits(count / size)}{THIN_SPACE}{unit}"
+    return f"{three_digits(count)}{THIN_SPACE}B"
+
+
+def format_count(count: float, unit: str) -> str:
+    """`count` of `unit` (such as MACs) with a decimal prefix."""
+    for size, prefix in _COUNT_STEPS:
+        if count >= size:
+            return f"{three_digits(count / size)}{THIN_SPACE}{prefix}{unit}"
+    return f"{three_digits(count)}{THIN_SPACE}{unit}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration: milliseconds, seconds or minutes, whichever reads best."""
+    if seconds < 1:
+        return f"{three_digits(seconds * 1e3)}{THIN_SPACE}ms"
+    if seconds < 100:
+        return f"{three_digits(seconds)}{THIN_SPACE}s"
+    return f"{seconds // 60:.0f}{THIN_SPACE}min {seconds % 60:.0f}{THIN_SPACE}s"

@@ -1,0 +1,15 @@
+"""Models, and where their weights come from.
+
+`cards` holds the facts and `weights` finds files; the other modules import torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from asi_core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from asi_core.zoo import build, cards, checkpoints, shapes, weights
+else:
+    __getattr__ = lazy_names(__name__, {m: m for m in ("build", "cards", "checkpoints", "shapes", "weights")})
+
+__all__ = ["build", "cards", "checkpoints", "shapes", "weights"]

@@ -1,0 +1,33 @@
+"""Reading checkpoints: tensors only, nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from asi_core.errors import Unavailable
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """A state dict from a safetensors file or a PyTorch checkpoint of plain tensors.
+
+    Raises:
+        Unavailable: if the file is damaged or holds anything but tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise Unavailable(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): download it again."
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise Unavailable(f"{path} holds no state dict: save model.state_dict() instead.")
+    return state

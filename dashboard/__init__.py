@@ -1,0 +1,1 @@
+"""What pages share: the form, the live view, and the services behind them."""

@@ -1,0 +1,179 @@
+"""The form of a comparison. Every control is bound to the URL under its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from asi_core.datasets import DATASETS
+from asi_core.errors import InvalidInput
+from asi_core.methods import METHODS
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import MODELS
+
+_BY_VARIANCE, _BY_RANK = "Explained variance", "Given ranks"
+_URL: dict[str, Any] = {"bind": "query-params"}
+
+
+def comparison_form() -> dict[str, Any]:
+    """Draw the form.
+
+    Returns:
+        what was chosen, unchecked; `comparison_specs` checks it.
+    """
+    chosen = {**_what(), **_methods(), **_how_long()}
+    with st.expander("Recipe", icon=":material/tune:"):
+        chosen |= _recipe()
+    return chosen
+
+
+def comparison_specs(chosen: dict[str, Any]) -> list[RunSpec]:
+    """The runs of a comparison: the head alone, which every other is measured against, and one
+    for each chosen method.
+
+    Raises:
+        InvalidInput, ValidationError: in one sentence, if a value is not allowed.
+    """
+    if not chosen["methods"]:
+        raise InvalidInput("a comparison needs a method", "none", "choose at least one")
+    common = {name: chosen[name] for name in RunSpec.model_fields if name in chosen}
+    head = RunSpec.model_validate({**common, "layers": 0, "method": {"kind": "vanilla"}})
+    methods = [_method_settings(kind, chosen) for kind in METHODS if kind in chosen["methods"]]
+    return [head, *(RunSpec.model_validate({**common, "method": m}) for m in methods)]
+
+
+def unknown_in_url() -> str | None:
+    """A sentence about a model or data set that the URL names and that there is not."""
+    for key, known in (("model", MODELS), ("dataset", DATASETS)):
+        named = st.query_params.get(key)
+        if named is not None and named not in known:
+            return f"The link asks for the {key} {named!r}, which is unknown: choose from the list."
+    return None
+
+
+def _what() -> dict[str, Any]:
+    model = st.selectbox("Model", list(MODELS), key="model", help=_help("model"), **_URL)
+    data = st.selectbox("Images", list(DATASETS), key="dataset", help=_help("dataset"), **_URL)
+    most = MODELS[model].conv_count
+    layers = st.number_input(
+        f"Trained layers (of {most})", value=4, step=1, key="layers", help=_help("layers"), **_URL
+    )
+    return {"model": model, "dataset": data, "layers": layers}
+
+
+def _methods() -> dict[str, Any]:
+    methods = st.multiselect(
+        "Methods",
+        list(METHODS),
+        default=list(METHODS),
+        format_func=lambda kind: METHODS[kind].label,
+        key="methods",
+        help=_help("methods"),
+        **_URL,
+    )
+    by = st.radio("Ranks from", [_BY_VARIANCE, _BY_RANK], key="ranks_from", horizontal=True, **_URL)
+    chosen: dict[str, Any] = {"methods": methods, "explained_variance": None, "ranks": None}
+    if by == _BY_VARIANCE:
+        chosen["explained_variance"] = st.number_input(
+            "Explained variance",
+            value=0.8,
+            step=0.05,
+            format="%.2f",
+            key="explained_variance",
+            help=_help("explained_variance"),
+            **_URL,
+        )
+    else:
+        chosen["ranks"] = st.text_input(
+            "Ranks (batch, channel, height, width)",
+            value="16, 32, 4, 4",
+            key="ranks",
+            help=_help("ranks"),
+            **_URL,
+        )
+    chosen["patch"] = st.number_input(
+        "Patch of the gradient filter", value=2, step=1, key="patch", help=_help("patch"), **_URL
+    )
+    return chosen
+
+
+def _how_long() -> dict[str, Any]:
+    left, right = st.columns(2)
+    with left:
+        steps = st.number_input("Steps", value=300, step=50, key="steps", **_URL)
+        size = st.number_input(
+            "Image size", value=96, step=32, key="image_size", help=_help("image_size"), **_URL
+        )
+    with right:
+        batch = st.number_input("Batch size", value=64, step=16, key="batch_size", **_URL)
+        seed = st.number_input("Seed", value=0, step=1, key="seed", help=_help("seed"), **_URL)
+    return {"steps": steps, "batch_size": batch, "image_size": size, "seed": seed}
+
+
+def _recipe() -> dict[str, Any]:
+    defaults = {name: field.default for name, field in RunSpec.model_fields.items()}
+    numbers = {
+        "learning_rate": ("Learning rate", 0.01),
+        "momentum": ("Momentum", 0.1),
+        "clip_norm": ("Clip norm", 0.5),
+    }
+    recipe: dict[str, Any] = {
+        key: st.number_input(
+            label, value=defaults[key], step=step, key=key, help=_help(key), format="%.3f", **_URL
+        )
+        for key, (label, step) in numbers.items()
+    }
+    recipe["train_norm"] = st.toggle(
+        "Train normalisations too", key="train_norm", help=_help("train_norm"), **_URL
+    )
+    return recipe
+
+
+def _method_settings(kind: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    fields = METHODS[kind].model_fields
+    settings: dict[str, Any] = {"kind": kind}
+    if "explained_variance" in fields and chosen["explained_variance"] is not None:
+        settings["explained_variance"] = chosen["explained_variance"]
+    elif "ranks" in fields:
+        settings["ranks"] = _parse_ranks(chosen["ranks"])
+    if "patch" in fields:
+        settings["patch"] = chosen["patch"]
+    return settings
+
+
+def _parse_ranks(text: str) -> int | list[int]:
+    try:
+        ranks = [int(part) for part in str(text).split(",")]
+    except ValueError:
+        raise InvalidInput(
+            "ranks must be one whole number or four, separated by commas",
+            repr(text),
+            "write for example 8 or 16, 32, 4, 4",
+        ) from None
+    return ranks[0] if len(ranks) == 1 else ranks
+
+
+def _help(key: str) -> str:
+    return _HELP[key]
+
+
+_HELP = {
+    "model": "A network pretrained on ImageNet. Only its last layers are trained here.",
+    "dataset": "Images that the network has not seen, with their classes.",
+    "layers": "How many of the last convolutions are trained, besides a new classifier. "
+    "All before them is frozen.",
+    "methods": "What is kept of each trained layer's input until the weight gradient needs it.",
+    "explained_variance": "Ranks are chosen so that each mode keeps this share of the energy "
+    "(the sum of squared singular values). ASI chooses once, HOSVD at every step.",
+    "ranks": "One number for all modes, or one each for batch, channel, height and width.",
+    "patch": "R: the output gradient is averaged over R x R patches.",
+    "image_size": "Images are resized to this side, in pixels.",
+    "seed": "Decides the order of the images and the start of the new classifier. "
+    "The same seed gives the same numbers.",
+    "learning_rate": "Of the first step; it falls along a cosine to a tenth of this.",
+    "momentum": "Of stochastic gradient descent. The published recipe uses none.",
+    "clip_norm": "The largest norm that all gradients together may have.",
+    "train_norm": "Whether scale and shift of the normalisations after the first trained layer "
+    "are trained as well.",
+}

@@ -1,0 +1,170 @@
+"""The live view of a comparison: the answer, a card for each run, and the curves."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from asi_core.figures import curves
+from asi_core.figures.curves import RunRows
+from asi_core.figures.spectra import SpectrumRows, plot_spectra
+from asi_core.runs.records import RunRecord
+from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
+from dashboard import services
+from dashboard.feed import RunFeed, run_label, run_style
+
+_POLL_SECONDS = 1.0
+_PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+
+
+def live_comparison(comparison: str) -> None:
+    """Show a comparison, and keep it up to date while any of its runs is going."""
+    going = any(run.is_active for run in services.store().comparison(comparison))
+    st.fragment(_view, run_every=_POLL_SECONDS if going else None)(comparison, going)
+
+
+def _view(comparison: str, going: bool) -> None:
+    runs = services.store().comparison(comparison)
+    if going and not any(run.is_active for run in runs):
+        st.rerun()
+    feeds = [_feed(run) for run in runs]
+    st.markdown(f"##### {answer(runs, feeds)}")
+    _cards(runs, feeds)
+    rows = [feed.rows(run) for run, feed in zip(runs, feeds, strict=True)]
+    _charts(rows)
+    _spectra(runs, feeds)
+
+
+def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
+    """The comparison in one sentence, as far as it is known."""
+    known = {run_style(r): f for r, f in zip(runs, feeds, strict=True) if f.steps}
+    asi, vanilla = known.get("asi"), known.get("vanilla")
+    if asi is None or vanilla is None:
+        return "The curves below grow as the runs go." if known else "Waiting for the first step …"
+    kept = [_mean(feed, "activation_bytes") for feed in (asi, vanilla)]
+    sentence = (
+        f"ASI keeps {format_bytes(kept[0])} where vanilla keeps {format_bytes(kept[1])}: "
+        f"{three_digits(kept[1] / kept[0])}{THIN_SPACE}× less"
+    )
+    if not (asi.evaluations and vanilla.evaluations):
+        return sentence + "."
+    reached = [100 * feed.evaluations[-1]["accuracy"] for feed in (asi, vanilla)]
+    return f"{sentence}, at {reached[0]:.1f} % test accuracy against {reached[1]:.1f} %."
+
+
+def time_left(run: RunRecord, feed: RunFeed, now: float) -> float | None:
+    """Seconds until a running run ends, at its pace so far."""
+    done = len(feed.steps)
+    if run.started_at is None or not done:
+        return None
+    return (now - run.started_at) / done * (run.spec.steps - done)
+
+
+def _feed(run: RunRecord) -> RunFeed:
+    feeds: dict[str, RunFeed] = st.session_state.setdefault("feeds", {})
+    feed = feeds.setdefault(run.id, RunFeed())
+    feed.refresh(services.store(), run.id)
+    return feed
+
+
+def _cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
+    vanilla = next((f for r, f in zip(runs, feeds, strict=True) if run_style(r) == "vanilla"), None)
+    for column, run, feed in zip(st.columns(len(runs)), runs, feeds, strict=True):
+        with column, st.container(border=True):
+            _card(run, feed, vanilla)
+
+
+def _card(run: RunRecord, feed: RunFeed, vanilla: RunFeed | None) -> None:
+    accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
+    st.metric(run_label(run), accuracy, help=f"{run.spec.method.settings_label}: test accuracy")
+    if feed.steps:
+        st.caption(_facts(run, feed, vanilla))
+    if run.status == "failed":
+        st.error(run.error)
+    elif run.is_active:
+        done = len(feed.steps)
+        st.progress(done / run.spec.steps, text=_progress(run, feed))
+        st.button(
+            "Cancel",
+            key=f"cancel-{run.id}",
+            on_click=services.store().request_cancel,
+            args=(run.id,),
+            help=f"Stop {run_label(run)} and keep what it has measured.",
+        )
+    else:
+        st.caption(_ending(run, feed))
+
+
+def _facts(run: RunRecord, feed: RunFeed, vanilla: RunFeed | None) -> str:
+    kept, saved = _mean(feed, "activation_bytes"), _mean(feed, "saved_bytes")
+    facts = [f"inputs kept: {format_bytes(kept)}", f"all saved: {format_bytes(saved)}"]
+    if vanilla is not None and vanilla.steps and vanilla is not feed and kept:
+        ratio = _mean(vanilla, "activation_bytes") / kept
+        facts[0] += f" ({three_digits(ratio)}{THIN_SPACE}× less)"
+    seconds = sorted(row["forward_seconds"] + row["backward_seconds"] for row in feed.steps)
+    facts.append(f"step: {format_seconds(seconds[len(seconds) // 2])}")
+    return "  \n".join(facts)
+
+
+def _progress(run: RunRecord, feed: RunFeed) -> str:
+    if run.status == "queued":
+        return "waiting for a place"
+    if run.cancel_requested:
+        return "stopping"
+    left = time_left(run, feed, time.time())
+    return f"step {len(feed.steps)} of {run.spec.steps}" + (
+        f", {format_seconds(left)} left" if left is not None else ", preparing"
+    )
+
+
+def _ending(run: RunRecord, feed: RunFeed) -> str:
+    if run.status == "interrupted":
+        return run.error or "interrupted"
+    return f"{run.status} after {len(feed.steps)} steps"
+
+
+def _charts(rows: list[RunRows]) -> None:
+    pairs = (
+        (curves.plot_accuracy, curves.plot_loss),
+        (curves.plot_memory, curves.plot_cost, curves.plot_step_time),
+    )
+    for plots in pairs:
+        for column, plot in zip(st.columns(len(plots)), plots, strict=True):
+            column.plotly_chart(plot(rows), key=plot.__name__, config=_PLOT)
+    st.caption(
+        "Formula: the inputs of the trained layers, 4 bytes a number, as they are kept for the "
+        "weight gradient, and the multiply-accumulates that the code executes on those layers. "
+        "Measured: the bytes that PyTorch saves for backward in the whole trained part. Activation "
+        "functions and normalisations save their own inputs there, whatever the method keeps."
+    )
+
+
+def _spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
+    probed = {run_style(r): f for r, f in zip(runs, feeds, strict=True) if f.probes}
+    if not probed:
+        return
+    st.markdown("##### Why it can be small: the spectra of what each layer keeps")
+    source = probed.get("asi") or next(iter(probed.values()))
+    steps = sorted(source.probes)
+    names = list(source.probes[steps[0]])
+    left, right = st.columns(2)
+    name = left.selectbox("Layer", names, key="spectrum_layer")
+    step = right.select_slider("Step", steps, value=steps[-1]) if len(steps) > 1 else steps[0]
+    probe = source.probes[step][name]
+    cuts = {
+        style: layer.ranks
+        for style, feed in probed.items()
+        if (layer := feed.probes.get(step, {}).get(name)) is not None and layer.ranks is not None
+    }
+    figure = plot_spectra(SpectrumRows(probe.shape, probe.singular_values), cuts)
+    st.plotly_chart(figure, key="plot_spectra", config=_PLOT)
+    if probe.captured_energy is not None:
+        st.caption(
+            f"At step {step} the kept form holds {100 * probe.captured_energy:.1f} % of the energy "
+            f"of this layer's input ({' × '.join(map(str, probe.shape))}), measured."
+        )
+
+
+def _mean(feed: RunFeed, key: str) -> float:
+    return float(sum(row[key] for row in feed.steps) / len(feed.steps))

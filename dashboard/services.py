@@ -1,0 +1,26 @@
+"""The store and the engine of this server process, and who is asking."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from asi_core.runs.engine import RunEngine, shared_engine
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+
+
+# Streamlit makes a new entry when the body of such a function changes: the engine itself is a
+# singleton in a module of its own, so that no second cluster is ever started.
+@st.cache_resource(show_spinner="Starting the worker …")
+def engine() -> RunEngine:
+    return shared_engine()
+
+
+@st.cache_resource(show_spinner=False)
+def store() -> RunStore:
+    return RunStore(read_settings().database_url)
+
+
+def owner() -> str:
+    """Whose runs these are."""
+    return "local"

@@ -1,0 +1,61 @@
+"""Train: four methods fine-tune the same network on the same images, live."""
+
+from __future__ import annotations
+
+import streamlit as st
+from pydantic import ValidationError
+
+from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.service import request_runs
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import MODELS
+from dashboard import services
+from dashboard.form import comparison_form, comparison_specs, unknown_in_url
+from dashboard.history import comparison_picker
+from dashboard.live import live_comparison
+
+
+def launch(specs: list[RunSpec]) -> None:
+    """Queue the runs and show them; a refusal is told, and nothing is queued."""
+    try:
+        runs = request_runs(services.store(), specs, services.owner())
+    except AsiError as error:
+        st.session_state["refusal"] = one_sentence(error)
+        return
+    for run in runs:
+        services.engine().submit(run.id)
+    st.session_state["comparison"] = runs[0].comparison
+
+
+services.engine()
+st.title("What does compression cost in accuracy?")
+if unknown := unknown_in_url():
+    st.warning(unknown)
+with st.sidebar:
+    chosen = comparison_form()
+try:
+    specs = comparison_specs(chosen)
+except (AsiError, ValidationError) as error:
+    specs = []
+    st.error(one_sentence(error))
+if specs:
+    spec = specs[-1]
+    st.write(
+        f"The last {spec.layers} layers of {MODELS[spec.model].title} and a new classifier are "
+        f"trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on the same "
+        "images in the same order. The classifier alone is the floor to beat."
+    )
+st.button(
+    "Train and compare",
+    type="primary",
+    icon=":material/play_arrow:",
+    disabled=not specs,
+    on_click=launch,
+    args=(specs,),
+)
+if refusal := st.session_state.pop("refusal", None):
+    st.error(refusal)
+if comparison := comparison_picker():
+    live_comparison(comparison)
+else:
+    st.info("Nothing has been trained here yet. The button above starts a comparison.")
