@@ -111,7 +111,9 @@ def _method_settings(options: argparse.Namespace) -> dict[str, Any]:
     unknown = sorted(set(kept) - set(METHODS[options.method].model_fields))
     if unknown:
         raise InvalidInput(
-            f"{options.method} has no such setting", ", ".join(unknown), "drop it, or change --method"
+            f"{options.method} has no such setting",
+            ", ".join(unknown),
+            "drop it, or change --method",
         )
     return {"kind": options.method, **kept}
 
@@ -150,7 +152,10 @@ def _estimate(options: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         for layer in cost.layers:
-            size, work = format_bytes(layer.activation_bytes), format_count(layer.macs.total, "MACs")
+            size, work = (
+                format_bytes(layer.activation_bytes),
+                format_count(layer.macs.total, "MACs"),
+            )
             print(f"{layer.shape.name:32} {size:>12} {work:>14}")
         size, work = format_bytes(cost.activation_bytes), format_count(cost.macs.total, "MACs")
         print(f"{'total (' + options.convention + ')':32} {size:>12} {work:>14}")

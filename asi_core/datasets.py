@@ -84,7 +84,9 @@ def dataset_card(name: str) -> DatasetCard:
         InvalidInput: if there is no such data set.
     """
     if name not in DATASETS:
-        raise InvalidInput("dataset must be a known one", repr(name), f"choose {', '.join(DATASETS)}")
+        raise InvalidInput(
+            "dataset must be a known one", repr(name), f"choose {', '.join(DATASETS)}"
+        )
     return DATASETS[name]
 
 
@@ -97,7 +99,9 @@ def load_dataset(name: str) -> ImageData:
     """
     card = dataset_card(name)
     if not card.path.is_file():
-        raise Unavailable(f"data set {name} is missing at {card.path}: restore it from the repository.")
+        raise Unavailable(
+            f"data set {name} is missing at {card.path}: restore it from the repository."
+        )
     digest = hashlib.sha256(card.path.read_bytes()).hexdigest()
     if digest != card.sha256:
         raise Unavailable(

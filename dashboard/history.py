@@ -33,4 +33,6 @@ def comparison_title(runs: list[RunRecord]) -> str:
     when = datetime.fromtimestamp(runs[0].created_at).strftime("%d %b %H:%M")
     going = sum(run.is_active for run in runs)
     state = f"{going} of {len(runs)} still going" if going else "ended"
-    return f"{when} · {MODELS[spec.model].title}, {spec.layers} layers, {spec.steps} steps · {state}"
+    return (
+        f"{when} · {MODELS[spec.model].title}, {spec.layers} layers, {spec.steps} steps · {state}"
+    )

@@ -22,7 +22,9 @@ def launch(specs: list[RunSpec]) -> None:
     except AsiError as error:
         st.session_state["refusal"] = one_sentence(error)
         return
-    for run in runs:
+    # The head alone comes first on the page and last in the queue: it goes on from the frozen
+    # features that the others have computed.
+    for run in reversed(runs):
         services.engine().submit(run.id)
     st.session_state["comparison"] = runs[0].comparison
 

@@ -3,7 +3,8 @@
     apt-get install dataset-fashion-mnist
     python scripts/make_fashion_mnist_small.py
 
-The draw is fixed, so the same images come out every time; the hash of the file is in asi_core/datasets.py.
+The draw is fixed, so the same images come out every time; the file's hash is in
+asi_core/datasets.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What training costs: `accounting` and `estimate` count by formula, `measurement` looks at what is kept."""
+"""What training costs.
+
+`accounting` and `estimate` count by formula, `measurement` looks at what is really kept.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -121,9 +121,7 @@ def _line(
     )
 
 
-def _bars(
-    name: str, runs: Sequence[RunRows], values: Sequence[float], opacity: float
-) -> go.Bar:
+def _bars(name: str, runs: Sequence[RunRows], values: Sequence[float], opacity: float) -> go.Bar:
     return go.Bar(
         x=[run.label for run in runs],
         y=values,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from asi_core.figures.style import STYLES
@@ -28,9 +29,7 @@ def plot_spectra(spectrum: SpectrumRows, cuts: Mapping[str, Sequence[int]]) -> g
     Args:
         cuts: style key -> ranks in force, one a mode.
     """
-    titles = [
-        f"{MODE_NAMES[mode]} ({size})" for mode, size in enumerate(spectrum.shape)
-    ]
+    titles = [f"{MODE_NAMES[mode]} ({size})" for mode, size in enumerate(spectrum.shape)]
     figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, shared_yaxes=True)
     for mode, values in enumerate(spectrum.singular_values):
         energy = np.cumsum(np.square(values))
@@ -61,7 +60,7 @@ def plot_spectra(spectrum: SpectrumRows, cuts: Mapping[str, Sequence[int]]) -> g
 
 
 def _mark_cut(
-    figure: go.Figure, style: str, rank: int, explained: Sequence[float], mode: int
+    figure: go.Figure, style: str, rank: int, explained: NDArray[np.float64], mode: int
 ) -> None:
     look = STYLES[style]
     reached = float(explained[min(rank, len(explained)) - 1])

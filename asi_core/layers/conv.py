@@ -54,12 +54,12 @@ class CompressedConv2d(nn.Conv2d):
     def geometry(self) -> ConvGeometry:
         return conv_geometry(self)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad):
-            return super().forward(input)
+            return super().forward(x)
         if self.padding_mode != "zeros":
-            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
-        return cast(Tensor, _CompressedConvolution.apply(input, self.weight, self.bias, self))
+            x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+        return cast(Tensor, _CompressedConvolution.apply(x, self.weight, self.bias, self))
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -98,7 +98,7 @@ class _CompressedConvolution(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         weight, *saved = ctx.saved_tensors
         method: Method = ctx.method

@@ -22,10 +22,12 @@ _INPUT_ONLY = [True, False, False]
 def conv_weight_gradient(
     x: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
 ) -> Tensor:
-    """Exact weight gradient, C' x C/g x Kh x Kw, of a convolution with input `x` (B x C x H x W)."""
+    """Exact weight gradient, C' x C/g x Kh x Kw, with input `x` (B x C x H x W)."""
     x, padding = _pad_unequal(x, geometry)
     like_weight = x.new_empty(1).expand(weight_shape)
-    gradient = _convolution_backward(grad_output, x, like_weight, padding, geometry, _WEIGHT_ONLY)[1]
+    gradient = _convolution_backward(grad_output, x, like_weight, padding, geometry, _WEIGHT_ONLY)[
+        1
+    ]
     assert gradient is not None
     return gradient
 

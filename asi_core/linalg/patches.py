@@ -18,7 +18,9 @@ from asi_core.records import ConvGeometry
 _POINTWISE = ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), 1)
 
 
-def window_sums(x: Tensor, output_size: tuple[int, int], stride: tuple[int, int], patch: int) -> Tensor:
+def window_sums(
+    x: Tensor, output_size: tuple[int, int], stride: tuple[int, int], patch: int
+) -> Tensor:
     """Sums of `x` (B x C x H x W) over the windows that belong to the output's patches.
 
     Returns:
@@ -100,7 +102,9 @@ def _margins(
 ) -> list[int]:
     """What is to be added (or, if negative, cut) left, right, top and bottom of an input."""
     margins = []
-    for length, outputs, step in zip(reversed(size), reversed(output_size), reversed(stride), strict=True):
+    for length, outputs, step in zip(
+        reversed(size), reversed(output_size), reversed(stride), strict=True
+    ):
         missing = ceil(outputs / patch) * patch * step - length
         before = ceil(missing / 2)
         margins += [before, missing - before]

@@ -53,7 +53,8 @@ def leading_vectors(
         # The Gram matrix was taken on the other side: A v is u times its singular value, and QR
         # of the products in descending order keeps every leading subspace.
         vectors = orthonormal(_widened(unfold(tensor, mode)) @ vectors)
-    return vectors.to(tensor)
+    leading: Tensor = vectors.to(tensor)
+    return leading
 
 
 def rank_for_energy(values: Tensor, explained_variance: float) -> int:

@@ -36,7 +36,9 @@ def reconstruct(tucker: Tucker) -> Tensor:
 
 def projection_order(shape: Sequence[int], ranks: Sequence[int]) -> list[int]:
     """The modes below full rank, the one with the greatest reduction first."""
-    reduced = [mode for mode, (size, rank) in enumerate(zip(shape, ranks, strict=True)) if rank < size]
+    reduced = [
+        mode for mode, (size, rank) in enumerate(zip(shape, ranks, strict=True)) if rank < size
+    ]
     return sorted(reduced, key=lambda mode: ranks[mode] / shape[mode])
 
 

@@ -27,19 +27,23 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
     shape[mode] = matrix.shape[0]
     if three.shape[2] == 1:
         return (three[:, :, 0] @ matrix.T).reshape(shape)
-    return torch.matmul(matrix, three).reshape(shape)
+    product: Tensor = torch.matmul(matrix, three)
+    return product.reshape(shape)
 
 
 def mode_inner(left: Tensor, right: Tensor, mode: int) -> Tensor:
     """left_(mode) right_(mode)^T: the sum over all other modes, D_left x D_right."""
     a, b = _three_way(left, mode), _three_way(right, mode)
+    inner: Tensor
     if a.shape[0] == 1:
-        return a[0] @ b[0].T
-    if a.shape[2] == 1:
-        return a[:, :, 0].T @ b[:, :, 0]
-    if a.shape[0] <= _MOST_SLICES:
-        return torch.bmm(a, b.transpose(1, 2)).sum(0)
-    return torch.tensordot(a, b, dims=([0, 2], [0, 2]))
+        inner = a[0] @ b[0].T
+    elif a.shape[2] == 1:
+        inner = a[:, :, 0].T @ b[:, :, 0]
+    elif a.shape[0] <= _MOST_SLICES:
+        inner = torch.bmm(a, b.transpose(1, 2)).sum(0)
+    else:
+        inner = torch.tensordot(a, b, dims=([0, 2], [0, 2]))
+    return inner
 
 
 def orthonormal(matrix: Tensor) -> Tensor:
@@ -48,7 +52,8 @@ def orthonormal(matrix: Tensor) -> Tensor:
     Householder QR: it stays finite and orthonormal on zero, rank-deficient, tiny and huge input,
     where Cholesky-based variants do not.
     """
-    return torch.linalg.qr(matrix)[0]
+    basis: Tensor = torch.linalg.qr(matrix)[0]
+    return basis
 
 
 def random_orthonormal(size: int, rank: int, seed: int, like: Tensor) -> Tensor:

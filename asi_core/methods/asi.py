@@ -66,9 +66,7 @@ class ASI(TuckerMethod):
         if convention == "paper":
             overhead = costs.paper_subspace_overhead(shape.input_shape, ranks)
         else:
-            overhead = costs.subspace_overhead(
-                shape.input_shape, ranks, sequential=self.sequential
-            )
+            overhead = costs.subspace_overhead(shape.input_shape, ranks, sequential=self.sequential)
         return costs.tucker_step(shape, ranks, overhead, convention)
 
     def _first_ranks(self, x: Tensor) -> Ranks:

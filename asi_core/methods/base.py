@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Saved: TypeAlias = "tuple[Tensor | None, ...]"
 
 
-
 @dataclass
 class WarmStart:
     """What a layer carries from one step to the next.

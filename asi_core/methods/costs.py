@@ -16,13 +16,11 @@ from asi_core.records import Convention, LayerShape, Macs, Ranks
 
 def dense_step(shape: LayerShape, convention: Convention) -> Macs:
     """One step of plain back-propagation."""
-    batch, channels, height, width = shape.input_shape
     if convention == "paper":
-        taps = _paper_taps(shape)
-        output_height, output_width = shape.output_shape[2:]
+        taps = _paper_taps(shape) * shape.input_shape[0]
         return Macs(
-            forward=taps * height * width * batch,
-            weight_gradient=taps * output_height * output_width * batch,
+            forward=taps * prod(shape.input_shape[2:]),
+            weight_gradient=taps * prod(shape.output_shape[2:]),
         )
     work = shape.product_macs
     return Macs(

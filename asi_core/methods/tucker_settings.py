@@ -36,9 +36,7 @@ class TuckerMethod(Method):
     @classmethod
     def _a_share(cls, share: float | None) -> float | None:
         if share is not None and not 0 < share <= 1:
-            raise InvalidInput(
-                "explained variance must be above 0 and at most 1", share, "try 0.8"
-            )
+            raise InvalidInput("explained variance must be above 0 and at most 1", share, "try 0.8")
         return share
 
     @model_validator(mode="after")
@@ -46,7 +44,9 @@ class TuckerMethod(Method):
         if (self.ranks is None) == (self.explained_variance is None):
             both = "neither" if self.ranks is None else "both"
             raise InvalidInput(
-                f"{self.label} needs either ranks or an explained variance", both, "give one of them"
+                f"{self.label} needs either ranks or an explained variance",
+                both,
+                "give one of them",
             )
         return self
 

@@ -138,7 +138,10 @@ class _Reporter:
         summary = summarise(self._all)
         summary["seconds"]["total"] = seconds
         self._store.finish(
-            self._run_id, self._token, "completed" if status == "completed" else "cancelled", summary
+            self._run_id,
+            self._token,
+            "completed" if status == "completed" else "cancelled",
+            summary,
         )
 
     def fail(self, error: str) -> None:

@@ -27,7 +27,10 @@ class ImageLoader:
         grey = images.dim() == 3
         images = images.unsqueeze(1).expand(-1, 3, -1, -1) if grey else images.permute(0, 3, 1, 2)
         scaled = F.interpolate(
-            images.float() / 255, size=(self._size, self._size), mode="bilinear", align_corners=False
+            images.float() / 255,
+            size=(self._size, self._size),
+            mode="bilinear",
+            align_corners=False,
         )
         return (scaled - self._mean) / self._std
 

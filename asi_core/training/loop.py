@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,8 @@ from asi_core.training.events import (
     ProbeEvent,
     StepEvent,
 )
-from asi_core.training.features import FeaturePool, FeatureStore, prefix_digest, values_an_image
-from asi_core.training.prefix import split_frozen
+from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart, values_an_image
+from asi_core.training.prefix import SplitModel, split_frozen
 from asi_core.training.probes import probe_layers
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_pretrained
@@ -82,9 +83,8 @@ class _Session:
         choose_trained_(model, self.layer_names, model_card(spec.model).head, spec.train_norm)
         parts = split_frozen(model)
         self.tail = parts.tail
-        key = prefix_digest(parts.prefix, [self.data.fingerprint, str(spec.image_size), str(device)])
-        self._train = self._store(pool, key + "/train", parts.prefix, self.data.train)
-        self._test = self._store(pool, key + "/test", parts.prefix, self.data.test)
+        self._train = self._store(pool, parts, "train")
+        self._test = self._store(pool, parts, "test")
         self._train_labels = torch.from_numpy(self.data.train.labels).to(device)
         self._test_labels = torch.from_numpy(self.data.test.labels).to(device)
         self._parameters = [p for p in self.tail.parameters() if p.requires_grad]
@@ -158,12 +158,14 @@ class _Session:
         return ProbeEvent(step=step, layers=layers)
 
     def _store(
-        self, pool: FeaturePool, key: str, prefix: torch.fx.GraphModule, split: Split
+        self, pool: FeaturePool, parts: SplitModel, name: Literal["train", "test"]
     ) -> FeatureStore:
-        loader = ImageLoader(
-            split, model_card(self.spec.model), self.spec.image_size, self.device
-        )
-        return pool.store(key, prefix, loader, len(split))
+        split: Split = getattr(self.data, name)
+        size = self.spec.image_size
+        loader = ImageLoader(split, model_card(self.spec.model), size, self.device)
+        images_key = f"{self.data.fingerprint}/{name}/{size}/{self.device}"
+        frozen = FrozenPart(parts.prefix, parts.crossing, loader, images_key, len(split))
+        return pool.store(frozen)
 
     def _cost(self, batch_size: int) -> StepCost:
         """By formula, with the ranks that were in force in this step."""

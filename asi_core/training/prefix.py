@@ -7,6 +7,7 @@ residual connections, cross it as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,12 @@ class SplitModel:
     Attributes:
         prefix: images to a tuple of crossing values; nothing in it is trained.
         tail: crossing values, as separate arguments, to logits.
+        crossing: names of the crossing values in the traced graph.
     """
 
     prefix: GraphModule
     tail: GraphModule
+    crossing: tuple[str, ...]
 
 
 def split_frozen(model: nn.Module) -> SplitModel:
@@ -49,7 +52,48 @@ def split_frozen(model: nn.Module) -> SplitModel:
     crossing = [node for node in graph.nodes if _crosses(node, trained)]
     prefix = _copy(model, graph, [n for n in graph.nodes if n not in trained], outputs=crossing)
     tail = _copy(model, graph, [n for n in graph.nodes if n in trained], inputs=crossing)
-    return SplitModel(prefix, tail)
+    return SplitModel(prefix, tail, tuple(node.name for node in crossing))
+
+
+def cut_prefix(prefix: GraphModule, names: Sequence[str]) -> tuple[GraphModule, GraphModule] | None:
+    """Cut a prefix in two at the values called `names`.
+
+    Returns:
+        images to those values, and those values to the prefix's own results; None if the prefix
+        does not compute all of them, or needs others besides them.
+    """
+    graph = prefix.graph
+    cut = [node for node in graph.nodes if node.name in names and node.op != "output"]
+    if len(cut) != len(names):
+        return None
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    results: list[Node] = list(output.args[0])
+    needed = _ancestors(results, stop=set(cut))
+    if any(node.op == "placeholder" and node not in cut for node in needed):
+        return None
+    first = _ancestors(cut, stop=set())
+    return (
+        _copy(prefix, graph, [n for n in graph.nodes if n in first], outputs=cut),
+        _copy(
+            prefix,
+            graph,
+            [n for n in graph.nodes if n in needed and n not in cut],
+            inputs=cut,
+            outputs=results,
+        ),
+    )
+
+
+def _ancestors(nodes: Sequence[Node], stop: set[Node]) -> set[Node]:
+    """`nodes` and all that they are computed from, not looking beyond `stop`."""
+    found: set[Node] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += [] if node in stop else node.all_input_nodes
+    return found
 
 
 class _Tracer(fx.Tracer):

@@ -48,7 +48,11 @@ def _probe(name: str, layer: nn.Module, x: Tensor) -> LayerProbe:
         if factors is not None:
             energy = linalg.spectra.captured_energy(x, factors)
     return LayerProbe(
-        name=name, shape=tuple(x.shape), ranks=ranks, singular_values=spectra, captured_energy=energy
+        name=name,
+        shape=tuple(x.shape),
+        ranks=ranks,
+        singular_values=spectra,
+        captured_energy=energy,
     )
 
 

@@ -13,6 +13,7 @@ from asi_core.methods import AnyMethod
 from asi_core.zoo.cards import model_card
 
 _POINTS_A_RUN = 10
+_LARGEST_IMAGE = 512
 
 
 def _at_least(least: int, what: str) -> AfterValidator:
@@ -31,6 +32,11 @@ def _positive(what: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _at_most(most: int, what: str, value: int, why: str) -> None:
+    if value > most:
+        raise InvalidInput(f"{what} must be at most {most}, {why}", value, "choose less")
 
 
 class RunSpec(BaseModel):
@@ -71,20 +77,10 @@ class RunSpec(BaseModel):
     @model_validator(mode="after")
     def _fits_model_and_data(self) -> Self:
         model, data = model_card(self.model), dataset_card(self.dataset)
-        if self.layers != "all" and self.layers > model.conv_count:
-            raise InvalidInput(
-                f"trained layers must be at most {model.conv_count}, the convolutions of {model.title}",
-                self.layers,
-                "choose fewer, or 'all'",
-            )
-        if self.batch_size > data.train_count:
-            raise InvalidInput(
-                f"batch size must be at most {data.train_count}, the training images of {data.name}",
-                self.batch_size,
-                "choose a smaller batch",
-            )
-        if self.image_size > 512:
-            raise InvalidInput("image size must be at most 512", self.image_size, "choose 512 or less")
+        if self.layers != "all":
+            _at_most(model.conv_count, "trained layers", self.layers, f"as {model.name} has")
+        _at_most(data.train_count, "batch size", self.batch_size, f"the images of {data.name}")
+        _at_most(_LARGEST_IMAGE, "image size", self.image_size, "pixels")
         return self
 
     @property

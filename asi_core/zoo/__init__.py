@@ -10,6 +10,8 @@ from asi_core.lazy import lazy_names
 if TYPE_CHECKING:
     from asi_core.zoo import build, cards, checkpoints, shapes, weights
 else:
-    __getattr__ = lazy_names(__name__, {m: m for m in ("build", "cards", "checkpoints", "shapes", "weights")})
+    __getattr__ = lazy_names(
+        __name__, {m: m for m in ("build", "cards", "checkpoints", "shapes", "weights")}
+    )
 
 __all__ = ["build", "cards", "checkpoints", "shapes", "weights"]

@@ -67,5 +67,7 @@ def model_card(name: str) -> ModelCard:
         InvalidInput: if there is no such model.
     """
     if name not in MODELS:
-        raise InvalidInput("model must be one of the zoo", repr(name), f"choose {', '.join(MODELS)}")
+        raise InvalidInput(
+            "model must be one of the zoo", repr(name), f"choose {', '.join(MODELS)}"
+        )
     return MODELS[name]

@@ -102,7 +102,7 @@ class _Block(nn.Module):
         self.is_residual = stride == 1 and channels == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu0(self.bn0(self.expand_conv(x))) if self.expands else x
+        y: Tensor = self.relu0(self.bn0(self.expand_conv(x))) if self.expands else x
         y = self.relu1(self.bn1(self.depthwise_conv(self.depthwise_pad(y))))
         y = self.bn2(self.project_conv(y))
         return y + x if self.is_residual else y
