@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from asi_core import zoo
 from asi_core.costs.accounting import StepCost, step_cost
 from asi_core.methods import Method
 from asi_core.records import Convention
-from asi_core.zoo import shapes
 
 
 def estimate(
@@ -24,5 +24,5 @@ def estimate(
     Raises:
         InvalidInput: if there is no such model or layer, or if the ranks depend on data.
     """
-    found = shapes.trained_layer_shapes(model, layers, batch_size, image_size)
+    found = zoo.shapes.trained_layer_shapes(model, layers, batch_size, image_size)
     return step_cost(found, method, convention)

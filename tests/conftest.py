@@ -1,0 +1,33 @@
+"""Every test has a home of its own, so that no run of the developer is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh `ASI_HOME`; no other setting comes from the developer's environment."""
+    for name in [name for name in os.environ if name.startswith("ASI_") and name != "ASI_CHROMIUM"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ASI_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """A fixed number of threads, where equal numbers to the last bit are expected."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from asi_core.costs.accounting import step_cost, with_batch
+from asi_core.costs.estimate import estimate
+from asi_core.layers.shapes import layer_shape
+from asi_core.methods import ASI, HOSVD, GradientFilter, Vanilla
+from asi_core.methods.costs import subspace_overhead
+from asi_core.records import ConvGeometry, LayerShape
+
+# The last two convolutions of ResNet18 at batch 64, 224 px: 512 channels on 7 x 7.
+RESNET_LAYER = LayerShape(
+    "layer4.1.conv2",
+    (64, 512, 7, 7),
+    (64, 512, 7, 7),
+    (512, 512, 3, 3),
+    ConvGeometry((1, 1), (1, 1, 1, 1), (1, 1), 1),
+    has_input_gradient=True,
+)
+RESNET_LAYERS = [replace(RESNET_LAYER, name="layer4.1.conv1"), RESNET_LAYER]
+
+
+def test_published_cells_of_resnet18_with_two_layers() -> None:
+    """Table "ImageNet classification": vanilla 12.25 MiB, 29.60 G; gradient filter 4.00 MiB."""
+    vanilla = step_cost(RESNET_LAYERS, Vanilla(), "paper")
+    assert round(vanilla.activation_bytes / 2**20, 2) == 12.25
+    assert round(vanilla.macs.total / 1e9, 2) == 29.60
+    filtered = step_cost(RESNET_LAYERS, GradientFilter(patch=2), "paper")
+    assert round(filtered.activation_bytes / 2**20, 2) == 4.00
+    assert round(filtered.macs.total / 1e9, 2) == 29.60
+
+
+def test_published_cost_of_hosvd_is_nearly_all_decomposition() -> None:
+    """1581.42 G in the table, of which the part that depends on the ranks is below 0.5 %."""
+    cost = step_cost(RESNET_LAYERS, HOSVD(ranks=8), "paper")
+    assert cost.macs.total / 1e9 == pytest.approx(1581.42, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": 1, "bias": False},
+    ],
+)
+def test_exact_vanilla_counts_are_pytorchs(settings: dict[str, Any]) -> None:
+    """Dense convolutions, where PyTorch's own counter is right."""
+    conv = nn.Conv2d(6, 10, **settings)
+    x = torch.randn(4, 6, 9, 9, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        output = conv(x)
+        forward = counter.get_total_flops()
+        output.sum().backward()
+    macs = Vanilla().macs(layer_shape("conv", conv, x, output), None, "exact")
+    assert 2 * macs.forward == forward
+    assert 2 * macs.total == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_exact_overhead_of_asi_is_what_its_products_do(sequential: bool) -> None:
+    """Matrix products as PyTorch counts them, and the orthonormalisations that it does not."""
+    x, ranks = torch.randn(8, 12, 6, 6), (3, 4, 2, 3)
+    conv = nn.Conv2d(12, 5, 3, bias=False)
+    from asi_core.layers.surgery import compress_
+
+    model = nn.Sequential(conv)
+    compress_(model, ASI(ranks=ranks, sequential=sequential), layers=1)
+    model(x)
+    with FlopCounterMode(display=False) as counter:
+        output = model(x)
+    forward = Vanilla().macs(layer_shape("conv", conv, x, output), None, "exact").forward
+    products = counter.get_total_flops() // 2 - forward
+    householder = sum(
+        2 * size * rank**2 - 2 * rank**3 // 3 for size, rank in zip(x.shape, ranks, strict=True)
+    )
+    counted = subspace_overhead(tuple(x.shape), ranks, sequential=sequential)
+    assert counted == products + householder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"kernel_size": 1}, {"kernel_size": 3, "padding": 1}, {"kernel_size": 3, "stride": 2}],
+)
+def test_exact_weight_gradient_of_asi_is_what_its_products_do(settings: dict[str, Any]) -> None:
+    conv = nn.Conv2d(12, 5, bias=False, **settings)
+    model = nn.Sequential(conv)
+    method = ASI(ranks=(3, 4, 2, 3))
+    from asi_core.layers.surgery import compress_
+
+    compress_(model, method, layers=1)
+    x = torch.randn(8, 12, 6, 6)
+    output = model(x)
+    with FlopCounterMode(display=False) as counter:
+        output.backward(torch.randn_like(output))
+    macs = method.macs(layer_shape("conv", conv, x, output), (3, 4, 2, 3), "exact")
+    assert macs.input_gradient == 0
+    assert 2 * macs.weight_gradient == counter.get_total_flops()
+
+
+def test_grouped_layers_cost_a_groups_share() -> None:
+    conv = nn.Conv2d(12, 12, 3, padding=1, groups=12)
+    x = torch.randn(2, 12, 5, 5)
+    shape = layer_shape("depthwise", conv, x, conv(x))
+    assert Vanilla().macs(shape, None, "exact").forward == 2 * 12 * 25 * 9
+    assert Vanilla().macs(shape, None, "paper").forward == 12 * 2 * 12 * 25 * 9
+
+
+def test_estimate_of_a_zoo_model_adds_up() -> None:
+    cost = estimate(
+        "efficientnet_lite0",
+        ASI(ranks=8),
+        layers=4,
+        batch_size=64,
+        image_size=96,
+        convention="exact",
+    )
+    names = [layer.shape.name for layer in cost.layers]
+    assert names == [
+        "blocks.15.expand_conv",
+        "blocks.15.depthwise_conv",
+        "blocks.15.project_conv",
+        "conv_head",
+    ]
+    assert [layer.shape.has_input_gradient for layer in cost.layers] == [False, True, True, True]
+    assert cost.activation_bytes == sum(layer.activation_bytes for layer in cost.layers)
+    assert cost.macs.total == sum(layer.macs.total for layer in cost.layers)
+
+
+def test_another_batch_size_changes_nothing_else() -> None:
+    smaller = with_batch(RESNET_LAYER, 8)
+    assert smaller.input_shape == (8, 512, 7, 7)
+    assert with_batch(smaller, 64) == RESNET_LAYER

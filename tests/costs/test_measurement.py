@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from asi_core.costs.measurement import SavedBytes
+
+
+def test_storages_are_counted_once_and_parameters_not_at_all() -> None:
+    model = nn.Sequential(nn.Linear(10, 10, bias=False), nn.ReLU(), nn.Linear(10, 10, bias=False))
+    x = torch.randn(4, 10)
+    with SavedBytes(model) as meter:
+        model(x)
+    # The input, and ReLU's result, which the second layer's input is as well.
+    assert meter.total == 2 * x.nbytes
+
+
+def test_a_view_counts_with_the_storage_that_it_keeps_alive() -> None:
+    whole = torch.randn(100, 10)
+    layer = nn.Linear(10, 10, bias=False)
+    with SavedBytes(layer) as meter:
+        layer(whole[:2])
+    assert meter.total == whole.nbytes
+
+
+def test_nothing_is_counted_after_it_is_closed() -> None:
+    layer = nn.Linear(10, 10, bias=False)
+    with SavedBytes(layer) as meter:
+        pass
+    layer(torch.randn(4, 10))
+    assert meter.total == 0

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from asi_core.errors import InvalidInput, one_sentence
+from asi_core.units import format_bytes, format_count, format_seconds, three_digits
+
+
+class Record(BaseModel):
+    count: int
+
+
+def test_a_sentence_has_rule_value_and_way_out() -> None:
+    error = InvalidInput("rank must be at least 1", 0, "choose 1 or more")
+    assert one_sentence(error) == "rank must be at least 1, got 0: choose 1 or more."
+
+
+def test_validation_errors_become_one_line() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Record(count="many")  # type: ignore[arg-type]
+    sentence = one_sentence(caught.value)
+    assert sentence.startswith("count: ")
+    assert "'many'" in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1 023 B"), (1536, "1.5 KiB"), (6.19 * 2**20, "6.19 MiB"), (2**31, "2 GiB")],
+)
+def test_bytes(count: float, text: str) -> None:
+    assert format_bytes(count).replace("\u2009", " ") == text
+
+
+def test_counts_and_seconds() -> None:
+    assert format_count(1_617_518_592, "MACs").replace("\u2009", " ") == "1.62 GMACs"
+    assert format_count(12, "MACs").replace("\u2009", " ") == "12 MACs"
+    assert format_seconds(0.0331).replace("\u2009", " ") == "33.1 ms"
+    assert format_seconds(75.2).replace("\u2009", " ") == "75.2 s"
+    assert format_seconds(125).replace("\u2009", " ") == "2 min 5 s"
+    assert three_digits(12345) == "12\u2009345"
