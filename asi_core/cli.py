@@ -163,10 +163,6 @@ def _estimate(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from asi_core.runs.service import request_runs
-    from asi_core.runs.worker import execute, open_store
-    from asi_core.settings import read_settings
-
     recipe = {name: getattr(options, name) for name in _RECIPE}
     spec = RunSpec.model_validate(
         {
@@ -186,6 +182,10 @@ def _train(options: argparse.Namespace) -> int:
             **{name: value for name, value in recipe.items() if value is not None},
         }
     )
+    from asi_core.runs.service import request_runs
+    from asi_core.runs.worker import execute, open_store
+    from asi_core.settings import read_settings
+
     url = read_settings().database_url
     store = open_store(url)
     (queued,) = request_runs(store, [spec], owner="command line")

@@ -53,8 +53,12 @@ def unknown_in_url() -> str | None:
 
 
 def _what() -> dict[str, Any]:
-    model = st.selectbox("Model", list(MODELS), key="model", help=_help("model"), **_URL)
-    data = st.selectbox("Images", list(DATASETS), key="dataset", help=_help("dataset"), **_URL)
+    model = st.selectbox(
+        "Model", list(MODELS), format_func=_title, key="model", help=_help("model"), **_URL
+    )
+    data = st.selectbox(
+        "Images", list(DATASETS), format_func=_title, key="dataset", help=_help("dataset"), **_URL
+    )
     most = MODELS[model].conv_count
     layers = st.number_input(
         f"Trained layers (of {most})", value=4, step=1, key="layers", help=_help("layers"), **_URL
@@ -152,6 +156,10 @@ def _parse_ranks(text: str) -> int | list[int]:
             "write for example 8 or 16, 32, 4, 4",
         ) from None
     return ranks[0] if len(ranks) == 1 else ranks
+
+
+def _title(name: str) -> str:
+    return MODELS[name].title if name in MODELS else DATASETS[name].title
 
 
 def _help(key: str) -> str:

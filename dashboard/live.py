@@ -8,7 +8,8 @@ import streamlit as st
 
 from asi_core.figures import curves
 from asi_core.figures.curves import RunRows
-from asi_core.figures.spectra import SpectrumRows, plot_spectra
+from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
+from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
 from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
 from dashboard import services
@@ -69,17 +70,24 @@ def _feed(run: RunRecord) -> RunFeed:
 
 
 def _cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
-    vanilla = next((f for r, f in zip(runs, feeds, strict=True) if run_style(r) == "vanilla"), None)
+    by_style = {run_style(run): feed for run, feed in zip(runs, feeds, strict=True)}
+    head, vanilla = by_style.get(HEAD_ALONE), by_style.get("vanilla")
     for column, run, feed in zip(st.columns(len(runs)), runs, feeds, strict=True):
         with column, st.container(border=True):
-            _card(run, feed, vanilla)
+            _card(run, feed, head, vanilla)
 
 
-def _card(run: RunRecord, feed: RunFeed, vanilla: RunFeed | None) -> None:
+def _card(run: RunRecord, feed: RunFeed, head: RunFeed | None, vanilla: RunFeed | None) -> None:
     accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
-    st.metric(run_label(run), accuracy, help=f"{run.spec.method.settings_label}: test accuracy")
+    st.metric(
+        run_label(run),
+        accuracy,
+        delta=_gain(feed, head),
+        help=f"{run.spec.method.settings_label}: accuracy on the test images, and how many points "
+        "it gains over training the new classifier alone.",
+    )
     if feed.steps:
-        st.caption(_facts(run, feed, vanilla))
+        st.caption(_facts(feed, vanilla))
     if run.status == "failed":
         st.error(run.error)
     elif run.is_active:
@@ -96,14 +104,26 @@ def _card(run: RunRecord, feed: RunFeed, vanilla: RunFeed | None) -> None:
         st.caption(_ending(run, feed))
 
 
-def _facts(run: RunRecord, feed: RunFeed, vanilla: RunFeed | None) -> str:
+def _gain(feed: RunFeed, head: RunFeed | None) -> str | None:
+    """Points of accuracy over the head alone, after the same number of steps."""
+    if head is None or head is feed or not feed.evaluations:
+        return None
+    step, reached = feed.evaluations[-1]["step"], feed.evaluations[-1]["accuracy"]
+    floor = [row["accuracy"] for row in head.evaluations if row["step"] == step]
+    return f"{100 * (reached - floor[0]):+.1f} points" if floor else None
+
+
+def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     kept, saved = _mean(feed, "activation_bytes"), _mean(feed, "saved_bytes")
-    facts = [f"inputs kept: {format_bytes(kept)}", f"all saved: {format_bytes(saved)}"]
+    seconds = sorted(row["forward_seconds"] + row["backward_seconds"] for row in feed.steps)
+    facts = [
+        f"inputs kept: {format_bytes(kept)}",
+        f"all saved: {format_bytes(saved)}",
+        f"a step: {format_seconds(seconds[len(seconds) // 2])}",
+    ]
     if vanilla is not None and vanilla.steps and vanilla is not feed and kept:
         ratio = _mean(vanilla, "activation_bytes") / kept
-        facts[0] += f" ({three_digits(ratio)}{THIN_SPACE}× less)"
-    seconds = sorted(row["forward_seconds"] + row["backward_seconds"] for row in feed.steps)
-    facts.append(f"step: {format_seconds(seconds[len(seconds) // 2])}")
+        facts.insert(0, f"**{three_digits(ratio)}{THIN_SPACE}× less than vanilla**")
     return "  \n".join(facts)
 
 
@@ -152,11 +172,11 @@ def _spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     name = left.selectbox("Layer", names, key="spectrum_layer")
     step = right.select_slider("Step", steps, value=steps[-1]) if len(steps) > 1 else steps[0]
     probe = source.probes[step][name]
-    cuts = {
-        style: layer.ranks
-        for style, feed in probed.items()
+    cuts = [
+        Cut(run_label(run), run_style(run), layer.ranks)
+        for run, feed in zip(runs, feeds, strict=True)
         if (layer := feed.probes.get(step, {}).get(name)) is not None and layer.ranks is not None
-    }
+    ]
     figure = plot_spectra(SpectrumRows(probe.shape, probe.singular_values), cuts)
     st.plotly_chart(figure, key="plot_spectra", config=_PLOT)
     if probe.captured_energy is not None:

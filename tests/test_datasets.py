@@ -30,13 +30,11 @@ def test_no_test_image_is_a_training_image() -> None:
 
 
 def test_unknown_names_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidInput, match="'nothing'.*fashion_mnist_small"):
+    with pytest.raises(InvalidInput, match=r"'nothing'.*fashion_mnist_small"):
         dataset_card("nothing")
 
 
-def test_a_damaged_or_missing_file_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_or_missing_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "images.npz"
     monkeypatch.setitem(datasets.DATASETS, CARD.name, replace(CARD, path=broken))
     with pytest.raises(Unavailable, match="missing"):

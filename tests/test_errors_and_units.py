@@ -27,7 +27,13 @@ def test_validation_errors_become_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (1023, "1 023 B"), (1536, "1.5 KiB"), (6.19 * 2**20, "6.19 MiB"), (2**31, "2 GiB")],
+    [
+        (0, "0 B"),
+        (1023, "1 023 B"),
+        (1536, "1.5 KiB"),
+        (6.19 * 2**20, "6.19 MiB"),
+        (2**31, "2 GiB"),
+    ],
 )
 def test_bytes(count: float, text: str) -> None:
     assert format_bytes(count).replace("\u2009", " ") == text

@@ -38,6 +38,8 @@ def plot_accuracy(runs: Sequence[RunRows]) -> go.Figure:
         steps = [row["step"] for row in run.evaluations]
         values = [100 * row["accuracy"] for row in run.evaluations]
         figure.add_trace(_line(run, steps, values, "%{y:.1f} %", markers=True))
+    if not any(run.evaluations for run in runs):
+        figure.update_xaxes(range=[0, 1]).update_yaxes(range=[0, 100])
     return styled(figure, title="Test accuracy (measured)", x="step", y="accuracy, %")
 
 
@@ -123,7 +125,7 @@ def _line(
 
 def _bars(name: str, runs: Sequence[RunRows], values: Sequence[float], opacity: float) -> go.Bar:
     return go.Bar(
-        x=[run.label for run in runs],
+        x=[run.label.replace(" ", "<br>") for run in runs],
         y=values,
         name=name,
         marker={"color": [STYLES[run.style].color for run in runs], "opacity": opacity},
@@ -131,7 +133,7 @@ def _bars(name: str, runs: Sequence[RunRows], values: Sequence[float], opacity: 
 
 
 def _categorical(figure: go.Figure) -> go.Figure:
-    return figure.update_layout(hovermode="closest").update_xaxes(type="category")
+    return figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=0)
 
 
 def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:

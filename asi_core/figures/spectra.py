@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +23,20 @@ class SpectrumRows:
     singular_values: Sequence[Sequence[float]]
 
 
-def plot_spectra(spectrum: SpectrumRows, cuts: Mapping[str, Sequence[int]]) -> go.Figure:
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The ranks that a run had in force, one a mode; `style` is a key into `STYLES`."""
+
+    label: str
+    style: str
+    ranks: Sequence[int]
+
+
+def plot_spectra(spectrum: SpectrumRows, cuts: Sequence[Cut]) -> go.Figure:
     """Energy that the first r singular values explain, per mode, with where each method cuts.
 
     Args:
-        cuts: style key -> ranks in force, one a mode.
+        cuts: where methods cut, one line each.
     """
     titles = [f"{MODE_NAMES[mode]} ({size})" for mode, size in enumerate(spectrum.shape)]
     figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, shared_yaxes=True)
@@ -46,8 +55,8 @@ def plot_spectra(spectrum: SpectrumRows, cuts: Mapping[str, Sequence[int]]) -> g
             row=1,
             col=mode + 1,
         )
-        for style, ranks in cuts.items():
-            _mark_cut(figure, style, ranks[mode], explained, mode)
+        for cut in cuts:
+            _mark_cut(figure, cut, explained, mode)
     figure.update_xaxes(type="log", title_text="rank")
     figure.update_yaxes(title_text="energy explained, %", col=1)
     return figure.update_layout(
@@ -59,22 +68,20 @@ def plot_spectra(spectrum: SpectrumRows, cuts: Mapping[str, Sequence[int]]) -> g
     )
 
 
-def _mark_cut(
-    figure: go.Figure, style: str, rank: int, explained: NDArray[np.float64], mode: int
-) -> None:
-    look = STYLES[style]
+def _mark_cut(figure: go.Figure, cut: Cut, explained: NDArray[np.float64], mode: int) -> None:
+    look, rank = STYLES[cut.style], cut.ranks[mode]
     reached = float(explained[min(rank, len(explained)) - 1])
     figure.add_trace(
         go.Scatter(
             x=[rank, rank],
             y=[0, reached],
             mode="lines+markers",
-            name=f"cut by {style.replace('_', ' ')}",
-            legendgroup=style,
+            name=f"cut by {cut.label}",
+            legendgroup=cut.style,
             showlegend=mode == 0,
             line={"color": look.color, "dash": look.dash, "width": 2},
             marker={"symbol": look.symbol, "size": [0, 9]},
-            hovertemplate=f"rank {rank}: {reached:.1f} %<extra></extra>",
+            hovertemplate=f"{cut.label}: rank {rank}, {reached:.1f} %<extra></extra>",
         ),
         row=1,
         col=mode + 1,

@@ -42,5 +42,5 @@ def styled(figure: go.Figure, *, title: str, x: str, y: str, log_y: bool = False
     figure.update_xaxes(title_text=x, automargin=True, zeroline=False)
     figure.update_yaxes(title_text=y, automargin=True, zeroline=False)
     if log_y:
-        figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+        figure.update_yaxes(type="log", dtick=1, exponentformat="none", separatethousands=True)
     return figure

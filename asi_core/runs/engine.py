@@ -50,7 +50,7 @@ class RunEngine:
                 threads_per_worker=settings.concurrent_runs,
                 processes=True,
                 host=_LOOPBACK,
-                dashboard_address=None,
+                dashboard_address=f"{_LOOPBACK}:0",
                 memory_limit="auto",
                 silence_logs=logging.ERROR,
             )

@@ -79,6 +79,13 @@ class RunSpec(BaseModel):
         model, data = model_card(self.model), dataset_card(self.dataset)
         if self.layers != "all":
             _at_most(model.conv_count, "trained layers", self.layers, f"as {model.name} has")
+        ranks = getattr(self.method, "ranks", None)
+        if isinstance(ranks, tuple) and len(ranks) != model.modes:
+            raise InvalidInput(
+                f"ranks must be one number or {model.modes}, one a mode of {model.name}'s layers",
+                f"{len(ranks)} numbers",
+                "give them as batch, channel, height, width",
+            )
         _at_most(data.train_count, "batch size", self.batch_size, f"the images of {data.name}")
         _at_most(_LARGEST_IMAGE, "image size", self.image_size, "pixels")
         return self

@@ -15,6 +15,7 @@ class ModelCard:
         factory: "module:callable" that builds it, without weights, for a number of classes.
         head: name of the classifier that fine-tuning replaces.
         conv_count: number of `nn.Conv2d`, the most layers that can be trained.
+        modes: of the trained layers' inputs (4: batch, channel, height, width).
         native_size: side of the images it was trained on, pixels.
         mean, std: of the input, channel-wise, on images scaled to 0..1.
         weights: name of the weight file, looked for in `ASI_WEIGHTS_DIR`.
@@ -29,6 +30,7 @@ class ModelCard:
     head: str
     conv_count: int
     parameter_count: int
+    modes: int
     native_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -48,6 +50,7 @@ MODELS: dict[str, ModelCard] = {
             head="fc",
             conv_count=49,
             parameter_count=4_652_008,
+            modes=4,
             native_size=224,
             mean=(127 / 255, 127 / 255, 127 / 255),
             std=(128 / 255, 128 / 255, 128 / 255),

@@ -89,7 +89,7 @@ def test_the_last_layers_are_those_registered_last() -> None:
     assert trained_layer_names(model, 2) == ["2", "3"]
     assert trained_layer_names(model, 0) == []
     assert trained_layer_names(model, "all") == ["0", "2", "3"]
-    with pytest.raises(InvalidInput, match="between 0 and 3.*got 4"):
+    with pytest.raises(InvalidInput, match=r"between 0 and 3.*got 4"):
         compress_(model, Vanilla(), layers=4)
 
 

@@ -99,9 +99,7 @@ def test_gradients_are_the_papers(case: ConvCase, patch: int) -> None:
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_dilated_form_convolves_patch_means(groups: int) -> None:
     """With R = 2 and dilation 4 the kernel steps two patches: an ordinary convolution of means."""
-    conv = nn.Conv2d(
-        4, 4, 3, padding=4, dilation=4, groups=groups, bias=False, dtype=torch.float64
-    )
+    conv = nn.Conv2d(4, 4, 3, padding=4, dilation=4, groups=groups, bias=False, dtype=torch.float64)
     x = torch.randn(2, 4, 12, 12, dtype=torch.float64)
     case = ConvCase(conv, x, torch.randn(2, 4, 12, 12, dtype=torch.float64))
     means = Oracle(case, 2).means()

@@ -11,7 +11,12 @@ from asi_core.methods.costs import capped_ranks
 from asi_core.records import ConvGeometry, LayerShape
 
 SHAPE = LayerShape(
-    "conv", (4, 6, 9, 9), (4, 12, 9, 9), (12, 6, 3, 3), ConvGeometry((1, 1), (1,) * 4, (1, 1), 1), True
+    "conv",
+    (4, 6, 9, 9),
+    (4, 12, 9, 9),
+    (12, 6, 3, 3),
+    ConvGeometry((1, 1), (1,) * 4, (1, 1), 1),
+    True,
 )
 
 

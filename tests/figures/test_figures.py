@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asi_core.figures import curves
+from asi_core.figures.curves import RunRows, running_mean
+from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
+from asi_core.figures.style import HEAD_ALONE, STYLES
+from asi_core.methods import METHODS
+from asi_core.units import KIB
+
+PLOTS = [
+    curves.plot_accuracy,
+    curves.plot_loss,
+    curves.plot_memory,
+    curves.plot_cost,
+    curves.plot_step_time,
+]
+
+
+def rows(style: str, count: int = 4, kept: int = 1024) -> RunRows:
+    step: dict[str, Any] = {
+        "loss": 1.0,
+        "activation_bytes": kept,
+        "saved_bytes": 4 * kept,
+        "forward_macs": 10**9,
+        "overhead_macs": 10**8,
+        "backward_macs": 2 * 10**9,
+        "forward_seconds": 0.01,
+        "backward_seconds": 0.02,
+        "update_seconds": 0.001,
+    }
+    steps = [{**step, "step": i + 1} for i in range(count)]
+    evaluations = [{"step": count, "accuracy": 0.87, "loss": 0.4}]
+    return RunRows(style.title(), style, steps, evaluations)
+
+
+def test_every_method_has_a_look_of_its_own() -> None:
+    assert set(STYLES) >= {HEAD_ALONE, *METHODS}
+    assert STYLES["vanilla"].color == "#4D4D4D"
+    assert STYLES["asi"].color == "#0072B2"
+    assert STYLES["hosvd"].color == "#D55E00"
+    assert STYLES["gradient_filter"].color == "#009E73"
+    looks = list(STYLES.values())
+    assert len({look.color for look in looks}) == len(looks)
+    assert len({(look.dash, look.symbol) for look in looks}) == len(looks)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_figures_have_titles_units_and_one_mark_a_run(plot: Any) -> None:
+    figure = plot([rows("vanilla"), rows("asi")])
+    assert figure.layout.title.text
+    assert figure.layout.yaxis.title.text
+    traces = figure.data
+    names = {str(x) for t in traces for x in (t.x if t.type == "bar" else [t.name])}
+    assert names == {"Vanilla", "Asi"}
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_figures_of_runs_that_have_not_begun_are_empty_not_broken(plot: Any) -> None:
+    assert plot([]).layout.title.text
+    assert plot([RunRows("ASI", "asi")]).layout.title.text
+
+
+def test_memory_is_in_kib_on_a_log_axis_with_exact_hover() -> None:
+    figure = curves.plot_memory([rows("asi", kept=2 * KIB)])
+    assert figure.layout.yaxis.type == "log"
+    assert [trace.y[0] for trace in figure.data] == [2.0, 8.0]
+    assert list(figure.data[0].customdata) == ["2\u2009KiB"]
+
+
+def test_accuracy_is_in_percent() -> None:
+    assert list(curves.plot_accuracy([rows("asi")]).data[0].y) == [87.0]
+
+
+def test_long_curves_are_thinned() -> None:
+    trace = curves.plot_loss([rows("asi", count=4000)]).data[0]
+    assert 250 < len(trace.x) <= 500
+
+
+def test_running_mean_is_the_mean_of_the_latest() -> None:
+    values = list(np.random.default_rng(0).normal(size=40))
+    expected = [float(np.mean(values[max(0, i - 14) : i + 1])) for i in range(40)]
+    assert running_mean(values) == pytest.approx(expected)
+    assert running_mean([]) == []
+
+
+def test_spectra_show_explained_energy_and_the_cuts() -> None:
+    spectrum = SpectrumRows((4, 3, 2, 2), ((2, 1, 1, 0), (2, 1, 1), (2, 1), (0, 0)))
+    figure = plot_spectra(spectrum, [Cut("ASI", "asi", (2, 1, 1, 1))])
+    curve = figure.data[0]
+    assert list(curve.y) == pytest.approx([100 * 4 / 6, 100 * 5 / 6, 100, 100])
+    cut = figure.data[1]
+    assert list(cut.x) == [2, 2]
+    assert cut.y[1] == pytest.approx(100 * 5 / 6)
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert titles == ["batch (4)", "channel (3)", "height (2)", "width (2)"]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asi_core.errors import InvalidInput, Unavailable
+from asi_core.runs.service import MOST_RUNS_AT_ONCE, request_runs
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import MODELS
+
+SPEC = RunSpec(method={"kind": "vanilla"})  # type: ignore[arg-type]
+
+
+def test_what_can_start_is_queued_in_order() -> None:
+    store = RunStore(read_settings().database_url)
+    runs = request_runs(store, [SPEC, SPEC.model_copy(update={"seed": 1})], "me")
+    assert [run.spec.seed for run in runs] == [0, 1]
+    assert {run.status for run in runs} == {"queued"}
+
+
+@pytest.mark.parametrize("count", [0, MOST_RUNS_AT_ONCE + 1])
+def test_too_few_or_too_many_are_refused(count: int) -> None:
+    store = RunStore(read_settings().database_url)
+    with pytest.raises(InvalidInput, match=f"1 to {MOST_RUNS_AT_ONCE} runs, got {count}"):
+        request_runs(store, [SPEC] * count, "me")
+
+
+def test_unreadable_weights_leave_no_half_made_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / MODELS[SPEC.model].weights).write_bytes(b"damaged")
+    monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
+    store = RunStore(read_settings().database_url)
+    with pytest.raises(Unavailable, match="does not hold the weights"):
+        request_runs(store, [SPEC], "me")
+    assert store.latest_comparisons(10) == []

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from asi_core.errors import AsiError
+from asi_core.runs import worker
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.events import Event, StepEvent
+from asi_core.training.spec import RunSpec
+
+
+@pytest.fixture
+def store() -> RunStore:
+    return worker.open_store(read_settings().database_url)
+
+
+def spec(**changes: Any) -> RunSpec:
+    small = {"steps": 3, "batch_size": 16, "image_size": 32, "layers": 1, "evaluate_every": 3}
+    return RunSpec.model_validate({"method": {"kind": "vanilla"}, **small, **changes})
+
+
+def step_event(step: int) -> StepEvent:
+    numbers = dict.fromkeys(StepEvent.model_fields, 1)
+    return StepEvent.model_validate({**numbers, "step": step, "kind": "step"})
+
+
+def test_everything_that_happens_is_in_the_store(store: RunStore) -> None:
+    (run,) = store.create([spec()], "me")
+    worker.execute(run.id, store.url)
+    ended = store.run(run.id)
+    assert ended is not None
+    assert ended.status == "completed"
+    assert [event.step for event in store.events(run.id, "step")] == [1, 2, 3]
+    assert len(store.events(run.id, "prepared")) == 1
+    assert ended.summary is not None
+    (evaluation,) = store.events(run.id, "evaluation")
+    assert ended.summary["test_accuracy"] == evaluation.accuracy  # type: ignore[union-attr]
+    assert ended.summary["seconds"]["total"] > 0
+
+
+def test_a_run_that_another_attempt_has_is_left_alone(store: RunStore) -> None:
+    (run,) = store.create([spec()], "me")
+    store.claim(run.id)
+    worker.execute(run.id, store.url)
+    assert store.events(run.id, "step") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (AsiError("the reason in one sentence."), "the reason in one sentence."),
+        (ZeroDivisionError("division by\nzero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_failed_run_keeps_what_was_measured_and_says_why(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str
+) -> None:
+    def failing(*arguments: Any, **keywords: Any) -> Iterator[Event]:
+        yield step_event(1)
+        raise error
+
+    monkeypatch.setattr(worker, "fine_tune", failing)
+    (run,) = store.create([spec()], "me")
+    worker.execute(run.id, store.url)
+    ended = store.run(run.id)
+    assert ended is not None
+    assert (ended.status, ended.error) == ("failed", expected)
+    assert len(store.events(run.id, "step")) == 1
+    assert ended.summary is not None
+    assert ended.summary["steps_done"] == 1
+
+
+def test_a_cancelled_run_stops_within_a_step(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = store.create([spec(steps=100)], "me")
+
+    def stepping(*arguments: Any, should_stop: Any, **keywords: Any) -> Iterator[Event]:
+        for step in range(1, 101):
+            if should_stop():
+                return
+            yield step_event(step)
+            if step == 5:
+                store.request_cancel(run.id)
+
+    monkeypatch.setattr(worker, "fine_tune", stepping)
+    worker.execute(run.id, store.url)
+    ended = store.run(run.id)
+    assert ended is not None
+    assert ended.status == "cancelled"
+    assert len(store.events(run.id, "step")) == 5
+
+
+def test_an_attempt_that_lost_its_run_changes_nothing_more(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = store.create([spec(steps=1000)], "me")
+
+    def stepping(*arguments: Any, **keywords: Any) -> Iterator[Event]:
+        for step in range(1, 1001):
+            if step == 60:
+                assert store.interrupt_stale(-1e9) == 1
+            yield step_event(step)
+
+    monkeypatch.setattr(worker, "fine_tune", stepping)
+    worker.execute(run.id, store.url)
+    ended = store.run(run.id)
+    assert ended is not None
+    assert ended.status == "interrupted"
+    assert len(store.events(run.id, "step")) < 100

@@ -1,0 +1,112 @@
+"""The command line, as a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+from asi_core.zoo.cards import MODELS
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--steps", "2", "--batch-size", "16", "--image-size", "32", "--layers", "2"]
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "asi_core", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def answer(*arguments: str) -> dict[str, Any]:
+    result = call(*arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_train_reports_and_keeps_the_run() -> None:
+    result = answer("train", "--method", "asi", "--explained-variance", "0.8", *SMALL)
+    assert result["status"] == "completed"
+    assert 0 <= result["test_accuracy"] <= 1
+    assert result["measured_saved_bytes"] > result["activation_bytes"] > 0
+    assert set(result["seconds"]) >= {"step_median", "forward_median", "backward_median", "total"}
+    assert [row["kind"] for row in result["history"]].count("step") == 2
+    kept = RunStore(read_settings().database_url).run(result["run_id"])
+    assert kept is not None
+    assert kept.spec.model_dump(mode="json") == result["spec"]
+
+
+def test_the_same_command_gives_the_same_accuracy() -> None:
+    first, second = (answer("train", "--method", "asi", "--rank", "4", *SMALL) for _ in range(2))
+    assert first["test_accuracy"] == second["test_accuracy"]
+    losses = [[row["loss"] for row in r["history"] if "loss" in row] for r in (first, second)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("convention", ["paper", "exact"])
+def test_estimate_lists_every_layer(convention: str) -> None:
+    result = answer(
+        "estimate", "--method", "asi", "--ranks", "16,32,4,4", "--convention", convention
+    )
+    assert len(result["layers"]) == 4
+    assert sum(x["activation_bytes"] for x in result["layers"]) == result["activation_bytes"]
+    assert sum(x["macs"]["total"] for x in result["layers"]) == result["macs"]["total"]
+    assert result["layers"][0]["ranks"] == [16, 32, 3, 3]
+
+
+def test_people_get_readable_lines() -> None:
+    result = call("estimate", "--method", "vanilla")
+    assert "total (exact)" in result.stdout
+    assert "MiB" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--method", "asi", "--rank", "0"], "rank must be at least 1, got 0"),
+        (["--method", "hosvd", "--explained-variance", "1.5"], "got 1.5"),
+        (["--method", "asi", "--rank", "4", "--layers", "999"], "at most 49"),
+        (["--method", "asi", "--rank", "4", "--layers", "some"], "--layers"),
+        (["--method", "asi", "--ranks", "4,x"], "--ranks"),
+        (["--method", "asi", "--rank", "4", "--ranks", "4,4,4,4"], "given once"),
+        (["--method", "vanilla", "--patch", "2"], "vanilla has no such setting, got patch"),
+        (["--method", "nothing"], "method must be a known one"),
+        (["--method", "vanilla", "--model", "nothing"], "model must be one of the zoo"),
+        (["--method", "vanilla", "--batch-size", "10000000"], "batch size must be at most 5000"),
+        (["--method", "vanilla", "--dataset", "nothing"], "dataset must be a known one"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_no_run(arguments: list[str], expected: str) -> None:
+    result = call("train", *arguments)
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert result.returncode == 2
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert not (read_settings().home / "asi.sqlite").exists()
+
+
+def test_unreadable_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / MODELS["efficientnet_lite0"].weights).write_bytes(b"damaged")
+    monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
+    result = call("train", "--method", "vanilla", *SMALL)
+    assert result.returncode == 2
+    assert "does not hold the weights" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_estimate_refuses_ranks_that_need_data() -> None:
+    result = call("estimate", "--method", "asi", "--explained-variance", "0.8")
+    assert result.returncode == 2
+    assert "depend on the data" in result.stderr

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from asi_core.datasets import Split, load_dataset
+from asi_core.errors import AsiError
+from asi_core.training import loop
+from asi_core.training.events import (
+    EVENT_ADAPTER,
+    EvaluationEvent,
+    Event,
+    PreparedEvent,
+    ProbeEvent,
+    StepEvent,
+)
+from asi_core.training.features import FeaturePool
+from asi_core.training.loop import choose_trained_, fine_tune, learning_rate
+from asi_core.training.spec import RunSpec
+from asi_core.training.summary import summarise
+
+POOL = FeaturePool(2**29)
+METHODS: list[dict[str, Any]] = [
+    {"kind": "vanilla"},
+    {"kind": "asi", "explained_variance": 0.8},
+    {"kind": "hosvd", "explained_variance": 0.8},
+    {"kind": "gradient_filter", "patch": 2},
+]
+
+
+def spec(method: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
+    small = {"steps": 4, "batch_size": 16, "image_size": 64, "layers": 4, "evaluate_every": 100}
+    return RunSpec.model_validate({"method": method or METHODS[0], **small, **changes})
+
+
+def run(*arguments: Any, pool: FeaturePool = POOL, **changes: Any) -> list[Event]:
+    return list(fine_tune(spec(*arguments, **changes), features=pool))
+
+
+def steps(events: list[Event]) -> list[StepEvent]:
+    return [event for event in events if isinstance(event, StepEvent)]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
+def test_a_run_tells_all_it_should(method: dict[str, Any]) -> None:
+    events = run(method, probe_every=2)
+    kinds = [(event.kind, event.step) for event in events]
+    assert kinds[0] == ("prepared", 0)
+    assert [step for kind, step in kinds if kind == "step"] == [1, 2, 3, 4]
+    assert [step for kind, step in kinds if kind == "probe"] == [1, 2, 4]
+    assert kinds[-1] == ("evaluation", 4)
+    for event in events:
+        assert EVENT_ADAPTER.validate_json(event.model_dump_json()) == event
+    for step in steps(events):
+        assert step.saved_bytes > step.activation_bytes > 0
+        assert step.forward_seconds > 0
+        assert step.backward_seconds > 0
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
+def test_the_same_spec_gives_the_same_numbers(method: dict[str, Any]) -> None:
+    first, second = (run(method, pool=FeaturePool(2**29)) for _ in range(2))
+    for one, other in zip(steps(first), steps(second), strict=True):
+        assert (one.loss, one.accuracy, one.saved_bytes) == (
+            other.loss,
+            other.accuracy,
+            other.saved_bytes,
+        )
+    assert first[-1] == second[-1]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_stored_features_change_no_digit() -> None:
+    kept = [step.loss for step in steps(run(pool=FeaturePool(2**29)))]
+    computed = [step.loss for step in steps(run(pool=FeaturePool(0)))]
+    assert kept == computed
+
+
+def test_compression_keeps_less_by_formula_and_for_real() -> None:
+    vanilla, asi = (summarise(run(method)) for method in METHODS[:2])
+    assert asi["activation_bytes"] < vanilla["activation_bytes"] / 10
+    assert asi["measured_saved_bytes"] < vanilla["measured_saved_bytes"]
+
+
+def test_measured_and_formula_differ_by_what_the_layers_do_not_keep() -> None:
+    """What compression removes is exactly what the formulas count, for what no neighbour keeps."""
+    events = [run(method, layers=1) for method in METHODS[:2]]
+    (vanilla, *_), (asi, *_) = (steps(e) for e in events)
+    assert vanilla.saved_bytes - asi.saved_bytes == vanilla.activation_bytes - asi.activation_bytes
+
+
+def test_the_head_alone_trains_nothing_else() -> None:
+    events = run(layers=0)
+    prepared = events[0]
+    assert isinstance(prepared, PreparedEvent)
+    assert prepared.layers == ()
+    assert prepared.trained_parameters == 1280 * 10 + 10
+    assert not any(isinstance(event, ProbeEvent) for event in events)
+    assert summarise(events)["activation_bytes"] == 0
+
+
+def test_it_stops_before_the_next_step() -> None:
+    seen: list[Event] = []
+    for event in fine_tune(spec(), should_stop=lambda: len(steps(seen)) >= 2, features=POOL):
+        seen.append(event)
+    assert len(steps(seen)) == 2
+    assert not any(isinstance(event, EvaluationEvent) for event in seen)
+
+
+def test_training_learns() -> None:
+    events = run(steps=40, batch_size=32, evaluate_every=40)
+    losses = [step.loss for step in steps(events)]
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+    assert isinstance(events[-1], EvaluationEvent)
+    assert events[-1].accuracy > 0.5
+
+
+def test_a_diverging_run_says_so() -> None:
+    with pytest.raises(AsiError, match=r"loss became .* at step .*: lower the learning rate"):
+        run(learning_rate=1e30, clip_norm=1e30, steps=12)
+
+
+def test_a_smaller_last_batch_is_trained_on_and_accounted_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = load_dataset("fashion_mnist_small")
+    few = Split(data.train.images[:24], data.train.labels[:24])
+    monkeypatch.setattr(
+        loop, "load_dataset", lambda name: replace(data, train=few, fingerprint="few")
+    )
+    sizes = [s.activation_bytes for s in steps(run(METHODS[1], batch_size=16, steps=3))]
+    vanilla = [s.activation_bytes for s in steps(run(batch_size=16, steps=3))]
+    assert vanilla[1] * 2 == vanilla[0] == vanilla[2]
+    assert sizes[1] < sizes[0] == sizes[2]
+
+
+def test_normalisations_are_trained_on_request() -> None:
+    def prepared(train_norm: bool) -> int:
+        event = next(iter(fine_tune(spec(train_norm=train_norm), features=POOL)))
+        assert isinstance(event, PreparedEvent)
+        return event.trained_parameters
+
+    assert prepared(True) - prepared(False) == 2 * (1152 + 1152 + 320 + 1280)
+
+
+def test_only_normalisations_after_the_first_trained_layer_are_trained() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Linear(1, 1))
+    choose_trained_(model, ["1"], "3", train_norm=True)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert trained == ["1.weight", "1.bias", "2.weight", "2.bias", "3.weight", "3.bias"]
+
+
+def test_the_rate_falls_along_a_cosine_to_a_tenth() -> None:
+    asked = spec(steps=101)
+    assert learning_rate(asked, 1) == pytest.approx(0.05)
+    assert learning_rate(asked, 51) == pytest.approx(0.0275)
+    assert learning_rate(asked, 101) == pytest.approx(0.005)
+
+
+def test_probes_tell_spectra_and_energy() -> None:
+    events = run(METHODS[2], probe_every=4)
+    probe = [event for event in events if isinstance(event, ProbeEvent)][-1]
+    assert [layer.name for layer in probe.layers][-1] == "conv_head"
+    for layer in probe.layers:
+        assert [len(values) for values in layer.singular_values] == [
+            min(size, torch.Size(layer.shape).numel() // size) for size in layer.shape
+        ]
+        assert layer.ranks is not None
+        assert layer.captured_energy is not None
+        assert 0.8**4 < layer.captured_energy < 1
+        for values in layer.singular_values:
+            assert list(values) == sorted(values, reverse=True)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from asi_core.errors import one_sentence
+from asi_core.training.spec import RunSpec
+
+VANILLA = {"kind": "vanilla"}
+
+
+def test_a_spec_survives_json() -> None:
+    spec = RunSpec(method={"kind": "asi", "ranks": [16, 32, 4, 4]}, layers="all", seed=3)  # type: ignore[arg-type]
+    assert RunSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_the_recipe_is_the_authors() -> None:
+    spec = RunSpec(method=VANILLA)  # type: ignore[arg-type]
+    assert (spec.learning_rate, spec.momentum, spec.weight_decay) == (0.05, 0.0, 1e-4)
+    assert (spec.final_rate, spec.clip_norm, spec.train_norm) == (0.1, 2.0, False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"model": "nothing"}, "model must be one of the zoo, got 'nothing'"),
+        ({"dataset": "nothing"}, "dataset must be a known one"),
+        ({"layers": 50}, "at most 49"),
+        ({"layers": -1}, "at least 0, got -1"),
+        ({"layers": "some"}, "layers"),
+        ({"batch_size": 5001}, "at most 5000"),
+        ({"batch_size": 0}, "batch size must be at least 1"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"image_size": 16}, "image size must be at least 32"),
+        ({"image_size": 4096}, "image size must be at most 512"),
+        ({"learning_rate": 0}, "learning rate must be a positive number"),
+        ({"learning_rate": float("nan")}, "learning rate must be a positive number"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"evaluate_every": 0}, "at least 1"),
+        ({"method": {"kind": "nothing"}}, "method"),
+        ({"speed": 3}, "speed"),
+    ],
+)
+def test_wrong_values_are_told_in_one_sentence(wrong: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RunSpec.model_validate({"method": VANILLA, **wrong})
+    sentence = one_sentence(caught.value)
+    assert expected in sentence
+    assert "\n" not in sentence
+
+
+def test_ten_points_a_run_unless_asked_otherwise() -> None:
+    assert RunSpec(method=VANILLA, steps=300).evaluation_interval == 30  # type: ignore[arg-type]
+    assert RunSpec(method=VANILLA, steps=5).probe_interval == 1  # type: ignore[arg-type]
+    assert RunSpec(method=VANILLA, evaluate_every=7).evaluation_interval == 7  # type: ignore[arg-type]
