@@ -29,35 +29,42 @@ def launch(specs: list[RunSpec]) -> None:
     st.session_state["comparison"] = runs[0].comparison
 
 
-services.engine()
-st.title("What does compression cost in accuracy?")
-if unknown := unknown_in_url():
-    st.warning(unknown)
-with st.sidebar:
-    chosen = comparison_form()
-try:
-    specs = comparison_specs(chosen)
-except (AsiError, ValidationError) as error:
-    specs = []
-    st.error(one_sentence(error))
-if specs:
-    spec = specs[-1]
-    st.write(
-        f"The last {spec.layers} layers of {MODELS[spec.model].title} and a new classifier are "
-        f"trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on the same "
-        "images in the same order. The classifier alone is the floor to beat."
+def main() -> None:
+    """Draw the page."""
+    services.engine()
+    st.title("What does compression cost in accuracy?")
+    if unknown := unknown_in_url():
+        st.warning(unknown)
+    with st.sidebar:
+        chosen = comparison_form()
+    try:
+        specs = comparison_specs(chosen)
+    except (AsiError, ValidationError) as error:
+        specs = []
+        st.error(one_sentence(error))
+    if specs:
+        spec = specs[-1]
+        st.write(
+            f"The last {spec.layers} layers of {MODELS[spec.model].title} and a new classifier are "
+            f"trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on the same "
+            "images in the same order. The classifier alone is the floor to beat."
+        )
+    st.button(
+        "Train and compare",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=not specs,
+        on_click=launch,
+        args=(specs,),
     )
-st.button(
-    "Train and compare",
-    type="primary",
-    icon=":material/play_arrow:",
-    disabled=not specs,
-    on_click=launch,
-    args=(specs,),
-)
-if refusal := st.session_state.pop("refusal", None):
-    st.error(refusal)
-if comparison := comparison_picker():
-    live_comparison(comparison)
-else:
-    st.info("Nothing has been trained here yet. The button above starts a comparison.")
+    if refusal := st.session_state.pop("refusal", None):
+        st.error(refusal)
+    if comparison := comparison_picker():
+        live_comparison(comparison)
+    else:
+        st.info("Nothing has been trained here yet. The button above starts a comparison.")
+
+
+# A worker that is spawned from here imports this file again, under another name.
+if __name__ == "__main__":
+    main()

@@ -107,3 +107,14 @@ def test_what_answers_at_once_does_not_import_torch() -> None:
 def test_pages_are_short() -> None:
     for path in (ROOT / "pages").glob("*.py"):
         assert len(path.read_text().splitlines()) < 100, path
+
+
+def test_importing_an_entry_point_has_no_effect() -> None:
+    """A spawned worker imports the script that it was started from once more."""
+    for path in [ROOT / "app.py", *(ROOT / "pages").glob("*.py")]:
+        last = ast.parse(path.read_text()).body[-1]
+        assert ast.unparse(last).startswith("if __name__ == '__main__':"), path
+        for node in ast.parse(path.read_text()).body[:-1]:
+            allowed = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign)
+            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            assert docstring or isinstance(node, allowed), f"{path}:{node.lineno}"
