@@ -45,9 +45,9 @@ def main() -> None:
     if specs:
         spec = specs[-1]
         st.write(
-            f"The last {spec.layers} layers of {MODELS[spec.model].title} and a new classifier are "
-            f"trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on the same "
-            "images in the same order. The classifier alone is the floor to beat."
+            f"The last {spec.layers} layers of {MODELS[spec.model].title} and a new classifier "
+            f"are trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
+            "the same images in the same order. The classifier alone is the floor to beat."
         )
     st.button(
         "Train and compare",
