@@ -89,7 +89,7 @@ def test_wrong_input_is_told_on_the_page(
     browser: Browser, server: Server, visits: list[Page]
 ) -> None:
     page = visit(browser, visits, server.url)
-    box = page.get_by_label("Explained variance", exact=True)
+    box = page.get_by_role("spinbutton", name="Explained variance")
     box.fill("1.5")
     box.press("Enter")
     expect(page.get_by_text("explained variance must be above 0 and at most 1")).to_be_visible()
