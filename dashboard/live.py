@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -15,26 +17,51 @@ from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digit
 from dashboard import services
 from dashboard.feed import RunFeed, run_label, run_style
 
-_POLL_SECONDS = 1.0
 _PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 
 
 def live_comparison(comparison: str) -> None:
-    """Show a comparison, and keep it up to date while any of its runs is going."""
+    """Show a comparison, and keep it up to date while any of its runs is going.
+
+    What is dear to draw is drawn less often: browser and worker may share two cores.
+    """
     going = any(run.is_active for run in services.store().comparison(comparison))
-    st.fragment(_view, run_every=_POLL_SECONDS if going else None)(comparison, going)
+    for part, seconds in ((_progress_part, 1.0), (_curves_part, 3.0), (_details_part, 6.0)):
+        st.fragment(part, run_every=seconds if going else None)(comparison, going)
 
 
-def _view(comparison: str, going: bool) -> None:
-    runs = services.store().comparison(comparison)
+def _progress_part(comparison: str, going: bool) -> None:
+    runs, feeds = _read(comparison)
     if going and not any(run.is_active for run in runs):
         st.rerun()
-    feeds = [_feed(run) for run in runs]
     st.markdown(f"##### {answer(runs, feeds)}")
     _cards(runs, feeds)
-    rows = [feed.rows(run) for run, feed in zip(runs, feeds, strict=True)]
-    _charts(rows)
+
+
+def _curves_part(comparison: str, going: bool) -> None:
+    rows = _rows(*_read(comparison))
+    _charts(rows, (curves.plot_accuracy, curves.plot_loss))
+
+
+def _details_part(comparison: str, going: bool) -> None:
+    runs, feeds = _read(comparison)
+    _charts(_rows(runs, feeds), (curves.plot_memory, curves.plot_cost, curves.plot_step_time))
+    st.caption(
+        "Formula: the inputs of the trained layers, 4 bytes a number, as they are kept for the "
+        "weight gradient, and the multiply-accumulates that the code executes on those layers. "
+        "Measured: the bytes that PyTorch saves for backward in the whole trained part. Activation "
+        "functions and normalisations save their own inputs there, whatever the method keeps."
+    )
     _spectra(runs, feeds)
+
+
+def _read(comparison: str) -> tuple[list[RunRecord], list[RunFeed]]:
+    runs = services.store().comparison(comparison)
+    return runs, [_feed(run) for run in runs]
+
+
+def _rows(runs: list[RunRecord], feeds: list[RunFeed]) -> list[RunRows]:
+    return [feed.rows(run) for run, feed in zip(runs, feeds, strict=True)]
 
 
 def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
@@ -144,20 +171,9 @@ def _ending(run: RunRecord, feed: RunFeed) -> str:
     return f"{run.status} after {len(feed.steps)} steps"
 
 
-def _charts(rows: list[RunRows]) -> None:
-    pairs = (
-        (curves.plot_accuracy, curves.plot_loss),
-        (curves.plot_memory, curves.plot_cost, curves.plot_step_time),
-    )
-    for plots in pairs:
-        for column, plot in zip(st.columns(len(plots)), plots, strict=True):
-            column.plotly_chart(plot(rows), key=plot.__name__, config=_PLOT)
-    st.caption(
-        "Formula: the inputs of the trained layers, 4 bytes a number, as they are kept for the "
-        "weight gradient, and the multiply-accumulates that the code executes on those layers. "
-        "Measured: the bytes that PyTorch saves for backward in the whole trained part. Activation "
-        "functions and normalisations save their own inputs there, whatever the method keeps."
-    )
+def _charts(rows: list[RunRows], plots: Sequence[Callable[..., Any]]) -> None:
+    for column, plot in zip(st.columns(len(plots)), plots, strict=True):
+        column.plotly_chart(plot(rows), key=plot.__name__, config=_PLOT)
 
 
 def _spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:

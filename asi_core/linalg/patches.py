@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from math import ceil
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asi_core.linalg.gradients import conv_weight_gradient
 from asi_core.records import ConvGeometry
-
-_POINTWISE = ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), 1)
 
 
 def window_sums(
@@ -35,11 +33,9 @@ def filtered_weight_gradient(
     sums: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], groups: int, patch: int
 ) -> Tensor:
     """Weight gradient from window sums: one value a channel pair, for all kernel positions."""
-    means = patch_means(grad_output, patch)
-    geometry = _POINTWISE._replace(groups=groups)
-    shape = (weight_shape[0], weight_shape[1], 1, 1)
-    gradient = conv_weight_gradient(sums, means, shape, geometry)
-    return gradient.expand(weight_shape).contiguous()
+    means = _by_group(patch_means(grad_output, patch), groups)
+    pairs = torch.einsum("bgop,bgip->goi", means, _by_group(sums, groups))
+    return pairs.reshape(*weight_shape[:2], 1, 1).expand(weight_shape).contiguous()
 
 
 def filtered_input_gradient(
@@ -50,10 +46,12 @@ def filtered_input_gradient(
     patch: int,
 ) -> Tensor:
     """Input gradient through the summed kernel, spread evenly over each window."""
-    kernel = weight.sum(dim=(2, 3), keepdim=True)
+    groups = geometry.groups
+    kernel = weight.sum(dim=(2, 3)).unflatten(0, (groups, -1))
     means = patch_means(grad_output, patch)
-    on_windows = F.conv_transpose2d(means, kernel, groups=geometry.groups)
-    return _spread(on_windows, grad_output, input_shape, geometry, patch)
+    on_windows = torch.einsum("bgop,goi->bgip", _by_group(means, groups), kernel)
+    shape = (*input_shape[:2], *means.shape[2:])
+    return _spread(on_windows.reshape(shape), grad_output, input_shape, geometry, patch)
 
 
 def dilated_input_gradient(
@@ -76,10 +74,16 @@ def dilated_input_gradient(
 def patch_means(grad_output: Tensor, patch: int) -> Tensor:
     """Mean of each R x R patch, over the positions that exist where the border cuts a patch."""
     size = (grad_output.shape[2], grad_output.shape[3])
-    margins = _margins(size, size, (1, 1), patch)
-    sums = F.avg_pool2d(F.pad(grad_output, margins), patch, divisor_override=1)
-    ones = grad_output.new_ones(1, 1, *size)
-    return sums / F.avg_pool2d(F.pad(ones, margins), patch, divisor_override=1)
+    left, _, top, _ = _margins(size, size, (1, 1), patch)
+    return F.avg_pool2d(
+        grad_output, patch, padding=(top, left), ceil_mode=True, count_include_pad=False
+    )
+
+
+def _by_group(tensor: Tensor, groups: int) -> Tensor:
+    """B x C x P x Q as batch x group x channel of the group x position."""
+    grouped: Tensor = tensor.unflatten(1, (groups, -1))
+    return grouped.flatten(3)
 
 
 def _spread(
@@ -89,12 +93,18 @@ def _spread(
     geometry: ConvGeometry,
     patch: int,
 ) -> Tensor:
-    spread = on_windows.repeat_interleave(patch * geometry.stride[0], dim=2)
-    spread = spread.repeat_interleave(patch * geometry.stride[1], dim=3)
-    output_size = (grad_output.shape[2], grad_output.shape[3])
-    size = (input_shape[2], input_shape[3])
-    margins = _margins(size, output_size, geometry.stride, patch)
-    return F.pad(spread, [-margin for margin in margins])
+    size, outputs = (input_shape[2], input_shape[3]), (grad_output.shape[2], grad_output.shape[3])
+    left, _, top, _ = _margins(size, outputs, geometry.stride, patch)
+    rows = _window_of(size[0], top, patch * geometry.stride[0], on_windows.shape[2])
+    columns = _window_of(size[1], left, patch * geometry.stride[1], on_windows.shape[3])
+    framed = F.pad(on_windows, (1, 1, 1, 1))
+    spread: Tensor = framed.index_select(2, rows.to(framed.device))
+    return spread.index_select(3, columns.to(framed.device))
+
+
+def _window_of(length: int, before: int, window: int, count: int) -> Tensor:
+    """For every position, the number of its window, from 1; 0 or count + 1 outside of all."""
+    return ((torch.arange(length) + before) // window + 1).clamp(0, count + 1)
 
 
 def _margins(

@@ -102,5 +102,6 @@ def _execute(run_id: str, url: str) -> None:
 
 
 def _warm_up() -> None:
-    """Import torch and the loop before the first visitor waits for them."""
-    import asi_core.runs.worker  # noqa: F401
+    from asi_core.runs.worker import warm_up
+
+    warm_up()

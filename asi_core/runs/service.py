@@ -28,12 +28,7 @@ def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[
             len(specs),
             "choose other methods",
         )
-    for spec in specs:
-        check_available(spec)
+    for model, dataset in {(spec.model, spec.dataset) for spec in specs}:
+        verified_weights(model_card(model))
+        load_dataset(dataset)
     return store.create(specs, owner)
-
-
-def check_available(spec: RunSpec) -> None:
-    """Raise `Unavailable` if what the run needs is not here."""
-    verified_weights(model_card(spec.model))
-    load_dataset(spec.dataset)

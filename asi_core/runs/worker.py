@@ -15,18 +15,21 @@ import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from asi_core.errors import AsiError, one_sentence
+from asi_core.methods import Vanilla
 from asi_core.runs.store import AttemptLost, RunStore
 from asi_core.runs.turnstile import Turnstile, in_turns
 from asi_core.settings import read_settings
 from asi_core.training.events import Event
 from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
+from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_EVENTS = 50
+_FIRST_EVENTS = 2  # what is prepared, and the first step
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ def workshop() -> Workshop:
 def open_store(url: str) -> RunStore:
     """This process's store at `url`: one engine a process."""
     return RunStore(url)
+
+
+def warm_up() -> None:
+    """Go once through what a run does before its first step, so that no visitor waits for it."""
+    spec = RunSpec(method=Vanilla())
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        next(fine_tune(spec, features=workshop().features))
+    except AsiError as error:
+        log.warning("the worker is not warm: %s", one_sentence(error))
 
 
 def execute(run_id: str, url: str) -> None:
@@ -124,7 +137,9 @@ class _Reporter:
             raise self._lost
         with self._lock:
             self._all.append(item)
-            due = len(self._all) - self._written >= _FLUSH_EVENTS
+            # The first point is what somebody waits for.
+            first = self._written < _FIRST_EVENTS <= len(self._all)
+            due = first or len(self._all) - self._written >= _FLUSH_EVENTS
         if due:
             self._flush()
 

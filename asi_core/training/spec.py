@@ -66,9 +66,9 @@ class RunSpec(BaseModel):
     image_size: Annotated[int, _at_least(32, "image size")] = 96
     seed: Annotated[int, _at_least(0, "seed")] = 0
     learning_rate: Annotated[float, _positive("learning rate")] = 0.05
-    momentum: float = Field(0.0, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
-    final_rate: float = Field(0.1, ge=0, le=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    final_rate: float = Field(default=0.1, ge=0, le=1)
     clip_norm: Annotated[float, _positive("clip norm")] = 2.0
     train_norm: bool = False
     evaluate_every: Annotated[int, _at_least(1, "evaluate_every")] | None = None

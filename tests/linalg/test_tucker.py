@@ -61,6 +61,21 @@ def test_both_solvers_choose_the_same_ranks(share: float) -> None:
         assert gram.ranks == svd.ranks == ranks_for_energy(tensor, share)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.8, 0.9999])
+def test_single_precision_chooses_the_ranks_of_double(share: float) -> None:
+    for seed in range(10):
+        tensor = decaying((16, 24, 3, 3), seed=seed).float()
+        exact = ranks_for_energy(tensor.double(), share)
+        assert hosvd(tensor, explained_variance=share).ranks == exact
+
+
+def test_a_close_call_is_decided_in_double_precision() -> None:
+    """The first singular value explains 0.8 of the energy but for the last float32 digit."""
+    diagonal = torch.diag(torch.tensor([2.0, 1.0])).float()
+    assert hosvd(diagonal, explained_variance=0.8).ranks == (1, 1)
+    assert hosvd(diagonal, explained_variance=0.8 + 1e-9).ranks == (2, 2)
+
+
 def test_rank_for_energy_is_the_smallest_that_reaches_the_share() -> None:
     values = torch.tensor([3.0, 2.0, 1.0])
     assert rank_for_energy(values, 9 / 14) == 1
