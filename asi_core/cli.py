@@ -150,16 +150,15 @@ def _estimate(options: argparse.Namespace) -> int:
     }
     if options.json:
         print(json.dumps(result))
-    else:
-        for layer in cost.layers:
-            size, work = (
-                format_bytes(layer.activation_bytes),
-                format_count(layer.macs.total, "MACs"),
-            )
-            print(f"{layer.shape.name:32} {size:>12} {work:>14}")
-        size, work = format_bytes(cost.activation_bytes), format_count(cost.macs.total, "MACs")
-        print(f"{'total (' + options.convention + ')':32} {size:>12} {work:>14}")
+        return 0
+    for layer in cost.layers:
+        _print_cost(layer.shape.name, layer.activation_bytes, layer.macs.total)
+    _print_cost(f"total ({options.convention})", cost.activation_bytes, cost.macs.total)
     return 0
+
+
+def _print_cost(name: str, size: int, macs: int) -> None:
+    print(f"{name:32} {format_bytes(size):>12} {format_count(macs, 'MACs'):>14}")
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ class HOSVD(TuckerMethod):
 
     Attributes:
         solver: "gram" takes the eigenvectors of the smaller Gram matrix (same ranks and
-            subspaces, several times faster); "svd" decomposes each unfolding, as published.
+            subspaces, less work); "svd" decomposes each unfolding, as published.
     """
 
     kind: Literal["hosvd"] = "hosvd"

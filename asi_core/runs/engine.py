@@ -12,6 +12,7 @@ import threading
 
 import dask
 from distributed import Client, LocalCluster, fire_and_forget
+from sqlalchemy.exc import SQLAlchemyError
 
 from asi_core.runs.store import RunStore
 from asi_core.settings import Settings, read_settings
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
 # A worker beats every half second; this long a silence means that it is gone.
 _SILENT_SECONDS = 30.0
+_WATCH_SECONDS = 10.0
 
 # Dask tells malloc to give memory back after every large tensor and OpenMP to use one thread. The
 # page faults of the first made every convolution here four times slower; the worker's runs take
@@ -41,7 +43,8 @@ class RunEngine:
     Runs are threads of one process, so that they share frozen features and take turns.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, silent_seconds: float = _SILENT_SECONDS) -> None:
+        self._silent_seconds = silent_seconds
         self._url = settings.database_url
         self._store = RunStore(self._url)
         with dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}):
@@ -57,6 +60,9 @@ class RunEngine:
         self._client = Client(self._cluster, set_as_default=False)
         self._submitted: set[str] = set()
         fire_and_forget(self._client.submit(_warm_up, pure=False))
+        self._closing = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, name="run-watchdog", daemon=True)
+        self._watchdog.start()
 
     def submit(self, run_id: str) -> None:
         """Execute a queued run as soon as a thread of the worker is free."""
@@ -66,15 +72,25 @@ class RunEngine:
 
     def recover(self) -> None:
         """Take up queued runs that an earlier process left, and mark those that died with it."""
-        interrupted = self._store.interrupt_stale(_SILENT_SECONDS)
+        interrupted = self._store.interrupt_stale(self._silent_seconds)
         if interrupted:
             log.warning("%d runs had lost their worker", interrupted)
         for run in self._store.active():
             if run.status == "queued" and run.id not in self._submitted:
                 self.submit(run.id)
 
+    def _watch(self) -> None:
+        """Tell of runs whose worker was lost while the app goes on."""
+        while not self._closing.wait(min(_WATCH_SECONDS, self._silent_seconds)):
+            try:
+                self._store.interrupt_stale(self._silent_seconds)
+            except SQLAlchemyError as error:
+                log.warning("the store did not answer the watchdog (%s)", error)
+
     def close(self) -> None:
         """Stop the worker and the scheduler."""
+        self._closing.set()
+        self._watchdog.join()
         self._client.close()
         self._cluster.close()
         self._store.close()

@@ -18,6 +18,8 @@ MOST_RUNS_AT_ONCE = 5
 def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[RunRecord]:
     """Queue runs that are to be compared, if all of them can start.
 
+    Asked for the same again while it is going, it returns what is going.
+
     Raises:
         InvalidInput: if there are none, or too many.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
@@ -31,4 +33,13 @@ def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[
     for model, dataset in {(spec.model, spec.dataset) for spec in specs}:
         verified_weights(model_card(model))
         load_dataset(dataset)
-    return store.create(specs, owner)
+    return _already_going(store, specs, owner) or store.create(specs, owner)
+
+
+def _already_going(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[RunRecord] | None:
+    """The owner's own comparison of just these runs, if none of it has ended: a second click."""
+    for name in {run.comparison for run in store.active() if run.owner == owner}:
+        runs = store.comparison(name)
+        if [run.spec for run in runs] == list(specs) and all(run.is_active for run in runs):
+            return runs
+    return None

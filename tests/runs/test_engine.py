@@ -26,7 +26,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Iterator[RunEngine]:
-    engine = RunEngine(settings)
+    engine = RunEngine(settings, silent_seconds=5)
     yield engine
     engine.close()
 
@@ -93,9 +93,12 @@ def test_the_worker_keeps_its_memory(engine: RunEngine) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_takes_new_runs(engine: RunEngine, store: RunStore) -> None:
+    lost, run = store.create([spec(steps=100_000), spec(steps=2)], "me")
+    engine.submit(lost.id)
+    wait_for(lambda: store.events(lost.id, "step"), 60, "the first step")
     workers = [p for p in psutil.Process(os.getpid()).children(recursive=True) if is_worker(p)]
     os.kill(workers[0].pid, signal.SIGKILL)
-    (run,) = store.create([spec(steps=2)], "me")
+    assert wait_for(lambda: ended(store, lost.id), 30, "word of the loss").status == "interrupted"
     engine.submit(run.id)
     assert wait_for(lambda: ended(store, run.id), 90, "the run's end").status == "completed"
 

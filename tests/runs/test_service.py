@@ -21,6 +21,16 @@ def test_what_can_start_is_queued_in_order() -> None:
     assert {run.status for run in runs} == {"queued"}
 
 
+def test_a_second_click_shows_what_is_going_and_a_later_one_starts_anew() -> None:
+    store = RunStore(read_settings().database_url)
+    first = request_runs(store, [SPEC, SPEC], "me")
+    assert request_runs(store, [SPEC, SPEC], "me") == first
+    assert request_runs(store, [SPEC, SPEC], "somebody else") != first
+    assert request_runs(store, [SPEC], "me") != first
+    store.request_cancel(first[0].id)
+    assert request_runs(store, [SPEC, SPEC], "me") != first
+
+
 @pytest.mark.parametrize("count", [0, MOST_RUNS_AT_ONCE + 1])
 def test_too_few_or_too_many_are_refused(count: int) -> None:
     store = RunStore(read_settings().database_url)
