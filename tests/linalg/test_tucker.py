@@ -70,10 +70,14 @@ def test_single_precision_chooses_the_ranks_of_double(share: float) -> None:
 
 
 def test_a_close_call_is_decided_in_double_precision() -> None:
-    """The first singular value explains 0.8 of the energy but for the last float32 digit."""
-    diagonal = torch.diag(torch.tensor([2.0, 1.0])).float()
-    assert hosvd(diagonal, explained_variance=0.8).ranks == (1, 1)
-    assert hosvd(diagonal, explained_variance=0.8 + 1e-9).ranks == (2, 2)
+    """Rounded to float32, the second eigenvalue loses the digit that makes rank 1 too small."""
+    second = 1 + 2**-13
+    exact, rounded = 4 / (4 + second**2), 4 / (5 + 2**-12)
+    assert exact < rounded
+    diagonal = torch.diag(torch.tensor([2.0, second]))
+    assert diagonal.dtype == torch.float32
+    assert hosvd(diagonal, explained_variance=(exact + rounded) / 2).ranks == (2, 2)
+    assert hosvd(diagonal, explained_variance=exact - 1e-12).ranks == (1, 1)
 
 
 def test_rank_for_energy_is_the_smallest_that_reaches_the_share() -> None:
