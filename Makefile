@@ -35,6 +35,8 @@ $(VENV)/.installed: requirements.txt constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing what the app needs (PyTorch is large: a minute or more) ..."
 	$(PIP) -r requirements.txt -c constraints.txt
+	@# The first import reads gigabytes from disk: here, and not while somebody waits for a worker.
+	$(BIN)/python -c 'import torch, streamlit, plotly, distributed, sqlalchemy'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt

@@ -57,8 +57,8 @@ def test_a_visitor_compares_leaves_and_comes_back(
     page = visit(browser, visits, server.url + SHORT)
     expect(page.get_by_role("heading", name="What does compression cost")).to_be_visible()
     button(page, "Train and compare").click()
-    some = wait_for(lambda: points(page, "Training loss"), 60, "the first points")
-    wait_for(lambda: points(page, "Training loss") > some, 60, "a growing curve")
+    some = wait_for(lambda: points(page, "Training loss"), 200, "the first points")
+    wait_for(lambda: points(page, "Training loss") > some, 200, "a growing curve")
     expect(page.get_by_text("Why it can be small")).to_be_visible(timeout=MINUTE)
     wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
     page.context.close()
@@ -74,7 +74,7 @@ def test_a_run_is_cancelled_while_the_others_go_on(
 ) -> None:
     page = visit(browser, visits, server.url + LONG)
     button(page, "Train and compare").click()
-    wait_for(lambda: points(page, "Training loss"), 60, "the first points")
+    wait_for(lambda: points(page, "Training loss"), 200, "the first points")
     expect(button(page, "Cancel")).to_have_count(5)
     button(page, "Cancel").nth(1).click()
     expect(page.get_by_text("cancelled after")).to_have_count(1, timeout=20_000)
@@ -99,5 +99,5 @@ def test_wrong_input_is_told_on_the_page(
 def test_nothing_overflows_on_a_phone(browser: Browser, server: Server, visits: list[Page]) -> None:
     page = visit(browser, visits, server.url + "?steps=2&image_size=32&batch_size=16", width=390)
     button(page, "Train and compare").click()
-    wait_for(lambda: points(page, "Spectra"), 60, "the last figure of the page")
+    wait_for(lambda: points(page, "Spectra"), 200, "the last figure of the page")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
