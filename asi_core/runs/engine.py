@@ -9,11 +9,13 @@ import atexit
 import logging
 import os
 import threading
+from functools import partial
 
 import dask
-from distributed import Client, LocalCluster, fire_and_forget
+from distributed import Client, Future, LocalCluster, fire_and_forget
 from sqlalchemy.exc import SQLAlchemyError
 
+from asi_core.errors import one_sentence
 from asi_core.runs.store import RunStore
 from asi_core.settings import Settings, read_settings
 from asi_core.units import GIB
@@ -68,7 +70,16 @@ class RunEngine:
         """Execute a queued run as soon as a thread of the worker is free."""
         self._submitted.add(run_id)
         future = self._client.submit(_execute, run_id, self._url, key=f"run-{run_id}", pure=False)
+        future.add_done_callback(partial(self._settled, run_id))
         fire_and_forget(future)
+
+    def _settled(self, run_id: str, future: Future) -> None:
+        """A run that no worker could even begin must not wait for ever."""
+        if future.status != "error":
+            return
+        reason = one_sentence(future.exception())
+        log.error("run %s could not be executed: %s", run_id, reason)
+        self._store.refuse(run_id, f"the worker could not take up the run ({reason}).")
 
     def recover(self) -> None:
         """Take up queued runs that an earlier process left, and mark those that died with it."""

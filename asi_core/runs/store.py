@@ -211,6 +211,16 @@ class RunStore:
         with self._engine.begin() as connection:
             return connection.execute(statement).rowcount
 
+    def refuse(self, run_id: str, error: str) -> bool:
+        """Mark a queued run as failed because no worker could take it up; returns whether it was."""
+        statement = (
+            update(runs)
+            .where(runs.c.id == run_id, runs.c.status == "queued")
+            .values(status="failed", finished_at=time.time(), error=error)
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(statement).rowcount == 1
+
     def close(self) -> None:
         """Give back all connections."""
         self._engine.dispose()

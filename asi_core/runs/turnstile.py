@@ -1,6 +1,8 @@
 """Turns: several runs in one process, one step at a time, in the order in which they asked.
 
-Runs of a comparison then grow side by side, and each step is timed alone on all cores.
+Runs of a comparison then grow side by side, and each step is timed alone on all cores. It is also
+what keeps them right: while torch.fx traces a model, it replaces `nn.Module.__call__` for the whole
+process, so no other thread may call a module meanwhile.
 """
 
 from __future__ import annotations
@@ -21,6 +23,11 @@ class Turnstile:
         self._guard = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
         self._busy = False
+
+    @property
+    def waiting(self) -> int:
+        """How many have asked and wait."""
+        return len(self._waiting)
 
     @contextmanager
     def turn(self) -> Iterator[None]:

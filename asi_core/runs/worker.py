@@ -56,10 +56,10 @@ def open_store(url: str) -> RunStore:
 
 def warm_up() -> None:
     """Go once through what a run does before its first step, so that no visitor waits for it."""
-    spec = RunSpec(method=Vanilla())
+    spec, shop = RunSpec(method=Vanilla()), workshop()
     torch.set_num_threads(os.cpu_count() or 1)
     try:
-        next(fine_tune(spec, features=workshop().features))
+        next(in_turns(fine_tune(spec, features=shop.features), shop.turnstile))
     except AsiError as error:
         log.warning("the worker is not warm: %s", one_sentence(error))
 

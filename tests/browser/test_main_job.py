@@ -42,7 +42,9 @@ def button(page: Page, name: str):  # type: ignore[no-untyped-def]
 
 
 def points(page: Page, title: str) -> int:
-    """How many points the first curve of a figure has by now."""
+    """How many points the first curve of a figure has by now; an error if the page tells of one."""
+    alerts = page.get_by_role("alert").all_inner_texts()
+    assert not alerts, alerts
     script = """title => {
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.includes(title));

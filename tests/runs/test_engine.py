@@ -103,6 +103,17 @@ def test_a_killed_worker_is_replaced_and_takes_new_runs(engine: RunEngine, store
     assert wait_for(lambda: ended(store, run.id), 90, "the run's end").status == "completed"
 
 
+def test_a_run_that_no_worker_can_begin_says_so(
+    engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = store.create([spec(steps=2)], "me")
+    monkeypatch.setattr(engine, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
+    engine.submit(run.id)
+    refused = wait_for(lambda: ended(store, run.id), 60, "word of the refusal")
+    assert refused.status == "failed"
+    assert "could not take up the run" in refused.error
+
+
 def is_worker(process: psutil.Process) -> bool:
     return "spawn_main" in " ".join(process.cmdline())
 

@@ -39,7 +39,7 @@ def test_the_first_to_wait_is_the_first_to_go() -> None:
             thread = threading.Thread(target=lambda n=name: _go(turnstile, order, n))
             thread.start()
             waiting.append(thread)
-            while len(turnstile._waiting) < len(waiting):
+            while turnstile.waiting < len(waiting):
                 threading.Event().wait(0.001)
     for thread in waiting:
         thread.join(timeout=5)

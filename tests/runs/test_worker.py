@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.events import Event, StepEvent
 from asi_core.training.spec import RunSpec
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -40,6 +42,25 @@ def test_everything_that_happens_is_in_the_store(store: RunStore) -> None:
     (evaluation,) = store.events(run.id, "evaluation")
     assert ended.summary["test_accuracy"] == evaluation.accuracy  # type: ignore[union-attr]
     assert ended.summary["seconds"]["total"] > 0
+
+
+def test_warming_up_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing a model replaces `Module.__call__` for all threads: nothing else may compute then."""
+    begun = threading.Event()
+
+    def stream(*arguments: Any, **keywords: Any) -> Iterator[Event]:
+        begun.set()
+        yield step_event(1)
+
+    monkeypatch.setattr(worker, "fine_tune", stream)
+    turnstile = worker.workshop().turnstile
+    warming = threading.Thread(target=worker.warm_up)
+    with turnstile.turn():
+        warming.start()
+        wait_for(lambda: turnstile.waiting, 10, "the warm-up's place in the queue")
+        assert not begun.is_set()
+    warming.join(timeout=10)
+    assert begun.is_set()
 
 
 def test_a_run_that_another_attempt_has_is_left_alone(store: RunStore) -> None:
