@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -17,6 +17,8 @@ from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digit
 from dashboard import services
 from dashboard.feed import RunFeed, run_label, run_style
 
+Phase = Literal["waiting", "going", "ended"]
+
 _PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 
 
@@ -25,25 +27,26 @@ def live_comparison(comparison: str) -> None:
 
     What is dear to draw is drawn less often: browser and worker may share two cores.
     """
-    going = any(run.is_active for run in services.store().comparison(comparison))
+    drawn = _phase(*_read(comparison))
     for part, seconds in ((_progress_part, 1.0), (_curves_part, 3.0), (_details_part, 6.0)):
-        st.fragment(part, run_every=seconds if going else None)(comparison, going)
+        st.fragment(part, run_every=None if drawn == "ended" else seconds)(comparison, drawn)
 
 
-def _progress_part(comparison: str, going: bool) -> None:
+def _progress_part(comparison: str, drawn: Phase) -> None:
     runs, feeds = _read(comparison)
-    if going and not any(run.is_active for run in runs):
+    if _phase(runs, feeds) != drawn:
+        # The first point and the end are shown at once, not when their own part is next drawn.
         st.rerun()
     st.markdown(f"##### {answer(runs, feeds)}")
     _cards(runs, feeds)
 
 
-def _curves_part(comparison: str, going: bool) -> None:
+def _curves_part(comparison: str, drawn: Phase) -> None:
     rows = _rows(*_read(comparison))
     _charts(rows, (curves.plot_accuracy, curves.plot_loss))
 
 
-def _details_part(comparison: str, going: bool) -> None:
+def _details_part(comparison: str, drawn: Phase) -> None:
     runs, feeds = _read(comparison)
     _charts(_rows(runs, feeds), (curves.plot_memory, curves.plot_cost, curves.plot_step_time))
     st.caption(
@@ -58,6 +61,12 @@ def _details_part(comparison: str, going: bool) -> None:
 def _read(comparison: str) -> tuple[list[RunRecord], list[RunFeed]]:
     runs = services.store().comparison(comparison)
     return runs, [_feed(run) for run in runs]
+
+
+def _phase(runs: list[RunRecord], feeds: list[RunFeed]) -> Phase:
+    if not any(run.is_active for run in runs):
+        return "ended"
+    return "going" if any(feed.steps for feed in feeds) else "waiting"
 
 
 def _rows(runs: list[RunRecord], feeds: list[RunFeed]) -> list[RunRows]:

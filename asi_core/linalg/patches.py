@@ -33,8 +33,11 @@ def filtered_weight_gradient(
     sums: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], groups: int, patch: int
 ) -> Tensor:
     """Weight gradient from window sums: one value a channel pair, for all kernel positions."""
-    means = _by_group(patch_means(grad_output, patch), groups)
-    pairs = torch.einsum("bgop,bgip->goi", means, _by_group(sums, groups))
+    means = patch_means(grad_output, patch)
+    if means.shape[1] == sums.shape[1] == groups:
+        pairs = (means * sums).sum(dim=(0, 2, 3))
+    else:
+        pairs = torch.einsum("bgop,bgip->goi", _by_group(means, groups), _by_group(sums, groups))
     return pairs.reshape(*weight_shape[:2], 1, 1).expand(weight_shape).contiguous()
 
 
@@ -49,7 +52,10 @@ def filtered_input_gradient(
     groups = geometry.groups
     kernel = weight.sum(dim=(2, 3)).unflatten(0, (groups, -1))
     means = patch_means(grad_output, patch)
-    on_windows = torch.einsum("bgop,goi->bgip", _by_group(means, groups), kernel)
+    if means.shape[1] == input_shape[1] == groups:
+        on_windows = means * kernel.reshape(1, groups, 1, 1)
+    else:
+        on_windows = torch.einsum("bgop,goi->bgip", _by_group(means, groups), kernel)
     shape = (*input_shape[:2], *means.shape[2:])
     return _spread(on_windows.reshape(shape), grad_output, input_shape, geometry, patch)
 

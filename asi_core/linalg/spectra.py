@@ -15,6 +15,8 @@ Solver = Literal["gram", "svd"]
 
 # Share of the energy by which eigenvalues in single precision may be off.
 _DOUBT = 1e-4
+# Between these, neither the squares of small entries nor their sums leave single precision.
+_SAFE_ENERGY = (1e-20, 1e30)
 
 
 def singular_values(tensor: Tensor, mode: int) -> Tensor:
@@ -23,7 +25,7 @@ def singular_values(tensor: Tensor, mode: int) -> Tensor:
     Through the eigenvalues of the smaller Gram matrix: values below about 1e-8 of the largest are
     rounding.
     """
-    return _descending_roots(torch.linalg.eigvalsh(_small_gram(tensor, mode)))
+    return _descending_roots(torch.linalg.eigvalsh(_small_gram(_widened(tensor), mode)))
 
 
 def leading_vectors(
@@ -40,7 +42,7 @@ def leading_vectors(
         rank: how many; or
         explained_variance: as many as reach this share of the energy.
         solver: "svd" decomposes the unfolding; "gram" takes eigenvectors of its smaller Gram
-            matrix, accumulated in float64: the same ranks and subspaces in a fraction of the time.
+            matrix: the same ranks and subspaces in a fraction of the time.
     """
     if solver == "svd":
         vectors, values, _ = torch.linalg.svd(unfold(tensor, mode), full_matrices=False)
@@ -48,7 +50,7 @@ def leading_vectors(
         # Cloned: a view would keep the storage of the whole basis alive until backward.
         copied: Tensor = vectors[:, :kept].clone()
         return copied
-    values, vectors = _gram_vectors(_small_gram(tensor, mode), tensor.dtype, explained_variance)
+    values, vectors = _gram_vectors(tensor, mode, explained_variance)
     kept = _given_or_reaching(rank, values, explained_variance)
     leading: Tensor = vectors[:, -kept:].flip(-1).to(tensor)
     if _is_tall(tensor, mode):
@@ -59,19 +61,26 @@ def leading_vectors(
 
 
 def _gram_vectors(
-    gram: Tensor, dtype: torch.dtype, explained_variance: float | None
+    tensor: Tensor, mode: int, explained_variance: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Singular values, descending, and eigenvectors, ascending, of a float64 Gram matrix.
+    """Singular values, descending, and eigenvectors, ascending, of the mode's smaller Gram matrix.
 
-    Decomposed in the data's own type, which takes half the time; in float64 only where rounding
-    could change the rank.
+    In single precision, which takes half the time, and again in double precision where rounding
+    could change the rank or the numbers leave the range of single precision.
     """
-    eigenvalues, vectors = torch.linalg.eigh(gram.to(dtype))
-    values = _descending_roots(eigenvalues)
-    if explained_variance is not None and _is_close_call(values, explained_variance):
-        eigenvalues, vectors = torch.linalg.eigh(gram)
-        values = _descending_roots(eigenvalues)
-    return values, vectors
+    if tensor.dtype != torch.float64:
+        narrow = tensor.float() if _knows_float64(tensor.device) else tensor.cpu().float()
+        gram = _small_gram(narrow, mode)
+        if _SAFE_ENERGY[0] < float(gram.diagonal().sum()) < _SAFE_ENERGY[1]:
+            values, vectors = _eigen(gram)
+            if explained_variance is None or not _is_close_call(values, explained_variance):
+                return values, vectors
+    return _eigen(_small_gram(_widened(tensor), mode))
+
+
+def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
+    eigenvalues, vectors = torch.linalg.eigh(gram)
+    return _descending_roots(eigenvalues), vectors
 
 
 def _is_close_call(values: Tensor, explained_variance: float) -> bool:
@@ -128,10 +137,9 @@ def _is_tall(tensor: Tensor, mode: int) -> bool:
 
 def _small_gram(tensor: Tensor, mode: int) -> Tensor:
     if _is_tall(tensor, mode):
-        matrix = _widened(unfold(tensor, mode))
+        matrix = unfold(tensor, mode)
         return matrix.T @ matrix
-    wide = _widened(tensor)
-    return mode_inner(wide, wide, mode)
+    return mode_inner(tensor, tensor, mode)
 
 
 def _widened(tensor: Tensor) -> Tensor:

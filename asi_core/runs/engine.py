@@ -73,7 +73,7 @@ class RunEngine:
         future.add_done_callback(partial(self._settled, run_id))
         fire_and_forget(future)
 
-    def _settled(self, run_id: str, future: Future) -> None:
+    def _settled(self, run_id: str, future: Future[None]) -> None:
         """A run that no worker could even begin must not wait for ever."""
         if future.status != "error":
             return

@@ -212,7 +212,7 @@ class RunStore:
             return connection.execute(statement).rowcount
 
     def refuse(self, run_id: str, error: str) -> bool:
-        """Mark a queued run as failed because no worker could take it up; returns whether it was."""
+        """Mark a queued run as failed, as no worker could take it up; returns whether it was."""
         statement = (
             update(runs)
             .where(runs.c.id == run_id, runs.c.status == "queued")

@@ -70,14 +70,24 @@ def test_single_precision_chooses_the_ranks_of_double(share: float) -> None:
 
 
 def test_a_close_call_is_decided_in_double_precision() -> None:
-    """Rounded to float32, the second eigenvalue loses the digit that makes rank 1 too small."""
-    second = 1 + 2**-13
-    exact, rounded = 4 / (4 + second**2), 4 / (5 + 2**-12)
-    assert exact < rounded
-    diagonal = torch.diag(torch.tensor([2.0, second]))
-    assert diagonal.dtype == torch.float32
-    assert hosvd(diagonal, explained_variance=(exact + rounded) / 2).ranks == (2, 2)
-    assert hosvd(diagonal, explained_variance=exact - 1e-12).ranks == (1, 1)
+    """Shares a billionth above and below what a rank explains: far below float32's rounding."""
+    for seed in range(5):
+        tensor = decaying((16, 24, 3, 3), seed=seed).float()
+        energy = torch.linalg.svdvals(unfold(tensor, 1).double()).square().cumsum(0)
+        for rank in (2, 5, 9):
+            share = float(energy[rank - 1] / energy[-1])
+            below = leading_vectors(tensor, 1, explained_variance=share * (1 - 1e-9))
+            above = leading_vectors(tensor, 1, explained_variance=share * (1 + 1e-9))
+            assert (below.shape[1], above.shape[1]) == (rank, rank + 1)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e18])
+def test_numbers_whose_squares_leave_single_precision_have_the_same_ranks(scale: float) -> None:
+    tensor = decaying((8, 12, 5, 6)).float()
+    expected = ranks_for_energy(tensor.double(), 0.8)
+    tucker = hosvd(tensor * scale, explained_variance=0.8)
+    assert tucker.ranks == expected
+    assert tucker.core.isfinite().all()
 
 
 def test_rank_for_energy_is_the_smallest_that_reaches_the_share() -> None:
