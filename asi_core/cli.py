@@ -77,12 +77,24 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight-decay", type=float)
     parser.add_argument("--final-rate", type=float, help="share of the learning rate at the end")
     parser.add_argument("--clip-norm", type=float)
+    _add_random_weights(parser)
     parser.add_argument("--train-norm", action="store_true", default=None)
     parser.add_argument("--evaluate-every", type=int, metavar="STEPS")
     parser.add_argument("--probe-every", type=int, metavar="STEPS")
 
 
+def _add_random_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--random-weights",
+        dest="pretrained",
+        action="store_false",
+        default=None,
+        help="start from random weights instead of pretrained ones",
+    )
+
+
 _RECIPE = (
+    "pretrained",
     "learning_rate",
     "momentum",
     "weight_decay",

@@ -22,6 +22,10 @@ class ConvGeometry(NamedTuple):
     dilation: tuple[int, int]
     groups: int
 
+    def channel_mode(self, modes: int) -> int:
+        """The mode that the weight contracts, of an input with so many modes."""
+        return 1
+
     @property
     def symmetric_padding(self) -> bool:
         top, bottom, left, right = self.padding
@@ -37,13 +41,30 @@ class ConvGeometry(NamedTuple):
         )
 
 
+class LinearGeometry(NamedTuple):
+    """A linear layer: a matrix product over the input's last mode, position by position."""
+
+    groups: int = 1
+
+    def channel_mode(self, modes: int) -> int:
+        return modes - 1
+
+    def is_pointwise(self, weight_shape: tuple[int, ...]) -> bool:
+        return True
+
+
+Geometry = ConvGeometry | LinearGeometry
+
+
 @dataclass(frozen=True, slots=True)
 class LayerShape:
     """The sizes of one trained layer in one training step.
 
     Attributes:
-        input_shape: batch x channel x height x width of a convolution's input.
-        weight_shape: out channel x in channel / groups x kernel height x kernel width.
+        input_shape: batch x channel x height x width of a convolution's input; batch x ... x
+            features of a linear layer's.
+        weight_shape: out channel x in channel / groups x kernel height x kernel width; out x in
+            features.
         has_input_gradient: False for the first trained layer, before which nothing is trained.
     """
 
@@ -51,12 +72,28 @@ class LayerShape:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     weight_shape: tuple[int, ...]
-    geometry: ConvGeometry
+    geometry: Geometry
     has_input_gradient: bool
 
     @property
+    def is_linear(self) -> bool:
+        return isinstance(self.geometry, LinearGeometry)
+
+    @property
     def is_pointwise(self) -> bool:
+        """Whether the layer is a plain matrix product at every position."""
         return self.geometry.is_pointwise(self.weight_shape)
+
+    @property
+    def channel_mode(self) -> int:
+        """The input's mode that the weight contracts: the last of a linear layer, else 1."""
+        return self.geometry.channel_mode(len(self.input_shape))
+
+    @property
+    def position_modes(self) -> tuple[int, ...]:
+        """The modes between batch and channel, or after the channel: height and width, tokens."""
+        modes = range(1, len(self.input_shape))
+        return tuple(mode for mode in modes if mode != self.channel_mode)
 
     @property
     def product_macs(self) -> int:

@@ -10,7 +10,7 @@ from asi_core.datasets import DATASETS
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS
 from asi_core.training.spec import RunSpec
-from asi_core.zoo.cards import MODELS
+from asi_core.zoo.cards import MODELS, ModelCard
 
 _BY_VARIANCE, _BY_RANK = "Explained variance", "Given ranks"
 _URL: dict[str, Any] = {"bind": "query-params"}
@@ -22,7 +22,8 @@ def comparison_form() -> dict[str, Any]:
     Returns:
         what was chosen, unchecked; `comparison_specs` checks it.
     """
-    chosen = {**_what(), **_methods(), **_how_long()}
+    what = _what()
+    chosen = {**what, **_methods(MODELS[what["model"]]), **_how_long(MODELS[what["model"]])}
     with st.expander("Recipe", icon=":material/tune:"):
         chosen |= _recipe()
     return chosen
@@ -59,18 +60,19 @@ def _what() -> dict[str, Any]:
     data = st.selectbox(
         "Images", list(DATASETS), format_func=_title, key="dataset", help=_help("dataset"), **_URL
     )
-    most = MODELS[model].conv_count
+    most = MODELS[model].layer_count
     layers = st.number_input(
         f"Trained layers (of {most})", value=4, step=1, key="layers", help=_help("layers"), **_URL
     )
     return {"model": model, "dataset": data, "layers": layers}
 
 
-def _methods() -> dict[str, Any]:
+def _methods(card: ModelCard) -> dict[str, Any]:
+    kinds = [kind for kind in METHODS if card.layer_kind == "conv" or kind != "gradient_filter"]
     methods = st.multiselect(
         "Methods",
-        list(METHODS),
-        default=list(METHODS),
+        kinds,
+        default=kinds,
         format_func=lambda kind: METHODS[kind].label,
         key="methods",
         help=_help("methods"),
@@ -90,8 +92,8 @@ def _methods() -> dict[str, Any]:
         )
     else:
         chosen["ranks"] = st.text_input(
-            "Ranks (batch, channel, height, width)",
-            value="16, 32, 4, 4",
+            f"Ranks ({', '.join(card.mode_names)})",
+            value=", ".join(map(str, (16, 32, 4, 4)[: card.modes])),
             key="ranks",
             help=_help("ranks"),
             **_URL,
@@ -102,12 +104,17 @@ def _methods() -> dict[str, Any]:
     return chosen
 
 
-def _how_long() -> dict[str, Any]:
+def _how_long(card: ModelCard) -> dict[str, Any]:
     left, right = st.columns(2)
     with left:
         steps = st.number_input("Steps", value=300, step=50, key="steps", **_URL)
         size = st.number_input(
-            "Image size", value=96, step=32, key="image_size", help=_help("image_size"), **_URL
+            "Image size",
+            value=card.native_size if card.fixed_size else 96,
+            step=32,
+            key="image_size",
+            help=_help("image_size"),
+            **_URL,
         )
     with right:
         batch = st.number_input("Batch size", value=64, step=16, key="batch_size", **_URL)
@@ -128,6 +135,9 @@ def _recipe() -> dict[str, Any]:
         )
         for key, (label, step) in numbers.items()
     }
+    recipe["pretrained"] = st.toggle(
+        "Pretrained weights", value=True, key="pretrained", help=_help("pretrained"), **_URL
+    )
     recipe["train_norm"] = st.toggle(
         "Train normalisations too", key="train_norm", help=_help("train_norm"), **_URL
     )
@@ -151,7 +161,7 @@ def _parse_ranks(text: str) -> int | list[int]:
         ranks = [int(part) for part in str(text).split(",")]
     except ValueError:
         raise InvalidInput(
-            "ranks must be one whole number or four, separated by commas",
+            "ranks must be one whole number, or one a mode separated by commas",
             repr(text),
             "write for example 8 or 16, 32, 4, 4",
         ) from None
@@ -169,12 +179,12 @@ def _help(key: str) -> str:
 _HELP = {
     "model": "A network pretrained on ImageNet. Only its last layers are trained here.",
     "dataset": "Images that the network has not seen, with their classes.",
-    "layers": "How many of the last convolutions are trained, besides a new classifier. "
-    "All before them is frozen.",
+    "layers": "How many of the last convolutions (in transformers: linear layers of the MLPs) "
+    "are trained, besides a new classifier. All before them is frozen.",
     "methods": "What is kept of each trained layer's input until the weight gradient needs it.",
     "explained_variance": "Ranks are chosen so that each mode keeps this share of the energy "
     "(the sum of squared singular values). ASI chooses once, HOSVD at every step.",
-    "ranks": "One number for all modes, or one each for batch, channel, height and width.",
+    "ranks": "One number for all modes, or one each.",
     "patch": "R: the output gradient is averaged over R x R patches.",
     "image_size": "Images are resized to this side, in pixels.",
     "seed": "Decides the order of the images and the start of the new classifier. "
@@ -182,6 +192,8 @@ _HELP = {
     "learning_rate": "Of the first step; it falls along a cosine to a tenth of this.",
     "momentum": "Of stochastic gradient descent. The published recipe uses none.",
     "clip_norm": "The largest norm that all gradients together may have.",
+    "pretrained": "Off starts from random weights: for measuring memory and time where the "
+    "pretrained ones cannot be had. The accuracy then means nothing.",
     "train_norm": "Whether scale and shift of the normalisations after the first trained layer "
     "are trained as well.",
 }

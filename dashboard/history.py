@@ -7,7 +7,6 @@ from datetime import datetime
 import streamlit as st
 
 from asi_core.runs.records import RunRecord
-from asi_core.zoo.cards import MODELS
 from dashboard import services
 
 _MOST = 30
@@ -33,6 +32,4 @@ def comparison_title(runs: list[RunRecord]) -> str:
     when = datetime.fromtimestamp(runs[0].created_at).strftime("%d %b %H:%M")
     going = sum(run.is_active for run in runs)
     state = f"{going} of {len(runs)} still going" if going else "ended"
-    return (
-        f"{when} · {MODELS[spec.model].title}, {spec.layers} layers, {spec.steps} steps · {state}"
-    )
+    return f"{when} · {spec.model_label}, {spec.layers} layers, {spec.steps} steps · {state}"

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.service import request_runs
 from asi_core.training.spec import RunSpec
-from asi_core.zoo.cards import MODELS
 from dashboard import services
 from dashboard.form import comparison_form, comparison_specs, unknown_in_url
 from dashboard.history import comparison_picker
@@ -45,7 +44,7 @@ def main() -> None:
     if specs:
         spec = specs[-1]
         st.write(
-            f"The last {spec.layers} layers of {MODELS[spec.model].title} and a new classifier "
+            f"The last {spec.layers} layers of {spec.model_label} and a new classifier "
             f"are trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
             "the same images in the same order. The classifier alone is the floor to beat."
         )

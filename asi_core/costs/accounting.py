@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from asi_core.errors import Unsupported
 from asi_core.methods import Method
 from asi_core.records import Convention, LayerShape, Macs, Ranks
 
@@ -51,9 +52,13 @@ def step_cost(
 
     Raises:
         InvalidInput: if the ranks depend on data and are not given.
+        Unsupported: if the method means nothing for one of the layers.
     """
     layers = []
     for shape in shapes:
+        reason = method.why_unsupported(shape.geometry)
+        if reason is not None:
+            raise Unsupported(f"layer {shape.name}: {reason}.")
         own = ranks[shape.name] if ranks is not None else method.ranks_for(shape)
         elements = method.saved_elements(shape, own, convention)
         macs = method.macs(shape, own, convention)

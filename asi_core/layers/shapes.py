@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asi_core.layers.conv import conv_geometry
-from asi_core.records import LayerShape
+from asi_core.records import LayerShape, LinearGeometry
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str
     shapes: dict[str, LayerShape] = {}
 
     def hook_for(name: str) -> Any:
-        def record(layer: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             shapes[name] = layer_shape(name, layer, inputs[0], output)
 
         return record
@@ -31,13 +31,15 @@ def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str
             handle.remove()
 
 
-def layer_shape(name: str, layer: nn.Conv2d, x: Tensor, output: Tensor) -> LayerShape:
+def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> LayerShape:
     """The shape of one layer with input `x`; it has an input gradient where `x` needs one."""
+    assert isinstance(layer, (nn.Conv2d, nn.Linear))
+    geometry = conv_geometry(layer) if isinstance(layer, nn.Conv2d) else LinearGeometry()
     return LayerShape(
         name=name,
         input_shape=tuple(x.shape),
         output_shape=tuple(output.shape),
         weight_shape=tuple(layer.weight.shape),
-        geometry=conv_geometry(layer),
+        geometry=geometry,
         has_input_gradient=x.requires_grad,
     )

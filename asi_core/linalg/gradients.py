@@ -1,4 +1,4 @@
-"""Gradients of a convolution, from the full or the compressed input.
+"""Gradients of a convolution or linear layer, from the full or the compressed input.
 
 The weight gradient from a Tucker form never rebuilds the input: it works with the batch mode
 projected away from the output gradient, and with the core lifted over as few modes as the
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asi_core.linalg.tucker import Tucker
 from asi_core.linalg.unfolding import mode_product
-from asi_core.records import ConvGeometry
+from asi_core.records import ConvGeometry, Geometry, LinearGeometry
 
 _WEIGHT_ONLY = [False, True, False]
 _INPUT_ONLY = [True, False, False]
@@ -52,18 +52,45 @@ def conv_input_gradient(
     return gradient[:, :, top : top + height, left : left + width]
 
 
-def tucker_weight_gradient(
-    tucker: Tucker, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
+def linear_weight_gradient(x: Tensor, grad_output: Tensor) -> Tensor:
+    """Exact weight gradient, O x F, of an input B x ... x F and `grad_output` B x ... x O."""
+    gradient: Tensor = grad_output.flatten(0, -2).T @ x.flatten(0, -2)
+    return gradient
+
+
+def weight_gradient(
+    x: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: Geometry
 ) -> Tensor:
-    """Weight gradient of a convolution whose input is known as a Tucker form.
+    """Exact weight gradient of either kind of layer."""
+    if isinstance(geometry, LinearGeometry):
+        return linear_weight_gradient(x, grad_output)
+    return conv_weight_gradient(x, grad_output, weight_shape, geometry)
+
+
+def input_gradient(
+    grad_output: Tensor, weight: Tensor, input_shape: tuple[int, ...], geometry: Geometry
+) -> Tensor:
+    """Exact input gradient of either kind of layer, of shape `input_shape`."""
+    if isinstance(geometry, LinearGeometry):
+        return grad_output @ weight
+    return conv_input_gradient(grad_output, weight, input_shape, geometry)
+
+
+def tucker_weight_gradient(
+    tucker: Tucker, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: Geometry
+) -> Tensor:
+    """Weight gradient of a layer whose input is known as a Tucker form.
 
     Args:
-        tucker: of the input, batch x channel x height x width, with ranks K0 to K3.
-        grad_output: B x C' x H' x W'.
+        tucker: of the input: batch x channel x height x width of a convolution, batch x ... x
+            features of a linear layer.
+        grad_output: B x C' x H' x W', or B x ... x O.
 
     Returns:
-        C' x C/g x Kh x Kw; exactly the gradient that the rebuilt input would give.
+        C' x C/g x Kh x Kw, or O x F; exactly the gradient that the rebuilt input would give.
     """
+    if isinstance(geometry, LinearGeometry):
+        return _linear(tucker, grad_output)
     projected = _project(grad_output, tucker.factors[0], 0)
     if geometry.is_pointwise(weight_shape):
         return _pointwise(tucker, projected, weight_shape)
@@ -73,6 +100,14 @@ def tucker_weight_gradient(
     reduced_shape = (weight_shape[0], lifted.shape[1] // geometry.groups, *weight_shape[2:])
     gradient = conv_weight_gradient(lifted, projected, reduced_shape, geometry)
     return gradient if geometry.groups > 1 else _lift(gradient, tucker.factors[1], 1)
+
+
+def _linear(tucker: Tucker, grad_output: Tensor) -> Tensor:
+    *positions, features = tucker.factors
+    projected = grad_output
+    for mode, factor in enumerate(positions):
+        projected = _project(projected, factor, mode)
+    return _lift(linear_weight_gradient(tucker.core, projected), features, 1)
 
 
 def _pointwise(tucker: Tucker, projected: Tensor, weight_shape: tuple[int, ...]) -> Tensor:

@@ -8,7 +8,7 @@ from asi_core import linalg
 from asi_core.methods import costs
 from asi_core.methods.base import Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
-from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class ASI(TuckerMethod):
     sequential: bool = True
 
     def compress(
-        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
         if memory.ranks is None:
             memory.ranks = self._first_ranks(x)
@@ -48,7 +48,7 @@ class ASI(TuckerMethod):
         saved: Saved,
         grad_output: Tensor,
         weight_shape: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> Tensor:
         return tucker_gradient(saved, grad_output, weight_shape, geometry)
 
@@ -77,7 +77,7 @@ class ASI(TuckerMethod):
 
 
 def tucker_gradient(
-    saved: Saved, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
+    saved: Saved, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: Geometry
 ) -> Tensor:
     """Weight gradient from a saved core and its factors, in the compressed space."""
     core, *factors = saved

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from asi_core import linalg
-from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,13 +52,17 @@ class Method(BaseModel, ABC):
         """The label with the settings that tell two runs of the same method apart."""
         return self.label
 
+    def why_unsupported(self, geometry: Geometry) -> str | None:
+        """Why the method means nothing for such a layer; None if it does."""
+        return None
+
     # Tensor half -------------------------------------------------------------------------------
 
     @abstractmethod
     def compress(
-        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
-        """What is kept of the input `x` (B x C x H x W) for backward."""
+        """What is kept for backward of the input `x`: B x C x H x W, or B x ... x F."""
 
     @abstractmethod
     def weight_gradient(
@@ -66,19 +70,19 @@ class Method(BaseModel, ABC):
         saved: Saved,
         grad_output: Tensor,
         weight_shape: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> Tensor:
-        """Weight gradient, C' x C/g x Kh x Kw, from what `compress` kept."""
+        """Weight gradient, of `weight_shape`, from what `compress` kept."""
 
     def input_gradient(
         self,
         grad_output: Tensor,
         weight: Tensor,
         input_shape: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> Tensor:
-        """Input gradient, B x C x H x W: exact, unless a method says otherwise."""
-        return linalg.gradients.conv_input_gradient(grad_output, weight, input_shape, geometry)
+        """Input gradient, of `input_shape`: exact, unless a method says otherwise."""
+        return linalg.gradients.input_gradient(grad_output, weight, input_shape, geometry)
 
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...] | None:
         """The orthonormal factors on which `x` is kept, None for a method that does not project."""

@@ -19,8 +19,8 @@ def dense_step(shape: LayerShape, convention: Convention) -> Macs:
     if convention == "paper":
         taps = _paper_taps(shape) * shape.input_shape[0]
         return Macs(
-            forward=taps * prod(shape.input_shape[2:]),
-            weight_gradient=taps * prod(shape.output_shape[2:]),
+            forward=taps * prod(shape.input_shape[mode] for mode in shape.position_modes),
+            weight_gradient=taps * prod(shape.output_shape[mode] for mode in shape.position_modes),
         )
     work = shape.product_macs
     return Macs(
@@ -115,7 +115,9 @@ def tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
 
 
 def paper_tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
-    """The paper's count of the same."""
+    """The paper's count of the same; for linear layers, its convolution of 1 x 1 without width."""
+    if shape.is_linear:
+        return _paper_linear_gradient(shape, ranks)
     batch, channels, height, width = shape.input_shape
     _, outputs, output_height, output_width = shape.output_shape
     kernel = prod(shape.weight_shape[2:])
@@ -127,6 +129,18 @@ def paper_tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
         + outputs * k0 * k1 * kernel * output_height * output_width
         + channels * outputs * kernel * k1
     )
+
+
+def _paper_linear_gradient(shape: LayerShape, ranks: Ranks) -> int:
+    """Project the batch away, lift every position mode in turn, contract, lift the features."""
+    outputs, features = shape.weight_shape
+    positions = [shape.input_shape[mode] for mode in shape.position_modes]
+    work = ranks[0] * outputs * prod(positions) * shape.input_shape[0]
+    lifted = list(ranks)
+    for mode in shape.position_modes:
+        work += prod(lifted) * shape.input_shape[mode]
+        lifted[mode] = shape.input_shape[mode]
+    return work + outputs * prod(lifted) + features * outputs * ranks[-1]
 
 
 def tucker_step(shape: LayerShape, ranks: Ranks, overhead: int, convention: Convention) -> Macs:
@@ -164,15 +178,19 @@ def _svd_basis(size: int, rest: int, rank: int) -> int:
 
 
 def _pointwise(shape: LayerShape, ranks: Ranks, full: list[bool]) -> int:
-    batch, outputs, height, width = ranks[0], *shape.output_shape[1:]
+    """Project the output gradient on every position mode, contract with the core, lift."""
+    outputs, channel = shape.weight_shape[0], shape.channel_mode
+    current = [ranks[0], *shape.output_shape[1:]]
     work = 0
-    if not full[2]:
-        work += batch * outputs * ranks[2] * height * width
-    if not full[3]:
-        work += batch * outputs * ranks[2] * ranks[3] * width
+    for mode in shape.position_modes:
+        if not full[mode]:
+            work += prod(current) * ranks[mode]
+        current[mode] = ranks[mode]
     work += outputs * prod(ranks)
-    return work if full[1] else work + outputs * ranks[1] * shape.input_shape[1]
+    return work if full[channel] else work + outputs * ranks[channel] * shape.input_shape[channel]
 
 
 def _paper_taps(shape: LayerShape) -> int:
-    return prod(shape.weight_shape[2:]) * shape.input_shape[1] * shape.output_shape[1]
+    """Kernel positions x input channels x output channels, as if there were no groups."""
+    channel = shape.channel_mode
+    return prod(shape.weight_shape[2:]) * shape.input_shape[channel] * shape.output_shape[channel]

@@ -11,7 +11,15 @@ from asi_core import linalg
 from asi_core.errors import InvalidInput
 from asi_core.methods import costs
 from asi_core.methods.base import Method, Saved, WarmStart
-from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+from asi_core.records import (
+    Convention,
+    ConvGeometry,
+    Geometry,
+    LayerShape,
+    LinearGeometry,
+    Macs,
+    Ranks,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,9 +47,15 @@ class GradientFilter(Method):
     def settings_label(self) -> str:
         return f"{self.label}, patch {self.patch}"
 
+    def why_unsupported(self, geometry: Geometry) -> str | None:
+        if isinstance(geometry, LinearGeometry):
+            return "gradient filtering averages over the patches of an image, which tokens lack"
+        return None
+
     def compress(
-        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
+        assert isinstance(geometry, ConvGeometry)
         size = (output_shape[2], output_shape[3])
         return (linalg.patches.window_sums(x, size, geometry.stride, self.patch),)
 
@@ -50,7 +64,7 @@ class GradientFilter(Method):
         saved: Saved,
         grad_output: Tensor,
         weight_shape: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> Tensor:
         (sums,) = saved
         assert sums is not None
@@ -63,8 +77,9 @@ class GradientFilter(Method):
         grad_output: Tensor,
         weight: Tensor,
         input_shape: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> Tensor:
+        assert isinstance(geometry, ConvGeometry)
         patches = linalg.patches
         dilated = self._is_dilated(geometry)
         gradient = patches.dilated_input_gradient if dilated else patches.filtered_input_gradient
@@ -76,7 +91,7 @@ class GradientFilter(Method):
         windows = [
             self._paper_windows(*sizes)
             for sizes in zip(
-                shape.input_shape[2:], shape.output_shape[2:], shape.geometry.stride, strict=True
+                shape.input_shape[2:], shape.output_shape[2:], _conv(shape).stride, strict=True
             )
         ]
         return prod(shape.input_shape[:2]) * prod(windows)
@@ -113,7 +128,7 @@ class GradientFilter(Method):
         """Sums count one accumulation an element; the two gradients are products on patches."""
         dense = costs.dense_step(shape, "exact")
         taps = prod(shape.weight_shape[2:])
-        dilated = self._is_dilated(shape.geometry)
+        dilated = self._is_dilated(_conv(shape))
         pairs = prod(shape.weight_shape[:2])
         product = shape.input_shape[0] * pairs * self._patches(shape)
         backward = product * (taps if dilated else 1) + (0 if dilated else pairs * taps)
@@ -123,3 +138,8 @@ class GradientFilter(Method):
             input_gradient=backward if shape.has_input_gradient else 0,
             weight_gradient=product,
         )
+
+
+def _conv(shape: LayerShape) -> ConvGeometry:
+    assert isinstance(shape.geometry, ConvGeometry), "other layers are refused before"
+    return shape.geometry

@@ -9,7 +9,7 @@ from asi_core.methods import costs
 from asi_core.methods.asi import core_ranks, tucker_gradient
 from asi_core.methods.base import Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
-from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ class HOSVD(TuckerMethod):
     solver: Literal["gram", "svd"] = "gram"
 
     def compress(
-        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
         tucker = self._decompose(x)
         return (tucker.core, *tucker.factors)
@@ -38,7 +38,7 @@ class HOSVD(TuckerMethod):
         saved: Saved,
         grad_output: Tensor,
         weight_shape: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> Tensor:
         return tucker_gradient(saved, grad_output, weight_shape, geometry)
 

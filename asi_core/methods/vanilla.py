@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from asi_core import linalg
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.methods.costs import dense_step
-from asi_core.records import Convention, ConvGeometry, LayerShape, Macs, Ranks
+from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ class Vanilla(Method):
     replaces_layers: ClassVar[bool] = False
 
     def compress(
-        self, x: Tensor, output_shape: tuple[int, ...], geometry: ConvGeometry, memory: WarmStart
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
         return (x,)
 
@@ -31,11 +31,11 @@ class Vanilla(Method):
         saved: Saved,
         grad_output: Tensor,
         weight_shape: tuple[int, ...],
-        geometry: ConvGeometry,
+        geometry: Geometry,
     ) -> Tensor:
         (x,) = saved
         assert x is not None
-        return linalg.gradients.conv_weight_gradient(x, grad_output, weight_shape, geometry)
+        return linalg.gradients.weight_gradient(x, grad_output, weight_shape, geometry)
 
     def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         return prod(shape.input_shape)

@@ -10,7 +10,7 @@ from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
-from asi_core.zoo.weights import verified_weights
+from asi_core.zoo.weights import check_obtainable
 
 MOST_RUNS_AT_ONCE = 5
 
@@ -30,8 +30,9 @@ def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[
             len(specs),
             "choose other methods",
         )
-    for model, dataset in {(spec.model, spec.dataset) for spec in specs}:
-        verified_weights(model_card(model))
+    for model in {spec.model for spec in specs if spec.pretrained}:
+        check_obtainable(model_card(model))
+    for dataset in {spec.dataset for spec in specs}:
         load_dataset(dataset)
     return _already_going(store, specs, owner) or store.create(specs, owner)
 

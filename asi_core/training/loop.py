@@ -15,8 +15,8 @@ from asi_core.costs.accounting import StepCost, step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
 from asi_core.datasets import Split, load_dataset
 from asi_core.errors import AsiError
-from asi_core.layers.conv import CompressedConv2d
-from asi_core.layers.surgery import compress_
+from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.surgery import compress_, last_layers
 from asi_core.settings import read_settings
 from asi_core.training.batches import ImageLoader, batch_indices
 from asi_core.training.events import (
@@ -30,7 +30,7 @@ from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart, va
 from asi_core.training.prefix import SplitModel, split_frozen
 from asi_core.training.probes import probe_layers
 from asi_core.training.spec import RunSpec
-from asi_core.zoo.build import build_pretrained
+from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
 
@@ -78,9 +78,11 @@ class _Session:
     def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
         self.spec, self.device = spec, device
         self.data = load_dataset(spec.dataset)
-        model = build_pretrained(spec.model, len(self.data.classes), spec.seed).to(device)
-        self.layer_names = compress_(model, spec.method, layers=spec.layers)
-        choose_trained_(model, self.layer_names, model_card(spec.model).head, spec.train_norm)
+        card, classes = model_card(spec.model), len(self.data.classes)
+        model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
+        names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
+        self.layer_names = compress_(model, spec.method, layers=names)
+        choose_trained_(model, self.layer_names, card.head, spec.train_norm)
         parts = split_frozen(model)
         self.tail = parts.tail
         self._train = self._store(pool, parts, "train")
@@ -172,7 +174,7 @@ class _Session:
         ranks = {}
         for name in self.layer_names:
             layer = self.tail.get_submodule(name)
-            ranks[name] = layer.ranks if isinstance(layer, CompressedConv2d) else None
+            ranks[name] = layer.ranks if isinstance(layer, CompressedLayer) else None
         shapes = [with_batch(shape, batch_size) for shape in self._shapes]
         return step_cost(shapes, self.spec.method, "exact", ranks)
 

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.fx import GraphModule, Node
 
 from asi_core.errors import Unsupported
-from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.compressed import CompressedLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _ancestors(nodes: Sequence[Node], stop: set[Node]) -> set[Node]:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, CompressedConv2d) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, CompressedLayer) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _trained_nodes(model: nn.Module, graph: fx.Graph) -> set[Node]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asi_core import linalg
-from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.compressed import CompressedLayer
 from asi_core.training.events import LayerProbe
 
 _DIGITS = 6
@@ -42,7 +42,7 @@ def _probe(name: str, layer: nn.Module, x: Tensor) -> LayerProbe:
         _rounded(linalg.spectra.singular_values(x, mode).tolist()) for mode in range(x.dim())
     )
     ranks = energy = None
-    if isinstance(layer, CompressedConv2d):
+    if isinstance(layer, CompressedLayer):
         ranks = layer.ranks
         factors = layer.method.factors(x, layer.memory)
         if factors is not None:

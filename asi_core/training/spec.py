@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput
 from asi_core.methods import AnyMethod
-from asi_core.zoo.cards import model_card
+from asi_core.zoo.cards import check_image_size, model_card
 
 _POINTS_A_RUN = 10
 _LARGEST_IMAGE = 512
@@ -45,7 +45,9 @@ class RunSpec(BaseModel):
     The defaults of the recipe are those of the ASI authors (SGD, cosine to a tenth, clipping).
 
     Attributes:
-        layers: how many of the last convolutions are trained; 0 trains the new head alone.
+        pretrained: False starts from random weights, for measuring where there are no others.
+        layers: how many of the last layers are trained (convolutions; in transformers the linear
+            layers of the MLPs); 0 trains the new head alone.
         image_size: side to which images are resized, pixels.
         final_rate: the learning rate's last value, as a share of the first.
         clip_norm: largest norm of all gradients together.
@@ -60,6 +62,7 @@ class RunSpec(BaseModel):
     model: str = "efficientnet_lite0"
     dataset: str = "fashion_mnist_small"
     method: AnyMethod
+    pretrained: bool = True
     layers: Annotated[int, _at_least(0, "trained layers")] | Literal["all"] = 4
     steps: Annotated[int, _at_least(1, "steps")] = 300
     batch_size: Annotated[int, _at_least(1, "batch size")] = 64
@@ -78,17 +81,30 @@ class RunSpec(BaseModel):
     def _fits_model_and_data(self) -> Self:
         model, data = model_card(self.model), dataset_card(self.dataset)
         if self.layers != "all":
-            _at_most(model.conv_count, "trained layers", self.layers, f"as {model.name} has")
+            _at_most(model.layer_count, "trained layers", self.layers, f"as {model.name} has")
         ranks = getattr(self.method, "ranks", None)
         if isinstance(ranks, tuple) and len(ranks) != model.modes:
             raise InvalidInput(
                 f"ranks must be one number or {model.modes}, one a mode of {model.name}'s layers",
                 f"{len(ranks)} numbers",
-                "give them as batch, channel, height, width",
+                f"give them as {', '.join(model.mode_names)}",
+            )
+        if model.layer_kind == "linear" and self.method.kind == "gradient_filter":
+            raise InvalidInput(
+                "gradient filtering needs convolutions, for it averages over image patches",
+                f"{model.name}, whose trained layers are linear",
+                "choose another method or model",
             )
         _at_most(data.train_count, "batch size", self.batch_size, f"the images of {data.name}")
         _at_most(_LARGEST_IMAGE, "image size", self.image_size, "pixels")
+        check_image_size(model, self.image_size)
         return self
+
+    @property
+    def model_label(self) -> str:
+        """The model's title, with what must not be overlooked about its weights."""
+        title = model_card(self.model).title
+        return title if self.pretrained else f"{title} (random weights)"
 
     @property
     def evaluation_interval(self) -> int:

@@ -1,40 +1,36 @@
-"""Building models: the architecture, its pretrained weights, and a head for new classes."""
+"""Building models: the architecture, its weights, and a head for new classes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from math import sqrt
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from asi_core.errors import Unavailable
 from asi_core.zoo.cards import ModelCard, model_card
 from asi_core.zoo.checkpoints import read_checkpoint
-from asi_core.zoo.weights import verified_weights
+from asi_core.zoo.weights import Progress, fetched_weights, silent
 
 
-def build_pretrained(name: str, classes: int, seed: int) -> nn.Module:
-    """A pretrained model with a new head, in evaluation mode.
+def build_model(
+    name: str, classes: int, seed: int, *, pretrained: bool = True, progress: Progress = silent
+) -> nn.Module:
+    """A model with a new head, in evaluation mode.
 
     Args:
         classes: number of outputs of the new head.
-        seed: of the head's random start.
+        seed: of the head's random start, and of all parameters if not `pretrained`.
+        progress: told how a download goes on.
 
     Raises:
         InvalidInput: if the zoo has no such model.
         Unavailable: if its weights cannot be had or do not fit.
     """
     card = model_card(name)
-    model = build_architecture(card)
-    state = read_checkpoint(verified_weights(card))
-    adapt = getattr(model, "adapt_keys", None)
-    try:
-        model.load_state_dict(adapt(state) if adapt is not None else state)
-    except RuntimeError as error:
-        raise Unavailable(
-            f"the weights found for {card.title} are those of another model: remove {card.weights}."
-        ) from error
+    model = _pretrained(card, progress) if pretrained else _random(card, seed)
     replace_head_(model, card.head, classes, seed)
     return model.eval()
 
@@ -58,3 +54,32 @@ def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
             drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
             parameter.copy_(drawn)
     model.set_submodule(head, new)
+
+
+def _pretrained(card: ModelCard, progress: Progress) -> nn.Module:
+    """Built without drawing numbers that the checkpoint replaces at once."""
+    path = fetched_weights(card, progress)
+    with torch.device("meta"):
+        model = build_architecture(card)
+    adapt = getattr(model, "adapt_keys", dict)
+    state: Mapping[str, Tensor] = adapt(read_checkpoint(path))
+    try:
+        model.load_state_dict({**_counters(model), **state}, assign=True)
+    except RuntimeError as error:
+        raise Unavailable(
+            f"the weights in {path} are not those of {card.title}: remove the file, or name "
+            "another folder in ASI_WEIGHTS_DIR."
+        ) from error
+    return model
+
+
+def _counters(model: nn.Module) -> dict[str, Tensor]:
+    """Batch counters of normalisations, which older checkpoints leave out: nothing reads them."""
+    names = [name for name, _ in model.named_buffers() if name.endswith("num_batches_tracked")]
+    return {name: torch.zeros((), dtype=torch.long) for name in names}
+
+
+def _random(card: ModelCard, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_architecture(card)

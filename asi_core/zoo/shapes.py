@@ -8,25 +8,27 @@ from typing import Literal
 import torch
 
 from asi_core.layers.shapes import observed_shapes
-from asi_core.layers.surgery import trained_layer_names
+from asi_core.layers.surgery import last_layers
 from asi_core.records import LayerShape
 from asi_core.zoo.build import build_architecture
-from asi_core.zoo.cards import model_card
+from asi_core.zoo.cards import check_image_size, model_card
 
 
 @lru_cache(maxsize=256)
 def trained_layer_shapes(
     name: str, layers: int | Literal["all"], batch_size: int, image_size: int
 ) -> tuple[LayerShape, ...]:
-    """Shapes of the last `layers` convolutions of a zoo model, in forward order.
+    """Shapes of the last `layers` trainable layers of a zoo model, in forward order.
 
     Raises:
-        InvalidInput: if there is no such model, or it has fewer convolutions.
+        InvalidInput: if there is no such model, it has fewer layers, or reads no such images.
     """
+    card = model_card(name)
+    check_image_size(card, image_size)
     with torch.device("meta"):
-        model = build_architecture(model_card(name)).eval().requires_grad_(False)
+        model = build_architecture(card).eval().requires_grad_(False)
         images = torch.empty(batch_size, 3, image_size, image_size)
-    names = trained_layer_names(model, layers)
+    names = last_layers(card.trainable_names(model.named_modules()), layers)
     for trained in names:
         model.get_submodule(trained).requires_grad_(True)
     with observed_shapes(model, names) as shapes:

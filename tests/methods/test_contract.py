@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.costs.measurement import SavedBytes
-from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_shape
 from asi_core.layers.surgery import compress_, restore_
 from asi_core.methods import METHOD_ADAPTER, METHODS, Method
@@ -94,7 +94,7 @@ def test_closed_form_bytes_are_measured_bytes(kind: str, geometry: dict[str, Any
     with SavedBytes(model) as meter:
         output = model(x)
     shape = layer_shape("0", model[0], x, output)  # type: ignore[arg-type]
-    ranks = model[0].ranks if isinstance(model[0], CompressedConv2d) else None
+    ranks = model[0].ranks if isinstance(model[0], CompressedLayer) else None
     elements = tested.saved_elements(shape, ranks, "exact")
     assert meter.total == ELEMENT_BYTES * elements
 

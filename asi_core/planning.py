@@ -1,0 +1,252 @@
+"""Ranks under a memory budget: one candidate a layer, the least error that the budget allows.
+
+This is the multiple-choice knapsack problem. It is solved exactly: partial choices that another
+one beats in both bytes and error are dropped, and so are those that cannot lead to anything
+better than what is known, by the bound of the Lagrangian relaxation (Kellerer, Pferschy &
+Pisinger, Knapsack Problems, 2004, chapter 11).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asi_core.errors import InvalidInput
+from asi_core.records import Ranks
+from asi_core.units import format_bytes
+
+_BISECTIONS = 60
+# Share of the errors' scale within which two sums of floats count as equal when bounds prune.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to keep a layer's input.
+
+    Attributes:
+        explained_variance: from which the ranks come; 1 keeps the input itself.
+        activation_bytes: what the layer then keeps.
+        gradient_error: Frobenius norm of the weight gradient's error (the paper's "perplexity").
+    """
+
+    explained_variance: float
+    ranks: Ranks
+    activation_bytes: int
+    gradient_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProfile:
+    """What a layer's ranks would cost, measured on calibration batches.
+
+    Attributes:
+        singular_values: one descending row a mode, of the first batch.
+        candidates: by rising explained variance.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    singular_values: tuple[tuple[float, ...], ...]
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The best choice of one candidate a layer under a budget."""
+
+    budget_bytes: int
+    layers: tuple[tuple[str, Candidate], ...]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(candidate.activation_bytes for _, candidate in self.layers)
+
+    @property
+    def gradient_error(self) -> float:
+        """Sum over the layers, which is what was minimised."""
+        return math.fsum(candidate.gradient_error for _, candidate in self.layers)
+
+    @property
+    def ranks(self) -> dict[str, Ranks]:
+        """Ranks by layer name."""
+        return {name: candidate.ranks for name, candidate in self.layers}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        rows = []
+        for name, candidate in self.layers:
+            row = asdict(candidate)
+            row["bytes"] = row.pop("activation_bytes")
+            rows.append({"name": name, **row})
+        return {
+            "budget_bytes": self.budget_bytes,
+            "total_bytes": self.total_bytes,
+            "gradient_error": self.gradient_error,
+            "layers": rows,
+        }
+
+
+def plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> Plan:
+    """The candidates with the least total gradient error that together fit into the budget.
+
+    Raises:
+        InvalidInput: if even the smallest candidates do not fit; it says what they need.
+    """
+    costs = [[c.activation_bytes for c in profile.candidates] for profile in profiles]
+    errors = [[c.gradient_error for c in profile.candidates] for profile in profiles]
+    chosen = choose(costs, errors, budget_bytes)
+    layers = tuple(
+        (profile.name, profile.candidates[index])
+        for profile, index in zip(profiles, chosen, strict=True)
+    )
+    return Plan(budget_bytes, layers)
+
+
+def choose(
+    costs: Sequence[Sequence[int]], errors: Sequence[Sequence[float]], budget: int
+) -> list[int]:
+    """One candidate index a layer, with the least sum of errors at a sum of costs up to `budget`.
+
+    Args:
+        costs: costs[layer][candidate], whole numbers of at least 0.
+        errors: errors[layer][candidate], finite.
+
+    Raises:
+        InvalidInput: if the sizes differ, a number is not allowed, or nothing fits.
+    """
+    _check(costs, errors)
+    least = sum(min(layer) for layer in costs)
+    if least > budget:
+        raise InvalidInput(
+            f"the budget must be at least {format_bytes(least)} ({least} bytes), "
+            "what the smallest candidates need",
+            f"{budget} bytes",
+            "raise the budget, or train fewer layers or smaller batches",
+        )
+    layers = [_undominated(*both) for both in zip(costs, errors, strict=True)]
+    return _search(layers, budget) if layers else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The candidates of one layer that no other beats, by rising cost and falling error."""
+
+    index: NDArray[np.int64]
+    cost: NDArray[np.int64]
+    error: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """Partial choices up to a layer, and where each came from."""
+
+    cost: NDArray[np.int64]
+    error: NDArray[np.float64]
+    parent: NDArray[np.int64]
+    option: NDArray[np.int64]
+
+
+def _search(layers: list[_Options], budget: int) -> list[int]:
+    price = _best_price(layers, budget)
+    known = _greedy_error(layers, budget)
+    slack = _ROUNDING * (1 + sum(float(np.abs(layer.error).max()) for layer in layers))
+    # What the layers after each one need at least, in bytes and at the price.
+    later_cost = _after([int(layer.cost[0]) for layer in layers])
+    later_bound = _after([float((layer.error + price * layer.cost).min()) for layer in layers])
+    fronts: list[_Front] = []
+    cost, error = np.zeros(1, np.int64), np.zeros(1)
+    for position, layer in enumerate(layers):
+        sums = (cost[:, None] + layer.cost).ravel()
+        totals = (error[:, None] + layer.error).ravel()
+        bound = totals + later_bound[position] - price * (budget - sums)
+        kept = np.flatnonzero((sums + later_cost[position] <= budget) & (bound <= known + slack))
+        kept = kept[_pareto(sums[kept], totals[kept])]
+        parent, option = np.divmod(kept, len(layer.cost))
+        cost, error = sums[kept], totals[kept]
+        fronts.append(_Front(cost, error, parent, option))
+    at, chosen = int(np.argmin(error)), []
+    for front, layer in zip(reversed(fronts), reversed(layers), strict=True):
+        chosen.append(int(layer.index[front.option[at]]))
+        at = int(front.parent[at])
+    return chosen[::-1]
+
+
+def _pareto(cost: NDArray[np.int64], error: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of the pairs that no other beats, by rising cost and falling error."""
+    order = np.lexsort((error, cost))
+    best_before = np.minimum.accumulate(error[order])
+    falls = np.ones(len(order), bool)
+    falls[1:] = error[order][1:] < best_before[:-1]
+    return order[falls]
+
+
+def _undominated(cost: Sequence[int], error: Sequence[float]) -> _Options:
+    costs, errors = np.asarray(cost, np.int64), np.asarray(error, np.float64)
+    index = _pareto(costs, errors)
+    return _Options(index, costs[index], errors[index])
+
+
+def _best_price(layers: list[_Options], budget: int) -> float:
+    """An error a byte at which the cheapest choices just use up the budget: the tightest bound."""
+
+    def used(price: float) -> int:
+        return sum(int(x.cost[np.argmin(x.error + price * x.cost)]) for x in layers)
+
+    if used(0.0) <= budget:
+        return 0.0
+    steps = [np.diff(-x.error) / np.diff(x.cost) for x in layers if len(x.cost) > 1]
+    low, high = 0.0, 2 * float(max(step.max() for step in steps))
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if used(middle) > budget else (low, middle)
+    return high
+
+
+def _greedy_error(layers: list[_Options], budget: int) -> float:
+    """The error of a choice that fits: the step that gains most a byte, as long as one fits."""
+    at = [0] * len(layers)
+    left = budget - sum(int(layer.cost[0]) for layer in layers)
+    while True:
+        steps = [
+            ((layer.error[i] - layer.error[j]) / (layer.cost[j] - layer.cost[i]), number, j)
+            for number, (layer, i) in enumerate(zip(layers, at, strict=True))
+            for j in range(i + 1, len(layer.cost))
+            if layer.cost[j] - layer.cost[i] <= left
+        ]
+        if not steps:
+            return float(sum(layer.error[i] for layer, i in zip(layers, at, strict=True)))
+        _, number, j = max(steps)
+        left -= int(layers[number].cost[j] - layers[number].cost[at[number]])
+        at[number] = j
+
+
+def _after(values: list[Any]) -> list[Any]:
+    """For each position, the sum of the values after it."""
+    sums = [0]
+    for value in reversed(values[1:]):
+        sums.append(sums[-1] + value)
+    return sums[::-1]
+
+
+def _check(costs: Sequence[Sequence[int]], errors: Sequence[Sequence[float]]) -> None:
+    sizes = [[len(layer) for layer in table] for table in (costs, errors)]
+    if sizes[0] != sizes[1] or 0 in sizes[0]:
+        raise InvalidInput(
+            "every layer must have candidates, each with a cost and an error",
+            f"{sizes[0]} costs and {sizes[1]} errors",
+            "give both for each candidate",
+        )
+    for layer_costs, layer_errors in zip(costs, errors, strict=True):
+        for cost, error in zip(layer_costs, layer_errors, strict=True):
+            if cost != int(cost) or cost < 0 or not math.isfinite(error):
+                raise InvalidInput(
+                    "costs must be whole bytes of at least 0 and errors finite",
+                    f"cost {cost}, error {error}",
+                    "correct the candidate",
+                )

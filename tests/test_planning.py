@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asi_core.errors import InvalidInput
+from asi_core.planning import Candidate, LayerProfile, choose, plan
+
+Instance = tuple[list[list[int]], list[list[float]], int]
+
+
+@st.composite
+def small_instances(draw: st.DrawFn) -> Instance:
+    counts = draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
+    costs = [[draw(st.integers(0, 40)) for _ in range(n)] for n in counts]
+    errors = [[draw(st.floats(0, 10, allow_subnormal=False)) for _ in range(n)] for n in counts]
+    least, most = (sum(f(layer) for layer in costs) for f in (min, max))
+    return costs, errors, draw(st.integers(least, most + 3))
+
+
+def totals(instance: Instance, chosen: tuple[int, ...]) -> tuple[int, float]:
+    costs, errors, _ = instance
+    return (
+        sum(layer[i] for layer, i in zip(costs, chosen, strict=True)),
+        sum(layer[i] for layer, i in zip(errors, chosen, strict=True)),
+    )
+
+
+def best_of_all(instance: Instance) -> float:
+    choices = itertools.product(*(range(len(layer)) for layer in instance[0]))
+    both = (totals(instance, choice) for choice in choices)
+    return min(error for cost, error in both if cost <= instance[2])
+
+
+@given(small_instances())
+@settings(max_examples=300)
+def test_the_choice_is_the_best_of_all(instance: Instance) -> None:
+    cost, error = totals(instance, tuple(choose(*instance)))
+    assert cost <= instance[2]
+    assert error == pytest.approx(best_of_all(instance), rel=1e-9, abs=1e-9)
+
+
+def large_instance(seed: int, share: float) -> Instance:
+    """Sixty layers as they are: bytes rise with the explained variance, the error falls."""
+    random = np.random.default_rng(seed)
+    costs, errors = [], []
+    for _ in range(60):
+        size, scale = random.integers(10_000, 3_000_000), random.lognormal()
+        growth = np.sort(random.random(12)) ** 2
+        costs.append([int(size * g) + 64 for g in growth])
+        errors.append([float(scale * (1 - g) * random.uniform(0.8, 1.2)) for g in growth])
+    least, most = (sum(f(layer) for layer in costs) for f in (min, max))
+    return costs, errors, int(least + share * (most - least))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.4, 0.8])
+def test_sixty_layers_take_less_than_a_second(share: float) -> None:
+    for seed in range(3):
+        instance = large_instance(seed, share)
+        started = time.perf_counter()
+        chosen = choose(*instance)
+        assert time.perf_counter() - started < 1
+        cost, error = totals(instance, tuple(chosen))
+        assert cost <= instance[2]
+        assert error <= rounded_search(instance) + 1e-9
+
+
+def rounded_search(instance: Instance) -> float:
+    """A table over a thousandth of a MB, as the authors do it: costs rounded up to stay inside."""
+    costs, errors, budget = instance
+    unit = 1000
+    room = budget // unit
+    best = np.full(room + 1, np.inf)
+    best[0] = 0.0
+    for layer_costs, layer_errors in zip(costs, errors, strict=True):
+        following = np.full(room + 1, np.inf)
+        for cost, error in zip(layer_costs, layer_errors, strict=True):
+            steps = -(-cost // unit)
+            if steps <= room:
+                moved = best[: room + 1 - steps] + error
+                following[steps:] = np.minimum(following[steps:], moved)
+        best = following
+    return float(best.min())
+
+
+def test_the_rounded_table_is_beaten_somewhere() -> None:
+    """Otherwise the comparison above would say nothing."""
+    instance = large_instance(0, 0.1)
+    assert totals(instance, tuple(choose(*instance)))[1] < rounded_search(instance)
+
+
+def test_too_small_a_budget_says_what_is_needed() -> None:
+    with pytest.raises(InvalidInput, match=r"at least .*\(7 bytes\).*got 6 bytes"):
+        choose([[5, 9], [2]], [[1.0, 0.0], [0.0]], 6)
+
+
+@pytest.mark.parametrize(
+    ("costs", "errors"),
+    [
+        ([[1]], [[1.0, 2.0]]),
+        ([[]], [[]]),
+        ([[-1]], [[0.0]]),
+        ([[1]], [[float("nan")]]),
+        ([[1.5]], [[0.0]]),
+    ],
+)
+def test_what_is_no_instance_is_refused(costs: list[list[int]], errors: list[list[float]]) -> None:
+    with pytest.raises(InvalidInput):
+        choose(costs, errors, 10)
+
+
+def test_a_plan_adds_up() -> None:
+    def candidates(name: str, *pairs: tuple[int, float]) -> LayerProfile:
+        found = tuple(Candidate(0.5, (1, n), n, error) for n, error in pairs)
+        return LayerProfile(name, (4, 4), ((1.0,), (1.0,)), found)
+
+    profiles = [candidates("a", (5, 3.0), (1, 4.0)), candidates("b", (5, 0.0), (1, 3.0))]
+    made = plan(profiles, 6)
+    assert made.ranks == {"a": (1, 1), "b": (1, 5)}
+    assert (made.total_bytes, made.gradient_error) == (6, 4.0)
+    assert [row["bytes"] for row in made.as_dict()["layers"]] == [1, 5]
+    assert choose([], [], 0) == []
