@@ -48,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(estimate)
     estimate.add_argument("--convention", choices=("paper", "exact"), default="exact")
     estimate.set_defaults(command=_estimate)
+    poster = commands.add_parser("poster", help="the poster's table, printed against computed")
+    poster.add_argument("--convention", choices=("paper", "exact"), default="paper")
+    poster.add_argument("--json", action="store_true", help="print JSON")
+    poster.set_defaults(command=_poster)
     train = commands.add_parser("train", help="fine-tune, and keep the run in the store")
     _add_common(train)
     _add_recipe(train)
@@ -171,6 +175,24 @@ def _estimate(options: argparse.Namespace) -> int:
 
 def _print_cost(name: str, size: int, macs: int) -> None:
     print(f"{name:32} {format_bytes(size):>12} {format_count(macs, 'MACs'):>14}")
+
+
+def _poster(options: argparse.Namespace) -> int:
+    from asi_core.poster import poster_facts, poster_rows
+
+    rows = poster_rows(options.convention)
+    if options.json:
+        facts = {key: value for key, value in poster_facts().items() if key != "rows"}
+        cells = [row.as_dict() for row in rows]
+        print(json.dumps({**facts, "convention": options.convention, "rows": cells}))
+        return 0
+    print(f"{'':46}{'activation memory, MiB':^34}{'cost, 1e9 MACs a step':^34}")
+    for row in rows:
+        name = f"{row.model:14}{row.method:20}{row.layers:>4} layers"
+        print(f"{name:46}{row.memory.text():34}{row.cost.text():34}")
+    for note in dict.fromkeys(c.note for row in rows for c in (row.memory, row.cost) if c.note):
+        print(f"- {note}")
+    return 0
 
 
 def _train(options: argparse.Namespace) -> int:
