@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.costs.measurement import SavedBytes
+from asi_core.errors import Unsupported
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_shape
 from asi_core.layers.surgery import compress_, restore_
@@ -40,6 +41,14 @@ GEOMETRIES: list[dict[str, Any]] = [
     {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
 ]
 KINDS = sorted(METHODS)
+# Settings for linear layers on batch x tokens x features; a method that refuses them has None.
+LINEAR: dict[str, dict[str, Any] | None] = {
+    "vanilla": {},
+    "asi": {"ranks": [2, 3, 4]},
+    "hosvd": {"ranks": [2, 3, 4]},
+    "gradient_filter": None,
+}
+ON_LINEAR = sorted(kind for kind, settings in LINEAR.items() if settings is not None)
 
 
 def method(kind: str, settings: dict[str, Any]) -> Method:
@@ -57,7 +66,48 @@ def images() -> Tensor:
 
 
 def test_every_registered_method_is_tested() -> None:
-    assert set(SMALL) == set(LOSSLESS) == set(METHODS)
+    assert set(SMALL) == set(LOSSLESS) == set(LINEAR) == set(METHODS)
+
+
+def tokens(dtype: torch.dtype = torch.float64) -> Tensor:
+    torch.manual_seed(1)
+    return torch.randn(5, 7, 6, dtype=dtype)
+
+
+def perceptron(dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3)).to(dtype)
+
+
+@pytest.mark.parametrize("kind", ON_LINEAR)
+def test_linear_layers_keep_the_same_promises(kind: str) -> None:
+    """Forward bit for bit, vanilla's gradients where nothing is lost, formula bytes measured."""
+    plain, compressed = perceptron(), perceptron()
+    compress_(compressed, method(kind, LOSSLESS[kind][0]), layers=["0", "2"])
+    assert torch.equal(plain(tokens()), compressed(tokens()))
+    for model in (plain, compressed):
+        model(tokens()).square().sum().backward()
+    for expected, found in zip(plain.parameters(), compressed.parameters(), strict=True):
+        assert_close(found.grad, expected.grad, rtol=1e-8, atol=1e-9)
+    model = nn.Sequential(nn.Linear(6, 8))
+    tested = method(kind, LINEAR[kind] or {})
+    compress_(model, tested, layers=["0"])
+    x = tokens(torch.float32)
+    with SavedBytes(model) as meter:
+        output = model(x)
+    shape = layer_shape("0", model[0], x, output)
+    ranks = model[0].ranks if isinstance(model[0], CompressedLayer) else None
+    assert meter.total == ELEMENT_BYTES * tested.saved_elements(shape, ranks, "exact")
+    restore_(model)
+    assert type(model[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if LINEAR[kind] is None])
+def test_a_method_that_means_nothing_for_a_layer_says_so(kind: str) -> None:
+    model = perceptron()
+    with pytest.raises(Unsupported, match=r"layer 2 is a Linear: .*tokens"):
+        compress_(model, method(kind, SMALL[kind]), layers=["2"])
+    assert type(model[2]) is nn.Linear
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
