@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from asi_core.errors import AsiError, InvalidInput, one_sentence
 from asi_core.methods import METHOD_ADAPTER, METHODS, Method
 from asi_core.training.spec import RunSpec
-from asi_core.units import format_bytes, format_count, format_seconds
+from asi_core.units import MIB, format_bytes, format_count, format_seconds
 
 _USAGE_ERROR, _RUN_FAILED = 2, 1
 
@@ -52,6 +52,18 @@ def _parser() -> argparse.ArgumentParser:
     poster.add_argument("--convention", choices=("paper", "exact"), default="paper")
     poster.add_argument("--json", action="store_true", help="print JSON")
     poster.set_defaults(command=_poster)
+    plan = commands.add_parser("plan", help="the best ranks under a memory budget")
+    plan.add_argument("--model", default="efficientnet_lite0")
+    plan.add_argument("--dataset", default="fashion_mnist_small")
+    plan.add_argument("--layers", type=_layers, default=4, metavar="K|all")
+    plan.add_argument("--budget-mib", type=float, required=True, metavar="M")
+    plan.add_argument("--batch-size", type=int, default=64)
+    plan.add_argument("--image-size", type=int, default=96, help="pixels")
+    plan.add_argument("--batches", type=int, default=2, help="calibration batches")
+    plan.add_argument("--seed", type=int, default=0)
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    _add_random_weights(plan)
+    plan.set_defaults(command=_plan)
     train = commands.add_parser("train", help="fine-tune, and keep the run in the store")
     _add_common(train)
     _add_recipe(train)
@@ -66,6 +78,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rank", type=int, help="one rank for all modes")
     parser.add_argument("--ranks", type=_ranks, metavar="B,C,H,W", help="one rank a mode")
     parser.add_argument("--explained-variance", type=float, metavar="E", help="0 to 1")
+    parser.add_argument("--budget-mib", type=float, metavar="M", help="plan ASI's ranks under it")
     parser.add_argument("--patch", type=int, metavar="R", help="of the gradient filter")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image-size", type=int, default=96, help="pixels")
@@ -97,6 +110,7 @@ def _add_random_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_WHAT = ("model", "dataset", "layers", "steps", "batch_size", "image_size", "seed")
 _RECIPE = (
     "pretrained",
     "learning_rate",
@@ -121,6 +135,7 @@ def _method_settings(options: argparse.Namespace) -> dict[str, Any]:
     given = {
         "ranks": options.ranks if options.rank is None else options.rank,
         "explained_variance": options.explained_variance,
+        "budget_bytes": _budget_bytes(options.budget_mib),
         "patch": options.patch,
     }
     kept = {name: value for name, value in given.items() if value is not None}
@@ -195,25 +210,51 @@ def _poster(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace) -> int:
-    recipe = {name: getattr(options, name) for name in _RECIPE}
+def _plan(options: argparse.Namespace) -> int:
+    from asi_core.planning import plan
+
+    budget = _budget_bytes(options.budget_mib)
+    assert budget is not None
     spec = RunSpec.model_validate(
         {
-            "method": _method_settings(options),
-            **{
-                name: getattr(options, name)
-                for name in (
-                    "model",
-                    "dataset",
-                    "layers",
-                    "steps",
-                    "batch_size",
-                    "image_size",
-                    "seed",
-                )
-            },
-            **{name: value for name, value in recipe.items() if value is not None},
+            "method": {"kind": "asi", "budget_bytes": budget},
+            **_given(options, *(name for name in _WHAT if name != "steps"), "pretrained"),
         }
+    )
+    if options.batches < 1:
+        raise InvalidInput("calibration batches must be at least 1", options.batches, "choose 2")
+    from asi_core.settings import read_settings
+    from asi_core.training.calibration import calibrate
+    from asi_core.training.features import FeaturePool
+
+    pool = FeaturePool(read_settings().feature_bytes)
+    made = plan(calibrate(spec, pool, batches=options.batches), budget)
+    if options.json:
+        print(json.dumps(made.as_dict()))
+        return 0
+    for name, candidate in made.layers:
+        ranks = " x ".join(map(str, candidate.ranks))
+        size, error = format_bytes(candidate.activation_bytes), candidate.gradient_error
+        print(f"{name:32} ranks {ranks:22} {size:>12}   gradient error {error:.4g}")
+    kept, allowed = format_bytes(made.total_bytes), format_bytes(budget)
+    print(f"total {kept} of {allowed}, gradient error {made.gradient_error:.4g}")
+    return 0
+
+
+def _budget_bytes(mib: float | None) -> int | None:
+    if mib is not None and not 0 < mib < float("inf"):
+        raise InvalidInput("the budget must be a positive number of MiB", mib, "try 1")
+    return None if mib is None else int(mib * MIB)
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options called `names` that were given."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _train(options: argparse.Namespace) -> int:
+    spec = RunSpec.model_validate(
+        {"method": _method_settings(options), **_given(options, *_WHAT, *_RECIPE)}
     )
     from asi_core.runs.service import request_runs
     from asi_core.runs.worker import execute, open_store

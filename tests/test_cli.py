@@ -98,7 +98,7 @@ def test_wrong_input_is_one_line_and_leaves_no_run(arguments: list[str], expecte
 
 
 def test_unreadable_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / MODELS["efficientnet_lite0"].weights).write_bytes(b"damaged")
+    (tmp_path / MODELS["efficientnet_lite0"].weights.name).write_bytes(b"damaged")
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
     result = call("train", "--method", "vanilla", *SMALL)
     assert result.returncode == 2

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import field_validator
+
 from asi_core import linalg
+from asi_core.errors import InvalidInput
 from asi_core.methods import costs
 from asi_core.methods.base import Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
 from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
+from asi_core.units import format_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,11 +28,31 @@ class ASI(TuckerMethod):
     Attributes:
         sequential: iterate each mode on the tensor that the earlier ones have already reduced;
             False is the paper's algorithm, which iterates all on the full tensor.
+        budget_bytes: what all trained layers together may keep; the ranks of each are then planned
+            on calibration batches (`planning`), instead of being given or explaining a share.
     """
 
     kind: Literal["asi"] = "asi"
     label: ClassVar[str] = "ASI"
     sequential: bool = True
+    budget_bytes: int | None = None
+    _sources: ClassVar[dict[str, str]] = {
+        **TuckerMethod._sources,
+        "budget_bytes": "a budget",
+    }
+
+    @field_validator("budget_bytes")
+    @classmethod
+    def _positive_budget(cls, budget: int | None) -> int | None:
+        if budget is not None and budget < 1:
+            raise InvalidInput("the budget must be at least one byte", budget, "raise it")
+        return budget
+
+    @property
+    def settings_label(self) -> str:
+        if self.budget_bytes is not None:
+            return f"{self.label}, budget {format_bytes(self.budget_bytes)}"
+        return super().settings_label
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
@@ -72,7 +96,12 @@ class ASI(TuckerMethod):
     def _first_ranks(self, x: Tensor) -> Ranks:
         if self.ranks is not None:
             return costs.capped_ranks(self.ranks, tuple(x.shape))
-        assert self.explained_variance is not None
+        if self.explained_variance is None:
+            raise InvalidInput(
+                "a budget must be planned before the first step",
+                f"{self.budget_bytes} bytes for a layer without ranks",
+                "train through fine_tune, or give the ranks of asi_core.planning.plan",
+            )
         return linalg.spectra.ranks_for_energy(x, self.explained_variance)
 
 

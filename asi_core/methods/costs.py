@@ -33,7 +33,8 @@ def dense_step(shape: LayerShape, convention: Convention) -> Macs:
 def capped_ranks(ranks: int | Ranks, sizes: tuple[int, ...]) -> Ranks:
     """`ranks` (one for all modes, or one a mode) cut to what a tensor of these sizes can have.
 
-    A rank exceeds neither the mode's size nor the product of the other sizes.
+    A rank exceeds neither the mode's size nor the product of the other sizes; but a mode of which
+    all is asked for is left alone, at its size, even where its unfolding is taller than wide.
 
     Raises:
         InvalidInput: if there is not one rank a mode.
@@ -46,7 +47,10 @@ def capped_ranks(ranks: int | Ranks, sizes: tuple[int, ...]) -> Ranks:
             "give them as batch,channel,height,width",
         )
     total = prod(sizes)
-    return tuple(min(rank, size, total // size) for rank, size in zip(wanted, sizes, strict=True))
+    return tuple(
+        size if rank >= size else min(rank, total // size)
+        for rank, size in zip(wanted, sizes, strict=True)
+    )
 
 
 def tucker_elements(sizes: tuple[int, ...], ranks: Ranks, convention: Convention) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import field_validator, model_validator
 
@@ -39,13 +39,19 @@ class TuckerMethod(Method):
             raise InvalidInput("explained variance must be above 0 and at most 1", share, "try 0.8")
         return share
 
+    # Fields of which exactly one says where the ranks come from, and what each is called.
+    _sources: ClassVar[dict[str, str]] = {
+        "ranks": "ranks",
+        "explained_variance": "an explained variance",
+    }
+
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.ranks is None) == (self.explained_variance is None):
-            both = "neither" if self.ranks is None else "both"
+    def _one_source(self) -> Self:
+        given = [name for field, name in self._sources.items() if getattr(self, field) is not None]
+        if len(given) != 1:
             raise InvalidInput(
-                f"{self.label} needs either ranks or an explained variance",
-                both,
+                f"{self.label} needs either {' or '.join(self._sources.values())}",
+                " and ".join(given) or "neither",
                 "give one of them",
             )
         return self
@@ -60,8 +66,8 @@ class TuckerMethod(Method):
     def ranks_for(self, shape: LayerShape) -> Ranks:
         if self.ranks is None:
             raise InvalidInput(
-                "ranks that come from an explained variance depend on the data",
-                f"explained variance {self.explained_variance}",
+                "ranks that are found or planned depend on the data",
+                self.settings_label,
                 "give ranks instead, or run a training or a measurement",
             )
         return capped_ranks(self.ranks, shape.input_shape)

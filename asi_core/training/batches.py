@@ -16,23 +16,23 @@ class ImageLoader:
     """Images of one split as N x 3 x size x size, normalised as the model expects."""
 
     def __init__(self, split: Split, card: ModelCard, size: int, device: torch.device) -> None:
-        self._images = torch.from_numpy(split.images)
+        self._split = split
         self._size = size
         self._device = device
         self._mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
 
     def __call__(self, indices: Tensor) -> Tensor:
-        images = self._images[indices].to(self._device)
+        images = torch.from_numpy(self._split.read(indices.numpy(), self._size)).to(self._device)
         grey = images.dim() == 3
         images = images.unsqueeze(1).expand(-1, 3, -1, -1) if grey else images.permute(0, 3, 1, 2)
-        scaled = F.interpolate(
-            images.float() / 255,
-            size=(self._size, self._size),
-            mode="bilinear",
-            align_corners=False,
-        )
-        return (scaled - self._mean) / self._std
+        return (self._resized(images.float() / 255) - self._mean) / self._std
+
+    def _resized(self, images: Tensor) -> Tensor:
+        size = (self._size, self._size)
+        if images.shape[-2:] == size:
+            return images
+        return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 
 def batch_indices(count: int, batch_size: int, seed: int) -> Iterator[Tensor]:

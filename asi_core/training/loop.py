@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from asi_core.costs.accounting import StepCost, step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
-from asi_core.datasets import Split, load_dataset
+from asi_core.datasets import dataset_card
 from asi_core.errors import AsiError
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.layers.surgery import compress_, last_layers
 from asi_core.settings import read_settings
-from asi_core.training.batches import ImageLoader, batch_indices
+from asi_core.training.batches import batch_indices
+from asi_core.training.calibration import plan_ranks_
 from asi_core.training.events import (
     EvaluationEvent,
     Event,
@@ -26,13 +26,10 @@ from asi_core.training.events import (
     ProbeEvent,
     StepEvent,
 )
-from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart, values_an_image
-from asi_core.training.prefix import SplitModel, split_frozen
+from asi_core.training.features import FeaturePool, values_an_image
 from asi_core.training.probes import probe_layers
+from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
-from asi_core.zoo.build import build_model
-from asi_core.zoo.cards import model_card
-from asi_core.zoo.shapes import trained_layer_shapes
 
 _EVALUATION_BATCH = 256
 
@@ -55,7 +52,7 @@ def fine_tune(
     pool = features or FeaturePool(read_settings().feature_bytes)
     session = _Session(spec, pool, default_device())
     yield session.prepared()
-    batches = batch_indices(len(session.data.train), spec.batch_size, spec.seed)
+    batches = batch_indices(len(session.setup.data.train), spec.batch_size, spec.seed)
     for step, indices in zip(range(1, spec.steps + 1), batches, strict=False):
         if should_stop():
             return
@@ -66,46 +63,31 @@ def fine_tune(
             yield session.evaluate(step)
 
 
-def default_device() -> torch.device:
-    """The accelerator that PyTorch finds, or the CPU."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
-
-
 class _Session:
-    """A model cut in two, its data, and its optimiser."""
+    """A setup and its optimiser."""
 
     def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
         self.spec, self.device = spec, device
-        self.data = load_dataset(spec.dataset)
-        card, classes = model_card(spec.model), len(self.data.classes)
-        model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
-        names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
-        self.layer_names = compress_(model, spec.method, layers=names)
-        choose_trained_(model, self.layer_names, card.head, spec.train_norm)
-        parts = split_frozen(model)
-        self.tail = parts.tail
-        self._train = self._store(pool, parts, "train")
-        self._test = self._store(pool, parts, "test")
-        self._train_labels = torch.from_numpy(self.data.train.labels).to(device)
-        self._test_labels = torch.from_numpy(self.data.test.labels).to(device)
-        self._parameters = [p for p in self.tail.parameters() if p.requires_grad]
+        self.setup = TrainingSetup(spec, pool, device)
+        # Of images of one's own, the specification alone does not tell how many there are.
+        found = replace(dataset_card(spec.dataset), train_count=len(self.setup.data.train))
+        found.check_batch_size(spec.batch_size)
+        plan_ranks_(self.setup, pool)
+        self.tail, self.layer_names = self.setup.tail, self.setup.layer_names
+        self._parameters = self.setup.trained_parameters()
         self._optimiser = torch.optim.SGD(
             self._parameters,
             lr=spec.learning_rate,
             momentum=spec.momentum,
             weight_decay=spec.weight_decay,
         )
-        self._shapes = trained_layer_shapes(
-            spec.model, spec.layers, spec.batch_size, spec.image_size
-        )
 
     def prepared(self) -> PreparedEvent:
         return PreparedEvent(
             step=0,
-            layers=self._shapes,
+            layers=self.setup.shapes,
             trained_parameters=sum(p.numel() for p in self._parameters),
-            frozen_values=values_an_image(self._train.values(torch.tensor([0]))),
+            frozen_values=values_an_image(self.setup.train.values(torch.tensor([0]))),
             device=str(self.device),
             threads=torch.get_num_threads(),
         )
@@ -115,7 +97,7 @@ class _Session:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         clock = _Clock(self.device)
-        values, labels = self._train.values(indices), self._train_labels[indices]
+        values, labels = self.setup.batch(indices)
         prefix_seconds = clock.lap()
         with SavedBytes(self.tail) as saved:
             logits: Tensor = self.tail(*values)
@@ -148,26 +130,17 @@ class _Session:
     @torch.no_grad()
     def evaluate(self, step: int) -> EvaluationEvent:
         correct, loss = 0, 0.0
-        for indices in torch.arange(len(self.data.test)).split(_EVALUATION_BATCH):
-            logits, labels = self.tail(*self._test.values(indices)), self._test_labels[indices]
+        count = len(self.setup.data.test)
+        for indices in torch.arange(count).split(_EVALUATION_BATCH):
+            logits = self.tail(*self.setup.test.values(indices))
+            labels = self.setup.test_labels[indices]
             correct += int((logits.argmax(1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-        count = len(self.data.test)
         return EvaluationEvent(step=step, accuracy=correct / count, loss=loss / count)
 
     def probe(self, step: int, indices: Tensor) -> ProbeEvent:
-        layers = probe_layers(self.tail, self.layer_names, self._train.values(indices))
+        layers = probe_layers(self.tail, self.layer_names, self.setup.train.values(indices))
         return ProbeEvent(step=step, layers=layers)
-
-    def _store(
-        self, pool: FeaturePool, parts: SplitModel, name: Literal["train", "test"]
-    ) -> FeatureStore:
-        split: Split = getattr(self.data, name)
-        size = self.spec.image_size
-        loader = ImageLoader(split, model_card(self.spec.model), size, self.device)
-        images_key = f"{self.data.fingerprint}/{name}/{size}/{self.device}"
-        frozen = FrozenPart(parts.prefix, parts.crossing, loader, images_key, len(split))
-        return pool.store(frozen)
 
     def _cost(self, batch_size: int) -> StepCost:
         """By formula, with the ranks that were in force in this step."""
@@ -175,21 +148,8 @@ class _Session:
         for name in self.layer_names:
             layer = self.tail.get_submodule(name)
             ranks[name] = layer.ranks if isinstance(layer, CompressedLayer) else None
-        shapes = [with_batch(shape, batch_size) for shape in self._shapes]
+        shapes = [with_batch(shape, batch_size) for shape in self.setup.shapes]
         return step_cost(shapes, self.spec.method, "exact", ranks)
-
-
-def choose_trained_(model: nn.Module, layers: list[str], head: str, train_norm: bool) -> None:
-    """Let gradients reach the layers and the head, and, if asked, later normalisations."""
-    model.requires_grad_(False)
-    for name in [*layers, head]:
-        model.get_submodule(name).requires_grad_(True)
-    if not (train_norm and layers):
-        return
-    names = [name for name, _ in model.named_modules()]
-    for name in names[names.index(layers[0]) :]:
-        if isinstance(model.get_submodule(name), nn.modules.batchnorm._BatchNorm):
-            model.get_submodule(name).requires_grad_(True)
 
 
 def learning_rate(spec: RunSpec, step: int) -> float:

@@ -95,7 +95,7 @@ class RunSpec(BaseModel):
                 f"{model.name}, whose trained layers are linear",
                 "choose another method or model",
             )
-        _at_most(data.train_count, "batch size", self.batch_size, f"the images of {data.name}")
+        data.check_batch_size(self.batch_size)
         _at_most(_LARGEST_IMAGE, "image size", self.image_size, "pixels")
         check_image_size(model, self.image_size)
         return self

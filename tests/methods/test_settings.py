@@ -27,8 +27,11 @@ SHAPE = LayerShape(
         ({"kind": "asi", "ranks": [4, -1, 2, 2]}, "rank must be at least 1, got -1"),
         ({"kind": "hosvd", "explained_variance": 1.5}, "at most 1, got 1.5"),
         ({"kind": "hosvd", "explained_variance": 0.0}, "above 0"),
-        ({"kind": "asi"}, "either ranks or an explained variance, got neither"),
-        ({"kind": "asi", "ranks": 2, "explained_variance": 0.5}, "got both"),
+        ({"kind": "asi"}, "either ranks or an explained variance or a budget, got neither"),
+        (
+            {"kind": "asi", "ranks": 2, "explained_variance": 0.5},
+            "got ranks and an explained variance",
+        ),
         ({"kind": "gradient_filter", "patch": 0}, "patch must be at least 1, got 0"),
     ],
 )
@@ -43,6 +46,7 @@ def test_wrong_settings_are_told_in_one_sentence(settings: dict[str, Any], expec
 def test_ranks_are_capped_by_the_mode_and_by_all_others() -> None:
     assert capped_ranks(8, (4, 6, 9, 9)) == (4, 6, 8, 8)
     assert capped_ranks(100, (2, 500, 3, 3)) == (2, 18, 3, 3)
+    assert capped_ranks(500, (2, 500, 3, 3)) == (2, 500, 3, 3), "left alone, not cut to 18"
     assert capped_ranks((1, 2, 3, 4), (4, 6, 9, 9)) == (1, 2, 3, 4)
     with pytest.raises(InvalidInput, match="one number or 4 numbers"):
         capped_ranks((1, 2), (4, 6, 9, 9))

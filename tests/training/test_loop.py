@@ -9,7 +9,7 @@ from torch import nn
 
 from asi_core.datasets import Split, load_dataset
 from asi_core.errors import AsiError
-from asi_core.training import loop
+from asi_core.training import setup
 from asi_core.training.events import (
     EVENT_ADAPTER,
     EvaluationEvent,
@@ -19,7 +19,8 @@ from asi_core.training.events import (
     StepEvent,
 )
 from asi_core.training.features import FeaturePool
-from asi_core.training.loop import choose_trained_, fine_tune, learning_rate
+from asi_core.training.loop import fine_tune, learning_rate
+from asi_core.training.setup import choose_trained_
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 
@@ -131,7 +132,7 @@ def test_a_smaller_last_batch_is_trained_on_and_accounted_for(
     data = load_dataset("fashion_mnist_small")
     few = Split(data.train.images[:24], data.train.labels[:24])
     monkeypatch.setattr(
-        loop, "load_dataset", lambda name: replace(data, train=few, fingerprint="few")
+        setup, "load_dataset", lambda name: replace(data, train=few, fingerprint="few")
     )
     sizes = [s.activation_bytes for s in steps(run(METHODS[1], batch_size=16, steps=3))]
     vanilla = [s.activation_bytes for s in steps(run(batch_size=16, steps=3))]

@@ -8,9 +8,9 @@ from torch.testing import assert_close
 from asi_core.errors import Unsupported
 from asi_core.layers.surgery import compress_, trained_layer_names
 from asi_core.methods import ASI
-from asi_core.training.loop import choose_trained_
 from asi_core.training.prefix import cut_prefix, split_frozen
-from asi_core.zoo.build import build_pretrained
+from asi_core.training.setup import choose_trained_
+from asi_core.zoo.build import build_model
 
 
 class Residual(nn.Module):
@@ -57,7 +57,7 @@ def test_both_parts_share_the_models_parameters() -> None:
 
 @pytest.mark.parametrize("layers", [0, 1, 4, 7, 49])
 def test_the_split_path_is_the_plain_path(layers: int) -> None:
-    model = build_pretrained("efficientnet_lite0", 10, seed=0)
+    model = build_model("efficientnet_lite0", 10, seed=0)
     choose_trained_(model, trained_layer_names(model, layers), "fc", train_norm=False)
     x = torch.randn(4, 3, 64, 64)
     parts = split_frozen(model)
@@ -73,9 +73,9 @@ def test_the_split_path_is_the_plain_path(layers: int) -> None:
 
 
 def test_a_deeper_prefix_is_found_inside_a_longer_one() -> None:
-    model = build_pretrained("efficientnet_lite0", 10, seed=0)
+    model = build_model("efficientnet_lite0", 10, seed=0)
     deep = split_frozen(trained(model, 4, "fc"))
-    model = build_pretrained("efficientnet_lite0", 10, seed=0)
+    model = build_model("efficientnet_lite0", 10, seed=0)
     long = split_frozen(trained(model, 0, "fc"))
     pieces = cut_prefix(long.prefix, deep.crossing)
     assert pieces is not None

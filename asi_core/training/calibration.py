@@ -1,0 +1,182 @@
+"""Profiles of trained layers on calibration batches: what each choice of ranks keeps and loses.
+
+One forward and backward pass a batch gives every layer's input and output gradient; one
+decomposition a mode then serves all explained variances, because a truncated core is a corner of
+the full one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asi_core import linalg
+from asi_core.costs.accounting import ELEMENT_BYTES
+from asi_core.layers.compressed import CompressedLayer
+from asi_core.linalg.tucker import Tucker
+from asi_core.methods import ASI, Vanilla
+from asi_core.methods.costs import tucker_elements
+from asi_core.planning import Candidate, LayerProfile, Plan, plan
+from asi_core.records import LayerShape, Ranks
+from asi_core.training.batches import batch_indices
+from asi_core.training.features import FeaturePool
+from asi_core.training.setup import TrainingSetup, default_device
+from asi_core.training.spec import RunSpec
+
+# Explained variances from which candidates come, as in the paper and finer; 1 keeps the input.
+SHARES = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
+BATCHES = 2
+_DIGITS = 6
+
+
+def calibrate(
+    spec: RunSpec, pool: FeaturePool, *, batches: int = BATCHES, shares: Sequence[float] = SHARES
+) -> list[LayerProfile]:
+    """Profile the layers that `spec` trains, with exact gradients, before the first step.
+
+    Args:
+        batches: calibration batches, the first of the run's own; ranks come from their mean
+            spectra, errors are root mean squares over them.
+
+    Raises:
+        AsiError: if the spec cannot be set up.
+    """
+    plain = spec.model_copy(update={"method": Vanilla()})
+    setup = TrainingSetup(plain, pool, default_device())
+    passes = []
+    order = batch_indices(len(setup.data.train), spec.batch_size, spec.seed)
+    for _, indices in zip(range(batches), order, strict=False):
+        passes.append(_one_pass(setup, indices))
+    return [
+        _profile(shape, [seen[shape.name] for seen in passes], shares) for shape in setup.shapes
+    ]
+
+
+def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
+    """Give each layer the ranks of the best plan, in place, if the method asks for a budget.
+
+    Raises:
+        InvalidInput: if the budget is too small; it says what is needed.
+    """
+    method = setup.spec.method
+    if not isinstance(method, ASI) or method.budget_bytes is None or not setup.layer_names:
+        return None
+    made = plan(calibrate(setup.spec, pool), method.budget_bytes)
+    for name, ranks in made.ranks.items():
+        layer = setup.tail.get_submodule(name)
+        assert isinstance(layer, CompressedLayer)
+        layer.memory.ranks = ranks
+    return made
+
+
+@dataclass
+class _Seen:
+    """A layer's input and output gradient in one pass."""
+
+    x: Tensor | None = None
+    grad_output: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class _Decomposed:
+    """A layer's input in its full orthonormal bases, and the exact weight gradient."""
+
+    grad_output: Tensor
+    core: Tensor
+    bases: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    gradient: Tensor
+
+    def error_at(self, ranks: Ranks, shape: LayerShape) -> Tensor:
+        """Squared Frobenius norm of the weight gradient's error at `ranks`."""
+        corner = self.core[tuple(slice(rank) for rank in ranks)]
+        factors = tuple(basis[:, :rank] for basis, rank in zip(self.bases, ranks, strict=True))
+        found = linalg.gradients.tucker_weight_gradient(
+            Tucker(corner, factors), self.grad_output, shape.weight_shape, shape.geometry
+        )
+        return (found - self.gradient).square().sum()
+
+
+def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, _Seen]:
+    seen = {name: _Seen() for name in setup.layer_names}
+
+    def hook_for(note: _Seen) -> Any:
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            note.x = inputs[0].detach()
+            output.register_hook(lambda gradient: setattr(note, "grad_output", gradient))
+
+        return record
+
+    handles = [
+        setup.tail.get_submodule(name).register_forward_hook(hook_for(note))
+        for name, note in seen.items()
+    ]
+    try:
+        values, labels = setup.batch(indices)
+        F.cross_entropy(setup.tail(*values), labels).backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+        setup.tail.zero_grad()
+    return seen
+
+
+def _profile(shape: LayerShape, passes: Sequence[_Seen], shares: Sequence[float]) -> LayerProfile:
+    decomposed = [_decompose(seen, shape) for seen in passes]
+    spectra = [
+        _mean_spectrum([d.values[mode] for d in decomposed])
+        for mode in range(len(shape.input_shape))
+    ]
+    candidates = [_candidate(shape, decomposed, spectra, share) for share in shares]
+    return LayerProfile(
+        name=shape.name,
+        input_shape=shape.input_shape,
+        singular_values=tuple(_rounded(values) for values in decomposed[0].values),
+        candidates=tuple(candidates),
+    )
+
+
+def _decompose(seen: _Seen, shape: LayerShape) -> _Decomposed:
+    assert seen.x is not None
+    assert seen.grad_output is not None
+    x = seen.x
+    bases, values = [], []
+    for mode, size in enumerate(x.shape):
+        full = min(size, x.numel() // size)
+        bases.append(linalg.spectra.leading_vectors(x, mode, rank=full))
+        values.append(linalg.spectra.singular_values(x, mode)[:full])
+    core = x
+    for mode, basis in enumerate(bases):
+        core = linalg.unfolding.mode_product(core, basis.T, mode)
+    gradient = linalg.gradients.weight_gradient(
+        x, seen.grad_output, shape.weight_shape, shape.geometry
+    )
+    return _Decomposed(seen.grad_output, core, tuple(bases), tuple(values), gradient)
+
+
+def _candidate(
+    shape: LayerShape, decomposed: Sequence[_Decomposed], spectra: Sequence[Tensor], share: float
+) -> Candidate:
+    if share >= 1:
+        sizes = shape.input_shape
+        return Candidate(1.0, sizes, ELEMENT_BYTES * tucker_elements(sizes, sizes, "exact"), 0.0)
+    ranks = tuple(linalg.spectra.rank_for_energy(values, share) for values in spectra)
+    squared = torch.stack([d.error_at(ranks, shape) for d in decomposed]).mean()
+    elements = tucker_elements(shape.input_shape, ranks, "exact")
+    return Candidate(share, ranks, ELEMENT_BYTES * elements, float(squared.sqrt()))
+
+
+def _mean_spectrum(values: Sequence[Tensor]) -> Tensor:
+    """Root of the mean shares of energy over the batches."""
+    shortest = min(len(v) for v in values)
+    shares = [v[:shortest].square() / v.square().sum().clamp_min(1e-30) for v in values]
+    return torch.stack(shares).mean(0).sqrt()
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in values.tolist())

@@ -1,0 +1,84 @@
+"""What a run trains on: a model cut in two, its data, and the frozen features between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from asi_core.datasets import Split, load_dataset
+from asi_core.layers.surgery import compress_, last_layers
+from asi_core.training.batches import ImageLoader
+from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart
+from asi_core.training.prefix import SplitModel, split_frozen
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.build import build_model
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.shapes import trained_layer_shapes
+
+
+class TrainingSetup:
+    """Everything that a run specification asks for, before the first step.
+
+    Attributes:
+        tail: crossing values to logits; the trained layers in it are compressed.
+        layer_names: of the trained layers, in registration order.
+        train, test: the crossing values of both splits, by image index.
+        shapes: of the trained layers at the full batch size, in forward order.
+    """
+
+    def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
+        self.spec, self.device = spec, device
+        self.data = load_dataset(spec.dataset)
+        card, classes = model_card(spec.model), len(self.data.classes)
+        model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
+        names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
+        self.layer_names = compress_(model, spec.method, layers=names)
+        choose_trained_(model, self.layer_names, card.head, spec.train_norm)
+        parts = split_frozen(model)
+        self.tail = parts.tail
+        self.train = self._store(pool, parts, "train")
+        self.test = self._store(pool, parts, "test")
+        self.train_labels = torch.from_numpy(self.data.train.labels).to(device)
+        self.test_labels = torch.from_numpy(self.data.test.labels).to(device)
+        self.shapes = trained_layer_shapes(
+            spec.model, spec.layers, spec.batch_size, spec.image_size
+        )
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """What the optimiser changes."""
+        return [p for p in self.tail.parameters() if p.requires_grad]
+
+    def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Crossing values and labels of training images."""
+        return self.train.values(indices), self.train_labels[indices]
+
+    def _store(
+        self, pool: FeaturePool, parts: SplitModel, name: Literal["train", "test"]
+    ) -> FeatureStore:
+        split: Split = getattr(self.data, name)
+        size = self.spec.image_size
+        loader = ImageLoader(split, model_card(self.spec.model), size, self.device)
+        images_key = f"{self.data.fingerprint}/{name}/{size}/{self.device}"
+        frozen = FrozenPart(parts.prefix, parts.crossing, loader, images_key, len(split))
+        return pool.store(frozen)
+
+
+def choose_trained_(model: nn.Module, layers: list[str], head: str, train_norm: bool) -> None:
+    """Let gradients reach the layers and the head, and, if asked, later normalisations."""
+    model.requires_grad_(False)
+    for name in [*layers, head]:
+        model.get_submodule(name).requires_grad_(True)
+    if not (train_norm and layers):
+        return
+    names = [name for name, _ in model.named_modules()]
+    for name in names[names.index(layers[0]) :]:
+        if isinstance(model.get_submodule(name), nn.modules.batchnorm._BatchNorm):
+            model.get_submodule(name).requires_grad_(True)
+
+
+def default_device() -> torch.device:
+    """The accelerator that PyTorch finds, or the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")

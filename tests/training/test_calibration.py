@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asi_core.errors import InvalidInput
+from asi_core.linalg.tucker import hosvd, reconstruct
+from asi_core.methods import ASI, Vanilla
+from asi_core.planning import LayerProfile, plan
+from asi_core.training.batches import batch_indices
+from asi_core.training.calibration import SHARES, calibrate
+from asi_core.training.events import StepEvent
+from asi_core.training.features import FeaturePool
+from asi_core.training.loop import fine_tune
+from asi_core.training.setup import TrainingSetup
+from asi_core.training.spec import RunSpec
+from asi_core.units import GIB
+
+POOL = FeaturePool(GIB)
+SPEC = RunSpec(method=Vanilla(), layers=3, batch_size=12, image_size=64, steps=2)
+
+
+@pytest.fixture(scope="module")
+def profiles() -> list[LayerProfile]:
+    return calibrate(SPEC, POOL, batches=1)
+
+
+def test_more_variance_means_more_bytes_and_less_error(profiles: list[LayerProfile]) -> None:
+    assert [p.name for p in profiles] == [
+        "blocks.15.depthwise_conv",
+        "blocks.15.project_conv",
+        "conv_head",
+    ]
+    for profile in profiles:
+        assert [c.explained_variance for c in profile.candidates] == list(SHARES)
+        errors = [c.gradient_error for c in profile.candidates]
+        assert errors[0] > errors[-2] > errors[-1] == 0
+        below_full = [c.activation_bytes for c in profile.candidates[:-1]]
+        assert below_full == sorted(below_full)
+        for values, size in zip(profile.singular_values, profile.input_shape, strict=True):
+            assert len(values) <= size
+            assert list(values) == sorted(values, reverse=True)
+
+
+def plain_gradient(x: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
+    """The input of a layer and its weight gradient by autograd, its input replaced by `x`."""
+    setup = TrainingSetup(SPEC, POOL, torch.device("cpu"))
+    layer = setup.tail.get_submodule(name)
+    seen: list[Tensor] = []
+
+    def replace(module: object, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        seen.append(inputs[0].detach())
+        # The output stays exact, as in every method here; only the gradient's input differs.
+        kept = layer._conv_forward(inputs[0] if x is None else x, layer.weight, layer.bias)
+        return output.detach() + kept - kept.detach()
+
+    handle = layer.register_forward_hook(replace)
+    values, labels = setup.batch(next(batch_indices(5000, 12, 0)))
+    F.cross_entropy(setup.tail(*values), labels).backward()
+    handle.remove()
+    gradient = layer.weight.grad
+    assert gradient is not None
+    return seen[0], gradient
+
+
+@pytest.mark.parametrize("name", ["blocks.15.depthwise_conv", "blocks.15.project_conv"])
+def test_the_error_is_that_of_training_on_the_rebuilt_input(
+    profiles: list[LayerProfile], name: str
+) -> None:
+    x, exact = plain_gradient(None, name)
+    (profile,) = [p for p in profiles if p.name == name]
+    candidate = profile.candidates[SHARES.index(0.8)]
+    assert candidate.ranks == hosvd(x, explained_variance=0.8).ranks
+    _, approximate = plain_gradient(reconstruct(hosvd(x, ranks=candidate.ranks)), name)
+    expected = float((approximate - exact).norm())
+    assert candidate.gradient_error == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_budget_is_kept_in_every_step(profiles: list[LayerProfile]) -> None:
+    budget = 40_000
+    spec = SPEC.model_copy(update={"method": ASI(budget_bytes=budget), "steps": 3})
+    steps = [e for e in fine_tune(spec, features=POOL) if isinstance(e, StepEvent)]
+    planned = plan(calibrate(spec, POOL), budget)
+    assert [s.activation_bytes for s in steps] == [planned.total_bytes] * 3
+    assert planned.total_bytes <= budget
+    least = plan(profiles, 10**9)
+    assert least.gradient_error == 0
+
+
+def test_too_small_a_budget_fails_with_what_is_needed() -> None:
+    spec = SPEC.model_copy(update={"method": ASI(budget_bytes=10)})
+    with pytest.raises(InvalidInput, match="the budget must be at least"):
+        next(iter(fine_tune(spec, features=POOL)))
