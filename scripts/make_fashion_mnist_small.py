@@ -4,7 +4,7 @@
     python scripts/make_fashion_mnist_small.py
 
 The draw is fixed, so the same images come out every time; the file's hash is in
-asi_core/datasets.py.
+asi_core/datasets/bundled.py.
 """
 
 from __future__ import annotations

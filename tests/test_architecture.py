@@ -41,6 +41,7 @@ TORCH_FREE = [
     "asi_core.cli",
     "asi_core.costs.accounting",
     "asi_core.costs.estimate",
+    "asi_core.datasets",
     "asi_core.figures.curves",
     "asi_core.figures.spectra",
     "asi_core.methods",

@@ -1,12 +1,28 @@
-"""What PyTorch really keeps for backward, in bytes."""
+"""What PyTorch really keeps for backward, in bytes, and how long layers take."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from asi_core.costs.categories import Category
+from asi_core.costs.clocks import LayerClocks
+from asi_core.costs.meters import (
+    LivingMeter,
+    SavedMeter,
+    SavedStorage,
+    agreed_storages,
+    total_bytes,
+)
+from asi_core.costs.places import Place, Places
+from asi_core.errors import InvalidInput, Unsupported
+from asi_core.records import Ranks
 
 
 class SavedBytes:
@@ -42,7 +58,165 @@ class SavedBytes:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._excluded:
             self._storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # A result that its own node saves would keep itself alive if backward never came.
+        return tensor.detach()
 
     def _unpack(self, tensor: Tensor) -> Tensor:
         return tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMeasurement:
+    """One trained layer's share of a measured step.
+
+    Attributes:
+        saved_bytes: of the storages that this layer saves. Two layers with one input both have it.
+        forward_seconds, backward_seconds: as `LayerClocks` says.
+        ranks: in force in the counted step; None for a layer without.
+    """
+
+    name: str
+    saved_bytes: int
+    forward_seconds: float
+    backward_seconds: float
+    ranks: Ranks | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepMeasurement:
+    """A training step, measured.
+
+    Attributes:
+        saved_bytes: of the unique storages kept for backward, without parameters and buffers.
+        category_bytes: the same bytes by `Category`, all of them named; they add up.
+        peak_bytes: of the allocator above what was there before the batch; None without one.
+    """
+
+    saved_bytes: int
+    category_bytes: Mapping[str, int]
+    layers: tuple[LayerMeasurement, ...]
+    peak_bytes: int | None
+
+
+def measure_step(
+    model: nn.Module,
+    make_inputs: Callable[[], tuple[Tensor, ...]],
+    loss_of: Callable[[Tensor], Tensor],
+    layer_names: Sequence[str],
+    head: str | None,
+) -> StepMeasurement:
+    """Count what the forward pass of a training step keeps for backward, and time a step.
+
+    One step goes before, so that warm starts and kernels are warm. Then come a forward pass under
+    the meters, for the bytes, and a whole step that no meter disturbs, for the seconds and the
+    peak. Warm starts go on; weights and gradients of the model are left as they are.
+
+    Args:
+        make_inputs: makes the batch, anew for each of the three. Nobody else may hold it: what
+            stays alive after the forward pass counts as kept, and so does a batch whose own
+            gradient is asked for.
+        loss_of: logits to a scalar loss.
+        layer_names: of the trained layers.
+        head: name of the classifier.
+
+    Raises:
+        MetersDisagree: if something is kept that autograd does not know of.
+        InvalidInput: if the loss depends on nothing that is trained.
+        Unsupported: if the model is compiled, or works on tensors without storages.
+    """
+    _refuse_compiled(model)
+    _whole_step(model, make_inputs, loss_of, nullcontext())
+    storages = _kept_storages(model, make_inputs, loss_of, layer_names, head)
+    ranks = {name: getattr(model.get_submodule(name), "ranks", None) for name in layer_names}
+    clocks = LayerClocks(model, layer_names)
+    peak = _whole_step(model, make_inputs, loss_of, clocks)
+    layers = tuple(
+        LayerMeasurement(
+            name,
+            total_bytes({k: s for k, s in storages.items() if name in s.layers}),
+            clocks.forward_seconds[name],
+            clocks.backward_seconds[name],
+            ranks[name],
+        )
+        for name in layer_names
+    )
+    return StepMeasurement(total_bytes(storages), _by_category(storages), layers, peak)
+
+
+def _kept_storages(
+    model: nn.Module,
+    make_inputs: Callable[[], tuple[Tensor, ...]],
+    loss_of: Callable[[Tensor], Tensor],
+    layer_names: Sequence[str],
+    head: str | None,
+) -> Mapping[int, SavedStorage]:
+    places = Places(model, layer_names, head)
+    saved, living = SavedMeter(model, places), LivingMeter(places)
+
+    def forward() -> Any:
+        """The graph alone: batch, logits and loss go with this function's names."""
+        inputs = make_inputs()
+        living.watch(inputs)
+        with saved, living, places:
+            logits = model(*inputs)
+            with places.inside(Place("the loss", Category.HEAD_AND_LOSS)):
+                return loss_of(logits).grad_fn
+
+    # Holds what autograd keeps, until it is counted.
+    _graph = forward()
+    return agreed_storages(model, saved, living)
+
+
+def _whole_step(
+    model: nn.Module,
+    make_inputs: Callable[[], tuple[Tensor, ...]],
+    loss_of: Callable[[Tensor], Tensor],
+    clocks: AbstractContextManager[object],
+) -> int | None:
+    """A step as it is; the allocator's peak in it, in bytes above what was there before.
+
+    Args:
+        clocks: open during the forward pass.
+    """
+    device = next(model.parameters()).device
+    gradients = [(p, p.grad) for p in model.parameters()]
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    inputs = make_inputs()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        with clocks:
+            loss = loss_of(model(*inputs))
+        _check_trained(loss)
+        # As in the count: of the batch, what backward needs stays.
+        del inputs
+        model.zero_grad()
+        loss.backward()
+    finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+    return torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
+
+
+def _by_category(storages: Mapping[int, SavedStorage]) -> dict[str, int]:
+    sums = dict.fromkeys(map(str, Category), 0)
+    for storage in storages.values():
+        sums[storage.category] += storage.nbytes
+    return sums
+
+
+def _check_trained(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise InvalidInput(
+            "the loss must depend on a trained parameter", "none", "let one require a gradient"
+        )
+
+
+def _refuse_compiled(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        compiled = hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+        if compiled or isinstance(module, torch.jit.ScriptModule):
+            raise Unsupported(
+                f"{name or 'the model'} is compiled, and what compiled code keeps for backward "
+                "cannot be seen: measure the plain module."
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asi_core.datasets import load_dataset
+from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
@@ -21,7 +21,8 @@ def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[
     Asked for the same again while it is going, it returns what is going.
 
     Raises:
-        InvalidInput: if there are none, or too many.
+        InvalidInput: if there are none or too many, or images are not as they must be or fewer
+            than a batch.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
     if not 1 <= len(specs) <= MOST_RUNS_AT_ONCE:
@@ -32,8 +33,9 @@ def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[
         )
     for model in {spec.model for spec in specs if spec.pretrained}:
         check_obtainable(model_card(model))
-    for dataset in {spec.dataset for spec in specs}:
-        load_dataset(dataset)
+    cards = {dataset: check_dataset(dataset) for dataset in {spec.dataset for spec in specs}}
+    for spec in specs:
+        cards[spec.dataset].check_batch_size(spec.batch_size)
     return _already_going(store, specs, owner) or store.create(specs, owner)
 
 

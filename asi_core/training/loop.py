@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from asi_core.costs.accounting import StepCost, step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
-from asi_core.datasets import dataset_card
 from asi_core.errors import AsiError
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.settings import read_settings
@@ -69,9 +67,6 @@ class _Session:
     def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
         self.spec, self.device = spec, device
         self.setup = TrainingSetup(spec, pool, device)
-        # Of images of one's own, the specification alone does not tell how many there are.
-        found = replace(dataset_card(spec.dataset), train_count=len(self.setup.data.train))
-        found.check_batch_size(spec.batch_size)
         plan_ranks_(self.setup, pool)
         self.tail, self.layer_names = self.setup.tail, self.setup.layer_names
         self._parameters = self.setup.trained_parameters()

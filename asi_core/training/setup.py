@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from asi_core.datasets import Split, load_dataset
+from asi_core.datasets import Split, dataset_card, load_dataset
 from asi_core.layers.surgery import compress_, last_layers
 from asi_core.training.batches import ImageLoader
 from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart
@@ -31,6 +32,9 @@ class TrainingSetup:
     def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
         self.spec, self.device = spec, device
         self.data = load_dataset(spec.dataset)
+        # Of images of one's own, the specification alone does not tell how many there are.
+        found = replace(dataset_card(spec.dataset), train_count=len(self.data.train))
+        found.check_batch_size(spec.batch_size)
         card, classes = model_card(spec.model), len(self.data.classes)
         model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
         names = last_layers(card.trainable_names(model.named_modules()), spec.layers)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gc
+
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from asi_core.costs.measurement import SavedBytes
 
@@ -29,3 +32,14 @@ def test_nothing_is_counted_after_it_is_closed() -> None:
         pass
     layer(torch.randn(4, 10))
     assert meter.total == 0
+
+
+def test_a_step_without_backward_leaves_nothing_behind() -> None:
+    """A sigmoid's node saves its own result: held as it is, it would hold itself for ever."""
+    layer = nn.Sequential(nn.Linear(10, 10), nn.Sigmoid())
+    with SavedBytes(layer):
+        output = layer(torch.randn(4, 10))
+    storage = StorageWeakRef(output.untyped_storage())
+    del output
+    gc.collect()
+    assert storage.expired()

@@ -148,7 +148,7 @@ def test_wrong_numbers_are_told_and_nothing_is_launched(
     ("ranks", "expected"),
     [
         ("0", "rank must be at least 1, got 0"),
-        ("many", "one whole number or four"),
+        ("many", "one whole number, or one a mode"),
         ("1, 2", "one a mode of efficientnet_lite0"),
     ],
 )
@@ -173,7 +173,7 @@ def test_no_method_is_told(engine: InlineEngine) -> None:
 def test_unreadable_weights_are_told_and_leave_no_run(
     engine: InlineEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / MODELS["efficientnet_lite0"].weights).write_bytes(b"damaged")
+    (tmp_path / MODELS["efficientnet_lite0"].weights.name).write_bytes(b"damaged")
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
     page = set_small(opened())
     launch_button(page).click()

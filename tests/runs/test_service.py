@@ -41,7 +41,7 @@ def test_too_few_or_too_many_are_refused(count: int) -> None:
 def test_unreadable_weights_leave_no_half_made_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / MODELS[SPEC.model].weights).write_bytes(b"damaged")
+    (tmp_path / MODELS[SPEC.model].weights.name).write_bytes(b"damaged")
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
     store = RunStore(read_settings().database_url)
     with pytest.raises(Unavailable, match="does not hold the weights"):

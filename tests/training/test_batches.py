@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from asi_core.datasets import Split
+from asi_core.datasets import ArraySplit
 from asi_core.training.batches import ImageLoader, batch_indices
 from asi_core.zoo.cards import MODELS
 
@@ -29,13 +29,13 @@ def test_the_order_is_the_seeds() -> None:
 
 
 def test_grey_and_coloured_images_come_normalised() -> None:
-    grey = Split(np.full((2, 28, 28), 255, np.uint8), np.zeros(2, np.int64))
+    grey = ArraySplit(np.full((2, 28, 28), 255, np.uint8), np.zeros(2, np.int64))
     loaded = ImageLoader(grey, CARD, 64, torch.device("cpu"))(torch.tensor([0, 1]))
     assert loaded.shape == (2, 3, 64, 64)
     torch.testing.assert_close(loaded, torch.ones_like(loaded))  # (255 - 127) / 128
     coloured = np.zeros((1, 4, 4, 3), np.uint8)
     coloured[..., 2] = 255
-    split = Split(coloured, np.zeros(1, np.int64))
+    split = ArraySplit(coloured, np.zeros(1, np.int64))
     loaded = ImageLoader(split, CARD, 32, torch.device("cpu"))(torch.tensor([0]))
     expected = torch.tensor([-127 / 128, -127 / 128, 1.0])
     torch.testing.assert_close(loaded[0, :, 0, 0], expected)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from asi_core.datasets import Split, load_dataset
+from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import AsiError
 from asi_core.training import setup
 from asi_core.training.events import (
@@ -130,7 +130,7 @@ def test_a_smaller_last_batch_is_trained_on_and_accounted_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = load_dataset("fashion_mnist_small")
-    few = Split(data.train.images[:24], data.train.labels[:24])
+    few = ArraySplit(data.train.images[:24], data.train.labels[:24])
     monkeypatch.setattr(
         setup, "load_dataset", lambda name: replace(data, train=few, fingerprint="few")
     )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from asi_core.errors import InvalidInput
 from asi_core.layers.surgery import compress_, last_layers
 from asi_core.methods import ASI
-from asi_core.training.loop import choose_trained_
 from asi_core.training.prefix import split_frozen
+from asi_core.training.setup import choose_trained_
 from asi_core.zoo.build import build_architecture, build_model
 from asi_core.zoo.cards import MODELS, ModelCard
 from asi_core.zoo.shapes import trained_layer_shapes

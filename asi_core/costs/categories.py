@@ -1,0 +1,64 @@
+"""What a storage is kept for: categories of modules and of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from torch import nn
+
+
+class Category(StrEnum):
+    """Why a storage is kept. One that several keep counts with whoever stands first here."""
+
+    TRAINED_INPUTS = "trained layer inputs"
+    OTHER_INPUTS = "other layer inputs"
+    ACTIVATIONS = "activation functions"
+    NORMALISATION = "normalisation"
+    POOLING = "pooling"
+    HEAD_AND_LOSS = "head and loss"
+    OTHER = "other"
+
+
+# A module belongs with the file of torch.nn.modules in which its type, or a base of it, is defined.
+_FILES = {
+    "activation": Category.ACTIVATIONS,
+    "batchnorm": Category.NORMALISATION,
+    "instancenorm": Category.NORMALISATION,
+    "normalization": Category.NORMALISATION,
+    "pooling": Category.POOLING,
+    "conv": Category.OTHER_INPUTS,
+    "linear": Category.OTHER_INPUTS,
+    "sparse": Category.OTHER_INPUTS,
+}
+_LAYERS = """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution
+    linear bilinear embedding matmul rmatmul mm bmm mv addmm addbmm baddbmm einsum tensordot
+    scaled_dot_product_attention multi_head_attention_forward"""
+_ACTIVATIONS = """relu relu6 hardtanh leaky_relu rrelu prelu elu selu celu gelu silu mish glu
+    sigmoid logsigmoid hardsigmoid hardswish tanh tanhshrink hardshrink softshrink softplus softsign
+    threshold clamp clamp_min clamp_max clip softmax softmin log_softmax gumbel_softmax"""
+_NORMALISATIONS = """batch_norm instance_norm layer_norm group_norm rms_norm local_response_norm
+    normalize"""
+_FUNCTIONS = {
+    **dict.fromkeys(_LAYERS.split(), Category.OTHER_INPUTS),
+    **dict.fromkeys(_ACTIVATIONS.split(), Category.ACTIVATIONS),
+    **dict.fromkeys(_NORMALISATIONS.split(), Category.NORMALISATION),
+}
+
+
+def module_category(module: nn.Module) -> Category | None:
+    """The category of a module of PyTorch or of a subclass of one; None for any other."""
+    if isinstance(module, nn.MultiheadAttention):
+        return Category.OTHER_INPUTS
+    for kind in type(module).__mro__:
+        package, _, file = kind.__module__.rpartition(".")
+        if package == "torch.nn.modules" and file in _FILES:
+            return _FILES[file]
+    return None
+
+
+def function_category(function: Callable[..., Any]) -> Category | None:
+    """The category of `torch.relu`, `Tensor.relu_`, `F.relu` and their like; None for any other."""
+    name = getattr(function, "__name__", "").partition(".")[0].strip("_")
+    return Category.POOLING if "_pool" in name else _FUNCTIONS.get(name)

@@ -1,0 +1,77 @@
+"""Formula and measurement of the trained part of a model, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from asi_core.costs.accounting import StepCost, step_cost
+from asi_core.costs.measurement import StepMeasurement, measure_step
+from asi_core.methods import Method
+from asi_core.records import LayerShape
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one step costs by formula and what it really keeps, layer by layer.
+
+    Attributes:
+        cost: by formula, in the `exact` convention, with the ranks in force in the measured step.
+        step: as measured. Its layers are those of `cost`, in the same order.
+    """
+
+    cost: StepCost
+    step: StepMeasurement
+
+    @property
+    def formula_bytes(self) -> int:
+        return self.cost.activation_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; bytes and seconds. The meters agree, or else there is no measurement."""
+        return {
+            "formula_bytes": self.formula_bytes,
+            "saved_bytes": {
+                "total": self.step.saved_bytes,
+                "by_category": dict(self.step.category_bytes),
+            },
+            "meters_agree": True,
+            "layers": [
+                {
+                    "name": measured.name,
+                    "ranks": None if measured.ranks is None else list(measured.ranks),
+                    "formula_bytes": formula.activation_bytes,
+                    "measured_bytes": measured.saved_bytes,
+                    "forward_seconds": measured.forward_seconds,
+                    "backward_seconds": measured.backward_seconds,
+                }
+                for formula, measured in zip(self.cost.layers, self.step.layers, strict=True)
+            ],
+            "peak_bytes": self.step.peak_bytes,
+        }
+
+
+def measure_tail(
+    tail: nn.Module,
+    make_inputs: Callable[[], tuple[Tensor, ...]],
+    loss_of: Callable[[Tensor], Tensor],
+    *,
+    head: str | None,
+    method: Method,
+    shapes: Sequence[LayerShape],
+) -> Measurement:
+    """Measure one step of the trained part of a model, and count the same step by formula.
+
+    Args:
+        make_inputs, loss_of, head: as `measure_step` takes them.
+        shapes: of the trained layers at this batch size; their names are looked up in `tail`.
+
+    Raises:
+        MetersDisagree, InvalidInput, Unsupported: as `measure_step` does.
+    """
+    step = measure_step(tail, make_inputs, loss_of, [shape.name for shape in shapes], head)
+    ranks = {layer.name: layer.ranks for layer in step.layers}
+    return Measurement(step_cost(shapes, method, "exact", ranks), step)

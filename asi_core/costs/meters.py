@@ -1,0 +1,192 @@
+"""Two independent counts of the bytes that a forward pass leaves behind for backward.
+
+The first listens to what PyTorch's autograd saves. It does not see a tensor that a function or a
+module keeps by itself (`ctx.x = x`, `self.cache = x`). The second watches every storage that the
+forward pass makes, and asks afterwards which of them are still alive: it sees everything, but not
+what it is kept for. Only numbers on which both agree are worth telling.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from asi_core.costs.categories import Category
+from asi_core.costs.places import Place, Places
+from asi_core.errors import AsiError, Unsupported
+from asi_core.methods.base import WarmStart
+
+
+@dataclass(slots=True)
+class Storage:
+    """A storage that is known without being kept alive.
+
+    Attributes:
+        nbytes: all of it, even if only a view is kept.
+        shape: of the tensor by which it was met first.
+        place: where it was made or, if it was there before, first saved.
+    """
+
+    reference: StorageWeakRef
+    nbytes: int
+    shape: tuple[int, ...]
+    place: Place
+
+    @property
+    def is_alive(self) -> bool:
+        return not self.reference.expired()
+
+
+@dataclass(slots=True)
+class SavedStorage(Storage):
+    """A storage that autograd saves.
+
+    Attributes:
+        category: the first, in the order of the categories, of all for which it is saved.
+        layers: the trained layers that save it.
+    """
+
+    category: Category = Category.OTHER
+    layers: set[str] = field(default_factory=set)
+
+
+class MetersDisagree(AsiError):
+    """The two counts of the bytes kept for backward differ: there is no number to report."""
+
+    def __init__(self, saved: Mapping[int, Storage], living: Mapping[int, Storage]) -> None:
+        self.saved_bytes, self.living_bytes = total_bytes(saved), total_bytes(living)
+        differing = [
+            (s, "kept alive by something else") for i, s in living.items() if i not in saved
+        ]
+        differing += [(s, "let go again") for i, s in saved.items() if i not in living]
+        worst, fate = max(differing, key=lambda pair: pair[0].nbytes)
+        super().__init__(
+            f"autograd saves {self.saved_bytes} bytes for backward but {self.living_bytes} bytes "
+            f"stay alive after the forward pass: the largest storage that differs, {worst.nbytes} "
+            f"bytes of shape {worst.shape} from {worst.place.name}, is {fate}."
+        )
+
+
+class SavedMeter(torch.autograd.graph.saved_tensors_hooks):
+    """While open, notes the storages that autograd saves, and what for.
+
+    Those of parameters and buffers are left out: they exist anyway.
+    """
+
+    def __init__(self, model: nn.Module, places: Places) -> None:
+        super().__init__(self._pack, lambda kept: kept)
+        self.storages: dict[int, SavedStorage] = {}
+        self._places = places
+        self._existing = _references([*model.parameters(), *model.buffers()])
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        reference = _reference(tensor)
+        if reference not in self._existing and tensor.untyped_storage().nbytes() > 0:
+            place, category = self._places.current, self._places.category
+            new = SavedStorage(*_description(tensor, reference), place, category)
+            storage = self.storages.setdefault(reference.cdata, new)
+            storage.category = min(storage.category, category, key=list(Category).index)
+            storage.layers |= set() if place.layer is None else {place.layer}
+        # A result that is saved by its own node would keep itself alive for ever.
+        return tensor.detach()
+
+
+class LivingMeter(TorchDispatchMode):
+    """While open, notes every storage that an operation makes, without keeping it alive.
+
+    What is there before the forward pass is not noted: parameters, buffers, constants, and the
+    state of warm starts. The batch has to be noted by `watch`.
+    """
+
+    def __init__(self, places: Places) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.storages: dict[int, Storage] = {}
+        self._places = places
+        self._older: set[StorageWeakRef] = set()
+
+    def watch(self, values: Any) -> None:
+        """Note the storages of all tensors in `values`."""
+        for tensor in _tensors(values):
+            reference = _reference(tensor)
+            if reference not in self._older and tensor.untyped_storage().nbytes() > 0:
+                new = Storage(*_description(tensor, reference), self._places.current)
+                self.storages.setdefault(reference.cdata, new)
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        found = _references(_tensors((args, kwargs)))
+        self._older |= {r for r in found if r.cdata not in self.storages}
+        result = func(*args, **kwargs)
+        self.watch(result)
+        return result
+
+
+def agreed_storages(
+    model: nn.Module, saved: SavedMeter, living: LivingMeter
+) -> Mapping[int, SavedStorage]:
+    """What the forward pass keeps for backward, if both counts say the same.
+
+    To be called when nothing but the graph is held any more. Parameters, buffers and warm starts
+    of the next step are not kept for backward, except where they are saved as well.
+
+    Raises:
+        MetersDisagree: if they do not.
+    """
+    gc.collect()
+    carried = {reference.cdata for reference in _references(_carried(model))}
+    known: dict[int, Storage] = {**living.storages, **saved.storages}
+    alive = {
+        key: storage
+        for key, storage in known.items()
+        if storage.is_alive and (key in saved.storages or key not in carried)
+    }
+    if alive.keys() != saved.storages.keys():
+        raise MetersDisagree(saved.storages, alive)
+    return saved.storages
+
+
+def total_bytes(storages: Mapping[int, Storage]) -> int:
+    """The sum of the storages' sizes."""
+    return sum(storage.nbytes for storage in storages.values())
+
+
+def _carried(model: nn.Module) -> list[Tensor]:
+    """What `model` takes along to the next step."""
+    attributes = [value for module in model.modules() for value in vars(module).values()]
+    starts = [value for value in attributes if isinstance(value, WarmStart)]
+    warm = _tensors([[getattr(start, f.name) for f in fields(start)] for start in starts])
+    return [*model.parameters(), *model.buffers(), *warm]
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+
+
+def _references(tensors: Iterable[Tensor]) -> set[StorageWeakRef]:
+    return {_reference(tensor) for tensor in tensors}
+
+
+def _reference(tensor: Tensor) -> StorageWeakRef:
+    try:
+        return StorageWeakRef(tensor.untyped_storage())
+    except NotImplementedError as error:
+        raise Unsupported(
+            f"a tensor of shape {tuple(tensor.shape)} and layout {tensor.layout} has no storage "
+            "whose bytes could be counted: measure the model with dense tensors."
+        ) from error
+
+
+def _description(
+    tensor: Tensor, reference: StorageWeakRef
+) -> tuple[StorageWeakRef, int, tuple[int, ...]]:
+    return reference, tensor.untyped_storage().nbytes(), tuple(tensor.shape)

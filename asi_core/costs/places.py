@@ -1,0 +1,114 @@
+"""Which part of a model is running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from asi_core.costs.categories import Category, function_category, module_category
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A part of a training step.
+
+    Attributes:
+        name: the module's, in the model.
+        category: of all that is kept here; None where it depends on the function called.
+        layer: the trained layer that this is or lies in.
+    """
+
+    name: str
+    category: Category | None = None
+    layer: str | None = None
+
+
+class Places(TorchFunctionMode):
+    """While open, follows the modules that are entered and left, and the function they call.
+
+    Modules are followed by hooks, functions by a mode of this thread: it sees the outermost call
+    (`F.relu`, not the kernels below), which PyTorch's saving for backward lies within. A module
+    that is not called but whose `forward` is does not show.
+    """
+
+    def __init__(self, model: nn.Module, layer_names: Sequence[str], head: str | None) -> None:
+        super().__init__()
+        self._places = _places(model, layer_names, head)
+        self._entered = [Place("the batch")]
+        self._function: Category | None = None
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def current(self) -> Place:
+        """The innermost module that is running."""
+        return self._entered[-1]
+
+    @property
+    def category(self) -> Category:
+        """Of what is kept now: the innermost module's, or else that of the function it calls."""
+        return self.current.category or self._function or Category.OTHER
+
+    @contextmanager
+    def inside(self, place: Place) -> Iterator[None]:
+        """Within, what runs outside of all modules runs at `place`."""
+        self._entered.append(place)
+        try:
+            yield
+        finally:
+            self._leave(place)
+
+    def __enter__(self) -> Any:
+        for module, place in self._places.items():
+            self._handles += [
+                module.register_forward_pre_hook(self._entering(place), prepend=True),
+                # Called after an exception, too: the model may go on from one.
+                module.register_forward_hook(self._leaving(place), always_call=True),
+            ]
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        for handle in self._handles:
+            handle.remove()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        outer, self._function = self._function, function_category(func)
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self._function = outer
+
+    def _entering(self, place: Place) -> Callable[..., None]:
+        return lambda module, inputs: self._entered.append(place)
+
+    def _leaving(self, place: Place) -> Callable[..., None]:
+        return lambda module, inputs, output: self._leave(place)
+
+    def _leave(self, place: Place) -> None:
+        # What was entered later and never left, for an exception, is left as well.
+        while place in self._entered and self._entered.pop() != place:
+            pass
+
+
+def _places(
+    model: nn.Module, layer_names: Sequence[str], head: str | None
+) -> dict[nn.Module, Place]:
+    special: dict[nn.Module, tuple[Category, str | None]] = {}
+    if head is not None:
+        for module in model.get_submodule(head).modules():
+            special[module] = Category.HEAD_AND_LOSS, None
+    for layer in layer_names:
+        for module in model.get_submodule(layer).modules():
+            special[module] = Category.TRAINED_INPUTS, layer
+    return {
+        module: Place(name or "the model", *special.get(module, (module_category(module), None)))
+        for name, module in model.named_modules()
+    }

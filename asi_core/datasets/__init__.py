@@ -1,0 +1,72 @@
+"""Images to fine-tune on. A new kind of source is a file in this folder and a line in `_source`.
+
+Names are those of `DATASETS`, or `imagefolder:PATH` for images of one's own.
+"""
+
+from asi_core.datasets.bundled import BUNDLED
+from asi_core.datasets.cards import DatasetCard, Source
+from asi_core.datasets.imagefolder import PREFIX, ImageFolder
+from asi_core.datasets.published import PUBLISHED
+from asi_core.datasets.splits import ArraySplit, FileSplit, ImageData, Split
+from asi_core.errors import InvalidInput
+
+_NAMED: dict[str, Source] = {source.card.name: source for source in (*BUNDLED, *PUBLISHED)}
+DATASETS: dict[str, DatasetCard] = {name: source.card for name, source in _NAMED.items()}
+
+__all__ = [
+    "DATASETS",
+    "ArraySplit",
+    "DatasetCard",
+    "FileSplit",
+    "ImageData",
+    "Split",
+    "check_dataset",
+    "dataset_card",
+    "load_dataset",
+]
+
+
+def dataset_card(name: str) -> DatasetCard:
+    """The card of `name`, without looking at the disk.
+
+    Raises:
+        InvalidInput: if there is no such data set.
+    """
+    return _source(name).card
+
+
+def check_dataset(name: str) -> DatasetCard:
+    """Check what can be checked before a run is queued, without importing torch.
+
+    Returns:
+        the card, with the counts and classes that were found.
+
+    Raises:
+        InvalidInput: if there is no such data set, or a folder or zip is not laid out as it
+            must be.
+        Unavailable: if its files are missing or damaged.
+    """
+    return _source(name).check()
+
+
+def load_dataset(name: str) -> ImageData:
+    """Check a data set and give access to its images; what is not here is downloaded.
+
+    Raises:
+        InvalidInput: if there is no such data set, or a folder or zip is not laid out as it
+            must be.
+        Unavailable: if its files are missing or damaged, or cannot be downloaded.
+    """
+    return _source(name).load()
+
+
+def _source(name: str) -> Source:
+    if name.startswith(PREFIX):
+        return ImageFolder(name.removeprefix(PREFIX))
+    if name not in _NAMED:
+        raise InvalidInput(
+            "dataset must be a known one",
+            repr(name),
+            f"choose {', '.join(_NAMED)}, or {PREFIX}PATH for images of your own",
+        )
+    return _NAMED[name]

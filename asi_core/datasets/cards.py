@@ -1,0 +1,56 @@
+"""What is known of a data set without reading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from asi_core.datasets.splits import ImageData
+from asi_core.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCard:
+    """Facts about a data set.
+
+    Attributes:
+        classes: their names, and
+        class_count, train_count, test_count: numbers of classes and images; None where only
+            reading tells.
+        licence: the terms of the images, and whose they are.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...] | None
+    class_count: int | None
+    train_count: int | None
+    test_count: int | None
+    licence: str
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Refuse a batch that is larger than the training images, if their number is known.
+
+        Raises:
+            InvalidInput: naming the most there can be.
+        """
+        if self.train_count is not None and batch_size > self.train_count:
+            raise InvalidInput(
+                f"batch size must be at most {self.train_count}, the images of {self.name}",
+                batch_size,
+                "choose less",
+            )
+
+
+class Source(Protocol):
+    """Where a data set comes from. Errors are those of `check_dataset` and `load_dataset`."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """What is known without looking at the disk."""
+
+    def check(self) -> DatasetCard:
+        """Look at the files as far as that is quick; the card with what was found."""
+
+    def load(self) -> ImageData:
+        """Give access to the images."""

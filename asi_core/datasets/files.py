@@ -1,0 +1,153 @@
+"""Image files of a folder, read in place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, NoReturn
+
+from asi_core.datasets import limits
+from asi_core.errors import InvalidInput, Unavailable
+from asi_core.units import format_bytes
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+# wrapper/train/class/ is the deepest place of an image; one more, to tell of images below it.
+_DEEPEST = 4
+
+
+class ImageFile(NamedTuple):
+    """An image file, not yet read.
+
+    Attributes:
+        name: relative to the folder or zip, parts separated by slashes.
+        stamp: what differs when the content does: the CRC in a zip, mtime_ns in a folder.
+    """
+
+    name: str
+    size_bytes: int
+    stamp: int
+
+
+class ImageFiles(ABC):
+    """The image files below `path`, sorted by name."""
+
+    path: Path
+    files: tuple[ImageFile, ...]
+
+    @abstractmethod
+    def read(self, file: ImageFile) -> bytes:
+        """The content of a file; safe to be called by several threads.
+
+        Raises:
+            Unavailable: if it cannot be read, or is not what it was when `files` was made.
+        """
+
+
+class FolderFiles(ImageFiles):
+    """The image files of a folder, links to folders followed.
+
+    Raises:
+        InvalidInput: if they are more or larger than `limits` allow.
+        Unavailable: if a folder cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = within_limits(_walk(path), path)
+
+    def read(self, file: ImageFile) -> bytes:
+        try:
+            with (self.path / file.name).open("rb") as stream:
+                status = os.fstat(stream.fileno())
+                data = stream.read(file.size_bytes)
+        except OSError as error:
+            raise Unavailable(
+                f"{file.name!r} in {self.path} cannot be read ({error.strerror}): restore it."
+            ) from error
+        if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.stamp):
+            raise changed(file, self.path)
+        return data
+
+
+def is_image(name: str) -> bool:
+    """Whether a relative name is an image's: by its suffix, and by no part of it being hidden."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(map(_is_hidden, path.parts))
+
+
+def within_limits(files: Iterable[ImageFile], path: Path) -> tuple[ImageFile, ...]:
+    """The files, sorted by name.
+
+    Raises:
+        InvalidInput: as soon as they are more or larger than `limits` allow.
+    """
+    kept: list[ImageFile] = []
+    total_bytes = 0
+    for file in files:
+        kept.append(file)
+        total_bytes += file.size_bytes
+        if len(kept) > limits.MOST_IMAGES:
+            _refuse(f"at most {limits.MOST_IMAGES} images", f"more in {path}")
+        if file.size_bytes > limits.LARGEST_FILE_BYTES:
+            most, got = format_bytes(limits.LARGEST_FILE_BYTES), format_bytes(file.size_bytes)
+            _refuse(f"at most {most} a file", f"{got} in {file.name!r} of {path}")
+        if total_bytes > limits.LARGEST_TOTAL_BYTES:
+            most = format_bytes(limits.LARGEST_TOTAL_BYTES)
+            _refuse(f"at most {most}, uncompressed", f"more in {path}")
+    return tuple(sorted(kept))
+
+
+def fingerprint(files: Iterable[ImageFile]) -> str:
+    """A digest of names, sizes and stamps: two contents differ in it."""
+    return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
+
+
+def changed(file: ImageFile, path: Path) -> Unavailable:
+    """The error for a file that is not what it was."""
+    return Unavailable(f"{file.name!r} in {path} was changed while it was in use: start again.")
+
+
+def _walk(root: Path) -> Iterator[ImageFile]:
+    entries = 0
+    for folder, below, names in os.walk(root, onerror=_raise_unreadable, followlinks=True):
+        inside = Path(folder).relative_to(root)
+        entries += len(below) + len(names)
+        if entries > limits.MOST_ENTRIES:
+            _refuse(f"at most {limits.MOST_ENTRIES} files", f"more in {root}")
+        # The depth also ends a link that leads back up.
+        deeper = len(inside.parts) < _DEEPEST
+        below[:] = [name for name in below if deeper and not _is_hidden(name)]
+        for name in names:
+            yield from _image_file(root, (inside / name).as_posix())
+
+
+def _image_file(root: Path, name: str) -> Iterator[ImageFile]:
+    if not is_image(name):
+        return
+    try:
+        status = (root / name).stat()
+    except OSError:
+        return  # a link that leads nowhere
+    if stat.S_ISREG(status.st_mode):
+        yield ImageFile(name, status.st_size, status.st_mtime_ns)
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") or part == "__MACOSX"
+
+
+def _raise_unreadable(error: OSError) -> NoReturn:
+    raise Unavailable(
+        f"folder {error.filename} cannot be read ({error.strerror}): grant access, or choose "
+        "another."
+    ) from error
+
+
+def _refuse(most: str, got: str) -> NoReturn:
+    raise InvalidInput(f"a data set must have {most}", got, "choose a smaller one")

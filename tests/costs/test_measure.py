@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asi_core.costs.measure import Measurement, measure_tail
+from asi_core.costs.measurement import SavedBytes
+from asi_core.layers.shapes import observed_shapes
+from asi_core.layers.surgery import compress_
+from asi_core.methods import ASI, HOSVD, METHOD_ADAPTER, GradientFilter, Method, Vanilla
+from asi_core.training.prefix import split_frozen
+from asi_core.zoo.build import build_model
+from asi_core.zoo.shapes import trained_layer_shapes
+from tests.costs.networks import Residual, batch
+from tests.methods.test_contract import GEOMETRIES, KINDS, SMALL
+
+
+def measured(
+    model: nn.Module,
+    make_inputs: Callable[[], tuple[Tensor, ...]],
+    method: Method,
+    names: list[str],
+) -> Measurement:
+    """With the layers `names` compressed, and shapes as a pass of the model finds them."""
+    compress_(model, method, layers=names)
+    with torch.no_grad(), observed_shapes(model, names) as shapes:
+        model(*make_inputs())
+    own = [shapes[name] for name in names]
+    return measure_tail(model, make_inputs, Tensor.sum, head=None, method=method, shapes=own)
+
+
+def assert_formula_is_measured(found: Measurement) -> None:
+    for formula, layer in zip(found.cost.layers, found.step.layers, strict=True):
+        assert layer.saved_bytes == formula.activation_bytes, layer.name
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES[:-1], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_trained_convolutions_keep_what_the_formula_says(
+    kind: str, geometry: dict[str, Any]
+) -> None:
+    """Grouped, strided, dilated; between activations that keep their own."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 1),
+        nn.BatchNorm2d(6),
+        nn.ReLU6(inplace=True),
+        nn.Conv2d(6, 12, **geometry),
+        nn.ReLU(inplace=True),
+    ).eval()
+    method = METHOD_ADAPTER.validate_python({"kind": kind, **SMALL[kind]})
+    found = measured(model, batch(4, 3, 9, 9), method, ["0", "3"])
+    assert_formula_is_measured(found)
+    assert found.step.category_bytes["trained layer inputs"] == found.formula_bytes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_residual_blocks_keep_what_the_formula_says(kind: str) -> None:
+    method = METHOD_ADAPTER.validate_python({"kind": kind, **SMALL[kind]})
+    found = measured(Residual().eval(), batch(4, 4, 9, 9), method, ["conv1", "conv2"])
+    assert_formula_is_measured(found)
+
+
+@pytest.mark.parametrize("method", [Vanilla(), ASI(ranks=2), HOSVD(explained_variance=0.7)])
+def test_trained_linear_layers_keep_what_the_formula_says(method: Method) -> None:
+    """A token model: batch x tokens x features, with attention and normalisation around."""
+    model = nn.Sequential(
+        nn.Linear(8, 12), nn.GELU(), nn.LayerNorm(12).requires_grad_(False), nn.Linear(12, 8)
+    )
+    found = measured(model, batch(4, 5, 8), method, ["0", "3"])
+    assert_formula_is_measured(found)
+
+
+def test_ranks_found_in_the_data_are_those_of_the_formula() -> None:
+    model = nn.Sequential(nn.Conv2d(6, 4, 3), nn.ReLU())
+    found = measured(model, batch(8, 6, 7, 7), HOSVD(explained_variance=0.6), ["0"])
+    assert found.step.layers[0].ranks == found.cost.layers[0].ranks == model[0].ranks
+    assert_formula_is_measured(found)
+
+
+TAILS = [
+    Vanilla(),
+    ASI(ranks=(4, 8, 2, 2)),
+    ASI(explained_variance=0.8),
+    HOSVD(explained_variance=0.8),
+    GradientFilter(patch=2),
+]
+
+
+def efficientnet_tail(method: Method) -> tuple[nn.Module, list[str], tuple[Tensor, ...]]:
+    """The trained part of EfficientNet-Lite0 with 4 layers, and what it reads of 8 images."""
+    model = build_model("efficientnet_lite0", 10, seed=0)
+    names = compress_(model, method, layers=4)
+    model.requires_grad_(False)
+    for name in [*names, "fc"]:
+        model.get_submodule(name).requires_grad_(True)
+    parts = split_frozen(model)
+    (images,) = batch(8, 3, 64, 64)()
+    with torch.no_grad():
+        return parts.tail, names, parts.prefix(images)
+
+
+@pytest.mark.parametrize("method", TAILS, ids=lambda method: method.settings_label)
+def test_the_tail_of_efficientnet_is_counted_twice_and_agrees(method: Method) -> None:
+    tail, names, values = efficientnet_tail(method)
+
+    def loss_of(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, torch.arange(8))
+
+    def make() -> tuple[Tensor, ...]:
+        return tuple(value.clone() for value in values)
+
+    shapes = trained_layer_shapes("efficientnet_lite0", 4, 8, 64)
+    found = measure_tail(tail, make, loss_of, head="fc", method=method, shapes=shapes)
+    assert [layer.name for layer in found.step.layers] == names
+    assert_formula_is_measured(found)
+    kept = found.step.category_bytes
+    assert kept["trained layer inputs"] == found.formula_bytes
+    # A clone of every ReLU6's input and every normalisation's input, whatever the method does.
+    assert kept["activation functions"] == 4 * 8 * (2 * 1152 + 1280) * 2 * 2
+    assert kept["normalisation"] == 4 * 8 * (2 * 1152 + 320 + 1280) * 2 * 2
+    assert kept["head and loss"] == 4 * 8 * 1280 + 4 * 8 * 10 + 8 * 8 + 4
+    assert kept["other layer inputs"] == kept["pooling"] == kept["other"] == 0
+    with SavedBytes(tail) as meter:
+        loss_of(tail(*make()))
+    assert meter.total == found.step.saved_bytes
+
+
+def test_a_measurement_is_told_in_json() -> None:
+    model = nn.Sequential(nn.Conv2d(6, 4, 3), nn.ReLU())
+    found = measured(model, batch(8, 6, 7, 7), ASI(ranks=2), ["0"])
+    told = json.loads(json.dumps(found.as_dict()))
+    assert set(told) == {"formula_bytes", "saved_bytes", "meters_agree", "layers", "peak_bytes"}
+    assert told["saved_bytes"]["total"] == sum(told["saved_bytes"]["by_category"].values())
+    assert told["meters_agree"] is True
+    assert told["peak_bytes"] is None
+    (layer,) = told["layers"]
+    assert layer["name"] == "0"
+    assert layer["ranks"] == [2, 2, 2, 2]
+    assert layer["formula_bytes"] == layer["measured_bytes"] == told["formula_bytes"]
+    assert layer["forward_seconds"] > 0
+    assert layer["backward_seconds"] > 0

@@ -1,0 +1,96 @@
+"""Where runs are asked for and started, images of one's own are counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from asi_core.datasets import ArraySplit, load_dataset
+from asi_core.errors import InvalidInput, Unavailable, one_sentence
+from asi_core.runs.service import request_runs
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.batches import ImageLoader
+from asi_core.training.events import EvaluationEvent
+from asi_core.training.features import FeaturePool
+from asi_core.training.loop import fine_tune
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import MODELS
+from tests.datasets.pictures import both_splits, write_folder, write_zip
+
+CARD = MODELS["efficientnet_lite0"]
+
+
+def spec(place: Path, batch_size: int, **changes: Any) -> RunSpec:
+    asked = {"dataset": f"imagefolder:{place}", "batch_size": batch_size, "image_size": 32}
+    return RunSpec.model_validate({"method": {"kind": "vanilla"}, "steps": 2, **asked, **changes})
+
+
+def test_a_specification_outlives_its_folder(tmp_path: Path) -> None:
+    asked = spec(tmp_path / "gone", 10_000)
+    assert RunSpec.model_validate_json(asked.model_dump_json()) == asked
+
+
+def test_a_specification_without_a_path_is_told() -> None:
+    with pytest.raises(ValidationError) as caught:
+        RunSpec.model_validate({"method": {"kind": "vanilla"}, "dataset": "imagefolder:"})
+    assert one_sentence(caught.value).startswith("imagefolder: must be followed by the path")
+
+
+def test_a_batch_of_more_than_there_is_is_refused_before_it_is_queued(tmp_path: Path) -> None:
+    place = write_zip(tmp_path / "photos.zip", both_splits(train=3))
+    store = RunStore(read_settings().database_url)
+    with pytest.raises(InvalidInput, match=r"batch size must be at most 6, the images of imagefol"):
+        request_runs(store, [spec(place, 6), spec(place, 7)], "me")
+    assert store.latest_comparisons(10) == []
+    assert len(request_runs(store, [spec(place, 6)], "me")) == 1
+
+
+def test_what_cannot_be_read_is_refused_before_it_is_queued(tmp_path: Path) -> None:
+    store = RunStore(read_settings().database_url)
+    with pytest.raises(Unavailable, match="no folder or zip of images"):
+        request_runs(store, [spec(tmp_path / "gone", 2)], "me")
+    assert store.latest_comparisons(10) == []
+
+
+def test_the_loop_itself_refuses_a_batch_of_more_than_there_is(tmp_path: Path) -> None:
+    place = write_folder(tmp_path / "photos", both_splits(train=3))
+    with pytest.raises(InvalidInput, match="batch size must be at most 6"):
+        next(iter(fine_tune(spec(place, 7), features=FeaturePool(0))))
+
+
+def test_a_network_learns_images_of_ones_own(tmp_path: Path) -> None:
+    place = write_zip(tmp_path / "photos.zip", both_splits(train=8, test=2))
+    events = list(fine_tune(spec(place, 8, layers=0, steps=8), features=FeaturePool(2**24)))
+    assert isinstance(events[-1], EvaluationEvent)
+    assert events[-1].accuracy == 1
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_bundled_images_reach_the_network_as_ever(size: int) -> None:
+    """To the last bit: resized by PyTorch from the stored images."""
+    split = load_dataset("fashion_mnist_small").test
+    assert isinstance(split, ArraySplit)
+    indices = torch.tensor([3, 1, 999])
+    grey = torch.from_numpy(split.images)[indices].unsqueeze(1).expand(-1, 3, -1, -1)
+    resized = torch.nn.functional.interpolate(
+        grey.float() / 255, size=(size, size), mode="bilinear", align_corners=False
+    )
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (CARD.mean, CARD.std))
+    loaded = ImageLoader(split, CARD, size, torch.device("cpu"))(indices)
+    assert torch.equal(loaded, (resized - mean) / std)
+
+
+def test_images_of_the_asked_size_are_not_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    split = ArraySplit(images.numpy(), torch.zeros(2, dtype=torch.int64).numpy())
+    monkeypatch.setattr(
+        "torch.nn.functional.interpolate", lambda *args, **more: pytest.fail("it was resized")
+    )
+    loaded = ImageLoader(split, CARD, 32, torch.device("cpu"))(torch.tensor([0, 1]))
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (CARD.mean, CARD.std))
+    torch.testing.assert_close(loaded * std + mean, images.permute(0, 3, 1, 2) / 255)
