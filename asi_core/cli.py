@@ -52,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     poster.add_argument("--convention", choices=("paper", "exact"), default="paper")
     poster.add_argument("--json", action="store_true", help="print JSON")
     poster.set_defaults(command=_poster)
+    measure = commands.add_parser("measure", help="one real training step: bytes and seconds")
+    _add_common(measure)
+    measure.add_argument("--dataset", default="fashion_mnist_small")
+    measure.add_argument("--seed", type=int, default=0)
+    _add_random_weights(measure)
+    measure.set_defaults(command=_measure)
     plan = commands.add_parser("plan", help="the best ranks under a memory budget")
     plan.add_argument("--model", default="efficientnet_lite0")
     plan.add_argument("--dataset", default="fashion_mnist_small")
@@ -110,7 +116,8 @@ def _add_random_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-_WHAT = ("model", "dataset", "layers", "steps", "batch_size", "image_size", "seed")
+_WHERE = ("model", "dataset", "layers", "batch_size", "image_size", "seed")
+_WHAT = (*_WHERE, "steps")
 _RECIPE = (
     "pretrained",
     "learning_rate",
@@ -210,6 +217,37 @@ def _poster(options: argparse.Namespace) -> int:
     return 0
 
 
+def _measure(options: argparse.Namespace) -> int:
+    spec = RunSpec.model_validate(
+        {
+            "method": _method_settings(options),
+            "steps": 1,
+            **_given(options, *_WHERE, "pretrained"),
+        }
+    )
+    from asi_core.settings import read_settings
+    from asi_core.training.features import FeaturePool
+    from asi_core.training.measuring import measure
+
+    result = measure(spec, FeaturePool(read_settings().feature_bytes)).as_dict()
+    if options.json:
+        print(json.dumps(result))
+        return 0
+    for layer in result["layers"]:
+        formula, measured = (format_bytes(layer[f"{k}_bytes"]) for k in ("formula", "measured"))
+        times = (format_seconds(layer[f"{k}_seconds"]) for k in ("forward", "backward"))
+        forward, backward = times
+        print(
+            f"{layer['name']:32} formula {formula:>10}, measured {measured:>10}, "
+            f"forward {forward}, backward {backward}"
+        )
+    saved = result["saved_bytes"]
+    for category, size in saved["by_category"].items():
+        print(f"{category:32} {format_bytes(size):>10}")
+    print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, by two meters")
+    return 0
+
+
 def _plan(options: argparse.Namespace) -> int:
     from asi_core.planning import plan
 
@@ -218,7 +256,7 @@ def _plan(options: argparse.Namespace) -> int:
     spec = RunSpec.model_validate(
         {
             "method": {"kind": "asi", "budget_bytes": budget},
-            **_given(options, *(name for name in _WHAT if name != "steps"), "pretrained"),
+            **_given(options, *_WHERE, "pretrained"),
         }
     )
     if options.batches < 1:

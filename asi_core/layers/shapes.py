@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asi_core.layers.conv import conv_geometry
-from asi_core.records import LayerShape, LinearGeometry
+from asi_core.records import Geometry, LayerShape, LinearGeometry
 
 
 @contextmanager
@@ -34,12 +34,16 @@ def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str
 def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> LayerShape:
     """The shape of one layer with input `x`; it has an input gradient where `x` needs one."""
     assert isinstance(layer, (nn.Conv2d, nn.Linear))
-    geometry = conv_geometry(layer) if isinstance(layer, nn.Conv2d) else LinearGeometry()
     return LayerShape(
         name=name,
         input_shape=tuple(x.shape),
         output_shape=tuple(output.shape),
         weight_shape=tuple(layer.weight.shape),
-        geometry=geometry,
+        geometry=layer_geometry(layer),
         has_input_gradient=x.requires_grad,
     )
+
+
+def layer_geometry(layer: nn.Module) -> Geometry:
+    """How a convolution or linear layer walks over its input."""
+    return conv_geometry(layer) if isinstance(layer, nn.Conv2d) else LinearGeometry()

@@ -131,6 +131,20 @@ def captured_energy(tensor: Tensor, factors: Sequence[Tensor | None]) -> float:
     return float(_widened(core).square().sum() / total)
 
 
+def principal_angles(left: Tensor, right: Tensor) -> tuple[float, ...]:
+    """Principal angles between the spans of two orthonormal D x K matrices, degrees, ascending.
+
+    From sines where angles are small and from cosines where they are large, so that neither loses
+    digits (Knyazev & Argentati, SIAM J. Sci. Comput. 2002).
+    """
+    a, b = _widened(left), _widened(right)
+    inner = a.T @ b
+    cosines = torch.linalg.svdvals(inner).clamp(0, 1)
+    sines = torch.linalg.svdvals(b - a @ inner).flip(-1).clamp(0, 1)
+    angles = torch.where(cosines.square() < 0.5, cosines.acos(), sines.asin())
+    return tuple(angles.rad2deg().tolist())
+
+
 def _is_tall(tensor: Tensor, mode: int) -> bool:
     return tensor.shape[mode] > tensor.numel() // tensor.shape[mode]
 

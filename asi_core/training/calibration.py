@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from asi_core import linalg
 from asi_core.costs.accounting import ELEMENT_BYTES
@@ -27,6 +26,7 @@ from asi_core.training.batches import batch_indices
 from asi_core.training.features import FeaturePool
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
+from asi_core.training.watching import Watched, watched
 
 # Explained variances from which candidates come, as in the paper and finer; 1 keeps the input.
 SHARES = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
@@ -74,14 +74,6 @@ def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
     return made
 
 
-@dataclass
-class _Seen:
-    """A layer's input and output gradient in one pass."""
-
-    x: Tensor | None = None
-    grad_output: Tensor | None = None
-
-
 @dataclass(frozen=True)
 class _Decomposed:
     """A layer's input in its full orthonormal bases, and the exact weight gradient."""
@@ -102,31 +94,15 @@ class _Decomposed:
         return (found - self.gradient).square().sum()
 
 
-def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, _Seen]:
-    seen = {name: _Seen() for name in setup.layer_names}
-
-    def hook_for(note: _Seen) -> Any:
-        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            note.x = inputs[0].detach()
-            output.register_hook(lambda gradient: setattr(note, "grad_output", gradient))
-
-        return record
-
-    handles = [
-        setup.tail.get_submodule(name).register_forward_hook(hook_for(note))
-        for name, note in seen.items()
-    ]
-    try:
-        values, labels = setup.batch(indices)
+def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, Watched]:
+    values, labels = setup.batch(indices)
+    with watched(setup.tail, setup.layer_names) as notes:
         F.cross_entropy(setup.tail(*values), labels).backward()
-    finally:
-        for handle in handles:
-            handle.remove()
-        setup.tail.zero_grad()
-    return seen
+    setup.tail.zero_grad()
+    return notes
 
 
-def _profile(shape: LayerShape, passes: Sequence[_Seen], shares: Sequence[float]) -> LayerProfile:
+def _profile(shape: LayerShape, passes: Sequence[Watched], shares: Sequence[float]) -> LayerProfile:
     decomposed = [_decompose(seen, shape) for seen in passes]
     spectra = [
         _mean_spectrum([d.values[mode] for d in decomposed])
@@ -141,7 +117,7 @@ def _profile(shape: LayerShape, passes: Sequence[_Seen], shares: Sequence[float]
     )
 
 
-def _decompose(seen: _Seen, shape: LayerShape) -> _Decomposed:
+def _decompose(seen: Watched, shape: LayerShape) -> _Decomposed:
     assert seen.x is not None
     assert seen.grad_output is not None
     x = seen.x

@@ -76,28 +76,42 @@ class EvaluationEvent(_Event):
 
 
 class LayerProbe(BaseModel):
-    """Spectra of one layer's input on one batch.
+    """One layer in one training step.
 
     Attributes:
+        shape: of the layer's input.
         ranks: in force at this step, None for a method without ranks.
-        singular_values: one descending list a mode.
+        singular_values: of the input, one descending list a mode.
         captured_energy: share of the input's squared norm that the method keeps, 0 to 1.
+        best_energy: the share that HOSVD keeps at the same ranks.
+        gradient_cosine: between the weight gradient in use and the exact one for the same output
+            gradient; None where the exact one is in use.
+        drift_degrees: largest principal angle between the subspaces of this step and the one
+            before, one a mode; None for a mode that is left alone or began anew.
     """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     shape: tuple[int, ...]
-    ranks: tuple[int, ...] | None
+    ranks: tuple[int, ...] | None = None
     singular_values: tuple[tuple[float, ...], ...]
-    captured_energy: float | None
+    captured_energy: float | None = None
+    best_energy: float | None = None
+    gradient_cosine: float | None = None
+    drift_degrees: tuple[float | None, ...] | None = None
 
 
 class ProbeEvent(_Event):
-    """A look at all trained layers' inputs."""
+    """A look at all trained layers.
+
+    Attributes:
+        seconds: what the look itself took, beside the step.
+    """
 
     kind: Literal["probe"] = "probe"
     layers: tuple[LayerProbe, ...]
+    seconds: float | None = None
 
 
 Event = Annotated[

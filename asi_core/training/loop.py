@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from asi_core.training.features import FeaturePool, values_an_image
 from asi_core.training.probes import probe_layers
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
+from asi_core.training.watching import Watched, watched
 
 _EVALUATION_BATCH = 256
 
@@ -54,9 +55,13 @@ def fine_tune(
     for step, indices in zip(range(1, spec.steps + 1), batches, strict=False):
         if should_stop():
             return
-        yield session.train_step(step, indices)
-        if session.layer_names and (step == 1 or step % spec.probe_interval == 0):
-            yield session.probe(step, indices)
+        due = step == 1 or step % spec.probe_interval == 0
+        looked_at = session.layer_names if due else []
+        with watched(session.tail, looked_at) as notes:
+            trained = session.train_step(step, indices)
+        yield trained
+        if looked_at:
+            yield session.probe(step, notes)
         if step % spec.evaluation_interval == 0 or step == spec.steps:
             yield session.evaluate(step)
 
@@ -91,6 +96,8 @@ class _Session:
         rate = learning_rate(self.spec, step)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
+        # Here and not after the update: a probe looks at the gradients in between.
+        self._optimiser.zero_grad()
         clock = _Clock(self.device)
         values, labels = self.setup.batch(indices)
         prefix_seconds = clock.lap()
@@ -102,7 +109,6 @@ class _Session:
         backward_seconds = clock.lap()
         nn.utils.clip_grad_norm_(self._parameters, self.spec.clip_norm)
         self._optimiser.step()
-        self._optimiser.zero_grad()
         update_seconds = clock.lap()
         cost = self._cost(len(indices))
         macs = cost.macs
@@ -133,9 +139,10 @@ class _Session:
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
         return EvaluationEvent(step=step, accuracy=correct / count, loss=loss / count)
 
-    def probe(self, step: int, indices: Tensor) -> ProbeEvent:
-        layers = probe_layers(self.tail, self.layer_names, self.setup.train.values(indices))
-        return ProbeEvent(step=step, layers=layers)
+    def probe(self, step: int, notes: Mapping[str, Watched]) -> ProbeEvent:
+        clock = _Clock(self.device)
+        layers = probe_layers(self.tail, notes)
+        return ProbeEvent(step=step, layers=layers, seconds=clock.lap())
 
     def _cost(self, batch_size: int) -> StepCost:
         """By formula, with the ranks that were in force in this step."""

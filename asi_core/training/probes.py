@@ -1,8 +1,9 @@
-"""A look at the inputs of the trained layers: their spectra, and what the method keeps of them."""
+"""A look at a training step: spectra of the trained layers' inputs, and what the method made of
+them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,50 +11,72 @@ from torch import Tensor, nn
 
 from asi_core import linalg
 from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.shapes import layer_geometry
 from asi_core.training.events import LayerProbe
+from asi_core.training.watching import Watched
 
 _DIGITS = 6
 
 
 @torch.no_grad()
-def probe_layers(
-    tail: nn.Module, names: Sequence[str], values: tuple[Tensor, ...]
-) -> tuple[LayerProbe, ...]:
-    """Probe the layers `names` of `tail` on one batch of crossing values, without a gradient."""
-    inputs: dict[str, Tensor] = {}
+def probe_layers(model: nn.Module, notes: Mapping[str, Watched]) -> tuple[LayerProbe, ...]:
+    """Probe the layers of `model` that were watched, after the step's backward pass.
 
-    def hook_for(name: str) -> Any:
-        def record(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            inputs[name] = arguments[0]
-
-        return record
-
-    handles = [tail.get_submodule(n).register_forward_pre_hook(hook_for(n)) for n in names]
-    try:
-        tail(*values)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return tuple(_probe(name, tail.get_submodule(name), inputs[name]) for name in names)
+    The layers' weight gradients must still be those of the step (scaled at most).
+    """
+    return tuple(_probe(name, model.get_submodule(name), note) for name, note in notes.items())
 
 
-def _probe(name: str, layer: nn.Module, x: Tensor) -> LayerProbe:
+def _probe(name: str, layer: nn.Module, note: Watched) -> LayerProbe:
+    assert note.x is not None, f"layer {name} was not reached"
+    x = note.x
     spectra = tuple(
         _rounded(linalg.spectra.singular_values(x, mode).tolist()) for mode in range(x.dim())
     )
-    ranks = energy = None
-    if isinstance(layer, CompressedLayer):
-        ranks = layer.ranks
-        factors = layer.method.factors(x, layer.memory)
-        if factors is not None:
-            energy = linalg.spectra.captured_energy(x, factors)
-    return LayerProbe(
-        name=name,
-        shape=tuple(x.shape),
-        ranks=ranks,
-        singular_values=spectra,
-        captured_energy=energy,
+    made = _made_of_it(layer, note) if isinstance(layer, CompressedLayer) else {}
+    return LayerProbe(name=name, shape=tuple(x.shape), singular_values=spectra, **made)
+
+
+def _made_of_it(layer: CompressedLayer, note: Watched) -> dict[str, Any]:
+    """What the layer's method kept of its input, and how good the gradient from that is."""
+    x, ranks = note.x, layer.ranks
+    assert x is not None
+    made: dict[str, Any] = {"ranks": ranks, "gradient_cosine": _gradient_cosine(layer, note)}
+    factors = layer.method.factors(x, layer.memory)
+    if factors is None or ranks is None:
+        return made
+    made["captured_energy"] = energy = linalg.spectra.captured_energy(x, factors)
+    if not layer.memory.factors:
+        return {**made, "best_energy": energy}
+    best = linalg.tucker.hosvd(x, ranks=ranks)
+    made["best_energy"] = linalg.spectra.captured_energy(x, best.factors)
+    made["drift_degrees"] = tuple(
+        _largest_angle(note.earlier_factors.get(mode), layer.memory.factors.get(mode))
+        for mode in range(x.dim())
     )
+    return made
+
+
+def _gradient_cosine(layer: CompressedLayer, note: Watched) -> float | None:
+    """Cosine between the weight gradient in use and the exact one for the same output gradient."""
+    found = layer.weight.grad
+    if found is None or note.grad_output is None:
+        return None
+    assert note.x is not None
+    exact = linalg.gradients.weight_gradient(
+        layer.padded(note.x), note.grad_output, tuple(found.shape), layer_geometry(layer)
+    )
+    # In float64, which not every device knows: these are small.
+    a, b = found.cpu().double(), exact.cpu().double()
+    scale = float(a.norm() * b.norm())
+    return float((a * b).sum()) / scale if scale > 0 else None
+
+
+def _largest_angle(before: Tensor | None, after: Tensor | None) -> float | None:
+    """Largest principal angle, in degrees, between the subspaces of two steps."""
+    if before is None or after is None or before.shape != after.shape:
+        return None
+    return max(linalg.spectra.principal_angles(before, after))
 
 
 def _rounded(values: list[float]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from asi_core.training.events import (
     EvaluationEvent,
     Event,
+    ProbeEvent,
     StepEvent,
 )
 
@@ -21,6 +22,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     """
     steps = [event for event in events if isinstance(event, StepEvent)]
     evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
+    probes = [event for event in events if isinstance(event, ProbeEvent)]
     return {
         "steps_done": steps[-1].step if steps else 0,
         "test_accuracy": evaluations[-1].accuracy if evaluations else None,
@@ -39,6 +41,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
             "forward_median": _median([s.forward_seconds for s in steps]),
             "backward_median": _median([s.backward_seconds for s in steps]),
             "prefix_total": sum(s.prefix_seconds for s in steps),
+            "probe_median": _median([p.seconds for p in probes if p.seconds is not None]),
         },
     }
 

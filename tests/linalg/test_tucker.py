@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import scipy.linalg
 import tensorly.decomposition
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from asi_core.linalg.spectra import (
     captured_energy,
     leading_vectors,
+    principal_angles,
     rank_for_energy,
     ranks_for_energy,
     singular_values,
@@ -146,3 +151,20 @@ def test_a_mode_left_alone_is_rebuilt_without_a_factor() -> None:
 def test_leading_vectors_of_a_zero_tensor_are_orthonormal() -> None:
     vectors = leading_vectors(torch.zeros(2, 9, 2), 1, rank=2)
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(2))
+
+
+@given(st.integers(2, 9), st.integers(1, 4), st.integers(0, 99))
+def test_principal_angles_are_scipys(size: int, rank: int, seed: int) -> None:
+    rank = min(rank, size)
+    like = torch.empty(0, dtype=torch.float64)
+    left, right = (random_orthonormal(size, rank, seed=seed + i, like=like) for i in (0, 1000))
+    expected = np.rad2deg(scipy.linalg.subspace_angles(left.numpy(), right.numpy()))
+    assert principal_angles(left, right) == pytest.approx(sorted(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [1e-9, 1e-4, 30.0, 45.0, 89.9999, 90.0])
+def test_small_and_right_angles_keep_their_digits(degrees: float) -> None:
+    left = torch.eye(3, 1, dtype=torch.float64)
+    angle = np.deg2rad(degrees)
+    right = torch.tensor([[np.cos(angle)], [np.sin(angle)], [0.0]])
+    assert principal_angles(left, right) == pytest.approx((degrees,), rel=1e-9)

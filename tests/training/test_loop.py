@@ -176,3 +176,46 @@ def test_probes_tell_spectra_and_energy() -> None:
         assert 0.8**4 < layer.captured_energy < 1
         for values in layer.singular_values:
             assert list(values) == sorted(values, reverse=True)
+
+
+def probes(method: dict[str, Any]) -> list[ProbeEvent]:
+    return [event for event in run(method, probe_every=2) if isinstance(event, ProbeEvent)]
+
+
+def test_probes_compare_asi_with_the_best_and_with_the_step_before() -> None:
+    first, *_, last = probes(METHODS[1])
+    for layer in first.layers:
+        assert layer.drift_degrees == (None,) * 4, "there is no step before the first"
+    for layer in last.layers:
+        assert layer.captured_energy is not None
+        assert layer.best_energy is not None
+        assert 0 < layer.captured_energy <= layer.best_energy + 0.01
+        assert layer.gradient_cosine is not None
+        assert 0.3 < layer.gradient_cosine < 1
+        assert layer.drift_degrees is not None
+        assert layer.ranks is not None
+        for degrees, rank, size in zip(layer.drift_degrees, layer.ranks, layer.shape, strict=True):
+            assert (degrees is None) == (rank == size)
+            assert degrees is None or 0 <= degrees <= 90
+    assert last.seconds is not None
+    assert last.seconds > 0
+
+
+def test_gradients_that_lose_nothing_have_a_cosine_of_one() -> None:
+    for method in ({"kind": "asi", "ranks": 10_000}, {"kind": "hosvd", "explained_variance": 1.0}):
+        for layer in probes(method)[-1].layers:
+            assert layer.gradient_cosine == pytest.approx(1, abs=1e-5)
+            assert layer.captured_energy == pytest.approx(1, abs=1e-5)
+    assert all(layer.gradient_cosine is None for layer in probes(METHODS[0])[-1].layers)
+
+
+def test_hosvd_is_its_own_best() -> None:
+    for layer in probes(METHODS[2])[-1].layers:
+        assert layer.best_energy == layer.captured_energy
+        assert layer.drift_degrees is None
+
+
+def test_looking_changes_no_number() -> None:
+    seldom, often = (steps(run(METHODS[1], probe_every=n)) for n in (100, 1))
+    assert [s.loss for s in seldom] == [s.loss for s in often]
+    assert [s.saved_bytes for s in seldom] == [s.saved_bytes for s in often]

@@ -1,0 +1,68 @@
+"""One real training step of a zoo model: what it keeps, what for, and how long it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from asi_core.costs.measure import Measurement, measure_tail
+from asi_core.errors import InvalidInput
+from asi_core.training.batches import batch_indices
+from asi_core.training.calibration import plan_ranks_
+from asi_core.training.features import FeaturePool
+from asi_core.training.setup import TrainingSetup, default_device
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+
+
+@dataclass(frozen=True, slots=True)
+class StepMeasured:
+    """A measurement, and from which weights it comes."""
+
+    spec: RunSpec
+    measurement: Measurement
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "spec": self.spec.model_dump(mode="json"),
+            "weights": "pretrained" if self.spec.pretrained else "random",
+            **self.measurement.as_dict(),
+        }
+
+
+def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
+    """Measure the trained part of `spec`'s model on the first batch of its run.
+
+    Raises:
+        AsiError: if the spec cannot be set up, nothing is trained, or the two meters disagree.
+    """
+    if spec.layers == 0:
+        raise InvalidInput(
+            "trained layers must be at least 1 to be measured", 0, "choose 1 or more"
+        )
+    setup = TrainingSetup(spec, pool, default_device())
+    plan_ranks_(setup, pool)
+    indices = next(batch_indices(len(setup.data.train), spec.batch_size, spec.seed))
+    labels = setup.train_labels[indices]
+
+    def loss_of(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels)
+
+    def make_inputs() -> tuple[Tensor, ...]:
+        return setup.train.values(indices)
+
+    # The first values are computed outside of the measured step, as in training.
+    make_inputs()
+    measurement = measure_tail(
+        setup.tail,
+        make_inputs,
+        loss_of,
+        head=model_card(spec.model).head,
+        method=spec.method,
+        shapes=setup.shapes,
+    )
+    return StepMeasured(spec, measurement)

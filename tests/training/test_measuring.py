@@ -1,0 +1,56 @@
+"""Formula against measurement on every model of the zoo, by two independent meters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asi_core.errors import InvalidInput
+from asi_core.methods import METHODS
+from asi_core.training.features import FeaturePool
+from asi_core.training.measuring import measure
+from asi_core.training.spec import RunSpec
+from asi_core.units import GIB
+from asi_core.zoo.cards import MODELS
+
+POOL = FeaturePool(2 * GIB)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "vanilla": {},
+    "asi": {"ranks": 3},
+    "hosvd": {"explained_variance": 0.8},
+    "gradient_filter": {"patch": 2},
+}
+CASES = [
+    (model, kind)
+    for model, card in MODELS.items()
+    for kind in METHODS
+    if card.layer_kind == "conv" or kind != "gradient_filter"
+]
+
+
+@pytest.mark.parametrize(("model", "kind"), CASES)
+def test_what_the_formula_says_is_kept(model: str, kind: str) -> None:
+    card = MODELS[model]
+    spec = RunSpec(
+        model=model,
+        method={"kind": kind, **SETTINGS[kind]},  # type: ignore[arg-type]
+        pretrained=False,
+        layers=4,
+        batch_size=4,
+        image_size=card.native_size if card.fixed_size else 64,
+    )
+    result = measure(spec, POOL).as_dict()
+    assert result["meters_agree"] is True
+    assert result["weights"] == "random"
+    assert [row["measured_bytes"] for row in result["layers"]] == [
+        row["formula_bytes"] for row in result["layers"]
+    ]
+    saved = result["saved_bytes"]
+    assert sum(saved["by_category"].values()) == saved["total"]
+    assert saved["total"] > result["formula_bytes"] > 0
+
+
+def test_nothing_to_measure_is_told() -> None:
+    with pytest.raises(InvalidInput, match="trained layers must be at least 1"):
+        measure(RunSpec(method={"kind": "vanilla"}, layers=0), POOL)  # type: ignore[arg-type]
