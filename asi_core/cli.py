@@ -227,8 +227,10 @@ def _measure(options: argparse.Namespace) -> int:
     )
     from asi_core.settings import read_settings
     from asi_core.training.features import FeaturePool
-    from asi_core.training.measuring import measure
+    from asi_core.training.measuring import measure, with_weights_at_hand
 
+    if options.pretrained is None:
+        spec = with_weights_at_hand(spec)
     result = measure(spec, FeaturePool(read_settings().feature_bytes)).as_dict()
     if options.json:
         print(json.dumps(result))
@@ -242,6 +244,7 @@ def _measure(options: argparse.Namespace) -> int:
             f"forward {forward}, backward {backward}"
         )
     saved = result["saved_bytes"]
+    print(f"{spec.model_label}, batch {spec.batch_size}, {spec.image_size} px")
     for category, size in saved["by_category"].items():
         print(f"{category:32} {format_bytes(size):>10}")
     print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, by two meters")

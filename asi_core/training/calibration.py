@@ -22,6 +22,7 @@ from asi_core.methods import ASI, Vanilla
 from asi_core.methods.costs import tucker_elements
 from asi_core.planning import Candidate, LayerProfile, Plan, plan
 from asi_core.records import LayerShape, Ranks
+from asi_core.settings import read_settings
 from asi_core.training.batches import batch_indices
 from asi_core.training.features import FeaturePool
 from asi_core.training.setup import TrainingSetup, default_device
@@ -35,11 +36,16 @@ _DIGITS = 6
 
 
 def calibrate(
-    spec: RunSpec, pool: FeaturePool, *, batches: int = BATCHES, shares: Sequence[float] = SHARES
+    spec: RunSpec,
+    pool: FeaturePool | None = None,
+    *,
+    batches: int = BATCHES,
+    shares: Sequence[float] = SHARES,
 ) -> list[LayerProfile]:
     """Profile the layers that `spec` trains, with exact gradients, before the first step.
 
     Args:
+        pool: frozen features to share with others.
         batches: calibration batches, the first of the run's own; ranks come from their mean
             spectra, errors are root mean squares over them.
 
@@ -47,6 +53,7 @@ def calibrate(
         AsiError: if the spec cannot be set up.
     """
     plain = spec.model_copy(update={"method": Vanilla()})
+    pool = pool or FeaturePool(read_settings().feature_bytes)
     setup = TrainingSetup(plain, pool, default_device())
     passes = []
     order = batch_indices(len(setup.data.train), spec.batch_size, spec.seed)

@@ -16,6 +16,7 @@ from asi_core.training.features import FeaturePool
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
+from asi_core.zoo.weights import local_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,19 @@ class StepMeasured:
             "weights": "pretrained" if self.spec.pretrained else "random",
             **self.measurement.as_dict(),
         }
+
+
+def with_weights_at_hand(spec: RunSpec) -> RunSpec:
+    """`spec`, from random weights where the pretrained ones are not here and change no byte.
+
+    They change bytes only where ranks come from data. Nothing is downloaded for a measurement.
+    """
+    method = spec.method
+    settings = (getattr(method, name, None) for name in ("explained_variance", "budget_bytes"))
+    from_data = any(setting is not None for setting in settings)
+    if from_data or local_weights(model_card(spec.model)) is not None:
+        return spec
+    return spec.model_copy(update={"pretrained": False})
 
 
 def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
