@@ -13,6 +13,7 @@ from asi_core.figures.curves import RunRows
 from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
+from asi_core.training.events import LayerProbe
 from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
 from dashboard import services
 from dashboard.feed import RunFeed, run_label, run_style
@@ -205,10 +206,25 @@ def _spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     figure = plot_spectra(SpectrumRows(probe.shape, probe.singular_values), cuts)
     st.plotly_chart(figure, key="plot_spectra", config=_PLOT)
     if probe.captured_energy is not None:
-        st.caption(
-            f"At step {step} the kept form holds {100 * probe.captured_energy:.1f} % of the energy "
-            f"of this layer's input ({' × '.join(map(str, probe.shape))}), measured."
-        )
+        st.caption(_what_was_kept(probe, step))
+
+
+def _what_was_kept(probe: LayerProbe, step: int) -> str:
+    """One layer's probe in words; all of it measured."""
+    assert probe.captured_energy is not None
+    size = " × ".join(map(str, probe.shape))
+    told = [
+        f"At step {step} the kept form holds {100 * probe.captured_energy:.1f} % of the energy of "
+        f"this layer's input ({size})"
+    ]
+    if probe.best_energy is not None:
+        told.append(f"HOSVD would hold {100 * probe.best_energy:.1f} % at the same ranks")
+    if probe.gradient_cosine is not None:
+        told.append(f"the weight gradient's cosine to the exact one is {probe.gradient_cosine:.3f}")
+    turned = [degrees for degrees in probe.drift_degrees or () if degrees is not None]
+    if turned:
+        told.append(f"since the step before, a subspace turned by up to {max(turned):.0f}°")
+    return "; ".join(told) + ". All measured."
 
 
 def _mean(feed: RunFeed, key: str) -> float:

@@ -13,7 +13,7 @@ from asi_core.costs.estimate import estimate
 from asi_core.layers.shapes import layer_shape
 from asi_core.methods import ASI, HOSVD, GradientFilter, Vanilla
 from asi_core.methods.costs import subspace_overhead
-from asi_core.records import ConvGeometry, LayerShape
+from asi_core.records import ConvGeometry, LayerShape, LinearGeometry
 
 # The last two convolutions of ResNet18 at batch 64, 224 px: 512 channels on 7 x 7.
 RESNET_LAYER = LayerShape(
@@ -103,6 +103,44 @@ def test_exact_weight_gradient_of_asi_is_what_its_products_do(settings: dict[str
     macs = method.macs(layer_shape("conv", conv, x, output), (3, 4, 2, 3), "exact")
     assert macs.input_gradient == 0
     assert 2 * macs.weight_gradient == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("sizes", [(8, 12), (8, 5, 12), (4, 3, 5, 12)])
+def test_linear_layers_are_counted_as_pytorch_counts_them(sizes: tuple[int, ...]) -> None:
+    """Forward, both gradients, and ASI's weight gradient, on inputs of two to four modes."""
+    plain, x = nn.Linear(12, 7, bias=False), torch.randn(*sizes, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        output = plain(x)
+        output.sum().backward()
+    shape = layer_shape("linear", plain, x, output)
+    assert 2 * Vanilla().macs(shape, None, "exact").total == counter.get_total_flops()
+
+    from asi_core.layers.surgery import compress_
+
+    ranks = tuple(max(size // 2, 1) for size in sizes)
+    model = nn.Sequential(plain)
+    compress_(model, ASI(ranks=ranks), layers=["0"])
+    output = model(x.detach())
+    with FlopCounterMode(display=False) as counter:
+        output.backward(torch.randn_like(output))
+    macs = ASI(ranks=ranks).macs(replace(shape, has_input_gradient=False), ranks, "exact")
+    assert 2 * macs.weight_gradient == counter.get_total_flops()
+
+
+def test_the_paper_counts_a_linear_layer_as_a_pointwise_convolution_without_width() -> None:
+    """A linear layer on B x T x F against a 1 x 1 convolution on B x F x T x 1, rank 1 in width."""
+    conv = LayerShape(
+        "conv",
+        (8, 12, 5, 1),
+        (8, 7, 5, 1),
+        (7, 12, 1, 1),
+        ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), 1),
+        True,
+    )
+    linear = LayerShape("linear", (8, 5, 12), (8, 5, 7), (7, 12), LinearGeometry(), True)
+    assert Vanilla().macs(linear, None, "paper") == Vanilla().macs(conv, None, "paper")
+    found = ASI(ranks=(2, 3, 4)).macs(linear, (2, 3, 4), "paper").weight_gradient
+    assert found == 2 * 7 * 5 * 8 + 5 * 2 * 3 * 4 + 7 * 2 * 5 * 4 + 12 * 7 * 4
 
 
 def test_grouped_layers_cost_a_groups_share() -> None:
