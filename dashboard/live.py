@@ -221,9 +221,13 @@ def _what_was_kept(probe: LayerProbe, step: int) -> str:
         told.append(f"HOSVD would hold {100 * probe.best_energy:.1f} % at the same ranks")
     if probe.gradient_cosine is not None:
         told.append(f"the weight gradient's cosine to the exact one is {probe.gradient_cosine:.3f}")
-    turned = [degrees for degrees in probe.drift_degrees or () if degrees is not None]
+    # Of the batch mode it would say nothing: every batch has other images.
+    turned = [degrees for degrees in (probe.drift_degrees or ())[1:] if degrees is not None]
     if turned:
-        told.append(f"since the step before, a subspace turned by up to {max(turned):.0f}°")
+        told.append(
+            f"since the step before, the widest turn of a subspace (batch aside) is "
+            f"{max(turned):.0f}°"
+        )
     return "; ".join(told) + ". All measured."
 
 
