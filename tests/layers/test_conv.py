@@ -223,6 +223,19 @@ def test_autocast_computes_and_keeps_the_lower_precision(
         assert float((found - expected).norm()) < 0.02 * float(expected.norm())
 
 
+def test_autocast_leaves_the_iteration_in_single_precision() -> None:
+    conv = layer(ASI(ranks=3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        conv(images())
+    for factor in conv.memory.factors.values():
+        assert factor.dtype == torch.float32
+        assert_close(factor.T @ factor, torch.eye(3), atol=1e-5, rtol=0)
+    plain = layer(ASI(ranks=3))
+    plain(images().bfloat16().float())
+    for mode, factor in plain.memory.factors.items():
+        assert torch.equal(conv.memory.factors[mode], factor)
+
+
 def test_a_model_in_bfloat16_keeps_bfloat16() -> None:
     model = nn.Sequential(nn.Conv2d(6, 4, 3, bias=False)).to(torch.bfloat16)
     compress_(model, ASI(ranks=3), layers=1)

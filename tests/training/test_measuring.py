@@ -9,7 +9,7 @@ import pytest
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS
 from asi_core.training.features import FeaturePool
-from asi_core.training.measuring import measure
+from asi_core.training.measuring import measure, with_weights_at_hand
 from asi_core.training.spec import RunSpec
 from asi_core.units import GIB
 from asi_core.zoo.cards import MODELS
@@ -49,6 +49,24 @@ def test_what_the_formula_says_is_kept(model: str, kind: str) -> None:
     saved = result["saved_bytes"]
     assert sum(saved["by_category"].values()) == saved["total"]
     assert saved["total"] > result["formula_bytes"] > 0
+
+
+def test_a_budget_is_planned_before_it_is_measured() -> None:
+    method = {"kind": "asi", "budget_bytes": 30_000}
+    spec = RunSpec(method=method, layers=2, batch_size=4, image_size=64)  # type: ignore[arg-type]
+    result = measure(spec, POOL).as_dict()
+    assert 0 < result["formula_bytes"] <= 30_000
+    assert result["weights"] == "pretrained"
+
+
+def test_weights_that_change_no_byte_are_not_downloaded() -> None:
+    given = RunSpec(model="resnet18", method={"kind": "asi", "ranks": 2})  # type: ignore[arg-type]
+    assert not with_weights_at_hand(given).pretrained
+    found = {"kind": "asi", "explained_variance": 0.8}
+    from_data = RunSpec(model="resnet18", method=found)  # type: ignore[arg-type]
+    assert with_weights_at_hand(from_data).pretrained
+    here = RunSpec(method={"kind": "asi", "ranks": 2})  # type: ignore[arg-type]
+    assert with_weights_at_hand(here).pretrained
 
 
 def test_nothing_to_measure_is_told() -> None:
