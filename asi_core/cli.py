@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(measure)
     measure.add_argument("--dataset", default="fashion_mnist_small")
     measure.add_argument("--seed", type=int, default=0)
-    _add_random_weights(measure)
+    _add_start(measure)
     measure.set_defaults(command=_measure)
     plan = commands.add_parser("plan", help="the best ranks under a memory budget")
     plan.add_argument("--model", default="efficientnet_lite0")
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--batches", type=int, default=2, help="calibration batches")
     plan.add_argument("--seed", type=int, default=0)
     plan.add_argument("--json", action="store_true", help="print JSON")
-    _add_random_weights(plan)
+    _add_start(plan)
     plan.set_defaults(command=_plan)
     train = commands.add_parser("train", help="fine-tune, and keep the run in the store")
     _add_common(train)
@@ -100,13 +100,13 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight-decay", type=float)
     parser.add_argument("--final-rate", type=float, help="share of the learning rate at the end")
     parser.add_argument("--clip-norm", type=float)
-    _add_random_weights(parser)
+    _add_start(parser)
     parser.add_argument("--train-norm", action="store_true", default=None)
     parser.add_argument("--evaluate-every", type=int, metavar="STEPS")
     parser.add_argument("--probe-every", type=int, metavar="STEPS")
 
 
-def _add_random_weights(parser: argparse.ArgumentParser) -> None:
+def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--random-weights",
         dest="pretrained",
@@ -114,12 +114,18 @@ def _add_random_weights(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="start from random weights instead of pretrained ones",
     )
+    parser.add_argument(
+        "--lean",
+        action=argparse.BooleanOptionalAction,
+        help="keep of normalisations and activations only what their gradients need",
+    )
 
 
+_START = ("pretrained", "lean")
 _WHERE = ("model", "dataset", "layers", "batch_size", "image_size", "seed")
 _WHAT = (*_WHERE, "steps")
 _RECIPE = (
-    "pretrained",
+    *_START,
     "learning_rate",
     "momentum",
     "weight_decay",
@@ -222,7 +228,7 @@ def _measure(options: argparse.Namespace) -> int:
         {
             "method": _method_settings(options),
             "steps": 1,
-            **_given(options, *_WHERE, "pretrained"),
+            **_given(options, *_WHERE, *_START),
         }
     )
     from asi_core.settings import read_settings
@@ -259,7 +265,7 @@ def _plan(options: argparse.Namespace) -> int:
     spec = RunSpec.model_validate(
         {
             "method": {"kind": "asi", "budget_bytes": budget},
-            **_given(options, *_WHERE, "pretrained"),
+            **_given(options, *_WHERE, *_START),
         }
     )
     if options.batches < 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asi_core.datasets import Split, dataset_card, load_dataset
+from asi_core.layers.lean import lean_
 from asi_core.layers.surgery import compress_, last_layers
 from asi_core.training.batches import ImageLoader
 from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart
@@ -42,6 +43,8 @@ class TrainingSetup:
         choose_trained_(model, self.layer_names, card.head, spec.train_norm)
         parts = split_frozen(model)
         self.tail = parts.tail
+        if spec.lean:
+            lean_(self.tail)
         self.train = self._store(pool, parts, "train")
         self.test = self._store(pool, parts, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)

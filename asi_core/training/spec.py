@@ -46,6 +46,8 @@ class RunSpec(BaseModel):
 
     Attributes:
         pretrained: False starts from random weights, for measuring where there are no others.
+        lean: whether normalisations and activation functions of the trained part keep only what
+            their gradients need (`layers.lean`): the same numbers from fewer bytes.
         layers: how many of the last layers are trained (convolutions; in transformers the linear
             layers of the MLPs); 0 trains the new head alone.
         image_size: side to which images are resized, pixels.
@@ -63,6 +65,7 @@ class RunSpec(BaseModel):
     dataset: str = "fashion_mnist_small"
     method: AnyMethod
     pretrained: bool = True
+    lean: bool = False
     layers: Annotated[int, _at_least(0, "trained layers")] | Literal["all"] = 4
     steps: Annotated[int, _at_least(1, "steps")] = 300
     batch_size: Annotated[int, _at_least(1, "batch size")] = 64

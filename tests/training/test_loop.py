@@ -219,3 +219,10 @@ def test_looking_changes_no_number() -> None:
     seldom, often = (steps(run(METHODS[1], probe_every=n)) for n in (100, 1))
     assert [s.loss for s in seldom] == [s.loss for s in often]
     assert [s.saved_bytes for s in seldom] == [s.saved_bytes for s in often]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
+def test_lean_layers_change_no_digit(method: dict[str, Any]) -> None:
+    plain, lean = (steps(run(method, lean=value)) for value in (False, True))
+    assert [s.loss for s in plain] == [s.loss for s in lean]
+    assert all(b.saved_bytes < a.saved_bytes for a, b in zip(plain, lean, strict=True))

@@ -59,6 +59,16 @@ def test_a_budget_is_planned_before_it_is_measured() -> None:
     assert result["weights"] == "pretrained"
 
 
+def test_lean_layers_keep_the_same_inputs_and_fewer_bytes_beside_them() -> None:
+    spec = RunSpec(method={"kind": "asi", "ranks": 3}, batch_size=4, image_size=64)  # type: ignore[arg-type]
+    plain, lean = (
+        measure(spec.model_copy(update={"lean": value}), POOL).as_dict() for value in (False, True)
+    )
+    assert lean["formula_bytes"] == plain["formula_bytes"]
+    assert lean["saved_bytes"]["by_category"]["normalisation"] == 0
+    assert lean["saved_bytes"]["total"] * 4 < plain["saved_bytes"]["total"]
+
+
 def test_weights_that_change_no_byte_are_not_downloaded() -> None:
     given = RunSpec(model="resnet18", method={"kind": "asi", "ranks": 2})  # type: ignore[arg-type]
     assert not with_weights_at_hand(given).pretrained
