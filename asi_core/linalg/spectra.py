@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -50,14 +51,44 @@ def leading_vectors(
         # Cloned: a view would keep the storage of the whole basis alive until backward.
         copied: Tensor = vectors[:, :kept].clone()
         return copied
-    values, vectors = _gram_vectors(tensor, mode, explained_variance)
-    kept = _given_or_reaching(rank, values, explained_variance)
-    leading: Tensor = vectors[:, -kept:].flip(-1).to(tensor)
-    if _is_tall(tensor, mode):
-        # The Gram matrix was taken on the other side: A v is u times its singular value, and QR
-        # of the products in descending order keeps every leading subspace.
-        leading = orthonormal(unfold(tensor, mode) @ leading)
-    return leading
+    found = decompose(tensor, mode, explained_variance=explained_variance)
+    return found.leading(_given_or_reaching(rank, found.values, explained_variance))
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """One mode's unfolding, decomposed.
+
+    Attributes:
+        values: its singular values, descending; those below about 3e-4 of the largest are rounding
+            where they were found in single precision.
+    """
+
+    tensor: Tensor
+    mode: int
+    values: Tensor
+    _gram_vectors: Tensor
+
+    def leading(self, rank: int) -> Tensor:
+        """The first `rank` left singular vectors, D x rank, in the tensor's type."""
+        vectors: Tensor = self._gram_vectors[:, -rank:].flip(-1).to(self.tensor)
+        if _is_tall(self.tensor, self.mode):
+            # The Gram matrix was taken on the other side: A v is u times its singular value, and
+            # QR of the products in descending order keeps every leading subspace.
+            vectors = orthonormal(unfold(self.tensor, self.mode) @ vectors)
+        return vectors
+
+
+def decompose(
+    tensor: Tensor, mode: int, *, explained_variance: float | None = None
+) -> Decomposition:
+    """Singular values and vectors of the mode's unfolding, from its smaller Gram matrix.
+
+    Args:
+        explained_variance: the share for which a rank will be read off the values; where rounding
+            could change that rank, the work is done again in double precision.
+    """
+    return Decomposition(tensor, mode, *_gram_vectors(tensor, mode, explained_variance))
 
 
 def _gram_vectors(

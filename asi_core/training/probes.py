@@ -3,8 +3,8 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_geometry
 from asi_core.training.events import LayerProbe
 from asi_core.training.watching import Watched
+
+if TYPE_CHECKING:
+    from asi_core.linalg.spectra import Decomposition
 
 _DIGITS = 6
 
@@ -29,15 +32,19 @@ def probe_layers(model: nn.Module, notes: Mapping[str, Watched]) -> tuple[LayerP
 
 def _probe(name: str, layer: nn.Module, note: Watched) -> LayerProbe:
     assert note.x is not None, f"layer {name} was not reached"
-    x = note.x
-    spectra = tuple(
-        _rounded(linalg.spectra.singular_values(x, mode).tolist()) for mode in range(x.dim())
+    modes = [linalg.spectra.decompose(note.x, mode) for mode in range(note.x.dim())]
+    made = _made_of_it(layer, note, modes) if isinstance(layer, CompressedLayer) else {}
+    return LayerProbe(
+        name=name,
+        shape=tuple(note.x.shape),
+        singular_values=tuple(_rounded(mode.values.tolist()) for mode in modes),
+        **made,
     )
-    made = _made_of_it(layer, note) if isinstance(layer, CompressedLayer) else {}
-    return LayerProbe(name=name, shape=tuple(x.shape), singular_values=spectra, **made)
 
 
-def _made_of_it(layer: CompressedLayer, note: Watched) -> dict[str, Any]:
+def _made_of_it(
+    layer: CompressedLayer, note: Watched, modes: Sequence[Decomposition]
+) -> dict[str, Any]:
     """What the layer's method kept of its input, and how good the gradient from that is."""
     x, ranks = note.x, layer.ranks
     assert x is not None
@@ -48,8 +55,11 @@ def _made_of_it(layer: CompressedLayer, note: Watched) -> dict[str, Any]:
     made["captured_energy"] = energy = linalg.spectra.captured_energy(x, factors)
     if not layer.memory.factors:
         return {**made, "best_energy": energy}
-    best = linalg.tucker.hosvd(x, ranks=ranks)
-    made["best_energy"] = linalg.spectra.captured_energy(x, best.factors)
+    best = [
+        mode.leading(rank) if rank < size else None
+        for mode, rank, size in zip(modes, ranks, x.shape, strict=True)
+    ]
+    made["best_energy"] = linalg.spectra.captured_energy(x, best)
     made["drift_degrees"] = tuple(
         _largest_angle(note.earlier_factors.get(mode), layer.memory.factors.get(mode))
         for mode in range(x.dim())

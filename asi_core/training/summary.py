@@ -18,11 +18,13 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     """Accuracy, bytes, multiplies and seconds of a run; what it has not reached yet is None.
 
     Bytes and multiplies are means over the steps (HOSVD's ranks change with every batch), seconds
-    are medians.
+    are medians. `probe_share` is what all probes took as a share of what all steps took.
     """
     steps = [event for event in events if isinstance(event, StepEvent)]
     evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
     probes = [event for event in events if isinstance(event, ProbeEvent)]
+    seconds = [step.step_seconds for step in steps]
+    looks = [probe.seconds for probe in probes if probe.seconds is not None]
     return {
         "steps_done": steps[-1].step if steps else 0,
         "test_accuracy": evaluations[-1].accuracy if evaluations else None,
@@ -37,11 +39,12 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
             "total": _mean([s.macs for s in steps]),
         },
         "seconds": {
-            "step_median": _median([s.step_seconds for s in steps]),
+            "step_median": _median(seconds),
             "forward_median": _median([s.forward_seconds for s in steps]),
             "backward_median": _median([s.backward_seconds for s in steps]),
             "prefix_total": sum(s.prefix_seconds for s in steps),
-            "probe_median": _median([p.seconds for p in probes if p.seconds is not None]),
+            "probe_median": _median(looks),
+            "probe_share": sum(looks) / sum(seconds) if looks and sum(seconds) else None,
         },
     }
 

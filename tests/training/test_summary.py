@@ -1,0 +1,48 @@
+"""What a finished run is told to be, from events made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from asi_core.training.events import EvaluationEvent, ProbeEvent, StepEvent
+from asi_core.training.summary import summarise
+
+
+def step(number: int, seconds: float) -> StepEvent:
+    return StepEvent(
+        step=number,
+        loss=1.0,
+        accuracy=0.5,
+        learning_rate=0.1,
+        prefix_seconds=9.0,
+        forward_seconds=seconds / 2,
+        backward_seconds=seconds / 4,
+        update_seconds=seconds / 4,
+        saved_bytes=100 * number,
+        activation_bytes=10 * number,
+        forward_macs=1,
+        overhead_macs=2,
+        backward_macs=3,
+    )
+
+
+def test_probes_are_set_against_all_steps_and_not_against_reading() -> None:
+    events = [step(1, 2.0), ProbeEvent(step=1, layers=(), seconds=1.0), step(2, 4.0), step(3, 2.0)]
+    seconds = summarise(events)["seconds"]
+    assert seconds["step_median"] == pytest.approx(2.0)
+    assert seconds["probe_median"] == pytest.approx(1.0)
+    assert seconds["probe_share"] == pytest.approx(1 / 8)
+
+
+def test_what_was_not_reached_is_none() -> None:
+    summary = summarise([step(1, 2.0), ProbeEvent(step=1, layers=())])
+    assert summary["seconds"]["probe_share"] is None
+    assert summary["test_accuracy"] is None
+    assert summarise([])["seconds"]["step_median"] is None
+
+
+def test_the_last_accuracy_counts_and_the_best_is_told() -> None:
+    events = [EvaluationEvent(step=n, accuracy=a, loss=1.0) for n, a in ((1, 0.4), (2, 0.6), (3, 0.5))]
+    summary = summarise(events)
+    assert summary["test_accuracy"] == 0.5
+    assert summary["best_accuracy"] == 0.6
