@@ -1,0 +1,97 @@
+"""Activations that keep one bit an element."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from asi_core.layers.lean.bits import packed_bits, unpacked_bits
+from asi_core.layers.lean.layer import LeanLayer, needs_gradient
+
+
+class LeanReLU(LeanLayer, nn.ReLU):
+    """A `nn.ReLU` that keeps one bit an element."""
+
+    plain = nn.ReLU
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not needs_gradient(x):
+            return super().forward(x)
+        return cast(Tensor, _OneBitReLU.apply(x, self.inplace))
+
+
+class LeanReLU6(LeanLayer, nn.ReLU6):
+    """A `nn.ReLU6` that keeps one bit an element.
+
+    At NaN, PyTorch's gradient is 0 where its kernel works on vectors and passes elsewhere. It is
+    the same here if the gradient lies in memory as the input does, as in a network it does.
+    """
+
+    plain = nn.ReLU6
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not needs_gradient(x):
+            return super().forward(x)
+        return cast(Tensor, _OneBitReLU6.apply(x, self.inplace))
+
+
+class _OneBitReLU(torch.autograd.Function):
+    """The gradient passes where the result is not zero, NaN included."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
+        if inplace:
+            ctx.mark_dirty(x)
+        output = F.relu(x, inplace=inplace)
+        _keep_bits(ctx, output)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return _passing(torch.ops.aten.threshold_backward, ctx, grad_output, 0.0), None
+
+
+class _OneBitReLU6(torch.autograd.Function):
+    """The gradient passes where the input is between 0 and 6, without them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
+        # Asked of the kernel itself: whether NaN passes depends on the place in the tensor.
+        _keep_bits(ctx, torch.ops.aten.hardtanh_backward(x, x, 0.0, 6.0))
+        if inplace:
+            ctx.mark_dirty(x)
+        return F.relu6(x, inplace=inplace)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        return _passing(torch.ops.aten.hardtanh_backward, ctx, grad_output, 0.0, math.inf), None
+
+
+def _passing(kernel: Any, ctx: Any, grad_output: Tensor, *bounds: float) -> Any:
+    """What a backward kernel lets pass of a gradient, with the kept bits in the input's place."""
+    bits = _kept_bits(ctx, grad_output.dtype)
+    if bits.stride() == grad_output.stride():
+        # They lie as the result will, which is written over them.
+        return kernel.grad_input(grad_output, bits, *bounds, grad_input=bits)
+    return kernel(grad_output, bits, *bounds)
+
+
+def _keep_bits(ctx: Any, values: Tensor) -> None:
+    """Save which of `values` are not zero, one bit each."""
+    # As dense as memory can be, in the order of the values' own modes; NaN counts as true.
+    mask = values.to(torch.bool)
+    ctx.shape, ctx.strides = mask.shape, mask.stride()
+    ctx.save_for_backward(packed_bits(mask.as_strided((mask.numel(),), (1,))))
+
+
+def _kept_bits(ctx: Any, dtype: torch.dtype) -> Tensor:
+    """What `_keep_bits` saved, as numbers above zero and zeros in the values' form."""
+    (packed,) = ctx.saved_tensors
+    return unpacked_bits(packed).to(dtype).as_strided(ctx.shape, ctx.strides)

@@ -1,0 +1,99 @@
+"""Functions that a model calls: those that a layer can stand for, and why others keep bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.fx import GraphModule, Node
+
+from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.lean.reasons import REASONS, averages_all
+from asi_core.layers.lean.registry import LEAN
+
+_FUNCTIONS = {
+    kind.lower(): file for file in REASONS for kind in getattr(nn.modules, file).__all__
+} | {"batchnorm": "batchnorm", "clamp": "activation"}
+# Functions and methods that a layer can stand for.
+_LAYERS: dict[Any, type[nn.ReLU | nn.ReLU6]] = {
+    F.relu: nn.ReLU,
+    F.relu6: nn.ReLU6,
+    torch.relu: nn.ReLU,
+    torch.relu_: nn.ReLU,
+    "relu": nn.ReLU,
+    "relu_": nn.ReLU,
+}
+_IN_PLACE = (torch.relu_, "relu_")
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        is_told = isinstance(m, (CompressedLayer, *LEAN))
+        return is_told or super().is_leaf_module(m, module_qualified_name)
+
+
+def functions_to_layers_(model: GraphModule) -> None:
+    """Let layers do what functions with a lean form do in the graph."""
+    for node in list(model.graph.nodes):
+        kind = _layer_of(node)
+        if kind is None:
+            continue
+        name = node.name
+        while hasattr(model, name):
+            name += "_"
+        inplace = node.target in _IN_PLACE or _argument(node, 1, "inplace", False)
+        model.add_submodule(name, kind(inplace).train(model.training))
+        with model.graph.inserting_before(node):
+            layer = model.graph.call_module(name, (_argument(node, 0, "input", None),))
+        node.replace_all_uses_with(layer)
+        model.graph.erase_node(node)
+    model.recompile()
+
+
+def called_functions(model: nn.Module) -> dict[str, str | None]:
+    """Functions that keep something, by the names of their nodes."""
+    if isinstance(model, GraphModule):
+        parts = [(name, m.graph) for name, m in model.named_modules() if isinstance(m, GraphModule)]
+    else:
+        try:
+            parts = [("", _Tracer().trace(model))]
+        except Exception:
+            why = "torch.fx cannot trace it: the functions that it calls keep what they keep"
+            return {"the model": why}
+    return {
+        f"{part}.{node.name}" if part else node.name: why
+        for part, graph in parts
+        for node, why in _functions_of(graph)
+    }
+
+
+def _functions_of(graph: fx.Graph) -> Iterator[tuple[Node, str]]:
+    for node in graph.nodes:
+        name = _function_name(node)
+        file = _FUNCTIONS.get(name.replace("_", ""))
+        if _layer_of(node) is not None:
+            yield node, f"{name}: a function has a lean form only in a traced model"
+        elif file == "dropout" and not _argument(node, 2, "training", True):
+            continue
+        elif file and not averages_all(_argument(node, 1, "output_size", None), name):
+            yield node, f"{name}: {REASONS[file]}"
+
+
+def _layer_of(node: Node) -> type[nn.ReLU | nn.ReLU6] | None:
+    """The plain layer that does what a called function does, if it has a lean form."""
+    return _LAYERS.get(node.target) if node.op in ("call_function", "call_method") else None
+
+
+def _function_name(node: Node) -> str:
+    """Of what a node calls, without the underscore of a change in place; empty if no function."""
+    if node.op not in ("call_function", "call_method"):
+        return ""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return str(name).strip("_").lower()
+
+
+def _argument(node: Node, place: int, name: str, default: Any) -> Any:
+    return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)

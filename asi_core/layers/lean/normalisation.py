@@ -1,0 +1,73 @@
+"""Normalisation that keeps nothing while its gradient does not need its input."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from asi_core.layers.lean.layer import LeanLayer, needs_gradient
+
+
+class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
+    """A `nn.BatchNorm2d` that keeps nothing while its statistics and its affine map are fixed.
+
+    The plain layer as soon as it is in training mode or its affine map is trained: those gradients
+    need the input.
+    """
+
+    plain = nn.BatchNorm2d
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not needs_gradient(x) or self.why_input_is_needed() is not None:
+            return super().forward(x)
+        self._check_input_dim(x)
+        return cast(Tensor, _FixedNormalisation.apply(x, self))
+
+    def why_input_is_needed(self) -> str | None:
+        if self.training:
+            return "it is in training mode: its gradient needs its input"
+        if self.running_mean is None or self.running_var is None:
+            return "it has no running statistics: its gradient needs its input"
+        if any(parameter.requires_grad for parameter in self.parameters(recurse=False)):
+            return "it trains its affine map, whose gradient needs its input"
+        return None
+
+
+class _FixedNormalisation(torch.autograd.Function):
+    """Normalisation by fixed numbers: its gradient depends on them only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
+        mean, variance, weight = layer.running_mean, layer.running_var, layer.weight
+        ctx.save_for_backward(weight, mean, variance)
+        ctx.eps, ctx.strides = layer.eps, x.stride()
+        return F.batch_norm(x, mean, variance, weight, layer.bias, eps=layer.eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        weight, mean, variance = ctx.saved_tensors
+        # The kernel wants the input, for its form alone: with it the order of the gradient's
+        # numbers and, in half precision, their rounding change.
+        like_input = grad_output
+        if grad_output.stride() != ctx.strides:
+            like_input = torch.empty_strided(
+                grad_output.shape, ctx.strides, dtype=grad_output.dtype, device=grad_output.device
+            )
+        gradient, _, _ = torch.ops.aten.native_batch_norm_backward(
+            grad_output,
+            like_input,
+            weight,
+            mean,
+            variance,
+            None,
+            None,
+            False,
+            ctx.eps,
+            [True, False, False],
+        )
+        return gradient, None

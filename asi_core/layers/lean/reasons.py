@@ -1,0 +1,49 @@
+"""Why a layer keeps what it keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from asi_core.layers.lean.layer import LeanLayer
+from asi_core.layers.lean.registry import LEAN
+
+# What a layer of one of these files of torch.nn.modules keeps, and a function named like a layer.
+REASONS = {
+    "activation": "its gradient needs its input or its result, not one bit of them",
+    "batchnorm": "only a plain nn.BatchNorm2d has a lean form",
+    "instancenorm": "its gradient needs its input",
+    "normalization": "its gradient needs its input",
+    "pooling": "PyTorch keeps its input, and it has no lean form",
+    "dropout": "it is in training mode and keeps what it drops",
+}
+
+
+def why_kept(layer: nn.Module) -> str | None:
+    """Why a layer that keeps something cannot keep less; None if it can, or keeps nothing."""
+    if isinstance(layer, LeanLayer):
+        return layer.why_input_is_needed()
+    if type(layer) in LEAN:
+        return LEAN[type(layer)].from_plain(layer).why_input_is_needed()
+    if isinstance(layer, nn.modules.dropout._DropoutNd) and not layer.training:
+        return None
+    if averages_all(getattr(layer, "output_size", None), type(layer).__name__):
+        return None
+    return _why_type_keeps(type(layer))
+
+
+def _why_type_keeps(layer: type[nn.Module]) -> str | None:
+    for kind in layer.__mro__:
+        package, _, file = kind.__module__.rpartition(".")
+        if kind in LEAN:
+            return f"{layer.__name__} has a forward of its own"
+        if package == "torch.nn.modules" and file in REASONS:
+            return f"{layer.__name__}: {REASONS[file]}"
+    return None
+
+
+def averages_all(output_size: Any, name: str) -> bool:
+    """Whether this is adaptive average pooling to a single position, which keeps nothing."""
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,)
+    return name.replace("_", "").lower().startswith("adaptiveavgpool") and set(sizes) == {1}

@@ -1,0 +1,89 @@
+"""Making the layers of a model lean, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.fx import GraphModule
+
+from asi_core.errors import InvalidInput
+from asi_core.layers.lean.functions import called_functions, functions_to_layers_
+from asi_core.layers.lean.layer import LeanLayer
+from asi_core.layers.lean.reasons import why_kept
+from asi_core.layers.lean.registry import LEAN
+
+
+@dataclass(frozen=True, slots=True)
+class LeanReport:
+    """What `lean_` did.
+
+    Attributes:
+        replaced: names of the layers that are lean now, in registration order. A function called in
+            a traced graph has become a layer of such a name.
+        kept: name of a layer, or of a node of the traced graph -> why it keeps what it kept.
+    """
+
+    replaced: tuple[str, ...]
+    kept: Mapping[str, str]
+
+
+def lean_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
+    """Make normalisations and activations of `model` keep fewer bytes, in place and lossless.
+
+    To be called when it is settled what is trained, and in which mode. In a traced model, such as
+    the tail of `split_frozen`, functions become layers as well. Any other model is traced to find
+    the functions that it calls: no other thread may call a module meanwhile.
+
+    Args:
+        names: of the layers to replace; None for all, and for functions.
+
+    Raises:
+        InvalidInput: if the model has no layer of a name, or is a layer itself.
+    """
+    if type(model) in LEAN:
+        raise InvalidInput(
+            "a lean layer must lie in a model", type(model).__name__, "put it into nn.Sequential"
+        )
+    if names is None:
+        for module in list(model.modules()):
+            if isinstance(module, GraphModule):
+                functions_to_layers_(module)
+    chosen = _named_layers(model, names)
+    replaced = _swap_(model, chosen)
+    kept = {name: why_kept(layer) for name, layer in chosen.items() if name not in replaced}
+    if names is None:
+        kept |= called_functions(model)
+    return LeanReport(replaced, {name: why for name, why in kept.items() if why is not None})
+
+
+def unlean_(model: nn.Module) -> None:
+    """Undo `lean_` in place: plain layers again. Functions that became layers remain layers."""
+    plain: dict[nn.Module, nn.Module] = {}
+    for name, layer in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(layer, LeanLayer) and name:
+            model.set_submodule(name, plain.setdefault(layer, layer.to_plain()))
+
+
+def _named_layers(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Module]:
+    """Layers by name; one that is registered twice has both of its names."""
+    known = dict(model.named_modules(remove_duplicate=False))
+    for name in names or ():
+        if name not in known:
+            raise InvalidInput(
+                "lean layers must be layers of the model", repr(name), "see named_modules()"
+            )
+    return {name: layer for name, layer in known.items() if names is None or name in names}
+
+
+def _swap_(model: nn.Module, chosen: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Replace what can be. A layer of two names, or called twice, becomes one lean layer."""
+    lean: dict[nn.Module, nn.Module] = {}
+    replaced = []
+    for name, layer in chosen.items():
+        if type(layer) in LEAN and why_kept(layer) is None:
+            kind = LEAN[type(layer)]
+            model.set_submodule(name, lean.setdefault(layer, kind.from_plain(layer)))
+            replaced.append(name)
+    return tuple(replaced)

@@ -1,0 +1,125 @@
+"""Layers, inputs and comparisons to the last bit, for all tests of lean layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, nan
+
+import torch
+import torch.nn.functional as F
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from asi_core.layers.lean import LeanBatchNorm2d, LeanReLU, LeanReLU6, lean_
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+FORMS = ["contiguous", "channels last", "transposed", "every second"]
+SPECIAL = [nan, inf, -inf, 0.0, -0.0, 6.0, 1e-45, 5.9999995, 6.0000005, -1.0, 3.0]
+LEAN = (LeanBatchNorm2d, LeanReLU, LeanReLU6)
+
+shapes = st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 9), st.integers(1, 9))
+forms = st.sampled_from(FORMS)
+
+
+@st.composite
+def values(draw: st.DrawFn, shape: tuple[int, ...], special: Sequence[float]) -> Tensor:
+    """Numbers around 0 and 6, a third of them drawn from `special`."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
+    drawn = torch.randint(len(special), shape, generator=generator)
+    is_special = torch.rand(shape, generator=generator) < 1 / 3
+    plain = 4 * torch.randn(shape, generator=generator)
+    return torch.where(is_special, torch.tensor(special)[drawn], plain)
+
+
+def in_form(values: Tensor, form: str) -> Tensor:
+    """The same numbers, lying differently in memory."""
+    if form == "channels last":
+        return values.contiguous(memory_format=torch.channels_last)
+    if form == "transposed":
+        return values.transpose(0, 3).contiguous().transpose(0, 3)
+    if form == "every second":
+        return values.repeat_interleave(2, dim=3).clone()[..., ::2]
+    return values
+
+
+def random_norm(channels: int, *, affine: bool = True) -> nn.BatchNorm2d:
+    """Frozen, in evaluation mode, with statistics that are not those of a new layer."""
+    torch.manual_seed(channels)
+    norm = nn.BatchNorm2d(channels, affine=affine, eps=1e-3)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.01, 3)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    return norm.eval().requires_grad_(False)
+
+
+def lean_twin(plain: nn.Module) -> nn.Module:
+    """A lean layer with the parameters of `plain`."""
+    holder = nn.Sequential(plain)
+    assert lean_(holder).replaced == ("0",)
+    assert isinstance(holder[0], LEAN)
+    return holder[0]
+
+
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    """To the last bit, in the same order in memory; NaN equals NaN."""
+    assert found.shape == expected.shape
+    assert _steps(found) == _steps(expected)
+    assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def _steps(x: Tensor) -> list[int]:
+    """Strides, but for modes of size 1, where they tell nothing and PyTorch's own ones vary."""
+    return [step for step, size in zip(x.stride(), x.shape, strict=True) if size != 1]
+
+
+def output_and_gradient(layer: nn.Module, x: Tensor, grad_output: Tensor) -> tuple[Tensor, Tensor]:
+    """Not of a leaf, which could not be changed in place; of a view, where `x` is none of all."""
+    whole = (x._base if x._is_view() and not _dense(x) else x).detach().requires_grad_()
+    moved = whole * 1
+    output = layer(moved if _dense(x) else moved[..., ::2])
+    return output.detach().clone(), torch.autograd.grad(output, whole, grad_output)[0]
+
+
+def _dense(x: Tensor) -> bool:
+    return x.numel() == x.untyped_storage().nbytes() // x.element_size()
+
+
+def loss_and_gradients(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Of all that is trained, in the order of the parameters."""
+    logits = model(*(x.clone() for x in inputs))
+    loss = F.cross_entropy(logits.flatten(1), torch.arange(len(logits)))
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    return [loss.detach(), *torch.autograd.grad(loss, wanted)]
+
+
+def assert_all_equal(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]) -> None:
+    expected = loss_and_gradients(model, inputs)
+    assert len(expected) > 1
+    for own, native in zip(loss_and_gradients(twin, inputs), expected, strict=True):
+        assert torch.equal(own, native)
+
+
+def types(model: nn.Module) -> dict[str, type[nn.Module]]:
+    """Of the layers, by name. Every traced model has a type of its own."""
+    return {name: type(layer) for name, layer in model.named_modules() if name}
+
+
+class Functional(nn.Module):
+    """Every way to call a function that has a lean form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 1)
+        self.relu_1 = nn.Conv2d(4, 4, 1)  # a name that a node would like to have
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu_1(F.relu(self.conv(x)))
+        x = F.relu(x + 1, inplace=True) * 2
+        x = F.relu6(input=x - 1, inplace=True) - 1
+        x = torch.relu(x) - torch.relu_(x - 2)
+        x = (x - 1).relu() - x.mul(2).relu_()
+        return F.relu(F.relu6(x, True) - 0.1, True)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.layers.lean.cases import (
+    DTYPES,
+    SPECIAL,
+    assert_same,
+    forms,
+    in_form,
+    lean_twin,
+    output_and_gradient,
+    shapes,
+    values,
+)
+
+
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6])
+@given(st.data(), shapes, st.sampled_from(DTYPES), forms, forms, st.booleans())
+@settings(max_examples=150)
+def test_activations_are_pytorchs_to_the_last_bit(
+    kind: Any,
+    data: st.DataObject,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    form: str,
+    grad_form: str,
+    inplace: bool,
+) -> None:
+    """Infinities, zeros of both signs, 6 exactly; NaN, too, in the input and in the gradient."""
+    special = SPECIAL
+    if kind is nn.ReLU6 and (form != grad_form or form == "every second"):
+        # PyTorch's own gradient at NaN differs from place to place there: see the class.
+        special = SPECIAL[1:]
+    x = in_form(data.draw(values(shape, special)).to(dtype), form)
+    grad_output = in_form(data.draw(values(shape, SPECIAL)).to(dtype), grad_form)
+    plain = kind(inplace)
+    expected = output_and_gradient(plain, x, grad_output)
+    for own, native in zip(
+        output_and_gradient(lean_twin(plain), x, grad_output), expected, strict=True
+    ):
+        assert_same(own, native)
+
+
+def test_a_leaf_cannot_be_changed_in_place() -> None:
+    with pytest.raises(RuntimeError, match="in-place"):
+        lean_twin(nn.ReLU(inplace=True))(torch.randn(2, 4, requires_grad=True))
+
+
+def test_a_part_can_be_changed_in_place() -> None:
+    results = []
+    for layer in (nn.ReLU6(inplace=True), lean_twin(nn.ReLU6(inplace=True))):
+        x = (8 * torch.randn(4, 6, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        moved = x * 1
+        layer(moved[:, 1:4])
+        results.append([moved.detach(), torch.autograd.grad(moved.square().sum(), x)[0]])
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
