@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.errors import InvalidInput
 from asi_core.records import Ranks
 from asi_core.units import format_bytes
 
 _BISECTIONS = 60
-# Share of the errors' scale within which two sums of floats count as equal when bounds prune.
-_ROUNDING = 1e-12
+# Share of its parts, for each of them, within which a sum of floats may be off when bounds prune.
+_ROUNDING = 1e-15
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,28 @@ class Plan:
         }
 
 
+def profiles_as_dict(profiles: Sequence[LayerProfile]) -> dict[str, Any]:
+    """For JSON: `{"layers": [...]}`, a profile each."""
+    return {"layers": [asdict(profile) for profile in profiles]}
+
+
+def profiles_from_dict(written: dict[str, Any]) -> list[LayerProfile]:
+    """What `profiles_as_dict` wrote, before or after a way through JSON."""
+    return [_profile(layer) for layer in written["layers"]]
+
+
+def _profile(layer: dict[str, Any]) -> LayerProfile:
+    return LayerProfile(
+        name=layer["name"],
+        input_shape=tuple(layer["input_shape"]),
+        singular_values=tuple(tuple(values) for values in layer["singular_values"]),
+        candidates=tuple(
+            Candidate(**{**candidate, "ranks": tuple(candidate["ranks"])})
+            for candidate in layer["candidates"]
+        ),
+    )
+
+
 def plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> Plan:
     """The candidates with the least total gradient error that together fit into the budget.
 
@@ -108,6 +131,44 @@ def plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> Plan:
     return Plan(budget_bytes, layers)
 
 
+def smallest_bytes(profiles: Sequence[LayerProfile]) -> int:
+    """What the smallest candidates need together: no budget below it can be kept."""
+    return sum(min(c.activation_bytes for c in profile.candidates) for profile in profiles)
+
+
+def full_bytes(profiles: Sequence[LayerProfile]) -> int:
+    """What the layers' inputs need as they are, which is what vanilla training keeps."""
+    return sum(ELEMENT_BYTES * math.prod(profile.input_shape) for profile in profiles)
+
+
+def uniform_plans(profiles: Sequence[LayerProfile]) -> list[tuple[float, Plan]]:
+    """One explained variance for all layers, which is what goes without planning.
+
+    Returns:
+        explained variance and what it keeps, by rising explained variance; each plan's budget is
+        what it needs.
+    """
+    plans = []
+    for chosen in zip(*(profile.candidates for profile in profiles), strict=True):
+        layers = tuple((profile.name, c) for profile, c in zip(profiles, chosen, strict=True))
+        needed = sum(candidate.activation_bytes for candidate in chosen)
+        plans.append((chosen[0].explained_variance, Plan(needed, layers)))
+    return plans
+
+
+def uniform_plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> tuple[float, Plan] | None:
+    """The highest of `uniform_plans` that fits into the budget; None if none does."""
+    fitting = [found for found in uniform_plans(profiles) if found[1].total_bytes <= budget_bytes]
+    return fitting[-1] if fitting else None
+
+
+def budget_curve(profiles: Sequence[LayerProfile], points: int) -> list[Plan]:
+    """The best plans for so many budgets, evenly on a log scale from the smallest to the full."""
+    budgets = np.geomspace(smallest_bytes(profiles), full_bytes(profiles), points)
+    # Rounded, the first one could fall below what is needed.
+    return [plan(profiles, math.ceil(budget)) for budget in np.unique(budgets)]
+
+
 def choose(
     costs: Sequence[Sequence[int]], errors: Sequence[Sequence[float]], budget: int
 ) -> list[int]:
@@ -121,7 +182,8 @@ def choose(
         InvalidInput: if the sizes differ, a number is not allowed, or nothing fits.
     """
     _check(costs, errors)
-    least = sum(min(layer) for layer in costs)
+    spent = [min(layer) for layer in costs]
+    least = sum(spent)
     if least > budget:
         raise InvalidInput(
             f"the budget must be at least {format_bytes(least)} ({least} bytes), "
@@ -129,8 +191,10 @@ def choose(
             f"{budget} bytes",
             "raise the budget, or train fewer layers or smaller batches",
         )
-    layers = [_undominated(*both) for both in zip(costs, errors, strict=True)]
-    return _search(layers, budget) if layers else []
+    # What is spent anyway is left out, so that no bound is a difference of two large numbers.
+    extra = [[int(c - s) for c in layer] for layer, s in zip(costs, spent, strict=True)]
+    layers = [_undominated(*both) for both in zip(extra, errors, strict=True)]
+    return _search(layers, min(budget - least, sum(map(max, extra)))) if layers else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +219,8 @@ class _Front:
 def _search(layers: list[_Options], budget: int) -> list[int]:
     price = _best_price(layers, budget)
     known = _greedy_error(layers, budget)
-    slack = _ROUNDING * (1 + sum(float(np.abs(layer.error).max()) for layer in layers))
+    scale = sum(float(np.abs(layer.error).max()) for layer in layers)
+    slack = _ROUNDING * (len(layers) + 1) * (scale + price * budget)
     # What the layers after each one need at least, in bytes and at the price.
     later_cost = _after([int(layer.cost[0]) for layer in layers])
     later_bound = _after([float((layer.error + price * layer.cost).min()) for layer in layers])

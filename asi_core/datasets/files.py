@@ -17,9 +17,6 @@ from asi_core.units import format_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
-# wrapper/train/class/ is the deepest place of an image; one more, to tell of images below it.
-_DEEPEST = 4
-
 
 class ImageFile(NamedTuple):
     """An image file, not yet read.
@@ -114,17 +111,33 @@ def changed(file: ImageFile, path: Path) -> Unavailable:
 
 
 def _walk(root: Path) -> Iterator[ImageFile]:
+    """All images below, however deep: whether one lies too deep for its class, the layout tells."""
     entries = 0
+    above: dict[str, frozenset[tuple[int, int]]] = {}
     for folder, below, names in os.walk(root, onerror=_raise_unreadable, followlinks=True):
         inside = Path(folder).relative_to(root)
         entries += len(below) + len(names)
         if entries > limits.MOST_ENTRIES:
             _refuse(f"at most {limits.MOST_ENTRIES} files", f"more in {root}")
-        # The depth also ends a link that leads back up.
-        deeper = len(inside.parts) < _DEEPEST
-        below[:] = [name for name in below if deeper and not _is_hidden(name)]
+        way = above.pop(folder, frozenset()) | {_identity(folder)}
+        # A link that leads back up would be followed for ever.
+        below[:] = [
+            name
+            for name in below
+            if not _is_hidden(name) and _identity(os.path.join(folder, name)) not in way
+        ]
+        above |= {os.path.join(folder, name): way for name in below}
         for name in names:
             yield from _image_file(root, (inside / name).as_posix())
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    """What two paths to one folder have in common."""
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        _raise_unreadable(error)
+    return status.st_dev, status.st_ino
 
 
 def _image_file(root: Path, name: str) -> Iterator[ImageFile]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
-from asi_core.methods.base import Method, WarmStart
-from asi_core.records import Geometry, Ranks
+from asi_core.methods.base import Method, Saved, WarmStart
+from asi_core.records import Geometry, LinearGeometry, Ranks
 
 _WARM_RANKS = "warm_start.ranks"
 _WARM_FACTOR = "warm_start.factor_"
@@ -19,7 +21,14 @@ class CompressedLayer(nn.Module):
     """Mixed into a plain layer: its input is kept compressed from forward to backward.
 
     The output is that of the plain layer, bit for bit. Nothing is kept in evaluation (without
-    gradients) or while the weight is frozen.
+    gradients) or while the weight is frozen. `torch.compile` leaves the layer as it is.
+
+    Loading a state dict takes over its warm start. One without, such as a plain layer's, leaves
+    the ranks that were planned or found; the factors then start anew.
+
+    Where `torch.utils.checkpoint` runs the forward pass again, it begins where the step began, so
+    that the gradients are those without; for a layer called several times in one step, where the
+    last of the calls began.
 
     Attributes:
         plain: the type of layer that this one replaces.
@@ -62,6 +71,10 @@ class CompressedLayer(nn.Module):
         """The input as the product meets it."""
         return x
 
+    def padded_backward(self, gradient: Tensor, input_shape: tuple[int, ...]) -> Tensor:
+        """The gradient of `padded`'s input, of `input_shape`, from that of its output."""
+        return gradient
+
     @staticmethod
     def product(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
         """The layer's output."""
@@ -69,8 +82,14 @@ class CompressedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad) or x.numel() == 0:
+            self.memory.start = None
             return cast(Tensor, super().forward(x))
-        operands = [self.padded(x), self.weight, self.bias]
+        if torch.compiler.is_compiling():
+            return _outside_of_graph(self, x)
+        return self._compressed(x)
+
+    def _compressed(self, x: Tensor) -> Tensor:
+        operands = [x, self.weight, self.bias]
         device = x.device.type
         if torch.is_autocast_enabled(device):
             # As autocast does for a plain layer: the lower precision is what is computed with
@@ -79,6 +98,24 @@ class CompressedLayer(nn.Module):
             operands = [t if t is None else _cast(t, lower) for t in operands]
         with torch.autocast(device, enabled=False):
             return cast(Tensor, _CompressedProduct.apply(*operands, self))
+
+    def compress(self, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
+        """What the method keeps of `x`, batched and padded; also notes the ranks in force."""
+        saved = self.method.compress(x, output_shape, self.geometry, self._memory_of_step())
+        self.ranks = self.method.ranks_of(saved)
+        return saved
+
+    def _memory_of_step(self) -> WarmStart:
+        """The memory to go on from: while backward runs, a copy of that of the step's beginning.
+
+        A forward pass within backward is a checkpoint's. What it repeats must not be repeated from
+        where it led to. If it repeats one without gradients, it is the step's first.
+        """
+        if torch._C._current_graph_task_id() == -1:
+            self.memory.start = self.memory.factors
+        elif self.memory.start is not None:
+            return replace(self.memory, factors=self.memory.start)
+        return self.memory
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -90,15 +127,23 @@ class CompressedLayer(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        self.memory = WarmStart(seed=self.memory.seed)
-        for key in [key for key in state_dict if key.startswith(prefix + "warm_start.")]:
-            value = state_dict.pop(key)
-            if key == prefix + _WARM_RANKS:
-                self.memory.ranks = tuple(value.tolist())
-            else:
-                mode = int(key.removeprefix(prefix + _WARM_FACTOR))
-                self.memory.factors[mode] = value.detach().clone()
+        # Other keys of a warm start remain: PyTorch calls them unexpected.
+        ranks = state_dict.pop(prefix + _WARM_RANKS, None)
+        start = prefix + _WARM_FACTOR
+        modes = [key.removeprefix(start) for key in state_dict if key.startswith(start)]
+        factors = {int(m): state_dict.pop(start + m) for m in modes if m.isdecimal()}
+        self.memory = WarmStart(
+            seed=self.memory.seed,
+            ranks=self.memory.ranks if ranks is None else tuple(ranks.tolist()),
+            factors={mode: factor.detach().clone() for mode, factor in factors.items()},
+        )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+# The public `torch.compiler.disable` imports the compiler at once, which takes seconds.
+@_disable_dynamo
+def _outside_of_graph(layer: CompressedLayer, x: Tensor) -> Tensor:
+    return layer._compressed(x)
 
 
 class _CompressedProduct(torch.autograd.Function):
@@ -109,32 +154,59 @@ class _CompressedProduct(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: CompressedLayer
     ) -> Tensor:
         geometry = layer.geometry
-        output = layer.product(x, weight, bias, geometry)
-        saved = layer.method.compress(_single(x), tuple(output.shape), geometry, layer.memory)
-        layer.ranks = layer.method.ranks_of(saved)
-        ctx.save_for_backward(weight, *(None if t is None else t.to(x.dtype) for t in saved))
-        ctx.method, ctx.geometry, ctx.input_shape = layer.method, geometry, tuple(x.shape)
+        padded = layer.padded(x)
+        output = layer.product(padded, weight, bias, geometry)
+        ctx.is_batched = has_batch(x, geometry)
+        met, made = (padded, output) if ctx.is_batched else (padded[None], output[None])
+        ctx.save_for_backward(weight, *_kept(layer, met, tuple(made.shape)))
+        ctx.layer, ctx.method, ctx.geometry = layer, layer.method, geometry
+        ctx.input_shape, ctx.met_shape = tuple(x.shape), tuple(met.shape)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        weight, *saved = ctx.saved_tensors
-        method: Method = ctx.method
-        needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        grad_input = grad_weight = grad_bias = None
-        if needs_input:
-            grad_input = method.input_gradient(grad_output, weight, ctx.input_shape, ctx.geometry)
-        if needs_weight:
-            grad_weight = method.weight_gradient(
-                tuple(None if t is None else _single(t) for t in saved),
-                _single(grad_output),
-                tuple(weight.shape),
-                ctx.geometry,
-            ).to(weight.dtype)
-        if needs_bias:
-            grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
-        return grad_input, grad_weight, grad_bias, None
+        # The precisions were settled in forward, wherever backward is called.
+        with torch.autocast(grad_output.device.type, enabled=False):
+            return _gradients(ctx, grad_output if ctx.is_batched else grad_output[None])
+
+
+def has_batch(x: Tensor, geometry: Geometry) -> bool:
+    """Whether `x` is a batch; a plain layer reads one mode less as a single example."""
+    return x.dim() != (1 if isinstance(geometry, LinearGeometry) else 3)
+
+
+def _kept(layer: CompressedLayer, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
+    """What is kept of `x`, in its own precision where that has the range."""
+    single = _single(x)
+    first, *others = layer.compress(single, output_shape)
+    if first is single:
+        first = x
+    elif first is not None and x.dtype != torch.float16:
+        # Cores and window sums are sums over the input, which float16 may not reach.
+        first = first.to(x.dtype)
+    return (first, *(None if t is None else t.to(x.dtype) for t in others))
+
+
+def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    weight, *saved = ctx.saved_tensors
+    method: Method = ctx.method
+    needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
+    grad_input = grad_weight = grad_bias = None
+    if needs_input:
+        grad_met = method.input_gradient(grad_output, weight, ctx.met_shape, ctx.geometry)
+        grad_met = grad_met if ctx.is_batched else grad_met[0]
+        grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
+    if needs_weight:
+        grad_weight = method.weight_gradient(
+            tuple(None if t is None else _single(t) for t in saved),
+            _single(grad_output),
+            tuple(weight.shape),
+            ctx.geometry,
+        ).to(weight.dtype)
+    if needs_bias:
+        grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
+    return grad_input, grad_weight, grad_bias, None
 
 
 def _single(tensor: Tensor) -> Tensor:

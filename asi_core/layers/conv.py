@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,9 +22,16 @@ class CompressedConv2d(CompressedLayer, nn.Conv2d):
         return conv_geometry(self)
 
     def padded(self, x: Tensor) -> Tensor:
+        return padded_input(self, x)
+
+    def padded_backward(self, gradient: Tensor, input_shape: tuple[int, ...]) -> Tensor:
         if self.padding_mode == "zeros":
-            return x
-        return F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            return gradient
+        with torch.enable_grad():
+            # Padding is linear: any input has the same gradient.
+            x = gradient.new_zeros(input_shape, requires_grad=True)
+            (found,) = torch.autograd.grad(self.padded(x), x, gradient)
+        return found
 
     @staticmethod
     def product(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
@@ -34,6 +42,13 @@ class CompressedConv2d(CompressedLayer, nn.Conv2d):
             x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
         stride, dilation, groups = geometry.stride, geometry.dilation, geometry.groups
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def padded_input(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """`x` as the kernel meets it: padded by `conv`'s own mode, unless that is with zeros."""
+    if conv.padding_mode == "zeros":
+        return x
+    return F.pad(x, conv._reversed_padding_repeated_twice, mode=conv.padding_mode)
 
 
 def conv_geometry(conv: nn.Conv2d) -> ConvGeometry:

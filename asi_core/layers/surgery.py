@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from torch import nn
@@ -21,36 +21,64 @@ _REPLACEMENTS: dict[type[nn.Module], type[CompressedLayer]] = {
 
 
 def compress_(model: nn.Module, method: Method, *, layers: Layers) -> list[str]:
-    """Make layers of `model` keep their input by `method`, in place.
+    """Make layers of `model` keep their input by `method`, in place, and only these.
+
+    What an earlier call compressed is restored first. A layer that is registered under several
+    names, or called several times, becomes one compressed layer under all of them.
 
     Args:
         layers: how many convolutions, counted from the end in registration order; 0 for none, or
             "all"; or the names of the layers, which may be convolutions and linear layers.
 
     Returns:
-        The layers' names, in registration order.
+        The layers' names, in registration order; of several names the one that was given, or the
+        first.
 
     Raises:
-        InvalidInput: if the model has fewer convolutions, or no layer of a name.
+        InvalidInput: if the model has fewer convolutions, or no layer of a name, or is a layer
+            itself.
         Unsupported: if one of them cannot be compressed; the model is then left unchanged.
     """
     names = trained_layer_names(model, layers)
-    if not method.replaces_layers:
-        return names
-    replaced = [
-        _compressed(name, model.get_submodule(name), method, seed)
-        for seed, name in enumerate(names)
-    ]
-    for name, layer in zip(names, replaced, strict=True):
-        model.set_submodule(name, layer)
+    if "" in names:
+        raise _bare(model)
+    replaced: dict[nn.Module, nn.Module] = {}
+    if method.replaces_layers:
+        for seed, name in enumerate(names):
+            layer = model.get_submodule(name)
+            replaced[layer] = _compressed(name, layer, method, seed)
+    # Nothing is changed before all of them are known to work.
+    _swap_(model, {**_plain_layers(model), **replaced})
     return names
 
 
 def restore_(model: nn.Module) -> None:
-    """Undo `compress_` in place: plain layers again, weights kept."""
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, CompressedLayer):
-            model.set_submodule(name, layer.to_plain())
+    """Undo `compress_` in place: plain layers again, weights kept.
+
+    Raises:
+        InvalidInput: if the model is a compressed layer itself.
+    """
+    if isinstance(model, CompressedLayer):
+        raise _bare(model)
+    _swap_(model, _plain_layers(model))
+
+
+def _plain_layers(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """What each compressed layer would be restored to."""
+    return {m: m.to_plain() for m in model.modules() if isinstance(m, CompressedLayer)}
+
+
+def _swap_(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:
+    """Put other layers in the place of those that are `replaced`, under all of their names."""
+    for name, layer in list(model.named_modules(remove_duplicate=False)):
+        if layer in replaced:
+            model.set_submodule(name, replaced[layer])
+
+
+def _bare(layer: nn.Module) -> InvalidInput:
+    return InvalidInput(
+        "a compressed layer must lie in a model", type(layer).__name__, "put it into nn.Sequential"
+    )
 
 
 def trained_layer_names(model: nn.Module, layers: Layers) -> list[str]:
@@ -61,13 +89,17 @@ def trained_layer_names(model: nn.Module, layers: Layers) -> list[str]:
     """
     if isinstance(layers, (int, str)):
         return last_layers(conv_names(model), layers)
-    known = [name for name, _ in model.named_modules()]
+    known = dict(model.named_modules(remove_duplicate=False))
     for name in layers:
         if name not in known:
             raise InvalidInput(
                 "trained layers must be layers of the model", repr(name), "see named_modules()"
             )
-    return [name for name in known if name in set(layers)]
+    chosen: dict[nn.Module, str] = {}
+    for name, layer in known.items():
+        if name in set(layers):
+            chosen.setdefault(layer, name)
+    return list(chosen.values())
 
 
 def conv_names(model: nn.Module) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from asi_core.linalg.spectra import Solver, leading_vectors
 from asi_core.linalg.unfolding import mode_inner, mode_product, orthonormal
@@ -23,6 +24,11 @@ class Tucker(NamedTuple):
     @property
     def ranks(self) -> tuple[int, ...]:
         return tuple(self.core.shape)
+
+
+def whole(tensor: Tensor) -> Tucker:
+    """The form that keeps all: the tensor as its core."""
+    return Tucker(tensor, (None,) * tensor.dim())
 
 
 def reconstruct(tucker: Tucker) -> Tensor:
@@ -80,19 +86,19 @@ def hosvd(
     Args:
         ranks: one a mode, each at most the mode's size; or
         explained_variance: per mode the smallest rank that reaches it, 0 to 1.
+
+    Returns:
+        The truncated form; of a tensor that is not finite, which has no bases, the tensor as it is.
     """
-    bases: list[Tensor | None] = []
-    for mode, size in enumerate(tensor.shape):
-        basis = None
-        if ranks is None or ranks[mode] < size:
-            basis = leading_vectors(
-                tensor,
-                mode,
-                rank=None if ranks is None else ranks[mode],
-                explained_variance=explained_variance,
-                solver=solver,
-            )
-        bases.append(basis if basis is not None and basis.shape[1] < size else None)
+    try:
+        bases = [
+            _basis(tensor, mode, None if ranks is None else ranks[mode], explained_variance, solver)
+            for mode in range(tensor.dim())
+        ]
+    except LinAlgError:
+        if bool(tensor.isfinite().all()):
+            raise
+        return whole(tensor)
     kept = [tensor.shape[m] if f is None else f.shape[1] for m, f in enumerate(bases)]
     core = tensor
     for mode in projection_order(tensor.shape, kept):
@@ -100,6 +106,19 @@ def hosvd(
         assert factor is not None
         core = mode_product(core, factor.T, mode)
     return Tucker(_owned(core, tensor), tuple(bases))
+
+
+def _basis(
+    tensor: Tensor, mode: int, rank: int | None, explained_variance: float | None, solver: Solver
+) -> Tensor | None:
+    """The kept part of a mode's basis; None if all of it is."""
+    size = tensor.shape[mode]
+    if rank is not None and rank >= size:
+        return None
+    basis = leading_vectors(
+        tensor, mode, rank=rank, explained_variance=explained_variance, solver=solver
+    )
+    return basis if basis.shape[1] < size else None
 
 
 def _iterate(tensor: Tensor, factor: Tensor, mode: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
@@ -23,7 +25,10 @@ _WARM, _COLD = 1, 2
 class ASI(TuckerMethod):
     """One subspace iteration a mode and step, started from the step before.
 
-    Ranks that come from an explained variance are found once, on the first batch.
+    Given ranks are cut at every step to what its batch allows. Ranks that come from an explained
+    variance are found once, on the first batch that is finite and not all zero, however small it
+    is: later, larger batches keep no higher ranks. A batch that is not finite leaves the warm start
+    as it was, and one that is all zero ends it.
 
     Attributes:
         sequential: iterate each mode on the tensor that the earlier ones have already reduced;
@@ -57,14 +62,15 @@ class ASI(TuckerMethod):
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
-        if memory.ranks is None:
-            memory.ranks = self._first_ranks(x)
-        ranks = costs.capped_ranks(memory.ranks, tuple(x.shape))
-        start, iterations = _start(x, ranks, memory)
-        tucker = linalg.tucker.subspace_tucker(
-            x, start, sequential=self.sequential, iterations=iterations
-        )
-        memory.factors = {m: f for m, f in enumerate(tucker.factors) if f is not None}
+        ranks = costs.capped_ranks(self._ranks_for_step(x, memory), tuple(x.shape))
+        tucker, reach = self._iterated(x, ranks, memory.factors, memory.seed)
+        if reach == 0 and memory.factors:
+            # An old subspace may miss a new input altogether, and would then for ever.
+            tucker, reach = self._iterated(x, ranks, {}, memory.seed)
+        if reach == 0:
+            memory.factors = {}
+        elif isfinite(reach):
+            memory.factors = {m: f for m, f in enumerate(tucker.factors) if f is not None}
         return (tucker.core, *tucker.factors)
 
     def weight_gradient(
@@ -93,16 +99,40 @@ class ASI(TuckerMethod):
             overhead = costs.subspace_overhead(shape.input_shape, ranks, sequential=self.sequential)
         return costs.tucker_step(shape, ranks, overhead, convention)
 
-    def _first_ranks(self, x: Tensor) -> Ranks:
+    def _iterated(
+        self, x: Tensor, ranks: Ranks, warm: Mapping[int, Tensor], seed: int
+    ) -> tuple[linalg.tucker.Tucker, float]:
+        """The Tucker form from warm factors where they fit, and the core's largest magnitude.
+
+        That is not finite if the input or a factor is not, and 0 if the input is or if the factors
+        miss it; 1 where nothing is iterated.
+        """
+        start, iterations = _start(x, ranks, warm, seed)
+        tucker = linalg.tucker.subspace_tucker(
+            x, start, sequential=self.sequential, iterations=iterations
+        )
+        if tucker.core is x:
+            return tucker, 1.0
+        # Of the core, which is small; a norm would leave the range of its type sooner.
+        least, most = tucker.core.aminmax()
+        return tucker, max(-float(least), float(most))
+
+    def _ranks_for_step(self, x: Tensor, memory: WarmStart) -> int | Ranks:
         if self.ranks is not None:
-            return costs.capped_ranks(self.ranks, tuple(x.shape))
+            return self.ranks
+        if memory.ranks is not None:
+            return memory.ranks
         if self.explained_variance is None:
             raise InvalidInput(
                 "a budget must be planned before the first step",
                 f"{self.budget_bytes} bytes for a layer without ranks",
                 "train through fine_tune, or give the ranks of asi_core.planning.plan",
             )
-        return linalg.spectra.ranks_for_energy(x, self.explained_variance)
+        if not (bool(x.isfinite().all()) and bool(x.any())):
+            return 1
+        found = linalg.spectra.ranks_for_energy(x, self.explained_variance)
+        memory.ranks = costs.ranks_below_input(found, tuple(x.shape))
+        return memory.ranks
 
 
 def tucker_gradient(
@@ -122,7 +152,9 @@ def core_ranks(saved: Saved) -> Ranks:
     return tuple(core.shape)
 
 
-def _start(x: Tensor, ranks: Ranks, memory: WarmStart) -> tuple[list[Tensor | None], list[int]]:
+def _start(
+    x: Tensor, ranks: Ranks, warm: Mapping[int, Tensor], seed: int
+) -> tuple[list[Tensor | None], list[int]]:
     """Where each mode starts, and how often it is iterated from there.
 
     A mode whose size or rank differs from the step before (a smaller last batch) starts anew from
@@ -131,14 +163,14 @@ def _start(x: Tensor, ranks: Ranks, memory: WarmStart) -> tuple[list[Tensor | No
     start: list[Tensor | None] = []
     iterations = []
     for mode, (size, rank) in enumerate(zip(x.shape, ranks, strict=True)):
-        warm = memory.factors.get(mode)
-        is_warm = warm is not None and tuple(warm.shape) == (size, rank)
+        factor = warm.get(mode)
+        is_warm = factor is not None and tuple(factor.shape) == (size, rank)
         if rank == size:
             start.append(None)
-        elif warm is not None and is_warm:
-            start.append(warm.to(x))
+        elif factor is not None and is_warm:
+            start.append(factor.to(x))
         else:
-            seed = 8 * memory.seed + mode
-            start.append(linalg.unfolding.random_orthonormal(size, rank, seed, like=x))
+            own = 8 * seed + mode
+            start.append(linalg.unfolding.random_orthonormal(size, rank, own, like=x))
         iterations.append(_WARM if is_warm else _COLD)
     return start, iterations

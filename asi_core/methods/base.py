@@ -28,13 +28,17 @@ class WarmStart:
 
     Attributes:
         seed: of the layer's own random start, never the global generator's.
-        ranks: chosen on the first batch; capped to the sizes of smaller batches.
-        factors: mode -> size x rank matrix of the latest step.
+        ranks: found on the first batch, or planned; capped at every step to the sizes of its batch.
+            Given ranks are the method's, and are not repeated here.
+        factors: mode -> size x rank matrix of the latest step; finite.
+        start: the factors with which the latest step began, for those who repeat it; None if there
+            is none to repeat.
     """
 
     seed: int = 0
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
+    start: dict[int, Tensor] | None = None
 
 
 class Method(BaseModel, ABC):
@@ -62,7 +66,14 @@ class Method(BaseModel, ABC):
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
-        """What is kept for backward of the input `x`: B x C x H x W, or B x ... x F."""
+        """What is kept for backward of the input `x`: B x C x H x W, or B x ... x F.
+
+        The first of what is kept may be the input itself or sums over it; what follows must not
+        leave the range of the input's own type, in which it is kept.
+
+        Args:
+            memory: read, and given new contents (never changed in place) for the next step.
+        """
 
     @abstractmethod
     def weight_gradient(

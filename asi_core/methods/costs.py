@@ -63,6 +63,15 @@ def tucker_elements(sizes: tuple[int, ...], ranks: Ranks, convention: Convention
     return prod(ranks) + factors
 
 
+def ranks_below_input(ranks: Ranks, sizes: tuple[int, ...]) -> Ranks:
+    """`ranks`, or all of every mode where core and factors would be more than the input itself.
+
+    For ranks that explain a share of the energy: a share near 1 of an input with an unfolding that
+    is taller than wide asks for factors that nobody wants.
+    """
+    return sizes if tucker_elements(sizes, ranks, "exact") > prod(sizes) else ranks
+
+
 def subspace_overhead(sizes: tuple[int, ...], ranks: Ranks, *, sequential: bool) -> int:
     """One warm-started subspace iteration a mode, and the projections onto the new factors."""
     current, work = list(sizes), 0

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class HOSVD(TuckerMethod):
     """Truncated higher-order SVD with ranks from the explained variance of every batch.
 
+    A batch that is not finite, or whose core and factors would be more than itself, is kept as it
+    is.
+
     Attributes:
         solver: "gram" takes the eigenvectors of the smaller Gram matrix (same ranks and
             subspaces, less work); "svd" decomposes each unfolding, as published.
@@ -60,9 +63,13 @@ class HOSVD(TuckerMethod):
         return costs.tucker_step(shape, ranks, overhead, convention)
 
     def _decompose(self, x: Tensor) -> linalg.tucker.Tucker:
-        return linalg.tucker.hosvd(
-            x,
-            ranks=None if self.ranks is None else costs.capped_ranks(self.ranks, tuple(x.shape)),
-            explained_variance=self.explained_variance,
-            solver=self.solver,
+        sizes = tuple(x.shape)
+        if self.ranks is not None:
+            capped = costs.capped_ranks(self.ranks, sizes)
+            return linalg.tucker.hosvd(x, ranks=capped, solver=self.solver)
+        found = linalg.tucker.hosvd(
+            x, explained_variance=self.explained_variance, solver=self.solver
         )
+        if costs.ranks_below_input(found.ranks, sizes) == sizes:
+            return linalg.tucker.whole(x)
+        return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import field_validator, model_validator
 
@@ -23,14 +23,16 @@ class TuckerMethod(Method):
     ranks: int | Ranks | None = None
     explained_variance: float | None = None
 
-    @field_validator("ranks", mode="before")
+    @field_validator("ranks")
     @classmethod
-    def _positive_ranks(cls, ranks: Any) -> Any:
-        many = ranks if isinstance(ranks, (list, tuple)) else [ranks]
-        for rank in many:
-            if isinstance(rank, int) and rank < 1:
+    def _positive_ranks(cls, ranks: int | Ranks | None) -> int | Ranks | None:
+        many = (ranks,) if isinstance(ranks, int) else ranks
+        if many == ():
+            raise InvalidInput("ranks must be one number, or one a mode", "none", "give at least 1")
+        for rank in many or ():
+            if rank < 1:
                 raise InvalidInput("rank must be at least 1", rank, "choose 1 or more")
-        return tuple(ranks) if isinstance(ranks, list) else ranks
+        return ranks
 
     @field_validator("explained_variance")
     @classmethod

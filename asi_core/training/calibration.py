@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from asi_core import linalg
 from asi_core.costs.accounting import ELEMENT_BYTES
+from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.linalg.tucker import Tucker
 from asi_core.methods import ASI, Vanilla
@@ -46,19 +48,22 @@ def calibrate(
 
     Args:
         pool: frozen features to share with others.
-        batches: calibration batches, the first of the run's own; ranks come from their mean
-            spectra, errors are root mean squares over them.
+        batches: calibration batches, the first full ones of the run's own; ranks come from their
+            mean spectra, errors are root mean squares over them.
 
     Raises:
+        InvalidInput: if there is to be no batch.
         AsiError: if the spec cannot be set up.
     """
+    if batches < 1:
+        raise InvalidInput("calibration batches must be at least 1", batches, "take 2")
     plain = spec.model_copy(update={"method": Vanilla()})
     pool = pool or FeaturePool(read_settings().feature_bytes)
     setup = TrainingSetup(plain, pool, default_device())
-    passes = []
     order = batch_indices(len(setup.data.train), spec.batch_size, spec.seed)
-    for _, indices in zip(range(batches), order, strict=False):
-        passes.append(_one_pass(setup, indices))
+    # The rest of an epoch has other shapes and other ranks than what is planned for.
+    full = (indices for indices in order if len(indices) == spec.batch_size)
+    passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
     return [
         _profile(shape, [seen[shape.name] for seen in passes], shares) for shape in setup.shapes
     ]
@@ -155,10 +160,10 @@ def _candidate(
 
 
 def _mean_spectrum(values: Sequence[Tensor]) -> Tensor:
-    """Root of the mean shares of energy over the batches."""
-    shortest = min(len(v) for v in values)
-    shares = [v[:shortest].square() / v.square().sum().clamp_min(1e-30) for v in values]
-    return torch.stack(shares).mean(0).sqrt()
+    """Root of the mean shares of energy over the batches; what a spectrum lacks is zero."""
+    longest = max(len(v) for v in values)
+    shares = [v.square() / v.square().sum().clamp_min(1e-30) for v in values]
+    return torch.stack([F.pad(s, (0, longest - len(s))) for s in shares]).mean(0).sqrt()
 
 
 def _rounded(values: Tensor) -> tuple[float, ...]:

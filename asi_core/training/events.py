@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from asi_core.records import LayerShape
+from asi_core.training.pictures import LayerPictures
 
 
 class _Event(BaseModel):
@@ -88,6 +89,7 @@ class LayerProbe(BaseModel):
             gradient; None where the exact one is in use.
         drift_degrees: largest principal angle between the subspaces of this step and the one
             before, one a mode; None for a mode that is left alone or began anew.
+        pictures: of the first image's input; None in probes that were taken without.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -100,6 +102,7 @@ class LayerProbe(BaseModel):
     best_energy: float | None = None
     gradient_cosine: float | None = None
     drift_degrees: tuple[float | None, ...] | None = None
+    pictures: LayerPictures | None = None
 
 
 class ProbeEvent(_Event):

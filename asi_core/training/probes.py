@@ -13,6 +13,7 @@ from asi_core import linalg
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_geometry
 from asi_core.training.events import LayerProbe
+from asi_core.training.slices import input_pictures
 from asi_core.training.watching import Watched
 
 if TYPE_CHECKING:
@@ -32,24 +33,33 @@ def probe_layers(model: nn.Module, notes: Mapping[str, Watched]) -> tuple[LayerP
 
 def _probe(name: str, layer: nn.Module, note: Watched) -> LayerProbe:
     assert note.x is not None, f"layer {name} was not reached"
-    modes = [linalg.spectra.decompose(note.x, mode) for mode in range(note.x.dim())]
-    made = _made_of_it(layer, note, modes) if isinstance(layer, CompressedLayer) else {}
+    x = note.x
+    modes = [linalg.spectra.decompose(x, mode) for mode in range(x.dim())]
+    factors: Sequence[Tensor | None] | None = None
+    made: dict[str, Any] = {}
+    if isinstance(layer, CompressedLayer):
+        factors = layer.method.factors(x, layer.memory)
+        made = _made_of_it(layer, note, modes, factors)
+    channel_mode = layer_geometry(layer).channel_mode(x.dim())
     return LayerProbe(
         name=name,
-        shape=tuple(note.x.shape),
+        shape=tuple(x.shape),
         singular_values=tuple(_rounded(mode.values.tolist()) for mode in modes),
+        pictures=input_pictures(x, channel_mode, factors),
         **made,
     )
 
 
 def _made_of_it(
-    layer: CompressedLayer, note: Watched, modes: Sequence[Decomposition]
+    layer: CompressedLayer,
+    note: Watched,
+    modes: Sequence[Decomposition],
+    factors: Sequence[Tensor | None] | None,
 ) -> dict[str, Any]:
     """What the layer's method kept of its input, and how good the gradient from that is."""
     x, ranks = note.x, layer.ranks
     assert x is not None
     made: dict[str, Any] = {"ranks": ranks, "gradient_cosine": _gradient_cosine(layer, note)}
-    factors = layer.method.factors(x, layer.memory)
     if factors is None or ranks is None:
         return made
     made["captured_energy"] = energy = linalg.spectra.captured_energy(x, factors)
@@ -74,7 +84,7 @@ def _gradient_cosine(layer: CompressedLayer, note: Watched) -> float | None:
         return None
     assert note.x is not None
     exact = linalg.gradients.weight_gradient(
-        layer.padded(note.x), note.grad_output, tuple(found.shape), layer_geometry(layer)
+        note.x, note.grad_output, tuple(found.shape), layer_geometry(layer)
     )
     # In float64, which not every device knows: these are small.
     a, b = found.cpu().double(), exact.cpu().double()

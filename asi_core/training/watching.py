@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.shapes import met_input
 
 
 @dataclass
@@ -34,7 +35,7 @@ def watched(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Watche
 
     def hook_for(note: Watched) -> Any:
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            note.x = inputs[0].detach()
+            note.x = met_input(layer, inputs[0].detach())
             if output.requires_grad:
                 output.register_hook(lambda gradient: setattr(note, "grad_output", gradient))
 

@@ -1,6 +1,7 @@
 """Models, and where their weights come from.
 
-`cards` holds the facts and `weights` finds files; the other modules import torch.
+`cards` holds the facts, `shapes` the sizes of layers and `weights` finds files; the other modules
+import torch.
 """
 
 from typing import TYPE_CHECKING
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING
 from asi_core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from asi_core.zoo import build, cards, checkpoints, shapes, weights
+    from asi_core.zoo import build, cards, checkpoints, shapes, tracing, weights
 else:
     __getattr__ = lazy_names(
-        __name__, {m: m for m in ("build", "cards", "checkpoints", "shapes", "weights")}
+        __name__, {m: m for m in ("build", "cards", "checkpoints", "shapes", "tracing", "weights")}
     )
 
-__all__ = ["build", "cards", "checkpoints", "shapes", "weights"]
+__all__ = ["build", "cards", "checkpoints", "shapes", "tracing", "weights"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from importlib import import_module
 from math import sqrt
@@ -13,6 +14,8 @@ from asi_core.errors import Unavailable
 from asi_core.zoo.cards import ModelCard, model_card
 from asi_core.zoo.checkpoints import read_checkpoint
 from asi_core.zoo.weights import Progress, fetched_weights, silent
+
+_SEEDING = threading.Lock()
 
 
 def build_model(
@@ -62,15 +65,30 @@ def _pretrained(card: ModelCard, progress: Progress) -> nn.Module:
     with torch.device("meta"):
         model = build_architecture(card)
     adapt = getattr(model, "adapt_keys", dict)
-    state: Mapping[str, Tensor] = adapt(read_checkpoint(path))
+    read = read_checkpoint(path)
     try:
+        state = _in_types_of(model, adapt(read))
         model.load_state_dict({**_counters(model), **state}, assign=True)
-    except RuntimeError as error:
+    except (RuntimeError, LookupError, ValueError) as error:
         raise Unavailable(
             f"the weights in {path} are not those of {card.title}: remove the file, or name "
             "another folder in ASI_WEIGHTS_DIR."
         ) from error
     return model
+
+
+def _in_types_of(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Floating-point tensors in the precision of the architecture, the others as they are.
+
+    Raises:
+        ValueError: where one of the two is no floating-point tensor.
+    """
+    own = model.state_dict()
+    for name, value in state.items():
+        if name in own and own[name].is_floating_point() != value.is_floating_point():
+            raise ValueError(f"{name} is {value.dtype}")
+    # `to` copies nothing where the type is the same.
+    return {name: v.to(own[name].dtype) if name in own else v for name, v in state.items()}
 
 
 def _counters(model: nn.Module) -> dict[str, Tensor]:
@@ -80,6 +98,7 @@ def _counters(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _random(card: ModelCard, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
+    # The architectures draw from the global generator, which all threads of a process share.
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_architecture(card)

@@ -37,6 +37,8 @@ class ModelCard:
     Attributes:
         factory: "module:callable" that builds it, without weights.
         head: name of the classifier that fine-tuning replaces.
+        head_features: how many values the classifier reads; like the published one, a new one has
+            a bias.
         layer_kind: of the layers that can be trained: all `nn.Conv2d`, or in transformers the
             `nn.Linear` of the MLPs.
         layer_count: how many there are.
@@ -51,6 +53,7 @@ class ModelCard:
     title: str
     factory: str
     head: str
+    head_features: int
     layer_kind: LayerKind
     layer_count: int
     parameter_count: int
@@ -76,6 +79,21 @@ class ModelCard:
                 "features",
             )
         )
+
+    def checked_layers(self, layers: int | Literal["all"]) -> int:
+        """How many layers `layers` are.
+
+        Raises:
+            InvalidInput: if the model has fewer.
+        """
+        count = self.layer_count if layers == "all" else layers
+        if not 0 <= count <= self.layer_count:
+            raise InvalidInput(
+                f"trained layers must be between 0 and {self.layer_count}, as {self.title} has",
+                layers,
+                "choose fewer layers, or 'all'",
+            )
+        return count
 
     def trainable_names(self, modules: Iterable[tuple[str, object]]) -> list[str]:
         """Names of the layers that can be trained, in registration order.
@@ -107,6 +125,7 @@ MODELS: dict[str, ModelCard] = {
             title="EfficientNet-Lite0",
             factory="asi_core.zoo.efficientnet_lite0:EfficientNetLite0",
             head="fc",
+            head_features=1280,
             layer_kind="conv",
             layer_count=49,
             parameter_count=4_652_008,
@@ -132,6 +151,7 @@ MODELS: dict[str, ModelCard] = {
             title="MCUNet-in1",
             factory="asi_core.zoo.mcunet:MCUNetIn1",
             head="classifier.linear",
+            head_features=160,
             layer_kind="conv",
             layer_count=42,
             parameter_count=636_232,
@@ -151,6 +171,7 @@ MODELS: dict[str, ModelCard] = {
             title="MobileNetV2",
             factory="torchvision.models:mobilenet_v2",
             head="classifier.1",
+            head_features=1280,
             layer_kind="conv",
             layer_count=52,
             parameter_count=3_504_872,
@@ -165,6 +186,7 @@ MODELS: dict[str, ModelCard] = {
             title="ResNet-18",
             factory="torchvision.models:resnet18",
             head="fc",
+            head_features=512,
             layer_kind="conv",
             layer_count=20,
             parameter_count=11_689_512,
@@ -179,6 +201,7 @@ MODELS: dict[str, ModelCard] = {
             title="ResNet-34",
             factory="torchvision.models:resnet34",
             head="fc",
+            head_features=512,
             layer_kind="conv",
             layer_count=36,
             parameter_count=21_797_672,
@@ -193,6 +216,7 @@ MODELS: dict[str, ModelCard] = {
             title="ViT-B/32",
             factory="torchvision.models:vit_b_32",
             head="heads.head",
+            head_features=768,
             layer_kind="linear",
             layer_count=24,
             parameter_count=88_224_232,
@@ -208,6 +232,7 @@ MODELS: dict[str, ModelCard] = {
             title="Swin-T",
             factory="torchvision.models:swin_t",
             head="head",
+            head_features=768,
             layer_kind="linear",
             layer_count=24,
             parameter_count=28_288_354,
@@ -236,6 +261,8 @@ def model_card(name: str) -> ModelCard:
 
 def check_image_size(card: ModelCard, size: int) -> None:
     """Raise `InvalidInput` if the model cannot read images of `size` pixels a side."""
+    if size < 1:
+        raise InvalidInput("image size must be at least 1 pixel", size, "choose 96")
     if card.fixed_size and size != card.native_size:
         raise InvalidInput(
             f"image size must be {card.native_size}, the only one that {card.title} reads",

@@ -1,36 +1,115 @@
-"""Shapes of a model's trained layers from a trace on the meta device: no weights, no arithmetic."""
+"""Shapes of a model's trained layers: from a table for the usual image sizes, else from a trace.
+
+The table makes the answer instant: tracing builds the model and imports torch, which takes seconds.
+`scripts/make_layer_shapes.py` writes it and checks every entry against the trace.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, Literal
 
-import torch
+from asi_core.errors import InvalidInput
+from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
+from asi_core.zoo.cards import ModelCard, check_image_size, model_card
 
-from asi_core.layers.shapes import observed_shapes
-from asi_core.layers.surgery import last_layers
-from asi_core.records import LayerShape
-from asi_core.zoo.build import build_architecture
-from asi_core.zoo.cards import check_image_size, model_card
+TABLE = "facts/layer_shapes.json"
+_SIZES = tuple(range(32, 257, 32))
 
 
-@lru_cache(maxsize=256)
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """What the table knows of one layer.
+
+    Attributes:
+        has_bias: whether a bias is trained besides the weight.
+        input_gradient_from: how many of the last layers must be trained for this one's input to
+            need a gradient; None for a layer before which there is none.
+        sizes: image size -> sizes of input and output without the batch.
+    """
+
+    name: str
+    weight_shape: tuple[int, ...]
+    geometry: Geometry
+    has_bias: bool
+    input_gradient_from: int | None
+    sizes: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]]
+
+
+def tabled_sizes(card: ModelCard) -> tuple[int, ...]:
+    """Image sizes for which the table has the model's shapes, pixels, ascending."""
+    return (card.native_size,) if card.fixed_size else tuple(sorted({*_SIZES, card.native_size}))
+
+
+@cache
+def layer_facts(name: str) -> tuple[LayerFacts, ...]:
+    """The table's entries for a model, in registration order."""
+    return tuple(_facts(row) for row in _table()[model_card(name).name])
+
+
+@lru_cache(maxsize=1024)
 def trained_layer_shapes(
     name: str, layers: int | Literal["all"], batch_size: int, image_size: int
 ) -> tuple[LayerShape, ...]:
-    """Shapes of the last `layers` trainable layers of a zoo model, in forward order.
+    """Shapes of the last `layers` trainable layers of a zoo model, in registration order.
 
     Raises:
-        InvalidInput: if there is no such model, it has fewer layers, or reads no such images.
+        InvalidInput: if there is no such model, it has fewer layers or reads no such images, or
+            the batch is empty.
     """
     card = model_card(name)
+    count = card.checked_layers(layers)
     check_image_size(card, image_size)
-    with torch.device("meta"):
-        model = build_architecture(card).eval().requires_grad_(False)
-        images = torch.empty(batch_size, 3, image_size, image_size)
-    names = last_layers(card.trainable_names(model.named_modules()), layers)
-    for trained in names:
-        model.get_submodule(trained).requires_grad_(True)
-    with observed_shapes(model, names) as shapes:
-        model(images)
-    return tuple(shapes[trained] for trained in names)
+    if batch_size < 1:
+        raise InvalidInput("batch size must be at least 1", batch_size, "choose 1 or more")
+    if image_size not in tabled_sizes(card):
+        from asi_core.zoo.tracing import traced_layer_shapes
+
+        return traced_layer_shapes(name, layers, batch_size, image_size)
+    trained = layer_facts(name)[card.layer_count - count :]
+    return tuple(_shape(facts, count, batch_size, image_size) for facts in trained)
+
+
+def _shape(facts: LayerFacts, trained: int, batch_size: int, image_size: int) -> LayerShape:
+    inputs, outputs = facts.sizes[image_size]
+    least = facts.input_gradient_from
+    return LayerShape(
+        name=facts.name,
+        input_shape=(batch_size, *inputs),
+        output_shape=(batch_size, *outputs),
+        weight_shape=facts.weight_shape,
+        geometry=facts.geometry,
+        has_input_gradient=least is not None and trained >= least,
+    )
+
+
+@cache
+def _table() -> dict[str, list[dict[str, Any]]]:
+    text = files("asi_core").joinpath(TABLE).read_text()
+    models: dict[str, list[dict[str, Any]]] = json.loads(text)["models"]
+    return models
+
+
+def _facts(row: Mapping[str, Any]) -> LayerFacts:
+    return LayerFacts(
+        name=row["name"],
+        weight_shape=tuple(row["weight"]),
+        geometry=_geometry(row["geometry"]),
+        has_bias=row["bias"],
+        input_gradient_from=row["input_gradient_from"],
+        sizes={
+            int(size): (tuple(inputs), tuple(outputs))
+            for size, (inputs, outputs) in row["sizes"].items()
+        },
+    )
+
+
+def _geometry(row: Mapping[str, Any] | None) -> Geometry:
+    if row is None:
+        return LinearGeometry()
+    stride, padding, dilation = (tuple(row[k]) for k in ("stride", "padding", "dilation"))
+    return ConvGeometry(stride, padding, dilation, row["groups"])

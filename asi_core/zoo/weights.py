@@ -8,10 +8,11 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 
-from asi_core.errors import Unavailable
+from asi_core.errors import Unavailable, one_sentence
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import ModelCard
 
@@ -109,8 +110,9 @@ def _download(card: ModelCard, progress: Progress) -> Path:
                 Path(part.name).unlink()
                 raise
         os.replace(part.name, target)
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        raise _missing(card, f"{card.weights.url} could not be downloaded ({error})") from error
+    except (OSError, urllib.error.URLError, HTTPException, ValueError) as error:
+        why = f"{card.weights.url} could not be downloaded ({one_sentence(error)})"
+        raise _missing(card, why) from error
     return target
 
 

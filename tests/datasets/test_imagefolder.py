@@ -95,6 +95,14 @@ def test_an_empty_folder_or_another_file_is_told(tmp_path: Path) -> None:
             check_dataset(f"imagefolder:{tmp_path / name}")
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 10])
+def test_an_image_below_its_class_is_told(write: Writer, depth: int, tmp_path: Path) -> None:
+    deep = "train/cat/" + "x/" * depth + "deep.png"
+    place = write(tmp_path / "photos", {**both_splits(), deep: picture()})
+    with pytest.raises(InvalidInput, match=r"right in the folder of their class, got .*deep\.png"):
+        check_dataset(f"imagefolder:{place}")
+
+
 def test_errors_are_one_line(tmp_path: Path) -> None:
     strange = tmp_path / "two\nlines"
     strange.mkdir()

@@ -133,8 +133,12 @@ def test_nothing_lost_means_vanillas_gradients(kind: str, geometry: dict[str, An
         assert_close(found.grad, expected.grad, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES[:-1], ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "geometry"),
+    # PyTorch's own padding keeps its input besides: the formula counts what a convolution meets.
+    [(k, g) for k in KINDS for g in GEOMETRIES if k != "vanilla" or "padding_mode" not in g],
+    ids=str,
+)
 def test_closed_form_bytes_are_measured_bytes(kind: str, geometry: dict[str, Any]) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(6, 12, **geometry))

@@ -25,6 +25,11 @@ SHAPE = LayerShape(
     [
         ({"kind": "asi", "ranks": 0}, "rank must be at least 1, got 0"),
         ({"kind": "asi", "ranks": [4, -1, 2, 2]}, "rank must be at least 1, got -1"),
+        ({"kind": "asi", "ranks": "-3"}, "rank must be at least 1, got -3"),
+        ({"kind": "asi", "ranks": -3.0}, "rank must be at least 1, got -3"),
+        ({"kind": "hosvd", "ranks": [0.0, 1, 1, 1]}, "rank must be at least 1, got 0"),
+        ({"kind": "hosvd", "ranks": ["-1", 1, 1, 1]}, "rank must be at least 1, got -1"),
+        ({"kind": "asi", "ranks": []}, "one number, or one a mode, got none"),
         ({"kind": "hosvd", "explained_variance": 1.5}, "at most 1, got 1.5"),
         ({"kind": "hosvd", "explained_variance": 0.0}, "above 0"),
         ({"kind": "asi"}, "either ranks or an explained variance or a budget, got neither"),

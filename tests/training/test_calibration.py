@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import InvalidInput
 from asi_core.linalg.tucker import hosvd, reconstruct
 from asi_core.methods import ASI, Vanilla
 from asi_core.planning import LayerProfile, plan
+from asi_core.training import calibration
+from asi_core.training import setup as training_setup
 from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import SHARES, calibrate
 from asi_core.training.events import StepEvent
@@ -16,6 +21,7 @@ from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
 from asi_core.training.setup import TrainingSetup
 from asi_core.training.spec import RunSpec
+from asi_core.training.watching import Watched
 from asi_core.units import GIB
 
 POOL = FeaturePool(GIB)
@@ -76,6 +82,37 @@ def test_the_error_is_that_of_training_on_the_rebuilt_input(
     _, approximate = plain_gradient(reconstruct(hosvd(x, ranks=candidate.ranks)), name)
     expected = float((approximate - exact).norm())
     assert candidate.gradient_error == pytest.approx(expected, rel=1e-3)
+
+
+def test_only_full_batches_calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one image more than a batch, every second batch of the run has one image."""
+    data = load_dataset("fashion_mnist_small")
+    few = ArraySplit(data.train.images[:13], data.train.labels[:13])
+    cut = replace(data, train=few, fingerprint="13")
+    monkeypatch.setattr(training_setup, "load_dataset", lambda name: cut)
+    sizes: list[int] = []
+    one_pass = calibration._one_pass
+
+    def counted(setup: TrainingSetup, indices: Tensor) -> dict[str, Watched]:
+        sizes.append(len(indices))
+        return one_pass(setup, indices)
+
+    monkeypatch.setattr(calibration, "_one_pass", counted)
+    found = calibrate(SPEC, POOL, batches=3)
+    assert sizes == [12, 12, 12]
+    for profile in found:
+        nearly_all = profile.candidates[SHARES.index(0.99)]
+        assert nearly_all.ranks[0] > 1
+
+
+def test_there_is_no_calibration_without_a_batch() -> None:
+    with pytest.raises(InvalidInput, match="calibration batches must be at least 1, got 0"):
+        calibrate(SPEC, POOL, batches=0)
+
+
+def test_what_a_spectrum_lacks_is_zero() -> None:
+    mean = calibration._mean_spectrum([torch.tensor([2.0]), torch.tensor([1.0, 1.0])])
+    assert mean.square().tolist() == pytest.approx([0.75, 0.25])
 
 
 def test_a_budget_is_kept_in_every_step(profiles: list[LayerProfile]) -> None:

@@ -226,3 +226,19 @@ def test_lean_layers_change_no_digit(method: dict[str, Any]) -> None:
     plain, lean = (steps(run(method, lean=value)) for value in (False, True))
     assert [s.loss for s in plain] == [s.loss for s in lean]
     assert all(b.saved_bytes < a.saved_bytes for a, b in zip(plain, lean, strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
+def test_probes_carry_pictures_of_what_is_kept(method: dict[str, Any]) -> None:
+    for layer in probes(method)[-1].layers:
+        pictures = layer.pictures
+        assert pictures is not None
+        assert len(pictures.channels) == 6
+        assert pictures.size == layer.shape[2:]
+        assert (pictures.after is not None) == (method["kind"] in ("asi", "hosvd"))
+
+
+def test_a_picture_of_what_lost_nothing_is_the_same() -> None:
+    for layer in probes({"kind": "asi", "ranks": 10_000})[-1].layers:
+        assert layer.pictures is not None
+        assert layer.pictures.after == layer.pictures.before

@@ -42,7 +42,9 @@ def test_what_was_not_reached_is_none() -> None:
 
 
 def test_the_last_accuracy_counts_and_the_best_is_told() -> None:
-    events = [EvaluationEvent(step=n, accuracy=a, loss=1.0) for n, a in ((1, 0.4), (2, 0.6), (3, 0.5))]
+    events = [
+        EvaluationEvent(step=n, accuracy=a, loss=1.0) for n, a in ((1, 0.4), (2, 0.6), (3, 0.5))
+    ]
     summary = summarise(events)
     assert summary["test_accuracy"] == 0.5
     assert summary["best_accuracy"] == 0.6

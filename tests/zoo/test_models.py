@@ -12,6 +12,7 @@ from asi_core.layers.surgery import compress_, last_layers
 from asi_core.methods import ASI
 from asi_core.training.prefix import split_frozen
 from asi_core.training.setup import choose_trained_
+from asi_core.zoo import build
 from asi_core.zoo.build import build_architecture, build_model
 from asi_core.zoo.cards import MODELS, ModelCard
 from asi_core.zoo.shapes import trained_layer_shapes
@@ -93,6 +94,20 @@ def test_random_weights_come_from_the_seed_alone() -> None:
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_threads_take_turns_to_draw_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The architectures draw from a generator that all threads share."""
+    held: list[bool] = []
+
+    def watched(card: ModelCard) -> nn.Module:
+        held.append(build._SEEDING.locked())
+        return build_architecture(card)
+
+    monkeypatch.setattr(build, "build_architecture", watched)
+    build_model("mcunet_in1", 10, seed=0, pretrained=False)
+    assert held == [True]
+    assert not build._SEEDING.locked()
 
 
 @pytest.mark.parametrize("card", FROM_TORCHVISION, ids=lambda card: card.name)

@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from asi_core.errors import Unavailable
+from asi_core.zoo import build
 from asi_core.zoo.build import build_architecture, build_model
 from asi_core.zoo.cards import MODELS, ModelCard
 from asi_core.zoo.checkpoints import read_checkpoint
@@ -142,6 +149,107 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, name: str) -> N
     (tmp_path / name).write_bytes(b"\x80\x02 something else")
     with pytest.raises(Unavailable, match="cannot be read as a checkpoint"):
         read_checkpoint(tmp_path / name)
+
+
+def written(zipped: bool) -> bytes:
+    stream = BytesIO()
+    state = nn.Linear(4, 4).state_dict()
+    torch.save(state, stream, _use_new_zipfile_serialization=zipped)
+    return stream.getvalue()
+
+
+WHOLE = {zipped: written(zipped) for zipped in (True, False)}
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(
+    st.booleans(), st.lists(st.tuples(st.integers(0), st.integers(1, 255)), max_size=6), st.data()
+)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_is_told_in_our_words(
+    tmp_path: Path, zipped: bool, changes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    content = bytearray(WHOLE[zipped])
+    for place, change in changes:
+        content[place % len(content)] ^= change
+    end = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))
+    (tmp_path / "damaged.pth").write_bytes(content[:end])
+    with suppress(Unavailable):
+        assert all(
+            isinstance(v, Tensor) for v in read_checkpoint(tmp_path / "damaged.pth").values()
+        )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"plain text\n" * 10, b"<html>sign in</html>", b"\x80\x02.", b"\x80\x02}q\x00.", b""],
+)
+def test_what_is_no_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "page.pth").write_bytes(content)
+    with pytest.raises(Unavailable):
+        read_checkpoint(tmp_path / "page.pth")
+
+
+def test_a_state_dict_has_names(tmp_path: Path) -> None:
+    torch.save({1: torch.zeros(2)}, tmp_path / "numbered.pth")
+    with pytest.raises(Unavailable, match="holds no state dict"):
+        read_checkpoint(tmp_path / "numbered.pth")
+
+
+def test_weights_in_half_precision_become_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
+    state = build_architecture(MCUNET).state_dict()
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    save_file(halves, tmp_path / "mcunet_in1.safetensors")
+    model = build_model("mcunet_in1", 3, seed=0)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+    key = "first_conv.conv.weight"
+    assert torch.equal(model.state_dict()[key], halves[key].float())
+
+
+def test_weights_of_another_kind_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
+    state = build_architecture(MCUNET).state_dict()
+    save_file({k: v.to(torch.int8) for k, v in state.items()}, tmp_path / "mcunet_in1.safetensors")
+    with pytest.raises(Unavailable, match="are not those of MCUNet"):
+        build_model("mcunet_in1", 3, seed=0)
+
+
+def test_weights_in_single_precision_are_not_copied() -> None:
+    with torch.device("meta"):
+        model = build_architecture(MCUNET)
+    state = build_architecture(MCUNET).state_dict()
+    taken = build._in_types_of(model, state)
+    assert all(taken[name] is value for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"],
+    ids=["no status", "cut off"],
+)
+def test_an_answer_that_is_no_http_is_told(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/official.pth"
+        with pytest.raises(Unavailable, match="could not be downloaded") as caught:
+            fetched_weights(replace(MCUNET, weights=replace(MCUNET.weights, url=url)))
+        thread.join()
+    assert "\n" not in str(caught.value)
+    assert not list(hub_folder().iterdir()), "no half a file is left"
 
 
 def test_nothing_is_unpickled(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,50 @@
+"""How many parameters are trained and how many stay frozen, from the cards alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from asi_core.zoo.cards import ModelCard, model_card
+from asi_core.zoo.shapes import layer_facts
+
+_PUBLISHED_CLASSES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterCount:
+    """Parameters of a model with a new classifier; normalisations count as frozen.
+
+    Attributes:
+        layers: of the trained layers, weights and biases.
+        head: of the new classifier.
+        frozen: of all others.
+    """
+
+    layers: int
+    head: int
+    frozen: int
+
+    @property
+    def trained(self) -> int:
+        return self.layers + self.head
+
+
+def parameter_count(name: str, layers: int | Literal["all"], classes: int) -> ParameterCount:
+    """Parameters of a zoo model whose last `layers` layers are trained, for so many classes.
+
+    Raises:
+        InvalidInput: if there is no such model, or it has fewer layers.
+    """
+    card = model_card(name)
+    trained = layer_facts(name)[card.layer_count - card.checked_layers(layers) :]
+    in_layers = sum(
+        prod(facts.weight_shape) + facts.weight_shape[0] * facts.has_bias for facts in trained
+    )
+    backbone = card.parameter_count - _head_parameters(card, _PUBLISHED_CLASSES)
+    return ParameterCount(in_layers, _head_parameters(card, classes), backbone - in_layers)
+
+
+def _head_parameters(card: ModelCard, classes: int) -> int:
+    return (card.head_features + 1) * classes

@@ -1,0 +1,35 @@
+"""Shapes of trained layers from a trace on the meta device: no weights, no arithmetic."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import torch
+
+from asi_core.layers.shapes import observed_shapes
+from asi_core.layers.surgery import last_layers
+from asi_core.records import LayerShape
+from asi_core.zoo.build import build_architecture
+from asi_core.zoo.cards import model_card
+
+
+@lru_cache(maxsize=256)
+def traced_layer_shapes(
+    name: str, layers: int | Literal["all"], batch_size: int, image_size: int
+) -> tuple[LayerShape, ...]:
+    """Shapes of the last `layers` trainable layers of a zoo model, in registration order.
+
+    Raises:
+        InvalidInput: if there is no such model, or it has fewer layers.
+    """
+    card = model_card(name)
+    with torch.device("meta"):
+        model = build_architecture(card).eval().requires_grad_(False)
+        images = torch.empty(batch_size, 3, image_size, image_size)
+    names = last_layers(card.trainable_names(model.named_modules()), layers)
+    for trained in names:
+        model.get_submodule(trained).requires_grad_(True)
+    with observed_shapes(model, names) as shapes:
+        model(images)
+    return tuple(shapes[trained] for trained in names)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asi_core.errors import InvalidInput, Unsupported
+from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.surgery import compress_, restore_
+from asi_core.methods import ASI, HOSVD, GradientFilter, Method, Vanilla
+
+
+def two() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(6, 6, 3), nn.Conv2d(6, 6, 3))
+
+
+class Shared(nn.Module):
+    """One convolution under two names, one of them in a block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(6, 6, 3, padding=1)
+        self.block = nn.Sequential(nn.ReLU(), self.first)
+        self.last = nn.Conv2d(6, 6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.block(self.first(x)))
+        return y
+
+
+def kinds(model: nn.Sequential) -> list[str]:
+    return [m.method.kind if isinstance(m, CompressedLayer) else "plain" for m in model]
+
+
+def test_compressing_again_restores_what_was_compressed_before() -> None:
+    model = two()
+    weights = list(model.parameters())
+    compress_(model, ASI(ranks=2), layers=2)
+    compress_(model, HOSVD(ranks=2), layers=1)
+    assert kinds(model) == ["plain", "hosvd"]
+    compress_(model, ASI(ranks=2), layers=2)
+    assert compress_(model, Vanilla(), layers=2) == ["0", "1"]
+    assert [type(layer) for layer in model] == [nn.Conv2d, nn.Conv2d]
+    assert all(a is b for a, b in zip(weights, model.parameters(), strict=True))
+
+
+def test_what_cannot_be_compressed_leaves_what_was_compressed() -> None:
+    model = nn.Sequential(*two(), nn.Linear(6, 2))
+    compress_(model, ASI(ranks=2), layers=2)
+    with pytest.raises(Unsupported, match="layer 2 is a Linear"):
+        compress_(model, GradientFilter(), layers=["1", "2"])
+    assert kinds(model) == ["asi", "asi", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [("all", ["first", "last"]), (["first"], ["first"]), (["block.1"], ["block.1"])],
+)
+def test_a_layer_of_two_names_is_replaced_once(layers: str | list[str], names: list[str]) -> None:
+    model = Shared()
+    plain = model.first
+    keys = set(model.state_dict())
+    assert compress_(model, ASI(ranks=2), layers=layers) == names  # type: ignore[arg-type]
+    assert isinstance(model.first, CompressedLayer)
+    assert model.first is model.block[1]
+    model(torch.randn(4, 6, 7, 7)).sum().backward()
+    assert plain.weight.grad is not None
+    restore_(model)
+    assert type(model.first) is nn.Conv2d
+    assert model.first is model.block[1]
+    assert model.first.weight is plain.weight
+    assert set(model.state_dict()) == keys
+
+
+def test_both_names_of_a_layer_are_one_layer() -> None:
+    assert compress_(Shared(), ASI(ranks=2), layers=["block.1", "first"]) == ["first"]
+
+
+@pytest.mark.parametrize("method", [ASI(ranks=2), Vanilla()])
+def test_a_layer_alone_is_refused(method: Method) -> None:
+    for bare, layers in ((nn.Conv2d(3, 3, 3), 1), (nn.Linear(3, 3), [""])):
+        with pytest.raises(InvalidInput, match=r"must lie in a model, got \w+: put it into nn.Seq"):
+            compress_(bare, method, layers=layers)  # type: ignore[arg-type]
+
+
+def test_a_compressed_layer_alone_cannot_be_restored_in_place() -> None:
+    model = two()
+    compress_(model, ASI(ranks=2), layers=1)
+    with pytest.raises(InvalidInput, match="must lie in a model, got CompressedConv2d"):
+        restore_(model[1])
