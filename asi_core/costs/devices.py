@@ -1,0 +1,127 @@
+"""What training takes in memory beyond activations, and devices to set it against.
+
+Only the trained part is counted: the trained layers and the new classifier. Frozen weights are told
+apart, because nothing writes to them: on a microcontroller they may stay in flash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from asi_core.costs.accounting import ELEMENT_BYTES, StepCost
+from asi_core.units import GIB, KIB, MIB
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.parameters import parameter_count
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that somebody may want to train on.
+
+    Attributes:
+        key: short and fixed, for addresses of pages.
+        budget_bytes: its working memory, all of it: what else runs there takes its share.
+        note: which memory that is, and where the figure comes from.
+    """
+
+    key: str
+    name: str
+    budget_bytes: int
+    note: str
+
+
+DEVICES = (
+    Device(
+        "mcu256",
+        "Small microcontroller",
+        256 * KIB,
+        "The SRAM of 'On-device training under 256KB memory' (Lin et al., NeurIPS 2022).",
+    ),
+    Device(
+        "stm32f746",
+        "STM32F746",
+        320 * KIB,
+        "SRAM of an Arm Cortex-M7 microcontroller (data sheet DS10916).",
+    ),
+    Device(
+        "stm32h743",
+        "STM32H743",
+        1 * MIB,
+        "SRAM of an Arm Cortex-M7 microcontroller (data sheet DS12110).",
+    ),
+    Device(
+        "pizero2w",
+        "Raspberry Pi Zero 2 W",
+        512 * MIB,
+        "LPDDR2 memory of the board (product brief).",
+    ),
+    Device("pi5", "Raspberry Pi 5", 8 * GIB, "LPDDR4X memory of the 8 GB version (product brief)."),
+    Device(
+        "orinnano",
+        "Jetson Orin Nano",
+        8 * GIB,
+        "LPDDR5 memory, shared by processor and graphics (NVIDIA, 8 GB module).",
+    ),
+    Device("laptop", "Laptop", 16 * GIB, "A usual amount of memory today."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """Bytes that training holds at once, at the end of a forward pass, 4 bytes a number.
+
+    Attributes:
+        activation_bytes: the trained layers' inputs as the method keeps them, and the classifier's
+            input. What a framework keeps besides for activation functions and normalisations is
+            not in here.
+        weight_bytes, gradient_bytes: of the trained parameters.
+        optimiser_bytes: momentum's one number a parameter; plain SGD keeps nothing.
+        frozen_bytes: weights that only the forward pass reads; not part of the total.
+    """
+
+    activation_bytes: int
+    weight_bytes: int
+    gradient_bytes: int
+    optimiser_bytes: int
+    frozen_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All but the frozen weights."""
+        trained = self.weight_bytes + self.gradient_bytes + self.optimiser_bytes
+        return self.activation_bytes + trained
+
+    def fits(self, budget_bytes: int) -> bool:
+        """Whether the total is within a budget."""
+        return self.total_bytes <= budget_bytes
+
+
+def training_memory(
+    cost: StepCost,
+    model: str,
+    *,
+    layers: int | Literal["all"],
+    batch_size: int,
+    classes: int,
+    momentum: bool = False,
+) -> TrainingMemory:
+    """Memory of the trained part of a zoo model in a training step that costs `cost`.
+
+    Args:
+        classes: outputs of the new classifier.
+        momentum: whether the optimiser keeps one.
+
+    Raises:
+        InvalidInput: if there is no such model, or it has fewer layers.
+    """
+    parameters = parameter_count(model, layers, classes)
+    weights = ELEMENT_BYTES * parameters.trained
+    head_input = ELEMENT_BYTES * batch_size * model_card(model).head_features
+    return TrainingMemory(
+        activation_bytes=cost.activation_bytes + head_input,
+        weight_bytes=weights,
+        gradient_bytes=weights,
+        optimiser_bytes=weights if momentum else 0,
+        frozen_bytes=ELEMENT_BYTES * parameters.frozen,
+    )

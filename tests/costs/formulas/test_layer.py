@@ -1,0 +1,76 @@
+"""Equations against the counts that they spell out, to the byte."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asi_core.costs.formulas import layer_formulas
+from asi_core.methods import ASI, HOSVD, METHODS, GradientFilter, Method, Vanilla
+from asi_core.methods.costs import capped_ranks
+from asi_core.records import Convention, ConvGeometry, LayerShape, Ranks
+from asi_core.zoo.cards import MODELS
+from asi_core.zoo.shapes import tabled_sizes, trained_layer_shapes
+
+CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
+EXAMPLES: list[Method] = [
+    Vanilla(),
+    ASI(ranks=3),
+    ASI(ranks=3, sequential=False),
+    HOSVD(ranks=3),
+    HOSVD(ranks=3, solver="svd"),
+    GradientFilter(patch=2),
+    GradientFilter(patch=3),
+]
+
+
+def assert_equal(
+    method: Method, shape: LayerShape, ranks: Ranks | None, convention: Convention
+) -> None:
+    formulas = layer_formulas(method, shape, ranks, convention)
+    macs = method.macs(shape, ranks, convention).as_dict()
+    assert formulas["kept"].value == 4 * method.saved_elements(shape, ranks, convention)
+    for part in ("forward", "overhead", "input_gradient", "weight_gradient"):
+        assert formulas[part].value == macs[part], (part, formulas[part].expression)
+
+
+def test_every_method_has_equations() -> None:
+    assert {method.kind for method in EXAMPLES} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@given(data=st.data())
+def test_equations_of_zoo_layers_come_out_as_counted(name: str, data: st.DataObject) -> None:
+    card = MODELS[name]
+    size, batch = data.draw(st.sampled_from(tabled_sizes(card))), data.draw(st.integers(1, 256))
+    count = data.draw(st.integers(1, card.layer_count))
+    shape = data.draw(st.sampled_from(trained_layer_shapes(name, count, batch, size)))
+    method = data.draw(st.sampled_from(EXAMPLES))
+    if method.why_unsupported(shape.geometry) is not None:
+        return
+    ranks = None
+    if isinstance(method, (ASI, HOSVD)):
+        wanted = st.tuples(*(st.integers(1, most + 2) for most in shape.input_shape))
+        ranks = capped_ranks(data.draw(wanted), shape.input_shape)
+    assert_equal(method, shape, ranks, data.draw(st.sampled_from(CONVENTIONS)))
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("method", EXAMPLES, ids=lambda m: m.settings_label)
+def test_what_no_model_of_the_zoo_has(method: Method, convention: Convention) -> None:
+    """A dilated, grouped, strided kernel on an input that is taller than wide in its channels."""
+    shape = LayerShape(
+        "odd",
+        (2, 240, 5, 6),
+        (2, 12, 2, 2),
+        (12, 60, 3, 2),
+        ConvGeometry((2, 1), (1, 1, 0, 0), (3, 4), 4),
+        has_input_gradient=True,
+    )
+    for ranks in ((1, 7, 2, 3), (2, 240, 5, 6), (2, 50, 5, 1)):
+        own = ranks if isinstance(method, (ASI, HOSVD)) else None
+        assert_equal(method, shape, own, convention)
+        assert_equal(method, replace(shape, has_input_gradient=False), own, convention)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from asi_core.costs.devices import DEVICES, TrainingMemory, training_memory
+from asi_core.costs.estimate import estimate
+from asi_core.errors import InvalidInput
+from asi_core.methods import ASI, Vanilla
+from asi_core.units import KIB
+
+MEMORY = TrainingMemory(100, 20, 20, 0, 7000)
+
+
+def test_the_total_is_of_four_parts_and_leaves_frozen_weights_out() -> None:
+    assert MEMORY.total_bytes == 140
+    assert replace(MEMORY, optimiser_bytes=20).total_bytes == 160
+    assert MEMORY.fits(140)
+    assert not MEMORY.fits(139)
+
+
+def test_devices_have_names_of_their_own_and_rising_budgets() -> None:
+    assert len({device.key for device in DEVICES}) == len(DEVICES)
+    budgets = [device.budget_bytes for device in DEVICES]
+    assert budgets == sorted(budgets)
+    assert budgets[1] == 320 * KIB
+    assert all(device.note for device in DEVICES)
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+def test_memory_of_resnet18_by_hand(momentum: bool) -> None:
+    """Two 3 x 3 convolutions of 512 channels at 3 x 3 positions, and a classifier of 10."""
+    settings = {"layers": 2, "batch_size": 4}
+    cost = estimate("resnet18", Vanilla(), **settings, image_size=96, convention="exact")  # type: ignore[arg-type]
+    found = training_memory(cost, "resnet18", **settings, classes=10, momentum=momentum)  # type: ignore[arg-type]
+    weights = 4 * (2 * 512 * 512 * 9 + 512 * 10 + 10)
+    assert found.activation_bytes == 4 * (2 * 4 * 512 * 9 + 4 * 512)
+    assert found.weight_bytes == found.gradient_bytes == weights
+    assert found.optimiser_bytes == (weights if momentum else 0)
+    everything = 11_689_512 - 513 * 1000 + 513 * 10
+    assert found.frozen_bytes + weights == 4 * everything
+
+
+def test_only_activations_depend_on_the_method() -> None:
+    settings = {"layers": 4, "batch_size": 16}
+    vanilla, asi = (
+        training_memory(
+            estimate("mcunet_in1", method, **settings, image_size=96, convention="exact"),  # type: ignore[arg-type]
+            "mcunet_in1",
+            **settings,  # type: ignore[arg-type]
+            classes=10,
+        )
+        for method in (Vanilla(), ASI(ranks=2))
+    )
+    assert asi.activation_bytes < vanilla.activation_bytes
+    assert replace(asi, activation_bytes=0) == replace(vanilla, activation_bytes=0)
+
+
+def test_too_many_layers_are_refused() -> None:
+    cost = estimate(
+        "resnet18", Vanilla(), layers=2, batch_size=4, image_size=96, convention="exact"
+    )
+    with pytest.raises(InvalidInput, match="between 0 and 20"):
+        training_memory(cost, "resnet18", layers=21, batch_size=4, classes=10)
