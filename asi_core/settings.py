@@ -21,6 +21,8 @@ class Settings(BaseModel):
         database_url: the store; by default SQLite in `home` (`ASI_DATABASE_URL`).
         concurrent_runs: runs that take turns in one worker (`ASI_CONCURRENT_RUNS`).
         feature_bytes: memory that frozen features may fill in one process (`ASI_FEATURE_BYTES`).
+        user_header: request header in which a proxy names the visitor (`ASI_USER_HEADER`); None
+            where everybody shares one owner.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,6 +32,7 @@ class Settings(BaseModel):
     database_url: str
     concurrent_runs: int = 6
     feature_bytes: int = 2 * GIB
+    user_header: str | None = None
 
 
 def read_settings() -> Settings:
@@ -39,6 +42,7 @@ def read_settings() -> Settings:
     given = {
         "concurrent_runs": os.environ.get("ASI_CONCURRENT_RUNS"),
         "feature_bytes": os.environ.get("ASI_FEATURE_BYTES"),
+        "user_header": os.environ.get("ASI_USER_HEADER") or None,
     }
     return Settings.model_validate(
         {

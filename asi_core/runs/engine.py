@@ -9,6 +9,7 @@ import atexit
 import logging
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 
 import dask
@@ -16,6 +17,7 @@ from distributed import Client, Future, LocalCluster, fire_and_forget
 from sqlalchemy.exc import SQLAlchemyError
 
 from asi_core.errors import one_sentence
+from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
 from asi_core.settings import Settings, read_settings
 from asi_core.units import GIB
@@ -40,15 +42,16 @@ _WORKER_ENVIRONMENT = {
 
 
 class RunEngine:
-    """Hands queued runs to a worker process.
+    """Hands queued runs and jobs to a worker process.
 
-    Runs are threads of one process, so that they share frozen features and take turns.
+    They are threads of one process, so that they share frozen features and take turns.
     """
 
     def __init__(self, settings: Settings, *, silent_seconds: float = _SILENT_SECONDS) -> None:
         self._silent_seconds = silent_seconds
         self._url = settings.database_url
         self._store = RunStore(self._url)
+        self._jobs = JobStore(self._url)
         with dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}):
             self._cluster = LocalCluster(
                 n_workers=1,
@@ -68,33 +71,47 @@ class RunEngine:
 
     def submit(self, run_id: str) -> None:
         """Execute a queued run as soon as a thread of the worker is free."""
-        self._submitted.add(run_id)
-        future = self._client.submit(_execute, run_id, self._url, key=f"run-{run_id}", pure=False)
-        future.add_done_callback(partial(self._settled, run_id))
+        self._hand_over(_execute, "run", run_id, self._store.refuse, priority=0)
+
+    def submit_job(self, job_id: str) -> None:
+        """Answer a queued job as soon as a thread of the worker is free: before queued runs."""
+        self._hand_over(_execute_job, "job", job_id, self._jobs.refuse, priority=1)
+
+    def _hand_over(
+        self,
+        task: Callable[[str, str], None],
+        what: str,
+        row_id: str,
+        refuse: Callable[[str, str], bool],
+        priority: int,
+    ) -> None:
+        self._submitted.add(row_id)
+        future = self._client.submit(
+            task, row_id, self._url, key=f"{what}-{row_id}", pure=False, priority=priority
+        )
+        future.add_done_callback(partial(_settled, what, row_id, refuse))
         fire_and_forget(future)
 
-    def _settled(self, run_id: str, future: Future[None]) -> None:
-        """A run that no worker could even begin must not wait for ever."""
-        if future.status != "error":
-            return
-        reason = one_sentence(future.exception())
-        log.error("run %s could not be executed: %s", run_id, reason)
-        self._store.refuse(run_id, f"the worker could not take up the run ({reason}).")
-
     def recover(self) -> None:
-        """Take up queued runs that an earlier process left, and mark those that died with it."""
-        interrupted = self._store.interrupt_stale(self._silent_seconds)
-        if interrupted:
-            log.warning("%d runs had lost their worker", interrupted)
+        """Take up what an earlier process left queued, and mark what died with it."""
+        self._interrupt_stale()
         for run in self._store.active():
             if run.status == "queued" and run.id not in self._submitted:
                 self.submit(run.id)
+        for job_id in self._jobs.queued():
+            if job_id not in self._submitted:
+                self.submit_job(job_id)
+
+    def _interrupt_stale(self) -> None:
+        for what, store in (("runs", self._store), ("jobs", self._jobs)):
+            if interrupted := store.interrupt_stale(self._silent_seconds):
+                log.warning("%d %s had lost their worker", interrupted, what)
 
     def _watch(self) -> None:
-        """Tell of runs whose worker was lost while the app goes on."""
+        """Tell of what has lost its worker while the app goes on."""
         while not self._closing.wait(min(_WATCH_SECONDS, self._silent_seconds)):
             try:
-                self._store.interrupt_stale(self._silent_seconds)
+                self._interrupt_stale()
             except SQLAlchemyError as error:
                 log.warning("the store did not answer the watchdog (%s)", error)
 
@@ -105,6 +122,7 @@ class RunEngine:
         self._client.close()
         self._cluster.close()
         self._store.close()
+        self._jobs.close()
 
 
 _engines: dict[int, RunEngine] = {}
@@ -122,10 +140,27 @@ def shared_engine() -> RunEngine:
         return _engines[os.getpid()]
 
 
+def _settled(
+    what: str, row_id: str, refuse: Callable[[str, str], bool], future: Future[None]
+) -> None:
+    """What no worker could even begin must not wait for ever."""
+    if future.status != "error":
+        return
+    reason = one_sentence(future.exception())
+    log.error("%s %s could not be executed: %s", what, row_id, reason)
+    refuse(row_id, f"the worker could not take up the {what} ({reason}).")
+
+
 def _execute(run_id: str, url: str) -> None:
     from asi_core.runs.worker import execute
 
     execute(run_id, url)
+
+
+def _execute_job(job_id: str, url: str) -> None:
+    from asi_core.runs.job_worker import execute_job
+
+    execute_job(job_id, url)
 
 
 def _warm_up() -> None:

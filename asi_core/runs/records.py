@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from asi_core.training.spec import RunSpec
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
+# Of what came with the app; nobody else is called so.
+EXAMPLE_OWNER = "example"
 ACTIVE: tuple[Status, ...] = ("queued", "running")
+STATUSES: tuple[Status, ...] = (*ACTIVE, "completed", "failed", "cancelled", "interrupted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,12 @@ class RunRecord:
     cancel_requested: bool
     summary: dict[str, Any] | None
     error: str | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The record of a row of the table of runs."""
+        values = {name: row[name] for name in cls.__dataclass_fields__}
+        return cls(**{**values, "spec": RunSpec.model_validate(row["spec"])})
 
     @property
     def is_active(self) -> bool:

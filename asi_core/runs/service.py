@@ -15,19 +15,24 @@ from asi_core.zoo.weights import check_obtainable
 MOST_RUNS_AT_ONCE = 5
 
 
-def request_runs(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[RunRecord]:
+def request_runs(
+    store: RunStore, specs: Sequence[RunSpec], owner: str, *, most: int = MOST_RUNS_AT_ONCE
+) -> list[RunRecord]:
     """Queue runs that are to be compared, if all of them can start.
 
     Asked for the same again while it is going, it returns what is going.
+
+    Args:
+        most: runs that may be asked for at once.
 
     Raises:
         InvalidInput: if there are none or too many, or images are not as they must be or fewer
             than a batch.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
-    if not 1 <= len(specs) <= MOST_RUNS_AT_ONCE:
+    if not 1 <= len(specs) <= most:
         raise InvalidInput(
-            f"a comparison must have 1 to {MOST_RUNS_AT_ONCE} runs",
+            f"a comparison must have 1 to {most} runs",
             len(specs),
             "choose other methods",
         )

@@ -9,38 +9,25 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Engine,
     Select,
-    create_engine,
-    event,
+    delete,
     func,
     insert,
     select,
     update,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 
+from asi_core.runs.database import AttemptLost, connect
 from asi_core.runs.records import ACTIVE, RunRecord, Status
 from asi_core.runs.tables import events, metadata, runs
 from asi_core.training.events import EVENT_ADAPTER, Event
 from asi_core.training.spec import RunSpec
-
-_SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=NORMAL",
-    "PRAGMA busy_timeout=10000",
-    "PRAGMA foreign_keys=ON",
-)
-
-
-class AttemptLost(Exception):
-    """The run no longer belongs to the attempt that tried to write."""
 
 
 class RunStore:
@@ -52,7 +39,7 @@ class RunStore:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine = _connect(url)
+        self._engine = connect(url)
         metadata.create_all(self._engine)
 
     # Asking -----------------------------------------------------------------------------------
@@ -221,6 +208,49 @@ class RunStore:
         with self._engine.begin() as connection:
             return connection.execute(statement).rowcount == 1
 
+    # What comes with the app ----------------------------------------------------------------------
+
+    def edition(self, comparison: str) -> str | None:
+        """Which edition of a shipped comparison is here; None if none is."""
+        query = select(runs.c.token).where(runs.c.comparison == comparison)
+        with self._engine.connect() as connection:
+            return connection.execute(query.limit(1)).scalar()
+
+    def add_finished(
+        self,
+        comparison: Sequence[RunRecord],
+        happened: Mapping[str, Sequence[dict[str, Any]]],
+        edition: str,
+    ) -> bool:
+        """Keep a comparison that has ended, in place of other editions of it; all of it or none.
+
+        Args:
+            happened: run -> its events as JSON.
+            edition: at most 32 signs.
+
+        Returns:
+            whether it was written: not if this edition is here already.
+        """
+        same = runs.c.comparison == comparison[0].comparison
+        rows = [
+            {"run_id": run_id, "kind": item["kind"], "step": item["step"], "payload": item}
+            for run_id, items in happened.items()
+            for item in items
+        ]
+        try:
+            with self._engine.begin() as connection:
+                # A write comes first, which takes SQLite's lock: of two servers, one waits here.
+                connection.execute(delete(runs).where(same, runs.c.token != edition))
+                connection.execute(insert(runs), [_as_row(run, edition) for run in comparison])
+                if rows:
+                    connection.execute(insert(events), rows)
+        except IntegrityError:
+            if self.edition(comparison[0].comparison) != edition:
+                raise
+            # It was here, or another server was faster.
+            return False
+        return True
+
     def close(self) -> None:
         """Give back all connections."""
         self._engine.dispose()
@@ -237,28 +267,9 @@ class RunStore:
     def _records(self, query: Select[Any]) -> list[RunRecord]:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        return [_record(dict(row)) for row in rows]
+        return [RunRecord.from_row(dict(row)) for row in rows]
 
 
-def _record(row: dict[str, Any]) -> RunRecord:
-    row.pop("token")
-    row["spec"] = RunSpec.model_validate(row["spec"])
-    return RunRecord(**row)
-
-
-def _connect(url: str) -> Engine:
-    parsed = make_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    if is_sqlite and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
-    if is_sqlite:
-        event.listen(engine, "connect", _set_pragmas)
-    return engine
-
-
-def _set_pragmas(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in _SQLITE_PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
+def _as_row(run: RunRecord, token: str) -> dict[str, Any]:
+    fields = {name: getattr(run, name) for name in RunRecord.__dataclass_fields__}
+    return {**fields, "spec": run.spec.model_dump(mode="json"), "token": token}

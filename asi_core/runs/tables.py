@@ -51,3 +51,43 @@ events = Table(
     Column("step", Integer, primary_key=True),
     Column("payload", JSON, nullable=False),
 )
+
+# What somebody calls a comparison, and what there is to say about it.
+comparison_notes = Table(
+    "comparison_notes",
+    metadata,
+    Column("comparison", String(32), primary_key=True),
+    Column("name", String(128), nullable=False, default=""),
+    Column("note", Text, nullable=False, default=""),
+)
+
+# Short answers that the worker computes: a calibration, a measurement.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    # Hash of kind and specification: what is asked for again is found by it.
+    Column("key", String(64), nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("status", String(16), nullable=False),
+    # Unix seconds, UTC.
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Column("heartbeat_at", Float),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("token", String(32)),
+    Column("result", JSON),
+    Column("error", Text),
+    Index("jobs_by_key", "key", "status"),
+)
+# The same question is never worked on twice at a time, whoever asks.
+Index(
+    "jobs_going",
+    jobs.c.key,
+    unique=True,
+    sqlite_where=jobs.c.status.in_(("queued", "running")),
+    postgresql_where=jobs.c.status.in_(("queued", "running")),
+)

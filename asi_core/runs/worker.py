@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import Vanilla
-from asi_core.runs.store import AttemptLost, RunStore
+from asi_core.runs.database import AttemptLost
+from asi_core.runs.store import RunStore
 from asi_core.runs.turnstile import Turnstile, in_turns
 from asi_core.settings import read_settings
 from asi_core.training.events import Event

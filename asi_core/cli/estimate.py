@@ -1,0 +1,68 @@
+"""`estimate`: bytes and multiplies by formula."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from asi_core.cli.options import STEP_FLAGS, Commands, add_convention, add_flags, method_settings
+from asi_core.costs.accounting import LayerCost, StepCost
+from asi_core.costs.estimate import estimate
+from asi_core.methods import METHOD_ADAPTER, Method
+from asi_core.units import format_bytes, format_count
+
+
+def add_parser(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser("estimate", help="bytes and multiplies by formula")
+    add_flags(parser, *STEP_FLAGS)
+    add_convention(parser, default="exact")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the cost of a step, layer by layer."""
+    method: Method = METHOD_ADAPTER.validate_python(method_settings(options))
+    cost = estimate(
+        options.model,
+        method,
+        layers=options.layers,
+        batch_size=options.batch_size,
+        image_size=options.image_size,
+        convention=options.convention,
+    )
+    if options.json:
+        print(json.dumps(_as_dict(options.model, method, cost)))
+        return 0
+    for layer in cost.layers:
+        _print_cost(layer.shape.name, layer)
+    _print_cost(f"total ({cost.convention})", cost)
+    return 0
+
+
+def _as_dict(model: str, method: Method, cost: StepCost) -> dict[str, Any]:
+    return {
+        "model": model,
+        "method": method.model_dump(mode="json"),
+        "convention": cost.convention,
+        "activation_bytes": cost.activation_bytes,
+        "macs": cost.macs.as_dict(),
+        "layers": [_layer_as_dict(layer) for layer in cost.layers],
+    }
+
+
+def _layer_as_dict(layer: LayerCost) -> dict[str, Any]:
+    return {
+        "name": layer.shape.name,
+        "input_shape": layer.shape.input_shape,
+        "output_shape": layer.shape.output_shape,
+        "ranks": layer.ranks,
+        "activation_bytes": layer.activation_bytes,
+        "macs": layer.macs.as_dict(),
+    }
+
+
+def _print_cost(name: str, cost: LayerCost | StepCost) -> None:
+    size, macs = format_bytes(cost.activation_bytes), format_count(cost.macs.total, "MACs")
+    print(f"{name:32} {size:>12} {macs:>14}")

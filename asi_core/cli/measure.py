@@ -1,0 +1,60 @@
+"""`measure`: one real training step, its bytes and seconds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from asi_core.cli.options import (
+    START_FLAGS,
+    STEP_FLAGS,
+    Commands,
+    add_flags,
+    method_settings,
+    run_spec,
+)
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_bytes, format_seconds
+
+
+def add_parser(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser("measure", help="one real training step: bytes and seconds")
+    add_flags(parser, *STEP_FLAGS, "--dataset", "--seed", *START_FLAGS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what a step keeps and how long it takes."""
+    spec = run_spec(options, method=method_settings(options), steps=1)
+    from asi_core.training.features import FeaturePool
+    from asi_core.training.measuring import measure, with_weights_at_hand
+
+    if options.pretrained is None:
+        spec = with_weights_at_hand(spec)
+    result = measure(spec, FeaturePool(read_settings().feature_bytes)).as_dict()
+    if options.json:
+        print(json.dumps(result))
+        return 0
+    for layer in result["layers"]:
+        _print_layer(layer)
+    _print_saved(spec, result["saved_bytes"])
+    return 0
+
+
+def _print_layer(layer: dict[str, Any]) -> None:
+    formula, measured = (format_bytes(layer[f"{k}_bytes"]) for k in ("formula", "measured"))
+    forward, backward = (format_seconds(layer[f"{k}_seconds"]) for k in ("forward", "backward"))
+    print(
+        f"{layer['name']:32} formula {formula:>10}, measured {measured:>10}, "
+        f"forward {forward}, backward {backward}"
+    )
+
+
+def _print_saved(spec: RunSpec, saved: dict[str, Any]) -> None:
+    print(f"{spec.model_label}, batch {spec.batch_size}, {spec.image_size} px")
+    for category, size in saved["by_category"].items():
+        print(f"{category:32} {format_bytes(size):>10}")
+    print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, by two meters")

@@ -1,0 +1,130 @@
+"""What commands share: parser, flags, and the settings and runs that flags stand for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn, TypeAlias
+
+from asi_core.errors import InvalidInput
+from asi_core.methods import METHODS
+from asi_core.training.spec import RunSpec
+from asi_core.units import MIB
+
+USAGE_ERROR = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(USAGE_ERROR)
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def _layers(text: str) -> int | str:
+    return text if text == "all" else int(text)
+
+
+def _ranks(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+# Flags of several commands. One that is called like a field of `RunSpec` sets that field.
+_FLAGS: dict[str, dict[str, Any]] = {
+    "--model": {"default": "efficientnet_lite0"},
+    "--dataset": {"default": "fashion_mnist_small"},
+    "--method": {"default": "asi", "help": ", ".join(METHODS)},
+    "--layers": {"type": _layers, "default": 4, "metavar": "K|all"},
+    "--rank": {"type": int, "help": "one rank for all modes"},
+    "--ranks": {"type": _ranks, "metavar": "B,C,H,W", "help": "one rank a mode"},
+    "--explained-variance": {"type": float, "metavar": "E", "help": "0 to 1"},
+    "--budget-mib": {"type": float, "metavar": "M", "help": "plan ASI's ranks under it"},
+    "--patch": {"type": int, "metavar": "R", "help": "of the gradient filter"},
+    "--batch-size": {"type": int, "default": 64},
+    "--image-size": {"type": int, "default": 96, "help": "pixels"},
+    "--seed": {"type": int, "default": 0},
+    "--json": {"action": "store_true", "help": "print JSON"},
+    "--random-weights": {
+        "dest": "pretrained",
+        "action": "store_false",
+        "default": None,
+        "help": "start from random weights instead of pretrained ones",
+    },
+    "--lean": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "keep of normalisations and activations only what their gradients need",
+    },
+}
+SIZE_FLAGS = ("--batch-size", "--image-size")
+START_FLAGS = ("--random-weights", "--lean")
+STEP_FLAGS = (
+    *("--model", "--method", "--layers", "--rank", "--ranks", "--explained-variance"),
+    *("--budget-mib", "--patch", *SIZE_FLAGS, "--json"),
+)
+
+
+def add_flags(parser: Parser, *flags: str) -> None:
+    """Let `parser` understand shared flags, in this order in its help."""
+    for flag in flags:
+        parser.add_argument(flag, **_FLAGS[flag])
+
+
+def add_convention(parser: Parser, default: str) -> None:
+    """Let `parser` understand how bytes and multiplies are counted."""
+    parser.add_argument("--convention", choices=("paper", "exact"), default=default)
+
+
+def run_spec(options: argparse.Namespace, **fields: Any) -> RunSpec:
+    """The run asked for: `fields`, options called like a field, and defaults for all others.
+
+    Raises:
+        ValidationError: if a value is not allowed.
+    """
+    values = ((name, getattr(options, name, None)) for name in RunSpec.model_fields)
+    given = {name: value for name, value in values if value is not None}
+    return RunSpec.model_validate({**given, **fields})
+
+
+def method_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The method's fields as given; what was not given is left to its defaults.
+
+    Raises:
+        InvalidInput: if there is no such method, or it has no such setting.
+    """
+    kind = options.method
+    if kind not in METHODS:
+        raise InvalidInput("method must be a known one", repr(kind), f"choose {', '.join(METHODS)}")
+    given = {name: value for name, value in _settings(options).items() if value is not None}
+    unknown = sorted(set(given) - set(METHODS[kind].model_fields))
+    if unknown:
+        raise InvalidInput(
+            f"{kind} has no such setting", ", ".join(unknown), "drop it, or change --method"
+        )
+    return {"kind": kind, **given}
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    if options.rank is not None and options.ranks is not None:
+        raise InvalidInput("ranks must be given once", "--rank and --ranks", "drop one of them")
+    budget = options.budget_mib
+    return {
+        "ranks": options.ranks if options.rank is None else options.rank,
+        "explained_variance": options.explained_variance,
+        "budget_bytes": None if budget is None else budget_bytes(budget),
+        "patch": options.patch,
+    }
+
+
+def budget_bytes(mib: float) -> int:
+    """A budget in whole bytes.
+
+    Raises:
+        InvalidInput: if it is not positive and finite.
+    """
+    if not 0 < mib < float("inf"):
+        raise InvalidInput("the budget must be a positive number of MiB", mib, "try 1")
+    return int(mib * MIB)

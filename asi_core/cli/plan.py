@@ -1,0 +1,62 @@
+"""`plan`: the best ranks under a memory budget."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from asi_core.cli.options import (
+    SIZE_FLAGS,
+    START_FLAGS,
+    Commands,
+    add_flags,
+    budget_bytes,
+    run_spec,
+)
+from asi_core.errors import InvalidInput
+from asi_core.planning import Plan, plan
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_bytes
+
+
+def add_parser(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser("plan", help="the best ranks under a memory budget")
+    add_flags(parser, "--model", "--dataset", "--layers")
+    parser.add_argument("--budget-mib", type=float, required=True, metavar="M")
+    add_flags(parser, *SIZE_FLAGS)
+    parser.add_argument("--batches", type=int, default=2, help="calibration batches")
+    add_flags(parser, "--seed", "--json", *START_FLAGS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the ranks with the least gradient error, layer by layer."""
+    budget = budget_bytes(options.budget_mib)
+    spec = run_spec(options, method={"kind": "asi", "budget_bytes": budget})
+    if options.batches < 1:
+        raise InvalidInput("calibration batches must be at least 1", options.batches, "choose 2")
+    made = _made(spec, options.batches, budget)
+    if options.json:
+        print(json.dumps(made.as_dict()))
+    else:
+        _print_plan(made)
+    return 0
+
+
+def _made(spec: RunSpec, batches: int, budget: int) -> Plan:
+    from asi_core.training.calibration import calibrate
+    from asi_core.training.features import FeaturePool
+
+    pool = FeaturePool(read_settings().feature_bytes)
+    return plan(calibrate(spec, pool, batches=batches), budget)
+
+
+def _print_plan(made: Plan) -> None:
+    for name, candidate in made.layers:
+        ranks = " x ".join(map(str, candidate.ranks))
+        size, error = format_bytes(candidate.activation_bytes), candidate.gradient_error
+        print(f"{name:32} ranks {ranks:22} {size:>12}   gradient error {error:.4g}")
+    kept, allowed = format_bytes(made.total_bytes), format_bytes(made.budget_bytes)
+    print(f"total {kept} of {allowed}, gradient error {made.gradient_error:.4g}")

@@ -1,0 +1,75 @@
+"""What the worker can be asked for besides runs. A new kind is a function and a line below.
+
+What a kind computes is imported where it is called: pages ask for jobs and never import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asi_core.errors import InvalidInput
+from asi_core.methods import Vanilla
+from asi_core.planning import profiles_as_dict
+from asi_core.training.spec import RunSpec
+
+if TYPE_CHECKING:
+    from asi_core.training.features import FeaturePool
+
+_START = frozenset({"model", "dataset", "pretrained", "layers", "batch_size", "image_size", "seed"})
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """One kind of question.
+
+    Attributes:
+        answer: computes the result, for JSON, from a specification and shared frozen features.
+        settings: fields of the specification on which the answer depends.
+        doing: what a visitor is told while it is computed.
+    """
+
+    answer: Callable[[RunSpec, FeaturePool], dict[str, Any]]
+    settings: frozenset[str]
+    doing: str
+
+    def settled(self, spec: RunSpec) -> RunSpec:
+        """`spec` with defaults wherever the answer does not depend on it."""
+        given = {name: value for name, value in spec if name in self.settings}
+        return RunSpec.model_validate({"method": Vanilla(), **given})
+
+
+def _measure(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`StepMeasured.as_dict` of one real training step."""
+    from asi_core.training.measuring import measure, with_weights_at_hand
+
+    return measure(with_weights_at_hand(spec), pool).as_dict()
+
+
+def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`profiles_as_dict` of the trained layers, from two calibration batches."""
+    from asi_core.training.calibration import calibrate
+
+    return profiles_as_dict(calibrate(spec, pool, batches=2))
+
+
+JOB_KINDS: dict[str, JobKind] = {
+    "measure": JobKind(
+        _measure, _START | {"method", "lean", "train_norm"}, "Measuring one training step"
+    ),
+    "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
+}
+
+
+def job_kind(name: str) -> JobKind:
+    """The kind of that name.
+
+    Raises:
+        InvalidInput: if there is none.
+    """
+    if name not in JOB_KINDS:
+        raise InvalidInput(
+            "a job must be of a known kind", repr(name), f"choose {' or '.join(JOB_KINDS)}"
+        )
+    return JOB_KINDS[name]

@@ -1,0 +1,246 @@
+"""Short answers that need the worker: asked for once, kept, and found again.
+
+A job goes queued -> running -> completed | failed | interrupted, by the same rules as a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from asi_core.datasets import check_dataset
+from asi_core.errors import InvalidInput
+from asi_core.runs.attempts import Attempts
+from asi_core.runs.database import connect
+from asi_core.runs.job_kinds import job_kind
+from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER
+from asi_core.runs.tables import jobs, metadata
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.weights import check_obtainable
+
+JobStatus = Literal["queued", "running", "completed", "failed", "interrupted"]
+MOST_QUEUED_JOBS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job as the store knows it.
+
+    Attributes:
+        kind: key into `job_kinds.JOB_KINDS`.
+        spec: what was asked about; settings on which the answer does not depend have defaults.
+        result: for JSON, as the kind says, once the job is completed.
+        error: why there is none, in one sentence.
+    """
+
+    id: str
+    kind: str
+    spec: RunSpec
+    owner: str
+    status: JobStatus
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    heartbeat_at: float | None
+    attempt: int
+    result: dict[str, Any] | None
+    error: str | None
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE
+
+
+class JobStore:
+    """Jobs, in any database that SQLAlchemy reaches.
+
+    Args:
+        url: such as sqlite:////folder/asi.sqlite; the folder is made if needed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = connect(url)
+        metadata.create_all(self._engine)
+        self._attempts = Attempts(self._engine, jobs, "job")
+
+    # Asking -----------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """One job, None if there is none of that id."""
+        return self._first(select(jobs).where(jobs.c.id == job_id))
+
+    def latest(self, kind: str, spec: RunSpec, *statuses: JobStatus) -> JobRecord | None:
+        """The newest job about this question, of anybody; only of `statuses` if any are given."""
+        query = select(jobs).where(jobs.c.key == _key(kind, job_kind(kind).settled(spec)))
+        if statuses:
+            query = query.where(jobs.c.status.in_(statuses))
+        return self._first(query.order_by(jobs.c.created_at.desc()))
+
+    def going(self, kind: str, spec: RunSpec) -> JobRecord | None:
+        """The job that is queued or running about this question."""
+        return self.latest(kind, spec, "queued", "running")
+
+    def queued(self) -> list[str]:
+        """Ids of queued jobs, oldest first."""
+        query = select(jobs.c.id).where(jobs.c.status == "queued").order_by(jobs.c.created_at)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def active_count(self, owner: str) -> int:
+        """How many jobs of an owner are queued or running."""
+        query = select(func.count()).where(jobs.c.owner == owner, jobs.c.status.in_(ACTIVE))
+        with self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def create(self, kind: str, spec: RunSpec, owner: str) -> JobRecord:
+        """Queue a job, or return the one about the same question that is going already."""
+        row = _row(kind, spec, owner, id=uuid.uuid4().hex[:12], status="queued")
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(jobs), row)
+        except IntegrityError:
+            # Somebody asked the same at the same time.
+            if (going := self.going(kind, spec)) is not None:
+                return going
+            raise
+        made = self.job(row["id"])
+        assert made is not None
+        return made
+
+    def keep_examples(self, examples: Iterable[tuple[str, RunSpec, dict[str, Any]]]) -> None:
+        """Have these results (kind, specification, result) as the only jobs of the examples' owner.
+
+        What is there already stays as it is.
+        """
+        rows = {}
+        for kind, spec, result in examples:
+            name = f"example-{_digest([kind, spec.model_dump(mode='json'), result])[:16]}"
+            # Older than anything that was computed here, which is preferred.
+            ended = {"status": "completed", "result": result, "created_at": 0.0}
+            rows[name] = _row(kind, spec, EXAMPLE_OWNER, id=name, **ended)
+        own = jobs.c.owner == EXAMPLE_OWNER
+        with self._engine.begin() as connection:
+            # A write comes first: it takes SQLite's lock, so that two servers go one by one.
+            connection.execute(delete(jobs).where(own, jobs.c.id.not_in(list(rows))))
+            there = set(connection.execute(select(jobs.c.id).where(own)).scalars())
+            missing = [row for name, row in rows.items() if name not in there]
+            if missing:
+                connection.execute(insert(jobs), missing)
+
+    # What a worker writes -----------------------------------------------------------------------
+
+    def claim(self, job_id: str) -> str | None:
+        """Start an attempt at a queued job; its token, or None if the job is not queued."""
+        return self._attempts.claim(job_id)
+
+    def beat(self, job_id: str, token: str) -> None:
+        """Say that the attempt is alive.
+
+        Raises:
+            AttemptLost: if the job does not belong to the token's attempt.
+        """
+        self._attempts.write(job_id, token)
+
+    def complete(self, job_id: str, token: str, result: dict[str, Any]) -> None:
+        """End an attempt with its result.
+
+        Raises:
+            AttemptLost: if the job does not belong to the token's attempt; nothing is written.
+        """
+        self._attempts.write(
+            job_id, token, status="completed", result=result, finished_at=time.time()
+        )
+
+    def fail(self, job_id: str, token: str, error: str) -> None:
+        """End an attempt without a result.
+
+        Raises:
+            AttemptLost: if the job does not belong to the token's attempt; nothing is written.
+        """
+        self._attempts.write(job_id, token, status="failed", error=error, finished_at=time.time())
+
+    def interrupt_stale(self, silent_seconds: float) -> int:
+        """Mark running jobs whose worker has been silent for so long; returns how many."""
+        return self._attempts.interrupt_stale(
+            silent_seconds, "the worker stopped before it had the answer: try again."
+        )
+
+    def refuse(self, job_id: str, error: str) -> bool:
+        """Mark a queued job as failed, as no worker could take it up; returns whether it was."""
+        return self._attempts.refuse(job_id, error)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._engine.dispose()
+
+    def _first(self, query: Select[Any]) -> JobRecord | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(query.limit(1)).mappings().first()
+        return None if row is None else _record(dict(row))
+
+
+def request_job(
+    store: JobStore, kind: str, spec: RunSpec, owner: str, again: bool = False
+) -> JobRecord:
+    """Queue a job, if it can start.
+
+    Asked for the same again, it returns what is going, or unless `again` what is completed.
+
+    Raises:
+        InvalidInput: if there is no such kind, images are not as they must be, or too many of the
+            owner's jobs are waiting.
+        Unavailable: if weights or images are missing or damaged; nothing is queued then.
+    """
+    statuses: tuple[JobStatus, ...] = ("queued", "running") + (() if again else ("completed",))
+    if (known := store.latest(kind, spec, *statuses)) is not None:
+        return known
+    if spec.pretrained:
+        check_obtainable(model_card(spec.model))
+    check_dataset(spec.dataset).check_batch_size(spec.batch_size)
+    if (waiting := store.active_count(owner)) >= MOST_QUEUED_JOBS:
+        raise InvalidInput(
+            f"at most {MOST_QUEUED_JOBS} questions may wait for the worker at a time",
+            f"one more than {waiting}",
+            "wait for an answer",
+        )
+    return store.create(kind, spec, owner)
+
+
+def _row(kind: str, spec: RunSpec, owner: str, **values: Any) -> dict[str, Any]:
+    settled = job_kind(kind).settled(spec)
+    return {
+        "kind": kind,
+        "key": _key(kind, settled),
+        "owner": owner,
+        "spec": settled.model_dump(mode="json"),
+        "created_at": time.time(),
+        "attempt": 0,
+        **values,
+    }
+
+
+def _key(kind: str, settled: RunSpec) -> str:
+    # Without defaults: a setting that is added to specifications later changes no old key.
+    settings = settled.model_dump(mode="json", exclude_defaults=True)
+    return _digest([kind, settled.method.kind, settings])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _record(row: dict[str, Any]) -> JobRecord:
+    for name in ("key", "token"):
+        row.pop(name)
+    row["spec"] = RunSpec.model_validate(row["spec"])
+    return JobRecord(**row)

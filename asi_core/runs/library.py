@@ -1,0 +1,234 @@
+"""All runs that were ever kept: finding, naming and deleting them.
+
+The store follows single runs while they go; this looks at what it has kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    String,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from asi_core.errors import InvalidInput
+from asi_core.runs.database import connect
+from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER, RunRecord
+from asi_core.runs.tables import comparison_notes, events, metadata, runs
+from asi_core.training.events import EVENT_ADAPTER, Event
+
+# Owner of the runs that are shipped: they come again at the next start, so nobody deletes them.
+# The kind of a run that trains the classifier alone, whatever method it names.
+HEAD_KIND = "head"
+
+LONGEST_NAME, LONGEST_NOTE = 80, 2000
+
+_METHOD = runs.c.spec[("method", "kind")].as_string()
+_HEAD_ALONE = cast(runs.c.spec["layers"].as_string(), String) == "0"
+_COLUMNS: dict[str, ColumnElement[Any]] = {
+    "status": runs.c.status,
+    "model": runs.c.spec["model"].as_string(),
+    "dataset": runs.c.spec["dataset"].as_string(),
+    "kind": case((_HEAD_ALONE, HEAD_KIND), else_=_METHOD),
+    "owner": runs.c.owner,
+    "comparison": runs.c.comparison,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs are meant; a field that names nothing excludes nothing.
+
+    Attributes:
+        kind: of the method, or `HEAD_KIND`.
+    """
+
+    status: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    owner: tuple[str, ...] = ()
+    comparison: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What somebody calls a comparison and notes about it; empty where nobody did."""
+
+    name: str = ""
+    note: str = ""
+
+
+class RunLibrary:
+    """The runs of one database, beside the store that writes them.
+
+    Args:
+        url: the store's.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = connect(url)
+        metadata.create_all(self._engine)
+
+    # Finding ----------------------------------------------------------------------------------
+
+    def runs(self, wanted: RunFilter | None = None, limit: int = 1000) -> list[RunRecord]:
+        """The newest runs that `wanted` means, newest first, in their order in a comparison."""
+        query = (
+            select(runs)
+            .where(*_conditions(wanted or RunFilter()))
+            .order_by(runs.c.created_at.desc(), runs.c.comparison, runs.c.position)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [RunRecord.from_row(dict(row)) for row in connection.execute(query).mappings()]
+
+    def values(self, field: str) -> list[str]:
+        """What there is to choose from in a field of `RunFilter`, in alphabetical order."""
+        query = select(_COLUMNS[field]).distinct()
+        with self._engine.connect() as connection:
+            return sorted(connection.execute(query).scalars())
+
+    def last_event(self, run_id: str, kind: str) -> Event | None:
+        """A run's latest event of a kind, None if it has none."""
+        query = (
+            select(events.c.payload)
+            .where(events.c.run_id == run_id, events.c.kind == kind)
+            .order_by(events.c.step.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            payload = connection.execute(query).scalar()
+        return None if payload is None else EVENT_ADAPTER.validate_python(payload)
+
+    def steps_done(self, comparison: str) -> dict[str, int]:
+        """How many steps each run of a comparison has taken, by id; runs without steps are left
+        out."""
+        query = (
+            select(events.c.run_id, func.max(events.c.step))
+            .join(runs, runs.c.id == events.c.run_id)
+            .where(runs.c.comparison == comparison, events.c.kind == "step")
+            .group_by(events.c.run_id)
+        )
+        with self._engine.connect() as connection:
+            return {run_id: int(step) for run_id, step in connection.execute(query)}
+
+    # Names and notes ----------------------------------------------------------------------------
+
+    def descriptions(self) -> dict[str, Description]:
+        """Names and notes, by comparison."""
+        table = comparison_notes
+        query = select(table.c.comparison, table.c.name, table.c.note)
+        with self._engine.connect() as connection:
+            return {row[0]: Description(row[1], row[2]) for row in connection.execute(query)}
+
+    def describe(self, comparison: str, description: Description) -> None:
+        """Give a comparison a name and a note, in place of what it had.
+
+        Raises:
+            InvalidInput: if one is too long, or there is no such comparison.
+        """
+        _check_length("a name", description.name, LONGEST_NAME)
+        _check_length("a note", description.note, LONGEST_NOTE)
+        if not self.runs(RunFilter(comparison=(comparison,)), limit=1):
+            raise InvalidInput(
+                "a name needs a comparison that is kept", repr(comparison), "choose another"
+            )
+        values = {"name": description.name.strip(), "note": description.note.strip()}
+        if not self._rewrite(comparison, values):
+            try:
+                with self._engine.begin() as connection:
+                    row = {"comparison": comparison, **values}
+                    connection.execute(insert(comparison_notes), [row])
+            except IntegrityError:
+                # Somebody else was a moment earlier.
+                self._rewrite(comparison, values)
+
+    def _rewrite(self, comparison: str, values: dict[str, str]) -> bool:
+        table = comparison_notes
+        statement = update(table).where(table.c.comparison == comparison).values(**values)
+        with self._engine.begin() as connection:
+            return connection.execute(statement).rowcount == 1
+
+    # Ending -------------------------------------------------------------------------------------
+
+    def delete_runs(self, run_ids: Sequence[str], owner: str | None = None) -> int:
+        """Delete runs with all that was measured; all of them or none. Returns how many.
+
+        A comparison's name goes with its last run.
+
+        Args:
+            owner: whose runs may go; None for everybody's.
+
+        Raises:
+            InvalidInput: if one of them is going, shipped with the app, or somebody else's.
+        """
+        return self._delete(runs.c.id.in_(run_ids), owner)
+
+    def delete_comparison(self, comparison: str, owner: str | None = None) -> int:
+        """Delete the runs of a comparison; like `delete_runs`."""
+        return self._delete(runs.c.comparison == comparison, owner)
+
+    def _delete(self, which: ColumnElement[bool], owner: str | None) -> int:
+        with self._engine.begin() as connection:
+            # A write comes first: it takes SQLite's lock, which a read before a write could not.
+            count = connection.execute(_deletion(which, owner)).rowcount
+            left = connection.execute(select(runs.c.owner).where(which)).scalars().all()
+            if left:
+                _refuse_deletion(left, owner)
+            _forget_lost_names(connection)
+        return count
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._engine.dispose()
+
+
+def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
+    asked = {name: getattr(wanted, name) for name in _COLUMNS}
+    return [_COLUMNS[name].in_(values) for name, values in asked.items() if values]
+
+
+def _deletion(which: ColumnElement[bool], owner: str | None) -> Delete:
+    may_go = [runs.c.status.not_in(ACTIVE), runs.c.owner != EXAMPLE_OWNER]
+    if owner is not None:
+        may_go.append(runs.c.owner == owner)
+    return delete(runs).where(which, *may_go)
+
+
+def _refuse_deletion(owners: Sequence[str], owner: str | None) -> None:
+    if EXAMPLE_OWNER in owners:
+        shipped = f"{owners.count(EXAMPLE_OWNER)} of them"
+        raise InvalidInput("runs that are shipped with the app stay", shipped, "leave them out")
+    others = sum(owner not in (None, whose) for whose in owners)
+    if others:
+        rule = "only one's own runs can be deleted"
+        raise InvalidInput(rule, f"{others} of somebody else", "leave them out")
+    rule = "only runs that have ended can be deleted"
+    raise InvalidInput(rule, f"{len(owners)} that are going", "cancel them first")
+
+
+def _forget_lost_names(connection: Connection) -> None:
+    kept = select(runs.c.comparison).distinct()
+    connection.execute(delete(comparison_notes).where(comparison_notes.c.comparison.not_in(kept)))
+
+
+def _check_length(what: str, text: str, longest: int) -> None:
+    if len(text.strip()) > longest:
+        raise InvalidInput(
+            f"{what} must have at most {longest} characters", len(text.strip()), "shorten it"
+        )

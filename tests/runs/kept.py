@@ -1,0 +1,136 @@
+"""Runs as a worker leaves them, without training: what is read from a store needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+from typing import Any
+
+from asi_core.records import ConvGeometry, LayerShape
+from asi_core.runs.records import RunRecord
+from asi_core.runs.store import RunStore
+from asi_core.training.events import (
+    EvaluationEvent,
+    Event,
+    LayerProbe,
+    PreparedEvent,
+    ProbeEvent,
+    StepEvent,
+)
+from asi_core.training.spec import RunSpec
+from asi_core.training.summary import summarise
+
+VANILLA = {"kind": "vanilla"}
+LAYER = LayerShape(
+    "blocks.6", (64, 8, 4, 4), (64, 8, 4, 4), (8, 8, 1, 1),
+    ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), 1), False,
+)  # fmt: skip
+
+
+def spec(method: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
+    """A short run of the default model."""
+    return RunSpec.model_validate({"method": method or VANILLA, "steps": 20, **changes})
+
+
+def asi(share: float, **changes: Any) -> RunSpec:
+    return spec({"kind": "asi", "explained_variance": share}, **changes)
+
+
+def events(
+    spec: RunSpec, accuracy: float, kept_bytes: int, step_seconds: float = 0.02
+) -> list[Event]:
+    """What a run tells that ends at `accuracy` and keeps `kept_bytes` by formula."""
+    told: list[Event] = [
+        PreparedEvent(
+            step=0,
+            layers=(LAYER,),
+            trained_parameters=10,
+            frozen_values=10,
+            device="cpu",
+            threads=2,
+        )
+    ]
+    for step in range(1, spec.steps + 1):
+        told.append(_step(step, kept_bytes, step_seconds))
+        if step % spec.evaluation_interval == 0:
+            reached = accuracy * (1 - exp(-4 * step / spec.steps)) / (1 - exp(-4))
+            told.append(EvaluationEvent(step=step, accuracy=reached, loss=1 - reached))
+    if spec.layers != 0:
+        told.append(_probe(spec))
+    return told
+
+
+def keep(
+    store: RunStore,
+    specs: Sequence[RunSpec],
+    accuracies: Sequence[float],
+    kept_bytes: Sequence[int],
+    *,
+    owner: str = "local",
+    step_seconds: float = 0.02,
+) -> list[RunRecord]:
+    """A comparison of completed runs."""
+    runs = store.create(specs, owner)
+    for run, accuracy, size in zip(runs, accuracies, kept_bytes, strict=True):
+        token = store.claim(run.id)
+        assert token is not None
+        told = events(run.spec, accuracy, size, step_seconds)
+        store.append(run.id, token, told)
+        store.finish(run.id, token, "completed", summarise(told))
+    return store.comparison(runs[0].comparison)
+
+
+def fail(store: RunStore, run: RunRecord, error: str) -> None:
+    """End a queued run as one that failed at its start."""
+    token = store.claim(run.id)
+    assert token is not None
+    store.finish(run.id, token, "failed", summarise([]), error)
+
+
+def keep_usual(store: RunStore, seeds: Sequence[int] = (0, 1)) -> list[RunRecord]:
+    """The head alone, vanilla and ASI at three explained variances, for each seed."""
+    specs, accuracies, sizes = [], [], []
+    for seed in seeds:
+        shift = 0.004 * seed
+        for method, accuracy, size in (
+            (spec(layers=0, seed=seed), 0.80, 0),
+            (spec(seed=seed), 0.87, 1_000_000),
+            (asi(0.4, seed=seed), 0.82, 4_000),
+            (asi(0.8, seed=seed), 0.865, 20_000),
+            (asi(0.9, seed=seed), 0.86, 100_000),
+        ):
+            specs.append(method)
+            accuracies.append(accuracy + shift)
+            sizes.append(size)
+    return keep(store, specs, accuracies, sizes)
+
+
+def _step(step: int, kept_bytes: int, step_seconds: float) -> StepEvent:
+    return StepEvent(
+        step=step,
+        loss=2 / step + 0.1,
+        accuracy=0.5,
+        learning_rate=0.05,
+        prefix_seconds=0.0,
+        forward_seconds=0.4 * step_seconds,
+        backward_seconds=0.5 * step_seconds,
+        update_seconds=0.1 * step_seconds,
+        saved_bytes=kept_bytes + 500_000,
+        activation_bytes=kept_bytes,
+        forward_macs=10**9,
+        overhead_macs=10**7 if kept_bytes < 10**6 else 0,
+        backward_macs=2 * 10**9,
+    )
+
+
+def _probe(spec: RunSpec) -> ProbeEvent:
+    compressed = spec.method.kind in ("asi", "hosvd")
+    layer = LayerProbe(
+        name=LAYER.name,
+        shape=LAYER.input_shape,
+        ranks=(4, 2, 2, 2) if compressed else None,
+        singular_values=((3.0, 1.0), (3.0, 1.0), (2.0, 1.0), (2.0, 1.0)),
+        captured_energy=0.75 if compressed else None,
+        gradient_cosine=0.9 if compressed else None,
+    )
+    return ProbeEvent(step=spec.steps, layers=(layer,), seconds=0.01)

@@ -1,0 +1,96 @@
+"""Jobs in a real worker process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from asi_core.runs.engine import RunEngine
+from asi_core.runs.jobs import JobRecord, JobStore
+from asi_core.settings import Settings
+from asi_core.training.spec import RunSpec
+from tests.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    home = tmp_path_factory.mktemp("engine")
+    return Settings(home=home, weights_dir=None, database_url=f"sqlite:///{home / 'asi.sqlite'}")
+
+
+@pytest.fixture(scope="module")
+def engine(settings: Settings) -> Iterator[RunEngine]:
+    engine = RunEngine(settings, silent_seconds=5)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def store(settings: Settings) -> JobStore:
+    return JobStore(settings.database_url)
+
+
+def spec(**changes: Any) -> RunSpec:
+    small = {"batch_size": 8, "image_size": 32, "layers": 1}
+    return RunSpec.model_validate({"method": {"kind": "vanilla"}, **small, **changes})
+
+
+def ended(store: JobStore, job: JobRecord) -> JobRecord:
+    def gone() -> JobRecord | None:
+        found = store.job(job.id)
+        return found if found is not None and not found.is_active else None
+
+    found = wait_for(gone, 120, "the job's end")
+    assert found is not None
+    return found
+
+
+def test_a_submitted_job_is_answered(engine: RunEngine, store: JobStore) -> None:
+    job = store.create("measure", spec(), "me")
+    engine.submit_job(job.id)
+    answered = ended(store, job)
+    assert (answered.status, answered.error) == ("completed", None)
+    assert answered.result is not None
+    assert answered.result["meters_agree"] is True
+
+
+def test_what_an_earlier_server_left_is_taken_up(engine: RunEngine, store: JobStore) -> None:
+    queued = store.create("measure", spec(seed=1), "me")
+    engine.recover()
+    assert ended(store, queued).status == "completed"
+
+
+def test_a_job_that_no_worker_can_begin_says_so(
+    engine: RunEngine, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create("measure", spec(seed=2), "me")
+    monkeypatch.setattr(engine, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
+    engine.submit_job(job.id)
+    refused = ended(store, job)
+    assert refused.status == "failed"
+    assert "the worker could not take up the job" in str(refused.error)
+
+
+def test_a_job_whose_worker_was_killed_is_interrupted(engine: RunEngine, store: JobStore) -> None:
+    job = store.create("calibrate", spec(batch_size=128, image_size=160, layers=8), "me")
+    engine.submit_job(job.id)
+
+    def running() -> bool:
+        found = store.job(job.id)
+        return found is not None and found.status == "running"
+
+    wait_for(running, 60, "the job's start")
+    workers = [p for p in psutil.Process(os.getpid()).children(recursive=True) if is_worker(p)]
+    os.kill(workers[0].pid, signal.SIGKILL)
+    lost = ended(store, job)
+    assert lost.status == "interrupted"
+    assert "try again" in str(lost.error)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    return "spawn_main" in " ".join(process.cmdline())

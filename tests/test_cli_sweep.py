@@ -1,0 +1,93 @@
+"""Sweeps on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asi_core.cli import main
+from asi_core.runs.store import RunStore
+from asi_core.runs.sweeps import Sweep
+from asi_core.settings import read_settings
+from tests.datasets.pictures import both_splits, write_folder
+from tests.runs.kept import asi, keep, spec
+from tests.test_cli import answer, call
+
+SMALL = ("--batch-size", "4", "--image-size", "32", "--layers", "1", "--no-references")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    """A data set of ten images, so that runs are quick."""
+    return f"imagefolder:{write_folder(tmp_path / 'images', both_splits())}"
+
+
+def test_a_sweep_runs_to_the_end_and_is_kept_as_one_comparison(
+    capsys: pytest.CaptureFixture[str], images: str
+) -> None:
+    small = ["--dataset", images, "--steps", "2", *SMALL]
+    asked = ["--methods", "vanilla,asi", "--rank", "2", *small]
+    assert main(["sweep", *asked, "--json"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    labels = [outcome["label"] for outcome in found["outcomes"]]
+    assert labels == ["Vanilla", "ASI, rank 2"]
+    assert [run["status"] for run in found["runs"]] == ["completed", "completed"]
+    assert found["run_count"] == 2
+    assert found["forecast"] == {
+        "seconds": None,
+        "runs_by_source": {"here": 0, "elsewhere": 0, "scaled": 0, "unknown": 2},
+    }
+    kept = RunStore(read_settings().database_url).comparison(found["comparison"])
+    assert [run.spec for run in kept] == Sweep.model_validate(found["sweep"]).specs()
+    reached = found["runs"][0]["test_accuracy"]
+    assert found["outcomes"][0]["accuracy"] == {"mean": reached, "deviation": None, "seeds": 1}
+    assert "2 of 2: ASI, rank 2, seed 0: completed" in told.err
+
+
+def test_a_failed_run_is_told(capsys: pytest.CaptureFixture[str], images: str) -> None:
+    asked = ["--dataset", images, "--steps", "12", *SMALL]
+    recipe = ["--learning-rate", "1e30", "--clip-norm", "1e30"]
+    assert main(["sweep", "--methods", "vanilla", *asked, *recipe]) == 1
+    told = capsys.readouterr()
+    assert "lower the learning rate" in told.err
+    assert "failed" in told.out
+
+
+def test_a_dry_run_says_the_cost_and_runs_nothing() -> None:
+    store = RunStore(read_settings().database_url)
+    keep(store, [spec(layers=0), spec(), asi(0.8)], [0.8, 0.9, 0.9], [0, 100, 10])
+    told = call("sweep", "--explained-variances", "0.4,0.8", "--seeds", "0,1", "--dry-run")
+    assert told.returncode == 0
+    assert told.stdout.startswith("8 runs. About")
+    assert "8 like runs measured here" in told.stdout
+    assert len(store.latest_comparisons(5)) == 1
+
+
+def test_ranks_may_be_given_for_all_modes_and_one_a_mode() -> None:
+    found = answer(
+        *("sweep", "--rank", "1,2", "--ranks", "8,8,2,2", "--ranks", "4,4,1,1"),
+        *("--layers", "2,all", "--no-references", "--dry-run"),
+    )
+    assert found["sweep"]["ranks"] == [1, 2, [8, 8, 2, 2], [4, 4, 1, 1]]
+    assert found["run_count"] == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "needs ranks or explained variances"),
+        (["--rank", "0"], "rank must be at least 1, got 0"),
+        (["--rank", "4", "--layers", "4,999"], "at most 49"),
+        (["--rank", "4", "--methods", "nothing"], "method must be a known one"),
+        (["--rank", ",".join(map(str, range(1, 50)))], "1 to 40 runs, got 51"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments: list[str], expected: str) -> None:
+    result = call("sweep", *arguments)
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert expected in line
+    assert not (read_settings().home / "asi.sqlite").exists()
