@@ -9,6 +9,9 @@ import plotly.graph_objects as go
 
 HEAD_ALONE = "head"
 
+# What figures are to those who only show them: who draws is known here alone.
+Figure = go.Figure
+
 
 @dataclass(frozen=True, slots=True)
 class MethodStyle:
@@ -27,6 +30,9 @@ STYLES: dict[str, MethodStyle] = {
     "hosvd": MethodStyle("#D55E00", "dash", "square"),
     "gradient_filter": MethodStyle("#009E73", "dashdot", "triangle-up"),
 }
+
+# What is faint on a dark page, and what takes its place there.
+DARK_COLORS: dict[str, str] = {"#4D4D4D": "#B8BEC5"}
 
 
 def styled(figure: go.Figure, *, title: str, x: str, y: str, log_y: bool = False) -> go.Figure:

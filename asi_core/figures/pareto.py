@@ -1,0 +1,174 @@
+"""What is worth its memory: accuracy against a cost, with the front of undominated runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import plotly.graph_objects as go
+
+from asi_core.figures.style import HEAD_ALONE, STYLES, styled
+from asi_core.units import THIN_SPACE, three_digits
+
+_DIMMED = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class ParetoRow:
+    """One run, or the mean of runs that differ in their seed alone.
+
+    Attributes:
+        key: what a selection tells, as `customdata`.
+        mark: a short text beside an undominated point.
+        style: key into `STYLES`.
+        accuracy: 0 to 1.
+        cost: in the axis's base unit.
+        accuracy_deviation, cost_deviation: standard deviations over seeds; None for one seed.
+        facts: one line each for the hover.
+    """
+
+    key: str
+    label: str
+    mark: str
+    style: str
+    accuracy: float
+    cost: float
+    accuracy_deviation: float | None = None
+    cost_deviation: float | None = None
+    facts: tuple[str, ...] = ()
+
+
+def undominated(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
+    """Which points no other point dominates.
+
+    A point dominates another if it costs no more and gains no less, and is better in one of both.
+    Equal points do not dominate each other.
+    """
+    order = sorted(range(len(costs)), key=lambda i: costs[i])
+    kept, best = [False] * len(costs), float("-inf")
+    for _, same_cost in groupby(order, key=lambda i: costs[i]):
+        members = list(same_cost)
+        top = max(gains[i] for i in members)
+        if top > best:
+            for i in members:
+                kept[i] = gains[i] == top
+            best = top
+    return kept
+
+
+def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float = 1) -> go.Figure:
+    """Test accuracy against a cost (log scale), one point a row; dominated points are dimmed.
+
+    The classifier alone keeps nothing of any trained layer: it is the dotted floor, not a point.
+
+    Args:
+        cost: what is on the x axis, such as "activation memory (formula)".
+        unit: of the axis, and `scale` of it in base units.
+    """
+    floors = [row for row in rows if row.style == HEAD_ALONE]
+    points = [row for row in rows if row.style != HEAD_ALONE and row.cost > 0]
+    kept = undominated([row.cost for row in points], [row.accuracy for row in points])
+    front = sorted(
+        (row for row, good in zip(points, kept, strict=True) if good), key=lambda row: row.cost
+    )
+    figure = go.Figure()
+    if len(front) > 1:
+        figure.add_trace(_front_line(front, scale))
+    for style in dict.fromkeys(row.style for row in points):
+        mine = [(row, good) for row, good in zip(points, kept, strict=True) if row.style == style]
+        _add_style(figure, [row for row, good in mine if not good], style, scale, good=False)
+        _add_style(figure, [row for row, good in mine if good], style, scale, good=True)
+    _show_each_method_once(figure)
+    _add_floor(figure, floors)
+    styled(figure, title=f"Accuracy against {cost}", x=f"{cost}, {unit}, log scale", y="")
+    figure.update_layout(hovermode="closest", height=460, margin={"t": 56})
+    figure.update_xaxes(type="log", exponentformat="none", separatethousands=True)
+    figure.update_xaxes(dtick=_tick_step([row.cost for row in points]))
+    return figure.update_yaxes(title_text="test accuracy (measured), %")
+
+
+def _add_style(
+    figure: go.Figure, rows: Sequence[ParetoRow], style: str, scale: float, *, good: bool
+) -> None:
+    if not rows:
+        return
+    look = STYLES[style]
+    figure.add_trace(
+        go.Scatter(
+            x=[row.cost / scale for row in rows],
+            y=[100 * row.accuracy for row in rows],
+            error_x=_error_bars([_half_width(row) / scale for row in rows]),
+            error_y=_error_bars([100 * (row.accuracy_deviation or 0) for row in rows]),
+            mode="markers+text" if good else "markers",
+            text=[row.mark for row in rows],
+            textposition="top left",
+            cliponaxis=False,
+            customdata=[row.key for row in rows],
+            hovertext=["<br>".join((f"<b>{row.label}</b>", *row.facts)) for row in rows],
+            hovertemplate="%{hovertext}<extra></extra>",
+            name=_family(rows[0].label),
+            uid=f"{style}-{'front' if good else 'dominated'}",
+            legendgroup=style,
+            opacity=1.0 if good else _DIMMED,
+            marker={"color": look.color, "symbol": look.symbol, "size": 13},
+        )
+    )
+
+
+def _tick_step(costs: Sequence[float]) -> int | str:
+    """Ticks at powers of ten alone where there are several of them, else also at 2 and 5."""
+    return 1 if costs and max(costs) >= 50 * min(costs) else "D2"
+
+
+def _family(label: str) -> str:
+    """The method of a label such as "ASI, rank 4"."""
+    return label.partition(",")[0]
+
+
+def _show_each_method_once(figure: go.Figure) -> None:
+    """In the legend: by its bright points where it has some."""
+    shown: set[str] = set()
+    for trace in reversed(figure.data):
+        if trace.legendgroup:
+            trace.showlegend = trace.legendgroup not in shown
+            shown.add(trace.legendgroup)
+
+
+def _front_line(front: Sequence[ParetoRow], scale: float) -> go.Scatter:
+    return go.Scatter(
+        x=[row.cost / scale for row in front],
+        y=[100 * row.accuracy for row in front],
+        mode="lines",
+        # What a cost buys is what the best cheaper run reaches.
+        line={"color": "#8C8C8C", "width": 1.5, "shape": "hv"},
+        name="front: nothing is better in both",
+        uid="front",
+        hoverinfo="skip",
+    )
+
+
+def _add_floor(figure: go.Figure, floors: Sequence[ParetoRow]) -> None:
+    if not floors:
+        return
+    look = STYLES[HEAD_ALONE]
+    best = max(floors, key=lambda row: row.accuracy)
+    figure.add_hline(
+        y=100 * best.accuracy,
+        line={"color": look.color, "dash": look.dash, "width": 2},
+        annotation={
+            "text": f"head alone: {three_digits(100 * best.accuracy)}{THIN_SPACE}%",
+            "font": {"color": look.color},
+        },
+        annotation_position="bottom right",
+    )
+
+
+def _half_width(row: ParetoRow) -> float:
+    """The cost's deviation, as far as a log axis can show it."""
+    deviation = row.cost_deviation or 0
+    return deviation if deviation < row.cost else 0
+
+
+def _error_bars(values: list[float]) -> dict[str, object]:
+    return {"type": "data", "array": values, "visible": any(values), "thickness": 1.2, "width": 4}

@@ -1,0 +1,134 @@
+"""Figures of a plan: what each layer keeps, and what a smaller budget costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log10
+
+import plotly.graph_objects as go
+
+from asi_core.figures.style import STYLES, styled
+from asi_core.units import KIB, THIN_SPACE, format_bytes, three_digits
+
+_BAR_PIXELS, _FRAME_PIXELS = 20, 130
+_ASI = STYLES["asi"]
+_PLANNED, _UNIFORM = "ASI, planned", "ASI, one share for all"
+_LIGHT, _MARK = "#56B4E9", "#D55E00"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRow:
+    """What one layer keeps of its input, bytes; `uniform` is None where no such plan fits."""
+
+    name: str
+    vanilla: int
+    planned: int
+    uniform: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPoint:
+    """What a choice of ranks keeps and loses; `label` is told on hover."""
+
+    kept_bytes: int
+    gradient_error: float
+    label: str
+
+
+def plot_kept(rows: Sequence[KeptRow]) -> go.Figure:
+    """Bytes that each layer keeps: as it is, as planned, and at one explained variance for all."""
+    figure = go.Figure()
+    kinds = [("vanilla", [row.vanilla for row in rows], STYLES["vanilla"].color, "")]
+    if all(row.uniform is not None for row in rows):
+        kinds.append((_UNIFORM, [row.uniform or 0 for row in rows], _LIGHT, "/"))
+    kinds.append((_PLANNED, [row.planned for row in rows], _ASI.color, ""))
+    for name, values, color, pattern in kinds:
+        figure.add_trace(
+            go.Bar(
+                y=[row.name for row in rows],
+                x=[value / KIB for value in values],
+                name=name,
+                orientation="h",
+                marker={"color": color, "pattern": {"shape": pattern, "fgcolor": _ASI.color}},
+                customdata=[
+                    _against(value, row.vanilla) for value, row in zip(values, rows, strict=True)
+                ],
+                hovertemplate="%{customdata}",
+            )
+        )
+    styled(figure, title="What each layer keeps (formula)", x="KiB, log scale", y="")
+    _log_bytes(figure)
+    drawn = [value / KIB for _, values, *_ in kinds for value in values]
+    # Bars have no natural foot on a log axis: the shortest is still seen.
+    figure.update_xaxes(range=[log10(min(drawn)) - 0.3, log10(max(drawn)) + 0.1])
+    figure.update_yaxes(autorange="reversed", type="category")
+    height = _FRAME_PIXELS + _BAR_PIXELS * len(kinds) * len(rows)
+    legend = {"traceorder": "normal", "y": -90 / (height - _FRAME_PIXELS + 60)}
+    return figure.update_layout(
+        height=height, barmode="group", bargap=0.25, hovermode="closest", legend=legend
+    )
+
+
+def plot_error_curve(
+    planned: Sequence[ErrorPoint],
+    uniform: Sequence[ErrorPoint],
+    budget_bytes: int,
+    chosen: ErrorPoint | None,
+) -> go.Figure:
+    """The gradient error that the best ranks leave under each budget, and that of no planning.
+
+    Args:
+        planned: the best plans by rising bytes.
+        uniform: one explained variance for all layers, by rising bytes.
+        budget_bytes: marked by a line.
+        chosen: the plan under that budget; None where nothing fits.
+    """
+    figure = go.Figure()
+    figure.add_trace(_curve(_PLANNED, planned, _ASI.dash, _ASI.symbol, _ASI.color))
+    figure.add_trace(_curve(_UNIFORM, uniform, "dot", "diamond-open", _LIGHT))
+    if chosen is not None:
+        mark = _curve("this budget", [chosen], "solid", "circle", _MARK)
+        figure.add_trace(mark.update(mode="markers", marker={"size": 13}))
+    figure.add_vline(
+        x=budget_bytes / KIB,
+        line={"color": _MARK, "dash": "dash", "width": 1.5},
+    )
+    styled(
+        figure,
+        title="What a smaller budget costs (measured)",
+        x="inputs kept, KiB, log scale",
+        y="gradient error",
+    )
+    _log_bytes(figure)
+    figure.update_yaxes(rangemode="tozero")
+    return figure.update_layout(hovermode="closest", legend={"y": -0.3})
+
+
+def _curve(
+    name: str, points: Sequence[ErrorPoint], dash: str, symbol: str, color: str
+) -> go.Scatter:
+    return go.Scatter(
+        x=[point.kept_bytes / KIB for point in points],
+        y=[point.gradient_error for point in points],
+        name=name,
+        mode="lines+markers",
+        line={"color": color, "dash": dash, "width": 2.5},
+        marker={"symbol": symbol, "size": 7},
+        customdata=[
+            f"{point.label}<br>keeps {format_bytes(point.kept_bytes)}, "
+            f"gradient error {three_digits(point.gradient_error)}"
+            for point in points
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _against(kept: int, vanilla: int) -> str:
+    if kept == vanilla:
+        return f"{format_bytes(kept)}, kept whole"
+    return f"{format_bytes(kept)}, {three_digits(vanilla / kept)}{THIN_SPACE}× less than vanilla"
+
+
+def _log_bytes(figure: go.Figure) -> None:
+    figure.update_xaxes(type="log", dtick=1, exponentformat="none", separatethousands=True)

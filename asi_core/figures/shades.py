@@ -1,0 +1,54 @@
+"""Telling several runs of one method apart without leaving its colour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from asi_core.figures.style import STYLES
+
+# How far towards the middle grey of light and dark pages, run after run.
+_STEPS = (0.0, 0.38, 0.62, 0.2, 0.5)
+_MIDDLE = 0xB4
+# Pixels that an entry of the legend takes where the window is narrow.
+_LEGEND_LINE = 19
+_DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
+
+
+def shaded(figure: go.Figure, styles: Sequence[str], groups: Sequence[str]) -> go.Figure:
+    """Give groups of traces of the same style different shades of its colour, dashes and markers.
+
+    Traces of one group look alike and are one entry of the legend, which grows with the groups.
+
+    Args:
+        styles: keys into `STYLES`, one a trace.
+        groups: names, one a trace; those of one group have the same style.
+    """
+    nth_of_style: Counter[str] = Counter()
+    numbers: dict[str, int] = {}
+    for trace, style, group in zip(figure.data, styles, groups, strict=True):
+        trace.showlegend = group not in numbers
+        if group not in numbers:
+            numbers[group] = nth_of_style[style]
+            nth_of_style[style] += 1
+        trace.name = trace.legendgroup = group
+        _shade(trace, style, numbers[group])
+    return figure.update_layout(height=figure.layout.height + _LEGEND_LINE * len(numbers))
+
+
+def _shade(trace: go.Scatter, style: str, nth: int) -> None:
+    if nth == 0:
+        return
+    look = STYLES[style]
+    others = [dash for dash in _DASHES if dash != look.dash]
+    trace.line.color = trace.marker.color = _towards_middle(look.color, _STEPS[nth % len(_STEPS)])
+    trace.line.dash = others[(nth - 1) % len(others)]
+    trace.marker.symbol = f"{look.symbol}-open" if nth % 2 else look.symbol
+
+
+def _towards_middle(color: str, share: float) -> str:
+    channels = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    mixed = (round(channel + share * (_MIDDLE - channel)) for channel in channels)
+    return "#" + "".join(f"{channel:02X}" for channel in mixed)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asi_core.figures.pareto import ParetoRow, plot_pareto, undominated
+from asi_core.figures.style import HEAD_ALONE, STYLES
+
+# Few values, so that ties are met often.
+points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
+
+
+def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+
+@given(points)
+def test_the_front_is_what_brute_force_finds(points: list[tuple[int, int]]) -> None:
+    found = undominated([cost for cost, _ in points], [gain for _, gain in points])
+    assert found == [not any(dominates(other, point) for other in points) for point in points]
+
+
+def row(key: str, style: str, accuracy: float, cost: float, deviation: float = 0.0) -> ParetoRow:
+    label = f"{style.title()}, {key}"
+    return ParetoRow(key, label, key, style, accuracy, cost, deviation or None, deviation or None)
+
+
+ROWS = [
+    row("head", HEAD_ALONE, 0.80, 0.0),
+    row("full", "vanilla", 0.90, 1024.0),
+    row("good", "asi", 0.89, 128.0, deviation=0.01),
+    row("small", "asi", 0.85, 16.0),
+    row("bad", "asi", 0.84, 64.0),
+    row("worse", "hosvd", 0.80, 512.0),
+]
+
+
+def trace(rows: Sequence[ParetoRow], uid: str):  # type: ignore[no-untyped-def]
+    (found,) = [
+        t for t in plot_pareto(rows, cost="memory", unit="KiB", scale=2).data if t.uid == uid
+    ]
+    return found
+
+
+def test_points_are_in_the_axis_units_with_their_keys() -> None:
+    asi = trace(ROWS, "asi-front")
+    assert list(asi.x) == [64.0, 8.0]
+    assert list(asi.y) == [89.0, 85.0]
+    assert list(asi.customdata) == ["good", "small"]
+    assert list(asi.text) == ["good", "small"]
+
+
+def test_dominated_points_are_dim_and_unmarked() -> None:
+    dominated = trace(ROWS, "asi-dominated")
+    assert list(dominated.customdata) == ["bad"]
+    assert dominated.opacity < 0.5 < trace(ROWS, "asi-front").opacity
+    assert "text" not in dominated.mode
+    assert dominated.marker.color == STYLES["asi"].color
+    assert dominated.marker.symbol == STYLES["asi"].symbol
+
+
+def test_the_front_joins_undominated_points_by_cost() -> None:
+    assert list(trace(ROWS, "front").x) == [8.0, 64.0, 512.0]
+
+
+def test_each_method_is_once_in_the_legend() -> None:
+    figure = plot_pareto(ROWS, cost="memory", unit="KiB")
+    shown = [t.name for t in figure.data if t.legendgroup and t.showlegend]
+    assert sorted(shown) == ["Asi", "Hosvd", "Vanilla"]
+
+
+def test_seeds_are_error_bars_and_a_single_seed_has_none() -> None:
+    asi, vanilla = trace(ROWS, "asi-front"), trace(ROWS, "vanilla-front")
+    assert list(asi.error_y.array) == pytest.approx([1.0, 0.0])
+    assert asi.error_y.visible
+    assert not vanilla.error_y.visible
+    wide = row("wide", "asi", 0.89, 10.0, deviation=20.0)
+    assert not trace([wide], "asi-front").error_x.visible
+
+
+def test_the_head_alone_is_a_floor() -> None:
+    figure = plot_pareto(ROWS, cost="memory", unit="KiB")
+    (floor,) = figure.layout.shapes
+    assert floor.y0 == floor.y1 == 80.0
+    assert all("head" not in (t.customdata or ()) for t in figure.data)
+
+
+def test_axes_have_units_and_the_cost_is_logarithmic() -> None:
+    layout = plot_pareto(ROWS, cost="memory (formula)", unit="KiB").layout
+    assert layout.xaxis.type == "log"
+    assert "KiB" in layout.xaxis.title.text
+    assert "%" in layout.yaxis.title.text
+
+
+def test_nothing_to_show_is_an_empty_figure() -> None:
+    assert len(plot_pareto([], cost="memory", unit="KiB").data) == 0
