@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test lint format browser clean
+.PHONY: run test lint format browser screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -23,6 +23,9 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(VENV)/.installed-dev browser
+	$(BIN)/python -m tests.browser.screenshots
 
 browser: $(VENV)/.installed-dev
 	$(BIN)/python scripts/ensure_browser.py

@@ -32,9 +32,9 @@ class RunFeed:
             assert isinstance(event, ProbeEvent)
             self.probes[event.step] = {layer.name: layer for layer in event.layers}
 
-    def rows(self, run: RunRecord) -> RunRows:
+    def rows(self, run: RunRecord, label: str) -> RunRows:
         """As figures want it."""
-        return RunRows(run_label(run), run_style(run), self.steps, self.evaluations)
+        return RunRows(label, run_style(run), self.steps, self.evaluations)
 
 
 def run_label(run: RunRecord) -> str:

@@ -11,9 +11,9 @@ from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
+from dashboard.frame import URL
 
 _BY_VARIANCE, _BY_RANK = "Explained variance", "Given ranks"
-_URL: dict[str, Any] = {"bind": "query-params"}
 
 
 def comparison_form() -> dict[str, Any]:
@@ -40,45 +40,50 @@ def comparison_specs(chosen: dict[str, Any]) -> list[RunSpec]:
         raise InvalidInput("a comparison needs a method", "none", "choose at least one")
     common = {name: chosen[name] for name in RunSpec.model_fields if name in chosen}
     head = RunSpec.model_validate({**common, "layers": 0, "method": {"kind": "vanilla"}})
-    methods = [_method_settings(kind, chosen) for kind in METHODS if kind in chosen["methods"]]
+    kinds = [kind for kind in chosen["methods"] if kind not in left_out(chosen)]
+    if not kinds:
+        raise InvalidInput(
+            "a comparison needs a method that the model's layers allow",
+            ", ".join(METHODS[kind].label for kind in chosen["methods"]),
+            "choose another method or a convolutional model",
+        )
+    methods = [_method_settings(kind, chosen) for kind in METHODS if kind in kinds]
     return [head, *(RunSpec.model_validate({**common, "method": m}) for m in methods)]
 
 
-def unknown_in_url() -> str | None:
-    """A sentence about a model or data set that the URL names and that there is not."""
-    for key, known in (("model", MODELS), ("dataset", DATASETS)):
-        named = st.query_params.get(key)
-        if named is not None and named not in known:
-            return f"The link asks for the {key} {named!r}, which is unknown: choose from the list."
-    return None
+def left_out(chosen: dict[str, Any]) -> list[str]:
+    """The chosen methods that mean nothing for the chosen model's layers."""
+    convolutional = MODELS[chosen["model"]].layer_kind == "conv"
+    return [kind for kind in chosen["methods"] if kind == "gradient_filter" and not convolutional]
 
 
 def _what() -> dict[str, Any]:
     model = st.selectbox(
-        "Model", list(MODELS), format_func=_title, key="model", help=_help("model"), **_URL
+        "Model", list(MODELS), format_func=_title, key="model", help=_help("model"), **URL
     )
     data = st.selectbox(
-        "Images", list(DATASETS), format_func=_title, key="dataset", help=_help("dataset"), **_URL
+        "Images", list(DATASETS), format_func=_title, key="dataset", help=_help("dataset"), **URL
     )
     most = MODELS[model].layer_count
     layers = st.number_input(
-        f"Trained layers (of {most})", value=4, step=1, key="layers", help=_help("layers"), **_URL
+        f"Trained layers (of {most})", value=4, step=1, key="layers", help=_help("layers"), **URL
     )
     return {"model": model, "dataset": data, "layers": layers}
 
 
 def _methods(card: ModelCard) -> dict[str, Any]:
-    kinds = [kind for kind in METHODS if card.layer_kind == "conv" or kind != "gradient_filter"]
     methods = st.multiselect(
         "Methods",
-        kinds,
-        default=kinds,
+        list(METHODS),
+        default=list(METHODS),
         format_func=lambda kind: METHODS[kind].label,
         key="methods",
         help=_help("methods"),
-        **_URL,
+        **URL,
     )
-    by = st.radio("Ranks from", [_BY_VARIANCE, _BY_RANK], key="ranks_from", horizontal=True, **_URL)
+    if left_out({"model": card.name, "methods": methods}):
+        st.caption("Gradient filter is left out: it averages image patches, which tokens lack.")
+    by = st.radio("Ranks from", [_BY_VARIANCE, _BY_RANK], key="ranks_from", horizontal=True, **URL)
     chosen: dict[str, Any] = {"methods": methods, "explained_variance": None, "ranks": None}
     if by == _BY_VARIANCE:
         chosen["explained_variance"] = st.number_input(
@@ -88,7 +93,7 @@ def _methods(card: ModelCard) -> dict[str, Any]:
             format="%.2f",
             key="explained_variance",
             help=_help("explained_variance"),
-            **_URL,
+            **URL,
         )
     else:
         chosen["ranks"] = st.text_input(
@@ -96,10 +101,10 @@ def _methods(card: ModelCard) -> dict[str, Any]:
             value=", ".join(map(str, (16, 32, 4, 4)[: card.modes])),
             key="ranks",
             help=_help("ranks"),
-            **_URL,
+            **URL,
         )
     chosen["patch"] = st.number_input(
-        "Patch of the gradient filter", value=2, step=1, key="patch", help=_help("patch"), **_URL
+        "Patch of the gradient filter", value=2, step=1, key="patch", help=_help("patch"), **URL
     )
     return chosen
 
@@ -107,18 +112,18 @@ def _methods(card: ModelCard) -> dict[str, Any]:
 def _how_long(card: ModelCard) -> dict[str, Any]:
     left, right = st.columns(2)
     with left:
-        steps = st.number_input("Steps", value=300, step=50, key="steps", **_URL)
+        steps = st.number_input("Steps", value=300, step=50, key="steps", **URL)
         size = st.number_input(
             "Image size",
             value=card.native_size if card.fixed_size else 96,
             step=32,
             key="image_size",
             help=_help("image_size"),
-            **_URL,
+            **URL,
         )
     with right:
-        batch = st.number_input("Batch size", value=64, step=16, key="batch_size", **_URL)
-        seed = st.number_input("Seed", value=0, step=1, key="seed", help=_help("seed"), **_URL)
+        batch = st.number_input("Batch size", value=64, step=16, key="batch_size", **URL)
+        seed = st.number_input("Seed", value=0, step=1, key="seed", help=_help("seed"), **URL)
     return {"steps": steps, "batch_size": batch, "image_size": size, "seed": seed}
 
 
@@ -131,15 +136,18 @@ def _recipe() -> dict[str, Any]:
     }
     recipe: dict[str, Any] = {
         key: st.number_input(
-            label, value=defaults[key], step=step, key=key, help=_help(key), format="%.3f", **_URL
+            label, value=defaults[key], step=step, key=key, help=_help(key), format="%.3f", **URL
         )
         for key, (label, step) in numbers.items()
     }
     recipe["pretrained"] = st.toggle(
-        "Pretrained weights", value=True, key="pretrained", help=_help("pretrained"), **_URL
+        "Pretrained weights", value=True, key="pretrained", help=_help("pretrained"), **URL
+    )
+    recipe["lean"] = st.toggle(
+        "Lean normalisations and activations", key="lean", help=_help("lean"), **URL
     )
     recipe["train_norm"] = st.toggle(
-        "Train normalisations too", key="train_norm", help=_help("train_norm"), **_URL
+        "Train normalisations too", key="train_norm", help=_help("train_norm"), **URL
     )
     return recipe
 
@@ -194,6 +202,8 @@ _HELP = {
     "clip_norm": "The largest norm that all gradients together may have.",
     "pretrained": "Off starts from random weights: for measuring memory and time where the "
     "pretrained ones cannot be had. The accuracy then means nothing.",
+    "lean": "Whether they keep only what their gradients need: the same numbers to the last bit "
+    "from fewer bytes, for some percent more time.",
     "train_norm": "Whether scale and shift of the normalisations after the first trained layer "
     "are trained as well.",
 }

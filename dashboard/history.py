@@ -1,35 +1,93 @@
-"""Choosing among the comparisons that the store knows."""
+"""Choosing among the comparisons that the store knows, and naming their runs."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 import streamlit as st
 
-from asi_core.runs.records import RunRecord
+from asi_core.runs.examples import SHIPPED_FOLDER, example_names
+from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from dashboard import services
+from dashboard.feed import run_label
 
 _MOST = 30
+_IN_URL = "comparison"
 
 
 def comparison_picker() -> str | None:
-    """A box with the newest comparisons; None if there is none."""
-    known = {runs[0].comparison: runs for runs in services.store().latest_comparisons(_MOST)}
+    """A box with all comparisons: one's own, newest first, then those that came with the app.
+
+    Returns:
+        the chosen one; None if there is none. The link names it.
+    """
+    known = known_comparisons()
+    asked = st.query_params.get(_IN_URL)
+    if asked and asked not in known:
+        if runs := services.store().comparison(asked):
+            known[asked] = runs
+        else:
+            st.warning(
+                f"The link asks for the comparison {asked!r}, which is not here: choose from the "
+                "list."
+            )
     if not known:
         return None
-    return st.selectbox(
+    names = list(known)
+    chosen: str = st.selectbox(
         "Comparison",
-        list(known),
+        names,
+        index=names.index(asked) if asked in known else 0,
         format_func=lambda name: comparison_title(known[name]),
         key="comparison",
-        help="All comparisons are kept; the newest comes first.",
+        help="All comparisons are kept: your own, the newest first, then those that came with the "
+        "app.",
     )
+    # Not bound like other controls: titles change while runs go, and the newest is not the newest
+    # for long. The address always names what is shown.
+    st.query_params[_IN_URL] = chosen
+    return chosen
 
 
-def comparison_title(runs: list[RunRecord]) -> str:
+def known_comparisons() -> dict[str, list[RunRecord]]:
+    """One's own first, newest first, then those that came with the app."""
+    store = services.store()
+    examples = [store.comparison(name) for name in example_names(SHIPPED_FOLDER)]
+    shipped = {runs[0].comparison: runs for runs in examples if runs}
+    latest = {runs[0].comparison: runs for runs in store.latest_comparisons(_MOST)}
+    own = {name: runs for name, runs in latest.items() if name not in shipped}
+    return {**own, **shipped}
+
+
+def comparison_title(runs: Sequence[RunRecord]) -> str:
     """What a comparison is about, when it was launched, and how far it is."""
     spec = runs[-1].spec
+    about = f"{spec.model_label}, {spec.layers} layers, {spec.steps} steps"
+    if runs[0].owner == EXAMPLE_OWNER:
+        labels = run_labels([run for run in runs if run.spec.layers != 0])
+        return f"Example · {labels[0]} to {labels[-1]} · {about}"
     when = datetime.fromtimestamp(runs[0].created_at).strftime("%d %b %H:%M")
     going = sum(run.is_active for run in runs)
     state = f"{going} of {len(runs)} still going" if going else "ended"
-    return f"{when} · {spec.model_label}, {spec.layers} layers, {spec.steps} steps · {state}"
+    return f"{when} · {about} · {state}"
+
+
+def run_labels(runs: Sequence[RunRecord]) -> list[str]:
+    """A name each, no longer than it takes to tell the runs apart."""
+    short = [run_label(run) for run in runs]
+    long = [
+        label if run.spec.layers == 0 else run.spec.method.settings_label
+        for run, label in zip(runs, short, strict=True)
+    ]
+    names = long if _has_twins(short) else short
+    if _has_twins(names):
+        names = [f"{name}, seed {run.spec.seed}" for name, run in zip(names, runs, strict=True)]
+    if _has_twins(names):
+        names = [f"{name} ({number})" for number, name in enumerate(names, start=1)]
+    return names
+
+
+def _has_twins(names: Sequence[str]) -> bool:
+    return any(count > 1 for count in Counter(names).values())

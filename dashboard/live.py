@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, Literal
 
 import streamlit as st
 
 from asi_core.figures import curves
 from asi_core.figures.curves import RunRows
+from asi_core.figures.shades import shaded
 from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
-from asi_core.figures.style import HEAD_ALONE
+from asi_core.figures.style import HEAD_ALONE, Figure
 from asi_core.runs.records import RunRecord
 from asi_core.training.events import LayerProbe
 from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
+from asi_core.zoo.cards import model_card
 from dashboard import services
-from dashboard.feed import RunFeed, run_label, run_style
+from dashboard.feed import RunFeed, run_style
+from dashboard.history import run_labels
+from dashboard.live_chart import live_chart
 
 Phase = Literal["waiting", "going", "ended"]
 
-_PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+_CARDS_A_ROW = 5
+_WAITING = "Waiting for the first step …"
 
 
 def live_comparison(comparison: str) -> None:
@@ -44,7 +50,8 @@ def _progress_part(comparison: str, drawn: Phase) -> None:
 
 def _curves_part(comparison: str, drawn: Phase) -> None:
     rows = _rows(*_read(comparison))
-    _charts(rows, (curves.plot_accuracy, curves.plot_loss))
+    _charts(rows, (_told_apart(curves.plot_accuracy), _told_apart(curves.plot_loss)))
+    st.caption("Measured: accuracy on all test images, loss on the training batches.")
 
 
 def _details_part(comparison: str, drawn: Phase) -> None:
@@ -71,7 +78,8 @@ def _phase(runs: list[RunRecord], feeds: list[RunFeed]) -> Phase:
 
 
 def _rows(runs: list[RunRecord], feeds: list[RunFeed]) -> list[RunRows]:
-    return [feed.rows(run) for run, feed in zip(runs, feeds, strict=True)]
+    named = zip(runs, feeds, run_labels(runs), strict=True)
+    return [feed.rows(run, label) for run, feed, label in named]
 
 
 def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
@@ -79,7 +87,9 @@ def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
     known = {run_style(r): f for r, f in zip(runs, feeds, strict=True) if f.steps}
     asi, vanilla = known.get("asi"), known.get("vanilla")
     if asi is None or vanilla is None:
-        return "The curves below grow as the runs go." if known else "Waiting for the first step …"
+        if any(run.is_active for run in runs):
+            return "The curves below grow as the runs go." if known else _WAITING
+        return "Without both ASI and vanilla, the runs are compared with each other alone."
     kept = [_mean(feed, "activation_bytes") for feed in (asi, vanilla)]
     sentence = (
         f"ASI keeps {format_bytes(kept[0])} where vanilla keeps {format_bytes(kept[1])}: "
@@ -109,15 +119,20 @@ def _feed(run: RunRecord) -> RunFeed:
 def _cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     by_style = {run_style(run): feed for run, feed in zip(runs, feeds, strict=True)}
     head, vanilla = by_style.get(HEAD_ALONE), by_style.get("vanilla")
-    for column, run, feed in zip(st.columns(len(runs)), runs, feeds, strict=True):
-        with column, st.container(border=True):
-            _card(run, feed, head, vanilla)
+    cards = list(zip(runs, feeds, run_labels(runs), strict=True))
+    for start in range(0, len(cards), _CARDS_A_ROW):
+        row = cards[start : start + _CARDS_A_ROW]
+        for column, (run, feed, label) in zip(st.columns(len(row)), row, strict=True):
+            with column, st.container(border=True):
+                _card(run, feed, label, head, vanilla)
 
 
-def _card(run: RunRecord, feed: RunFeed, head: RunFeed | None, vanilla: RunFeed | None) -> None:
+def _card(
+    run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None, vanilla: RunFeed | None
+) -> None:
     accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
     st.metric(
-        run_label(run),
+        label,
         accuracy,
         delta=_gain(feed, head),
         help=f"{run.spec.method.settings_label}: accuracy on the test images, and how many points "
@@ -135,7 +150,7 @@ def _card(run: RunRecord, feed: RunFeed, head: RunFeed | None, vanilla: RunFeed 
             key=f"cancel-{run.id}",
             on_click=services.store().request_cancel,
             args=(run.id,),
-            help=f"Stop {run_label(run)} and keep what it has measured.",
+            help=f"Stop {label} and keep what it has measured.",
         )
     else:
         st.caption(_ending(run, feed))
@@ -181,9 +196,23 @@ def _ending(run: RunRecord, feed: RunFeed) -> str:
     return f"{run.status} after {len(feed.steps)} steps"
 
 
+def _told_apart(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Figure]:
+    """The same figure of curves, with runs of one method in different shades where there are."""
+
+    @wraps(plot)
+    def drawn(rows: Sequence[RunRows]) -> Figure:
+        styles = [row.style for row in rows]
+        if len(set(styles)) == len(styles):
+            return plot(rows)
+        return shaded(plot(rows), styles, [row.label for row in rows])
+
+    return drawn
+
+
 def _charts(rows: list[RunRows], plots: Sequence[Callable[..., Any]]) -> None:
     for column, plot in zip(st.columns(len(plots)), plots, strict=True):
-        column.plotly_chart(plot(rows), key=plot.__name__, config=_PLOT)
+        with column:
+            live_chart(plot(rows), key=plot.__name__)
 
 
 def _spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
@@ -199,12 +228,13 @@ def _spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     step = right.select_slider("Step", steps, value=steps[-1]) if len(steps) > 1 else steps[0]
     probe = source.probes[step][name]
     cuts = [
-        Cut(run_label(run), run_style(run), layer.ranks)
-        for run, feed in zip(runs, feeds, strict=True)
+        Cut(label, run_style(run), layer.ranks)
+        for run, feed, label in zip(runs, feeds, run_labels(runs), strict=True)
         if (layer := feed.probes.get(step, {}).get(name)) is not None and layer.ranks is not None
     ]
-    figure = plot_spectra(SpectrumRows(probe.shape, probe.singular_values), cuts)
-    st.plotly_chart(figure, key="plot_spectra", config=_PLOT)
+    modes = model_card(runs[0].spec.model).mode_names
+    figure = plot_spectra(SpectrumRows(probe.shape, probe.singular_values, modes), cuts)
+    live_chart(figure, key="plot_spectra")
     if probe.captured_energy is not None:
         st.caption(_what_was_kept(probe, step))
 

@@ -6,9 +6,15 @@ import gc
 
 import streamlit as st
 
+from asi_core.errors import Unavailable
 from asi_core.runs.engine import RunEngine, shared_engine
+from asi_core.runs.example_jobs import import_example_jobs
+from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
+from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
-from asi_core.settings import read_settings
+from asi_core.settings import PROJECT, read_settings
+
+_EXAMPLES = PROJECT / "data" / "examples"
 
 
 # Streamlit makes a new entry when the body of such a function changes: the engine itself is a
@@ -20,7 +26,16 @@ def engine() -> RunEngine:
 
 @st.cache_resource(show_spinner=False)
 def store() -> RunStore:
-    return RunStore(read_settings().database_url)
+    opened = RunStore(read_settings().database_url)
+    import_examples(opened, SHIPPED_FOLDER)
+    return opened
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> JobStore:
+    opened = JobStore(read_settings().database_url)
+    import_example_jobs(opened, _EXAMPLES / "jobs")
+    return opened
 
 
 @st.cache_resource(show_spinner=False)
@@ -35,5 +50,18 @@ def settle() -> None:
 
 
 def owner() -> str:
-    """Whose runs these are."""
-    return "local"
+    """Whose runs these are: whom the proxy names, or one owner for all without a proxy.
+
+    Raises:
+        Unavailable: if a proxy was to name the visitor and did not.
+    """
+    header = read_settings().user_header
+    if header is None:
+        return "local"
+    name = st.context.headers.get(header)
+    if not name:
+        raise Unavailable(
+            f"The proxy must name the visitor in the header {header}, and this request has none: "
+            "sign in through the proxy's address."
+        )
+    return name

@@ -9,9 +9,12 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.service import request_runs
 from asi_core.training.spec import RunSpec
 from dashboard import services
-from dashboard.form import comparison_form, comparison_specs, unknown_in_url
-from dashboard.history import comparison_picker
+from dashboard.form import comparison_form, comparison_specs
+from dashboard.frame import draw, question
+from dashboard.history import comparison_picker, run_labels
+from dashboard.links import names_in_url
 from dashboard.live import live_comparison
+from dashboard.reproduce import reproduce_panel
 
 
 def launch(specs: list[RunSpec]) -> None:
@@ -25,14 +28,14 @@ def launch(specs: list[RunSpec]) -> None:
     # features that the others have computed.
     for run in reversed(runs):
         services.engine().submit(run.id)
-    st.session_state["comparison"] = runs[0].comparison
+    st.session_state["comparison"] = st.query_params["comparison"] = runs[0].comparison
 
 
 def main() -> None:
     """Draw the page."""
     services.engine()
-    st.title("What does compression cost in accuracy?")
-    if unknown := unknown_in_url():
+    question("What does compression cost in accuracy?")
+    if unknown := names_in_url():
         st.warning(unknown)
     with st.sidebar:
         chosen = comparison_form()
@@ -60,10 +63,12 @@ def main() -> None:
         st.error(refusal)
     if comparison := comparison_picker():
         live_comparison(comparison)
+        runs = services.store().comparison(comparison)
+        reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
     else:
         st.info("Nothing has been trained here yet. The button above starts a comparison.")
 
 
 # A worker that is spawned from here imports this file again, under another name.
 if __name__ == "__main__":
-    main()
+    draw(main)

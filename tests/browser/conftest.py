@@ -2,77 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.app import Server, running_app
 from tests.browser.chromium import ARGUMENTS, find_chromium
-from tests.waiting import wait_for
-
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Server:
-    """A running app."""
-
-    url: str
-    home: Path
-    process: subprocess.Popen[bytes]
-
-    def answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1) as response:
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def stop(self) -> None:
-        """End the app as a person does, and make sure that nothing of it is left."""
-        family = [self.process, *psutil.Process(self.process.pid).children(recursive=True)]
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
-        pids = [member.pid for member in family[1:]]
-        wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids), 20, "no orphan process")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home, port = tmp_path_factory.mktemp("home"), free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
-    options = ["--server.port", str(port), "--server.headless", "true"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *options],
-            cwd=ROOT,
-            env={**environment, "ASI_HOME": str(home)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    app = Server(f"http://127.0.0.1:{port}", home, process)
-    try:
-        wait_for(app.answers, 60, "the server's first answer")
+    with running_app(tmp_path_factory.mktemp("home")) as app:
         yield app
-    finally:
-        app.stop()
 
 
 @pytest.fixture(scope="session")

@@ -7,32 +7,29 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Server
+from tests.browser.app import Server
+from tests.browser.visiting import MINUTE, NARROW, WIDE, Visit, open_page
 from tests.waiting import wait_for
 
 SHORT = "?steps=24&image_size=64&batch_size=32"
 LONG = "?steps=5000&image_size=32&batch_size=32"
-MINUTE = 60_000
+TINY = "?steps=2&image_size=32&batch_size=16"
 
 
 @pytest.fixture
-def visits(browser: Browser, server: Server) -> Iterator[list[Page]]:
+def visits(browser: Browser, server: Server) -> Iterator[list[Visit]]:
     """Pages opened by a test; afterwards none may have logged an error."""
-    opened: list[Page] = []
+    opened: list[Visit] = []
     yield opened
-    for page in opened:
-        assert page.problems == []  # type: ignore[attr-defined]
-        if not page.is_closed():
-            page.context.close()
+    for visit in opened:
+        assert not visit.problems, visit.problems
+        if not visit.page.is_closed():
+            visit.page.context.close()
 
 
-def visit(browser: Browser, visits: list[Page], url: str, width: int = 1440) -> Page:
-    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
-    page.problems = []  # type: ignore[attr-defined]
-    page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
-    visits.append(page)
-    page.goto(url)
+def visit(browser: Browser, visits: list[Visit], url: str, width: int = WIDE) -> Page:
+    visits.append(open_page(browser, url, width=width))
+    page = visits[-1].page
     expect(button(page, "Train and compare")).to_be_enabled(timeout=MINUTE)
     return page
 
@@ -54,30 +51,33 @@ def points(page: Page, title: str) -> int:
 
 
 def test_a_visitor_compares_leaves_and_comes_back(
-    browser: Browser, server: Server, visits: list[Page]
+    browser: Browser, server: Server, visits: list[Visit]
 ) -> None:
-    page = visit(browser, visits, server.url + SHORT)
+    page = visit(browser, visits, server.url + "/train" + SHORT)
     expect(page.get_by_role("heading", name="What does compression cost")).to_be_visible()
     button(page, "Train and compare").click()
-    some = wait_for(lambda: points(page, "Training loss"), 200, "the first points")
-    wait_for(lambda: points(page, "Training loss") > some, 200, "a growing curve")
+    # Until then the figures show the runs that came with the app.
+    expect(button(page, "Cancel")).to_have_count(5)
+    wait_for(lambda: points(page, "Training loss") in range(1, 24), 200, "the first points")
+    some = points(page, "Training loss")
+    wait_for(lambda: points(page, "Training loss") in range(some + 1, 25), 200, "a growing curve")
     expect(page.get_by_text("Why it can be small")).to_be_visible(timeout=MINUTE)
     wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
     page.context.close()
 
-    again = visit(browser, visits, server.url)
+    again = visit(browser, visits, server.url + "/train")
     expect(again.get_by_text("completed after 24 steps")).to_have_count(5, timeout=2 * MINUTE)
     expect(again.get_by_text("ASI keeps", exact=False)).to_be_visible()
     wait_for(lambda: points(again, "Test accuracy") >= 8, 30, "the finished curve")
 
 
 def test_a_run_is_cancelled_while_the_others_go_on(
-    browser: Browser, server: Server, visits: list[Page]
+    browser: Browser, server: Server, visits: list[Visit]
 ) -> None:
-    page = visit(browser, visits, server.url + LONG)
+    page = visit(browser, visits, server.url + "/train" + LONG)
     button(page, "Train and compare").click()
-    wait_for(lambda: points(page, "Training loss"), 200, "the first points")
     expect(button(page, "Cancel")).to_have_count(5)
+    expect(page.get_by_text(" of 5000")).not_to_have_count(0, timeout=2 * MINUTE)
     button(page, "Cancel").nth(1).click()
     expect(page.get_by_text("cancelled after")).to_have_count(1, timeout=20_000)
     expect(button(page, "Cancel")).to_have_count(4)
@@ -88,9 +88,9 @@ def test_a_run_is_cancelled_while_the_others_go_on(
 
 
 def test_wrong_input_is_told_on_the_page(
-    browser: Browser, server: Server, visits: list[Page]
+    browser: Browser, server: Server, visits: list[Visit]
 ) -> None:
-    page = visit(browser, visits, server.url)
+    page = visit(browser, visits, server.url + "/train")
     box = page.get_by_role("spinbutton", name="Explained variance")
     box.fill("1.5")
     box.press("Enter")
@@ -98,8 +98,11 @@ def test_wrong_input_is_told_on_the_page(
     expect(button(page, "Train and compare")).to_be_disabled()
 
 
-def test_nothing_overflows_on_a_phone(browser: Browser, server: Server, visits: list[Page]) -> None:
-    page = visit(browser, visits, server.url + "?steps=2&image_size=32&batch_size=16", width=390)
+def test_nothing_overflows_on_a_phone(
+    browser: Browser, server: Server, visits: list[Visit]
+) -> None:
+    page = visit(browser, visits, server.url + "/train" + TINY, width=NARROW)
     button(page, "Train and compare").click()
+    expect(page.get_by_text("completed after 2 steps")).to_have_count(5, timeout=4 * MINUTE)
     wait_for(lambda: points(page, "Spectra"), 200, "the last figure of the page")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from asi_core.runs import worker
+from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS
@@ -69,10 +71,68 @@ def texts(elements: Any) -> str:
     return "\n".join(element.value for element in elements)
 
 
-def test_a_first_visitor_is_told_what_to_do(engine: InlineEngine) -> None:
+def own_comparisons() -> list[list[RunRecord]]:
+    store = RunStore(read_settings().database_url)
+    return [c for c in store.latest_comparisons(9) if c[0].owner != EXAMPLE_OWNER]
+
+
+def test_a_first_visitor_sees_real_runs_and_one_button(engine: InlineEngine) -> None:
     page = opened()
     assert not launch_button(page).disabled
-    assert "The button above starts a comparison" in texts(page.info)
+    assert page.selectbox(key="comparison").value.startswith("example-")
+    assert [metric.label for metric in page.metric] == [
+        "Head alone",
+        "Vanilla",
+        "ASI",
+        "HOSVD",
+        "Gradient filter",
+    ]
+    assert "ASI keeps" in texts(page.markdown)
+
+
+def test_without_examples_a_first_visitor_is_told_what_to_do(
+    engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = RunStore(read_settings().database_url)
+    monkeypatch.setattr(services, "store", lambda: empty)
+    assert "The button above starts a comparison" in texts(opened().info)
+
+
+def test_runs_of_one_method_have_names_of_their_own(engine: InlineEngine) -> None:
+    page = opened(comparison="example-ranks")
+    labels = [metric.label for metric in page.metric]
+    assert len(set(labels)) == len(labels) == 5
+    loss = next(c for c in page.get("bidi_component") if "Training loss" in c.proto.json)
+    traces = json.loads(loss.proto.json)["traces"]
+    assert [trace["name"] for trace in traces] == labels
+    assert len({json.dumps([t["line"], t["marker"]]) for t in traces}) == len(labels)
+
+
+def test_a_link_to_a_comparison_that_is_not_here_is_told(engine: InlineEngine) -> None:
+    assert "'nowhere', which is not here" in texts(opened(comparison="nowhere").warning)
+
+
+def test_what_tokens_lack_is_left_out_and_comes_back(engine: InlineEngine) -> None:
+    page = opened(model="vit_b_32")
+    assert "Gradient filter is left out" in texts(page.caption)
+    assert "by 3 methods" in texts(page.markdown)
+    page.selectbox(key="model").set_value("resnet18")
+    page.run()
+    assert "by 4 methods" in texts(page.markdown)
+    page.selectbox(key="model").set_value("vit_b_32")
+    page.multiselect(key="methods").set_value(["gradient_filter"])
+    page.run()
+    assert "choose another method" in texts(page.error)
+    assert launch_button(page).disabled
+
+
+def test_a_link_names_model_and_images_as_the_command_line_does(engine: InlineEngine) -> None:
+    page = opened(model="resnet34", dataset="cifar10", lean="true", seed="7")
+    assert not page.warning
+    assert page.selectbox(key="model").value == "resnet34"
+    assert page.selectbox(key="dataset").value == "cifar10"
+    assert page.toggle(key="lean").value is True
+    assert page.number_input(key="seed").value == 7
 
 
 def test_a_comparison_from_click_to_curves(engine: InlineEngine) -> None:
@@ -97,16 +157,25 @@ def test_a_comparison_from_click_to_curves(engine: InlineEngine) -> None:
     assert "ASI keeps" in texts(page.markdown)
     assert "less, at" in texts(page.markdown)
     assert texts(page.caption).count("completed after 2 steps") == 5
-    charts = page.get("plotly_chart")
-    assert len(charts) == 6
+    figures = [json.loads(chart.proto.json) for chart in page.get("bidi_component")]
+    assert [figure["layout"]["title"]["text"].split(" (")[0] for figure in figures] == [
+        "Test accuracy",
+        "Training loss",
+        "Activation memory",
+        "Cost of a step",
+        "Time of a step",
+        "Spectra of the chosen layer's input",
+    ]
+    loss = figures[1]["traces"]
+    assert [trace["name"] for trace in loss] == [metric.label for metric in page.metric]
+    assert all(trace["x"] == [1, 2] for trace in loss)
 
 
 def test_the_head_alone_is_queued_last_and_shown_first(engine: InlineEngine) -> None:
     page = set_small(opened())
     launch_button(page).click()
     page.run()
-    store = RunStore(read_settings().database_url)
-    runs = store.latest_comparisons(1)[0]
+    (runs,) = own_comparisons()
     assert runs[0].spec.layers == 0
     assert engine.waiting[-1] == runs[0].id
 
@@ -181,7 +250,7 @@ def test_unreadable_weights_are_told_and_leave_no_run(
     assert not page.exception
     assert "does not hold the weights" in texts(page.error)
     assert engine.waiting == []
-    assert RunStore(read_settings().database_url).latest_comparisons(1) == []
+    assert own_comparisons() == []
 
 
 def test_an_unknown_model_in_the_link_is_told(engine: InlineEngine) -> None:

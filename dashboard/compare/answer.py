@@ -1,0 +1,132 @@
+"""The page's answer: one sentence and the numbers that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asi_core.figures.style import HEAD_ALONE
+from asi_core.runs.outcomes import Outcome
+from asi_core.runs.verdict import Verdict
+from asi_core.units import (
+    THIN_SPACE,
+    format_bytes,
+    format_count,
+    format_seconds,
+    three_digits,
+)
+from dashboard.frame import Kpi
+
+
+def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) -> str:
+    """The verdict in words, as far as runs have ended."""
+    reference, chosen = verdict.reference, verdict.chosen
+    if chosen is None:
+        return _without_methods(reference)
+    reached = percent(chosen.measures["accuracy"].mean)
+    kept = format_bytes(chosen.measures["activation_bytes"].mean)
+    if reference is None:
+        return (
+            f"The most accurate run is {chosen.label}, with {reached} at {kept}; without a vanilla "
+            "run of the same task there is nothing to set it against."
+        )
+    target = f"vanilla ({percent(reference.measures['accuracy'].mean)})"
+    points = f"{three_digits(100 * tolerance)} point{'s' if tolerance != 0.01 else ''}"
+    if not verdict.within:
+        return (
+            f"No run comes within {points} of {target}: the nearest is {chosen.label}, {reached}."
+        )
+    full = reference.measures["activation_bytes"].mean
+    factor = three_digits(full / chosen.measures["activation_bytes"].mean)
+    told = (
+        f"The cheapest run within {points} of {target} is {chosen.label}: it keeps {kept} where "
+        f"vanilla keeps {format_bytes(full)}, {factor}{THIN_SPACE}× less, and reaches {reached}"
+    )
+    return told + _floor(reference, outcomes, tolerance)
+
+
+def kpis(verdict: Verdict) -> list[Kpi]:
+    """The chosen outcome's numbers, each against vanilla."""
+    chosen = verdict.chosen
+    if chosen is None:
+        return []
+    known = chosen.measures
+    return [
+        Kpi(
+            "Test accuracy",
+            percent(known["accuracy"].mean),
+            _points(verdict),
+            f"{chosen.label}, measured on the test images; {seeds_told(chosen)}. The difference is "
+            "to vanilla.",
+        ),
+        Kpi(
+            "Activation memory",
+            format_bytes(known["activation_bytes"].mean),
+            _times(verdict, "activation_bytes"),
+            "The trained layers' inputs as they are kept, by formula.",
+        ),
+        Kpi(
+            "All that is saved",
+            format_bytes(known["saved_bytes"].mean),
+            _times(verdict, "saved_bytes"),
+            "Measured: all that PyTorch saves for backward in the trained part, the inputs of "
+            "activation functions and normalisations included.",
+        ),
+        Kpi(
+            "MACs a step",
+            format_count(known["macs"].mean, ""),
+            _times(verdict, "macs"),
+            "Multiply-accumulates of the trained layers, by formula (exact convention).",
+        ),
+        Kpi(
+            "Time of a step",
+            format_seconds(known["step_seconds"].mean),
+            _times(verdict, "step_seconds"),
+            "Measured: the median step of the trained part, on the machine of the run.",
+        ),
+    ]
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal place."""
+    return f"{100 * share:.1f}{THIN_SPACE}%"
+
+
+def seeds_told(outcome: Outcome) -> str:
+    """How many seeds a mean is over, and how far they are apart."""
+    accuracy = outcome.measures["accuracy"]
+    if accuracy.deviation is None:
+        return "one seed"
+    points = three_digits(100 * accuracy.deviation)
+    return f"mean of {accuracy.count} seeds, standard deviation {points} points"
+
+
+def _without_methods(reference: Outcome | None) -> str:
+    if reference is None:
+        return "No run of this task has been completed yet: the answer comes with the first."
+    reached = percent(reference.measures["accuracy"].mean)
+    return f"Vanilla reaches {reached}; no other method has been completed on this task yet."
+
+
+def _floor(reference: Outcome, outcomes: Sequence[Outcome], tolerance: float) -> str:
+    """A warning where the new classifier alone would do: layers need not be trained then."""
+    heads = [o.mean("accuracy") for o in outcomes if o.kind == HEAD_ALONE]
+    best = max((value for value in heads if value is not None), default=None)
+    if best is None or best < reference.measures["accuracy"].mean - tolerance:
+        return "."
+    return f"; but the new classifier alone reaches {percent(best)} too, and keeps nothing."
+
+
+def _points(verdict: Verdict) -> str | None:
+    if verdict.reference is None or verdict.chosen is None:
+        return None
+    lost = verdict.chosen.measures["accuracy"].mean - verdict.reference.measures["accuracy"].mean
+    return f"{100 * lost:+.1f} points".replace("-", "−")
+
+
+def _times(verdict: Verdict, measure: str) -> str | None:
+    ratio = verdict.ratio(measure)
+    if not ratio:
+        return None
+    if ratio < 1:
+        return f"{three_digits(1 / ratio)}{THIN_SPACE}× less than vanilla"
+    return f"{three_digits(ratio)}{THIN_SPACE}× vanilla"

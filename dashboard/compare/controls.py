@@ -1,0 +1,195 @@
+"""What the page looks at: the task, filters, and how runs are compared. All of it is in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import streamlit as st
+
+from asi_core.datasets import dataset_card
+from asi_core.figures.style import HEAD_ALONE
+from asi_core.methods import METHODS
+from asi_core.runs.differences import changed_recipe, task_of
+from asi_core.runs.library import Description, RunFilter
+from asi_core.runs.outcomes import Outcome, outcomes_by_seed, single_outcomes, without_seed
+from asi_core.runs.records import EXAMPLE_OWNER, STATUSES, RunRecord
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+from dashboard.compare.kept import library
+from dashboard.frame import URL
+
+# A filter's field of `RunFilter`, its label and its help; the key in the URL is "only_<field>".
+_FILTERS = {
+    "kind": ("Methods", "Only runs of these methods; none chosen means all."),
+    "status": ("States", "Only runs in these states. Means are over completed runs, always."),
+    "model": ("Models", "Only runs of these networks."),
+    "dataset": ("Images", "Only runs on these images."),
+    "owner": ("Made by", "Only runs of these visitors; the shipped examples have a name too."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is looked at.
+
+    Attributes:
+        task: in words.
+        runs: of the task, as filtered, newest first.
+        outcomes: the same, one for all seeds or one a run.
+        tolerance: accuracy that may be lost, 0 to 1.
+        titles: of comparisons, by id.
+    """
+
+    task: str
+    runs: list[RunRecord]
+    outcomes: list[Outcome]
+    tolerance: float
+    titles: dict[str, str]
+
+    def outcome(self, label: str) -> Outcome:
+        return next(outcome for outcome in self.outcomes if outcome.label == label)
+
+
+def chosen_view() -> View | None:
+    """Draw the controls; None if there is no run to look at."""
+    everything = library().runs()
+    titles = comparison_titles(everything, library().descriptions())
+    with st.sidebar:
+        task_place, seeds_place = st.container(), st.container()
+        with st.expander("Filter", icon=":material/filter_list:"):
+            found = library().runs(_filter(titles))
+        tasks = _tasks(found)
+        if not tasks:
+            return None
+        with task_place:
+            task = _task_box(list(tasks))
+        with seeds_place:
+            tolerance, by_seed = _how()
+    runs = tasks[task]
+    outcomes = outcomes_by_seed(runs) if by_seed else single_outcomes(runs)
+    return View(task, runs, outcomes, tolerance, titles)
+
+
+def comparison_titles(
+    runs: Sequence[RunRecord], descriptions: dict[str, Description]
+) -> dict[str, str]:
+    """A title for each comparison, all different: its name, else when it was launched.
+
+    Args:
+        runs: newest first.
+    """
+    titles: dict[str, str] = {}
+    for run in runs:
+        if run.comparison in titles:
+            continue
+        title = descriptions.get(run.comparison, Description()).name or _own_title(run)
+        if title in titles.values():
+            title = f"{title} ({run.comparison[-6:]})"
+        titles[run.comparison] = title
+    return titles
+
+
+def _own_title(run: RunRecord) -> str:
+    if run.owner == EXAMPLE_OWNER:
+        return f"Example: {run.comparison.removeprefix('example-')}"
+    return datetime.fromtimestamp(run.created_at).strftime("%d %b %Y %H:%M")
+
+
+def _task_box(labels: list[str]) -> str:
+    task: str = st.selectbox(
+        "Task",
+        labels,
+        key="task",
+        help="Model, images and recipe. Accuracies are compared within one task only, for between "
+        "tasks they mean different things.",
+        **URL,
+    )
+    return task
+
+
+def _how() -> tuple[float, bool]:
+    points = st.number_input(
+        "Points that may be lost",
+        value=1.0,
+        min_value=0.0,
+        max_value=100.0,
+        step=0.5,
+        key="tolerance",
+        help="How many points of test accuracy below vanilla still count as good enough.",
+        **URL,
+    )
+    by_seed = st.toggle(
+        "Mean over seeds",
+        value=True,
+        key="by_seed",
+        help="Runs that differ in their seed alone are one point, with the mean and the sample's "
+        "standard deviation. Off shows every run.",
+        **URL,
+    )
+    return points / 100, by_seed
+
+
+def _filter(titles: dict[str, str]) -> RunFilter:
+    chosen: dict[str, tuple[str, ...]] = {}
+    for field, (label, explained) in _FILTERS.items():
+        names = {_name(field, value): value for value in _values(field)}
+        picked = st.multiselect(label, list(names), key=f"only_{field}", help=explained, **URL)
+        chosen[field] = tuple(names[name] for name in picked)
+    names = {title: comparison for comparison, title in titles.items()}
+    picked = st.multiselect(
+        "Comparisons",
+        list(names),
+        key="only_comparison",
+        help="Only runs that were launched in these comparisons or sweeps.",
+        **URL,
+    )
+    return RunFilter(**chosen, comparison=tuple(names[name] for name in picked))
+
+
+def _values(field: str) -> list[str]:
+    there = library().values(field)
+    return [status for status in STATUSES if status in there] if field == "status" else there
+
+
+def _name(field: str, value: str) -> str:
+    if field == "kind":
+        return "Head alone" if value == HEAD_ALONE else METHODS[value].label
+    if field == "model":
+        return model_card(value).title
+    if field == "dataset":
+        return dataset_card(value).title
+    return "shipped examples" if field == "owner" and value == EXAMPLE_OWNER else value
+
+
+def _tasks(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Runs by task: those first in which something can be compared, and the newest of them."""
+    by_task: dict[RunSpec, list[RunRecord]] = {}
+    for run in runs:
+        by_task.setdefault(task_of(run.spec), []).append(run)
+    order = sorted(by_task.items(), key=lambda item: -min(_settings_completed(item[1]), 2))
+    named: dict[str, list[RunRecord]] = {}
+    for task, members in order:
+        named[_unique(task_label(task), named)] = members
+    return named
+
+
+def _settings_completed(runs: Sequence[RunRecord]) -> int:
+    """How many runs were completed, those that differ in their seed alone counted once."""
+    return len({without_seed(run.spec) for run in runs if run.status == "completed"})
+
+
+def _unique(label: str, taken: dict[str, list[RunRecord]]) -> str:
+    number = 2
+    while label in taken:
+        label, number = f"{label} ({number})", number + 1
+    return label
+
+
+def task_label(task: RunSpec) -> str:
+    """Model, images and recipe in one line; of the recipe what is not at its default."""
+    recipe = [f"{name.replace('_', ' ')} {value}" for name, value in changed_recipe(task).items()]
+    images, size = dataset_card(task.dataset).title, f"{task.image_size} px"
+    steps = f"{task.steps} steps of {task.batch_size}"
+    return " · ".join((task.model_label, images, steps, size, *recipe))

@@ -1,0 +1,178 @@
+"""The selected runs: their curves, what their spectra were cut to, and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from asi_core.figures.curves import RunRows, plot_accuracy, plot_loss
+from asi_core.figures.shades import shaded
+from asi_core.figures.style import Figure
+from asi_core.runs.differences import differing_settings
+from asi_core.runs.outcomes import Outcome
+from asi_core.runs.records import RunRecord
+from asi_core.training.events import ProbeEvent
+from dashboard import services
+from dashboard.compare.answer import percent
+from dashboard.compare.kept import library
+from dashboard.frame import figure, table
+from dashboard.history import run_labels
+from dashboard.reproduce import reproduce_panel
+from dashboard.spectra.choice import with_layers
+
+MOST_CURVES = 12
+CURVES_CAPTION = (
+    "Measured, on the test images and while training. One line a run; seeds look alike."
+)
+CUTS_CAPTION = (
+    "Measured at the last look of each run: the ranks in force, the share of the input's energy "
+    "that they keep, and the cosine between the weight gradient in use and the exact one."
+)
+
+
+def details(outcomes: Sequence[Outcome]) -> None:
+    """Draw what there is to say about the selected outcomes."""
+    runs = named_runs(outcomes)
+    _curves(outcomes)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("##### The settings that differ")
+        _differences(outcomes)
+    with right:
+        st.markdown("##### Where the spectra were cut")
+        _cuts(outcomes)
+    reproduce_panel([run.spec for run in runs.values()], list(runs), key="compare")
+
+
+def named_runs(outcomes: Sequence[Outcome]) -> dict[str, RunRecord]:
+    """The runs of outcomes under names that are all different."""
+    named: dict[str, RunRecord] = {}
+    for outcome in outcomes:
+        for run in outcome.runs:
+            name = outcome.label if len(outcome.runs) == 1 else f"{outcome.label}, {_seed(run)}"
+            named[name if name not in named else f"{name} ({run.id})"] = run
+    return named
+
+
+def curve_figures(outcomes: Sequence[Outcome]) -> tuple[Figure, Figure]:
+    """Accuracy and loss of at most `MOST_CURVES` runs; the seeds of an outcome look alike."""
+    shown = [(o.label, run) for o in outcomes for run in o.runs][:MOST_CURVES]
+    rows = [_rows(label, run) for label, run in shown]
+    styles, groups = [row.style for row in rows], [label for label, _ in shown]
+    return shaded(plot_accuracy(rows), styles, groups), shaded(plot_loss(rows), styles, groups)
+
+
+def difference_rows(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
+    """One row a setting in which outcomes differ, with a column for each outcome."""
+    found = differing_settings([outcome.spec for outcome in outcomes])
+    if any(outcome.seeds != outcomes[0].seeds for outcome in outcomes):
+        found["seed"] = [", ".join(map(str, outcome.seeds)) for outcome in outcomes]
+    else:
+        found.pop("seed", None)
+    labels = [outcome.label for outcome in outcomes]
+    return [
+        {"setting": name.replace("_", " ")}
+        | {label: _written(value) for label, value in zip(labels, values, strict=True)}
+        for name, values in found.items()
+    ]
+
+
+def cut_rows(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
+    """One row for each outcome and layer whose spectrum is cut, at the newest run's last look."""
+    rows = []
+    for outcome in outcomes:
+        looked = library().last_event(outcome.runs[0].id, "probe")
+        layers = looked.layers if isinstance(looked, ProbeEvent) else ()
+        for layer in layers:
+            if layer.ranks is None:
+                continue
+            rows.append(
+                {
+                    "run": outcome.label,
+                    "layer": layer.name,
+                    "input": " × ".join(map(str, layer.shape)),
+                    "ranks": " × ".join(map(str, layer.ranks)),
+                    "energy kept": _share(layer.captured_energy),
+                    "gradient cosine": _written(layer.gradient_cosine, "{:.3f}"),
+                }
+            )
+    return rows
+
+
+def _curves(outcomes: Sequence[Outcome]) -> None:
+    plots, count = curve_figures(outcomes), sum(len(outcome.runs) for outcome in outcomes)
+    caption = CURVES_CAPTION
+    if count > MOST_CURVES:
+        caption += f" The first {MOST_CURVES} of {count} runs are drawn: select fewer."
+    for column, plot, key in zip(st.columns(2), plots, ("accuracy", "loss"), strict=True):
+        with column:
+            figure(plot, key=f"compare-{key}", caption=caption)
+
+
+def _differences(outcomes: Sequence[Outcome]) -> None:
+    rows = difference_rows(outcomes)
+    if rows:
+        table(pd.DataFrame(rows), key="differences")
+    else:
+        st.caption("None: select at least two runs in the picture or the table.")
+
+
+def _cuts(outcomes: Sequence[Outcome]) -> None:
+    rows = cut_rows(outcomes)
+    if not rows:
+        st.caption("Nothing was cut in the selected runs: they keep their inputs whole.")
+        return
+    table(pd.DataFrame(rows), key="cuts", caption=CUTS_CAPTION)
+    _spectra_button(next(o for o in outcomes if o.label == rows[0]["run"]).runs[0])
+
+
+def _spectra_button(run: RunRecord) -> None:
+    """Lead to the Spectra page at this run."""
+    if st.button(
+        "Look at the spectra",
+        icon=":material/equalizer:",
+        key="to-spectra",
+        help="The singular values behind the first run of this table, layer by layer.",
+    ):
+        runs = with_layers(services.store().comparison(run.comparison))
+        label = run_labels(runs)[[other.id for other in runs].index(run.id)]
+        query = {"comparison": run.comparison, "run": label}
+        st.switch_page("pages/spectra.py", query_params=query)
+
+
+def _rows(name: str, run: RunRecord) -> RunRows:
+    steps, evaluations = (
+        _ended_rows(run.id, kind) if not run.is_active else _read_rows(run.id, kind)
+        for kind in ("step", "evaluation")
+    )
+    style = "head" if run.spec.layers == 0 else run.spec.method.kind
+    return RunRows(name, style, steps, evaluations)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _ended_rows(run_id: str, kind: str) -> list[dict[str, Any]]:
+    """Of a run that has ended, nothing changes any more."""
+    return _read_rows(run_id, kind)
+
+
+def _read_rows(run_id: str, kind: str) -> list[dict[str, Any]]:
+    return [event.model_dump() for event in services.store().events(run_id, kind)]
+
+
+def _seed(run: RunRecord) -> str:
+    return f"seed {run.spec.seed}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else percent(value)
+
+
+def _written(value: object, pattern: str = "{}") -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "·".join(map(str, value))
+    return "–" if value is None else pattern.format(value)

@@ -1,0 +1,121 @@
+"""The selection as one HTML file that opens anywhere, without this app and without a network."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from asi_core.figures.report import (
+    ReportCode,
+    ReportFigure,
+    ReportTable,
+    Section,
+    report_page,
+)
+from asi_core.runs.outcomes import Outcome
+from asi_core.runs.verdict import Verdict
+from asi_core.training.events import PreparedEvent
+from asi_core.training.reproduce import as_command, as_json
+from dashboard.compare.answer import sentence
+from dashboard.compare.controls import View
+from dashboard.compare.details import (
+    CURVES_CAPTION,
+    CUTS_CAPTION,
+    curve_figures,
+    cut_rows,
+    difference_rows,
+    named_runs,
+)
+from dashboard.compare.kept import library
+from dashboard.compare.picture import AXES, CAPTION, facts, pareto_figure
+
+_PACKAGES = ("torch", "numpy", "plotly", "pydantic", "sqlalchemy", "streamlit")
+
+
+def build_report(view: View, verdict: Verdict, selected: Sequence[Outcome]) -> bytes:
+    """The task's picture, and figures, tables, settings and commands of the selected outcomes."""
+    answer = sentence(verdict, view.outcomes, view.tolerance)
+    sections = [
+        Section("What was compared", [view.task, _notes(view)]),
+        Section("Accuracy against cost", _pictures(view, verdict)),
+        Section("The selected runs", [_facts(selected, verdict), *_curves(selected)]),
+        Section("Settings that differ", [_differences(selected)]),
+        Section("Where the spectra were cut", [ReportTable(cut_rows(selected), CUTS_CAPTION)]),
+        Section("How to get the same runs", _commands(selected)),
+        Section("Where it was computed", [_machines(selected), _versions()]),
+        Section("What the numbers are", [CAPTION]),
+    ]
+    return report_page("Which runs are worth their memory?", answer, sections)
+
+
+def _notes(view: View) -> str:
+    described = library().descriptions()
+    comparisons = dict.fromkeys(run.comparison for run in view.runs)
+    told = [
+        f"{view.titles[comparison]}: {described[comparison].note}"
+        for comparison in comparisons
+        if comparison in described and described[comparison].note
+    ]
+    return "; ".join(told) or f"{len(view.runs)} runs in {len(comparisons)} comparisons."
+
+
+def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
+    plots = (pareto_figure(view.outcomes, verdict.reference, axis) for axis in AXES.values())
+    return [ReportFigure(plot, CAPTION) for plot in plots if plot.data]
+
+
+def _facts(selected: Sequence[Outcome], verdict: Verdict) -> ReportTable:
+    rows = [
+        {"run": outcome.label, **facts(outcome, verdict.reference)}
+        for outcome in selected
+        if "accuracy" in outcome.measures
+    ]
+    return ReportTable(rows, "Means over seeds of completed runs.")
+
+
+def _curves(selected: Sequence[Outcome]) -> list[ReportFigure]:
+    return [ReportFigure(plot, CURVES_CAPTION) for plot in curve_figures(selected)]
+
+
+def _differences(selected: Sequence[Outcome]) -> ReportTable | str:
+    rows = difference_rows(selected)
+    return ReportTable(rows) if rows else "None."
+
+
+def _commands(selected: Sequence[Outcome]) -> list[str | ReportCode]:
+    parts: list[str | ReportCode] = []
+    for name, run in named_runs(selected).items():
+        parts += [f"{name}, run {run.id}", ReportCode(as_command(run.spec))]
+        parts.append(ReportCode(as_json(run.spec)))
+    return parts
+
+
+def _machines(selected: Sequence[Outcome]) -> ReportTable:
+    rows = []
+    for name, run in named_runs(selected).items():
+        prepared = library().last_event(run.id, "prepared")
+        if isinstance(prepared, PreparedEvent):
+            started = datetime.fromtimestamp(run.started_at or run.created_at, UTC)
+            rows.append(
+                {
+                    "run": name,
+                    "device": prepared.device,
+                    "threads": str(prepared.threads),
+                    "started (UTC)": f"{started:%Y-%m-%d %H:%M}",
+                }
+            )
+    return ReportTable(rows, "Step times depend on it; the other numbers hardly do.")
+
+
+def _versions() -> ReportTable:
+    here = {
+        "made (UTC)": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "Python": platform.python_version(),
+        **{package: version(package) for package in _PACKAGES},
+    }
+    rows = [{"what": what, "version": value} for what, value in here.items()]
+    return ReportTable(rows, "Of the installation that made this report.")

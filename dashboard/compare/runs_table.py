@@ -1,0 +1,109 @@
+"""All outcomes of the task as a table; rows that are selected open below."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from asi_core.runs.outcomes import Outcome
+from asi_core.units import format_bytes, format_count, format_seconds, three_digits
+from dashboard.compare.answer import percent
+from dashboard.compare.controls import View
+from dashboard.compare.selection import select_rows
+
+# Columns of the table and how their values are written; the file has them in base units.
+_WRITTEN: dict[Any, str | Callable[[Any], str] | None] = {
+    "accuracy": percent,
+    "± points": three_digits,
+    "activation memory (formula)": format_bytes,
+    "all saved (measured)": format_bytes,
+    "cost of a step (formula)": lambda count: format_count(count, "MACs"),
+    "step (measured)": format_seconds,
+    "started": lambda when: when.strftime("%d %b %Y %H:%M"),
+}
+
+
+def runs_table(view: View) -> None:
+    """Draw the table with its download, and say which runs failed and why."""
+    rows = table_rows(view)
+    labels = [outcome.label for outcome in view.outcomes]
+    st.dataframe(
+        rows.style.format(_WRITTEN, na_rep="–"),
+        key="runs-table",
+        hide_index=True,
+        placeholder="–",
+        on_select=partial(select_rows, labels),
+        selection_mode="multi-row",
+        alt="Runs of the task with their settings, accuracy, memory, cost and state",
+    )
+    words, button = st.columns([8, 2])
+    words.caption(
+        "Select rows to open them below. Accuracy, all that is saved and step times are measured, "
+        "activation memory and cost are formulas. ± is the sample's standard deviation over seeds; "
+        "one seed has none."
+    )
+    button.download_button(
+        "CSV",
+        rows.to_csv(index=False).encode(),
+        file_name="runs.csv",
+        mime="text/csv",
+        key="runs-csv",
+        icon=":material/download:",
+        on_click="ignore",
+        help="All rows and columns of this table, in bytes, MACs and seconds.",
+    )
+    _tell_failures(view)
+
+
+def table_rows(view: View) -> pd.DataFrame:
+    """One row an outcome, in base units; what is not known yet is missing."""
+    rows = pd.DataFrame([_row(outcome, view.titles) for outcome in view.outcomes])
+    numbers = [name for name in _WRITTEN if name != "started"]
+    return rows.astype(dict.fromkeys(numbers, float))
+
+
+def _row(outcome: Outcome, titles: dict[str, str]) -> dict[str, Any]:
+    deviation = outcome.measures["accuracy"].deviation if "accuracy" in outcome.measures else None
+    started = outcome.runs[0].started_at
+    return {
+        "run": outcome.label,
+        "layers": str(outcome.spec.layers),
+        "seeds": ", ".join(map(str, outcome.seeds)),
+        "accuracy": outcome.mean("accuracy"),
+        "± points": None if deviation is None else 100 * deviation,
+        "activation memory (formula)": outcome.mean("activation_bytes"),
+        "all saved (measured)": outcome.mean("saved_bytes"),
+        "cost of a step (formula)": outcome.mean("macs"),
+        "step (measured)": outcome.mean("step_seconds"),
+        "state": _state(outcome),
+        "started": None if started is None else datetime.fromtimestamp(started),
+        "comparison": ", ".join(dict.fromkeys(titles[run.comparison] for run in outcome.runs)),
+    }
+
+
+def _state(outcome: Outcome) -> str:
+    counts = Counter(run.status for run in outcome.runs)
+    if len(counts) == 1:
+        return outcome.runs[0].status
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _tell_failures(view: View) -> None:
+    failed = [
+        (outcome.label, run)
+        for outcome in view.outcomes
+        for run in outcome.runs
+        if run.status in ("failed", "interrupted")
+    ]
+    if not failed:
+        return
+    with st.expander(f"Runs that did not reach their end ({len(failed)})", icon=":material/error:"):
+        for label, run in failed:
+            # As text: the reason may hold signs that mean something in Markdown.
+            st.text(f"{label}, seed {run.spec.seed}: {run.error or run.status}")

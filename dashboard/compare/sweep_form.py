@@ -1,0 +1,219 @@
+"""Launching a sweep: what is varied, what it will cost, and one button."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import streamlit as st
+from pydantic import ValidationError
+
+from asi_core.datasets import DATASETS
+from asi_core.errors import AsiError, InvalidInput, one_sentence
+from asi_core.methods import METHODS
+from asi_core.runs.forecast import forecast
+from asi_core.runs.sweeps import (
+    MOST_RUNS_OF_A_SWEEP,
+    Sweep,
+    in_working_order,
+    request_sweep,
+)
+from asi_core.zoo.cards import MODELS
+from dashboard import services
+from dashboard.compare.kept import library
+from dashboard.frame import URL
+
+_REFUSED = "sweep-refused"
+Number = TypeVar("Number", int, float)
+
+
+def sweep_panel() -> None:
+    """Draw the launcher."""
+    with st.expander("Start a sweep", icon=":material/grid_on:", key="sweep-panel"):
+        st.write(
+            f"One network on the same images under many settings, at most {MOST_RUNS_OF_A_SWEEP} "
+            "runs. They are kept as one comparison and become points of the picture as they end."
+        )
+        sweep = _asked()
+        if sweep is None:
+            return
+        specs = sweep.specs()
+        st.markdown(f"**{len(specs)} runs.** {forecast(specs, library().runs()).sentence}")
+        st.button(
+            "Start the sweep",
+            type="primary",
+            icon=":material/play_arrow:",
+            key="start-sweep",
+            help="Queue all runs. They can be cancelled together.",
+            on_click=_launch,
+            args=(sweep,),
+        )
+        if refusal := st.session_state.pop(_REFUSED, None):
+            st.error(refusal)
+
+
+def _asked() -> Sweep | None:
+    """The sweep of the form; None, with the reason told, if it cannot be."""
+    chosen = _form()
+    try:
+        sweep = Sweep.model_validate(
+            {
+                **{name: chosen[name] for name in ("methods", "references")},
+                "explained_variances": _numbers("explained variances", chosen["variances"], float),
+                "ranks": _ranks(chosen["ranks"]),
+                "patches": _numbers("patches", chosen["patches"], int),
+                "layers": _layers(chosen["layers"]),
+                "seeds": _numbers("seeds", chosen["seeds"], int),
+                "base": {**chosen["base"], "method": {"kind": "vanilla"}},
+            }
+        )
+        sweep.specs()
+    except (AsiError, ValidationError) as error:
+        st.error(one_sentence(error))
+        return None
+    return sweep
+
+
+def _form() -> dict[str, Any]:
+    left, middle, right = st.columns(3)
+    with left:
+        chosen = _axes()
+    with middle:
+        chosen |= _more_axes()
+    with right:
+        chosen["base"] = _base()
+    return chosen
+
+
+def _axes() -> dict[str, Any]:
+    titles = {METHODS[kind].label: kind for kind in METHODS if kind != "vanilla"}
+    methods = st.multiselect(
+        "Methods",
+        list(titles),
+        default=[METHODS["asi"].label],
+        key="sweep_methods",
+        help="Each is run at each of its settings.",
+        **URL,
+    )
+    return {
+        "methods": [titles[title] for title in methods],
+        "variances": st.text_input(
+            "Explained variances",
+            value="0.4, 0.6, 0.8, 0.9",
+            key="sweep_variances",
+            help="Shares of each mode's energy that ranks must keep, 0 to 1, for ASI and HOSVD.",
+            **URL,
+        ),
+        "ranks": st.text_input(
+            "Ranks",
+            key="sweep_ranks",
+            help="Ranks for ASI and HOSVD: 1, 2, 4 are three runs with one rank for all modes; "
+            "write 16x32x4x4 for one rank a mode.",
+            **URL,
+        ),
+        "patches": st.text_input(
+            "Patches",
+            value="2",
+            key="sweep_patches",
+            help="Sides of the gradient filter's patches.",
+            **URL,
+        ),
+    }
+
+
+def _more_axes() -> dict[str, Any]:
+    return {
+        "layers": st.text_input(
+            "Trained layers",
+            value="4",
+            key="sweep_layers",
+            help="How many of the last layers are trained: numbers, or all.",
+            **URL,
+        ),
+        "seeds": st.text_input(
+            "Seeds",
+            value="0",
+            key="sweep_seeds",
+            help="With several, the picture shows means and standard deviations.",
+            **URL,
+        ),
+        "references": st.toggle(
+            "Vanilla and the head alone too",
+            value=True,
+            key="sweep_references",
+            help="What the others are measured against, at all layers and seeds.",
+            **URL,
+        ),
+    }
+
+
+def _base() -> dict[str, Any]:
+    models = {card.title: name for name, card in MODELS.items()}
+    images = {card.title: name for name, card in DATASETS.items()}
+    model = st.selectbox(
+        "Model", list(models), key="sweep_model", help="A network pretrained on ImageNet.", **URL
+    )
+    dataset = st.selectbox(
+        "Images", list(images), key="sweep_dataset", help="What it is fine-tuned on.", **URL
+    )
+    card = MODELS[models[model]]
+    size = card.native_size if card.fixed_size else 96
+    numbers = {"steps": ("Steps", 300), "batch_size": ("Batch size", 64)}
+    numbers["image_size"] = ("Image size", size)
+    return {
+        "model": models[model],
+        "dataset": images[dataset],
+        **{
+            name: st.number_input(
+                label, value=value, step=1, key=f"sweep_{name}", help=_HELP[name], **URL
+            )
+            for name, (label, value) in numbers.items()
+        },
+    }
+
+
+_HELP = {
+    "steps": "Training steps of each run.",
+    "batch_size": "Images a step.",
+    "image_size": "Images are resized to this side, in pixels.",
+}
+
+
+def _launch(sweep: Sweep) -> None:
+    """Queue the sweep; a refusal is told, and nothing is queued."""
+    try:
+        runs = request_sweep(services.store(), sweep, services.owner())
+    except (AsiError, ValidationError) as error:
+        st.session_state[_REFUSED] = one_sentence(error)
+        return
+    for run in in_working_order(runs):
+        services.engine().submit(run.id)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(what: str, text: str, kind: type[Number]) -> list[Number]:
+    try:
+        return [kind(part) for part in _parts(text)]
+    except ValueError:
+        raise InvalidInput(
+            f"{what} must be numbers separated by commas", repr(text), "write for example 1, 2"
+        ) from None
+
+
+def _layers(text: str) -> list[int | str]:
+    parts = _parts(text)
+    return [p if p == "all" else _numbers("trained layers", p, int)[0] for p in parts]
+
+
+def _ranks(text: str) -> list[int | list[int]]:
+    try:
+        many = [[int(rank) for rank in part.split("x")] for part in _parts(text)]
+    except ValueError:
+        raise InvalidInput(
+            "ranks must be numbers separated by commas, or by x for one a mode",
+            repr(text),
+            "write for example 1, 2, 4 or 16x32x4x4",
+        ) from None
+    return [ranks if len(ranks) > 1 else ranks[0] for ranks in many]

@@ -1,0 +1,91 @@
+"""Comparisons that are going: one line each, brought up to date while they are."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import streamlit as st
+
+from asi_core.runs.records import RunRecord
+from asi_core.runs.sweeps import cancel_all
+from asi_core.units import format_seconds
+from dashboard import services
+from dashboard.compare.kept import is_ones_own, library
+
+_POLL_SECONDS = 1.5
+_MOST_SHOWN = 3
+
+
+def watch() -> None:
+    """Show what is going, and draw the page anew whenever a run has ended."""
+    going = _going()
+    if not going:
+        return
+    # A server that was started anew takes up what an earlier one left queued.
+    services.engine()
+    st.fragment(_lines, run_every=_POLL_SECONDS)(_ended(going))
+
+
+def _lines(drawn: Counter[str]) -> None:
+    going = _going()
+    if _ended(going) != drawn:
+        st.rerun()
+    for runs in going[:_MOST_SHOWN]:
+        _line(runs)
+    if len(going) > _MOST_SHOWN:
+        st.caption(f"{len(going) - _MOST_SHOWN} more comparisons are going.")
+
+
+def _going() -> list[list[RunRecord]]:
+    """Comparisons of which something is going, oldest first."""
+    store = services.store()
+    names = dict.fromkeys(run.comparison for run in store.active())
+    return [store.comparison(name) for name in names]
+
+
+def _ended(going: Sequence[Sequence[RunRecord]]) -> Counter[str]:
+    """How many runs have ended, by comparison."""
+    return Counter({runs[0].comparison: sum(not run.is_active for run in runs) for runs in going})
+
+
+def _line(runs: Sequence[RunRecord]) -> None:
+    comparison = runs[0].comparison
+    done = library().steps_done(comparison)
+    with st.container(border=True):
+        words, button = st.columns([5, 1], vertical_alignment="center")
+        words.progress(progress(runs, done), text=progress_told(runs, done, time.time()))
+        if is_ones_own(runs[0]):
+            button.button(
+                "Cancel all",
+                key=f"cancel-all-{comparison}",
+                icon=":material/stop:",
+                help="Stop every run of this comparison. What has been measured is kept.",
+                on_click=_cancel,
+                args=(comparison,),
+            )
+
+
+def _cancel(comparison: str) -> None:
+    cancel_all(services.store(), comparison)
+
+
+def progress(runs: Sequence[RunRecord], done: dict[str, int]) -> float:
+    """Share of all steps that has been taken, 0 to 1; what has ended has nothing left to do."""
+    left = sum(run.spec.steps - done.get(run.id, 0) for run in runs if run.is_active)
+    return 1 - left / sum(run.spec.steps for run in runs)
+
+
+def progress_told(runs: Sequence[RunRecord], done: dict[str, int], now: float) -> str:
+    """States of the runs, and the time left at the pace so far."""
+    counts = Counter(
+        "stopping" if run.is_active and run.cancel_requested else run.status for run in runs
+    )
+    states = ", ".join(f"{count} {status}" for status, count in counts.items())
+    told = f"{runs[-1].spec.model_label}, {len(runs)} runs: {states}"
+    begun = [run.started_at for run in runs if run.started_at is not None]
+    share = progress(runs, done)
+    if not begun or share in (0, 1):
+        return told
+    return f"{told}; about {format_seconds((now - min(begun)) * (1 - share) / share)} left"

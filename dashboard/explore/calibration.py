@@ -1,0 +1,72 @@
+"""Spectra that are already known, for ranks from an explained variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from asi_core.methods import Vanilla
+from asi_core.planning import LayerProfile, profiles_from_dict
+from asi_core.training.spec import RunSpec
+from dashboard import services
+from dashboard.explore.settings import ExploreSettings
+from dashboard.jobs import job_panel
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a calibration found, by layer name. Two are the same only if they are one object."""
+
+    profiles: dict[str, LayerProfile]
+
+
+def default_is_calibrated() -> bool:
+    """Whether the spectra of the page's first view are known."""
+    return _found(RunSpec(method=Vanilla())) is not None
+
+
+def known_calibration(settings: ExploreSettings) -> Calibration | None:
+    """A calibration of these layers, or of more; None if there is none.
+
+    A layer's input before the first step does not depend on how many layers are trained.
+    """
+    asked = settings.run_spec(Vanilla())
+    larger = range(settings.layers, settings.card.layer_count + 1)
+    specs = [asked.model_copy(update={"layers": layers}) for layers in larger]
+    memory = _memory()
+    remembered = (memory[spec] for spec in specs if spec in memory)
+    return next(remembered, None) or next(filter(None, map(_found, specs)), None)
+
+
+def calibration_panel(settings: ExploreSettings) -> None:
+    """Say that the spectra are unknown, and offer to find them."""
+    st.info(
+        f"The ranks at {settings.explained_variance:g} explained variance depend on the images, "
+        f"and the last {settings.layers} layers of {settings.card.title} have not been looked at "
+        f"at batch {settings.batch_size} and {settings.image_size} px: calibrate once, or give "
+        "ranks instead.",
+        icon=":material/info:",
+    )
+    job_panel(
+        "calibrate",
+        settings.run_spec(Vanilla()),
+        button="Calibrate these layers",
+        key="explore-calibrate",
+    )
+
+
+def _found(spec: RunSpec) -> Calibration | None:
+    """What the store has, remembered: the same question has the same answer."""
+    memory = _memory()
+    if spec not in memory:
+        job = services.jobs().latest("calibrate", spec, "completed")
+        if job is None or job.result is None:
+            return None
+        memory[spec] = Calibration({p.name: p for p in profiles_from_dict(job.result)})
+    return memory[spec]
+
+
+@st.cache_resource(show_spinner=False)
+def _memory() -> dict[RunSpec, Calibration]:
+    return {}

@@ -1,0 +1,79 @@
+"""All methods on the same layers, by formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from asi_core.costs.accounting import StepCost, step_cost
+from asi_core.costs.spectrum_ranks import ranks_of_spectra
+from asi_core.methods import Method
+from asi_core.records import LayerShape, Ranks
+from asi_core.zoo.shapes import trained_layer_shapes
+from dashboard.explore.calibration import Calibration
+from dashboard.explore.settings import ExploreSettings
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCost:
+    """One method: what it costs, or why it is not there.
+
+    Attributes:
+        missing: a sentence for people; None where there is a cost.
+    """
+
+    method: Method
+    cost: StepCost | None
+    missing: str | None = None
+
+
+@lru_cache(maxsize=256)
+def compared(settings: ExploreSettings, calibration: Calibration | None) -> tuple[MethodCost, ...]:
+    """Every registered method with these settings, vanilla first.
+
+    Args:
+        calibration: of at least these layers, with these sizes; None if unknown.
+    """
+    shapes = trained_layer_shapes(
+        settings.model, settings.layers, settings.batch_size, settings.image_size
+    )
+    ranks = _spectral_ranks(settings, calibration, shapes)
+    return tuple(_costed(method, settings, shapes, ranks) for method in settings.methods())
+
+
+def present(costs: Sequence[MethodCost]) -> list[tuple[Method, StepCost]]:
+    """The methods that have a cost, in order."""
+    return [(one.method, one.cost) for one in costs if one.cost is not None]
+
+
+def _costed(
+    method: Method,
+    settings: ExploreSettings,
+    shapes: Sequence[LayerShape],
+    ranks: dict[str, Ranks | None] | None,
+) -> MethodCost:
+    reason = next(filter(None, (method.why_unsupported(s.geometry) for s in shapes)), None)
+    if reason is not None:
+        told = f"{method.label} is not shown for {settings.card.title}: {reason}."
+        return MethodCost(method, None, told)
+    if "explained_variance" not in type(method).model_fields:
+        return MethodCost(method, step_cost(shapes, method, settings.convention))
+    if settings.explained_variance is None:
+        return MethodCost(method, step_cost(shapes, method, settings.convention))
+    if ranks is None:
+        told = f"{method.label} waits for its ranks: they depend on the images."
+        return MethodCost(method, None, told)
+    return MethodCost(method, step_cost(shapes, method, settings.convention, ranks))
+
+
+def _spectral_ranks(
+    settings: ExploreSettings,
+    calibration: Calibration | None,
+    shapes: Sequence[LayerShape],
+) -> dict[str, Ranks | None] | None:
+    """The ranks that training would start with, by layer name."""
+    if settings.explained_variance is None or calibration is None:
+        return None
+    share, known = settings.explained_variance, calibration.profiles
+    return {s.name: ranks_of_spectra(known[s.name].singular_values, share) for s in shapes}

@@ -1,0 +1,106 @@
+"""One real step on this machine beside the formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from asi_core.figures.explore import MeasuredBars, plot_measured
+from asi_core.methods import Method
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_bytes
+from asi_core.zoo.shapes import layer_facts
+from asi_core.zoo.weights import local_weights
+from dashboard.explore.settings import ExploreSettings
+from dashboard.frame import URL, figure
+from dashboard.jobs import job_panel
+
+_TRAINED = "trained layer inputs"
+
+
+def measure_panel(settings: ExploreSettings) -> None:
+    """Buttons that measure each method, and what was found; nothing is asked while it is closed."""
+    with st.expander(
+        "Measure here",
+        icon=":material/speed:",
+        key="measure",
+        on_change="rerun",
+        **URL,
+    ) as panel:
+        if panel.open:
+            _measured(settings)
+
+
+def _measured(settings: ExploreSettings) -> None:
+    st.caption(
+        "One real training step of the trained part, on this machine, in the worker. Two "
+        "independent meters count every storage that is saved for backward; they must agree."
+    )
+    lean = st.toggle(
+        "Lean normalisations and activations",
+        key="lean",
+        help="Let them keep only what their gradients need. The numbers stay the same to the last "
+        "bit; small networks take a few percent longer.",
+        **URL,
+    )
+    methods = [m for m in settings.methods() if _is_meant(m, settings)]
+    found = []
+    for column, method in zip(st.columns(len(methods)), methods, strict=True):
+        with column:
+            result = job_panel(
+                "measure",
+                measured_spec(settings, method, lean),
+                button=f"Measure {method.label}",
+                key=f"explore-measure-{method.kind}",
+            )
+        if result is not None:
+            found.append((method, result))
+    if found:
+        figure(
+            plot_measured([_row(method, result) for method, result in found]),
+            key="explore-measured",
+            caption="Measured on this machine; the diamonds are the formula.",
+        )
+        st.markdown(explained([result for _, result in found], lean))
+
+
+def measured_spec(settings: ExploreSettings, method: Method, lean: bool) -> RunSpec:
+    """The step that is measured: from random weights where the others are not here and change no
+    byte, which they do only where ranks come from data."""
+    from_data = getattr(method, "explained_variance", None) is not None
+    at_hand = from_data or local_weights(settings.card) is not None
+    return settings.run_spec(method, lean=lean, pretrained=at_hand)
+
+
+def explained(results: Sequence[dict[str, Any]], lean: bool) -> str:
+    """Whether formula and measurement agree, and what is kept besides."""
+    differ = [
+        r["saved_bytes"]["by_category"].get(_TRAINED, 0) - r["formula_bytes"] for r in results
+    ]
+    agree = (
+        "The trained layers' inputs are what the formula says, to the byte."
+        if not any(differ)
+        else f"The trained layers' inputs differ from the formula by {differ} bytes."
+    )
+    rest = [r["saved_bytes"]["total"] - r["formula_bytes"] for r in results]
+    least, most = format_bytes(min(rest)), format_bytes(max(rest))
+    amount = least if least == most else f"{least} to {most}"
+    besides = f"Besides, {amount} are kept that no method touches:"
+    if lean:
+        return f"{agree} {besides} what lean layers need for their own gradients, and the head."
+    return (
+        f"{agree} {besides} activation functions and normalisations keep their own inputs, "
+        "whatever the trained layers keep. The lean setting above avoids most of that."
+    )
+
+
+def _is_meant(method: Method, settings: ExploreSettings) -> bool:
+    layers = layer_facts(settings.model)
+    return all(method.why_unsupported(layer.geometry) is None for layer in layers)
+
+
+def _row(method: Method, result: dict[str, Any]) -> MeasuredBars:
+    categories = result["saved_bytes"]["by_category"]
+    return MeasuredBars(method.label, method.kind, result["formula_bytes"], categories)

@@ -1,0 +1,88 @@
+"""The page's two pictures: memory and cost of all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import streamlit as st
+
+from asi_core.costs.accounting import LayerCost, StepCost
+from asi_core.figures.explore import LayerBar, MethodBars, plot_kept_bytes, plot_work
+from asi_core.methods import Method
+from dashboard.explore.compared import MethodCost, present
+from dashboard.explore.settings import ExploreSettings, ViewSettings
+from dashboard.frame import figure
+
+_MOST_SIDE_BY_SIDE = 12
+_COUNTED = {
+    "exact": "as the code executes it",
+    "paper": "as the published tables count, with every convolution as dense and without the input "
+    "gradient",
+}
+
+
+def pictures(settings: ExploreSettings, view: ViewSettings, costs: Sequence[MethodCost]) -> None:
+    """Draw memory and cost side by side; below each other where there are many bars."""
+    memory, work = figures(tuple(costs), view)
+    is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
+    left, right = (st.container(), st.container()) if is_wide else st.columns(2)
+    with left:
+        figure(memory, key="explore-memory", caption=_memory_caption(settings, view))
+    with right:
+        figure(work, key="explore-cost", caption=_cost_caption(settings, view))
+    for one in costs:
+        if one.missing is not None:
+            st.caption(one.missing)
+
+
+@lru_cache(maxsize=64)
+def figures(costs: tuple[MethodCost, ...], view: ViewSettings) -> tuple[Any, Any]:
+    """Both figures; nobody may change them."""
+    rows = [_bars(method, cost, view) for method, cost in present(costs)]
+    shape = {"per_layer": view.per_layer, "log": view.log}
+    return (
+        plot_kept_bytes(rows, unit=view.byte_unit, **shape),
+        plot_work(rows, unit=view.work_unit, **shape),
+    )
+
+
+def _bars(method: Method, cost: StepCost, view: ViewSettings) -> MethodBars:
+    layers = [_bar(layer, view.work_factor) for layer in cost.layers]
+    return MethodBars(method.label, method.kind, layers)
+
+
+def _bar(layer: LayerCost, factor: int) -> LayerBar:
+    macs = layer.macs
+    work = {
+        "forward": factor * macs.forward,
+        "overhead": factor * macs.overhead,
+        "input_gradient": factor * macs.input_gradient,
+        "weight_gradient": factor * macs.weight_gradient,
+    }
+    return LayerBar(layer.shape.name, layer.activation_bytes, work)
+
+
+def _memory_caption(settings: ExploreSettings, view: ViewSettings) -> str:
+    source = ""
+    if settings.explained_variance is not None:
+        source = " The ranks come from measured spectra of one batch."
+    return (
+        "By formula: the trained layers' inputs as each method keeps them, 4 bytes a number."
+        f"{source}{_reading(view, 'layers')}"
+    )
+
+
+def _cost_caption(settings: ExploreSettings, view: ViewSettings) -> str:
+    flops = " One MAC counts as two FLOPs." if view.flops else ""
+    return (
+        f"By formula, {_COUNTED[settings.convention]}: one training step of the trained layers."
+        f"{flops}{_reading(view, 'parts')}"
+    )
+
+
+def _reading(view: ViewSettings, stacked: str) -> str:
+    if not view.log or (view.per_layer and stacked == "layers"):
+        return ""
+    return f" On the log axis the upper edges of the stacked {stacked} are read, not their heights."

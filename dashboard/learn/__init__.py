@@ -1,0 +1,1 @@
+"""Four lessons: predict, run, reveal, take home."""

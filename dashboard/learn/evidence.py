@@ -1,0 +1,185 @@
+"""Runs and measurements that lessons rest on, found by what they are, not by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import streamlit as st
+
+from asi_core.methods import ASI, Method, Vanilla
+from asi_core.runs.library import RunFilter, RunLibrary
+from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.training.events import LayerProbe, ProbeEvent
+from asi_core.training.spec import RunSpec
+from dashboard import services
+
+# What the lessons are about: the specification that everything starts with.
+USUAL = RunSpec(method=ASI(explained_variance=0.8))
+
+_SECONDS_UNTIL_LOOKED_FOR_AGAIN = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedRun:
+    """A completed ASI run of the usual specification; of several shipped ones, the one that looked
+    at its layers most often.
+
+    Attributes:
+        probes: step -> layer name -> what was seen there.
+    """
+
+    spec: RunSpec
+    origin: str
+    probes: Mapping[int, Mapping[str, LayerProbe]]
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted(self.probes)
+
+    @property
+    def layers(self) -> list[str]:
+        return list(self.probes[self.steps[0]])
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        accuracy: on the test images after the last step, 0 to 1, by seed.
+        activation_bytes: by formula, `saved_bytes` measured; means over the runs.
+    """
+
+    method: Method
+    accuracy: Mapping[int, float]
+    activation_bytes: float
+    saved_bytes: float
+
+    @property
+    def mean_accuracy(self) -> float:
+        return fmean(self.accuracy.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation over the seeds, None for a single one."""
+        return stdev(self.accuracy.values()) if len(self.accuracy) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Vanilla and ASI at several explained variances, otherwise the usual specification."""
+
+    origin: str
+    vanilla: SweepPoint
+    asi: Mapping[float, SweepPoint]
+
+    @property
+    def points(self) -> list[SweepPoint]:
+        """ASI by rising explained variance, vanilla last."""
+        return [*(self.asi[share] for share in sorted(self.asi)), self.vanilla]
+
+
+def probed_run() -> ProbedRun | None:
+    """The usual run with its probes, None if the store has none."""
+    return _probed_run(services.store().url)
+
+
+def sweep() -> Sweep | None:
+    """The usual run at several explained variances, None without vanilla and the usual one."""
+    return _sweep(services.store().url)
+
+
+def saved_by_category(method: Method) -> dict[str, int] | None:
+    """Measured bytes of everything that one usual step saves, by kind; None if not measured."""
+    spec = USUAL.model_copy(update={"method": method})
+    known = services.jobs().latest("measure", spec, "completed")
+    if known is None or known.result is None:
+        return None
+    return dict(known.result["saved_bytes"]["by_category"])
+
+
+@st.cache_resource(ttl=_SECONDS_UNTIL_LOOKED_FOR_AGAIN, show_spinner=False)
+def _probed_run(url: str) -> ProbedRun | None:
+    for run in sorted(_completed(url), key=lambda run: (_is_own(run), run.spec.probe_interval)):
+        if _trained_like(run.spec) == USUAL:
+            found = services.store().events(run.id, "probe")
+            events = [event for event in found if isinstance(event, ProbeEvent)]
+            probes = {event.step: {layer.name: layer for layer in event.layers} for event in events}
+            if _can_be_replayed(probes):
+                return ProbedRun(run.spec, _origin([run]), probes)
+    return None
+
+
+def _can_be_replayed(probes: Mapping[int, Mapping[str, LayerProbe]]) -> bool:
+    """Whether there are steps after the first, at which ASI was set against HOSVD."""
+    looks = [probe for layers in probes.values() for probe in layers.values()]
+    return len(probes) > 1 and all(probe.best_energy is not None for probe in looks)
+
+
+@st.cache_resource(ttl=_SECONDS_UNTIL_LOOKED_FOR_AGAIN, show_spinner=False)
+def _sweep(url: str) -> Sweep | None:
+    by_method: dict[Method, dict[int, RunRecord]] = {}
+    for run in _completed(url):
+        if _belongs_to_sweep(run.spec) and run.summary is not None:
+            by_method.setdefault(run.spec.method, {}).setdefault(run.spec.seed, run)
+    points = {method: _point(method, runs) for method, runs in by_method.items()}
+    if Vanilla() not in points or USUAL.method not in points:
+        return None
+    asi = {
+        method.explained_variance: point
+        for method, point in points.items()
+        if isinstance(method, ASI) and method.explained_variance is not None
+    }
+    everything = [run for runs in by_method.values() for run in runs.values()]
+    return Sweep(_origin(everything), points[Vanilla()], asi)
+
+
+def _completed(url: str) -> list[RunRecord]:
+    """Completed runs of the usual model and images: the shipped ones first, then the newest."""
+    library = RunLibrary(url)
+    try:
+        wanted = RunFilter(status=("completed",), model=(USUAL.model,), dataset=(USUAL.dataset,))
+        return sorted(library.runs(wanted), key=_is_own)
+    finally:
+        library.close()
+
+
+def _is_own(run: RunRecord) -> bool:
+    return run.owner != EXAMPLE_OWNER
+
+
+def _trained_like(spec: RunSpec) -> RunSpec:
+    """The specification without how often the run was looked at, which changes no digit of it."""
+    return spec.model_copy(update={"evaluate_every": None, "probe_every": None})
+
+
+def _belongs_to_sweep(spec: RunSpec) -> bool:
+    method = spec.method
+    if isinstance(method, ASI):
+        if method.explained_variance is None:
+            return False
+        if method != ASI(explained_variance=method.explained_variance):
+            return False
+    elif not isinstance(method, Vanilla):
+        return False
+    varied = {"method": USUAL.method, "seed": USUAL.seed}
+    return _trained_like(spec).model_copy(update=varied) == USUAL
+
+
+def _point(method: Method, runs: Mapping[int, RunRecord]) -> SweepPoint:
+    summaries = {seed: run.summary for seed, run in runs.items() if run.summary is not None}
+    return SweepPoint(
+        method,
+        {seed: summary["test_accuracy"] for seed, summary in summaries.items()},
+        fmean(summary["activation_bytes"] for summary in summaries.values()),
+        fmean(summary["measured_saved_bytes"] for summary in summaries.values()),
+    )
+
+
+def _origin(runs: Iterable[RunRecord]) -> str:
+    own = [_is_own(run) for run in runs]
+    if not any(own):
+        return "precomputed, shipped with the app"
+    return "runs of this installation" if all(own) else "shipped runs and those made here"

@@ -1,0 +1,83 @@
+"""The page around the lessons: all four, or the one that a lecturer's link names."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.frame import answer, question
+from dashboard.learn import address, low_rank, memory, trade_offs, warm_start
+from dashboard.learn.lesson import Lesson
+from dashboard.learn.stages import draw_lesson
+
+LESSONS: dict[str, Lesson] = {
+    lesson.slug: lesson
+    for lesson in (memory.LESSON, low_rank.LESSON, warm_start.LESSON, trade_offs.LESSON)
+}
+_FIRST = next(iter(LESSONS))
+_CHOICE = "learn-topic"
+
+
+def draw_one(slug: str) -> None:
+    """A lecturer's link: one lesson and nothing else."""
+    if slug not in LESSONS:
+        question("There is no such lesson")
+        st.warning(f"The link asks for the lesson {slug!r}, which is unknown: choose one of these.")
+        _list_of_lessons()
+        return
+    question(LESSONS[slug].title)
+    draw_lesson(LESSONS[slug], is_lecturers=True)
+
+
+def draw_all() -> None:
+    """The four lessons, one of them open."""
+    question("Four short lessons")
+    answer("Guess first, then run it, then see how far off you were: about ten minutes each.")
+    topic = st.query_params.get(address.TOPIC, _FIRST)
+    if topic not in LESSONS:
+        st.warning(f"The link asks for the lesson {topic!r}, which is unknown: choose from these.")
+        topic = _FIRST
+    st.session_state[_CHOICE] = topic
+    st.segmented_control(
+        "Lesson",
+        list(LESSONS),
+        format_func=_label,
+        key=_CHOICE,
+        required=True,
+        on_change=lambda: _open(st.session_state[_CHOICE]),
+        help="In any order; a tick marks those in which you have guessed.",
+    )
+    st.header(LESSONS[topic].title, anchor=False)
+    draw_lesson(LESSONS[topic], is_lecturers=False)
+    _next(topic)
+
+
+def _label(slug: str) -> str:
+    number = 1 + list(LESSONS).index(slug)
+    mark = ":material/check: " if address.has_guessed(slug) else ""
+    return f"{mark}{number} · {LESSONS[slug].title}"
+
+
+def _open(slug: str) -> None:
+    st.query_params[address.TOPIC] = slug
+
+
+def _next(topic: str) -> None:
+    later = list(LESSONS)[list(LESSONS).index(topic) + 1 :]
+    if later and address.has_guessed(topic):
+        st.button(
+            f"Next: {LESSONS[later[0]].title}",
+            key="learn-next",
+            icon=":material/arrow_forward:",
+            on_click=_open,
+            args=(later[0],),
+            help="Opens the next lesson.",
+        )
+
+
+def _list_of_lessons() -> None:
+    for slug, lesson in LESSONS.items():
+        st.button(lesson.title, key=f"lesson-{slug}", on_click=_name, args=(slug,))
+
+
+def _name(slug: str) -> None:
+    st.query_params[address.LESSON] = slug

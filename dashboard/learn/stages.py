@@ -1,0 +1,117 @@
+"""The frame of every lesson: predict, run, reveal, take home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from dashboard.frame import figure
+from dashboard.learn import address
+from dashboard.learn.controls import Controls
+from dashboard.learn.lesson import Lesson, Question
+
+
+def draw_lesson(lesson: Lesson, *, is_lecturers: bool) -> None:
+    """Draw a lesson as far as the visitor has come; what follows a guess waits for it."""
+    question = lesson.question()
+    controls = Controls(fixes_named=is_lecturers)
+    _stage(1, "Predict")
+    st.markdown(question.text)
+    guess = address.committed_guess(lesson.slug, question)
+    if guess is None:
+        _ask(lesson.slug, question)
+    else:
+        _show_guess(lesson.slug, question, guess)
+        _stage(2, "Run")
+        lesson.run(controls)
+        _stage(3, "Reveal")
+        _reveal(lesson, question, guess)
+        _stage(4, "Take home")
+        _take_home(lesson, can_leave=not is_lecturers)
+    if not is_lecturers:
+        _class_link(lesson.slug, controls.values)
+
+
+def _stage(number: int, name: str) -> None:
+    st.subheader(f"{number} · {name}", anchor=False, divider="gray")
+
+
+def _ask(slug: str, question: Question) -> None:
+    widget = f"{slug}-slider"
+    st.slider(
+        question.label,
+        question.low,
+        question.high,
+        question.start,
+        question.step,
+        format=f"%g {question.unit.replace('%', '%%')}",
+        key=widget,
+        help="There is no wrong guess: a wrong one is the better start.",
+    )
+    st.button(
+        "Lock in my guess",
+        key=f"{slug}-commit",
+        type="primary",
+        icon=":material/lock:",
+        on_click=lambda: address.commit(slug, st.session_state[widget]),
+        help="Opens the rest of the lesson: run, reveal and take home.",
+    )
+    st.caption("The experiment and the answer open when you have guessed.")
+
+
+def _show_guess(slug: str, question: Question, guess: float) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Your guess: **{question.written(guess)}**", width="content")
+        st.button(
+            "Guess again",
+            key=f"{slug}-again",
+            icon=":material/replay:",
+            on_click=address.withdraw,
+            args=(slug,),
+            help="Hides the answer and lets you change your mind.",
+        )
+
+
+def _reveal(lesson: Lesson, question: Question, guess: float) -> None:
+    revealed = lesson.reveal(guess)
+    guessed, true = question.written(guess), question.written(revealed.truth)
+    st.markdown(f"##### You guessed {guessed}; it is {true} {revealed.meaning}.")
+    figure(revealed.plot, key=f"{lesson.slug}-answer", caption=revealed.caption)
+    st.markdown(revealed.explanation)
+
+
+def _take_home(lesson: Lesson, *, can_leave: bool) -> None:
+    st.markdown(lesson.thought)
+    with st.expander("A hint", icon=":material/lightbulb:"):
+        st.markdown(lesson.hint)
+    if can_leave:
+        st.link_button(
+            "Run it yourself",
+            "train",
+            key=f"{lesson.slug}-train",
+            icon=":material/model_training:",
+            help="The Train page starts with the settings of these lessons.",
+        )
+
+
+def _class_link(slug: str, values: Mapping[str, str]) -> None:
+    with st.expander("Link for your class", icon=":material/cast_for_education:"):
+        st.markdown(
+            "The link opens this lesson alone, without a guess. Controls that it names stay as "
+            "they are; your class may move the others."
+        )
+        fixed = list(values)
+        if values:
+            fixed = st.multiselect(
+                "Controls that the link fixes",
+                list(values),
+                default=list(values),
+                format_func=lambda key: f"{key} = {values[key]}",
+                key=f"{slug}-fixed",
+                help="As they are set above. Take out what your class is to try for itself.",
+            )
+        else:
+            st.caption("To fix controls too, lock in a guess and set them first.")
+        link = address.class_link(slug, {key: values[key] for key in values if key in fixed})
+        st.code(link, language=None, wrap_lines=True)

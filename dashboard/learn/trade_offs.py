@@ -1,0 +1,279 @@
+"""Lesson 4: trade-offs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from asi_core.costs.accounting import StepCost
+from asi_core.costs.estimate import estimate
+from asi_core.figures.lessons.guess import plot_guess
+from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
+from asi_core.figures.pareto import ParetoRow
+from asi_core.methods import ASI, HOSVD, Method, Vanilla
+from asi_core.units import KIB, THIN_SPACE, format_bytes, three_digits
+from asi_core.zoo.cards import model_card
+from dashboard.frame import figure
+from dashboard.learn.controls import Controls
+from dashboard.learn.evidence import USUAL, Sweep, SweepPoint, sweep
+from dashboard.learn.lesson import Lesson, Question, Reveal
+
+_RANKS = (1, 2, 4, 8, 16, 32, 64)
+_USUAL_RANK = 8
+_BUDGETS_KIB = tuple(2**power for power in range(4, 16))
+_FIRST_BUDGET_KIB = 256
+_FORMULA, _MEASURED = "formula", "measured"
+_MEMORY = {_FORMULA: "inputs kept (formula)", _MEASURED: "all that is saved (measured)"}
+
+
+def question() -> Question:
+    found = sweep()
+    return _about_rank() if found is None else _about_accuracy(found)
+
+
+def _about_accuracy(found: Sweep) -> Question:
+    usual = found.asi[_usual_share()]
+    less = found.vanilla.activation_bytes / usual.activation_bytes
+    return Question(
+        text=f"{model_card(USUAL.model).title}, its last {USUAL.layers} convolutions trained for "
+        f"{USUAL.steps} steps. With ASI at an explained variance of {_usual_share():g} the layers "
+        f"keep {format_bytes(usual.activation_bytes)} of their inputs, "
+        f"{three_digits(less)}{THIN_SPACE}× less than with plain back-propagation.\n\n**How many "
+        "percentage points of test accuracy does that cost?**",
+        label="Points of accuracy lost (below 0: gained)",
+        low=-5.0,
+        high=20.0,
+        step=0.1,
+        start=5.0,
+        unit="points",
+    )
+
+
+def _about_rank() -> Question:
+    return Question(
+        text=f"ASI trains the last {USUAL.layers} convolutions of {model_card(USUAL.model).title} "
+        f"with rank {_USUAL_RANK} in every mode, batch {USUAL.batch_size}, images of "
+        f"{USUAL.image_size} pixels.\n\n**How many times fewer bytes of the inputs does it keep "
+        "than plain back-propagation?**",
+        label="Times fewer bytes",
+        low=1.0,
+        high=200.0,
+        step=1.0,
+        start=4.0,
+        unit="×",
+    )
+
+
+def _usual_share() -> float:
+    assert isinstance(USUAL.method, ASI)
+    assert USUAL.method.explained_variance is not None
+    return USUAL.method.explained_variance
+
+
+def run(controls: Controls) -> None:
+    found = sweep()
+    if found is None:
+        st.info(
+            "The precomputed runs that are compared here are missing from this installation. The "
+            "lesson goes on with formulas; train vanilla and ASI with the default settings to have "
+            "accuracies too."
+        )
+    else:
+        _budget(controls, found)
+    _by_rank(controls)
+
+
+def _budget(controls: Controls, found: Sweep) -> None:
+    columns = st.columns(2)
+    with columns[0]:
+        budget_kib = controls.scale(
+            "budget_kib",
+            "Budget of the device, KiB",
+            _BUDGETS_KIB,
+            start=_FIRST_BUDGET_KIB,
+            hint="What it can spare for back-propagation. A small microcontroller has 256 KiB.",
+        )
+    with columns[1]:
+        memory = controls.choice(
+            "memory",
+            "Counted",
+            list(_MEMORY),
+            start=_FORMULA,
+            title=lambda name: _MEMORY.get(name, name),
+            hint="The trained layers' inputs alone, as tables of papers count them, or everything "
+            "that PyTorch saves for backward.",
+        )
+    rows = [_row(point, memory) for point in found.points]
+    chosen = best_within(rows, budget_kib * KIB)
+    st.markdown(f"##### {_choice_told(rows, chosen, budget_kib * KIB)}")
+    figure(
+        plot_budget(rows, budget_kib * KIB, chosen, _MEMORY[memory]),
+        key="trade-offs-budget",
+        caption=f"Accuracies are measured ({found.origin}); {_seeds_told(found.points)}. Bars are "
+        f"standard deviations. Memory: {_MEMORY[memory]}.",
+    )
+
+
+def best_within(rows: Sequence[ParetoRow], budget_bytes: float) -> ParetoRow | None:
+    """The most accurate row whose cost fits, of equal ones the cheapest; None if none fits."""
+    fitting = [row for row in rows if row.cost <= budget_bytes]
+    return max(fitting, key=lambda row: (row.accuracy, -row.cost), default=None)
+
+
+def _choice_told(rows: Sequence[ParetoRow], chosen: ParetoRow | None, budget: float) -> str:
+    if chosen is None:
+        least = min(row.cost for row in rows)
+        return (
+            f"Nothing fits into {format_bytes(budget)}: the smallest of these runs needs "
+            f"{format_bytes(least)}"
+        )
+    return (
+        f"Into {format_bytes(budget)} fits {chosen.label}: {format_bytes(chosen.cost)} for "
+        f"{_percent(chosen.accuracy)} test accuracy"
+    )
+
+
+def _row(point: SweepPoint, memory: str) -> ParetoRow:
+    cost = point.activation_bytes if memory == _FORMULA else point.saved_bytes
+    share = getattr(point.method, "explained_variance", None)
+    return ParetoRow(
+        key=point.method.settings_label,
+        label=point.method.settings_label,
+        mark="" if share is None else f"{share:g}",
+        style=point.method.kind,
+        accuracy=point.mean_accuracy,
+        cost=cost,
+        accuracy_deviation=point.deviation,
+        facts=(
+            f"accuracy {_percent(point.mean_accuracy)}",
+            f"memory {format_bytes(cost)}",
+            f"{len(point.accuracy)} seed{'s' if len(point.accuracy) > 1 else ''}",
+        ),
+    )
+
+
+def _seeds_told(points: Sequence[SweepPoint]) -> str:
+    counts = sorted({len(point.accuracy) for point in points})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    if counts[-1] == 1:
+        return "one seed a point, so differences of about a point mean nothing"
+    return f"means over {seeds} seeds"
+
+
+def _by_rank(controls: Controls) -> None:
+    rank = controls.scale(
+        "rank",
+        "Rank of every mode",
+        _RANKS,
+        start=_USUAL_RANK,
+        hint="At most the size of the mode.",
+    )
+    vanilla, asi = _cost(Vanilla()), _cost(ASI(ranks=rank))
+    st.markdown(
+        f"##### Rank {rank} keeps {three_digits(vanilla.activation_bytes / asi.activation_bytes)}"
+        f"{THIN_SPACE}× fewer bytes for {three_digits(asi.macs.total / vanilla.macs.total)}"
+        f"{THIN_SPACE}× the multiplies of vanilla"
+    )
+    figure(
+        plot_rank_ratios(_RANKS, _ratios(vanilla), rank),
+        key="trade-offs-ranks",
+        caption=f"Formula, exact convention: the last {USUAL.layers} convolutions of "
+        f"{model_card(USUAL.model).title}, batch {USUAL.batch_size}, {USUAL.image_size} pixels.",
+    )
+
+
+def _ratios(vanilla: StepCost) -> list[tuple[str, str, list[float]]]:
+    asi = [_cost(ASI(ranks=rank)) for rank in _RANKS]
+    hosvd = [_cost(HOSVD(ranks=rank)) for rank in _RANKS]
+    bytes_kept = [cost.activation_bytes / vanilla.activation_bytes for cost in asi]
+    return [
+        ("bytes kept, ASI or HOSVD", "asi", bytes_kept),
+        ("multiplies, ASI", "asi", [cost.macs.total / vanilla.macs.total for cost in asi]),
+        ("multiplies, HOSVD", "hosvd", [cost.macs.total / vanilla.macs.total for cost in hosvd]),
+    ]
+
+
+def _cost(method: Method) -> StepCost:
+    return estimate(
+        USUAL.model,
+        method,
+        layers=USUAL.layers,
+        batch_size=USUAL.batch_size,
+        image_size=USUAL.image_size,
+        convention="exact",
+    )
+
+
+def points_lost(found: Sweep) -> float:
+    """Percentage points that ASI at the usual explained variance stays below vanilla.
+
+    Over the seeds that both have, so that the same order of images is compared; over all without.
+    """
+    usual, vanilla = found.asi[_usual_share()], found.vanilla
+    common = usual.accuracy.keys() & vanilla.accuracy.keys()
+    if not common:
+        return 100 * (vanilla.mean_accuracy - usual.mean_accuracy)
+    lost = [vanilla.accuracy[seed] - usual.accuracy[seed] for seed in common]
+    return 100 * sum(lost) / len(lost)
+
+
+def reveal(guess: float) -> Reveal:
+    found = sweep()
+    return _reveal_rank(guess) if found is None else _reveal_accuracy(guess, found)
+
+
+def _reveal_accuracy(guess: float, found: Sweep) -> Reveal:
+    truth = points_lost(found)
+    return Reveal(
+        truth=truth,
+        meaning=f"(vanilla reaches {_percent(found.vanilla.mean_accuracy)})",
+        plot=plot_guess(
+            guess, truth, title="Your guess and the truth", unit="points", span=(-5.0, 20.0)
+        ),
+        caption=f"Measured ({found.origin}); {_seeds_told([found.vanilla, *found.asi.values()])}.",
+        explanation=_EXPLANATION,
+    )
+
+
+def _reveal_rank(guess: float) -> Reveal:
+    vanilla, asi = _cost(Vanilla()), _cost(ASI(ranks=_USUAL_RANK))
+    truth = vanilla.activation_bytes / asi.activation_bytes
+    return Reveal(
+        truth=truth,
+        meaning=f"({format_bytes(asi.activation_bytes)} for "
+        f"{format_bytes(vanilla.activation_bytes)})",
+        plot=plot_guess(
+            guess, truth, title="Your guess and the truth", unit="×", span=(1.0, 200.0)
+        ),
+        caption="Formula, exact convention: core and factors of each trained layer's input.",
+        explanation=_EXPLANATION,
+    )
+
+
+_EXPLANATION = (
+    "What is cut off are the directions with the least energy, and the weight gradient loses "
+    "little with them. The bytes fall at once: the product of four small ranks is tiny. Three "
+    "things are traded. **Memory against accuracy**: the explained variance, or the ranks. "
+    "**Memory against work**: finding the directions costs multiplies, working with small inputs "
+    "saves some. **Promise against reality**: formulas count the inputs of trained layers; a "
+    "device must hold everything that is saved. No run is best in all three. Those that nothing "
+    "beats form the front, and your budget picks one of them."
+)
+
+
+def _percent(share: float) -> str:
+    return f"{three_digits(100 * share)}{THIN_SPACE}%"
+
+
+LESSON = Lesson(
+    slug="trade-offs",
+    title="Trade-offs",
+    question=question,
+    run=run,
+    reveal=reveal,
+    thought="Suppose two points of the front differ by less accuracy than two seeds of one point. "
+    "Which one would you ship, and what would you measure first?",
+    hint="Look at the bars of the standard deviations. Then count everything that is saved instead "
+    "of the inputs alone: which runs still fit into your device?",
+)

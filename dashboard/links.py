@@ -1,0 +1,30 @@
+"""What links say about a model and images, before the boxes are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from asi_core.datasets import DATASETS
+from asi_core.zoo.cards import MODELS
+
+_CARDS: Mapping[str, Mapping[str, Any]] = {"model": MODELS, "dataset": DATASETS}
+
+
+def names_in_url() -> str | None:
+    """Take a model and data set that a link names as the command line does.
+
+    Boxes themselves read and write titles, as a visitor sees them.
+
+    Returns:
+        a sentence about a name that there is not.
+    """
+    for key, cards in _CARDS.items():
+        named = st.query_params.get(key)
+        if named in cards and key not in st.session_state:
+            st.session_state[key] = named
+        elif named is not None and named not in {*cards, *(c.title for c in cards.values())}:
+            return f"The link asks for the {key} {named!r}, which is unknown: choose from the list."
+    return None

@@ -1,0 +1,115 @@
+"""A plotly chart that is updated in place.
+
+`st.plotly_chart` builds a new chart whenever its figure changes, and loses zoom, legend choices and
+selection. Here the browser keeps the chart and is sent the new figure alone. plotly.js comes from
+the installed plotly package, over this server, once a page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.components.v2.component_manager import BidiComponentManager
+from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
+from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
+from streamlit.components.v2.types import ComponentRenderer
+
+from asi_core.errors import InvalidInput
+from asi_core.figures.style import DARK_COLORS
+
+MOST_POINTS = 5000
+
+# The folders are served as <project>.<component>; live_chart.js finds plotly.js by this name.
+_PROJECT, _CHART, _LIBRARY = "asi_lab", "live_chart", "plotly_js"
+_DEFAULT_HEIGHT = 340
+_REGISTERING = Lock()
+
+
+def live_chart(
+    figure: go.Figure,
+    *,
+    key: str,
+    height: int | None = None,
+    on_select: Callable[[], None] | None = None,
+) -> list[dict[str, Any]] | None:
+    """Draw a figure, or bring the chart with this key up to date.
+
+    Zoom, pan, hidden traces, hover and selection stay while the data change, unless the figure's
+    `uirevision` changes. A trace is known by its `uid`, else by its name. Colours of text, grid and
+    background are the page's; the figure's template is not used. What a visitor downloads is on
+    white, whatever the theme.
+
+    Args:
+        figure: at most `MOST_POINTS` values of x or y a trace.
+        height: pixels; the figure's own height without it.
+        on_select: called when the selection changes, before the page is run again; it reads the
+            points from `st.session_state[key]["selection"]`. Without it clicks cause no run.
+
+    Returns:
+        With `on_select`, the points that are clicked or selected, each with `trace` and `index`
+        (both 0-based), `customdata`, `x` and `y`; empty if there are none. Otherwise None.
+
+    Raises:
+        InvalidInput: a trace has too many points.
+    """
+    data = chart_data(figure, height, selectable=on_select is not None)
+    draw = _renderer(get_bidi_component_manager())
+    result = draw(key=key, data=data, on_selection_change=on_select)
+    return None if on_select is None else result.get("selection") or []
+
+
+def chart_data(figure: go.Figure, height: int | None, *, selectable: bool) -> dict[str, Any]:
+    """What the browser is sent: JSON values only; numbers that are not finite become null."""
+    _refuse_too_many_points(figure)
+    drawn = json.loads(figure.to_json())
+    # Seven kilobytes of looks, which are the page's here.
+    drawn["layout"].pop("template", None)
+    return {
+        "traces": drawn["data"],
+        "layout": drawn["layout"],
+        "height": height or figure.layout.height or _DEFAULT_HEIGHT,
+        "selectable": selectable,
+        "dark_colors": DARK_COLORS,
+    }
+
+
+def _refuse_too_many_points(figure: go.Figure) -> None:
+    for trace in figure.data:
+        values = [trace[axis] for axis in ("x", "y") if axis in trace]
+        count = max((len(axis) for axis in values if axis is not None), default=0)
+        if count > MOST_POINTS:
+            raise InvalidInput(
+                f"a live chart draws at most {MOST_POINTS} points a trace",
+                count,
+                "thin the trace before it is drawn",
+            )
+
+
+def _renderer(manager: BidiComponentManager) -> ComponentRenderer:
+    """The component, made known to this server."""
+    name = f"{_PROJECT}.{_CHART}"
+    # Two visitors may be the first at the same time.
+    with _REGISTERING:
+        if manager.get_component_asset_root(name) is None:
+            _serve(manager, _LIBRARY, Path(str(files("plotly"))), "package_data")
+            _serve(manager, _CHART, Path(__file__).parent, "live_chart_assets")
+        return st.components.v2.component(
+            name, js="live_chart.js", css="live_chart.css", isolate_styles=False
+        )
+
+
+def _serve(manager: BidiComponentManager, name: str, package: Path, folder: str) -> None:
+    """Serve a package's folder as an installed component's assets are served.
+
+    Streamlit reads such a declaration from the pyproject.toml of installed packages only, and an
+    app that is run from its folder is none.
+    """
+    manifest = ComponentManifest(_PROJECT, "0", [ComponentConfig(name, folder)])
+    manager.register_from_manifest(manifest, package)

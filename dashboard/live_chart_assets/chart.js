@@ -1,0 +1,106 @@
+// One chart: its element, what it waits for, and what it keeps.
+
+import { downloadButtons } from "./download.js";
+import { config, narrowest, themed } from "./figure.js";
+import { makeLegendOperable } from "./legend.js";
+import { plotly } from "./library.js";
+import { watchSelection } from "./selection.js";
+import { pageTheme } from "./theme.js";
+import { plainTitle } from "./title.js";
+
+export class Chart {
+  constructor(parent) {
+    this.frame = document.createElement("div");
+    this.frame.className = "live-chart";
+    this.frame.role = "group";
+    this.plot = document.createElement("div");
+    this.frame.append(this.plot);
+    parent.append(this.frame);
+    this.stopping = new AbortController();
+    this.#watchSize();
+    this.#watchPointer();
+  }
+
+  /** Show what the server sent; `select` is called with the points that a visitor selects. */
+  update(sent, select) {
+    this.sent = sent;
+    this.select = select;
+    this.frame.style.height = `${sent.height}px`;
+    this.frame.ariaLabel = plainTitle(sent.layout);
+    this.#draw();
+  }
+
+  remove() {
+    this.removed = true;
+    this.stopping.abort();
+    this.resizer.disconnect();
+    if (this.plotly && this.plot.data) this.plotly.purge(this.plot);
+    this.frame.remove();
+  }
+
+  async #draw() {
+    try {
+      this.plotly ??= await plotly();
+      // The same at each drawing: plotly.js starts over when a button is another.
+      this.buttons ??= downloadButtons(this.plotly, () => this.#shown());
+    } catch (error) {
+      this.plot.textContent = `The chart cannot be drawn: ${error.message}. Reload the page.`;
+      return;
+    }
+    // What is hidden has no size, and what is being dragged must not change under the pointer:
+    // both are drawn when that is over.
+    this.due = this.held || !this.frame.clientWidth;
+    if (this.due || this.removed) return;
+    this.theme = pageTheme(this.frame);
+    this.width = this.frame.clientWidth;
+    const first = !this.plot.data;
+    if (first) this.plot.textContent = "";
+    const wide = Math.max(this.width, narrowest(this.sent.layout));
+    this.#makeScrollable(wide > this.width);
+    const { data, layout } = themed(this.sent, this.theme, wide);
+    await this.plotly.react(this.plot, data, layout, config(this.sent.selectable, this.buttons));
+    if (first && !this.removed) this.#watchPlot();
+  }
+
+  #watchSize() {
+    // In a frame of its own: browsers log an error when a size changes while sizes are told.
+    this.resizer = new ResizeObserver(() =>
+      requestAnimationFrame(() => {
+        const { clientWidth } = this.frame;
+        const shown = clientWidth && (this.due || clientWidth !== this.width);
+        if (this.sent && shown) this.#draw();
+      }),
+    );
+    this.resizer.observe(this.frame);
+  }
+
+  #watchPointer() {
+    const { signal } = this.stopping;
+    const hold = () => (this.held = true);
+    const release = () => {
+      this.held = false;
+      // plotly.js itself listens for the end of a drag: it goes first.
+      if (this.due) setTimeout(() => this.#draw());
+    };
+    this.plot.addEventListener("pointerdown", hold, { capture: true, signal });
+    for (const end of ["pointerup", "pointercancel"]) {
+      window.addEventListener(end, release, { capture: true, signal });
+    }
+  }
+
+  #watchPlot() {
+    this.plot.on("plotly_afterplot", () => makeLegendOperable(this.plot));
+    makeLegendOperable(this.plot);
+    watchSelection(this.plot, (points) => this.sent.selectable && this.select(points));
+  }
+
+  #makeScrollable(scrolls) {
+    // What scrolls must be reached with the keyboard.
+    if (scrolls) this.frame.tabIndex = 0;
+    else this.frame.removeAttribute("tabindex");
+  }
+
+  #shown() {
+    return { ...this.sent, plot: this.plot, theme: this.theme };
+  }
+}

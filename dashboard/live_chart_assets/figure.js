@@ -1,0 +1,71 @@
+// From what the server sent to what plotly.js is given.
+
+import { isDark, recoloured, template } from "./theme.js";
+import { fittedTitle } from "./title.js";
+
+// Below this width of a subplot the figure scrolls sideways instead of getting narrower.
+const NARROWEST_SUBPLOT = 150;
+
+// Font sizes, in pixels; the small one where labels of categories would touch otherwise.
+const [NARROW, SMALL, NORMAL] = [300, 10, 12];
+
+const SELECTING = ["select2d", "lasso2d"];
+
+/** Traces and layout in a theme, `width` pixels wide. The data sent are left as they are. */
+export function themed({ traces, layout, dark_colors, height, selectable }, theme, width) {
+  const colors = isDark(theme) ? dark_colors : {};
+  return {
+    data: named(recoloured(traces, colors)),
+    layout: {
+      uirevision: "keep",
+      ...(selectable && { clickmode: "event+select" }),
+      // A finger on the chart is to move the page.
+      ...(matchMedia("(pointer: coarse)").matches && { dragmode: false }),
+      ...recoloured(layout, colors),
+      ...fittedTitle(layout, width, theme.font),
+      template: template(theme, width < NARROW ? SMALL : NORMAL),
+      // Nothing moves by itself, and plotly.js loses selections over transitions.
+      transition: undefined,
+      autosize: false,
+      width,
+      height,
+    },
+  };
+}
+
+export function config(selectable, addedButtons) {
+  return {
+    displaylogo: false,
+    // Nothing leaves this machine.
+    showSendToCloud: false,
+    plotlyServerURL: "",
+    showTips: false,
+    modeBarButtonsToRemove: ["toImage", "autoScale2d", ...(selectable ? [] : SELECTING)],
+    modeBarButtonsToAdd: addedButtons,
+  };
+}
+
+/** How wide a figure has to be at least, in pixels. */
+export function narrowest(layout) {
+  const starts = Object.entries(layout)
+    .filter(([name]) => /^xaxis\d*$/.test(name))
+    .map(([, axis]) => axis.domain?.[0] ?? 0);
+  const columns = new Set(starts).size;
+  return columns > 1 ? columns * NARROWEST_SUBPLOT : 0;
+}
+
+/** Hidden traces and selections follow the name, not the place, when traces come and go. */
+function named(traces) {
+  const seen = new Map();
+  return traces.map((trace) => {
+    const name = `${trace.type} ${trace.name ?? ""} ${trace.xaxis ?? "x"}`;
+    const nth = (seen.get(name) ?? 0) + 1;
+    seen.set(name, nth);
+    return { uid: word(`${name} ${nth}`), ...trace };
+  });
+}
+
+/** `text` as letters, digits and underscores: plotly.js makes class names of it. */
+function word(text) {
+  return text.replace(/[^A-Za-z0-9]/gu, (sign) => `_${sign.codePointAt(0).toString(16)}`);
+}

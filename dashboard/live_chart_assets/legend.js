@@ -1,0 +1,20 @@
+// plotly's legend answers to the mouse alone; here it is given to keyboards and screen readers.
+
+export function makeLegendOperable(plot) {
+  for (const entry of plot.querySelectorAll(".legend .legendtoggle")) {
+    const name = entry.parentElement.querySelector(".legendtext")?.textContent ?? "";
+    entry.setAttribute("role", "button");
+    entry.setAttribute("tabindex", "0");
+    entry.setAttribute("aria-label", `Show ${name}`);
+    entry.setAttribute("aria-pressed", String(!isHidden(entry)));
+    entry.onkeydown = (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      for (const part of ["mousedown", "mouseup"]) entry.dispatchEvent(new MouseEvent(part));
+    };
+  }
+}
+
+function isHidden(entry) {
+  return Number(getComputedStyle(entry.closest(".traces")).opacity) < 1;
+}

@@ -1,0 +1,17 @@
+// A plotly chart that is updated in place. Streamlit calls the default export for every new figure
+// and every new theme, with the same parent element as long as the chart is on the page.
+
+import { Chart } from "./chart.js";
+
+const charts = new WeakMap();
+
+export default function liveChart({ data, parentElement, setStateValue }) {
+  if (!charts.has(parentElement)) charts.set(parentElement, new Chart(parentElement));
+  charts.get(parentElement).update(data, (points) => setStateValue("selection", points));
+  return () => {
+    // Also called for an update that a newer one has overtaken: the chart then stays.
+    if (parentElement.isConnected) return;
+    charts.get(parentElement)?.remove();
+    charts.delete(parentElement);
+  };
+}

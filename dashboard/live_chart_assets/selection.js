@@ -1,0 +1,33 @@
+// What a visitor has clicked or selected, as plain values.
+
+/** Tell `report` of the points of every click and selection; of none when it is undone. */
+export function watchSelection(plot, report) {
+  // A click on a marker tells of a click and of a selection, in one go: the selection counts,
+  // because with shift held it is the larger.
+  let clicked = null;
+  let selected = null;
+  const later = () =>
+    queueMicrotask(() => {
+      const points = selected ?? clicked;
+      clicked = selected = null;
+      if (points) report(points);
+    });
+  plot.on("plotly_click", ({ points }) => {
+    clicked = points.map(plain);
+    later();
+  });
+  plot.on("plotly_selected", (event) => {
+    if (!event) return;
+    const { points, range, lassoPoints } = event;
+    selected = points.length || range || lassoPoints ? points.map(plain) : null;
+    later();
+  });
+  plot.on("plotly_deselect", () => {
+    selected = [];
+    later();
+  });
+}
+
+function plain({ curveNumber, pointIndex, pointNumber, customdata = null, x, y }) {
+  return { trace: curveNumber, index: pointIndex ?? pointNumber, customdata, x, y };
+}

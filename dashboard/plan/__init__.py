@@ -1,0 +1,1 @@
+"""The Plan page: the best ranks under a budget."""

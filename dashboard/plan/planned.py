@@ -1,0 +1,183 @@
+"""Everything that the Plan page shows, computed from the profiles of a calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import pandas as pd
+
+from asi_core.costs.accounting import ELEMENT_BYTES
+from asi_core.errors import InvalidInput
+from asi_core.figures.plan import ErrorPoint, KeptRow
+from asi_core.planning import (
+    LayerProfile,
+    Plan,
+    budget_curve,
+    full_bytes,
+    plan,
+    smallest_bytes,
+    uniform_plan,
+    uniform_plans,
+)
+from asi_core.units import THIN_SPACE, format_bytes, three_digits
+from dashboard.frame import Kpi
+
+_CURVE_POINTS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The profiles under a budget.
+
+    Attributes:
+        plan: None where even the smallest ranks do not fit.
+        uniform: the highest explained variance for all layers alike that fits, and its plan.
+    """
+
+    profiles: tuple[LayerProfile, ...]
+    budget_bytes: int
+    plan: Plan | None
+    uniform: tuple[float, Plan] | None
+
+
+def planned(profiles: list[LayerProfile], budget_bytes: int) -> Planned:
+    """Plan under the budget, and choose without planning for comparison."""
+    fits = smallest_bytes(profiles) <= budget_bytes
+    made = plan(profiles, budget_bytes) if fits else None
+    return Planned(tuple(profiles), budget_bytes, made, uniform_plan(profiles, budget_bytes))
+
+
+def answer_sentence(what: Planned) -> str:
+    """The answer to the page's question."""
+    budget, full = format_bytes(what.budget_bytes), full_bytes(what.profiles)
+    if what.plan is None:
+        return (
+            f"{budget} is not enough: even the smallest ranks of these {len(what.profiles)} layers "
+            f"keep {format_bytes(smallest_bytes(what.profiles))}."
+        )
+    kept = what.plan.total_bytes
+    if kept == full:
+        return f"{budget} is enough for everything: the layers' inputs are {format_bytes(full)}."
+    return (
+        f"Under {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
+        f"{format_bytes(full)}, {three_digits(full / kept)}{THIN_SPACE}× less than vanilla, at a "
+        f"gradient error of {three_digits(what.plan.gradient_error)}."
+    )
+
+
+def way_out(what: Planned) -> str:
+    """What can be done about a budget that is too small."""
+    try:
+        plan(what.profiles, what.budget_bytes)
+    except InvalidInput as error:
+        return str(error)
+    raise AssertionError("only asked where nothing fits")
+
+
+def kpis(what: Planned) -> list[Kpi]:
+    """The numbers that matter, each against what it is to be compared with."""
+    assert what.plan is not None
+    made, full = what.plan, full_bytes(what.profiles)
+    worst = plan(what.profiles, smallest_bytes(what.profiles)).gradient_error
+    share = f"{three_digits(100 * made.gradient_error / worst)} %" if worst else "0 %"
+    return [
+        Kpi(
+            "Memory against vanilla",
+            f"{three_digits(full / made.total_bytes)}{THIN_SPACE}× less",
+            f"{format_bytes(made.total_bytes)} of {format_bytes(full)}",
+            "By formula: the trained layers' inputs as they are kept, 4 bytes a number.",
+        ),
+        Kpi(
+            "Gradient error",
+            three_digits(made.gradient_error),
+            f"{share} of the smallest plan's",
+            "Measured: the Frobenius norm of the weight gradient's error, root mean square over "
+            "two batches, summed over the layers. The paper calls it perplexity. 0 is exact.",
+        ),
+        Kpi(
+            "Budget used",
+            f"{three_digits(100 * made.total_bytes / what.budget_bytes)} %",
+            f"of {format_bytes(what.budget_bytes)}",
+            "Ranks are whole numbers and come from 14 explained variances a layer, so that "
+            "something may be left over.",
+        ),
+        _gain(what, made),
+    ]
+
+
+def _gain(what: Planned, made: Plan) -> Kpi:
+    told = (
+        "Against the highest explained variance that all layers can share under this budget, "
+        "which is what goes without planning."
+    )
+    if what.uniform is None:
+        return Kpi("Error spared by planning", "–", "nothing else fits", told)
+    share, other = what.uniform
+    note = f"against {share:g} in all layers"
+    if made.gradient_error == other.gradient_error:
+        return Kpi("Error spared by planning", "0 %", f"same as {share:g} in all layers", told)
+    less = 100 * (1 - made.gradient_error / other.gradient_error)
+    return Kpi("Error spared by planning", f"{three_digits(less)} %", note, told)
+
+
+def kept_rows(what: Planned) -> list[KeptRow]:
+    """What each layer keeps, in forward order."""
+    assert what.plan is not None
+    others = [None] * len(what.profiles)
+    uniform = [c.activation_bytes for _, c in what.uniform[1].layers] if what.uniform else others
+    return [
+        KeptRow(profile.name, _vanilla(profile), candidate.activation_bytes, other)
+        for profile, (_, candidate), other in zip(
+            what.profiles, what.plan.layers, uniform, strict=True
+        )
+    ]
+
+
+def rank_table(what: Planned, mode_names: tuple[str, ...]) -> pd.DataFrame:
+    """One row a layer: input, rank of each mode, explained variance, bytes and gradient error."""
+    assert what.plan is not None
+    rows = []
+    for profile, (name, chosen) in zip(what.profiles, what.plan.layers, strict=True):
+        rows.append(
+            {
+                "layer": name,
+                "input": " × ".join(map(str, profile.input_shape)),
+                **dict(zip(mode_names, chosen.ranks, strict=True)),
+                "explained_variance": chosen.explained_variance,
+                "kept_bytes": chosen.activation_bytes,
+                "vanilla_bytes": _vanilla(profile),
+                "gradient_error": chosen.gradient_error,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@lru_cache(maxsize=16)
+def curve(profiles: tuple[LayerProfile, ...]) -> tuple[list[ErrorPoint], list[ErrorPoint]]:
+    """The best plans over all budgets, and one explained variance for all layers."""
+    best = [
+        ErrorPoint(
+            made.total_bytes, made.gradient_error, f"up to {format_bytes(made.budget_bytes)}"
+        )
+        for made in budget_curve(profiles, _CURVE_POINTS)
+    ]
+    alike = [
+        _point(made, f"{share:g} explained in all layers")
+        for share, made in uniform_plans(profiles)
+    ]
+    return best, alike
+
+
+def chosen_point(what: Planned) -> ErrorPoint | None:
+    """Where the plan under the budget is on the curve."""
+    return None if what.plan is None else _point(what.plan, "the plan under this budget")
+
+
+def _point(made: Plan, label: str) -> ErrorPoint:
+    return ErrorPoint(made.total_bytes, made.gradient_error, label)
+
+
+def _vanilla(profile: LayerProfile) -> int:
+    return ELEMENT_BYTES * prod(profile.input_shape)

@@ -1,0 +1,103 @@
+"""The parts of the Plan page, from the answer to the details."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from asi_core.figures.plan import plot_error_curve, plot_kept
+from asi_core.zoo.cards import model_card
+from dashboard.frame import answer, figure, kpi_row, table
+from dashboard.plan.controls import PlanQuestion
+from dashboard.plan.planned import (
+    Planned,
+    answer_sentence,
+    chosen_point,
+    curve,
+    kept_rows,
+    kpis,
+    rank_table,
+    way_out,
+)
+from dashboard.plan.training import plan_specs, train_button
+from dashboard.reproduce import reproduce_panel
+
+_COLUMNS = {
+    "layer": st.column_config.TextColumn("Layer"),
+    "input": st.column_config.TextColumn("Input", help="Sizes of the modes."),
+    "explained_variance": st.column_config.NumberColumn(
+        "Explained", help="Share of each mode's energy that the ranks keep. 1 keeps the input."
+    ),
+    "kept_bytes": st.column_config.NumberColumn("Kept, bytes", format="localized"),
+    "vanilla_bytes": st.column_config.NumberColumn("Vanilla, bytes", format="localized"),
+    "gradient_error": st.column_config.NumberColumn(
+        "Gradient error",
+        format="%.3g",
+        help="Frobenius norm of the weight gradient's error; the paper calls it perplexity.",
+    ),
+}
+
+
+def unknown_view(question: PlanQuestion) -> None:
+    """What is said before anything is known of these layers."""
+    spec = question.spec
+    answer(
+        f"The last {spec.layers} layers of {spec.model_label} have not been looked at yet at "
+        f"batch {spec.batch_size} and {spec.image_size} px: one calibration, then every budget is "
+        "planned at once."
+    )
+
+
+def plan_view(question: PlanQuestion, what: Planned) -> None:
+    """The plan under a budget: answer, numbers, button, pictures, details."""
+    answer(answer_sentence(what))
+    if what.plan is None:
+        st.error(way_out(what))
+        _curve(what)
+        return
+    kpi_row(kpis(what))
+    train_button(question, what)
+    left, right = st.columns(2)
+    with left:
+        figure(
+            plot_kept(kept_rows(what)),
+            key="plan-kept",
+            caption="By formula, 4 bytes a number: core and factors at the planned ranks against "
+            "the whole input. The ranks come from measured spectra.",
+        )
+    with right:
+        _curve(what)
+    _details(question, what)
+
+
+def _curve(what: Planned) -> None:
+    best, alike = curve(what.profiles)
+    figure(
+        plot_error_curve(best, alike, what.budget_bytes, chosen_point(what)),
+        key="plan-curve",
+        caption="Errors are measured on two batches before the first step, against the exact "
+        "gradients; bytes are by formula. The dashed line is the budget.",
+    )
+
+
+def _details(question: PlanQuestion, what: Planned) -> None:
+    card = model_card(question.spec.model)
+    with st.expander("Ranks of each layer and mode", icon=":material/table_rows:", expanded=True):
+        table(
+            rank_table(what, card.mode_names),
+            key="plan-ranks",
+            caption=f"Under {', '.join(card.mode_names)}: the ranks as they would be trained. "
+            "Bytes are by formula, errors measured.",
+            column_config={**_COLUMNS, **_rank_columns(card.mode_names)},
+        )
+    specs = plan_specs(question, what)
+    names = ["Head alone", *(spec.method.settings_label for spec in specs[1:])]
+    reproduce_panel(specs[::-1], names[::-1], key="plan")
+
+
+def _rank_columns(mode_names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        name: st.column_config.NumberColumn(name.title(), help=f"Rank of the {name} mode.")
+        for name in mode_names
+    }

@@ -1,0 +1,1 @@
+"""The Poster page: the printed table beside what is computed here."""

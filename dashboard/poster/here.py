@@ -1,0 +1,132 @@
+"""What was measured with this app, and what cannot be measured here and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from asi_core.methods import METHOD_ADAPTER, METHODS
+from asi_core.poster import poster_facts, poster_rows
+from asi_core.runs.jobs import JobRecord, JobStore
+from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.runs.store import RunStore
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_seconds
+
+# The comparison with which the Train page opens.
+_SETTINGS = {"explained_variance": 0.8, "patch": 2}
+_MOST_COMPARISONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something that the poster says, and how it stands here."""
+
+    said: str
+    here: str
+    why: str
+
+
+def measurements(jobs: JobStore) -> list[JobRecord]:
+    """The newest measurements of the default comparison's methods, as far as there are any."""
+    found = [jobs.latest("measure", _default_spec(kind), "completed") for kind in METHODS]
+    return [job for job in found if job is not None]
+
+
+def measured_table(jobs: list[JobRecord]) -> pd.DataFrame:
+    """One row a method: bytes by formula, and as measured."""
+    return pd.DataFrame(
+        [
+            {
+                "method": job.spec.method.settings_label,
+                "formula_bytes": _result(job)["formula_bytes"],
+                "layers_measured_bytes": sum(
+                    layer["measured_bytes"] for layer in _result(job)["layers"]
+                ),
+                "all_saved_bytes": _result(job)["saved_bytes"]["total"],
+                "where": "shipped" if job.owner == EXAMPLE_OWNER else "this machine",
+            }
+            for job in jobs
+        ]
+    )
+
+
+def claims(store: RunStore) -> list[Claim]:
+    """What the poster claims beyond what can be computed."""
+    headline, rows = poster_facts()["headline"], poster_rows("paper")
+    unknown = [row for row in rows if row.memory.computed is None]
+    return [
+        Claim(
+            f"{len(rows)} top-1 accuracies on ImageNet",
+            "not measured",
+            "ImageNet's 1.28 million images may not be passed on, and one row is days of work for "
+            "a laptop. The Train page measures accuracy on images that come with the app.",
+        ),
+        Claim(
+            f"Memory of HOSVD and ASI ({len(unknown)} cells), cost of ASI "
+            f"({sum(row.cost.computed is None for row in rows)} cells)",
+            "not computable",
+            "They follow from the ranks, which came from ImageNet batches and are not printed. "
+            "With ranks of one's own, formula and measurement agree to the byte (below).",
+        ),
+        Claim(
+            f"{headline['memory_ratio_same_accuracy']} × less memory and "
+            f"{headline['cost_ratio_same_accuracy']} × cheaper at the same accuracy",
+            "not recomputed",
+            "It compares points of equal accuracy on two curves over the number of trained layers "
+            "(MCUNet on CIFAR-10), not the same layers. The Compare page draws such curves "
+            "from runs of one's own.",
+        ),
+        Claim(
+            f"{headline['mean_speedup_vs_vanilla']} × faster on average, backward up to 10 ×",
+            _step_times(store),
+            "Times are those of a machine and its library. Measured here: medians over the steps "
+            "of the newest comparison of both, of the whole trained part.",
+        ),
+    ]
+
+
+def _step_times(store: RunStore) -> str:
+    """Backward pass and step of ASI against vanilla in the newest comparison that ran both."""
+    for runs in store.latest_comparisons(_MOST_COMPARISONS):
+        ended = {run.spec.method.kind: run for run in runs if run.spec.layers and _timed(run)}
+        if {"vanilla", "asi"} <= set(ended):
+            vanilla, asi = (_seconds(ended[kind]) for kind in ("vanilla", "asi"))
+            return (
+                f"{ended['asi'].spec.model_label}, {ended['asi'].spec.layers} layers: backward "
+                f"{_ratio(vanilla, asi, 'backward_median')}, step "
+                f"{_ratio(vanilla, asi, 'step_median')}"
+            )
+    return "not measured yet"
+
+
+def _timed(run: RunRecord) -> bool:
+    return run.status == "completed" and run.summary is not None
+
+
+def _seconds(run: RunRecord) -> dict[str, float]:
+    assert run.summary is not None
+    seconds: dict[str, float] = run.summary["seconds"]
+    return seconds
+
+
+def _ratio(vanilla: dict[str, float], asi: dict[str, float], part: str) -> str:
+    """Such as "10 ms against 25 ms"."""
+    return f"{format_seconds(asi[part])} against vanilla's {format_seconds(vanilla[part])}"
+
+
+def _default_spec(kind: str) -> RunSpec:
+    settings = {k: v for k, v in _SETTINGS.items() if k in METHODS[kind].model_fields}
+    return RunSpec(method=METHOD_ADAPTER.validate_python({"kind": kind, **settings}))
+
+
+def _result(job: JobRecord) -> dict[str, Any]:
+    assert job.result is not None
+    return job.result
+
+
+def _layers_bytes(job: JobRecord) -> int:
+    total: int = sum(layer["measured_bytes"] for layer in _result(job)["layers"])
+    return total

@@ -1,0 +1,176 @@
+"""The parts of the Poster page: counts, figures, the table, and what cannot be had here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+
+from asi_core.figures.poster import plot_printed_against_computed
+from asi_core.poster import Row, poster_facts
+from asi_core.records import Convention
+from asi_core.zoo.cards import MODELS
+from dashboard import services
+from dashboard.frame import URL, Kpi, answer, figure, kpi_row, table
+from dashboard.poster.cells import (
+    METHOD_TITLES,
+    answer_sentence,
+    counts_of,
+    number_table,
+    points,
+    reasons,
+    shown_table,
+)
+from dashboard.poster.here import claims, measured_table, measurements
+
+_BOTH: tuple[tuple[Literal["memory", "cost"], str, str], ...] = (
+    ("memory", "Activation memory", "MiB"),
+    ("cost", "Cost of a step", "GMACs"),
+)
+
+
+def filters(models: Sequence[str]) -> tuple[Convention, list[str], list[str]]:
+    """Convention, models and methods to show."""
+    how, which, what = st.columns([2, 3, 3])
+    with how:
+        convention: Convention | None = st.segmented_control(
+            "Convention",
+            ["paper", "exact"],
+            default="paper",
+            required=True,
+            key="convention",
+            help="paper counts as the poster does: grouped convolutions as dense, no input "
+            "gradient. exact counts what the code executes.",
+            **URL,
+        )
+    with which:
+        chosen = st.multiselect(
+            "Models",
+            models,
+            format_func=lambda name: MODELS[name].title,
+            placeholder="all",
+            key="models",
+            help="Rows of these models only.",
+            **URL,
+        )
+    with what:
+        methods = st.multiselect(
+            "Methods",
+            list(METHOD_TITLES),
+            format_func=lambda name: METHOD_TITLES[name],
+            placeholder="all",
+            key="poster_methods",
+            help="Rows of these methods only.",
+            **URL,
+        )
+    return convention or "paper", chosen, methods
+
+
+def poster_view(rows: Sequence[Row], convention: Convention) -> None:
+    """The chosen rows, from the answer to the details."""
+    answer(answer_sentence(rows, convention))
+    if not rows:
+        return
+    kpi_row(_kpis(rows))
+    _figures(rows, convention)
+    _table(rows)
+    _elsewhere()
+    _source()
+
+
+def _kpis(rows: Sequence[Row]) -> list[Kpi]:
+    counts, total = counts_of(rows), 2 * len(rows)
+    return [
+        Kpi("✓ Exact", str(counts["exact"]), f"of {total} cells", "To the two digits printed."),
+        Kpi(
+            "≈ Near or counted otherwise",
+            str(counts["close"]),
+            f"of {total} cells",
+            "Computed, but not equal to the printed digits; the reasons are below the table.",
+        ),
+        Kpi(
+            "– Not computable here",
+            str(counts["not computable"]),
+            f"of {total} cells",
+            "They depend on ranks that the poster leaves out.",
+        ),
+    ]
+
+
+def _figures(rows: Sequence[Row], convention: Convention) -> None:
+    for column, (quantity, title, unit) in zip(st.columns(2), _BOTH, strict=True):
+        drawn = points(rows, quantity)
+        with column:
+            figure(
+                plot_printed_against_computed(
+                    drawn, title=f"{title}, {convention} convention", unit=unit
+                ),
+                key=f"poster-{quantity}",
+                caption=f"All by formula: {len(drawn)} of {len(rows)} cells, on the dotted line "
+                "where they came out as printed. Open marks are not exact; what cannot be "
+                "computed is not drawn.",
+            )
+
+
+def _table(rows: Sequence[Row]) -> None:
+    st.subheader("Cell by cell")
+    st.table(shown_table(rows), hide_index=True, border="horizontal")
+    if told := reasons(rows):
+        st.caption("Why cells are not exact: " + "; ".join(told) + ".")
+    with st.expander("As numbers", icon=":material/table_rows:"):
+        table(
+            number_table(rows),
+            key="poster-table",
+            caption="Memory in MiB, cost in 1e9 multiply-accumulates a step; all computed figures "
+            "are by formula.",
+        )
+
+
+def _elsewhere() -> None:
+    st.subheader("What was measured here, and what cannot be")
+    told = claims(services.store())
+    rows = [{"The poster says": c.said, "Here": c.here, "Why": c.why} for c in told]
+    st.table(pd.DataFrame(rows), hide_index=True, border="horizontal")
+    found = measurements(services.jobs())
+    if not found:
+        st.info("Nothing has been measured yet: the Explore page measures a step on this machine.")
+        return
+    spec = found[0].spec
+    table(
+        measured_table(found),
+        key="poster-measured",
+        caption=f"One training step of the last {spec.layers} layers of {spec.model_label}, batch "
+        f"{spec.batch_size}, {spec.image_size} px. By formula: formula_bytes. All else is "
+        "measured. Rows that are 'shipped' were measured on the machine that made them; the "
+        "Explore page measures on this one.",
+        column_config=_MEASURED_COLUMNS,
+    )
+
+
+def _source() -> None:
+    facts = poster_facts()
+    setting = facts["setting"]
+    st.caption(
+        f"Source: {facts['source']}. Setting: ImageNet, batch {setting['batch_size']}, "
+        f"{setting['image_size']} px, 4 bytes a number; MB on the poster are MiB, and its FLOPs "
+        "are multiply-accumulates."
+    )
+
+
+def _bytes_column(label: str, told: str) -> object:
+    return st.column_config.NumberColumn(label, format="localized", help=told)
+
+
+_MEASURED_COLUMNS = {
+    "method": st.column_config.TextColumn("Method"),
+    "formula_bytes": _bytes_column("Formula, bytes", "The trained layers' inputs as kept."),
+    "layers_measured_bytes": _bytes_column("Layers, bytes", "What the trained layers saved."),
+    "all_saved_bytes": _bytes_column(
+        "All saved, bytes",
+        "Everything that PyTorch saved for backward in the trained part: activation functions and "
+        "normalisations keep their own inputs, whatever the method does.",
+    ),
+    "where": st.column_config.TextColumn("Measured on"),
+}

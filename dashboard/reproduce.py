@@ -1,0 +1,33 @@
+"""How to get the same numbers without this page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from asi_core.training.reproduce import as_command, as_json, as_python
+from asi_core.training.spec import RunSpec
+
+
+def reproduce_panel(specs: Sequence[RunSpec], labels: Sequence[str], *, key: str) -> None:
+    """The chosen run as a command line, as Python and as JSON; closed until somebody asks.
+
+    Args:
+        labels: one name a run, to choose among them.
+    """
+    with st.expander("Reproduce", icon=":material/terminal:"):
+        chosen = 0
+        if len(specs) > 1:
+            chosen = st.selectbox(
+                "Run",
+                range(len(specs)),
+                format_func=labels.__getitem__,
+                key=f"{key}-reproduce",
+                help="The same specification and seed give the same numbers on the same machine.",
+            )
+        spec = specs[chosen]
+        command, python, text = st.tabs(["Command line", "Python", "JSON"])
+        command.code(as_command(spec), language="shell", wrap_lines=True)
+        python.code(as_python(spec), language="python")
+        text.code(as_json(spec), language="json")

@@ -1,0 +1,153 @@
+"""What to look at: a comparison, one of its runs, a layer, a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import streamlit as st
+
+from asi_core.runs.records import RunRecord
+from asi_core.training.events import LayerProbe
+from dashboard import services
+from dashboard.frame import URL
+from dashboard.history import comparison_title, known_comparisons, run_labels
+from dashboard.spectra.looks import SeenRun, seen
+
+_IN_URL = "comparison"
+# The first of these that a comparison has is shown first: it tells most.
+_TELLING = ("asi", "hosvd")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at.
+
+    Attributes:
+        peers: runs of the same comparison and seed that have been looked at, the chosen one among
+            them, in their order.
+    """
+
+    chosen: SeenRun
+    peers: Sequence[SeenRun]
+    layer: str
+    step: int
+
+    @property
+    def probe(self) -> LayerProbe:
+        found = self.chosen.probe(self.step, self.layer)
+        assert found is not None
+        return found
+
+
+def choose_comparison() -> list[RunRecord]:
+    """The comparison that the link names or somebody chooses; empty if there is none."""
+    known = {name: runs for name, runs in known_comparisons().items() if with_layers(runs)}
+    asked = st.query_params.get(_IN_URL)
+    if asked and asked not in known:
+        if with_layers(named := services.store().comparison(asked)):
+            known[asked] = named
+        else:
+            st.warning(
+                f"The link asks for the comparison {asked!r}, which has no runs with trained "
+                "layers here: choose from the list."
+            )
+    if not known:
+        return []
+    names = list(known)
+    chosen: str = st.selectbox(
+        "Comparison",
+        names,
+        index=names.index(asked) if asked in known else 0,
+        format_func=lambda name: comparison_title(known[name]),
+        key="spectra_comparison",
+        help="Your own comparisons, the newest first, then those that came with the app.",
+    )
+    # Not bound like other controls: titles change while runs go, and the newest is not the newest
+    # for long. The address always names what is shown.
+    st.query_params[_IN_URL] = chosen
+    return known[chosen]
+
+
+def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
+    """The run, layer and step to look at; None, and the reason told, before there is any look."""
+    runs = with_layers(comparison)
+    labels = run_labels(runs)
+    left, right = st.columns(2)
+    with left:
+        chosen = _choose_run(runs, labels)
+    if not chosen.steps:
+        _tell_why_not(chosen.run)
+        return None
+    alike = [run for run in runs if run.spec.seed == chosen.run.spec.seed]
+    # Named anew: among runs of one seed, nobody needs to read it.
+    named = [seen(run, label) for run, label in zip(alike, run_labels(alike), strict=True)]
+    peers = [peer for peer in named if peer.steps]
+    chosen = next(peer for peer in peers if peer.run.id == chosen.run.id)
+    with right:
+        layer = _choose_layer(chosen)
+    return Subject(chosen, peers, layer, _choose_step(chosen))
+
+
+def with_layers(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Runs that train layers: the head alone has none to look at."""
+    return [run for run in runs if run.spec.layers != 0]
+
+
+def _choose_run(runs: Sequence[RunRecord], labels: Sequence[str]) -> SeenRun:
+    kinds = [run.spec.method.kind for run in runs]
+    first = next((kinds.index(kind) for kind in _TELLING if kind in kinds), 0)
+    label = st.selectbox(
+        "Run",
+        labels,
+        index=first,
+        key="run",
+        help="The spectra are those of the inputs that this run met. Other runs of the same "
+        "comparison are drawn beside it.",
+        **URL,
+    )
+    number = list(labels).index(label)
+    return seen(runs[number], label)
+
+
+def _choose_layer(chosen: SeenRun) -> str:
+    names = chosen.layer_names
+    probes = [chosen.probe(chosen.steps[0], name) for name in names]
+    sizes = [prod(probe.shape) if probe is not None else 0 for probe in probes]
+    layer: str = st.selectbox(
+        "Layer",
+        names,
+        index=sizes.index(max(sizes)),
+        key="layer",
+        help="The trained layer whose input is shown, by its name in the model; at first the one "
+        "with the largest input.",
+        **URL,
+    )
+    return layer
+
+
+def _choose_step(chosen: SeenRun) -> int:
+    steps = chosen.steps
+    if len(steps) == 1:
+        return steps[0]
+    wide, narrow = st.columns([6, 1], vertical_alignment="bottom")
+    step = wide.select_slider(
+        "Step",
+        steps,
+        value=steps[-1],
+        key="step",
+        help="The layers were looked at in these training steps.",
+        **URL,
+    )
+    narrow.toggle("Play", key="play", help="Go through the steps, one a second.")
+    return int(step)
+
+
+def _tell_why_not(run: RunRecord) -> None:
+    if run.status == "failed":
+        st.error(f"This run failed before its layers were looked at: {run.error}")
+    elif run.is_active:
+        st.info("The first look comes with this run's first step.", icon=":material/hourglass:")
+    else:
+        st.info("This run ended before its layers were looked at: choose another run.")

@@ -1,0 +1,64 @@
+"""The chosen input as images, before and after compression."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from asi_core.figures.pictures import PictureRow, plot_pictures
+from asi_core.training.pictures import LayerPictures
+from dashboard.frame import figure
+from dashboard.spectra.choice import Subject
+from dashboard.spectra.words import channel_mode, mode_names
+
+
+def show_images(subject: Subject) -> None:
+    """The strongest channels of the first image, and what the methods keep of them."""
+    st.subheader("What is left of an image", divider="gray")
+    shown = subject.probe.pictures
+    if shown is None:
+        st.info("This run was looked at before pictures were kept: train it again to see them.")
+        return
+    rows = [PictureRow("input", shown.tiles(shown.before)), *_rebuilt(subject, shown)]
+    name = _channel_name(subject)
+    columns = [f"{name}s" if shown.is_tokens else str(channel) for channel in shown.channels]
+    if shown.is_tokens:
+        columns = columns[:1]
+    plot = plot_pictures(rows, columns, title=f"First image of the batch, by {name}")
+    figure(plot, key="pictures", caption=_what_pictures_show(subject, shown, len(rows) == 1))
+
+
+def _rebuilt(subject: Subject, shown: LayerPictures) -> list[PictureRow]:
+    """What the chosen run keeps, and other runs too as long as they met the very same input."""
+    probes = [(run, run.probe(subject.step, subject.layer)) for run in subject.peers]
+    pictures = [(run, probe.pictures) for run, probe in probes if probe is not None]
+    return [
+        PictureRow(run.label, theirs.tiles(theirs.after))
+        for run, theirs in pictures
+        if theirs is not None
+        and theirs.after is not None
+        and (run is subject.chosen or theirs.before == shown.before)
+    ]
+
+
+def _what_pictures_show(subject: Subject, shown: LayerPictures, alone: bool) -> str:
+    height, width = shown.size
+    what = (
+        f"Measured: the {len(shown.channels)} {_channel_name(subject)}s of greatest energy in the "
+        f"input of the first image ({height} × {width} values each)"
+    )
+    if not alone:
+        return (
+            f"{what}, and the same rebuilt from what is kept for the weight gradient. Runs that "
+            "had met another input by this step are left out."
+        )
+    why = {
+        "vanilla": "Vanilla keeps the input as it is, so there is nothing to rebuild.",
+        "gradient_filter": "The gradient filter averages output gradients and keeps sums of the "
+        "input over windows: no picture can be rebuilt from them.",
+    }
+    return f"{what}. {why.get(subject.chosen.style, 'This method rebuilds no input.')}"
+
+
+def _channel_name(subject: Subject) -> str:
+    names = mode_names(subject.chosen)
+    return names[channel_mode(names)].removesuffix("s")

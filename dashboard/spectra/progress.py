@@ -1,0 +1,67 @@
+"""How compression goes along the run: ranks, energy, drift and gradients."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from asi_core.figures import drift
+from dashboard.frame import URL, figure
+from dashboard.spectra.choice import Subject
+from dashboard.spectra.words import channel_mode, mode_names
+
+
+def show_progress(subject: Subject) -> None:
+    """Four figures over all looks of the runs."""
+    st.subheader("How it goes along the run", divider="gray")
+    names = mode_names(subject.chosen)
+    name = st.segmented_control(
+        "Mode whose ranks are drawn",
+        names,
+        default=names[channel_mode(names)],
+        required=True,
+        format_func=str.capitalize,
+        key="mode",
+        help="The rank of this mode is drawn over the run, below on the left.",
+        **URL,
+    )
+    runs = [run.rows(subject.layer) for run in subject.peers]
+    chosen = subject.chosen.rows(subject.layer)
+    mode = names.index(name)
+    parts = [
+        ("ranks", drift.plot_ranks(runs, mode, name), _RANKS),
+        ("kept", drift.plot_captured_energy(runs), _KEPT),
+        ("drift", drift.plot_drift(chosen, names), _drift_caption(chosen)),
+        ("cosine", drift.plot_gradient_cosine(runs), _COSINE),
+    ]
+    columns = [column for _ in range(0, len(parts), 2) for column in st.columns(2)]
+    for column, (key, plot, caption) in zip(columns, parts, strict=True):
+        with column:
+            figure(plot, key=key, caption=caption)
+
+
+_RANKS = (
+    "Measured. ASI's ranks are fixed at the first step; HOSVD's are found anew in every step. "
+    "Vanilla and the gradient filter have none."
+)
+_KEPT = (
+    "Measured, on each run's own input. Dotted: what HOSVD would keep of the same input at the "
+    "same ranks, nearly the most that is possible."
+)
+_COSINE = (
+    "Measured, in the step itself, against the exact gradient for the same output gradient. "
+    "Vanilla's is exact and is not drawn."
+)
+
+
+def _drift_caption(run: drift.ProbedRun) -> str:
+    if not any(run.drift):
+        return (
+            f"{run.label} carries no subspaces from step to step, so none can turn. Choose a run "
+            "of ASI to see them."
+        )
+    return (
+        "Measured: the largest angle between the subspaces of a step and of the step before. The "
+        "smaller it is, the better a start the last step's subspace is for the next. The batch "
+        "mode is left out: every batch has other images, so its subspace always turns. Modes at "
+        "full rank have nothing to turn."
+    )

@@ -1,0 +1,97 @@
+"""The page's parts, one below the other, drawn again while runs go or steps are played."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from asi_core.costs.spectrum_ranks import ranks_of_spectra
+from asi_core.figures.spectra import explained_percent
+from asi_core.runs.records import RunRecord
+from dashboard import services
+from dashboard.frame import answer, kpi_row, table
+from dashboard.reproduce import reproduce_panel
+from dashboard.spectra.choice import Subject, choose_subject
+from dashboard.spectra.images import show_images
+from dashboard.spectra.looks import cuts, probe_share
+from dashboard.spectra.modes import choose_look, show_modes
+from dashboard.spectra.progress import show_progress
+from dashboard.spectra.words import answer_sentence, mode_names, numbers, percent
+
+_GOING_SECONDS, _PLAYING_SECONDS = 6.0, 1.0
+
+
+def show(comparison: Sequence[RunRecord]) -> None:
+    """Everything about one comparison; it is drawn again while runs go or steps are played."""
+    pace = _pace(comparison)
+    st.fragment(_body, run_every=pace)(comparison[0].comparison, pace)
+
+
+def _pace(comparison: Sequence[RunRecord]) -> float | None:
+    if st.session_state.get("play"):
+        return _PLAYING_SECONDS
+    return _GOING_SECONDS if any(run.is_active for run in comparison) else None
+
+
+def _body(name: str, pace: float | None) -> None:
+    comparison = services.store().comparison(name)
+    if _pace(comparison) != pace:
+        st.rerun()
+    _advance()
+    subject = choose_subject(comparison)
+    if subject is None:
+        return
+    st.session_state["steps_to_play"] = subject.chosen.steps
+    top = st.container()
+    look = choose_look()
+    with top:
+        answer(answer_sentence(subject, look.share))
+        kpi_row(numbers(subject, look.share, probe_share(subject.chosen)))
+    show_modes(subject, look)
+    show_images(subject)
+    show_progress(subject)
+    _details(subject, look.share)
+
+
+def _advance() -> None:
+    """The next step, if steps are played: before the slider is drawn, which then stands there."""
+    steps: list[int] = st.session_state.get("steps_to_play", [])
+    if not st.session_state.get("play") or not steps:
+        return
+    now = st.session_state.get("step", steps[-1])
+    st.session_state["step"] = next((step for step in steps if step > now), steps[0])
+
+
+def _details(subject: Subject, share: float) -> None:
+    with st.expander("All numbers of this layer and step", icon=":material/table:"):
+        table(
+            pd.DataFrame(_rows(subject, share)),
+            key="modes",
+            caption="Measured. Energy is that of one mode alone; together, the modes keep less.",
+        )
+    specs = [run.run.spec for run in subject.peers]
+    reproduce_panel(specs, [run.label for run in subject.peers], key="spectra")
+
+
+def _rows(subject: Subject, share: float) -> list[dict[str, Any]]:
+    probe, names = subject.probe, mode_names(subject.chosen)
+    needed = ranks_of_spectra(probe.singular_values, share)
+    rows = []
+    for mode, name in enumerate(names):
+        explained = explained_percent(probe.singular_values[mode])
+        row: dict[str, Any] = {
+            "mode": name,
+            "size": probe.shape[mode],
+            f"rank for {percent(share)}": needed[mode],
+        }
+        for cut in cuts(subject.peers, subject.step, subject.layer):
+            rank = cut.ranks[mode]
+            row[f"{cut.label}: rank"] = rank
+            row[f"{cut.label}: energy, %"] = round(
+                float(explained[min(rank, len(explained)) - 1]), 2
+            )
+        rows.append(row)
+    return rows

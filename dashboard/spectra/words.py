@@ -1,0 +1,108 @@
+"""The page in words: its answer, its few numbers, and what its pictures show."""
+
+from __future__ import annotations
+
+from asi_core.costs.spectrum_ranks import ranks_of_spectra
+from asi_core.training.events import LayerProbe
+from asi_core.units import THIN_SPACE, three_digits
+from asi_core.zoo.cards import model_card
+from dashboard.frame import Kpi
+from dashboard.spectra.choice import Subject
+from dashboard.spectra.looks import SeenRun
+
+_PLURALS = {"channel": "channels", "features": "features"}
+_MEASURED = "Measured in the training step itself."
+
+
+def mode_names(seen: SeenRun) -> tuple[str, ...]:
+    """Names of the modes of the layers' inputs."""
+    return model_card(seen.run.spec.model).mode_names
+
+
+def channel_mode(names: tuple[str, ...]) -> int:
+    """The mode that holds what the layer mixes: channels or features."""
+    return next(mode for mode, name in enumerate(names) if name in _PLURALS)
+
+
+def percent(share: float) -> str:
+    """A share, 0 to 1, in percent."""
+    return f"{three_digits(100 * share)}{THIN_SPACE}%"
+
+
+def answer_sentence(subject: Subject, share: float) -> str:
+    """Why it can be small, of the chosen layer and step."""
+    probe, names = subject.probe, mode_names(subject.chosen)
+    few, size, plural = _few_of(probe, names, share)
+    sentence = (
+        f"{few} of {size} {plural} hold {percent(share)} of the energy of what "
+        f"`{subject.layer}` receives at step {subject.step}"
+    )
+    if probe.captured_energy is None or probe.best_energy is None:
+        return sentence + "."
+    kept = f"{sentence}; with all modes cut, {subject.chosen.label} keeps"
+    if probe.drift_degrees is None:
+        return f"{kept} {percent(probe.captured_energy)}."
+    return (
+        f"{kept} {percent(probe.captured_energy)}, HOSVD at the same ranks would keep "
+        f"{percent(probe.best_energy)}."
+    )
+
+
+def numbers(subject: Subject, share: float, looking: float | None) -> list[Kpi]:
+    """The numbers that answer the question.
+
+    Args:
+        looking: what probes took as a share of what the steps took.
+    """
+    probe, chosen = subject.probe, subject.chosen
+    few, size, plural = _few_of(probe, mode_names(chosen), share)
+    return [
+        Kpi(
+            f"{plural.capitalize()} for {percent(share)}",
+            f"{few} of {size}",
+            help="As many singular values of this mode as reach that share of the energy (the sum "
+            f"of their squares). {_MEASURED}",
+        ),
+        _kept(probe, chosen),
+        _gradient(probe, chosen),
+        Kpi(
+            "Cost of looking",
+            "–" if looking is None else percent(looking),
+            note="of all steps",
+            help="What all looks of this run took, as a share of what its training steps took. "
+            "Looking is no part of the step: the steps' own times leave it out.",
+        ),
+    ]
+
+
+def _kept(probe: LayerProbe, chosen: SeenRun) -> Kpi:
+    helped = (
+        "Share of the squared norm of the layer's input that is in what the method keeps. HOSVD, "
+        "which decomposes every input anew, keeps nearly the most that is possible at given ranks. "
+        f"{_MEASURED}"
+    )
+    label = f"Energy kept by {chosen.label}"
+    if probe.captured_energy is not None and probe.best_energy is not None:
+        best = f"HOSVD: {percent(probe.best_energy)}"
+        return Kpi(label, percent(probe.captured_energy), best, helped)
+    if chosen.style == "vanilla":
+        return Kpi(label, percent(1), "the input itself", helped)
+    return Kpi(label, "–", "sums, no part of it", helped)
+
+
+def _gradient(probe: LayerProbe, chosen: SeenRun) -> Kpi:
+    helped = (
+        "Cosine between the weight gradient that the run used and the exact one for the same "
+        f"output gradient: 1 is the same direction, 0 a right angle. {_MEASURED}"
+    )
+    cosine = probe.gradient_cosine
+    if cosine is None:
+        return Kpi("Gradient", "exact", "no approximation", helped)
+    return Kpi("Gradient cosine", f"{cosine:.3f}", "1 is exact", helped)
+
+
+def _few_of(probe: LayerProbe, names: tuple[str, ...], share: float) -> tuple[str, str, str]:
+    """How many of how many channels, and their name."""
+    mode = channel_mode(names)
+    rank = ranks_of_spectra([probe.singular_values[mode]], share)[0]
+    return three_digits(rank), three_digits(probe.shape[mode]), _PLURALS[names[mode]]

@@ -1,0 +1,60 @@
+"""Compare: which runs are worth their memory, and sweeps to find out."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from asi_core.runs.verdict import judge
+from dashboard.compare.answer import kpis, sentence
+from dashboard.compare.controls import View, chosen_view
+from dashboard.compare.details import details
+from dashboard.compare.manage import manage, tell_what_was_done
+from dashboard.compare.picture import pareto
+from dashboard.compare.report import build_report
+from dashboard.compare.runs_table import runs_table
+from dashboard.compare.selection import selected
+from dashboard.compare.sweep_form import sweep_panel
+from dashboard.compare.watch import watch
+from dashboard.frame import answer, draw, kpi_row, question
+
+
+def main() -> None:
+    """Draw the page."""
+    question("Which runs are worth their memory?")
+    tell_what_was_done()
+    watch()
+    view = chosen_view()
+    if view is None:
+        st.info("There is no such run yet: start a sweep below, or choose less in the filter.")
+    else:
+        _compare(view)
+    sweep_panel()
+
+
+def _compare(view: View) -> None:
+    verdict = judge(view.outcomes, view.tolerance)
+    answer(sentence(verdict, view.outcomes, view.tolerance))
+    if numbers := kpis(verdict):
+        kpi_row(numbers)
+    st.caption(view.task)
+    pareto(view, verdict.reference)
+    runs_table(view)
+    shown = selected(view, verdict)
+    details(shown)
+    st.download_button(
+        "Report",
+        lambda: build_report(view, verdict, shown),
+        file_name="comparison.html",
+        mime="text/html",
+        key="report",
+        icon=":material/description:",
+        on_click="ignore",
+        help="Picture, tables, curves, settings and commands of the runs in detail, as one file "
+        "that opens without a network.",
+    )
+    manage(view, shown)
+
+
+# A worker that is spawned from here imports this file again, under another name.
+if __name__ == "__main__":
+    draw(main)

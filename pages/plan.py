@@ -1,0 +1,44 @@
+"""Plan: the best ranks under a budget."""
+
+from __future__ import annotations
+
+import streamlit as st
+from pydantic import ValidationError
+
+from asi_core.errors import AsiError, one_sentence
+from asi_core.planning import profiles_from_dict
+from dashboard.frame import draw, question
+from dashboard.jobs import job_panel
+from dashboard.links import names_in_url
+from dashboard.plan.controls import budget_control, network_controls, plan_question
+from dashboard.plan.planned import planned
+from dashboard.plan.training import lead_to_launched
+from dashboard.plan.view import plan_view, unknown_view
+
+
+def main() -> None:
+    """Draw the page."""
+    lead_to_launched()
+    question("Which ranks fit my device?")
+    if unknown := names_in_url():
+        st.warning(unknown)
+    with st.sidebar:
+        chosen = network_controls()
+    budget_kib = budget_control()
+    try:
+        asked = plan_question(chosen, budget_kib)
+    except (AsiError, ValidationError) as error:
+        st.error(one_sentence(error))
+        return
+    place = st.container()
+    profiles = job_panel("calibrate", asked.spec, button="Calibrate these layers", key="calibrate")
+    with place:
+        if profiles is None:
+            unknown_view(asked)
+        else:
+            plan_view(asked, planned(profiles_from_dict(profiles), asked.budget_bytes))
+
+
+# A worker that is spawned from here imports this file again, under another name.
+if __name__ == "__main__":
+    draw(main)

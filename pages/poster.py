@@ -1,0 +1,20 @@
+"""Poster: the printed table beside what is computed here."""
+
+from __future__ import annotations
+
+from dashboard.frame import draw, question
+from dashboard.poster.cells import all_rows, chosen_rows
+from dashboard.poster.view import filters, poster_view
+
+
+def main() -> None:
+    """Draw the page."""
+    question("Do the printed numbers hold?")
+    models = list(dict.fromkeys(row.model for row in all_rows("paper")))
+    convention, chosen, methods = filters(models)
+    poster_view(chosen_rows(convention, chosen, methods), convention)
+
+
+# A worker that is spawned from here imports this file again, under another name.
+if __name__ == "__main__":
+    draw(main)

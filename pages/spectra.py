@@ -1,0 +1,25 @@
+"""Spectra: why the inputs of layers can be kept in little memory."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.frame import draw, question
+from dashboard.spectra.choice import choose_comparison
+from dashboard.spectra.view import show
+
+
+def main() -> None:
+    """Draw the page."""
+    question("Why can it be small?")
+    if comparison := choose_comparison():
+        show(comparison)
+    else:
+        st.info(
+            "Nothing has been trained here yet, and no example came with the app: start a "
+            "comparison on the Train page."
+        )
+
+
+if __name__ == "__main__":
+    draw(main)

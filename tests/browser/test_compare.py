@@ -1,0 +1,121 @@
+"""Comparing and sweeping in a real browser, on the runs that come with the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.app import Server
+from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
+from tests.waiting import wait_for
+
+PICTURE = "Accuracy against"
+
+
+def open_compare(browser: Browser, server: Server) -> Visit:
+    """The Compare page, reached by the navigation."""
+    visit = open_page(browser, server.url)
+    visit.page.get_by_role("link", name="Compare").click()
+    heading = visit.page.get_by_role("heading", name="Which runs are worth")
+    expect(heading).to_be_visible(timeout=MINUTE)
+    wait_until_drawn(visit.page)
+    return visit
+
+
+def points(page: Page) -> list[dict[str, Any]]:
+    """The points of the picture: their label and where they are on the page."""
+    script = """title => {
+        const plots = [...document.querySelectorAll('.js-plotly-plot')];
+        const plot = plots.find(p => p.layout?.title?.text?.startsWith(title));
+        if (!plot) return [];
+        const {left, top} = plot.getBoundingClientRect();
+        const {xaxis, yaxis} = plot._fullLayout;
+        return plot._fullData.filter(t => t.customdata).flatMap(trace =>
+            [...trace.x].map((x, i) => ({
+                label: trace.customdata[i],
+                left: left + xaxis._offset + xaxis.d2p(x),
+                top: top + yaxis._offset + yaxis.d2p(trace.y[i]),
+            })));
+    }"""
+    found: list[dict[str, Any]] = page.evaluate(script, PICTURE)
+    return found
+
+
+def chosen(page: Page) -> list[str]:
+    tags = page.get_by_test_id("stMultiSelect").filter(has_text="Runs in detail")
+    return tags.locator("[data-tag]").all_inner_texts()
+
+
+def test_a_point_opens_its_run_and_the_link_remembers_it(browser: Browser, server: Server) -> None:
+    visit = open_compare(browser, server)
+    page = visit.page
+    expect(page.get_by_text("The cheapest run within 1 point of vanilla")).to_be_visible()
+    wait_for(lambda: points(page), 30, "the picture's points")
+    wait_until_drawn(page)
+    page.locator(".live-chart").first.scroll_into_view_if_needed()
+    point = points(page)[-1]
+    page.mouse.click(point["left"], point["top"])
+    wait_for(lambda: chosen(page) == [point["label"]], 30, "the point's run in the box")
+    wait_until_drawn(page)
+    link = page.url
+    assert "runs=" in link
+    visit.end()
+    again = open_page(browser, link)
+    wait_for(lambda: chosen(again.page) == [point["label"]], 60, "the same run in another browser")
+    again.page.context.close()
+    # At an address of a page, Streamlit itself first looks for its server one level too deep.
+    assert all("404" in problem for problem in again.problems)
+
+
+def test_the_report_opens_without_a_network(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    visit = open_compare(browser, server)
+    with visit.page.expect_download(timeout=MINUTE) as download:
+        visit.page.get_by_role("button", name="Report").click()
+    path = tmp_path / "report.html"
+    download.value.save_as(path)
+    visit.end()
+    context = browser.new_context(offline=True)
+    page, problems = context.new_page(), []
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda r: problems.append(r.url) if not r.url.startswith("file:") else None)
+    page.goto(path.as_uri())
+    expect(page.get_by_role("heading", name="Which runs are worth")).to_be_visible()
+    drawn = "[...document.querySelectorAll('.js-plotly-plot')].filter(p => p._fullData).length"
+    wait_for(lambda: page.evaluate(drawn) == 6, 30, "six figures")
+    assert problems == []
+    context.close()
+
+
+def test_a_sweep_is_launched_watched_and_cancelled(browser: Browser, server: Server) -> None:
+    visit = open_compare(browser, server)
+    page = visit.page
+    page.get_by_text("Start a sweep").click()
+    for label, value in (("Steps", "4000"), ("Batch size", "16"), ("Image size", "32")):
+        box = page.get_by_role("spinbutton", name=label)
+        box.fill(value)
+        box.press("Enter")
+        wait_until_drawn(page)
+    expect(page.get_by_text("6 runs.")).to_be_visible()
+    page.get_by_role("button", name="Start the sweep").click()
+    cancel = page.get_by_role("button", name="Cancel all")
+    expect(cancel).to_have_count(1, timeout=MINUTE)
+    expect(page.get_by_text("6 runs: ")).to_be_visible()
+    expect(page.get_by_text("running")).not_to_have_count(0, timeout=2 * MINUTE)
+    cancel.click()
+    expect(cancel).to_have_count(0, timeout=2 * MINUTE)
+    wait_until_drawn(page)
+    visit.end()
+
+
+def test_nothing_overflows_on_a_phone(browser: Browser, server: Server) -> None:
+    visit = open_compare(browser, server)
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    wait_until_drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    visit.end()

@@ -1,0 +1,77 @@
+"""The Explore page as a visitor meets it, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.app import Server
+from tests.browser.visiting import MINUTE, NARROW, open_page, wait_until_drawn
+from tests.waiting import wait_for
+
+BY_RANK = "/?ranks_from=One+rank"
+
+
+def bars(page: Page, title: str) -> int:
+    """How many layers a figure shows of its first method."""
+    script = """title => {
+        const plots = [...document.querySelectorAll('.js-plotly-plot')];
+        const plot = plots.find(p => p.layout?.title?.text?.startsWith(title));
+        return plot?.data?.[0]?.x?.length ?? 0;
+    }"""
+    return int(page.evaluate(script, title))
+
+
+def shows(page: Page, layers: int) -> None:
+    for title in ("Kept for backward", "Cost of a step"):
+        wait_for(lambda title=title: bars(page, title) == layers, 30, f"{layers} layers: {title}")  # type: ignore[misc]
+
+
+def test_a_slider_moves_and_numbers_pictures_and_address_follow(
+    browser: Browser, server: Server
+) -> None:
+    visit = open_page(browser, server.url + BY_RANK)
+    page = visit.page
+    shows(page, 4)
+    first = page.get_by_test_id("stMetricValue").nth(1).inner_text()
+    page.get_by_role("slider", name="Trained layers").focus()
+    page.keyboard.press("ArrowRight")
+    shows(page, 5)
+    expect(page.get_by_test_id("stMetricValue").nth(1)).not_to_have_text(first)
+    page.wait_for_url("**layers=5**")
+    again = open_page(browser, page.url)
+    shows(again.page, 5)
+    visit.end()
+    again.end()
+
+
+def test_the_first_visit_shows_asi_against_vanilla(browser: Browser, server: Server) -> None:
+    visit = open_page(browser, server.url)
+    expect(visit.page.get_by_role("heading", name="What would it save?")).to_be_visible()
+    expect(visit.page.get_by_text("ASI keeps").first).to_be_visible()
+    expect(visit.page.get_by_text("Small microcontroller")).to_be_visible()
+    shows(visit.page, 4)
+    visit.end()
+
+
+def test_train_this_leads_to_the_same_settings(browser: Browser, server: Server) -> None:
+    visit = open_page(browser, server.url + BY_RANK + "&layers=3&batch_size=32&rank=6")
+    with visit.page.expect_popup() as opened:
+        visit.page.get_by_role("link", name="Train this").click()
+    train = opened.value
+    expect(train.get_by_role("button", name="Train and compare")).to_be_enabled(timeout=MINUTE)
+    expect(train.get_by_role("spinbutton", name="Trained layers")).to_have_value("3")
+    expect(train.get_by_role("spinbutton", name="Batch size")).to_have_value("32")
+    expect(train.get_by_role("textbox", name="Ranks (")).to_have_value("6")
+    visit.end()
+
+
+@pytest.mark.parametrize("layers", [4, 49])
+def test_formulas_do_not_overflow_a_phone(browser: Browser, server: Server, layers: int) -> None:
+    url = f"{server.url}{BY_RANK}&layers={layers}&formulas=true&numbers=true"
+    visit = open_page(browser, url, width=NARROW)
+    expect(visit.page.locator(".katex-display").first).to_be_visible()
+    shows(visit.page, layers)
+    wait_until_drawn(visit.page)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= NARROW
+    visit.end()

@@ -1,0 +1,99 @@
+"""A lesson in a real browser, on a phone and by a lecturer's link."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.app import Server
+from tests.browser.visiting import MINUTE, NARROW, Visit, open_page, wait_until_drawn
+from tests.waiting import wait_for
+
+
+def open_learn(browser: Browser, server: Server, width: int) -> Visit:
+    """The Learn page, reached by the navigation."""
+    visit = open_page(browser, server.url, width=width)
+    if width == NARROW:
+        visit.page.get_by_test_id("stExpandSidebarButton").click()
+    visit.page.get_by_role("link", name="Learn").click()
+    expect(visit.page.get_by_role("heading", name="Four short lessons")).to_be_visible(
+        timeout=MINUTE
+    )
+    if width == NARROW:
+        visit.page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    wait_until_drawn(visit.page)
+    return visit
+
+
+def title_of(page: Page, chart: str) -> int:
+    """How many charts with such a title have been drawn."""
+    script = """title => [...document.querySelectorAll('.live-chart .js-plotly-plot')]
+        .filter(plot => plot.layout?.title?.text?.includes(title)).length"""
+    return int(page.evaluate(script, chart))
+
+
+def test_a_student_guesses_and_sees_on_a_phone(browser: Browser, server: Server) -> None:
+    visit = open_learn(browser, server, NARROW)
+    page = visit.page
+    expect(page.get_by_role("heading", name="3 · Reveal")).to_have_count(0)
+    slider = page.get_by_role("slider", name="Kept inputs")
+    for _ in range(3):
+        slider.press("ArrowRight")
+    page.get_by_role("button", name="Lock in my guess").click()
+    expect(page.get_by_role("heading", name="3 · Reveal")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_text("You guessed 5")).to_be_visible()
+    wait_for(lambda: title_of(page, "Your guess and the truth"), 30, "guess and truth")
+    page.wait_for_url("**memory-guess=5**")
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+    main = page.get_by_test_id("stMain")
+    assert main.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    page.get_by_role("slider", name="Trained layers").press("ArrowRight")
+    page.wait_for_url("**layers=5**")
+    address = page.url
+    visit.end()
+
+    again = open_page(browser, server.url, width=NARROW)
+    again.page.goto(address)
+    expect(again.page.get_by_text("You guessed 5")).to_be_visible(timeout=MINUTE)
+    expect(again.page.get_by_role("slider", name="Trained layers")).to_have_value("5")
+    again.page.context.close()
+
+
+def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) -> None:
+    visit = open_learn(browser, server, 1440)
+    page = visit.page
+    page.get_by_text("3 · Why a warm start works").click()
+    expect(page.get_by_role("slider", name="Share of their energy")).to_be_visible()
+    page.get_by_role("button", name="Lock in my guess").click()
+    angle = page.get_by_role("slider", name="Turn from step to step")
+    angle.press("ArrowRight")
+    page.wait_for_url("**angle=15**")
+    page.get_by_text("Link for your class").click()
+    code = page.get_by_test_id("stCode").last
+    expect(code).to_contain_text("angle=15")
+    link = code.inner_text().strip()
+    assert link.startswith(f"{server.url}/learn?lesson=warm-start")
+    visit.end()
+
+    student = open_page(browser, server.url).page
+    student.goto(link)
+    expect(student.get_by_role("heading", name="Why a warm start works")).to_be_visible(
+        timeout=MINUTE
+    )
+    expect(student.get_by_role("link", name="Explore")).to_have_count(0)
+    student.get_by_role("button", name="Lock in my guess").click()
+    fixed = student.get_by_role("slider", name="Turn from step to step")
+    expect(fixed).to_have_value("15", timeout=MINUTE)
+    expect(fixed).to_be_disabled()
+    student.context.close()
+
+
+def test_a_reader_searches_the_glossary(browser: Browser, server: Server) -> None:
+    visit = open_learn(browser, server, 1440)
+    page = visit.page
+    page.get_by_role("button", name="Glossary").click()
+    box = page.get_by_role("textbox", name="Search")
+    box.fill("unfolding")
+    box.press("Enter")
+    expect(page.get_by_text("A tensor laid out as a matrix")).to_be_visible()
+    expect(page.get_by_text("Plain back-propagation: every")).to_have_count(0)
+    visit.end()

@@ -1,0 +1,56 @@
+"""Planning in a real browser, with a real worker."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.app import Server
+from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
+
+
+def open_plan(browser: Browser, server: Server) -> Visit:
+    """The Plan page, reached by the navigation."""
+    visit = open_page(browser, server.url)
+    visit.page.get_by_role("link", name="Plan").click()
+    expect(visit.page.get_by_role("heading", name="Which ranks fit")).to_be_visible(timeout=MINUTE)
+    wait_until_drawn(visit.page)
+    return visit
+
+
+def enter(page: Page, label: str, value: int) -> None:
+    box = page.get_by_role("spinbutton", name=label)
+    box.fill(str(value))
+    box.press("Enter")
+    wait_until_drawn(page)
+
+
+def test_a_visitor_plans_changes_the_budget_and_trains(browser: Browser, server: Server) -> None:
+    visit = open_plan(browser, server)
+    page = visit.page
+    expect(page.get_by_text("Under 256 KiB the best ranks keep")).to_be_visible()
+    page.get_by_test_id("stButtonGroup").get_by_text("64 KiB", exact=True).click()
+    expect(page.get_by_text("Under 64 KiB the best ranks keep")).to_be_visible()
+    page.wait_for_url("**budget_kib=64**")
+    page.get_by_role("button", name="Train this plan").click()
+    expect(page.get_by_role("heading", name="What does compression cost")).to_be_visible(
+        timeout=MINUTE
+    )
+    cancel = page.get_by_role("button", name="Cancel", exact=True)
+    expect(cancel).to_have_count(4, timeout=2 * MINUTE)
+    for left in (3, 2, 1, 0):
+        cancel.first.click()
+        expect(cancel).to_have_count(left, timeout=MINUTE)
+    visit.end()
+
+
+def test_other_layers_are_calibrated_by_the_worker(browser: Browser, server: Server) -> None:
+    visit = open_plan(browser, server)
+    page = visit.page
+    for label, value in (("Trained layers", 2), ("Batch size", 8), ("Image size", 32)):
+        enter(page, label, value)
+    enter(page, "Budget, KiB", 8)
+    expect(page.get_by_text("have not been looked at yet")).to_be_visible()
+    page.get_by_role("button", name="Calibrate these layers").click()
+    expect(page.get_by_text("Under 8 KiB the best ranks keep")).to_be_visible(timeout=2 * MINUTE)
+    wait_until_drawn(page)
+    visit.end()

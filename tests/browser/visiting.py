@@ -1,0 +1,65 @@
+"""Opening pages as visitors do, and waiting until they have been drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from tests.waiting import wait_for
+
+Scheme = Literal["light", "dark"]
+WIDE, NARROW = 1440, 390
+MINUTE = 60_000
+
+
+@dataclass
+class Visit:
+    """A page in a window of its own.
+
+    Attributes:
+        problems: what the page has logged as an error.
+    """
+
+    page: Page
+    problems: list[str] = field(default_factory=list)
+
+    def end(self) -> None:
+        """Close the window; nothing may have been logged."""
+        self.page.context.close()
+        assert not self.problems, self.problems
+
+
+def open_page(browser: Browser, url: str, *, width: int = WIDE, scheme: Scheme = "light") -> Visit:
+    """A page in a new window without a history, drawn to its end."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    visit = Visit(context.new_page())
+    visit.page.on("console", lambda message: _note(visit.problems, message))
+    visit.page.on("pageerror", lambda error: visit.problems.append(str(error)))
+    visit.page.goto(url)
+    expect(visit.page.get_by_role("heading", level=1)).to_be_visible(timeout=MINUTE)
+    wait_until_drawn(visit.page)
+    return visit
+
+
+def _note(problems: list[str], message: ConsoleMessage) -> None:
+    # Under the address of a page, Streamlit's own script first asks for the server's health there,
+    # and only then at the root.
+    asked = message.location["url"].endswith(("/_stcore/health", "/_stcore/host-config"))
+    if message.type == "error" and not asked:
+        problems.append(f"{message.text} ({message.location['url']})")
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Wait until nothing is still to be sent or drawn; an error if the page has failed."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute(
+        "data-test-script-state", "notRunning", timeout=MINUTE
+    )
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=MINUTE)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    empty = """() => [...document.querySelectorAll('.live-chart')]
+        .filter(chart => chart.offsetParent && !chart.querySelector('.main-svg')).length"""
+    wait_for(lambda: page.evaluate(empty) == 0, 30, "all charts drawn")

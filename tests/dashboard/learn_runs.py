@@ -1,0 +1,84 @@
+"""Runs made up for tests of the lessons: what they say is chosen, not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asi_core.methods import ASI, Method, Vanilla
+from asi_core.runs.records import Status
+from asi_core.runs.store import RunStore
+from asi_core.training.events import LayerProbe, ProbeEvent
+from asi_core.training.spec import RunSpec
+
+# Squares 81, 9, 9, 1: ranks 1, 2, 3 and 4 hold 81, 90, 99 and 100 % of the energy.
+VALUES = (9.0, 3.0, 3.0, 1.0)
+LAYERS = ("narrow", "wide")
+CAPTURED, BEST = 0.6, 0.8
+
+
+def probe(name: str, step: int, channels: int) -> LayerProbe:
+    """A look at one layer: captured and best energy as above, all angles 20 degrees."""
+    return LayerProbe(
+        name=name,
+        shape=(8, channels, 4, 4),
+        ranks=(2, 2, 2, 2),
+        singular_values=(VALUES,) * 4,
+        # The first step is cold and must not count.
+        captured_energy=CAPTURED if step > 1 else 0.1,
+        best_energy=BEST,
+        drift_degrees=(20.0,) * 4 if step > 1 else (None,) * 4,
+    )
+
+
+def probes(steps: Sequence[int] = (1, 30, 60)) -> list[ProbeEvent]:
+    """Looks at a narrow and a wide layer."""
+    return [
+        ProbeEvent(step=step, layers=(probe(LAYERS[0], step, 4), probe(LAYERS[1], step, 6)))
+        for step in steps
+    ]
+
+
+def add_run(
+    store: RunStore,
+    spec: RunSpec,
+    *,
+    events: Sequence[ProbeEvent] = (),
+    accuracy: float = 0.9,
+    kept: int = 1000,
+    saved: int = 5000,
+    status: Status = "completed",
+    owner: str = "somebody",
+) -> None:
+    """A run that has ended like this."""
+    (run,) = store.create([spec], owner)
+    token = store.claim(run.id)
+    assert token is not None
+    store.append(run.id, token, events)
+    summary = {
+        "test_accuracy": accuracy,
+        "activation_bytes": kept,
+        "measured_saved_bytes": saved,
+    }
+    store.finish(run.id, token, status, summary)
+
+
+def add_replay(store: RunStore) -> None:
+    """The run that is looked at and replayed."""
+    add_run(store, RunSpec(method=ASI(explained_variance=0.8)), events=probes())
+
+
+# Method, seed, accuracy, bytes by formula and measured.
+SWEEP: tuple[tuple[Method, int, float, int, int], ...] = (
+    (Vanilla(), 0, 0.90, 8_000_000, 20_000_000),
+    (Vanilla(), 1, 0.92, 8_000_000, 20_000_000),
+    (ASI(explained_variance=0.8), 0, 0.87, 100_000, 12_100_000),
+    (ASI(explained_variance=0.8), 1, 0.88, 100_000, 12_100_000),
+    (ASI(explained_variance=0.4), 0, 0.80, 20_000, 12_020_000),
+)
+
+
+def add_sweep(store: RunStore) -> None:
+    """The runs among which a budget chooses."""
+    for method, seed, accuracy, kept, saved in SWEEP:
+        spec = RunSpec(method=method, seed=seed)
+        add_run(store, spec, accuracy=accuracy, kept=kept, saved=saved)

@@ -1,0 +1,386 @@
+"""The Compare page without a browser and without a worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from asi_core.runs.library import Description, RunLibrary
+from asi_core.runs.outcomes import outcomes_by_seed
+from asi_core.runs.records import EXAMPLE_OWNER
+from asi_core.runs.store import RunStore
+from asi_core.runs.verdict import judge
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from dashboard import services
+from dashboard.compare.controls import View
+from dashboard.compare.report import build_report
+from dashboard.compare.watch import progress, progress_told
+from tests.runs.kept import VANILLA, asi, events, fail, keep, keep_usual, spec
+
+PAGE = str(Path(__file__).parents[2] / "pages" / "compare.py")
+
+
+class IdleEngine:
+    """Takes what is submitted and does nothing."""
+
+    def __init__(self) -> None:
+        self.submitted: list[str] = []
+
+    def submit(self, run_id: str) -> None:
+        self.submitted.append(run_id)
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IdleEngine]:
+    """No worker, and no shipped examples but those that a test asks for."""
+    st.cache_resource.clear()
+    idle = IdleEngine()
+    monkeypatch.setattr(services, "engine", lambda: idle)
+    monkeypatch.setattr(services, "import_examples", lambda store, folder: None)
+    yield idle
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def store() -> RunStore:
+    return RunStore(read_settings().database_url)
+
+
+def opened(**query: str | list[str]) -> AppTest:
+    page = AppTest.from_file(PAGE, default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return run(page)
+
+
+def run(page: AppTest) -> AppTest:
+    page.run()
+    assert not page.exception, [e.stack_trace for e in page.exception]
+    return page
+
+
+def texts(elements: Any) -> str:
+    return "\n".join(str(element.value) for element in elements)
+
+
+def answer(page: AppTest) -> str:
+    return str(page.markdown[0].value)
+
+
+def shown_table(page: AppTest) -> Any:
+    return page.dataframe[0].value
+
+
+def button(page: AppTest, label: str) -> Any:
+    (found,) = [b for b in page.button if b.label == label]
+    return found
+
+
+def press(page: AppTest, label: str) -> AppTest:
+    button(page, label).click()
+    return run(page)
+
+
+def test_a_page_without_runs_offers_a_sweep() -> None:
+    page = opened()
+    assert "There is no such run yet" in texts(page.info)
+    assert not button(page, "Start the sweep").disabled
+    assert "No measured step yet" in texts(page.markdown)
+
+
+def test_a_first_visit_shows_the_shipped_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asi_core.runs.examples import import_examples
+
+    monkeypatch.setattr(services, "import_examples", import_examples)
+    page = opened()
+    assert "The cheapest run within 1 point of vanilla" in answer(page)
+    assert len(page.metric) == 5
+
+
+def test_the_answer_is_computed_from_the_runs(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    page = opened()
+    told = answer(page).replace("\u2009", " ")
+    assert "within 1 point of vanilla (87.0 %) is ASI, 80 % variance" in told
+    assert "it keeps 19.5 KiB where vanilla keeps 977 KiB, 50 × less" in told
+    metrics = {metric.label: metric for metric in page.metric}
+    assert metrics["Test accuracy"].value.replace("\u2009", " ") == "86.5 %"
+    assert metrics["Test accuracy"].delta == "−0.5 points"
+    assert metrics["Activation memory"].delta.replace("\u2009", " ") == "50 × less than vanilla"
+
+
+def test_fewer_points_may_be_lost(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    assert "No run comes within 0.1 points" in answer(opened(tolerance="0.1"))
+    assert "ASI, 40 % variance" in answer(opened(tolerance="6"))
+
+
+def test_a_head_alone_that_would_do_is_told(store: RunStore) -> None:
+    keep(store, [spec(layers=0), spec(), asi(0.8)], [0.87, 0.87, 0.86], [0, 1000, 100])
+    assert "but the new classifier alone reaches 87.0" in answer(opened())
+
+
+@pytest.mark.parametrize(
+    ("specs", "expected"),
+    [
+        ([spec()], "no other method has been completed"),
+        ([asi(0.8)], "without a vanilla run of the same task"),
+        ([], "No run of this task has been completed yet"),
+    ],
+)
+def test_what_is_missing_is_told(store: RunStore, specs: list[RunSpec], expected: str) -> None:
+    if specs:
+        keep(store, specs, [0.8] * len(specs), [100] * len(specs))
+    fail(store, store.create([asi(0.5)], "local")[0], "it broke.")
+    assert expected in answer(opened())
+
+
+def test_seeds_are_one_row_with_their_deviation_or_one_row_each(store: RunStore) -> None:
+    keep_usual(store, seeds=(0, 1))
+    table = shown_table(opened())
+    row = table.set_index("run").loc["ASI, 80 % variance"]
+    assert len(table) == 5
+    assert row["accuracy"] == pytest.approx(0.867)
+    assert row["± points"] == pytest.approx(0.4 / 2**0.5)
+    assert row["seeds"] == "0, 1"
+    each = shown_table(opened(by_seed="false"))
+    assert len(each) == 10
+    assert set(each["seeds"]) == {"0", "1"}
+    assert each["± points"].isna().all()
+
+
+def test_tasks_are_not_mixed(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    keep(store, [spec(steps=30), asi(0.8, steps=30)], [0.5, 0.4], [100, 10])
+    page = opened()
+    tasks = page.selectbox(key="task").options
+    assert len(tasks) == 2
+    short = next(task for task in tasks if "30 steps" in task)
+    page.selectbox(key="task").set_value(short)
+    assert len(shown_table(run(page))) == 2
+    assert len(shown_table(opened(task=short))) == 2
+
+
+def test_a_filter_leaves_what_it_names(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    fail(store, store.create([asi(0.5)], "you")[0], "it broke.")
+    by_method = shown_table(opened(only_kind=["ASI", "Vanilla"]))
+    assert set(by_method["run"].str.split(",").str[0]) == {"ASI", "Vanilla"}
+    assert list(shown_table(opened(only_owner="you"))["state"]) == ["failed"]
+    assert len(shown_table(opened(only_status="completed"))) == 5
+    assert "There is no such run" in texts(opened(only_status="completed", only_owner="you").info)
+
+
+def test_a_link_gives_the_same_view(store: RunStore) -> None:
+    keep_usual(store)
+    page = opened()
+    page.number_input(key="tolerance").set_value(0.1)
+    page.toggle(key="by_seed").set_value(False)
+    page.multiselect(key="only_kind").set_value(["ASI"])
+    page.segmented_control(key="against").set_value("Step time")
+    run(page)
+    page.multiselect(key="runs").set_value(["ASI, 40 % variance, seed 1"])
+    run(page)
+    again = opened(
+        tolerance="0.1",
+        by_seed="false",
+        only_kind=["ASI"],
+        against="Step time",
+        runs=["ASI, 40 % variance, seed 1"],
+    )
+    assert again.number_input(key="tolerance").value == 0.1
+    for key in ("only_kind", "runs"):
+        assert again.multiselect(key=key).value == page.multiselect(key=key).value != []
+    assert again.segmented_control(key="against").value == "Step time"
+    assert texts(again.markdown) == texts(page.markdown)
+    assert shown_table(again).equals(shown_table(page))
+
+
+def test_wrong_values_in_a_link_are_ignored(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    query = ("task", "tolerance", "by_seed", "only_kind", "against", "runs", "named")
+    page = opened(**dict.fromkeys(query, "nonsense"))
+    assert "The cheapest run within 1 point" in answer(page)
+    opened(sweep_steps="-5", sweep_model="nonsense", tolerance="-3")
+
+
+def test_without_a_choice_the_answers_run_and_vanilla_are_in_detail(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    differences = opened().dataframe[1].value
+    assert list(differences.columns) == ["setting", "Vanilla", "ASI, 80 % variance"]
+    assert list(differences["setting"]) == ["method", "explained variance"]
+
+
+def test_chosen_runs_open_their_settings_and_cuts(store: RunStore) -> None:
+    keep_usual(store)
+    chosen = ["ASI, 40 % variance", "ASI, 90 % variance"]
+    page = opened(runs=chosen)
+    differences, cuts = page.dataframe[1].value, page.dataframe[2].value
+    assert differences.to_dict("records") == [
+        {"setting": "explained variance", chosen[0]: "0.4", chosen[1]: "0.9"}
+    ]
+    assert list(cuts["run"]) == chosen
+    assert list(cuts["ranks"]) == ["4 × 2 × 2 × 2"] * 2
+    assert list(cuts["energy kept"].str.replace("\u2009", " ")) == ["75.0 %"] * 2
+
+
+def test_a_choice_that_is_filtered_away_is_forgotten(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    page = opened(runs=["Vanilla", "ASI, 40 % variance"])
+    page.multiselect(key="only_kind").set_value(["ASI"])
+    assert run(page).multiselect(key="runs").value == ["ASI, 40 % variance"]
+
+
+def test_a_task_and_a_comparison_that_are_filtered_away_are_left(store: RunStore) -> None:
+    keep(store, [spec(steps=30), asi(0.8, steps=30)], [0.5, 0.4], [100, 10], owner="you")
+    keep_usual(store, seeds=(0,))
+    page = opened()
+    long, short = sorted(page.selectbox(key="task").options, key=lambda task: "30 steps" in task)
+    page.selectbox(key="task").set_value(short)
+    run(page).multiselect(key="only_owner").set_value(["local"])
+    page = run(page)
+    assert page.selectbox(key="task").value == long
+    assert len(shown_table(page)) == 5
+
+
+def test_a_failed_run_says_why(store: RunStore) -> None:
+    keep_usual(store, seeds=(0,))
+    fail(store, store.create([asi(0.5)], "local")[0], "lower the *learning rate*.")
+    page = opened()
+    assert "ASI, 50 % variance, seed 0: lower the *learning rate*." in texts(page.text)
+
+
+def test_a_comparison_is_named_and_noted(store: RunStore) -> None:
+    comparison = keep_usual(store, seeds=(0,))[0].comparison
+    page = opened()
+    assert button(page, "Save").disabled
+    page.text_input(key=f"name-{comparison}").set_value("Lecture 3")
+    page.text_area(key=f"note-{comparison}").set_value("for students")
+    page = press(run(page), "Save")
+    library = RunLibrary(store.url)
+    assert library.descriptions() == {comparison: Description("Lecture 3", "for students")}
+    assert set(shown_table(page)["comparison"]) == {"Lecture 3"}
+    assert page.selectbox(key="named").options == ["Lecture 3"]
+
+
+def test_a_comparison_is_deleted_after_it_was_confirmed(store: RunStore) -> None:
+    gone = keep_usual(store, seeds=(0,))
+    page = opened()
+    page.button(key="confirm-Delete this comparison").click()
+    page = run(page)
+    assert store.comparison(gone[0].comparison) == []
+    assert "There is no such run yet" in texts(page.info)
+
+
+def test_chosen_runs_are_deleted(store: RunStore) -> None:
+    keep_usual(store)
+    page = opened(runs=["ASI, 40 % variance"])
+    page.button(key="confirm-Delete the runs in detail").click()
+    page = run(page)
+    assert len(RunLibrary(store.url).runs()) == 8
+    assert page.multiselect(key="runs").value == []
+
+
+def test_what_cannot_be_deleted_is_told(store: RunStore) -> None:
+    keep(store, [spec(), asi(0.8)], [0.9, 0.8], [100, 10], owner=EXAMPLE_OWNER)
+    page = opened()
+    # The popover cannot be opened; the library refuses besides.
+    page.button(key="confirm-Delete this comparison").click()
+    assert "shipped with the app stay, got 2 of them" in texts(run(page).error)
+    assert len(RunLibrary(store.url).runs()) == 2
+
+
+def test_a_sweep_says_its_cost_and_is_launched(store: RunStore, engine: IdleEngine) -> None:
+    keep(store, [spec(layers=0), spec(), asi(0.8)], [0.8, 0.9, 0.9], [0, 100, 10])
+    page = opened(sweep_variances="0.5, 0.7", sweep_seeds="0, 1", sweep_steps="20")
+    assert "**8 runs.** About" in texts(page.markdown)
+    assert "8 like runs measured here" in texts(page.markdown)
+    page = press(page, "Start the sweep")
+    (sweep,) = [runs for runs in store.latest_comparisons(5) if len(runs) == 8]
+    assert sorted(engine.submitted) == sorted(run.id for run in sweep)
+    assert [store.run(i).spec.layers for i in engine.submitted[-2:]] == [0, 0]  # type: ignore[union-attr]
+    assert button(page, "Cancel all")
+    press(page, "Cancel all")
+    assert {run.status for run in store.comparison(sweep[0].comparison)} == {"cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"sweep_variances": "1.5"}, "above 0 and at most 1, got 1.5"),
+        ({"sweep_variances": "many"}, "explained variances must be numbers"),
+        ({"sweep_variances": ""}, "needs ranks or explained variances"),
+        ({"sweep_ranks": "4x"}, "or by x for one a mode"),
+        ({"sweep_layers": "99"}, "trained layers must be at most 49"),
+        ({"sweep_seeds": ", ".join(map(str, range(10)))}, "1 to 40 runs, got 60"),
+        ({"sweep_steps": "0"}, "steps must be at least 1"),
+        ({"sweep_seeds": "-1"}, "seed must be at least 0"),
+    ],
+)
+def test_what_cannot_be_swept_is_told(query: dict[str, str], expected: str) -> None:
+    page = opened(**query)
+    assert expected in texts(page.error)
+    assert "Start the sweep" not in [b.label for b in page.button]
+
+
+def test_ranks_are_read_for_all_modes_and_one_a_mode() -> None:
+    page = opened(sweep_variances="", sweep_ranks="2, 16x32x4x4")
+    assert "**4 runs.**" in texts(page.markdown)
+
+
+def test_progress_counts_steps_and_states(store: RunStore) -> None:
+    going, _, stopped = store.create([spec(), spec(seed=1), spec(seed=2)], "local")
+    store.claim(going.id)
+    store.request_cancel(stopped.id)
+    runs = store.comparison(going.comparison)
+    done = {going.id: 10}
+    assert progress(runs, done) == pytest.approx(1 - 30 / 60)
+    started = runs[0].started_at
+    assert started is not None
+    told = progress_told(runs, done, started + 100).replace("\u2009", " ")
+    assert "3 runs: 1 running, 1 queued, 1 cancelled; about 1 min 40 s left" in told
+    store.request_cancel(going.id)
+    assert "1 stopping" in progress_told(store.comparison(going.comparison), done, time.time())
+
+
+def test_a_run_that_is_going_is_shown_with_what_it_has(store: RunStore) -> None:
+    (going,) = store.create([spec()], "local")
+    token = store.claim(going.id)
+    assert token is not None
+    store.append(going.id, token, events(going.spec, 0.8, 100)[:8])
+    page = opened()
+    assert button(page, "Cancel all")
+    assert list(shown_table(page)["state"]) == ["running"]
+
+
+def test_the_report_has_all_of_the_selection(store: RunStore) -> None:
+    runs = keep_usual(store)
+    outcomes = outcomes_by_seed(runs)
+    library = RunLibrary(store.url)
+    library.describe(runs[0].comparison, Description("Lecture <3>", "note & more"))
+    view = View("The task", runs, outcomes, 0.01, {runs[0].comparison: "Lecture <3>"})
+    verdict = judge(outcomes, 0.01)
+    report = build_report(view, verdict, outcomes[1:3]).decode()
+    for expected in (
+        "Lecture &lt;3&gt;: note &amp; more",
+        "The cheapest run within 1 point of vanilla",
+        "python -m asi_core train",
+        "--explained-variance 0.4",
+        "&quot;explained_variance&quot;: 0.4",
+        "cosine between the weight gradient",
+        "standard deviation",
+        "threads",
+        "torch",
+        "measured",
+        "formula",
+    ):
+        assert expected in report
+    assert report.count('class="plotly-graph-div"') == 6
+    assert VANILLA["kind"] in report

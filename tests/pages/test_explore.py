@@ -1,0 +1,331 @@
+"""The Explore page without a browser; the worker is replaced by running in this process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from asi_core.costs.accounting import step_cost
+from asi_core.costs.estimate import estimate
+from asi_core.costs.formulas import layer_formulas
+from asi_core.datasets import DATASETS
+from asi_core.methods import ASI, METHODS, GradientFilter, Vanilla
+from asi_core.planning import profiles_from_dict
+from asi_core.runs.job_worker import execute_job
+from asi_core.runs.jobs import JobStore
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_bytes
+from asi_core.zoo.cards import MODELS
+from asi_core.zoo.shapes import trained_layer_shapes
+from dashboard import services
+from dashboard.explore.equations import equation
+from dashboard.explore.settings import ExploreSettings
+from dashboard.explore.training import train_query
+
+PAGES = Path(__file__).parents[2] / "pages"
+SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
+BY_RANK = {"ranks_from": "One rank"}
+
+
+class InlineEngine:
+    """Answers jobs when told to, in this process."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+
+    def submit_job(self, job_id: str) -> None:
+        self.jobs.append(job_id)
+
+    def work(self) -> None:
+        for job_id in self.jobs:
+            execute_job(job_id, read_settings().database_url)
+        self.jobs.clear()
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
+    st.cache_resource.clear()
+    inline = InlineEngine()
+    monkeypatch.setattr(services, "engine", lambda: inline)
+    yield inline
+    st.cache_resource.clear()
+
+
+def opened(page: str = "explore", **query: str) -> AppTest:
+    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def kept(page: AppTest) -> dict[str, str]:
+    """What each method keeps, as shown."""
+    labels = (metric.label.removesuffix(" keeps") for metric in page.metric)
+    return dict(zip(labels, (metric.value for metric in page.metric), strict=True))
+
+
+def texts(elements: Any) -> str:
+    return "\n".join(element.value for element in elements)
+
+
+def click(page: AppTest, label: str) -> None:
+    next(button for button in page.button if button.label == label).click()
+    page.run()
+    assert not page.exception
+
+
+def test_the_first_view_has_all_methods_at_the_ranks_of_the_shipped_spectra() -> None:
+    page = opened()
+    assert page.radio(key="ranks_from").value == "Explained variance"
+    job = services.jobs().latest("calibrate", RunSpec(method=Vanilla()), "completed")
+    assert job is not None
+    assert job.result is not None
+    names = [profile.name for profile in profiles_from_dict(job.result)]
+    assert names == [s.name for s in trained_layer_shapes("efficientnet_lite0", 4, 64, 96)]
+    assert set(kept(page)) == {METHODS[kind].label for kind in METHODS}
+    assert kept(page)["Vanilla"] == "6.19\u2009MiB"
+    assert "ASI keeps" in texts(page.markdown)
+    assert not page.info
+    assert not page.warning
+
+
+def test_ranks_are_the_smallest_that_reach_the_share() -> None:
+    page = opened(explained_variance="0.5")
+    job = services.jobs().latest("calibrate", RunSpec(method=Vanilla()), "completed")
+    assert job is not None
+    assert job.result is not None
+    ranks = {}
+    for profile in profiles_from_dict(job.result):
+        rows = []
+        for values in profile.singular_values:
+            total, rank, reached = sum(v * v for v in values), 0, 0.0
+            while reached < 0.5 * total:
+                reached += values[rank] ** 2
+                rank += 1
+            rows.append(rank)
+        ranks[profile.name] = tuple(rows)
+    shapes = trained_layer_shapes("efficientnet_lite0", 4, 64, 96)
+    expected = step_cost(shapes, ASI(explained_variance=0.5), "exact", ranks)
+    assert kept(page)["ASI"] == format_bytes(expected.activation_bytes)
+
+
+@pytest.mark.parametrize("convention", ["exact", "paper"])
+@pytest.mark.parametrize("model", MODELS)
+def test_numbers_are_those_of_estimate(model: str, convention: str) -> None:
+    card = MODELS[model]
+    size = 224 if card.fixed_size else 64
+    page = opened(
+        model=card.title,
+        layers="3",
+        batch_size="16",
+        image_size=str(size),
+        ranks_from="One rank",
+        rank="5",
+        patch="3",
+        convention=convention,
+    )
+    methods = [Vanilla(), ASI(ranks=5)]
+    methods += [GradientFilter(patch=3)] if card.layer_kind == "conv" else []  # type: ignore[list-item]
+    for method in methods:
+        settings = {"layers": 3, "batch_size": 16, "image_size": size, "convention": convention}
+        cost = estimate(model, method, **settings)  # type: ignore[arg-type]
+        assert kept(page)[method.label] == format_bytes(cost.activation_bytes)
+    if card.layer_kind == "linear":
+        assert "Gradient filter" not in kept(page)
+        assert "Gradient filter is not shown for" in texts(page.caption)
+        assert "patches of an image" in texts(page.caption)
+
+
+def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:
+    page = opened(layers="2")
+    assert "ASI" in kept(page)
+    page.slider(key="layers").set_value(5).run()
+    assert set(kept(page)) == {"Vanilla", "Gradient filter"}
+    assert "have not been looked at" in texts(page.info)
+    page.slider(key="layers").set_value(4)
+    page.slider(key="batch_size").set_value(63)
+    page.run()
+    assert "at batch 63 and 96 px" in texts(page.info)
+    assert "ASI" not in kept(page)
+    assert "waits for its ranks" in texts(page.caption)
+
+
+def test_a_calibration_from_click_to_ranks(engine: InlineEngine) -> None:
+    page = opened(**SMALL)
+    assert "ASI" not in kept(page)
+    click(page, "Calibrate these layers")
+    engine.work()
+    page.run()
+    assert not page.exception
+    assert "ASI" in kept(page)
+    assert not page.info
+
+
+def test_a_failed_calibration_says_why(engine: InlineEngine) -> None:
+    page = opened(**SMALL)
+    click(page, "Calibrate these layers")
+    jobs = JobStore(read_settings().database_url)
+    (job_id,) = engine.jobs
+    token = jobs.claim(job_id)
+    assert token is not None
+    jobs.fail(job_id, token, "the images cannot be read.")
+    page.run()
+    assert "the images cannot be read" in texts(page.error)
+    assert "Vanilla" in kept(page)
+
+
+def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
+    page = opened()
+    page.selectbox(key="model").set_value("resnet18").run()
+    page.radio(key="ranks_from").set_value("Ranks per mode").run()
+    for key, value in {"layers": 7, "batch_size": 24, "patch": 3}.items():
+        page.slider(key=key).set_value(value)
+    page.selectbox(key="image_size").set_value(128)
+    page.selectbox(key="dataset").set_value("cifar100")
+    for mode, rank in zip(("batch", "channel", "height", "width"), (9, 7, 5, 3), strict=True):
+        page.number_input(key=f"rank_{mode}").set_value(rank)
+    page.number_input(key="budget_mcu256").set_value(300.0)
+    page.toggle(key="with_momentum").set_value(True)
+    page.run()
+    assert not page.exception
+    query = {
+        "model": "ResNet-18",
+        "ranks_from": "Ranks per mode",
+        "layers": "7",
+        "batch_size": "24",
+        "patch": "3",
+        "image_size": "128",
+        "dataset": DATASETS["cifar100"].title,
+        "rank_batch": "9",
+        "rank_channel": "7",
+        "rank_height": "5",
+        "rank_width": "3",
+        "budget_mcu256": "300",
+        "with_momentum": "true",
+        "convention": "paper",
+        "cost_unit": "FLOPs",
+        "memory_unit": "MiB",
+        "bars": "total",
+        "axis": "linear",
+    }
+    for key in ("convention", "cost_unit", "memory_unit", "bars", "axis"):
+        page.radio(key=key).set_value(query[key])
+    page.run()
+    again = opened(**query)
+    assert not again.warning
+    assert kept(again) == kept(page)
+    assert [m.delta for m in again.metric] == [m.delta for m in page.metric]
+    assert texts(again.markdown) == texts(page.markdown)
+    assert texts(again.caption) == texts(page.caption)
+    assert "300" in texts(again.markdown)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("layers", "9999"),
+        ("layers", "many"),
+        ("batch_size", "-4"),
+        ("image_size", "97"),
+        ("explained_variance", "7"),
+        ("ranks_from", "nowhere"),
+        ("convention", "mine"),
+        ("rank", "0"),
+        ("budget_laptop", "-1"),
+        ("formulas", "perhaps"),
+    ],
+)
+def test_wrong_values_in_a_link_are_passed_over(key: str, value: str) -> None:
+    assert kept(opened(**{key: value})) == kept(opened())
+
+
+def test_an_unknown_model_in_a_link_is_told() -> None:
+    assert "the model 'resnet-900', which is unknown" in texts(opened(model="resnet-900").warning)
+    assert not opened(model="ResNet-18", **BY_RANK).warning
+
+
+def test_devices_tell_what_fits() -> None:
+    page = opened(model="MCUNet-in1", layers="1", batch_size="1", image_size="32", **BY_RANK)
+    cards = {text.splitlines()[0].strip("* "): text for text in _cards(page)}
+    assert len(cards) == 7
+    assert "ASI fits" in cards["Laptop"]
+    page.number_input(key="budget_laptop").set_value(0.01).run()
+    page.slider(key="batch_size").set_value(256).run()
+    page.slider(key="layers").set_value(42).run()
+    cards = {text.splitlines()[0].strip("* "): text for text in _cards(page)}
+    assert "has 10.2\u2009MiB" in cards["Laptop"]
+    assert "Vanilla needs" in cards["Laptop"]
+
+
+def _cards(page: AppTest) -> list[str]:
+    return [m.value for m in page.markdown if "\nhas " in m.value]
+
+
+def test_formulas_of_a_chosen_layer_come_out_as_counted() -> None:
+    page = opened(formulas="true", rank="6", **BY_RANK)
+    assert page.selectbox(key="formula_method").value == "ASI"
+    page.selectbox(key="formula_layer").set_value("2 · blocks.15.depthwise_conv").run()
+    shape = trained_layer_shapes("efficientnet_lite0", 4, 64, 96)[1]
+    method = ASI(ranks=6)
+    ranks = method.ranks_for(shape)
+    formulas = layer_formulas(method, shape, ranks, "exact")
+    shown = [element.value for element in page.latex]
+    assert len(shown) == 5
+    assert (
+        r"4 \cdot \left(6 \cdot 6 \cdot 3 \cdot 3 + 64 \cdot 6 + 1\,152 \cdot 6\right)" in shown[0]
+    )
+    assert r"k_{\mathrm{B}} \cdot k_{\mathrm{C}}" in shown[0]
+    for latex, formula in zip(shown, formulas.values(), strict=True):
+        assert equation(formula) in latex
+        result = re.search(r"mathbf{([\d\\,]+)}", latex)
+        assert result is not None
+        assert int(re.sub(r"\D", "", result[1])) == formula.value
+    assert formulas["kept"].value == 4 * method.saved_elements(shape, ranks, "exact")
+
+
+def test_closed_drawers_compute_nothing() -> None:
+    page = opened()
+    assert not page.latex
+    assert not page.button
+
+
+def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> None:
+    page = opened(**SMALL, **BY_RANK, measure="true")
+    click(page, "Measure ASI")
+    engine.work()
+    page.run()
+    assert not page.exception
+    assert "to the byte" in texts(page.markdown)
+    assert "activation functions and normalisations keep their own inputs" in texts(page.markdown)
+    asked = [button.label for button in page.button if button.label.startswith("Measure")]
+    assert asked == ["Measure Vanilla", "Measure HOSVD", "Measure Gradient filter"]
+
+
+@pytest.mark.parametrize(
+    ("variance", "ranks", "expected"),
+    [(0.65, None, "0.65"), (None, 9, "9"), (None, (9, 7, 5, 3), "9, 7, 5, 3")],
+)
+def test_the_train_page_opens_with_the_same_settings(
+    variance: float | None, ranks: Any, expected: str
+) -> None:
+    settings = ExploreSettings(
+        "resnet34", "cifar10", 3, 48, 64, variance, ranks, patch=3, convention="exact"
+    )
+    page = opened("train", **train_query(settings))
+    assert page.selectbox(key="model").value == "resnet34"
+    assert page.selectbox(key="dataset").value == "cifar10"
+    numbers = {"layers": 3, "batch_size": 48, "image_size": 64, "patch": 3}
+    assert {key: page.number_input(key=key).value for key in numbers} == numbers
+    if variance is None:
+        assert page.text_input(key="ranks").value == expected
+    else:
+        assert page.number_input(key="explained_variance").value == variance

@@ -1,0 +1,81 @@
+"""The glossary: what it says, and that it is on the pages."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from asi_core.methods import METHODS
+from dashboard import glossary
+from dashboard.glossary import GLOSSARY, matching
+
+ROOT = Path(__file__).parents[2]
+# Words that pages use without explaining them.
+USED = """
+activation, saved for backward, mode, unfolding, singular value, energy, explained variance, rank,
+multilinear rank, Tucker form, core, factor, subspace iteration, warm start, HOSVD, ASI,
+gradient filter, vanilla, head alone, trained layers, frozen prefix, MACs, FLOPs, paper convention,
+exact convention, gradient error, perplexity, gradient cosine, drift, captured energy, budget, plan,
+probe, Pareto front, lean layers, overhead, patch, sweep, comparison, run, seed, calibration
+"""
+
+
+def draw() -> None:
+    from dashboard.glossary import glossary_popover
+
+    glossary_popover()
+
+
+def test_the_words_of_the_pages_are_explained() -> None:
+    known = {term.casefold() for term in GLOSSARY}
+    wanted = {" ".join(term.split()).casefold() for term in USED.split(",")}
+    assert wanted <= known
+    assert {method.label.casefold() for method in METHODS.values()} <= known
+
+
+def test_terms_are_in_alphabetical_order_and_there_once() -> None:
+    tree = ast.parse(Path(str(glossary.__file__)).read_text())
+    (written,) = [node.value for node in tree.body if isinstance(node, ast.AnnAssign)]
+    assert isinstance(written, ast.Dict)
+    terms = [str(key.value).casefold() for key in written.keys if isinstance(key, ast.Constant)]
+    assert terms == sorted(set(terms))
+
+
+@pytest.mark.parametrize("term", GLOSSARY)
+def test_an_explanation_is_one_or_two_sentences(term: str) -> None:
+    told = GLOSSARY[term]
+    assert term[0].isupper()
+    assert told[0].isupper()
+    assert told.endswith(".")
+    assert 1 <= told.count(". ") + 1 <= 2
+
+
+def test_search_looks_into_terms_first() -> None:
+    found = list(matching("  RANK "))
+    assert found[:2] == ["Multilinear rank", "Rank"]
+    assert "Explained variance" in found
+    assert "Seed" not in found
+    assert list(matching("")) == list(GLOSSARY)
+
+
+def test_a_visitor_searches() -> None:
+    page = AppTest.from_function(draw).run()
+    assert all(f"**{term}**" in page.markdown[0].value for term in GLOSSARY)
+    page.text_input(key="glossary-search").set_value("perplex").run()
+    assert "**Perplexity**" in page.markdown[0].value
+    assert "**Seed**" not in page.markdown[0].value
+    page.text_input(key="glossary-search").set_value("no such word").run()
+    assert "Try a shorter one" in page.caption[0].value
+    assert not page.exception
+
+
+def test_it_is_at_the_foot_of_a_page() -> None:
+    st.cache_resource.clear()
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not page.exception
+    assert page.text_input(key="glossary-search").value == ""
+    st.cache_resource.clear()

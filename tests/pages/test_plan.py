@@ -1,0 +1,297 @@
+"""The Plan page without a browser; the worker is replaced by running in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from asi_core.datasets import DATASETS
+from asi_core.methods import ASI
+from asi_core.planning import plan, profiles_from_dict, smallest_bytes
+from asi_core.runs.job_worker import execute_job
+from asi_core.runs.jobs import JobStore
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_bytes, three_digits
+from asi_core.zoo.cards import MODELS
+from dashboard import services
+
+PAGE = str(Path(__file__).parents[2] / "pages" / "plan.py")
+CALIBRATE, TRAIN = "Calibrate these layers", "Train this plan"
+SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
+
+
+class InlineEngine:
+    """Notes runs, and answers jobs when told to, in this process."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+        self.jobs: list[str] = []
+
+    def submit(self, run_id: str) -> None:
+        self.runs.append(run_id)
+
+    def submit_job(self, job_id: str) -> None:
+        self.jobs.append(job_id)
+
+    def work(self) -> None:
+        for job_id in self.jobs:
+            execute_job(job_id, read_settings().database_url)
+        self.jobs.clear()
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
+    st.cache_resource.clear()
+    inline = InlineEngine()
+    monkeypatch.setattr(services, "engine", lambda: inline)
+    yield inline
+    st.cache_resource.clear()
+
+
+def opened(**query: str) -> AppTest:
+    page = AppTest.from_file(PAGE, default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+def button(page: AppTest, label: str) -> Any:
+    return next(button for button in page.button if button.label == label)
+
+
+def labels(page: AppTest) -> list[str]:
+    return [button.label for button in page.button]
+
+
+def texts(elements: Any) -> str:
+    return "\n".join(element.value for element in elements)
+
+
+def default_profiles() -> list[Any]:
+    job = JobStore(read_settings().database_url).latest(
+        "calibrate", RunSpec(method={"kind": "vanilla"})
+    )  # type: ignore[arg-type]
+    assert job is not None
+    assert job.result is not None
+    return profiles_from_dict(job.result)
+
+
+def test_a_first_visit_shows_a_plan_at_once(engine: InlineEngine) -> None:
+    page = opened()
+    expected = plan(default_profiles(), 256 * 1024)
+    sentence = texts(page.markdown)
+    assert "Under 256 KiB the best ranks keep" in sentence.replace("\u2009", " ")
+    assert format_bytes(expected.total_bytes) in sentence
+    assert f"gradient error of {three_digits(expected.gradient_error)}" in sentence
+    assert [m.label for m in page.metric][:3] == [
+        "Memory against vanilla",
+        "Gradient error",
+        "Budget used",
+    ]
+    assert CALIBRATE not in labels(page)
+    table = page.dataframe[0].value
+    assert table["kept_bytes"].sum() == expected.total_bytes <= 256 * 1024
+    ranks = table[["batch", "channel", "height", "width"]].to_numpy().tolist()
+    assert ranks == [list(r) for r in expected.ranks.values()]
+    assert engine.jobs == engine.runs == []
+
+
+def test_a_named_budget_is_one_click(engine: InlineEngine) -> None:
+    page = opened()
+    assert page.button_group(key="budget_named").value == "256 KiB"
+    page.button_group(key="budget_named").set_value("64 KiB")
+    page.run()
+    assert not page.exception
+    assert page.number_input(key="budget_kib").value == 64
+    assert page.dataframe[0].value["kept_bytes"].sum() <= 64 * 1024
+    page.number_input(key="budget_kib").set_value(77)
+    page.run()
+    assert page.button_group(key="budget_named").value is None
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset"), [("vit_b_32", "cifar10"), ("ViT-B/32", DATASETS["cifar10"].title)]
+)
+def test_a_link_gives_the_same_view(engine: InlineEngine, model: str, dataset: str) -> None:
+    page = opened(
+        model=model,
+        dataset=dataset,
+        layers="3",
+        batch_size="16",
+        image_size="224",
+        seed="7",
+        budget_kib="320",
+    )
+    assert page.selectbox(key="model").value == "vit_b_32"
+    assert page.selectbox(key="dataset").value == "cifar10"
+    numbers = {key: page.number_input(key=key).value for key in ("layers", "batch_size", "seed")}
+    assert numbers == {"layers": 3, "batch_size": 16, "seed": 7}
+    assert page.number_input(key="budget_kib").value == 320
+    assert page.button_group(key="budget_named").value == "320 KiB (STM32F746)"
+    assert "The last 3 layers of ViT-B/32 have not been looked at yet" in texts(page.markdown)
+
+
+def test_too_small_a_budget_says_what_is_needed(engine: InlineEngine) -> None:
+    page = opened(budget_kib="10")
+    needed = smallest_bytes(default_profiles())
+    assert f"keep {format_bytes(needed)}" in texts(page.markdown)
+    assert "10\u2009KiB is not enough" in texts(page.markdown)
+    assert f"({needed} bytes)" in texts(page.error)
+    assert "raise the budget" in texts(page.error)
+    assert TRAIN not in labels(page)
+
+
+def test_a_budget_for_everything_says_so(engine: InlineEngine) -> None:
+    page = opened(budget_kib="100000")
+    assert "is enough for everything" in texts(page.markdown)
+    assert page.metric[1].value == "0"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"budget_kib": "0"}, "the budget must be at least one byte, got 0"),
+        ({"budget_kib": "-5"}, "the budget must be at least one byte"),
+        ({"layers": "0"}, "a plan needs at least 1 trained layer, got 0"),
+        ({"layers": "50"}, "trained layers must be at most 49"),
+        ({"batch_size": "6000"}, "batch size must be at most 5000"),
+        ({"image_size": "8"}, "image size must be at least 32"),
+        ({"seed": "-1"}, "seed must be at least 0"),
+    ],
+)
+def test_wrong_values_are_told(engine: InlineEngine, query: dict[str, str], expected: str) -> None:
+    page = opened(**query)
+    assert expected in texts(page.error)
+    assert TRAIN not in labels(page)
+    assert CALIBRATE not in labels(page)
+
+
+@pytest.mark.parametrize("query", [{"budget_kib": "much"}, {"layers": "many"}, {"seed": "1e99"}])
+def test_nonsense_in_a_link_is_ignored(engine: InlineEngine, query: dict[str, str]) -> None:
+    assert "the best ranks keep" in texts(opened(**query).markdown)
+
+
+def test_an_unknown_model_in_the_link_is_told(engine: InlineEngine) -> None:
+    assert "'nothing', which is unknown" in texts(opened(model="nothing").warning)
+
+
+def test_a_model_that_reads_one_size_is_given_that(engine: InlineEngine) -> None:
+    page = opened(model="vit_b_32", image_size="96")
+    (size,) = [box for box in page.number_input if box.label == "Image size"]
+    assert (size.value, size.disabled) == (MODELS["vit_b_32"].native_size, True)
+    assert "224 px" in texts(page.markdown)
+    page.selectbox(key="model").set_value("resnet18")
+    page.run()
+    assert page.number_input(key="image_size").value == 96
+
+
+def test_other_layers_are_calibrated_and_planned(engine: InlineEngine) -> None:
+    page = opened(**SMALL, budget_kib="8")
+    assert "have not been looked at yet" in texts(page.markdown)
+    button(page, CALIBRATE).click()
+    page.run()
+    assert not page.exception
+    assert len(engine.jobs) == 1
+    assert "Waiting for a place in the worker" in texts(page.info)
+    assert CALIBRATE not in labels(page)
+    engine.work()
+    page.run()
+    assert not page.exception
+    assert not page.info
+    assert "Under 8\u2009KiB the best ranks keep" in texts(page.markdown)
+    page.number_input(key="budget_kib").set_value(20)
+    page.run()
+    assert "Under 20\u2009KiB" in texts(page.markdown)
+    assert engine.jobs == []
+
+
+def test_a_calibration_that_fails_says_why_and_may_be_tried_again(
+    engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asi_core.errors import AsiError
+    from asi_core.training import calibration
+
+    def failing(*arguments: Any, **keywords: Any) -> Any:
+        raise AsiError("there was no memory left.")
+
+    page = opened(**SMALL, budget_kib="8")
+    button(page, CALIBRATE).click()
+    page.run()
+    with monkeypatch.context() as broken:
+        broken.setattr(calibration, "calibrate", failing)
+        engine.work()
+    page.run()
+    assert "there was no memory left." in texts(page.error)
+    button(page, "Try again").click()
+    page.run()
+    engine.work()
+    page.run()
+    assert not page.error
+    assert "the best ranks keep" in texts(page.markdown)
+
+
+def test_damaged_weights_are_told_and_nothing_is_queued(
+    engine: InlineEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / MODELS["efficientnet_lite0"].weights.name).write_bytes(b"damaged")
+    monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
+    page = opened(**SMALL)
+    button(page, CALIBRATE).click()
+    page.run()
+    assert not page.exception
+    assert "does not hold the weights" in texts(page.error)
+    assert engine.jobs == []
+    assert CALIBRATE in labels(page)
+
+
+def test_one_click_trains_the_plan_beside_what_it_is_compared_with(
+    engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    led_to: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(
+        st, "switch_page", lambda page, *, query_params: led_to.append((page, query_params))
+    )
+    page = opened(budget_kib="128")
+    button(page, TRAIN).click()
+    page.run()
+    assert not page.exception
+    runs = RunStore(read_settings().database_url).latest_comparisons(1)[0]
+    head, vanilla, uniform, planned = [run.spec for run in runs]
+    assert (head.layers, vanilla.method.kind) == (0, "vanilla")
+    assert isinstance(uniform.method, ASI)
+    assert uniform.method.explained_variance == 0.8
+    assert isinstance(planned.method, ASI)
+    assert planned.method.budget_bytes == 128 * 1024
+    assert {run.spec.steps for run in runs} == {300}
+    assert engine.runs == [run.id for run in reversed(runs)]
+    (target, query), *others = led_to
+    assert others == []
+    assert target == "pages/train.py"
+    assert query == {"comparison": runs[0].comparison}
+
+
+def test_where_no_uniform_choice_fits_only_the_plan_is_trained(engine: InlineEngine) -> None:
+    from dashboard.plan.controls import plan_question
+    from dashboard.plan.planned import kpis, planned
+    from dashboard.plan.training import plan_specs
+
+    opened()
+    profiles = default_profiles()
+    chosen: dict[str, str | int] = {"model": "efficientnet_lite0", "layers": 4}
+    asked = plan_question(chosen, 256)
+    least = planned(profiles, smallest_bytes(profiles))
+    less = planned([*profiles, *profiles], smallest_bytes(profiles) * 2)
+    assert len(plan_specs(asked, least)) == 4 or least.uniform is None
+    assert less.plan is not None
+    without = type(least)(least.profiles, least.budget_bytes, least.plan, None)
+    assert [s.method.kind for s in plan_specs(asked, without)] == ["vanilla", "vanilla", "asi"]
+    assert kpis(without)[-1].note == "nothing else fits"

@@ -1,0 +1,233 @@
+"""The Spectra page without a browser: on shipped runs, on one's own, and on none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from asi_core.runs import examples
+from asi_core.runs.records import RunRecord
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.events import EvaluationEvent, LayerProbe, ProbeEvent
+from asi_core.training.slices import input_pictures
+from asi_core.training.spec import RunSpec
+from dashboard import history
+from dashboard.history import run_labels
+
+PAGE = str(Path(__file__).parents[2] / "pages" / "spectra.py")
+ASI: dict[str, Any] = {"kind": "asi", "ranks": 4}
+VANILLA: dict[str, Any] = {"kind": "vanilla"}
+SMALL: dict[str, Any] = {"steps": 2, "batch_size": 8, "image_size": 32, "layers": 2}
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def no_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing had come with the app."""
+    for module in (examples, history):
+        monkeypatch.setattr(module, "SHIPPED_FOLDER", tmp_path / "none")
+    monkeypatch.setattr("dashboard.services.SHIPPED_FOLDER", tmp_path / "none")
+
+
+def opened(**query: str) -> AppTest:
+    page = AppTest.from_file(PAGE, default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+def texts(elements: Any) -> str:
+    return "\n".join(element.value for element in elements)
+
+
+def store() -> RunStore:
+    return RunStore(read_settings().database_url)
+
+
+def queued(*methods: dict[str, Any], **changes: Any) -> list[RunRecord]:
+    specs = [RunSpec.model_validate({"method": m, **SMALL, **changes}) for m in methods]
+    return store().create(specs, "local")
+
+
+def ended(run: RunRecord, happened: list[Any], status: Any, error: str | None = None) -> None:
+    kept = store()
+    token = kept.claim(run.id)
+    assert token
+    kept.append(run.id, token, happened)
+    kept.finish(run.id, token, status, None, error)
+
+
+def probe(step: int = 1, **changes: Any) -> ProbeEvent:
+    values = {"singular_values": ((2.0, 1.0),) * 4, "shape": (2, 2, 2, 2), "name": "conv"}
+    return ProbeEvent(step=step, seconds=0.5, layers=(LayerProbe(**{**values, **changes}),))
+
+
+def test_a_first_visitor_sees_a_shipped_run() -> None:
+    page = opened()
+    assert page.selectbox(key="spectra_comparison").value == "example-methods"
+    assert page.selectbox(key="run").value == "ASI"
+    told = texts(page.markdown)
+    assert "of 1\u2009152 channels hold 80\u2009% of the energy" in told
+    assert "HOSVD at the same ranks would keep" in told
+    cost = next(metric for metric in page.metric if metric.label == "Cost of looking")
+    assert cost.value.endswith("%")
+    captions = texts(page.caption)
+    assert "rebuilt from what is kept" in captions
+    assert "every batch has other images" in captions
+
+
+def test_one_s_own_comparison_comes_before_the_shipped_ones() -> None:
+    runs = queued(VANILLA, ASI)
+    kept = {"captured_energy": 0.5, "best_energy": 0.6, "ranks": (1, 1, 1, 2)}
+    looks = [probe(**kept, drift_degrees=(1.0, 2.0, 3.0, None), step=step) for step in (1, 2)]
+    ended(runs[0], [probe()], "completed")
+    ended(runs[1], looks, "completed")
+    page = opened()
+    assert page.selectbox(key="spectra_comparison").value == runs[0].comparison
+    assert page.query_params["comparison"] == runs[0].comparison
+    assert page.selectbox(key="run").options == ["Vanilla", "ASI"]
+    assert page.select_slider(key="step").options == ["1", "2"]
+    assert "with all modes cut, ASI keeps" in texts(page.markdown)
+
+
+def test_a_link_brings_the_same_view() -> None:
+    page = opened()
+    page.selectbox(key="spectra_comparison").set_value("example-variance").run()
+    page.selectbox(key="run").set_value(page.selectbox(key="run").options[3]).run()
+    page.selectbox(key="layer").set_value(page.selectbox(key="layer").options[0]).run()
+    page.select_slider(key="step").set_value(1).run()
+    page.button_group(key="show").set_value("Singular values").run()
+    page.button_group(key="axes").set_value("Linear").run()
+    page.button_group(key="mode").set_value("width").run()
+    page.slider(key="share").set_value(95).run()
+    assert not page.exception
+    # What the browser writes into the address, which this test has not.
+    boxes = {key: page.selectbox(key=key).value for key in ("run", "layer")}
+    look = {"show": "Singular values", "axes": "Linear", "mode": "Width", "share": "95"}
+    again = opened(comparison="example-variance", step="1", **boxes, **look)
+    for key, value in look.items():
+        drawn = again.slider if key == "share" else again.button_group
+        assert str(drawn(key=key).value).lower() == value.lower()
+    assert texts(again.markdown) == texts(page.markdown)
+    assert texts(again.caption) == texts(page.caption)
+    assert "hold 95\u2009% of the energy" in texts(again.markdown)
+    assert "at step 1" in texts(again.markdown)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"run": "nobody"},
+        {"layer": "none"},
+        {"step": "7"},
+        {"step": "x"},
+        {"share": "400"},
+        {"show": "all"},
+        {"axes": "<b>"},
+        {"mode": "time"},
+    ],
+)
+def test_wrong_values_in_a_link_are_ignored(query: dict[str, str]) -> None:
+    assert "channels hold" in texts(opened(**query).markdown)
+
+
+def test_an_unknown_comparison_in_a_link_is_told() -> None:
+    page = opened(comparison="lost")
+    assert "'lost', which has no runs with trained layers here" in texts(page.warning)
+    assert "channels hold" in texts(page.markdown)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("Vanilla", "Vanilla keeps the input as it is"), ("Gradient filter", "no picture can be")],
+)
+def test_methods_that_rebuild_nothing_say_why(method: str, expected: str) -> None:
+    page = opened(run=method)
+    assert page.selectbox(key="run").value == method
+    assert expected in texts(page.caption)
+    assert "carries no subspaces" in texts(page.caption)
+
+
+def test_at_the_first_step_all_methods_are_shown_on_the_same_input() -> None:
+    assert "rebuilt from what is kept" in texts(opened(run="Vanilla", step="1").caption)
+
+
+def test_playing_goes_from_step_to_step_and_begins_again() -> None:
+    page = opened(comparison="example-variance", step="150")
+    page.toggle(key="play").set_value(True).run()
+    assert "seed" not in texts(page.markdown), "only runs of one seed are shown together"
+    seen = [page.select_slider(key="step").value]
+    for _ in range(2):
+        page.run()
+        seen.append(page.select_slider(key="step").value)
+    assert not page.exception
+    assert len(set(seen)) == 3
+
+
+@pytest.mark.usefixtures("no_examples")
+def test_nothing_to_look_at_is_told() -> None:
+    assert "Nothing has been trained here yet" in texts(opened().info)
+    queued(VANILLA, layers=0)
+    assert "Nothing has been trained here yet" in texts(opened().info)
+
+
+@pytest.mark.usefixtures("no_examples")
+def test_a_run_without_looks_says_why() -> None:
+    (waiting,) = queued(ASI)
+    assert "comes with this run's first step" in texts(opened().info)
+    ended(waiting, [], "failed", "the weights are gone.")
+    assert "failed before its layers were looked at: the weights are gone." in texts(opened().error)
+    (cancelled,) = queued(ASI)
+    store().request_cancel(cancelled.id)
+    assert "ended before its layers were looked at" in texts(opened().info)
+
+
+@pytest.mark.usefixtures("no_examples")
+def test_probes_of_before_pictures_and_summaries_are_shown_without() -> None:
+    (run,) = queued(ASI)
+    ended(run, [probe(), EvaluationEvent(step=1, accuracy=1, loss=0)], "completed")
+    page = opened()
+    assert "looked at before pictures were kept" in texts(page.info)
+    cost = next(metric for metric in page.metric if metric.label == "Cost of looking")
+    assert cost.value == "–"
+
+
+@pytest.mark.usefixtures("no_examples")
+def test_modes_of_a_transformer_have_their_own_names() -> None:
+    import torch
+
+    (run,) = queued(ASI, model="vit_b_32", image_size=224, pretrained=False)
+    x = torch.randn(2, 17, 8)
+    values = ((2.0, 1.0), tuple(range(16, 0, -1)), (3.0, *[1.0] * 7))
+    look = probe(shape=(2, 17, 8), singular_values=values, pictures=input_pictures(x, 2, None))
+    ended(run, [look], "completed")
+    page = opened()
+    assert "of 8 features hold" in texts(page.markdown)
+    assert "Tokens: " in texts(page.caption)
+    assert page.button_group(key="mode").options[1] == "Tokens"
+
+
+def test_runs_have_the_shortest_names_that_tell_them_apart() -> None:
+    def named(*specs: tuple[dict[str, Any], int]) -> list[str]:
+        found = [RunSpec.model_validate({"method": m, **SMALL, "seed": s}) for m, s in specs]
+        return run_labels(store().create(found, "local"))
+
+    other = {"kind": "asi", "ranks": 8}
+    assert named((VANILLA, 0), (ASI, 0)) == ["Vanilla", "ASI"]
+    assert named((other, 0), (ASI, 0)) == ["ASI, rank 8", "ASI, rank 4"]
+    assert named((ASI, 0), (ASI, 1)) == ["ASI, rank 4, seed 0", "ASI, rank 4, seed 1"]
+    assert len(set(named((ASI, 0), (ASI, 0)))) == 2
