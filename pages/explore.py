@@ -16,15 +16,16 @@ from dashboard.explore.equations import formula_drawer
 from dashboard.explore.measuring import measure_panel
 from dashboard.explore.numbers import numbers_table
 from dashboard.explore.pictures import pictures
-from dashboard.explore.settings import explore_controls, unknown_in_url
+from dashboard.explore.settings import explore_controls
 from dashboard.explore.training import train_link
 from dashboard.frame import answer, draw, kpi_row, question
+from dashboard.links import names_in_url
 
 
 def main() -> None:
     """Draw the page."""
     question("What would it save?")
-    if unknown := unknown_in_url():
+    if unknown := names_in_url():
         st.warning(unknown)
     with st.sidebar:
         settings, view = explore_controls(variance_first=default_is_calibrated())

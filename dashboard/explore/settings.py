@@ -103,18 +103,6 @@ def explore_controls(*, variance_first: bool) -> tuple[ExploreSettings, ViewSett
     return ExploreSettings(**what, **how, convention=convention), _view()
 
 
-def unknown_in_url() -> str | None:
-    """A sentence about a model, data set or image size of the link that there is not."""
-    titles = [card.title for card in MODELS.values()], [card.title for card in DATASETS.values()]
-    for key, word, known in zip(("model", "dataset"), ("model", "images"), titles, strict=True):
-        named = st.query_params.get(key)
-        if named is not None and named not in known:
-            return (
-                f"The link asks for the {word} {named!r}, which is unknown: choose from the list."
-            )
-    return None
-
-
 def _network() -> dict[str, Any]:
     model = st.selectbox(
         "Model",

@@ -329,3 +329,10 @@ def test_the_train_page_opens_with_the_same_settings(
         assert page.text_input(key="ranks").value == expected
     else:
         assert page.number_input(key="explained_variance").value == variance
+
+
+def test_a_link_names_model_and_images_as_the_command_line_does() -> None:
+    page = opened(model="resnet18", dataset="cifar10")
+    assert not page.warning
+    assert page.selectbox(key="model").value == "resnet18"
+    assert page.selectbox(key="dataset").value == "cifar10"
