@@ -10,7 +10,7 @@ import time
 import uuid
 from typing import Any
 
-from sqlalchemy import Engine, Table, update
+from sqlalchemy import Connection, Engine, Table, update
 
 from asi_core.runs.database import AttemptLost
 
@@ -48,9 +48,20 @@ class Attempts:
         Raises:
             AttemptLost: if it does not belong to the token's attempt; nothing is written.
         """
+        with self._engine.begin() as connection:
+            self.fence(connection, row_id, token, **values)
+
+    def fence(self, connection: Connection, row_id: str, token: str, **values: Any) -> None:
+        """As `write`, in a transaction that goes on with what the attempt alone may write.
+
+        Raises:
+            AttemptLost: before anything else of the transaction is written.
+        """
         table = self._table
+        # A write comes first: it takes SQLite's lock, which a read before a write could not.
         mine = (table.c.id == row_id, table.c.token == token, table.c.status == "running")
-        if self._change(mine, heartbeat_at=time.time(), **values) != 1:
+        statement = update(table).where(*mine).values(heartbeat_at=time.time(), **values)
+        if connection.execute(statement).rowcount != 1:
             raise AttemptLost(f"{self._what} {row_id} belongs to another attempt")
 
     def interrupt_stale(self, silent_seconds: float, error: str) -> int:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Select,
     delete,
     func,
@@ -23,7 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from asi_core.runs.database import AttemptLost, connect
+from asi_core.runs.attempts import Attempts
+from asi_core.runs.database import connect
 from asi_core.runs.records import ACTIVE, RunRecord, Status
 from asi_core.runs.tables import events, metadata, runs
 from asi_core.training.events import EVENT_ADAPTER, Event
@@ -41,6 +41,7 @@ class RunStore:
         self.url = url
         self._engine = connect(url)
         metadata.create_all(self._engine)
+        self._attempts = Attempts(self._engine, runs, "run")
 
     # Asking -----------------------------------------------------------------------------------
 
@@ -124,20 +125,7 @@ class RunStore:
         Returns:
             the attempt's token, or None if the run is not queued (any more).
         """
-        token, now = uuid.uuid4().hex, time.time()
-        statement = (
-            update(runs)
-            .where(runs.c.id == run_id, runs.c.status == "queued")
-            .values(
-                status="running",
-                token=token,
-                attempt=runs.c.attempt + 1,
-                started_at=now,
-                heartbeat_at=now,
-            )
-        )
-        with self._engine.begin() as connection:
-            return token if connection.execute(statement).rowcount == 1 else None
+        return self._attempts.claim(run_id)
 
     def append(self, run_id: str, token: str, new: Iterable[Event]) -> None:
         """Add events and beat, in one transaction.
@@ -155,7 +143,7 @@ class RunStore:
             for item in new
         ]
         with self._engine.begin() as connection:
-            self._fenced(connection, run_id, token, heartbeat_at=time.time())
+            self._attempts.fence(connection, run_id, token)
             if rows:
                 connection.execute(insert(events), rows)
 
@@ -172,41 +160,19 @@ class RunStore:
         Raises:
             AttemptLost: if the run does not belong to the token's attempt; nothing is written.
         """
-        with self._engine.begin() as connection:
-            self._fenced(
-                connection,
-                run_id,
-                token,
-                status=status,
-                summary=summary,
-                error=error,
-                finished_at=time.time(),
-            )
+        self._attempts.write(
+            run_id, token, status=status, summary=summary, error=error, finished_at=time.time()
+        )
 
     def interrupt_stale(self, silent_seconds: float) -> int:
         """Mark running runs whose worker has been silent for so long; returns how many."""
-        limit = time.time() - silent_seconds
-        statement = (
-            update(runs)
-            .where(runs.c.status == "running", runs.c.heartbeat_at < limit)
-            .values(
-                status="interrupted",
-                finished_at=time.time(),
-                error="the worker stopped before the run had ended: launch it again.",
-            )
+        return self._attempts.interrupt_stale(
+            silent_seconds, "the worker stopped before the run had ended: launch it again."
         )
-        with self._engine.begin() as connection:
-            return connection.execute(statement).rowcount
 
     def refuse(self, run_id: str, error: str) -> bool:
         """Mark a queued run as failed, as no worker could take it up; returns whether it was."""
-        statement = (
-            update(runs)
-            .where(runs.c.id == run_id, runs.c.status == "queued")
-            .values(status="failed", finished_at=time.time(), error=error)
-        )
-        with self._engine.begin() as connection:
-            return connection.execute(statement).rowcount == 1
+        return self._attempts.refuse(run_id, error)
 
     # What comes with the app ----------------------------------------------------------------------
 
@@ -254,15 +220,6 @@ class RunStore:
     def close(self) -> None:
         """Give back all connections."""
         self._engine.dispose()
-
-    @staticmethod
-    def _fenced(connection: Connection, run_id: str, token: str, **values: Any) -> None:
-        # A write comes first: it takes SQLite's lock, which a read before a write could not.
-        statement = update(runs).where(
-            runs.c.id == run_id, runs.c.token == token, runs.c.status == "running"
-        )
-        if connection.execute(statement.values(**values)).rowcount != 1:
-            raise AttemptLost(f"run {run_id} belongs to another attempt")
 
     def _records(self, query: Select[Any]) -> list[RunRecord]:
         with self._engine.connect() as connection:

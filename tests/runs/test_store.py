@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from asi_core.runs.store import AttemptLost, RunStore
+from asi_core.runs.database import AttemptLost
+from asi_core.runs.store import RunStore
 from asi_core.training.events import EvaluationEvent
 from asi_core.training.spec import RunSpec
 
