@@ -81,7 +81,7 @@ def one_move(settings: ExploreSettings) -> float:
 def server_times() -> None:
     """Median and worst a model, all layers shown."""
     one_move(settings_of("resnet18"))
-    # As `dashboard.services.settle` does in the server.
+    # As `dashboard.startup.prepare` does in the server.
     gc.collect()
     gc.freeze()
     worst = 0.0

@@ -12,22 +12,42 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.pages_manager import PagesManager
 
 from asi_core.figures.report import figure_page
-from asi_core.figures.style import Figure
+from asi_core.figures.style import Drawing, Figure
 from dashboard.live_chart import live_chart
 
 # For every control: its value is in the URL under its key, so that a link reproduces the view.
 URL: dict[str, Any] = {"bind": "query-params"}
 
 
-_PRIMARY = (
-    "button[data-testid=stBaseButton-primary]",
-    "a[data-testid=stBaseLinkButton-primary]",
-    "[data-testid=stMultiSelect] span[title]",
+# Streamlit writes white on the theme's primary colour. In the dark theme that colour is also the
+# colour of text on the dark background, so it has to be a light one: dark text is written on it.
+_ON_PRIMARY = ", ".join(
+    f"{part}, {part} *"
+    for part in (
+        "button[data-testid=stBaseButton-primary]",
+        "a[data-testid=stBaseLinkButton-primary]",
+        "[data-testid=stMultiSelect] span[title]",
+    )
 )
-_ON_PRIMARY = ", ".join(f"{part}, {part} *" for part in _PRIMARY)
+_DARK = f"{_ON_PRIMARY} {{ color: #0E1013 !important; }}"
+
+# Room above the page's question is room that a projector lacks. On a phone, two controls or
+# numbers stand side by side where they can be read so.
+_LOOKS = """
+[data-testid=stMainBlockContainer] { padding-top: 4rem; padding-bottom: 4rem; }
+@media (max-width: 640px) {
+  .st-key-explore-controls [data-testid=stElementContainer],
+  .st-key-explore-controls [data-testid=stElementContainer] > * { min-width: 0; }
+  .st-key-explore-controls [data-testid=stHorizontalBlock] { gap: 0.75rem; }
+  .st-key-explore-controls [data-testid=stHorizontalBlock] > [data-testid=stElementContainer] {
+    width: calc(50% - 0.375rem); flex: 0 0 calc(50% - 0.375rem);
+  }
+  .st-key-numbers-row [data-testid=stColumn] { min-width: calc(50% - 1rem); }
+  .st-key-numbers-row [data-testid=stMetricValue] { font-size: 1.5rem; }
+}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +66,10 @@ class Kpi:
     help: str | None = None
 
 
-def draw(page: Callable[[], None]) -> None:
-    """Draw a page inside of the app's frame.
-
-    A link straight to a page is the first that a new server may see. Streamlit then takes the file
-    for a page of its old kind, runs it without `app.py`, and so without frame and navigation, as it
-    does for any app with a folder called pages. It is told otherwise and starts over.
-    """
-    if PagesManager.uses_pages_directory:
-        PagesManager.uses_pages_directory = False
-        st.rerun()
-    page()
-
-
-def dark_text_on_light_blue() -> None:
-    """In the dark theme, write on buttons and tags in dark.
-
-    Streamlit writes white on the theme's primary colour. That colour is also the colour of text on
-    the dark background, so it has to be a light one.
-    """
-    if st.context.theme.type == "dark":
-        st.html(f"<style>{_ON_PRIMARY} {{ color: #0E1013 !important; }}</style>")
+def page_looks() -> None:
+    """What Streamlit's theme cannot say."""
+    dark = _DARK if st.context.theme.type == "dark" else ""
+    st.html(f"<style>{_LOOKS}{dark}</style>")
 
 
 def question(text: str, icon: str | None = None) -> None:
@@ -80,8 +83,10 @@ def answer(sentence: str) -> None:
 
 
 def kpi_row(kpis: Sequence[Kpi]) -> None:
-    """The numbers side by side; below each other where the window is narrow."""
-    for column, kpi in zip(st.columns(len(kpis)), kpis, strict=True):
+    """The numbers side by side; in two columns where the window is narrow."""
+    with st.container(key="numbers-row"):
+        columns = st.columns(len(kpis))
+    for column, kpi in zip(columns, kpis, strict=True):
         column.metric(
             kpi.label,
             kpi.value,
@@ -93,27 +98,38 @@ def kpi_row(kpis: Sequence[Kpi]) -> None:
         )
 
 
-def figure(plot: Figure, *, key: str, caption: str) -> None:
+def figure(
+    plot: Figure | Drawing, *, key: str, caption: str, on_drawn: Callable[[], None] | None = None
+) -> None:
     """A figure that stays in place while it changes, with what it shows and its own export.
 
     PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
 
     Args:
         caption: says what is formula and what is measured.
+        on_drawn: as in `live_chart`.
     """
-    live_chart(plot, key=key)
-    words, menu = st.columns([12, 1], vertical_alignment="top")
-    words.caption(caption)
-    with menu.popover("", icon=":material/download:", help="Take this figure with you"):
-        st.download_button(
-            "Interactive page (HTML)",
-            lambda: figure_page(plot, caption),
-            file_name=f"{key}.html",
-            mime="text/html",
-            key=f"{key}-html",
-            on_click="ignore",
+    live_chart(plot, key=key, on_drawn=on_drawn)
+    with st.container(horizontal=True, gap="small", vertical_alignment="top"):
+        st.caption(caption)
+        menu = st.popover(
+            "",
+            icon=":material/download:",
+            help="Take this figure with you",
+            key=f"{key}-menu",
+            on_change="rerun",
         )
-        st.caption("PNG and SVG: the buttons at the top right of the figure.")
+        # A closed menu costs nothing: there may be many on a page.
+        if menu.open:
+            menu.download_button(
+                "Interactive page (HTML)",
+                lambda: figure_page(Figure(plot), caption),
+                file_name=f"{key}.html",
+                mime="text/html",
+                key=f"{key}-html",
+                on_click="ignore",
+            )
+            menu.caption("PNG and SVG: the buttons at the top right of the figure.")
 
 
 def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options: Any) -> Any:
@@ -127,12 +143,28 @@ def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options
         what `st.dataframe` returns.
     """
     shown = st.dataframe(rows, key=key, hide_index=True, **options)
+    _below_table(rows, key, caption)
+    return shown
+
+
+def small_table(shown: pd.DataFrame, rows: pd.DataFrame, *, key: str, caption: str) -> None:
+    """A table to be read and not to be sorted, with a download: a tenth of the browser's work.
+
+    Args:
+        shown: text as people read it.
+        rows: the same as plain numbers in base units, as they go into the file.
+    """
+    st.table(shown, hide_index=True, border="horizontal")
+    _below_table(rows, key, caption)
+
+
+def _below_table(rows: pd.DataFrame, key: str, caption: str | None) -> None:
     words, button = st.columns([8, 2], vertical_alignment="top")
     if caption:
         words.caption(caption)
     button.download_button(
         "CSV",
-        rows.to_csv(index=False).encode(),
+        lambda: rows.to_csv(index=False).encode(),
         file_name=f"{key}.csv",
         mime="text/csv",
         key=f"{key}-csv",
@@ -140,4 +172,3 @@ def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options
         on_click="ignore",
         help="All rows and columns of this table, in base units.",
     )
-    return shown

@@ -8,13 +8,14 @@ the installed plotly package, over this server, once a page.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import plotly.graph_objects as go
+import numpy as np
 import streamlit as st
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
@@ -22,7 +23,7 @@ from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentM
 from streamlit.components.v2.types import ComponentRenderer
 
 from asi_core.errors import InvalidInput
-from asi_core.figures.style import DARK_COLORS
+from asi_core.figures.style import DARK_COLORS, Drawing, Figure
 
 MOST_POINTS = 5000
 
@@ -33,11 +34,12 @@ _REGISTERING = Lock()
 
 
 def live_chart(
-    figure: go.Figure,
+    figure: Figure | Drawing,
     *,
     key: str,
     height: int | None = None,
     on_select: Callable[[], None] | None = None,
+    on_drawn: Callable[[], None] | None = None,
 ) -> list[dict[str, Any]] | None:
     """Draw a figure, or bring the chart with this key up to date.
 
@@ -51,6 +53,8 @@ def live_chart(
         height: pixels; the figure's own height without it.
         on_select: called when the selection changes, before the page is run again; it reads the
             points from `st.session_state[key]["selection"]`. Without it clicks cause no run.
+        on_drawn: called when the browser has drawn this figure; what it leads to comes after what
+            a visitor looks at.
 
     Returns:
         With `on_select`, the points that are clicked or selected, each with `trace` and `index`
@@ -60,30 +64,31 @@ def live_chart(
         InvalidInput: a trace has too many points.
     """
     data = chart_data(figure, height, selectable=on_select is not None)
+    data["tells_when_drawn"] = on_drawn is not None
     draw = _renderer(get_bidi_component_manager())
-    result = draw(key=key, data=data, on_selection_change=on_select)
+    result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=on_drawn)
     return None if on_select is None else result.get("selection") or []
 
 
-def chart_data(figure: go.Figure, height: int | None, *, selectable: bool) -> dict[str, Any]:
+def chart_data(figure: Figure | Drawing, height: int | None, *, selectable: bool) -> dict[str, Any]:
     """What the browser is sent: JSON values only; numbers that are not finite become null."""
-    _refuse_too_many_points(figure)
-    drawn = json.loads(figure.to_json())
-    # Seven kilobytes of looks, which are the page's here.
-    drawn["layout"].pop("template", None)
+    # A drawing has plain values only.
+    drawn = figure if isinstance(figure, dict) else json.loads(figure.to_json())
+    _refuse_too_many_points(drawn["data"])
+    # The template is seven kilobytes of looks, which are the page's here.
+    layout = {name: value for name, value in drawn["layout"].items() if name != "template"}
     return {
         "traces": drawn["data"],
-        "layout": drawn["layout"],
-        "height": height or figure.layout.height or _DEFAULT_HEIGHT,
+        "layout": layout,
+        "height": height or layout.get("height") or _DEFAULT_HEIGHT,
         "selectable": selectable,
         "dark_colors": DARK_COLORS,
     }
 
 
-def _refuse_too_many_points(figure: go.Figure) -> None:
-    for trace in figure.data:
-        values = [trace[axis] for axis in ("x", "y") if axis in trace]
-        count = max((len(axis) for axis in values if axis is not None), default=0)
+def _refuse_too_many_points(traces: list[dict[str, Any]]) -> None:
+    for trace in traces:
+        count = max((_length(trace[axis]) for axis in ("x", "y") if axis in trace), default=0)
         if count > MOST_POINTS:
             raise InvalidInput(
                 f"a live chart draws at most {MOST_POINTS} points a trace",
@@ -92,17 +97,28 @@ def _refuse_too_many_points(figure: go.Figure) -> None:
             )
 
 
+def _length(values: Any) -> int:
+    """Of a list, or of an array as plotly packs it."""
+    if isinstance(values, dict):
+        return len(b64decode(values["bdata"])) // np.dtype(values["dtype"]).itemsize
+    return len(values)
+
+
 def _renderer(manager: BidiComponentManager) -> ComponentRenderer:
     """The component, made known to this server."""
-    name = f"{_PROJECT}.{_CHART}"
     # Two visitors may be the first at the same time.
     with _REGISTERING:
-        if manager.get_component_asset_root(name) is None:
-            _serve(manager, _LIBRARY, Path(str(files("plotly"))), "package_data")
-            _serve(manager, _CHART, Path(__file__).parent, "live_chart_assets")
+        _register_assets(manager)
         return st.components.v2.component(
-            name, js="live_chart.js", css="live_chart.css", isolate_styles=False
+            f"{_PROJECT}.{_CHART}", js="live_chart.js", css="live_chart.css", isolate_styles=False
         )
+
+
+def _register_assets(manager: BidiComponentManager) -> None:
+    """Make scripts and plotly.js known to this server; nothing happens the second time."""
+    if manager.get_component_asset_root(f"{_PROJECT}.{_CHART}") is None:
+        _serve(manager, _LIBRARY, Path(str(files("plotly"))), "package_data")
+        _serve(manager, _CHART, Path(__file__).parent, "live_chart_assets")
 
 
 def _serve(manager: BidiComponentManager, name: str, package: Path, folder: str) -> None:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from asi_core.settings import PROJECT
+
 
 class PageEntry(NamedTuple):
     """One page: its file in `pages/`, its title, and its icon."""
@@ -27,3 +32,15 @@ PAGES = (
     PageEntry("poster", "Poster", ":material/table_chart:"),
     PageEntry("learn", "Learn", ":material/school:"),
 )
+
+
+def streamlit_page(page: PageEntry) -> StreamlitPage:
+    """The page as Streamlit wants it: for its navigation, and to be switched to."""
+    path = PROJECT / "pages" / f"{page.file}.py"
+    return st.Page(path, title=page.title, icon=page.icon, default=page == PAGES[0])
+
+
+def switch_to(file: str, query: dict[str, str]) -> None:
+    """Leave for the page in `pages/<file>.py` with these parameters in its address."""
+    page = next(page for page in PAGES if page.file == file)
+    st.switch_page(streamlit_page(page), query_params=query)

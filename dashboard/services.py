@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import streamlit as st
 
 from asi_core.errors import Unavailable
@@ -36,17 +34,6 @@ def jobs() -> JobStore:
     opened = JobStore(read_settings().database_url)
     import_example_jobs(opened, _EXAMPLES / "jobs")
     return opened
-
-
-@st.cache_resource(show_spinner=False)
-def settle() -> None:
-    """Put what has been imported beyond the garbage collector's reach, once a server.
-
-    Streamlit collects garbage after every run of a page or fragment. Walking through all modules'
-    objects took a quarter of a core while a page polled.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def owner() -> str:

@@ -15,7 +15,7 @@ from dashboard.compare.runs_table import runs_table
 from dashboard.compare.selection import selected
 from dashboard.compare.sweep_form import sweep_panel
 from dashboard.compare.watch import watch
-from dashboard.frame import answer, draw, kpi_row, question
+from dashboard.frame import answer, kpi_row, question
 
 
 def main() -> None:
@@ -57,4 +57,4 @@ def _compare(view: View) -> None:
 
 # A worker that is spawned from here imports this file again, under another name.
 if __name__ == "__main__":
-    draw(main)
+    main()

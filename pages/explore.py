@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.explore.answers import answer_sentence, kpis
 from dashboard.explore.calibration import (
     calibration_panel,
     default_is_calibrated,
+    is_unknown,
     known_calibration,
 )
 from dashboard.explore.compared import compared
@@ -16,10 +20,12 @@ from dashboard.explore.equations import formula_drawer
 from dashboard.explore.measuring import measure_panel
 from dashboard.explore.numbers import numbers_table
 from dashboard.explore.pictures import pictures
-from dashboard.explore.settings import explore_controls
+from dashboard.explore.settings import chosen, explore_controls, forget_what_was_drawn, is_drawn
 from dashboard.explore.training import train_link
-from dashboard.frame import answer, draw, kpi_row, question
+from dashboard.frame import answer, kpi_row, question
 from dashboard.links import names_in_url
+
+_DETAILS, _SEEN = "explore-details", "explore-seen"
 
 
 def main() -> None:
@@ -27,17 +33,57 @@ def main() -> None:
     question("What would it save?")
     if unknown := names_in_url():
         st.warning(unknown)
-    with st.sidebar:
-        settings, view = explore_controls(variance_first=default_is_calibrated())
-    by_variance = settings.explained_variance is not None
-    calibration = known_calibration(settings) if by_variance else None
+    forget_what_was_drawn()
+    _controls_and_pictures(_SEEN not in st.session_state)
+    _details()
+
+
+@st.fragment
+def _controls_and_pictures(is_first: bool) -> None:
+    """What a visitor looks at, first and while a control is moved. The rest comes after it."""
+    sentence, controls, below = st.container(), st.container(), st.container()
+    follows = is_drawn()
+    if not follows:
+        _controls(controls)
+    _pictures(sentence, below, _draw_details if follows or is_first else None)
+    if follows:
+        _controls(controls)
+
+
+def _controls(place: DeltaGenerator) -> None:
+    with place:
+        explore_controls(variance_first=default_is_calibrated())
+
+
+def _pictures(
+    sentence: DeltaGenerator, below: DeltaGenerator, on_drawn: Callable[[], None] | None
+) -> None:
+    settings, view = chosen()
+    calibration = known_calibration(settings)
     costs = compared(settings, calibration)
-    answer(answer_sentence(settings, costs))
-    if by_variance and calibration is None:
-        calibration_panel(settings)
-    kpi_row(kpis(costs, view))
+    with sentence:
+        answer(answer_sentence(settings, costs))
+    with below:
+        if is_unknown(settings, calibration):
+            calibration_panel(settings)
+        numbers = st.container()
+        pictures(settings, view, costs, on_drawn)
+    with numbers:
+        kpi_row(kpis(costs, view))
+
+
+def _draw_details() -> None:
+    st.rerun(_DETAILS)
+
+
+@st.fragment(key=_DETAILS)
+def _details() -> None:
+    if _SEEN not in st.session_state:
+        st.session_state[_SEEN] = True
+        return
+    settings, _ = chosen()
+    costs = compared(settings, known_calibration(settings))
     train_link(settings)
-    pictures(settings, view, costs)
     device_cards(settings, costs)
     formula_drawer(settings, costs)
     numbers_table(costs)
@@ -45,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    draw(main)
+    main()

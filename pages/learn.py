@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.frame import draw
 from dashboard.learn import address
 from dashboard.learn.page import draw_all, draw_one
 
@@ -18,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    draw(main)
+    main()

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.planning import profiles_from_dict
-from dashboard.frame import draw, question
+from dashboard.frame import question
 from dashboard.jobs import job_panel
 from dashboard.links import names_in_url
 from dashboard.plan.controls import budget_control, network_controls, plan_question
@@ -41,4 +41,4 @@ def main() -> None:
 
 # A worker that is spawned from here imports this file again, under another name.
 if __name__ == "__main__":
-    draw(main)
+    main()

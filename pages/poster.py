@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.frame import draw, question
+from dashboard.frame import question
 from dashboard.poster.cells import all_rows, chosen_rows
 from dashboard.poster.view import filters, poster_view
 
@@ -17,4 +17,4 @@ def main() -> None:
 
 # A worker that is spawned from here imports this file again, under another name.
 if __name__ == "__main__":
-    draw(main)
+    main()

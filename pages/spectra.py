@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.frame import draw, question
+from dashboard.frame import question
 from dashboard.spectra.choice import choose_comparison
 from dashboard.spectra.view import show
 
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    draw(main)
+    main()

@@ -10,7 +10,7 @@ from asi_core.runs.service import request_runs
 from asi_core.training.spec import RunSpec
 from dashboard import services
 from dashboard.form import comparison_form, comparison_specs
-from dashboard.frame import draw, question
+from dashboard.frame import question
 from dashboard.history import comparison_picker, run_labels
 from dashboard.links import names_in_url
 from dashboard.live import live_comparison
@@ -71,4 +71,4 @@ def main() -> None:
 
 # A worker that is spawned from here imports this file again, under another name.
 if __name__ == "__main__":
-    draw(main)
+    main()

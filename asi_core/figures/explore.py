@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, styled
+from asi_core.figures.style import STYLES, Drawing, styled
 from asi_core.units import KIB, MIB, THIN_SPACE, format_bytes, format_count, three_digits
 
 PARTS = {
@@ -62,6 +62,18 @@ class MeasuredBars:
 def plot_kept_bytes(
     methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool
 ) -> go.Figure:
+    """`draw_kept_bytes` as a figure."""
+    return go.Figure(draw_kept_bytes(methods, unit=unit, per_layer=per_layer, log=log))
+
+
+def plot_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool) -> go.Figure:
+    """`draw_work` as a figure."""
+    return go.Figure(draw_work(methods, unit=unit, per_layer=per_layer, log=log))
+
+
+def draw_kept_bytes(
+    methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool
+) -> Drawing:
     """Bytes kept for backward, by formula: a bar a method in each layer, or their sum.
 
     Args:
@@ -82,11 +94,11 @@ def plot_kept_bytes(
     return _framed(traces, "Kept for backward (formula)", unit, log, per_layer)
 
 
-def plot_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool) -> go.Figure:
+def draw_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool) -> Drawing:
     """Work of a training step by part, by formula: stacked bars a method, in each layer or in sum.
 
     Args:
-        methods: as in `plot_kept_bytes`; their work is counted in `unit`.
+        methods: as in `draw_kept_bytes`; their work is counted in `unit`.
         unit: of the counts, such as MACs.
     """
     totals = [_sums(method.layers, per_layer) for method in methods]
@@ -169,7 +181,6 @@ def _bars(
     scale: float,
     hover: Sequence[str],
 ) -> dict[str, Any]:
-    """A trace as plain values: plotly checks a figure's traces faster together."""
     label = method.label.replace(" ", "<br>")
     numbers = [str(number) for number in range(1, len(values) + 1)]
     return {
@@ -228,7 +239,7 @@ def _ratio(value: float, base: float, method: MethodBars, first: MethodBars) -> 
 
 def _framed(
     traces: Sequence[dict[str, Any]], title: str, unit: str, log: bool, per_layer: bool
-) -> go.Figure:
+) -> Drawing:
     shown = len(traces[0]["x"]) if traces and per_layer else 0
     frame = _frame(title, unit, log, per_layer)
     order = [str(number) for number in range(1, shown + 1)]
@@ -239,7 +250,7 @@ def _framed(
         # A zoom into other bars or another scale would show nothing of these.
         "uirevision": f"{unit} {log} {shown}",
     }
-    return go.Figure(data=list(traces), layout=layout)
+    return {"data": list(traces), "layout": layout}
 
 
 @lru_cache(maxsize=64)

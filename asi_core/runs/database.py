@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -14,6 +15,10 @@ _SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout=10000",
     "PRAGMA foreign_keys=ON",
 )
+
+
+# What any store raises when its database does not answer, or cannot be opened.
+NoAnswer: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
 
 
 class AttemptLost(Exception):

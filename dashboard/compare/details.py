@@ -20,6 +20,7 @@ from dashboard.compare.answer import percent
 from dashboard.compare.kept import library
 from dashboard.frame import figure, table
 from dashboard.history import run_labels
+from dashboard.navigation import switch_to
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import with_layers
 
@@ -140,7 +141,7 @@ def _spectra_button(run: RunRecord) -> None:
         runs = with_layers(services.store().comparison(run.comparison))
         label = run_labels(runs)[[other.id for other in runs].index(run.id)]
         query = {"comparison": run.comparison, "run": label}
-        st.switch_page("pages/spectra.py", query_params=query)
+        switch_to("spectra", query)
 
 
 def _rows(name: str, run: RunRecord) -> RunRows:

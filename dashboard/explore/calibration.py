@@ -27,16 +27,23 @@ def default_is_calibrated() -> bool:
 
 
 def known_calibration(settings: ExploreSettings) -> Calibration | None:
-    """A calibration of these layers, or of more; None if there is none.
+    """A calibration of these layers, or of more; None if there is none, or none is asked for.
 
     A layer's input before the first step does not depend on how many layers are trained.
     """
+    if settings.explained_variance is None:
+        return None
     asked = settings.run_spec(Vanilla())
     larger = range(settings.layers, settings.card.layer_count + 1)
     specs = [asked.model_copy(update={"layers": layers}) for layers in larger]
     memory = _memory()
     remembered = (memory[spec] for spec in specs if spec in memory)
     return next(remembered, None) or next(filter(None, map(_found, specs)), None)
+
+
+def is_unknown(settings: ExploreSettings, calibration: Calibration | None) -> bool:
+    """Whether a calibration is asked for that nobody has made."""
+    return settings.explained_variance is not None and calibration is None
 
 
 def calibration_panel(settings: ExploreSettings) -> None:

@@ -12,10 +12,10 @@ from asi_core.datasets import dataset_card
 from asi_core.units import GIB, KIB, MIB, THIN_SPACE, format_bytes, three_digits
 from dashboard.explore.compared import MethodCost, present
 from dashboard.explore.settings import ExploreSettings
-from dashboard.frame import URL, table
+from dashboard.frame import URL, small_table
 
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
-_COLUMNS = 4
+_CARD_PIXELS = 300
 _PARTS = {
     "activations": "activation_bytes",
     "weights": "weight_bytes",
@@ -50,19 +50,18 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
         )
         for method, cost in present(costs)
     }
-    for start in range(0, len(DEVICES), _COLUMNS):
-        row = DEVICES[start : start + _COLUMNS]
-        for column, device in zip(st.columns(_COLUMNS), row, strict=False):
-            with column.container(border=True):
-                st.markdown(card_text(device, budgets[device.key], memories))
-                st.caption(device.note)
+    with st.container(horizontal=True, gap="small"):
+        for device in DEVICES:
+            card = st.container(border=True, width=_CARD_PIXELS, height="stretch")
+            card.markdown(card_text(device, budgets[device.key], memories))
     _parts(memories)
 
 
 def card_text(device: Device, budget_bytes: int, memories: dict[str, TrainingMemory]) -> str:
     """Markdown: the device, its budget, and a line a method, readable without colours."""
     lines = [_verdict(label, memory, budget_bytes) for label, memory in memories.items()]
-    return "  \n".join([f"**{device.name}**", f"has {format_bytes(budget_bytes)}", *lines])
+    head = f"**{device.name}** has {format_bytes(budget_bytes)}"
+    return "  \n".join([head, *lines, f":small[:gray[{device.note}]]"])
 
 
 def _verdict(label: str, memory: TrainingMemory, budget_bytes: int) -> str:
@@ -95,19 +94,19 @@ def _budgets() -> dict[str, int]:
 
 
 def _parts(memories: dict[str, TrainingMemory]) -> None:
-    rows = [
-        {"method": label, **{name: getattr(m, field) for name, field in _PARTS.items()}}
-        for label, m in memories.items()
-    ]
-    shown = pd.DataFrame(rows)
-    table(
-        shown,
+    parts = {
+        label: {name: getattr(memory, field) for name, field in _PARTS.items()}
+        for label, memory in memories.items()
+    }
+    small_table(
+        pd.DataFrame(
+            {"method": label} | {name: format_bytes(value) for name, value in row.items()}
+            for label, row in parts.items()
+        ),
+        pd.DataFrame({"method": label} | row for label, row in parts.items()),
         key="explore-devices",
-        caption="By formula, in bytes: what the trained layers and the new classifier hold at "
-        "once, at the end of a forward pass. Frozen weights are only read and may stay in flash: "
-        "they are counted apart, not in the total. Activation functions and normalisations keep "
-        "their own inputs on top, unless they are lean (see the measurement below).",
-        column_config={
-            name: st.column_config.NumberColumn(name, format="localized") for name in _PARTS
-        },
+        caption="By formula: what the trained layers and the new classifier hold at once, at the "
+        "end of a forward pass. Frozen weights are only read and may stay in flash: they are "
+        "counted apart, not in the total. Activation functions and normalisations keep their own "
+        "inputs on top, unless they are lean (see the measurement below).",
     )

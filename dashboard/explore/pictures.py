@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import streamlit as st
 
 from asi_core.costs.accounting import LayerCost, StepCost
-from asi_core.figures.explore import LayerBar, MethodBars, plot_kept_bytes, plot_work
+from asi_core.figures.explore import LayerBar, MethodBars, draw_kept_bytes, draw_work
+from asi_core.figures.style import Drawing
 from asi_core.methods import Method
 from dashboard.explore.compared import MethodCost, present
 from dashboard.explore.settings import ExploreSettings, ViewSettings
@@ -23,28 +23,37 @@ _COUNTED = {
 }
 
 
-def pictures(settings: ExploreSettings, view: ViewSettings, costs: Sequence[MethodCost]) -> None:
-    """Draw memory and cost side by side; below each other where there are many bars."""
+def pictures(
+    settings: ExploreSettings,
+    view: ViewSettings,
+    costs: Sequence[MethodCost],
+    on_drawn: Callable[[], None] | None,
+) -> None:
+    """Draw memory and cost side by side; below each other where there are many bars.
+
+    Args:
+        on_drawn: called when both are seen.
+    """
     memory, work = figures(tuple(costs), view)
     is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
     left, right = (st.container(), st.container()) if is_wide else st.columns(2)
     with left:
         figure(memory, key="explore-memory", caption=_memory_caption(settings, view))
     with right:
-        figure(work, key="explore-cost", caption=_cost_caption(settings, view))
+        figure(work, key="explore-cost", caption=_cost_caption(settings, view), on_drawn=on_drawn)
     for one in costs:
         if one.missing is not None:
             st.caption(one.missing)
 
 
 @lru_cache(maxsize=64)
-def figures(costs: tuple[MethodCost, ...], view: ViewSettings) -> tuple[Any, Any]:
+def figures(costs: tuple[MethodCost, ...], view: ViewSettings) -> tuple[Drawing, Drawing]:
     """Both figures; nobody may change them."""
     rows = [_bars(method, cost, view) for method, cost in present(costs)]
     shape = {"per_layer": view.per_layer, "log": view.log}
     return (
-        plot_kept_bytes(rows, unit=view.byte_unit, **shape),
-        plot_work(rows, unit=view.work_unit, **shape),
+        draw_kept_bytes(rows, unit=view.byte_unit, **shape),
+        draw_work(rows, unit=view.work_unit, **shape),
     )
 
 

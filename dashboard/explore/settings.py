@@ -19,6 +19,9 @@ BY_VARIANCE, BY_RANK, BY_MODE = "Explained variance", "One rank", "Ranks per mod
 MOST_IN_BATCH = 256
 _RANKS = (16, 32, 4, 4)
 _SIDE = 96
+# Pixels: two wide controls side by side are the most that a phone holds.
+_WIDE, _NARROW = 210, 130
+_DRAWN = "explore-controls-drawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,144 +85,196 @@ class ViewSettings:
         return 2 if self.flops else 1
 
 
-def explore_controls(*, variance_first: bool) -> tuple[ExploreSettings, ViewSettings]:
-    """Draw all controls.
+def chosen() -> tuple[ExploreSettings, ViewSettings]:
+    """What the controls say, wherever on the page it is asked for."""
+    state = st.session_state
+    card = MODELS[state["model"]]
+    by_rank = tuple(state[f"rank_{name}"] for name in card.mode_names if f"rank_{name}" in state)
+    source = state["ranks_from"]
+    settings = ExploreSettings(
+        model=state["model"],
+        dataset=state["dataset"],
+        layers=state["layers"],
+        batch_size=state["batch_size"],
+        image_size=state["image_size"],
+        explained_variance=state["explained_variance"] if source == BY_VARIANCE else None,
+        ranks={BY_RANK: state.get("rank"), BY_MODE: by_rank}.get(source),
+        patch=state["patch"],
+        convention=state["convention"],
+    )
+    is_per_layer, is_log = state["bars"] == "per layer", state["axis"] == "log"
+    view = ViewSettings(state["cost_unit"] == "FLOPs", state["memory_unit"], is_per_layer, is_log)
+    return settings, view
+
+
+def is_drawn() -> bool:
+    """Whether the controls that others depend on say what they said when all were drawn.
+
+    What the controls say is known before they are drawn again then, and pictures may come first.
+    """
+    drawn: object = st.session_state.get(_DRAWN)
+    return drawn == _decisive()
+
+
+def forget_what_was_drawn() -> None:
+    """Have all controls drawn before anybody asks what they say."""
+    st.session_state.pop(_DRAWN, None)
+
+
+def _decisive() -> tuple[object, ...]:
+    return tuple(st.session_state.get(key) for key in ("model", "ranks_from"))
+
+
+def explore_controls(*, variance_first: bool) -> None:
+    """Draw all controls, side by side as far as the window is wide.
 
     Args:
         variance_first: whether ranks come from an explained variance unless something else is
             chosen; otherwise from one rank for all modes.
     """
-    what = _network()
-    card = MODELS[what["model"]]
-    how = {**_ranks(card, variance_first), "patch": _patch(card)}
-    convention: Convention = _choice(
-        "Convention",
-        ["exact", "paper"],
-        "convention",
-        "exact counts what the code executes, with groups, output sizes and the input gradient. "
-        "paper counts as the published tables do: every convolution as dense, the forward pass at "
-        "input size, no input gradient.",
-    )
-    return ExploreSettings(**what, **how, convention=convention), _view()
+    with st.container(border=True, key="explore-controls"):
+        with _row():
+            card = _network()
+        with _row():
+            _ranks(card, variance_first)
+            _patch(card)
+            with st.popover("Units and looks", icon=":material/visibility:"):
+                _view()
+    st.session_state[_DRAWN] = _decisive()
 
 
-def _network() -> dict[str, Any]:
+def _row() -> Any:
+    return st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+
+
+def _network() -> ModelCard:
     model = st.selectbox(
         "Model",
         list(MODELS),
         format_func=lambda name: MODELS[name].title,
         key="model",
+        width=_WIDE,
         help="A network pretrained on ImageNet. Only its last layers are trained.",
         **URL,
     )
     card = MODELS[model]
-    layers = st.slider(
+    st.slider(
         f"Trained layers (of {card.layer_count})",
         1,
         card.layer_count,
         4,
         key="layers",
+        width=_WIDE,
         help="How many of the last convolutions (in transformers: linear layers of the MLPs) are "
         "trained, besides a new classifier. All before them is frozen and keeps nothing.",
         **URL,
     )
-    batch = st.slider(
+    st.slider(
         "Batch size",
         1,
         MOST_IN_BATCH,
         64,
         key="batch_size",
+        width=_WIDE,
         help="Images in one training step. What is kept grows with it.",
         **URL,
     )
     sizes = tabled_sizes(card)
-    size = st.selectbox(
+    st.selectbox(
         "Image size, pixels",
         sizes,
         index=sizes.index(_SIDE) if _SIDE in sizes else 0,
         key="image_size",
+        width=_NARROW,
         help="Side to which images are resized. Some networks read only one size.",
         **URL,
     )
-    dataset = st.selectbox(
+    st.selectbox(
         "Images",
         list(DATASETS),
         format_func=lambda name: DATASETS[name].title,
         key="dataset",
+        width=_WIDE,
         help="Decides the size of the new classifier, and the spectra from which ranks come.",
         **URL,
     )
-    chosen = {"model": model, "dataset": dataset, "layers": layers}
-    return {**chosen, "batch_size": batch, "image_size": size}
+    return card
 
 
-def _ranks(card: ModelCard, variance_first: bool) -> dict[str, Any]:
-    sources = [BY_VARIANCE, BY_RANK, BY_MODE]
-    source = st.radio(
+def _ranks(card: ModelCard, variance_first: bool) -> None:
+    source = st.selectbox(
         "Ranks of ASI and HOSVD from",
-        sources,
+        [BY_VARIANCE, BY_RANK, BY_MODE],
         index=0 if variance_first else 1,
         key="ranks_from",
+        width=_WIDE,
         help="Explained variance takes them from measured spectra; the others are given by you. "
         "A rank larger than its mode counts as the mode's size.",
         **URL,
     )
     if source == BY_VARIANCE:
-        share = st.slider(
+        st.slider(
             "Explained variance",
             0.05,
             1.0,
             0.8,
             0.01,
             key="explained_variance",
+            width=_WIDE,
             help="Share of each mode's energy (sum of squared singular values) that is kept.",
             **URL,
         )
-        return {"explained_variance": share, "ranks": None}
-    if source == BY_RANK:
-        rank = st.slider(
-            "Rank of every mode", 1, 64, 8, key="rank", help="One rank for all modes.", **URL
-        )
-        return {"explained_variance": None, "ranks": rank}
-    return {"explained_variance": None, "ranks": _rank_per_mode(card)}
-
-
-def _rank_per_mode(card: ModelCard) -> tuple[int, ...]:
-    columns = st.columns(2)
-    return tuple(
-        columns[mode % 2].number_input(
-            f"Rank: {name}",
-            min_value=1,
-            value=_RANKS[mode],
-            key=f"rank_{name}",
-            help=f"How many singular directions of the {name} mode are kept.",
+    elif source == BY_RANK:
+        st.slider(
+            "Rank of every mode",
+            1,
+            64,
+            8,
+            key="rank",
+            width=_WIDE,
+            help="One rank for all modes.",
             **URL,
         )
-        for mode, name in enumerate(card.mode_names)
-    )
+    else:
+        for mode, name in enumerate(card.mode_names):
+            st.number_input(
+                f"Rank: {name}",
+                min_value=1,
+                value=_RANKS[mode],
+                key=f"rank_{name}",
+                width=_NARROW,
+                help=f"How many singular directions of the {name} mode are kept.",
+                **URL,
+            )
 
 
-def _patch(card: ModelCard) -> int:
-    patch: int = st.slider(
+def _patch(card: ModelCard) -> None:
+    st.slider(
         "Patch of the gradient filter",
         1,
         8,
         2,
         key="patch",
+        width=_WIDE,
         disabled=card.layer_kind == "linear",
         help="R: the output gradient is averaged over R × R patches. 1 filters nothing.",
         **URL,
     )
-    return patch
 
 
-def _view() -> ViewSettings:
-    work = _choice("Cost in", ["MACs", "FLOPs"], "cost_unit", "One MAC is two FLOPs.")
-    unit = _choice("Memory in", ["KiB", "MiB"], "memory_unit", "1 MiB = 1024 KiB.")
-    bars = _choice("Bars", ["per layer", "total"], "bars", "Each layer, or all of them together.")
-    axis = _choice("Axis", ["log", "linear"], "axis", "A log axis shows small and large together.")
-    return ViewSettings(work == "FLOPs", unit, bars == "per layer", axis == "log")
-
-
-def _choice(label: str, options: list[str], key: str, told: str) -> Any:
-    return st.radio(label, options, key=key, horizontal=True, help=told, **URL)
+def _view() -> None:
+    looks = {
+        "convention": (
+            "Convention",
+            ["exact", "paper"],
+            "exact counts what the code executes, with groups, output sizes and the input "
+            "gradient. paper counts as the published tables do: every convolution as dense, the "
+            "forward pass at input size, no input gradient.",
+        ),
+        "cost_unit": ("Cost in", ["MACs", "FLOPs"], "One MAC is two FLOPs."),
+        "memory_unit": ("Memory in", ["KiB", "MiB"], "1 MiB = 1024 KiB."),
+        "bars": ("Bars", ["per layer", "total"], "Each layer, or all of them together."),
+        "axis": ("Axis", ["log", "linear"], "A log axis shows small and large together."),
+    }
+    for key, (label, options, told) in looks.items():
+        st.radio(label, options, key=key, horizontal=True, help=told, **URL)

@@ -7,6 +7,9 @@ import { plotly } from "./library.js";
 import { watchSelection } from "./selection.js";
 import { pageTheme } from "./theme.js";
 import { plainTitle } from "./title.js";
+import { drawInTurn } from "./turns.js";
+
+const QUIET_MILLISECONDS = 250;
 
 export class Chart {
   constructor(parent) {
@@ -17,17 +20,22 @@ export class Chart {
     this.frame.append(this.plot);
     parent.append(this.frame);
     this.stopping = new AbortController();
+    this.draw = () => this.#draw();
     this.#watchSize();
     this.#watchPointer();
   }
 
-  /** Show what the server sent; `select` is called with the points that a visitor selects. */
-  update(sent, select) {
+  /**
+   * Show what the server sent. `tell.select` is called with the points that a visitor selects, and
+   * `tell.drawn` when the figure has been drawn, if the server asks to be told.
+   */
+  update(sent, tell) {
     this.sent = sent;
-    this.select = select;
+    this.tell = tell;
+    clearTimeout(this.telling);
     this.frame.style.height = `${sent.height}px`;
     this.frame.ariaLabel = plainTitle(sent.layout);
-    this.#draw();
+    this.#askToDraw();
   }
 
   remove() {
@@ -38,13 +46,19 @@ export class Chart {
     this.frame.remove();
   }
 
+  #askToDraw() {
+    drawInTurn(this.draw);
+  }
+
   async #draw() {
+    if (this.removed) return;
     try {
       this.plotly ??= await plotly();
       // The same at each drawing: plotly.js starts over when a button is another.
       this.buttons ??= downloadButtons(this.plotly, () => this.#shown());
     } catch (error) {
       this.plot.textContent = `The chart cannot be drawn: ${error.message}. Reload the page.`;
+      this.#tellThatDrawn();
       return;
     }
     // What is hidden has no size, and what is being dragged must not change under the pointer:
@@ -53,6 +67,18 @@ export class Chart {
     if (this.due || this.removed) return;
     this.theme = pageTheme(this.frame);
     this.width = this.frame.clientWidth;
+    if (this.#isNew()) await this.#show();
+    this.#tellThatDrawn();
+  }
+
+  /** Not while a control is still being moved: what the server is told for would be in the way. */
+  #tellThatDrawn() {
+    if (!this.sent.tells_when_drawn) return;
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => this.removed || this.tell.drawn(), QUIET_MILLISECONDS);
+  }
+
+  async #show() {
     const first = !this.plot.data;
     if (first) this.plot.textContent = "";
     const wide = Math.max(this.width, narrowest(this.sent.layout));
@@ -62,13 +88,22 @@ export class Chart {
     if (first && !this.removed) this.#watchPlot();
   }
 
+  /** Whether anything differs from what is drawn: a page that is run again sends all of it again. */
+  #isNew() {
+    const { traces, layout, height, selectable } = this.sent;
+    const state = JSON.stringify([traces, layout, height, selectable, this.theme, this.width]);
+    const isNew = state !== this.drawn;
+    this.drawn = state;
+    return isNew;
+  }
+
   #watchSize() {
     // In a frame of its own: browsers log an error when a size changes while sizes are told.
     this.resizer = new ResizeObserver(() =>
       requestAnimationFrame(() => {
         const { clientWidth } = this.frame;
         const shown = clientWidth && (this.due || clientWidth !== this.width);
-        if (this.sent && shown) this.#draw();
+        if (this.sent && shown) this.#askToDraw();
       }),
     );
     this.resizer.observe(this.frame);
@@ -80,7 +115,7 @@ export class Chart {
     const release = () => {
       this.held = false;
       // plotly.js itself listens for the end of a drag: it goes first.
-      if (this.due) setTimeout(() => this.#draw());
+      if (this.due) setTimeout(() => this.#askToDraw());
     };
     this.plot.addEventListener("pointerdown", hold, { capture: true, signal });
     for (const end of ["pointerup", "pointercancel"]) {
@@ -91,7 +126,7 @@ export class Chart {
   #watchPlot() {
     this.plot.on("plotly_afterplot", () => makeLegendOperable(this.plot));
     makeLegendOperable(this.plot);
-    watchSelection(this.plot, (points) => this.sent.selectable && this.select(points));
+    watchSelection(this.plot, (points) => this.sent.selectable && this.tell.select(points));
   }
 
   #makeScrollable(scrolls) {

@@ -5,9 +5,12 @@ import { Chart } from "./chart.js";
 
 const charts = new WeakMap();
 
-export default function liveChart({ data, parentElement, setStateValue }) {
+export default function liveChart({ data, parentElement, setStateValue, setTriggerValue }) {
   if (!charts.has(parentElement)) charts.set(parentElement, new Chart(parentElement));
-  charts.get(parentElement).update(data, (points) => setStateValue("selection", points));
+  charts.get(parentElement).update(data, {
+    select: (points) => setStateValue("selection", points),
+    drawn: () => setTriggerValue("drawn", true),
+  });
   return () => {
     // Also called for an update that a newer one has overtaken: the chart then stays.
     if (parentElement.isConnected) return;

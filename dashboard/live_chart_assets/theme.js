@@ -78,9 +78,16 @@ function faded(color, opacity) {
   return `rgba(${channels(color).join(", ")}, ${opacity})`;
 }
 
+const known = new Map();
+
 /** Red, green and blue from 0 to 255 of any colour that CSS knows. */
 function channels(color) {
-  const context = document.createElement("canvas").getContext("2d");
+  if (!known.has(color)) known.set(color, measured(color));
+  return known.get(color);
+}
+
+function measured(color) {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   context.fillStyle = color;
   context.fillRect(0, 0, 1, 1);
   return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];

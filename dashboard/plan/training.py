@@ -11,6 +11,7 @@ from asi_core.methods import ASI, Vanilla
 from asi_core.runs.service import request_runs
 from asi_core.training.spec import RunSpec
 from dashboard import services
+from dashboard.navigation import switch_to
 from dashboard.plan.controls import PlanQuestion
 from dashboard.plan.planned import Planned
 
@@ -50,7 +51,7 @@ def lead_to_launched() -> None:
     page that is left, and both pages have a model, layers and so on.
     """
     if (comparison := st.session_state.pop("plan-launched", None)) is not None:
-        st.switch_page("pages/train.py", query_params={"comparison": comparison})
+        switch_to("train", {"comparison": comparison})
 
 
 def _launch(specs: list[RunSpec]) -> None:

@@ -52,8 +52,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_app(home: Path) -> Iterator[Server]:
-    """The app on a free port of the loopback address, with an empty store in `home`."""
+def running_app(home: Path, **settings: str) -> Iterator[Server]:
+    """The app on a free port of the loopback address, with an empty store in `home`.
+
+    Args:
+        settings: further environment variables.
+    """
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py"]
     options = ["--server.port", str(port), "--server.headless", "true"]
@@ -62,7 +66,7 @@ def running_app(home: Path) -> Iterator[Server]:
         process = subprocess.Popen(
             [*command, *options],
             cwd=ROOT,
-            env={**environment, "ASI_HOME": str(home)},
+            env={**environment, "ASI_HOME": str(home), **settings},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

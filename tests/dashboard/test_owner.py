@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from asi_core.errors import Unavailable
 from dashboard import services
 
-APP = str(Path(__file__).parents[2] / "app.py")
+APP = str(Path(__file__).parents[2] / "dashboard" / "main.py")
 
 
 def named(monkeypatch: pytest.MonkeyPatch, **headers: str) -> None:

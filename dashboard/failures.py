@@ -1,0 +1,40 @@
+"""What a visitor is told when a page cannot be drawn: one sentence, and never a traceback."""
+
+from __future__ import annotations
+
+import logging
+
+import streamlit as st
+
+from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.database import NoAnswer
+
+log = logging.getLogger(__name__)
+
+
+def tell_failure(error: Exception) -> bool:
+    """Log what went wrong and show the visitor a sentence in place of the rest of the page.
+
+    Returns:
+        True: Streamlit shows nothing of its own.
+    """
+    log.error("a page could not be drawn", exc_info=error)
+    st.error(failure_sentence(error))
+    return True
+
+
+def failure_sentence(error: Exception) -> str:
+    """What went wrong, and the way out."""
+    if isinstance(error, AsiError):
+        return one_sentence(error)
+    kind = type(error).__name__
+    if isinstance(error, NoAnswer):
+        return (
+            f"The store of runs does not answer ({kind}): check its folder or database "
+            "(ASI_HOME, ASI_DATABASE_URL) and the room on its disk, then reload this page. "
+            "Runs that are going keep what they have measured."
+        )
+    return (
+        f"This page could not be drawn ({kind}): reload it. If that does not help, the server's "
+        "log says more."
+    )

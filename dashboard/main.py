@@ -1,0 +1,34 @@
+"""What is run for every visitor: navigation and the frame around the page.
+
+A spawned worker imports this file again, so nothing may happen at its top level.
+"""
+
+
+def main() -> None:
+    import streamlit as st
+
+    from asi_core.errors import AsiError, one_sentence
+    from asi_core.settings import PROJECT
+    from dashboard import services
+    from dashboard.frame import page_looks
+    from dashboard.glossary import glossary_popover
+    from dashboard.navigation import PAGES, streamlit_page
+
+    st.set_page_config(
+        page_title="ASI Lab", page_icon=str(PROJECT / "data" / "icon.svg"), layout="wide"
+    )
+    try:
+        services.owner()
+    except AsiError as error:
+        st.error(one_sentence(error))
+        return
+    page_looks()
+    # A lecturer's link shows one lesson and nothing else.
+    is_class = "lesson" in st.query_params
+    pages = [streamlit_page(page) for page in PAGES]
+    st.navigation(pages, position="hidden" if is_class else "top").run()
+    glossary_popover()
+
+
+if __name__ == "__main__":
+    main()
