@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import fmean, median
 from typing import Any
 
 from asi_core.figures.curves import RunRows
@@ -31,6 +32,14 @@ class RunFeed:
         for event in store.events(run_id, "probe", after_step=max(self.probes, default=-1)):
             assert isinstance(event, ProbeEvent)
             self.probes[event.step] = {layer.name: layer for layer in event.layers}
+
+    def mean(self, field: str) -> float:
+        """Of a field of step events, over the steps so far; there must be one."""
+        return float(fmean(row[field] for row in self.steps))
+
+    def median(self, field: str) -> float:
+        """As `mean`."""
+        return float(median(row[field] for row in self.steps))
 
     def rows(self, run: RunRecord, label: str) -> RunRows:
         """As figures want it."""

@@ -7,21 +7,23 @@ from typing import Any
 
 import streamlit as st
 
-from asi_core.datasets import DATASETS
+from asi_core.datasets import DATASETS, DatasetCard
 from asi_core.zoo.cards import MODELS
 
-_CARDS: Mapping[str, Mapping[str, Any]] = {"model": MODELS, "dataset": DATASETS}
 
-
-def names_in_url() -> str | None:
+def names_in_url(images: Mapping[str, DatasetCard] = DATASETS) -> str | None:
     """Take a model and data set that a link names as the command line does.
 
     Boxes themselves read and write titles, as a visitor sees them.
 
+    Args:
+        images: what the page offers, by name.
+
     Returns:
         a sentence about a name that there is not.
     """
-    for key, cards in _CARDS.items():
+    known: dict[str, Mapping[str, Any]] = {"model": MODELS, "dataset": images}
+    for key, cards in known.items():
         named = st.query_params.get(key)
         if named in cards and key not in st.session_state:
             st.session_state[key] = named

@@ -9,12 +9,14 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.service import request_runs
 from asi_core.training.spec import RunSpec
 from dashboard import services
-from dashboard.form import comparison_form, comparison_specs
 from dashboard.frame import question
 from dashboard.history import comparison_picker, run_labels
 from dashboard.links import names_in_url
-from dashboard.live import live_comparison
 from dashboard.reproduce import reproduce_panel
+from dashboard.train.form import comparison_form, comparison_specs
+from dashboard.train.live import live_comparison
+from dashboard.train.run_log import log_panel
+from dashboard.uploading import image_choices, images_panel
 
 
 def launch(specs: list[RunSpec]) -> None:
@@ -35,7 +37,7 @@ def main() -> None:
     """Draw the page."""
     services.engine()
     question("What does compression cost in accuracy?")
-    if unknown := names_in_url():
+    if unknown := names_in_url(image_choices()):
         st.warning(unknown)
     with st.sidebar:
         chosen = comparison_form()
@@ -51,6 +53,7 @@ def main() -> None:
             f"are trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
             "the same images in the same order. The classifier alone is the floor to beat."
         )
+        images_panel(spec)
     st.button(
         "Train and compare",
         type="primary",
@@ -64,6 +67,7 @@ def main() -> None:
     if comparison := comparison_picker():
         live_comparison(comparison)
         runs = services.store().comparison(comparison)
+        log_panel(runs)
         reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
     else:
         st.info("Nothing has been trained here yet. The button above starts a comparison.")

@@ -1,13 +1,15 @@
 """Images to fine-tune on. A new kind of source is a file in this folder and a line in `_source`.
 
-Names are those of `DATASETS`, or `imagefolder:PATH` for images of one's own.
+Names are those of `DATASETS`, or for images of one's own `imagefolder:PATH` and `upload:NAME`.
 """
 
+from asi_core.datasets import imagefolder, uploads
 from asi_core.datasets.bundled import BUNDLED
 from asi_core.datasets.cards import DatasetCard, Source
-from asi_core.datasets.imagefolder import PREFIX, ImageFolder
+from asi_core.datasets.imagefolder import ImageFolder
 from asi_core.datasets.published import PUBLISHED
 from asi_core.datasets.splits import ArraySplit, FileSplit, ImageData, Split
+from asi_core.datasets.uploads import Upload
 from asi_core.errors import InvalidInput
 
 _NAMED: dict[str, Source] = {source.card.name: source for source in (*BUNDLED, *PUBLISHED)}
@@ -61,12 +63,14 @@ def load_dataset(name: str) -> ImageData:
 
 
 def _source(name: str) -> Source:
-    if name.startswith(PREFIX):
-        return ImageFolder(name.removeprefix(PREFIX))
+    if name.startswith(imagefolder.PREFIX):
+        return ImageFolder(name.removeprefix(imagefolder.PREFIX))
+    if name.startswith(uploads.PREFIX):
+        return Upload(name.removeprefix(uploads.PREFIX))
     if name not in _NAMED:
         raise InvalidInput(
             "dataset must be a known one",
             repr(name),
-            f"choose {', '.join(_NAMED)}, or {PREFIX}PATH for images of your own",
+            f"choose {', '.join(_NAMED)}, or {imagefolder.PREFIX}PATH for images of your own",
         )
     return _NAMED[name]

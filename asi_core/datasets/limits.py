@@ -28,3 +28,10 @@ LARGEST_RATIO = 200
 # Of one image; decoded, three bytes each make 192 MiB. Above what cameras of 64 megapixels write,
 # and below the 89 million from which on Pillow warns.
 MOST_PIXELS = 2**26
+
+# Of one upload through the browser; Streamlit's own limit (.streamlit/config.toml) is the same.
+LARGEST_UPLOAD_BYTES = 20 * MIB
+
+# Of one owner, and of all together on this installation.
+MOST_UPLOADS = 20
+ALL_UPLOADS_BYTES = 2 * GIB

@@ -54,11 +54,20 @@ def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     return profiles_as_dict(calibrate(spec, pool, batches=2))
 
 
+def _samples(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`look_at` of the specification's data set."""
+    from asi_core.datasets import load_dataset
+    from asi_core.datasets.samples import look_at
+
+    return look_at(load_dataset(spec.dataset))
+
+
 JOB_KINDS: dict[str, JobKind] = {
     "measure": JobKind(
         _measure, _START | {"method", "lean", "train_norm"}, "Measuring one training step"
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
+    "samples": JobKind(_samples, frozenset({"dataset"}), "Looking at the images"),
 }
 
 

@@ -16,6 +16,20 @@ STATUSES: tuple[Status, ...] = (*ACTIVE, "completed", "failed", "cancelled", "in
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a run's log.
+
+    Attributes:
+        at: Unix seconds, UTC.
+        level: info, warning or error.
+    """
+
+    at: float
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run as the store knows it.
 

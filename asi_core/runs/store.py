@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
@@ -24,8 +25,8 @@ from sqlalchemy.exc import IntegrityError
 
 from asi_core.runs.attempts import Attempts
 from asi_core.runs.database import connect
-from asi_core.runs.records import ACTIVE, RunRecord, Status
-from asi_core.runs.tables import events, metadata, runs
+from asi_core.runs.records import ACTIVE, LogLine, RunRecord, Status
+from asi_core.runs.tables import events, log_lines, metadata, runs
 from asi_core.training.events import EVENT_ADAPTER, Event
 from asi_core.training.spec import RunSpec
 
@@ -79,6 +80,18 @@ class RunStore:
             payloads = connection.execute(query).scalars().all()
         return [EVENT_ADAPTER.validate_python(payload) for payload in payloads]
 
+    def log_tail(self, run_id: str, limit: int) -> list[LogLine]:
+        """The last lines of a run's log, oldest first."""
+        lines = log_lines
+        query = (
+            select(lines.c.at, lines.c.level, lines.c.text)
+            .where(lines.c.run_id == run_id)
+            .order_by(lines.c.at.desc(), lines.c.number.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [LogLine(*row) for row in reversed(connection.execute(query).all())]
+
     def cancel_requested(self, run_id: str) -> bool:
         """Whether somebody asked the run to stop."""
         query = select(runs.c.cancel_requested).where(runs.c.id == run_id)
@@ -127,8 +140,17 @@ class RunStore:
         """
         return self._attempts.claim(run_id)
 
-    def append(self, run_id: str, token: str, new: Iterable[Event]) -> None:
-        """Add events and beat, in one transaction.
+    def append(
+        self,
+        run_id: str,
+        token: str,
+        new: Iterable[Event],
+        lines: Mapping[int, LogLine] | None = None,
+    ) -> None:
+        """Add events and lines of the log, and beat, in one transaction.
+
+        Args:
+            lines: by their number in the attempt.
 
         Raises:
             AttemptLost: if the run does not belong to the token's attempt; nothing is written.
@@ -142,10 +164,16 @@ class RunStore:
             }
             for item in new
         ]
+        logged = [
+            {"run_id": run_id, "attempt_token": token, "number": number, **asdict(line)}
+            for number, line in (lines or {}).items()
+        ]
         with self._engine.begin() as connection:
             self._attempts.fence(connection, run_id, token)
             if rows:
                 connection.execute(insert(events), rows)
+            if logged:
+                connection.execute(insert(log_lines), logged)
 
     def finish(
         self,

@@ -52,6 +52,18 @@ events = Table(
     Column("payload", JSON, nullable=False),
 )
 
+# What a run logged, in the order in which it was written.
+log_lines = Table(
+    "log_lines",
+    metadata,
+    Column("run_id", String(32), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt_token", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+)
+
 # What somebody calls a comparison, and what there is to say about it.
 comparison_notes = Table(
     "comparison_notes",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import Vanilla
 from asi_core.runs.database import AttemptLost
+from asi_core.runs.records import LogLine
+from asi_core.runs.run_log import lines_of_this_thread
 from asi_core.runs.store import RunStore
 from asi_core.runs.turnstile import Turnstile, in_turns
 from asi_core.settings import read_settings
@@ -25,12 +28,14 @@ from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
+from asi_core.units import format_seconds
 
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_EVENTS = 50
 _FIRST_EVENTS = 2  # what is prepared, and the first step
+_MOST_LINES = 2000
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,10 @@ def execute(run_id: str, url: str) -> None:
     # A Dask worker tells OpenMP to use one thread; here one run computes at a time.
     torch.set_num_threads(os.cpu_count() or 1)
     try:
-        with _Reporter(store, run_id, token) as reporter:
+        with (
+            _Reporter(store, run_id, token) as reporter,
+            lines_of_this_thread(reporter.add_line),
+        ):
             _train(store, run_id, reporter)
     except AttemptLost:
         log.warning("run %s was taken over by another attempt", run_id)
@@ -87,6 +95,13 @@ def _train(store: RunStore, run_id: str, reporter: _Reporter) -> None:
     record = store.run(run_id)
     assert record is not None
     shop, started = workshop(), time.perf_counter()
+    log.info(
+        "attempt %d by process %d on %s, %d threads",
+        record.attempt,
+        os.getpid(),
+        platform.node(),
+        torch.get_num_threads(),
+    )
     try:
         stream = fine_tune(
             record.spec,
@@ -98,12 +113,14 @@ def _train(store: RunStore, run_id: str, reporter: _Reporter) -> None:
     except AttemptLost:
         raise
     except AsiError as error:
+        log.error("failed: %s", one_sentence(error))
         reporter.fail(one_sentence(error))
     except Exception as error:
         # The boundary of the worker: nothing that a run does may take other runs with it.
         log.exception("run %s failed", run_id)
         reporter.fail(f"{type(error).__name__}: {one_sentence(error)}")
     else:
+        log.info("all done after %s", format_seconds(time.perf_counter() - started))
         stopped = store.cancel_requested(run_id) and not reporter.reached(record.spec.steps)
         reporter.end("cancelled" if stopped else "completed", time.perf_counter() - started)
 
@@ -115,7 +132,10 @@ class _Reporter:
         self._store, self._run_id, self._token = store, run_id, token
         self._all: list[Event] = []
         self._written = 0
-        self._lock = threading.Lock()
+        self._lines: list[LogLine] = []
+        self._lines_written = 0
+        # Also taken by a line that is logged while the store is written to.
+        self._lock = threading.RLock()
         self._closing = threading.Event()
         self._lost: AttemptLost | None = None
         self._thread = threading.Thread(target=self._beat, name=f"report-{run_id}", daemon=True)
@@ -143,6 +163,14 @@ class _Reporter:
             due = first or len(self._all) - self._written >= _FLUSH_EVENTS
         if due:
             self._flush()
+
+    def add_line(self, line: LogLine) -> None:
+        """Keep a line of the log, up to `_MOST_LINES`."""
+        with self._lock:
+            if len(self._lines) < _MOST_LINES:
+                self._lines.append(line)
+            elif len(self._lines) == _MOST_LINES:
+                self._lines.append(replace(line, text="more lines are in the server's log alone"))
 
     def reached(self, step: int) -> bool:
         """Whether training has come to `step`."""
@@ -178,5 +206,7 @@ class _Reporter:
     def _flush(self) -> None:
         with self._lock:
             new = self._all[self._written :]
-            self._store.append(self._run_id, self._token, new)
+            lines = dict(enumerate(self._lines[self._lines_written :], self._lines_written))
+            self._store.append(self._run_id, self._token, new, lines)
             self._written += len(new)
+            self._lines_written += len(lines)

@@ -8,6 +8,7 @@ the same bits.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from asi_core.training.prefix import crossing_values, cut_prefix
+from asi_core.units import format_bytes
+
+log = logging.getLogger(__name__)
 
 CHUNK = 32
 
@@ -70,6 +74,12 @@ class FeatureStore:
             needed = sum(self._count * v[0].numel() * v.element_size() for v in values)
             self._keeps = self._reserve(needed)
             if not self._keeps:
+                log.warning(
+                    "the frozen features of %d images would fill %s, more than is left of "
+                    "ASI_FEATURE_BYTES: they are computed anew at each step",
+                    self._count,
+                    format_bytes(needed),
+                )
                 return False
             self._rows = tuple(v.new_empty((self._count, *v.shape[1:])) for v in values)
         for rows, value in zip(self._rows, values, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,8 @@ from asi_core.training.probes import probe_layers
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.training.watching import Watched, watched
+
+log = logging.getLogger(__name__)
 
 _EVALUATION_BATCH = 256
 
@@ -137,6 +140,7 @@ class _Session:
             labels = self.setup.test_labels[indices]
             correct += int((logits.argmax(1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        log.info("step %d: %d of %d test images right", step, correct, count)
         return EvaluationEvent(step=step, accuracy=correct / count, loss=loss / count)
 
     def probe(self, step: int, notes: Mapping[str, Watched]) -> ProbeEvent:

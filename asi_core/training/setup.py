@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Literal
 
@@ -18,6 +19,8 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
+
+log = logging.getLogger(__name__)
 
 
 class TrainingSetup:
@@ -52,6 +55,7 @@ class TrainingSetup:
         self.shapes = trained_layer_shapes(
             spec.model, spec.layers, spec.batch_size, spec.image_size
         )
+        self._tell(card.title)
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """What the optimiser changes."""
@@ -60,6 +64,19 @@ class TrainingSetup:
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Crossing values and labels of training images."""
         return self.train.values(indices), self.train_labels[indices]
+
+    def _tell(self, title: str) -> None:
+        layers = ", ".join(self.layer_names) or "none but the new classifier"
+        log.info("%s on %s; trained layers: %s", title, self.device, layers)
+        log.info(
+            "images: %d in %d classes to train on, %d to test on; frozen features of %d and %d of "
+            "them are kept from earlier runs",
+            len(self.data.train),
+            len(self.data.classes),
+            len(self.data.test),
+            self.train.filled_count,
+            self.test.filled_count,
+        )
 
     def _store(
         self, pool: FeaturePool, parts: SplitModel, name: Literal["train", "test"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,6 +15,8 @@ from asi_core.errors import Unavailable
 from asi_core.zoo.cards import ModelCard, model_card
 from asi_core.zoo.checkpoints import read_checkpoint
 from asi_core.zoo.weights import Progress, fetched_weights, silent
+
+log = logging.getLogger(__name__)
 
 _SEEDING = threading.Lock()
 
@@ -62,6 +65,7 @@ def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
 def _pretrained(card: ModelCard, progress: Progress) -> nn.Module:
     """Built without drawing numbers that the checkpoint replaces at once."""
     path = fetched_weights(card, progress)
+    log.info("weights of %s from %s", card.title, path.name)
     with torch.device("meta"):
         model = build_architecture(card)
     adapt = getattr(model, "adapt_keys", dict)

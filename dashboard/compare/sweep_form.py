@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import streamlit as st
 from pydantic import ValidationError
 
-from asi_core.datasets import DATASETS
 from asi_core.errors import AsiError, InvalidInput, one_sentence
 from asi_core.methods import METHODS
 from asi_core.runs.forecast import forecast
@@ -21,6 +20,7 @@ from asi_core.zoo.cards import MODELS
 from dashboard import services
 from dashboard.compare.kept import library
 from dashboard.frame import URL
+from dashboard.uploading import image_choices
 
 _REFUSED = "sweep-refused"
 Number = TypeVar("Number", int, float)
@@ -148,7 +148,7 @@ def _more_axes() -> dict[str, Any]:
 
 def _base() -> dict[str, Any]:
     models = {card.title: name for name, card in MODELS.items()}
-    images = {card.title: name for name, card in DATASETS.items()}
+    images = {card.title: name for name, card in image_choices().items()}
     model = st.selectbox(
         "Model", list(models), key="sweep_model", help="A network pretrained on ImageNet.", **URL
     )

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from asi_core.datasets import DATASETS
 from asi_core.errors import InvalidInput
 from asi_core.methods import ASI
 from asi_core.training.spec import RunSpec
 from asi_core.units import KIB
 from asi_core.zoo.cards import MODELS
 from dashboard.frame import URL
+from dashboard.uploading import image_choices
 
 # What people have in mind: powers of two, and the memory of a well-known microcontroller.
 NAMED_BUDGETS = {
@@ -71,10 +71,11 @@ def network_controls() -> dict[str, str | int]:
         help="A network pretrained on ImageNet. Only its last layers are trained.",
         **URL,
     )
+    images = image_choices()
     dataset = st.selectbox(
         "Images",
-        list(DATASETS),
-        format_func=lambda name: DATASETS[name].title,
+        list(images),
+        format_func=lambda name: images[name].title,
         key="dataset",
         help="The ranks are found on two batches of these.",
         **URL,

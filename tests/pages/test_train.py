@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS
 from dashboard import services
+from tests.datasets.pictures import both_splits
 
 PAGE = str(Path(__file__).parents[2] / "pages" / "train.py")
 BUTTON = "Train and compare"
@@ -270,3 +273,64 @@ def test_a_failed_run_says_why(engine: InlineEngine, monkeypatch: pytest.MonkeyP
     page.run()
     assert not page.exception
     assert "lower the learning rate" in texts(page.error)
+
+
+def upload(page: AppTest, name: str, contents: dict[str, bytes]) -> AppTest:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path, content in contents.items():
+            archive.writestr(path, content)
+    page.get("file_uploader")[0].upload(name, stream.getvalue(), "application/zip").run()
+    assert not page.exception
+    return page
+
+
+def test_images_of_ones_own_from_upload_to_accuracy(engine: InlineEngine) -> None:
+    page = upload(opened(), "pets.zip", both_splits(train=12, test=4))
+    assert "2 classes, 24 images to train on and 8 to test on" in texts(page.success)
+    name = page.selectbox(key="dataset").value
+    assert name.startswith("upload:pets-")
+    set_small(page)
+    launch_button(page).click()
+    page.run()
+    engine.work()
+    (runs,) = own_comparisons()
+    assert {run.spec.dataset for run in runs} == {name}
+    assert {run.status for run in runs} == {"completed"}
+    page.run()
+    next(b for b in page.button if b.label == "Remove these images").click()
+    page.run()
+    assert not page.exception
+    assert page.selectbox(key="dataset").value == "fashion_mnist_small"
+    assert not any("uploaded" in option for option in page.selectbox(key="dataset").options)
+
+
+def test_a_wrong_zip_is_told_and_changes_nothing(engine: InlineEngine) -> None:
+    page = opened(seed="5")
+    upload(page, "bad.zip", {"../cat/0.png": b""})
+    assert "a step up" in texts(page.error)
+    assert "bad.zip" in texts(page.error)
+    assert page.selectbox(key="dataset").value == "fashion_mnist_small"
+    assert page.number_input(key="seed").value == 5
+    assert not launch_button(page).disabled
+
+
+def test_numbers_and_log_can_be_taken_along(engine: InlineEngine) -> None:
+    page = set_small(opened())
+    page.multiselect(key="methods").set_value(["vanilla", "asi"])
+    page.run()
+    launch_button(page).click()
+    page.run()
+    engine.work()
+    page = opened(
+        comparison=own_comparisons()[0][0].comparison,
+        **{"train-numbers": "true"},
+        **{"train-log": "true"},
+    )
+    rows = page.dataframe[0].value
+    assert rows["run"].tolist() == ["Head alone", "Vanilla", "ASI"]
+    assert rows["state"].tolist() == ["completed"] * 3
+    assert rows["activation_bytes"][1] > rows["activation_bytes"][2] > rows["activation_bytes"][0]
+    page.selectbox(key="log_run").set_value("ASI").run()
+    assert "all done after" in page.code[0].value
+    assert {b.label for b in page.get("download_button")} == {"CSV"}

@@ -6,12 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from asi_core.datasets import DATASETS
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
 from dashboard.frame import URL
+from dashboard.uploading import image_choices, upload_menu
 
 _BY_VARIANCE, _BY_RANK = "Explained variance", "Given ranks"
 
@@ -59,11 +59,23 @@ def left_out(chosen: dict[str, Any]) -> list[str]:
 
 def _what() -> dict[str, Any]:
     model = st.selectbox(
-        "Model", list(MODELS), format_func=_title, key="model", help=_help("model"), **URL
+        "Model",
+        list(MODELS),
+        format_func=lambda name: MODELS[name].title,
+        key="model",
+        help=_help("model"),
+        **URL,
     )
+    images = image_choices()
     data = st.selectbox(
-        "Images", list(DATASETS), format_func=_title, key="dataset", help=_help("dataset"), **URL
+        "Images",
+        list(images),
+        format_func=lambda name: images[name].title,
+        key="dataset",
+        help=_help("dataset"),
+        **URL,
     )
+    upload_menu(data)
     most = MODELS[model].layer_count
     layers = st.number_input(
         f"Trained layers (of {most})", value=4, step=1, key="layers", help=_help("layers"), **URL
@@ -174,10 +186,6 @@ def _parse_ranks(text: str) -> int | list[int]:
             "write for example 8 or 16, 32, 4, 4",
         ) from None
     return ranks[0] if len(ranks) == 1 else ranks
-
-
-def _title(name: str) -> str:
-    return MODELS[name].title if name in MODELS else DATASETS[name].title
 
 
 def _help(key: str) -> str:

@@ -1,0 +1,1 @@
+"""The Train page: the form of a comparison, and the comparison live."""

@@ -1,0 +1,106 @@
+"""A card for each run of a comparison: how far it is, what it has reached, and the end of it."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from asi_core.figures.style import HEAD_ALONE
+from asi_core.runs.records import RunRecord
+from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
+from dashboard import services
+from dashboard.feed import RunFeed, run_style
+from dashboard.history import run_labels
+
+_CARDS_A_ROW = 5
+
+
+def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
+    """Draw the cards of runs that were launched together, in their order."""
+    by_style = {run_style(run): feed for run, feed in zip(runs, feeds, strict=True)}
+    head, vanilla = by_style.get(HEAD_ALONE), by_style.get("vanilla")
+    cards = list(zip(runs, feeds, run_labels(runs), strict=True))
+    for start in range(0, len(cards), _CARDS_A_ROW):
+        row = cards[start : start + _CARDS_A_ROW]
+        for column, (run, feed, label) in zip(st.columns(len(row)), row, strict=True):
+            with column, st.container(border=True):
+                _card(run, feed, label, head, vanilla)
+
+
+def _card(
+    run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None, vanilla: RunFeed | None
+) -> None:
+    gained = points_gained(feed, head)
+    accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
+    st.metric(
+        label,
+        accuracy,
+        delta=None if gained is None else f"{gained:+.1f} points",
+        help=f"{run.spec.method.settings_label}: accuracy on the test images, and how many points "
+        "it gains over training the new classifier alone.",
+    )
+    if feed.steps:
+        st.caption(_facts(feed, vanilla))
+    if run.status == "failed":
+        st.error(run.error)
+    elif run.is_active:
+        done = len(feed.steps)
+        st.progress(done / run.spec.steps, text=_progress(run, feed))
+        st.button(
+            "Cancel",
+            key=f"cancel-{run.id}",
+            on_click=services.store().request_cancel,
+            args=(run.id,),
+            help=f"Stop {label} and keep what it has measured.",
+        )
+    else:
+        st.caption(_ending(run, feed))
+
+
+def points_gained(feed: RunFeed, head: RunFeed | None) -> float | None:
+    """Points of accuracy over the head alone, after the same number of steps."""
+    if head is None or head is feed or not feed.evaluations:
+        return None
+    step, reached = feed.evaluations[-1]["step"], feed.evaluations[-1]["accuracy"]
+    floor = [row["accuracy"] for row in head.evaluations if row["step"] == step]
+    return 100 * (reached - floor[0]) if floor else None
+
+
+def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
+    kept, saved = feed.mean("activation_bytes"), feed.mean("saved_bytes")
+    seconds = sorted(row["forward_seconds"] + row["backward_seconds"] for row in feed.steps)
+    facts = [
+        f"inputs kept: {format_bytes(kept)}",
+        f"all saved: {format_bytes(saved)}",
+        f"a step: {format_seconds(seconds[len(seconds) // 2])}",
+    ]
+    if vanilla is not None and vanilla.steps and vanilla is not feed and kept:
+        ratio = vanilla.mean("activation_bytes") / kept
+        facts.insert(0, f"**{three_digits(ratio)}{THIN_SPACE}× less than vanilla**")
+    return "  \n".join(facts)
+
+
+def _progress(run: RunRecord, feed: RunFeed) -> str:
+    if run.status == "queued":
+        return "waiting for a place"
+    if run.cancel_requested:
+        return "stopping"
+    left = time_left(run, feed, time.time())
+    return f"step {len(feed.steps)} of {run.spec.steps}" + (
+        f", {format_seconds(left)} left" if left is not None else ", preparing"
+    )
+
+
+def _ending(run: RunRecord, feed: RunFeed) -> str:
+    if run.status == "interrupted":
+        return run.error or "interrupted"
+    return f"{run.status} after {len(feed.steps)} steps"
+
+
+def time_left(run: RunRecord, feed: RunFeed, now: float) -> float | None:
+    """Seconds until a running run ends, at its pace so far."""
+    done = len(feed.steps)
+    if run.started_at is None or not done:
+        return None
+    return (now - run.started_at) / done * (run.spec.steps - done)

@@ -1,0 +1,148 @@
+"""The live view of a comparison: the answer, a card for each run, and the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Literal
+
+import streamlit as st
+
+from asi_core.figures.curves import (
+    RunRows,
+    plot_accuracy,
+    plot_cost,
+    plot_loss,
+    plot_memory,
+    plot_step_time,
+)
+from asi_core.figures.shades import shaded
+from asi_core.figures.style import Figure
+from asi_core.runs.records import RunRecord
+from asi_core.units import THIN_SPACE, format_bytes, three_digits
+from dashboard import frame, services
+from dashboard.feed import RunFeed, run_style
+from dashboard.history import run_labels
+from dashboard.train.cards import run_cards
+from dashboard.train.numbers import numbers_table
+from dashboard.train.spectra import layer_spectra
+
+Phase = Literal["waiting", "going", "ended"]
+
+_WAITING = "Waiting for the first step …"
+
+
+def live_comparison(comparison: str) -> None:
+    """Show a comparison, and keep it up to date while any of its runs is going.
+
+    What is dear to draw is drawn less often: browser and worker may share two cores.
+    """
+    drawn = _phase(*_read(comparison))
+    for part, seconds in ((_progress_part, 1.0), (_curves_part, 3.0), (_details_part, 6.0)):
+        st.fragment(part, run_every=None if drawn == "ended" else seconds)(comparison, drawn)
+
+
+def _progress_part(comparison: str, drawn: Phase) -> None:
+    runs, feeds = _read(comparison)
+    if _phase(runs, feeds) != drawn:
+        # The first point and the end are shown at once, not when their own part is next drawn.
+        st.rerun()
+    frame.answer(answer(runs, feeds))
+    run_cards(runs, feeds)
+
+
+def _curves_part(comparison: str, drawn: Phase) -> None:
+    rows = _rows(*_read(comparison))
+    _charts(
+        rows,
+        {
+            "accuracy": (_told_apart(plot_accuracy), "Measured, on all test images."),
+            "loss": (_told_apart(plot_loss), "Measured, on the batches that are trained on."),
+        },
+    )
+
+
+def _details_part(comparison: str, drawn: Phase) -> None:
+    runs, feeds = _read(comparison)
+    _charts(
+        _rows(runs, feeds),
+        {
+            "memory": (
+                plot_memory,
+                "Formula: the trained layers' inputs as they are kept for the weight gradient, 4 "
+                "bytes a number. Measured: all bytes that PyTorch saves for backward in the "
+                "trained part; activation functions and normalisations save their own inputs "
+                "there, whatever the method keeps.",
+            ),
+            "cost": (
+                plot_cost,
+                "Formula: the multiply-accumulates that the code executes on the trained layers.",
+            ),
+            "time": (plot_step_time, "Measured: medians of the trained part, each step alone."),
+        },
+    )
+    layer_spectra(runs, feeds)
+    numbers_table(runs, feeds)
+
+
+def _read(comparison: str) -> tuple[list[RunRecord], list[RunFeed]]:
+    runs = services.store().comparison(comparison)
+    return runs, [_feed(run) for run in runs]
+
+
+def _phase(runs: list[RunRecord], feeds: list[RunFeed]) -> Phase:
+    if not any(run.is_active for run in runs):
+        return "ended"
+    return "going" if any(feed.steps for feed in feeds) else "waiting"
+
+
+def _rows(runs: list[RunRecord], feeds: list[RunFeed]) -> list[RunRows]:
+    named = zip(runs, feeds, run_labels(runs), strict=True)
+    return [feed.rows(run, label) for run, feed, label in named]
+
+
+def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
+    """The comparison in one sentence, as far as it is known."""
+    known = {run_style(r): f for r, f in zip(runs, feeds, strict=True) if f.steps}
+    asi, vanilla = known.get("asi"), known.get("vanilla")
+    if asi is None or vanilla is None:
+        if any(run.is_active for run in runs):
+            return "The curves below grow as the runs go." if known else _WAITING
+        return "Without both ASI and vanilla, the runs are compared with each other alone."
+    kept = [feed.mean("activation_bytes") for feed in (asi, vanilla)]
+    sentence = (
+        f"ASI keeps {format_bytes(kept[0])} where vanilla keeps {format_bytes(kept[1])}: "
+        f"{three_digits(kept[1] / kept[0])}{THIN_SPACE}× less"
+    )
+    if not (asi.evaluations and vanilla.evaluations):
+        return sentence + "."
+    reached = [100 * feed.evaluations[-1]["accuracy"] for feed in (asi, vanilla)]
+    return f"{sentence}, at {reached[0]:.1f} % test accuracy against {reached[1]:.1f} %."
+
+
+def _feed(run: RunRecord) -> RunFeed:
+    feeds: dict[str, RunFeed] = st.session_state.setdefault("feeds", {})
+    feed = feeds.setdefault(run.id, RunFeed())
+    feed.refresh(services.store(), run.id)
+    return feed
+
+
+def _told_apart(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Figure]:
+    """The same figure of curves, with runs of one method in different shades where there are."""
+
+    @wraps(plot)
+    def drawn(rows: Sequence[RunRows]) -> Figure:
+        styles = [row.style for row in rows]
+        if len(set(styles)) == len(styles):
+            return plot(rows)
+        return shaded(plot(rows), styles, [row.label for row in rows])
+
+    return drawn
+
+
+def _charts(
+    rows: list[RunRows], plots: Mapping[str, tuple[Callable[[Sequence[RunRows]], Figure], str]]
+) -> None:
+    for column, (name, (plot, caption)) in zip(st.columns(len(plots)), plots.items(), strict=True):
+        with column:
+            frame.figure(plot(rows), key=f"train-{name}", caption=caption)

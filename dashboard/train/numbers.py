@@ -1,0 +1,53 @@
+"""All numbers of a comparison as a table to take along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from asi_core.figures.style import HEAD_ALONE
+from asi_core.runs.records import RunRecord
+from dashboard.feed import RunFeed, run_style
+from dashboard.frame import URL, table
+from dashboard.history import run_labels
+from dashboard.train.cards import points_gained
+
+
+def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
+    """A row a run; nothing is computed while it is closed."""
+    with st.expander(
+        "All numbers", icon=":material/table_rows:", key="train-numbers", on_change="rerun", **URL
+    ) as drawer:
+        if drawer.open:
+            table(
+                number_rows(runs, feeds),
+                key="train-comparison",
+                caption="Measured: accuracies, saved bytes and seconds (medians over steps). "
+                "Formula: kept bytes and multiply-accumulates (means over steps).",
+            )
+
+
+def number_rows(runs: list[RunRecord], feeds: list[RunFeed]) -> pd.DataFrame:
+    """In base units; what is not known yet is empty."""
+    head = next((f for r, f in zip(runs, feeds, strict=True) if run_style(r) == HEAD_ALONE), None)
+    labelled = zip(runs, feeds, run_labels(runs), strict=True)
+    return pd.DataFrame(_row(run, feed, label, head) for run, feed, label in labelled)
+
+
+def _row(run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "run": label,
+        "state": run.status,
+        "steps": len(feed.steps),
+        "test_accuracy": feed.evaluations[-1]["accuracy"] if feed.evaluations else None,
+        "points_over_head_alone": points_gained(feed, head),
+    }
+    means = ("activation_bytes", "saved_bytes", "forward_macs", "overhead_macs", "backward_macs")
+    medians = ("forward_seconds", "backward_seconds", "update_seconds")
+    for name in means:
+        row[name] = feed.mean(name) if feed.steps else None
+    for name in medians:
+        row[name] = feed.median(name) if feed.steps else None
+    return row

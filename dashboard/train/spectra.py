@@ -1,0 +1,73 @@
+"""The spectra of one trained layer below the curves, as a first look; the Spectra page has more."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
+from asi_core.runs.records import RunRecord
+from asi_core.training.events import LayerProbe
+from asi_core.zoo.cards import model_card
+from dashboard.feed import RunFeed, run_style
+from dashboard.frame import URL, figure
+from dashboard.history import run_labels
+
+_MEASURED = "Measured in the training step itself."
+
+
+def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
+    """Draw the spectra of the layer and step that are chosen, if there are any yet."""
+    probed = {run_style(r): f for r, f in zip(runs, feeds, strict=True) if f.probes}
+    if not probed:
+        return
+    st.markdown("##### Why it can be small: the spectra of what each layer keeps")
+    source = probed.get("asi") or next(iter(probed.values()))
+    steps = sorted(source.probes)
+    names = list(source.probes[steps[0]])
+    left, right = st.columns(2)
+    name = left.selectbox("Layer", names, key="spectrum_layer", help="In forward order.", **URL)
+    step = _step(right, steps, is_going=any(run.is_active for run in runs))
+    probe = source.probes[step][name]
+    cuts = [
+        Cut(label, run_style(run), layer.ranks)
+        for run, feed, label in zip(runs, feeds, run_labels(runs), strict=True)
+        if (layer := feed.probes.get(step, {}).get(name)) is not None and layer.ranks is not None
+    ]
+    modes = model_card(runs[0].spec.model).mode_names
+    plot = plot_spectra(SpectrumRows(probe.shape, probe.singular_values, modes), cuts)
+    told = _what_was_kept(probe, step) if probe.captured_energy is not None else _MEASURED
+    figure(plot, key="train-spectra", caption=told)
+
+
+def _step(place: DeltaGenerator, steps: list[int], *, is_going: bool) -> int:
+    """The step that is looked at; the newest, while runs go and nobody has chosen another."""
+    if len(steps) == 1:
+        return steps[0]
+    bound = {} if is_going else {"key": "spectrum_step", **URL}
+    step: int = place.select_slider(
+        "Step", steps, value=steps[-1], help="At which the layers were looked at.", **bound
+    )
+    return step
+
+
+def _what_was_kept(probe: LayerProbe, step: int) -> str:
+    """One layer's probe in words; all of it measured."""
+    assert probe.captured_energy is not None
+    size = " × ".join(map(str, probe.shape))
+    told = [
+        f"At step {step} the kept form holds {100 * probe.captured_energy:.1f} % of the energy of "
+        f"this layer's input ({size})"
+    ]
+    if probe.best_energy is not None:
+        told.append(f"HOSVD would hold {100 * probe.best_energy:.1f} % at the same ranks")
+    if probe.gradient_cosine is not None:
+        told.append(f"the weight gradient's cosine to the exact one is {probe.gradient_cosine:.3f}")
+    # Of the batch mode it would say nothing: every batch has other images.
+    turned = [degrees for degrees in (probe.drift_degrees or ())[1:] if degrees is not None]
+    if turned:
+        told.append(
+            f"since the step before, the widest turn of a subspace (batch aside) is "
+            f"{max(turned):.0f}°"
+        )
+    return "; ".join(told) + ". All measured."

@@ -1,0 +1,395 @@
+"""A link shows in any other window what it was copied from, on every page.
+
+A visitor changes every control that a page offers, copies the address and opens it in a window
+without a history: all controls must stand as they were left, and answers, numbers and figures must
+say the same. Left out is what belongs to no view: buttons, downloads, upload boxes, a lesson's link
+for the class, the forms that name, note and delete runs, the search in the glossary, and playing
+through steps, which is a movement (the step itself is in the link). Rows and points that are
+selected stand in the box "Runs in detail". Of expanders, those count that the address knows of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.app import Server
+from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
+from tests.waiting import wait_for
+
+IN_NO_VIEW = {
+    "Name, note, delete: Name",
+    "Name, note, delete: Note",
+    "Link for your class: Controls that the link fixes",
+    "Images of your own",
+    "Glossary",
+    "Play",
+}
+IN_ADDRESS = {"Formulas with these numbers", "All numbers", "Measure here", "Log"}
+EXPANDER = "stExpander"
+# Kinds of controls by their test id, each with how its displayed value is read.
+READERS = {
+    "stSelectbox": "box.querySelector('input').value",
+    "stMultiSelect": "texts(box, '[data-tag] [title]')",
+    "stSlider": "texts(box, '[data-testid=stSliderThumbValue]')",
+    "stNumberInput": "box.querySelector('input').value",
+    "stTextInput": "box.querySelector('input').value",
+    "stTextArea": "box.querySelector('textarea').value",
+    "stRadio": "texts(box, 'label[data-selected]')",
+    "stButtonGroup": "texts(box, '[aria-checked=true]')",
+    "stCheckbox": "box.querySelector('input').checked ? 'on' : 'off'",
+    EXPANDER: "box.querySelector('details').open ? 'open' : 'closed'",
+}
+CONTROLS = ", ".join(f"[data-testid={kind}]" for kind in READERS)
+# A box keeps a second, hidden copy of its tags in <template>.
+TEXTS = """const texts = (part, css) => [...part.querySelectorAll(css)]
+    .filter(e => !e.closest('template')).map(e => e.textContent.trim()).join(', ');"""
+# Labels alone are not unique on a page: the expander or popover around a control is told too.
+READ_CONTROLS = f"""css => {{
+    {TEXTS}
+    const read = {{{", ".join(f"{kind}: box => {value}" for kind, value in READERS.items())}}};
+    const title = box => texts(box, 'summary [data-testid=stMarkdownContainer]');
+    return [...document.querySelectorAll(css)].map(box => {{
+        const kind = box.dataset.testid, around = box.parentElement;
+        const drawer = around.closest('[data-testid=stExpander]');
+        const popover = around.closest('[data-testid=stPopoverBody]');
+        const place = drawer ? title(drawer) : popover?.getAttribute('aria-label');
+        const label = '[data-testid=stWidgetLabel] [data-testid=stMarkdownContainer]';
+        const name = read[kind] === read.stExpander ? title(box) : texts(box, label);
+        return [place ? `${{place}}: ${{name}}` : name, kind, read[kind](box)];
+    }});
+}}"""
+READ_POPOVERS = f"""() => {{
+    {TEXTS}
+    return [...document.querySelectorAll('[data-testid=stPopover] button:not([disabled])')]
+        .filter(button => button.offsetParent)
+        .map(button => texts(button, '[data-testid=stMarkdownContainer]'));
+}}"""
+READ_WORDS = """() => ['stHeading', 'stMarkdown', 'stMetric', 'stAlert', 'stTable', 'stCode']
+    .flatMap(kind => [...document.querySelectorAll(`[data-testid=${kind}]`)])
+    .map(part => part.textContent.trim())"""
+# A figure that is not drawn yet is null.
+READ_FIGURES = """() => [...document.querySelectorAll('[data-testid=stBidiComponentRegular]')]
+    .map(part => {
+        const plot = part.querySelector('.js-plotly-plot');
+        if (!plot?._fullLayout) return null;
+        const {title, xaxis, yaxis} = plot._fullLayout;
+        const names = plot._fullData.map(trace => trace.name);
+        return [title?.text, xaxis?.type, yaxis?.type, ...names].join(' | ');
+    })"""
+# What goes over the socket says when the page has been run: states of the page itself are skipped
+# where two follow each other fast. An empty status (field 9, no bytes) says that nothing runs.
+WATCH_RUNS = """() => {
+    const send = WebSocket.prototype.send, watched = new Set();
+    const runs = window.runs = {asked: 0, isOver: true};
+    WebSocket.prototype.send = function (message) {
+        Object.assign(runs, {asked: runs.asked + 1, isOver: false});
+        if (!watched.has(this)) this.addEventListener('message', ({data}) => {
+            const bytes = new Uint8Array(data);
+            if (bytes.length === 2 && bytes[0] === 0x4a) runs.isOver = true;
+        });
+        watched.add(this);
+        return send.call(this, message);
+    };
+}"""
+PAINTED = "() => new Promise(seen => requestAnimationFrame(() => setTimeout(seen)))"
+
+
+@dataclass(frozen=True)
+class Tour:
+    """What a visitor does on a page.
+
+    Attributes:
+        rounds: in each, options by control are chosen first; None leaves a control as it is until
+            another round. Then all other controls that were not changed before get another value.
+        button: pressed when all controls have been changed, for more of them.
+        last: heading of what is drawn last, if that comes after all else has been drawn.
+    """
+
+    path: str
+    rounds: tuple[Mapping[str, str | None], ...] = ({},)
+    button: str | None = None
+    last: str | None = None
+
+
+RANKS = "Ranks of ASI and HOSVD from"
+# The plan of the first view has been calibrated, so that its numbers are known.
+CALIBRATED = ("Model", "Images", "Trained layers (of 49)", "Batch size", "Image size", "Seed")
+TOURS = (
+    Tour(
+        "",
+        ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"}),
+        last="Where would it fit?",
+    ),
+    Tour("train", ({"Ranks from": "Explained variance"}, {"Ranks from": "Given ranks"})),
+    Tour("spectra"),
+    Tour("compare", ({"Filter: Methods": None}, {})),
+    Tour("plan", (dict.fromkeys(CALIBRATED), {})),
+    Tour("poster"),
+    Tour(
+        "learn",
+        tuple({"Lesson": f"{number} · "} for number in (1, 2, 3, 4)),
+        button="Lock in my guess",
+    ),
+)
+
+
+class Control(NamedTuple):
+    """A control as it stands on the page; `place` counts in the order of the document."""
+
+    name: str
+    kind: str
+    value: str
+    place: int
+
+
+def controls(page: Page) -> list[Control]:
+    """The controls that belong to the view; those in a popover as long as it is open."""
+    found = page.evaluate(READ_CONTROLS, CONTROLS)
+    there = [Control(*control, place) for place, control in enumerate(found)]
+    return [
+        control
+        for control in there
+        if control.name not in IN_NO_VIEW
+        and (control.kind != EXPANDER or control.name in IN_ADDRESS)
+    ]
+
+
+def popovers(page: Page) -> list[str]:
+    """Names of those that may hold controls; the menus of figures have none, only an icon."""
+    return [name for name in page.evaluate(READ_POPOVERS) if name and name not in IN_NO_VIEW]
+
+
+def open_popover(page: Page, name: str) -> None:
+    page.get_by_test_id("stPopoverButton").filter(has_text=name, visible=True).click()
+    expect(page.get_by_role("dialog", name=name)).to_be_visible()
+    wait_until_drawn(page)
+
+
+def close_popover(page: Page, name: str) -> None:
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name=name)).to_have_count(0)
+
+
+def seen(page: Page) -> dict[str, str]:
+    """What a page shows: each control with its value, each figure with its axes, and all words."""
+    wait_for(lambda: None not in page.evaluate(READ_FIGURES), 30, "all figures drawn")
+    there = controls(page)
+    for name in popovers(page):
+        open_popover(page, name)
+        there += [control for control in controls(page) if control.name.startswith(f"{name}: ")]
+        close_popover(page, name)
+    told = {
+        f"{kind} {number}": text
+        for kind, script in (("figure", READ_FIGURES), ("text", READ_WORDS))
+        for number, text in enumerate(page.evaluate(script), start=1)
+    }
+    values = {control.name: control.value for control in there}
+    assert len(values) == len(there), "two controls have the same name"
+    return values | told
+
+
+def choose_one(box: Locator, option: str | None) -> bool:
+    """An option of a select box; without a name, another one than is chosen, if there is one."""
+    field, page = box.get_by_role("combobox"), box.page
+    field.click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    others = page.get_by_role("option", selected=False)
+    found = page.get_by_role("option", name=option) if option else others
+    if not found.count():
+        field.press("Escape")
+        return False
+    found.first.click()
+    return True
+
+
+def choose_some(box: Locator, option: str | None) -> bool:
+    """Of several tags the last is taken away; otherwise another one is put in."""
+    tags, field = box.get_by_role("button", name="Remove "), box.get_by_role("combobox")
+    if tags.count() > 1:
+        tags.last.click()
+        return True
+    field.click()
+    box.page.get_by_role("option").filter(has_not_text="Select all").first.click()
+    field.press("Escape")
+    return True
+
+
+def slide(box: Locator, option: str | None) -> bool:
+    """A step on; at the end, a step back."""
+    slider = box.get_by_role("slider")
+    at_end = slider.input_value() == slider.get_attribute("max")
+    slider.press("ArrowLeft" if at_end else "ArrowRight")
+    return True
+
+
+def count_on(box: Locator, option: str | None) -> bool:
+    """A step more in a number box, or a hundredth: boxes show four digits of large numbers."""
+    field = box.get_by_role("spinbutton")
+    value, step = float(field.input_value()), float(field.get_attribute("step") or 1)
+    field.fill(f"{value + max(step, value / 100):g}")
+    field.press("Enter")
+    return True
+
+
+def write(box: Locator, option: str | None) -> bool:
+    """A text that every box takes: all of them ask for numbers, separated by commas."""
+    field = box.get_by_role("textbox")
+    field.fill("1")
+    field.press("Enter")
+    return True
+
+
+def press_one(box: Locator, option: str | None) -> bool:
+    """A radio button or one of a group of buttons; without a name, one that is not chosen."""
+    buttons = box.locator("label[data-testid=stRadioOption], button[role=radio]")
+    others = buttons.and_(box.page.locator(":not([data-selected])"))
+    (buttons.filter(has_text=option) if option else others).first.click()
+    return True
+
+
+def switch(box: Locator, option: str | None) -> bool:
+    box.locator("input").press("Space")
+    return True
+
+
+def unfold(box: Locator, option: str | None) -> bool:
+    """Open an expander and wait for what is in it."""
+    box.locator("summary").click()
+    expect(box.get_by_test_id("stElementContainer").first).to_be_visible(timeout=MINUTE)
+    return True
+
+
+# How each kind is changed; whether it could be.
+CHANGERS: dict[str, Callable[[Locator, str | None], bool]] = {
+    "stSelectbox": choose_one,
+    "stMultiSelect": choose_some,
+    "stSlider": slide,
+    "stNumberInput": count_on,
+    "stTextInput": write,
+    "stRadio": press_one,
+    "stButtonGroup": press_one,
+    "stCheckbox": switch,
+    EXPANDER: unfold,
+}
+
+
+class Visitor:
+    """Somebody who changes every control of a page.
+
+    Attributes:
+        done: names of the controls that have been changed or stay as they are.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.done: set[str] = set()
+        page.evaluate(WATCH_RUNS)
+
+    def go_round(self, choices: Mapping[str, str | None], button: str | None) -> None:
+        """Make the choices, then change all else, behind the button and in popovers too."""
+        self.done |= choices.keys()
+        for name, option in choices.items():
+            control = self._find(name)
+            if option is not None and option not in control.value:
+                self._change(control, option)
+        self._change_all()
+        if button and self.page.get_by_role("button", name=button).count():
+            before = self._runs_asked()
+            self.page.get_by_role("button", name=button).click()
+            self._await_run(before)
+            self._change_all()
+        for name in popovers(self.page):
+            open_popover(self.page, name)
+            self._change_all()
+            close_popover(self.page, name)
+        self.done -= choices.keys()
+
+    def _find(self, name: str) -> Control:
+        return next(control for control in controls(self.page) if control.name == name)
+
+    def _change_all(self) -> None:
+        """One after the other, for each may bring others and take some away."""
+        while left := [c for c in controls(self.page) if c.name not in self.done]:
+            self.done.add(left[0].name)
+            self._change(left[0])
+
+    def _change(self, control: Control, option: str | None = None) -> None:
+        box = self.page.locator(CONTROLS).nth(control.place)
+        around = box.locator("xpath=ancestor::details[not(@open)]")
+        if around.count():
+            around.locator("summary").click()
+        before = self._runs_asked()
+        if CHANGERS[control.kind](box, option):
+            self._await_run(before)
+            assert self._find(control.name).value != control.value, control.name
+
+    def _runs_asked(self) -> int:
+        return int(self.page.evaluate("runs.asked"))
+
+    def _await_run(self, before: int) -> None:
+        """Wait for the end of the run that a change led to, when `before` had been asked for."""
+        over = f"runs.asked > {before} && runs.isOver"
+        wait_for(lambda: self.page.evaluate(over), 30, "the run after a change")
+        self.page.evaluate(PAINTED)
+
+
+def differences(here: Page, there: Page) -> dict[str, tuple[str | None, str | None]]:
+    """What two windows do not show alike, as the first and as the second show it."""
+    first, second = seen(here), seen(there)
+    names = first | second
+    return {n: (first.get(n), second.get(n)) for n in names if first.get(n) != second.get(n)}
+
+
+def lost(here: Page, there: Page) -> dict[str, tuple[str | None, str | None]]:
+    """What stays different: the last parts of either page may still be on their way."""
+    found: list[dict[str, tuple[str | None, str | None]]] = []
+
+    def is_alike() -> bool:
+        found.append(differences(here, there))
+        return not found[-1]
+
+    with suppress(AssertionError):
+        wait_for(is_alike, 5, "the same view")
+    return found[-1]
+
+
+def follow(window: Visit, link: str, tour: Tour) -> Page:
+    """Open an address in a window, drawn to its end."""
+    page = window.page
+    page.goto(link)
+    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=MINUTE)
+    wait_until_drawn(page)
+    if tour.last:
+        expect(page.get_by_role("heading", name=tour.last)).to_be_visible(timeout=MINUTE)
+        wait_until_drawn(page)
+    return page
+
+
+@pytest.fixture(scope="module")
+def windows(browser: Browser, server: Server) -> Iterator[tuple[Visit, Visit]]:
+    """The visitor's window and that of somebody who only opens links."""
+    both = open_page(browser, server.url), open_page(browser, server.url)
+    yield both
+    for window in both:
+        window.end()
+
+
+@pytest.mark.parametrize("tour", TOURS, ids=lambda tour: tour.path or "explore")
+def test_a_link_shows_the_same_view(
+    windows: tuple[Visit, Visit], server: Server, tour: Tour
+) -> None:
+    mine, theirs = windows
+    page = follow(mine, f"{server.url}/{tour.path}", tour)
+    visitor, missed = Visitor(page), {}
+    for choices in tour.rounds:
+        visitor.go_round(choices, tour.button)
+        there = follow(theirs, page.url, tour)
+        if found := lost(page, there):
+            missed[page.url] = found
+    assert missed == {}
