@@ -17,6 +17,9 @@ from asi_core.figures.report import figure_page
 from asi_core.figures.style import Drawing, Figure
 from dashboard.live_chart import live_chart
 
+# Key of what stands where something will be that the page has already asked for.
+TO_COME = "to-come"
+
 # For every control: its value is in the URL under its key, so that a link reproduces the view.
 URL: dict[str, Any] = {"bind": "query-params"}
 
@@ -37,6 +40,9 @@ _DARK = f"{_ON_PRIMARY} {{ color: #0E1013 !important; }}"
 # numbers stand side by side where they can be read so.
 _LOOKS = """
 [data-testid=stMainBlockContainer] { padding-top: 4rem; padding-bottom: 4rem; }
+/* A figure's menu stands beside its caption, however long that is. */
+[class*=st-key-below-] { flex-wrap: nowrap; }
+[class*=st-key-below-] > :first-child { flex: 1 1 0; min-width: 0; }
 @media (max-width: 640px) {
   .st-key-explore-controls [data-testid=stElementContainer],
   .st-key-explore-controls [data-testid=stElementContainer] > * { min-width: 0; }
@@ -44,7 +50,8 @@ _LOOKS = """
   .st-key-explore-controls [data-testid=stHorizontalBlock] > [data-testid=stElementContainer] {
     width: calc(50% - 0.375rem); flex: 0 0 calc(50% - 0.375rem);
   }
-  .st-key-numbers-row [data-testid=stColumn] { min-width: calc(50% - 1rem); }
+  .st-key-numbers-row [data-testid=stColumn],
+  .st-key-run-cards [data-testid=stColumn] { min-width: calc(50% - 1rem); }
   .st-key-numbers-row [data-testid=stMetricValue] { font-size: 1.5rem; }
 }
 """
@@ -110,7 +117,8 @@ def figure(
         on_drawn: as in `live_chart`.
     """
     live_chart(plot, key=key, on_drawn=on_drawn)
-    with st.container(horizontal=True, gap="small", vertical_alignment="top"):
+    below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
+    with below:
         st.caption(caption)
         menu = st.popover(
             "",

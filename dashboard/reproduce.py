@@ -8,15 +8,20 @@ import streamlit as st
 
 from asi_core.training.reproduce import as_command, as_json, as_python
 from asi_core.training.spec import RunSpec
+from dashboard.frame import URL
 
 
 def reproduce_panel(specs: Sequence[RunSpec], labels: Sequence[str], *, key: str) -> None:
-    """The chosen run as a command line, as Python and as JSON; closed until somebody asks.
+    """The chosen run as a command line, as Python and as JSON; drawn while it is open.
 
     Args:
         labels: one name a run, to choose among them.
     """
-    with st.expander("Reproduce", icon=":material/terminal:"):
+    with st.expander(
+        "Reproduce", icon=":material/terminal:", key=f"{key}-commands", on_change="rerun", **URL
+    ) as drawer:
+        if not drawer.open:
+            return
         chosen = 0
         if len(specs) > 1:
             chosen = st.selectbox(
@@ -25,6 +30,7 @@ def reproduce_panel(specs: Sequence[RunSpec], labels: Sequence[str], *, key: str
                 format_func=labels.__getitem__,
                 key=f"{key}-reproduce",
                 help="The same specification and seed give the same numbers on the same machine.",
+                **URL,
             )
         spec = specs[chosen]
         command, python, text = st.tabs(["Command line", "Python", "JSON"])

@@ -22,7 +22,7 @@ from dashboard.explore.numbers import numbers_table
 from dashboard.explore.pictures import pictures
 from dashboard.explore.settings import chosen, explore_controls, forget_what_was_drawn, is_drawn
 from dashboard.explore.training import train_link
-from dashboard.frame import answer, kpi_row, question
+from dashboard.frame import TO_COME, answer, kpi_row, question
 from dashboard.links import names_in_url
 
 _DETAILS, _SEEN = "explore-details", "explore-seen"
@@ -80,6 +80,8 @@ def _draw_details() -> None:
 def _details() -> None:
     if _SEEN not in st.session_state:
         st.session_state[_SEEN] = True
+        with st.container(key=TO_COME):
+            st.caption("What follows is drawn after the pictures …")
         return
     settings, _ = chosen()
     costs = compared(settings, known_calibration(settings))

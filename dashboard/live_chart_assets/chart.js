@@ -67,7 +67,7 @@ export class Chart {
     if (this.due || this.removed) return;
     this.theme = pageTheme(this.frame);
     this.width = this.frame.clientWidth;
-    if (this.#isNew()) await this.#show();
+    if (this.#isNew()) this.#show();
     this.#tellThatDrawn();
   }
 
@@ -78,14 +78,18 @@ export class Chart {
     this.telling = setTimeout(() => this.removed || this.tell.drawn(), QUIET_MILLISECONDS);
   }
 
-  async #show() {
+  #show() {
     const first = !this.plot.data;
     if (first) this.plot.textContent = "";
     const wide = Math.max(this.width, narrowest(this.sent.layout));
     this.#makeScrollable(wide > this.width);
     const { data, layout } = themed(this.sent, this.theme, wide);
-    await this.plotly.react(this.plot, data, layout, config(this.sent.selectable, this.buttons));
-    if (first && !this.removed) this.#watchPlot();
+    // Not waited for: of a chart that is removed meanwhile, plotly.js keeps no promise, and the
+    // charts behind it would wait for ever.
+    this.plotly
+      .react(this.plot, data, layout, config(this.sent.selectable, this.buttons))
+      .then(() => first && !this.removed && this.#watchPlot())
+      .catch((error) => console.error(error));
   }
 
   /** Whether anything differs from what is drawn: a page that is run again sends all of it again. */

@@ -20,11 +20,13 @@ def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     """Draw the cards of runs that were launched together, in their order."""
     by_style = {run_style(run): feed for run, feed in zip(runs, feeds, strict=True)}
     head, vanilla = by_style.get(HEAD_ALONE), by_style.get("vanilla")
+    place = st.container(key="run-cards")
     cards = list(zip(runs, feeds, run_labels(runs), strict=True))
     for start in range(0, len(cards), _CARDS_A_ROW):
         row = cards[start : start + _CARDS_A_ROW]
-        for column, (run, feed, label) in zip(st.columns(len(row)), row, strict=True):
-            with column, st.container(border=True):
+        columns = place.columns(len(row))
+        for column, (run, feed, label) in zip(columns, row, strict=True):
+            with column, st.container(border=True, height="stretch"):
                 _card(run, feed, label, head, vanilla)
 
 

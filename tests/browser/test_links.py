@@ -10,7 +10,7 @@ selected stand in the box "Runs in detail". Of expanders, those count that the a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -70,7 +70,7 @@ READ_POPOVERS = f"""() => {{
         .filter(button => button.offsetParent)
         .map(button => texts(button, '[data-testid=stMarkdownContainer]'));
 }}"""
-READ_WORDS = """() => ['stHeading', 'stMarkdown', 'stMetric', 'stAlert', 'stTable', 'stCode']
+READ_WORDS = """() => ['stHeading', 'stMarkdown', 'stMetric', 'stAlert', 'stTable']
     .flatMap(kind => [...document.querySelectorAll(`[data-testid=${kind}]`)])
     .map(part => part.textContent.trim())"""
 # A figure that is not drawn yet is null.
@@ -97,6 +97,8 @@ WATCH_RUNS = """() => {
         return send.call(this, message);
     };
 }"""
+SETTLED = """before => runs.asked > before && runs.isOver
+    && !document.querySelector('[data-testid=stSkeleton]')"""
 PAINTED = "() => new Promise(seen => requestAnimationFrame(() => setTimeout(seen)))"
 
 
@@ -120,6 +122,8 @@ class Tour:
 RANKS = "Ranks of ASI and HOSVD from"
 # The plan of the first view has been calibrated, so that its numbers are known.
 CALIBRATED = ("Model", "Images", "Trained layers (of 49)", "Batch size", "Image size", "Seed")
+# With these untouched there are runs to choose among and to compare.
+FEWER = ("Filter: Methods", "Filter: Comparisons", "Runs in detail")
 TOURS = (
     Tour(
         "",
@@ -128,7 +132,7 @@ TOURS = (
     ),
     Tour("train", ({"Ranks from": "Explained variance"}, {"Ranks from": "Given ranks"})),
     Tour("spectra"),
-    Tour("compare", ({"Filter: Methods": None}, {})),
+    Tour("compare", (dict.fromkeys(FEWER), {})),
     Tour("plan", (dict.fromkeys(CALIBRATED), {})),
     Tour("poster"),
     Tour(
@@ -283,7 +287,7 @@ class Visitor:
     """Somebody who changes every control of a page.
 
     Attributes:
-        done: names of the controls that have been changed or stay as they are.
+        done: names of the controls that have been changed.
     """
 
     def __init__(self, page: Page) -> None:
@@ -293,29 +297,29 @@ class Visitor:
 
     def go_round(self, choices: Mapping[str, str | None], button: str | None) -> None:
         """Make the choices, then change all else, behind the button and in popovers too."""
-        self.done |= choices.keys()
         for name, option in choices.items():
-            control = self._find(name)
+            control = next(control for control in controls(self.page) if control.name == name)
             if option is not None and option not in control.value:
                 self._change(control, option)
-        self._change_all()
+        self._change_all(choices)
         if button and self.page.get_by_role("button", name=button).count():
             before = self._runs_asked()
             self.page.get_by_role("button", name=button).click()
             self._await_run(before)
-            self._change_all()
+            self._change_all(choices)
         for name in popovers(self.page):
             open_popover(self.page, name)
-            self._change_all()
+            self._change_all(choices)
             close_popover(self.page, name)
-        self.done -= choices.keys()
 
-    def _find(self, name: str) -> Control:
-        return next(control for control in controls(self.page) if control.name == name)
+    def unchanged(self, page: Page, choices: Container[str]) -> list[Control]:
+        """Controls of a page that still stand as they stood at first."""
+        known = controls(page)
+        return [c for c in known if c.name not in self.done and c.name not in choices]
 
-    def _change_all(self) -> None:
+    def _change_all(self, choices: Container[str]) -> None:
         """One after the other, for each may bring others and take some away."""
-        while left := [c for c in controls(self.page) if c.name not in self.done]:
+        while left := self.unchanged(self.page, choices):
             self.done.add(left[0].name)
             self._change(left[0])
 
@@ -324,39 +328,38 @@ class Visitor:
         around = box.locator("xpath=ancestor::details[not(@open)]")
         if around.count():
             around.locator("summary").click()
+        # A list of options closes when the page behind it is scrolled.
+        box.scroll_into_view_if_needed()
+        self.page.evaluate(PAINTED)
         before = self._runs_asked()
         if CHANGERS[control.kind](box, option):
             self._await_run(before)
-            assert self._find(control.name).value != control.value, control.name
+            assert control not in controls(self.page), f"{control} has not changed"
 
     def _runs_asked(self) -> int:
         return int(self.page.evaluate("runs.asked"))
 
     def _await_run(self, before: int) -> None:
         """Wait for the end of the run that a change led to, when `before` had been asked for."""
-        over = f"runs.asked > {before} && runs.isOver"
-        wait_for(lambda: self.page.evaluate(over), 30, "the run after a change")
+        wait_for(lambda: self.page.evaluate(SETTLED, before), 30, "the run after a change")
         self.page.evaluate(PAINTED)
 
 
-def differences(here: Page, there: Page) -> dict[str, tuple[str | None, str | None]]:
-    """What two windows do not show alike, as the first and as the second show it."""
-    first, second = seen(here), seen(there)
-    names = first | second
-    return {n: (first.get(n), second.get(n)) for n in names if first.get(n) != second.get(n)}
+def differences(here: Page, there: Page) -> list[str]:
+    """What two windows do not show alike, a line each."""
+    mine, theirs = seen(here), seen(there)
+    names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+    return [f"{name}: {mine.get(name)!r}, by the link {theirs.get(name)!r}" for name in names]
 
 
-def lost(here: Page, there: Page) -> dict[str, tuple[str | None, str | None]]:
-    """What stays different: the last parts of either page may still be on their way."""
-    found: list[dict[str, tuple[str | None, str | None]]] = []
-
-    def is_alike() -> bool:
-        found.append(differences(here, there))
-        return not found[-1]
-
-    with suppress(AssertionError):
-        wait_for(is_alike, 5, "the same view")
-    return found[-1]
+def lost(here: Page, there: Page) -> list[str]:
+    """The differences that stay; the last parts of either page may still be on their way."""
+    found = differences(here, there)
+    if found:
+        with suppress(AssertionError):
+            wait_for(lambda: not differences(here, there), 10, "the same view")
+        found = differences(here, there)
+    return found
 
 
 def follow(window: Visit, link: str, tour: Tour) -> Page:
@@ -373,7 +376,7 @@ def follow(window: Visit, link: str, tour: Tour) -> Page:
 
 @pytest.fixture(scope="module")
 def windows(browser: Browser, server: Server) -> Iterator[tuple[Visit, Visit]]:
-    """The visitor's window and that of somebody who only opens links."""
+    """The visitor's, and that of somebody else who opens links and never touches a control."""
     both = open_page(browser, server.url), open_page(browser, server.url)
     yield both
     for window in both:
@@ -386,10 +389,10 @@ def test_a_link_shows_the_same_view(
 ) -> None:
     mine, theirs = windows
     page = follow(mine, f"{server.url}/{tour.path}", tour)
-    visitor, missed = Visitor(page), {}
+    visitor, missed = Visitor(page), []
     for choices in tour.rounds:
         visitor.go_round(choices, tour.button)
         there = follow(theirs, page.url, tour)
-        if found := lost(page, there):
-            missed[page.url] = found
-    assert missed == {}
+        missed += lost(page, there)
+        assert not visitor.unchanged(there, choices), "a control was left out"
+    assert missed == []

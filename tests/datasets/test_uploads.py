@@ -92,15 +92,17 @@ def test_too_much_is_refused_before_it_fills_the_disk(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_upload(packed(both_splits()), "a.zip", "me")
-    with monkeypatch.context() as m, pytest.raises(InvalidInput, match="at most 1.*more"):
-        m.setattr(limits, "LARGEST_UPLOAD_BYTES", 1024)
-        keep_upload(io.BytesIO(bytes(5000)), "a.zip", "me")
-    with monkeypatch.context() as m, pytest.raises(InvalidInput, match="at most 1 uploads"):
-        m.setattr(limits, "MOST_UPLOADS", 1)
-        keep_upload(packed(both_splits(train=4)), "b.zip", "me")
-    with monkeypatch.context() as m, pytest.raises(InvalidInput, match="all uploads together"):
-        m.setattr(limits, "ALL_UPLOADS_BYTES", 100)
-        keep_upload(packed(both_splits(train=5)), "b.zip", "them")
+    second = packed(both_splits(train=4))
+    for limit, value, rule in (
+        ("LARGEST_UPLOAD_BYTES", 1000, "an uploaded zip must have at most"),
+        ("MOST_UPLOADS", 1, "at most 1 uploads"),
+        ("ALL_UPLOADS_BYTES", 100, "all uploads together"),
+    ):
+        second.seek(0)
+        with monkeypatch.context() as lowered:
+            lowered.setattr(limits, limit, value)
+            with pytest.raises(InvalidInput, match=rule):
+                keep_upload(second, "b.zip", "me")
     assert len(left_in(home)) == 2
 
 
