@@ -8,7 +8,8 @@ GIB = 2**30
 
 _BYTE_STEPS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _COUNT_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-THIN_SPACE = "\u2009"
+# Thin, and no line breaks between a number and its unit.
+THIN_SPACE = "\u202f"
 
 
 def three_digits(value: float) -> str:

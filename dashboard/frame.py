@@ -102,6 +102,7 @@ def kpi_row(kpis: Sequence[Kpi]) -> None:
             delta_arrow="off",
             help=kpi.help,
             border=True,
+            height="stretch",
         )
 
 

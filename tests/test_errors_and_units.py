@@ -36,13 +36,13 @@ def test_validation_errors_become_one_line() -> None:
     ],
 )
 def test_bytes(count: float, text: str) -> None:
-    assert format_bytes(count).replace("\u2009", " ") == text
+    assert format_bytes(count).replace("\u202f", " ") == text
 
 
 def test_counts_and_seconds() -> None:
-    assert format_count(1_617_518_592, "MACs").replace("\u2009", " ") == "1.62 GMACs"
-    assert format_count(12, "MACs").replace("\u2009", " ") == "12 MACs"
-    assert format_seconds(0.0331).replace("\u2009", " ") == "33.1 ms"
-    assert format_seconds(75.2).replace("\u2009", " ") == "75.2 s"
-    assert format_seconds(125).replace("\u2009", " ") == "2 min 5 s"
-    assert three_digits(12345) == "12\u2009345"
+    assert format_count(1_617_518_592, "MACs").replace("\u202f", " ") == "1.62 GMACs"
+    assert format_count(12, "MACs").replace("\u202f", " ") == "12 MACs"
+    assert format_seconds(0.0331).replace("\u202f", " ") == "33.1 ms"
+    assert format_seconds(75.2).replace("\u202f", " ") == "75.2 s"
+    assert format_seconds(125).replace("\u202f", " ") == "2 min 5 s"
+    assert three_digits(12345) == "12\u202f345"

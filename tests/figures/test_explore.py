@@ -35,7 +35,7 @@ def test_bytes_per_layer_stand_beside_each_other_with_the_ratio_in_the_hover() -
     vanilla, asi = figure.data
     assert (list(vanilla.x), list(vanilla.y)) == (["1", "2"], [2, 1])
     assert list(asi.y) == [0.5, 0.25]
-    assert asi.customdata[0] == "ASI, first: 512\u2009B (4\u2009× less than vanilla)"
+    assert asi.customdata[0] == "ASI, first: 512\u202fB (4\u202f× less than vanilla)"
     assert "(" not in vanilla.customdata[0]
     assert [trace.marker.color for trace in figure.data] == ["#4D4D4D", STYLES["asi"].color]
 
@@ -58,7 +58,7 @@ def test_work_is_stacked_by_part_in_each_layer() -> None:
     assert [trace.base[0] for trace in asi] == [None, 4, 16, 18]
     assert {trace.offsetgroup for trace in asi} == {"asi"}
     assert asi[1].customdata[0] == (
-        "ASI, overhead: 12\u2009MMACs<br>whole step: 24\u2009MMACs (2\u2009× more than vanilla)"
+        "ASI, overhead: 12\u202fMMACs<br>whole step: 24\u202fMMACs (2\u202f× more than vanilla)"
     )
 
 

@@ -69,7 +69,7 @@ def test_memory_is_in_kib_on_a_log_axis_with_exact_hover() -> None:
     figure = curves.plot_memory([rows("asi", kept=2 * KIB)])
     assert figure.layout.yaxis.type == "log"
     assert [trace.y[0] for trace in figure.data] == [2.0, 8.0]
-    assert list(figure.data[0].customdata) == ["2\u2009KiB"]
+    assert list(figure.data[0].customdata) == ["2\u202fKiB"]
 
 
 def test_accuracy_is_in_percent() -> None:

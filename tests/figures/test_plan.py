@@ -20,7 +20,7 @@ def test_every_layer_has_a_bar_of_each_kind_in_kibibytes() -> None:
     assert list(bars["vanilla"].y) == ["first", "second"]
     assert bars["vanilla"].marker.color == STYLES["vanilla"].color
     assert bars["ASI, planned"].marker.color == STYLES["asi"].color
-    assert "4\u2009× less than vanilla" in bars["ASI, planned"].customdata[0]
+    assert "4\u202f× less than vanilla" in bars["ASI, planned"].customdata[0]
     assert "kept whole" in bars["ASI, planned"].customdata[1]
 
 
@@ -53,7 +53,7 @@ def test_the_curve_marks_the_budget_and_the_plan() -> None:
     assert line.x0 == line.x1 == pytest.approx(2)
     assert figure.layout.xaxis.type == "log"
     assert planned.line.dash != uniform.line.dash, "it reads without colours"
-    assert "small<br>keeps 1\u2009KiB, gradient error 3" in planned.customdata[0]
+    assert "small<br>keeps 1\u202fKiB, gradient error 3" in planned.customdata[0]
 
 
 def test_where_nothing_fits_only_the_line_is_drawn() -> None:

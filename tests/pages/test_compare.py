@@ -107,13 +107,13 @@ def test_a_first_visit_shows_the_shipped_examples(monkeypatch: pytest.MonkeyPatc
 def test_the_answer_is_computed_from_the_runs(store: RunStore) -> None:
     keep_usual(store, seeds=(0,))
     page = opened()
-    told = answer(page).replace("\u2009", " ")
+    told = answer(page).replace("\u202f", " ")
     assert "within 1 point of vanilla (87.0 %) is ASI, 80 % variance" in told
     assert "it keeps 19.5 KiB where vanilla keeps 977 KiB, 50 × less" in told
     metrics = {metric.label: metric for metric in page.metric}
-    assert metrics["Test accuracy"].value.replace("\u2009", " ") == "86.5 %"
+    assert metrics["Test accuracy"].value.replace("\u202f", " ") == "86.5 %"
     assert metrics["Test accuracy"].delta == "−0.5 points"
-    assert metrics["Activation memory"].delta.replace("\u2009", " ") == "50 × less than vanilla"
+    assert metrics["Activation memory"].delta.replace("\u202f", " ") == "50 × less than vanilla"
 
 
 def test_fewer_points_may_be_lost(store: RunStore) -> None:
@@ -228,7 +228,7 @@ def test_chosen_runs_open_their_settings_and_cuts(store: RunStore) -> None:
     ]
     assert list(cuts["run"]) == chosen
     assert list(cuts["ranks"]) == ["4 × 2 × 2 × 2"] * 2
-    assert list(cuts["energy kept"].str.replace("\u2009", " ")) == ["75.0 %"] * 2
+    assert list(cuts["energy kept"].str.replace("\u202f", " ")) == ["75.0 %"] * 2
 
 
 def test_a_choice_that_is_filtered_away_is_forgotten(store: RunStore) -> None:
@@ -344,7 +344,7 @@ def test_progress_counts_steps_and_states(store: RunStore) -> None:
     assert progress(runs, done) == pytest.approx(1 - 30 / 60)
     started = runs[0].started_at
     assert started is not None
-    told = progress_told(runs, done, started + 100).replace("\u2009", " ")
+    told = progress_told(runs, done, started + 100).replace("\u202f", " ")
     assert "3 runs: 1 running, 1 queued, 1 cancelled; about 1 min 40 s left" in told
     store.request_cancel(going.id)
     assert "1 stopping" in progress_told(store.comparison(going.comparison), done, time.time())

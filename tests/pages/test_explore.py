@@ -99,7 +99,7 @@ def test_the_first_view_has_all_methods_at_the_ranks_of_the_shipped_spectra() ->
     names = [profile.name for profile in profiles_from_dict(job.result)]
     assert names == [s.name for s in trained_layer_shapes("efficientnet_lite0", 4, 64, 96)]
     assert set(kept(page)) == {METHODS[kind].label for kind in METHODS}
-    assert kept(page)["Vanilla"] == "6.19\u2009MiB"
+    assert kept(page)["Vanilla"] == "6.19\u202fMiB"
     assert "ASI keeps" in texts(page.markdown)
     assert not page.info
     assert not page.warning
@@ -272,7 +272,7 @@ def test_devices_tell_what_fits() -> None:
     page.slider(key="batch_size").set_value(256).run()
     page.slider(key="layers").set_value(42).run()
     cards = _cards(page)
-    assert "has 10.2\u2009MiB" in cards["Laptop"]
+    assert "has 10.2\u202fMiB" in cards["Laptop"]
     assert "Vanilla needs" in cards["Laptop"]
 
 

@@ -145,4 +145,4 @@ def test_how_long_a_job_has_been_going_is_told(store: JobStore) -> None:
     assert going is not None
     assert going.started_at is not None
     told = progress_sentence(going, going.started_at + 12.3)
-    assert told.replace("\u2009", " ") == "Calibrating on two batches for 12 s …"
+    assert told.replace("\u202f", " ") == "Calibrating on two batches for 12 s …"

@@ -89,7 +89,7 @@ def test_a_first_visit_shows_a_plan_at_once(engine: InlineEngine) -> None:
     page = opened()
     expected = plan(default_profiles(), 256 * 1024)
     sentence = texts(page.markdown)
-    assert "Under 256 KiB the best ranks keep" in sentence.replace("\u2009", " ")
+    assert "Under 256 KiB the best ranks keep" in sentence.replace("\u202f", " ")
     assert format_bytes(expected.total_bytes) in sentence
     assert f"gradient error of {three_digits(expected.gradient_error)}" in sentence
     assert [m.label for m in page.metric][:3] == [
@@ -144,7 +144,7 @@ def test_too_small_a_budget_says_what_is_needed(engine: InlineEngine) -> None:
     page = opened(budget_kib="10")
     needed = smallest_bytes(default_profiles())
     assert f"keep {format_bytes(needed)}" in texts(page.markdown)
-    assert "10\u2009KiB is not enough" in texts(page.markdown)
+    assert "10\u202fKiB is not enough" in texts(page.markdown)
     assert f"({needed} bytes)" in texts(page.error)
     assert "raise the budget" in texts(page.error)
     assert TRAIN not in labels(page)
@@ -207,10 +207,10 @@ def test_other_layers_are_calibrated_and_planned(engine: InlineEngine) -> None:
     page.run()
     assert not page.exception
     assert not page.info
-    assert "Under 8\u2009KiB the best ranks keep" in texts(page.markdown)
+    assert "Under 8\u202fKiB the best ranks keep" in texts(page.markdown)
     page.number_input(key="budget_kib").set_value(20)
     page.run()
-    assert "Under 20\u2009KiB" in texts(page.markdown)
+    assert "Under 20\u202fKiB" in texts(page.markdown)
     assert engine.jobs == []
 
 

@@ -73,7 +73,7 @@ def test_the_exact_convention_says_that_it_counts_otherwise() -> None:
     assert page.button_group(key="convention").value == "exact"
     assert "Counting what the code really executes" in texts(page.markdown)
     shown = page.table[0].value
-    assert "≠ 14.6\u2009× less" in shown["Cost"][0]
+    assert "≠ 14.6\u202f× less" in shown["Cost"][0]
     assert set(shown["Memory"][:4]) == {":green-badge[✓ exact]"}
 
 
@@ -127,7 +127,7 @@ def test_step_times_come_from_a_comparison_that_ran_both() -> None:
         assert token is not None
         seconds = {"backward_median": backward, "step_median": 0.1}
         store.finish(run.id, token, "completed", {"seconds": seconds})
-    here = claims(store)[-1].here.replace("\u2009", " ")
+    here = claims(store)[-1].here.replace("\u202f", " ")
     assert "backward 10 ms against vanilla's 40 ms" in here
 
 
@@ -136,8 +136,8 @@ def test_step_times_come_from_a_comparison_that_ran_both() -> None:
     [
         (10.0, ":green-badge[✓ exact]"),
         (10.25, ":orange-badge[≈ within 2.50 %]"),
-        (2.0, ":violet-badge[≠ 5\u2009× less]"),
-        (20.0, ":violet-badge[≠ 2\u2009× more]"),
+        (2.0, ":violet-badge[≠ 5\u202f× less]"),
+        (20.0, ":violet-badge[≠ 2\u202f× more]"),
         (None, ":gray-badge[– not computable]"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_first_visitor_sees_a_shipped_run() -> None:
     assert page.selectbox(key="spectra_comparison").value == "example-methods"
     assert page.selectbox(key="run").value == "ASI"
     told = texts(page.markdown)
-    assert "of 1\u2009152 channels hold 80\u2009% of the energy" in told
+    assert "of 1\u202f152 channels hold 80\u202f% of the energy" in told
     assert "HOSVD at the same ranks would keep" in told
     cost = next(metric for metric in page.metric if metric.label == "Cost of looking")
     assert cost.value.endswith("%")
@@ -124,7 +124,7 @@ def test_a_link_brings_the_same_view() -> None:
         assert str(drawn(key=key).value).lower() == value.lower()
     assert texts(again.markdown) == texts(page.markdown)
     assert texts(again.caption) == texts(page.caption)
-    assert "hold 95\u2009% of the energy" in texts(again.markdown)
+    assert "hold 95\u202f% of the energy" in texts(again.markdown)
     assert "at step 1" in texts(again.markdown)
 
 
