@@ -10,9 +10,10 @@ def main() -> None:
     from asi_core.errors import AsiError, one_sentence
     from asi_core.settings import PROJECT
     from dashboard import services
+    from dashboard.explore.settings import SHARED_KEYS
     from dashboard.frame import page_looks
     from dashboard.glossary import glossary_popover
-    from dashboard.navigation import PAGES, streamlit_page
+    from dashboard.navigation import PAGES, forget_other_page, streamlit_page
 
     st.set_page_config(
         page_title="ASI Lab", page_icon=str(PROJECT / "data" / "icon.svg"), layout="wide"
@@ -26,7 +27,9 @@ def main() -> None:
     # A lecturer's link shows one lesson and nothing else.
     is_class = "lesson" in st.query_params
     pages = [streamlit_page(page) for page in PAGES]
-    st.navigation(pages, position="hidden" if is_class else "top").run()
+    page = st.navigation(pages, position="hidden" if is_class else "top")
+    forget_other_page(page.url_path, SHARED_KEYS)
+    page.run()
     glossary_popover()
 
 

@@ -22,6 +22,11 @@ _SIDE = 96
 # Pixels: two wide controls side by side are the most that a phone holds.
 _WIDE, _NARROW = 210, 130
 _DRAWN = "explore-controls-drawn"
+# Other pages have controls under the same keys, with other options and other usual values.
+SHARED_KEYS = (
+    *("model", "dataset", "layers", "batch_size", "image_size"),
+    *("ranks_from", "explained_variance", "rank", "patch", "convention"),
+)
 
 
 @dataclass(frozen=True, slots=True)

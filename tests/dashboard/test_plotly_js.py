@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import Any
 
@@ -33,7 +34,9 @@ def asked(path: str, *, method: str = "GET", **headers: str) -> tuple[int, Heade
 
     given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": given}
-    asyncio.run(PlotlyJs(_app)(scope, receive, send))
+    # In a thread of its own: Playwright has an event loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, PlotlyJs(_app)(scope, receive, send)).result()
     start, *bodies = sent
     return start["status"], dict(start["headers"]), b"".join(part["body"] for part in bodies)
 

@@ -1,0 +1,194 @@
+"""The controls of a page as a visitor sees them: reading each, and giving it another value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as TooLate
+
+from tests.browser.visiting import MINUTE, wait_until_drawn
+from tests.waiting import wait_for
+
+IN_NO_VIEW = {
+    "Name, note, delete: Name",
+    "Name, note, delete: Note",
+    "Link for your class: Controls that the link fixes",
+    "Images of your own",
+    "Glossary",
+    "Play",
+}
+IN_ADDRESS = {"Formulas with these numbers", "All numbers", "Measure here", "Log"}
+EXPANDER = "stExpander"
+# Kinds of controls by their test id, each with how its displayed value is read.
+READERS = {
+    "stSelectbox": "box.querySelector('input').value",
+    "stMultiSelect": "texts(box, '[data-tag] [title]')",
+    "stSlider": "texts(box, '[data-testid=stSliderThumbValue]')",
+    "stNumberInput": "box.querySelector('input').value",
+    "stTextInput": "box.querySelector('input').value",
+    "stTextArea": "box.querySelector('textarea').value",
+    "stRadio": "texts(box, 'label[data-selected]')",
+    "stButtonGroup": "texts(box, '[aria-checked=true]')",
+    "stCheckbox": "box.querySelector('input').checked ? 'on' : 'off'",
+    EXPANDER: "box.querySelector('details').open ? 'open' : 'closed'",
+}
+CONTROLS = ", ".join(f"[data-testid={kind}]" for kind in READERS)
+# A box keeps a second, hidden copy of its tags in <template>.
+TEXTS = """const texts = (part, css) => [...part.querySelectorAll(css)]
+    .filter(e => !e.closest('template')).map(e => e.textContent.trim()).join(', ');"""
+# Labels alone are not unique on a page: the expander or popover around a control is told too.
+READ_CONTROLS = f"""css => {{
+    {TEXTS}
+    const read = {{{", ".join(f"{kind}: box => {value}" for kind, value in READERS.items())}}};
+    const title = box => texts(box, 'summary [data-testid=stMarkdownContainer]');
+    return [...document.querySelectorAll(css)].map(box => {{
+        const kind = box.dataset.testid, around = box.parentElement;
+        const drawer = around.closest('[data-testid=stExpander]');
+        const popover = around.closest('[data-testid=stPopoverBody]');
+        const place = drawer ? title(drawer) : popover?.getAttribute('aria-label');
+        const label = '[data-testid=stWidgetLabel] [data-testid=stMarkdownContainer]';
+        const name = read[kind] === read.stExpander ? title(box) : texts(box, label);
+        return [place ? `${{place}}: ${{name}}` : name, kind, read[kind](box)];
+    }});
+}}"""
+READ_POPOVERS = f"""() => {{
+    {TEXTS}
+    return [...document.querySelectorAll('[data-testid=stPopover] button:not([disabled])')]
+        .filter(button => button.offsetParent)
+        .map(button => texts(button, '[data-testid=stMarkdownContainer]'));
+}}"""
+
+
+class Control(NamedTuple):
+    """A control as it stands on the page; `place` counts in the order of the document."""
+
+    name: str
+    kind: str
+    value: str
+    place: int
+
+
+def controls(page: Page) -> list[Control]:
+    """The controls that belong to the view; those in a popover as long as it is open."""
+    found = page.evaluate(READ_CONTROLS, CONTROLS)
+    there = [Control(*control, place) for place, control in enumerate(found)]
+    return [
+        control
+        for control in there
+        if control.name not in IN_NO_VIEW
+        and (control.kind != EXPANDER or control.name in IN_ADDRESS)
+    ]
+
+
+def popovers(page: Page) -> list[str]:
+    """Names of those that may hold controls; the menus of figures have none, only an icon."""
+    return [name for name in page.evaluate(READ_POPOVERS) if name and name not in IN_NO_VIEW]
+
+
+def open_popover(page: Page, name: str) -> None:
+    page.get_by_test_id("stPopoverButton").filter(has_text=name, visible=True).click()
+    expect(page.get_by_role("dialog", name=name)).to_be_visible()
+    wait_until_drawn(page)
+
+
+def close_popover(page: Page, name: str) -> None:
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name=name)).to_have_count(0)
+
+
+def choose_one(box: Locator, option: str | None) -> bool:
+    """An option of a select box; without a name, another one than is chosen, if there is one."""
+    field, page = box.get_by_role("combobox"), box.page
+    field.click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    others = page.get_by_role("option", selected=False)
+    found = page.get_by_role("option", name=option) if option else others
+    if not found.count():
+        field.press("Escape")
+        return False
+    found.first.click()
+    return True
+
+
+def choose_some(box: Locator, option: str | None) -> bool:
+    """Of several tags the last is taken away; otherwise another one is put in."""
+    tags, field = box.get_by_role("button", name="Remove "), box.get_by_role("combobox")
+    if tags.count() > 1:
+        tags.last.click()
+        return True
+    before = tags.count()
+    wait_for(lambda: _put_in(box) or tags.count() > before, 30, "another tag")
+    field.press("Escape")
+    return True
+
+
+def _put_in(box: Locator) -> bool:
+    """Choose the first option; the list may close before it is clicked."""
+    box.get_by_role("combobox").click()
+    option = box.page.get_by_role("option").filter(has_not_text="Select all").first
+    try:
+        option.click(timeout=3000)
+    except TooLate:
+        return False
+    return True
+
+
+def slide(box: Locator, option: str | None) -> bool:
+    """A step on; at the end, a step back."""
+    slider = box.get_by_role("slider")
+    at_end = slider.input_value() == slider.get_attribute("max")
+    slider.press("ArrowLeft" if at_end else "ArrowRight")
+    return True
+
+
+def count_on(box: Locator, option: str | None) -> bool:
+    """A step more in a number box, or a hundredth: boxes show four digits of large numbers."""
+    field = box.get_by_role("spinbutton")
+    value, step = float(field.input_value()), float(field.get_attribute("step") or 1)
+    field.fill(f"{value + max(step, value / 100):g}")
+    field.press("Enter")
+    return True
+
+
+def write(box: Locator, option: str | None) -> bool:
+    """A text that every box takes: all of them ask for numbers, separated by commas."""
+    field = box.get_by_role("textbox")
+    field.fill("1")
+    field.press("Enter")
+    return True
+
+
+def press_one(box: Locator, option: str | None) -> bool:
+    """A radio button or one of a group of buttons; without a name, one that is not chosen."""
+    buttons = box.locator("label[data-testid=stRadioOption], button[role=radio]")
+    others = buttons.and_(box.page.locator(":not([data-selected])"))
+    (buttons.filter(has_text=option) if option else others).first.click()
+    return True
+
+
+def switch(box: Locator, option: str | None) -> bool:
+    box.locator("input").press("Space")
+    return True
+
+
+def unfold(box: Locator, option: str | None) -> bool:
+    """Open an expander and wait for what is in it."""
+    box.locator("summary").click()
+    expect(box.get_by_test_id("stElementContainer").first).to_be_visible(timeout=MINUTE)
+    return True
+
+
+# How each kind is changed; whether it could be.
+CHANGERS: dict[str, Callable[[Locator, str | None], bool]] = {
+    "stSelectbox": choose_one,
+    "stMultiSelect": choose_some,
+    "stSlider": slide,
+    "stNumberInput": count_on,
+    "stTextInput": write,
+    "stRadio": press_one,
+    "stButtonGroup": press_one,
+    "stCheckbox": switch,
+    EXPANDER: unfold,
+}
