@@ -64,7 +64,10 @@ def known_comparisons() -> dict[str, list[RunRecord]]:
 def comparison_title(runs: Sequence[RunRecord]) -> str:
     """What a comparison is about, when it was launched, and how far it is."""
     spec = runs[-1].spec
-    about = f"{spec.model_label}, {spec.layers} layers, {spec.steps} steps"
+    about = (
+        f"{spec.model_label}, {spec.layers} layers, {spec.steps} steps of {spec.batch_size} at "
+        f"{spec.image_size} px"
+    )
     if runs[0].owner == EXAMPLE_OWNER:
         labels = run_labels([run for run in runs if run.spec.layers != 0])
         return f"Example · {labels[0]} to {labels[-1]} · {about}"

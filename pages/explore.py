@@ -17,6 +17,7 @@ from dashboard.explore.calibration import (
 from dashboard.explore.compared import compared
 from dashboard.explore.device_cards import device_cards
 from dashboard.explore.equations import formula_drawer
+from dashboard.explore.largest_rank import largest_rank
 from dashboard.explore.measuring import measure_panel
 from dashboard.explore.numbers import numbers_table
 from dashboard.explore.pictures import pictures
@@ -86,6 +87,7 @@ def _details() -> None:
     settings, _ = chosen()
     costs = compared(settings, known_calibration(settings))
     train_link(settings)
+    largest_rank(settings)
     device_cards(settings, costs)
     formula_drawer(settings, costs)
     numbers_table(costs)

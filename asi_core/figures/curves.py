@@ -63,9 +63,8 @@ def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
         ("all that is saved, measured", "saved_bytes", 0.45),
     ):
         values = [_mean(run.steps, key) for run in runs]
-        figure.add_trace(_bars(name, runs, [v / KIB for v in values], opacity))
-        figure.data[-1].customdata = [format_bytes(v) for v in values]
-        figure.data[-1].hovertemplate = "%{customdata}"
+        told = [format_bytes(v) for v in values]
+        figure.add_traces(_bars(name, runs, [v / KIB for v in values], opacity, told))
     figure.update_layout(barmode="group")
     return _categorical(
         styled(figure, title="Activation memory", x="", y="KiB, log scale", log_y=True)
@@ -78,25 +77,29 @@ def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
     parts = (("forward", 1.0), ("overhead", 0.65), ("backward", 0.35))
     for part, opacity in parts:
         values = [_mean(run.steps, f"{part}_macs") for run in runs]
-        figure.add_trace(_bars(part, runs, [v / 1e9 for v in values], opacity))
-        figure.data[-1].customdata = [format_count(v, "MACs") for v in values]
-        figure.data[-1].hovertemplate = "%{customdata}"
+        told = [format_count(v, "MACs") for v in values]
+        figure.add_traces(_bars(part, runs, [v / 1e9 for v in values], opacity, told))
     figure.update_layout(barmode="stack")
     return _categorical(styled(figure, title="Cost of a step (formula)", x="", y="GMACs"))
 
 
 def plot_step_time(runs: Sequence[RunRows]) -> go.Figure:
-    """Median seconds of a step of the trained part: forward, backward and update, measured."""
+    """The median step of the trained part in seconds, measured, divided into forward, backward and
+    update as all steps together are."""
     figure = go.Figure()
     for part, opacity in (("forward", 1.0), ("backward", 0.65), ("update", 0.35)):
-        values = [_median(run.steps, f"{part}_seconds") for run in runs]
-        figure.add_trace(_bars(part, runs, [1e3 * v for v in values], opacity))
-        figure.data[-1].customdata = [format_seconds(v) for v in values]
-        figure.data[-1].hovertemplate = "%{customdata}"
+        values = [median_step(run.steps) * _share_of_time(run.steps, part) for run in runs]
+        told = [format_seconds(v) for v in values]
+        figure.add_traces(_bars(part, runs, [1e3 * v for v in values], opacity, told))
     figure.update_layout(barmode="stack")
     return _categorical(
         styled(figure, title="Time of a step (measured, median)", x="", y="milliseconds")
     )
+
+
+def median_step(steps: Sequence[dict[str, Any]]) -> float:
+    """Median seconds of forward, backward and update together; 0 without steps."""
+    return float(np.median([_step_seconds(row) for row in steps])) if steps else 0.0
 
 
 def running_mean(values: Sequence[float], window: int = 15) -> list[float]:
@@ -123,13 +126,32 @@ def _line(
     )
 
 
-def _bars(name: str, runs: Sequence[RunRows], values: Sequence[float], opacity: float) -> go.Bar:
-    return go.Bar(
+def _bars(
+    name: str,
+    runs: Sequence[RunRows],
+    values: Sequence[float],
+    opacity: float,
+    told: Sequence[str],
+) -> tuple[go.Bar, go.Bar]:
+    """Bars in the methods' colours, and an entry of the legend in grey of the same shade."""
+    bars = go.Bar(
         x=[run.label.replace(" ", "<br>") for run in runs],
         y=values,
         name=name,
+        legendgroup=name,
+        showlegend=False,
         marker={"color": [STYLES[run.style].color for run in runs], "opacity": opacity},
+        customdata=told,
+        hovertemplate="%{customdata}",
     )
+    key = go.Bar(
+        x=[None],
+        y=[None],
+        name=name,
+        legendgroup=name,
+        marker={"color": STYLES["vanilla"].color, "opacity": opacity},
+    )
+    return bars, key
 
 
 def _categorical(figure: go.Figure) -> go.Figure:
@@ -140,5 +162,10 @@ def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:
     return float(np.mean([row[key] for row in rows])) if rows else 0.0
 
 
-def _median(rows: Sequence[dict[str, Any]], key: str) -> float:
-    return float(np.median([row[key] for row in rows])) if rows else 0.0
+def _step_seconds(row: dict[str, Any]) -> float:
+    return float(row["forward_seconds"] + row["backward_seconds"] + row["update_seconds"])
+
+
+def _share_of_time(rows: Sequence[dict[str, Any]], part: str) -> float:
+    whole = sum(_step_seconds(row) for row in rows)
+    return float(sum(row[f"{part}_seconds"] for row in rows) / whole) if whole else 0.0

@@ -41,7 +41,8 @@ def build_report(view: View, verdict: Verdict, selected: Sequence[Outcome]) -> b
     sections = [
         Section("What was compared", [view.task, _notes(view)]),
         Section("Accuracy against cost", _pictures(view, verdict)),
-        Section("The selected runs", [_facts(selected, verdict), *_curves(selected)]),
+        Section("All runs", [_facts(view.outcomes, verdict)]),
+        Section("The runs in detail", [_names(selected), *_curves(selected)]),
         Section("Settings that differ", [_differences(selected)]),
         Section("Where the spectra were cut", [ReportTable(cut_rows(selected), CUTS_CAPTION)]),
         Section("How to get the same runs", _commands(selected)),
@@ -59,7 +60,8 @@ def _notes(view: View) -> str:
         for comparison in comparisons
         if comparison in described and described[comparison].note
     ]
-    return "; ".join(told) or f"{len(view.runs)} runs in {len(comparisons)} comparisons."
+    count = len(comparisons)
+    return "; ".join(told) or f"{len(view.runs)} runs, in {count} comparison{'s' * (count > 1)}."
 
 
 def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
@@ -67,10 +69,14 @@ def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
     return [ReportFigure(plot, CAPTION) for plot in plots if plot.data]
 
 
-def _facts(selected: Sequence[Outcome], verdict: Verdict) -> ReportTable:
+def _names(selected: Sequence[Outcome]) -> str:
+    return "Chosen on the page: " + ", ".join(outcome.label for outcome in selected) + "."
+
+
+def _facts(outcomes: Sequence[Outcome], verdict: Verdict) -> ReportTable:
     rows = [
         {"run": outcome.label, **facts(outcome, verdict.reference)}
-        for outcome in selected
+        for outcome in outcomes
         if "accuracy" in outcome.measures
     ]
     return ReportTable(rows, "Means over seeds of completed runs.")

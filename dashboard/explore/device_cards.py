@@ -50,6 +50,10 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
         )
         for method, cost in present(costs)
     }
+    st.caption(
+        "All that training needs at once: activations, weights, gradients and optimiser state of "
+        "the trained layers and the new classifier. The activations alone are the sentence on top."
+    )
     with st.container(horizontal=True, gap="small"):
         for device in DEVICES:
             card = st.container(border=True, width=_CARD_PIXELS, height="stretch")

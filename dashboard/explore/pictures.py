@@ -11,6 +11,7 @@ from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.figures.explore import LayerBar, MethodBars, draw_kept_bytes, draw_work
 from asi_core.figures.style import Drawing
 from asi_core.methods import Method
+from asi_core.units import THIN_SPACE, three_digits
 from dashboard.explore.compared import MethodCost, present
 from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import figure
@@ -40,7 +41,8 @@ def pictures(
     with left:
         figure(memory, key="explore-memory", caption=_memory_caption(settings, view))
     with right:
-        figure(work, key="explore-cost", caption=_cost_caption(settings, view), on_drawn=on_drawn)
+        caption = _cost_caption(settings, view) + _why_hosvd_is_dear(costs)
+        figure(work, key="explore-cost", caption=caption, on_drawn=on_drawn)
     for one in costs:
         if one.missing is not None:
             st.caption(one.missing)
@@ -88,6 +90,18 @@ def _cost_caption(settings: ExploreSettings, view: ViewSettings) -> str:
     return (
         f"By formula, {_COUNTED[settings.convention]}: one training step of the trained layers."
         f"{flops}{_reading(view, 'parts')}"
+    )
+
+
+def _why_hosvd_is_dear(costs: Sequence[MethodCost]) -> str:
+    """In a sentence; nothing without both methods."""
+    overheads = {method.kind: cost.macs.overhead for method, cost in present(costs)}
+    if not (overheads.get("asi") and overheads.get("hosvd")):
+        return ""
+    times = three_digits(overheads["hosvd"] / overheads["asi"])
+    return (
+        f" Overhead is compressing: HOSVD decomposes every input anew at each step, {times}"
+        f"{THIN_SPACE}× the work of ASI's one iteration from the step before."
     )
 
 

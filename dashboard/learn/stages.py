@@ -107,10 +107,11 @@ def _class_link(slug: str, values: Mapping[str, str]) -> None:
                 "Controls that the link fixes",
                 list(values),
                 default=list(values),
-                format_func=lambda key: f"{key} = {values[key]}",
                 key=f"{slug}-fixed",
                 help="As they are set above. Take out what your class is to try for itself.",
             )
+            # Not in the labels: a choice is forgotten when its label changes.
+            st.caption(", ".join(f"{key} = {values[key]}" for key in fixed))
         else:
             st.caption("To fix controls too, lock in a guess and set them first.")
         link = address.class_link(slug, {key: values[key] for key in values if key in fixed})

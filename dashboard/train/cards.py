@@ -6,6 +6,7 @@ import time
 
 import streamlit as st
 
+from asi_core.figures.curves import median_step
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
 from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
@@ -71,11 +72,10 @@ def points_gained(feed: RunFeed, head: RunFeed | None) -> float | None:
 
 def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     kept, saved = feed.mean("activation_bytes"), feed.mean("saved_bytes")
-    seconds = sorted(row["forward_seconds"] + row["backward_seconds"] for row in feed.steps)
     facts = [
         f"inputs kept: {format_bytes(kept)}",
         f"all saved: {format_bytes(saved)}",
-        f"a step: {format_seconds(seconds[len(seconds) // 2])}",
+        f"a step: {format_seconds(median_step(feed.steps))}",
     ]
     if vanilla is not None and vanilla.steps and vanilla is not feed and kept:
         ratio = vanilla.mean("activation_bytes") / kept

@@ -78,7 +78,11 @@ def _details_part(comparison: str, drawn: Phase) -> None:
                 plot_cost,
                 "Formula: the multiply-accumulates that the code executes on the trained layers.",
             ),
-            "time": (plot_step_time, "Measured: medians of the trained part, each step alone."),
+            "time": (
+                plot_step_time,
+                "Measured: the median step of the trained part, each timed alone, divided "
+                "as all steps together are.",
+            ),
         },
     )
     layer_spectra(runs, feeds)

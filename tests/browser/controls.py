@@ -19,7 +19,7 @@ IN_NO_VIEW = {
     "Glossary",
     "Play",
 }
-IN_ADDRESS = {"Formulas with these numbers", "All numbers", "Measure here", "Log"}
+IN_ADDRESS = {"Formulas with these numbers", "All numbers", "Measure here", "Log", "Reproduce"}
 EXPANDER = "stExpander"
 # Kinds of controls by their test id, each with how its displayed value is read.
 READERS = {

@@ -55,7 +55,7 @@ def test_figures_have_titles_units_and_one_mark_a_run(plot: Any) -> None:
     assert figure.layout.title.text
     assert figure.layout.yaxis.title.text
     traces = figure.data
-    names = {str(x) for t in traces for x in (t.x if t.type == "bar" else [t.name])}
+    names = {str(x) for t in traces for x in (t.x if t.type == "bar" else [t.name]) if x}
     assert names == {"Vanilla", "Asi"}
 
 
@@ -68,8 +68,27 @@ def test_figures_of_runs_that_have_not_begun_are_empty_not_broken(plot: Any) -> 
 def test_memory_is_in_kib_on_a_log_axis_with_exact_hover() -> None:
     figure = curves.plot_memory([rows("asi", kept=2 * KIB)])
     assert figure.layout.yaxis.type == "log"
-    assert [trace.y[0] for trace in figure.data] == [2.0, 8.0]
+    assert [trace.y[0] for trace in figure.data[::2]] == [2.0, 8.0]
     assert list(figure.data[0].customdata) == ["2\u202fKiB"]
+
+
+@pytest.mark.parametrize("plot", [curves.plot_memory, curves.plot_cost, curves.plot_step_time])
+def test_the_legend_shows_the_shade_of_each_part(plot: Any) -> None:
+    data = plot([rows("vanilla"), rows("asi")]).data
+    for bars, key in zip(data[::2], data[1::2], strict=True):
+        assert (bars.showlegend, key.showlegend) == (False, None)
+        assert bars.legendgroup == key.legendgroup == key.name
+        assert bars.marker.opacity == key.marker.opacity
+    assert len({key.marker.opacity for key in data[1::2]}) == len(data[1::2])
+
+
+def test_the_parts_of_a_step_add_up_to_its_median() -> None:
+    run = rows("asi", count=3)
+    for row, seconds in zip(run.steps, (1.0, 2.0, 9.0), strict=True):
+        row |= {"forward_seconds": seconds, "backward_seconds": seconds, "update_seconds": 0.0}
+    heights = [bars.y[0] for bars in curves.plot_step_time([run]).data[::2]]
+    assert heights == pytest.approx([2000.0, 2000.0, 0.0])
+    assert curves.median_step(run.steps) == 4.0
 
 
 def test_accuracy_is_in_percent() -> None:

@@ -347,3 +347,21 @@ def test_a_link_names_model_and_images_as_the_command_line_does() -> None:
     assert not page.warning
     assert page.selectbox(key="model").value == "resnet18"
     assert page.selectbox(key="dataset").value == "cifar10"
+
+
+@pytest.mark.parametrize(("budget", "rank"), [(256, 17), (16, 1), (4, 0), (99_999, None)])
+def test_the_largest_rank_is_the_last_that_fits(budget: int, rank: int | None) -> None:
+    page = opened(activation_budget=str(budget))
+    (told,) = (m.value for m in page.markdown if "rank" in m.value.lower() and "**" in m.value)
+    shapes = trained_layer_shapes("efficientnet_lite0", 4, 64, 96)
+    taken = [step_cost(shapes, ASI(ranks=r), "exact").activation_bytes for r in range(1, 1153)]
+    fitting = [r for r, size in enumerate(taken, start=1) if size <= budget * 1024]
+    if rank is None:
+        assert len(fitting) == len(taken)
+        assert "Every rank" in told
+    elif rank == 0:
+        assert not fitting
+        assert "Even **rank 1**" in told
+    else:
+        assert max(fitting) == rank
+        assert f"**rank {rank}** is the largest" in told
