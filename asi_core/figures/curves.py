@@ -149,7 +149,8 @@ def _bars(
         y=[None],
         name=name,
         legendgroup=name,
-        marker={"color": STYLES["vanilla"].color, "opacity": opacity},
+        # In the colour itself: legends do not show a mark's opacity.
+        marker={"color": f"rgba(122, 129, 136, {opacity})"},
     )
     return bars, key
 

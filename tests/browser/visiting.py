@@ -62,6 +62,6 @@ def wait_until_drawn(page: Page) -> None:
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=MINUTE)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     expect(page.locator(f".st-key-{TO_COME}")).to_have_count(0, timeout=MINUTE)
-    empty = """() => [...document.querySelectorAll('.live-chart')]
+    empty = """() => [...document.querySelectorAll('[data-testid^=stBidiComponent]')]
         .filter(chart => chart.offsetParent && !chart.querySelector('.main-svg')).length"""
     wait_for(lambda: page.evaluate(empty) == 0, 30, "all charts drawn")

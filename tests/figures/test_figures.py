@@ -78,8 +78,8 @@ def test_the_legend_shows_the_shade_of_each_part(plot: Any) -> None:
     for bars, key in zip(data[::2], data[1::2], strict=True):
         assert (bars.showlegend, key.showlegend) == (False, None)
         assert bars.legendgroup == key.legendgroup == key.name
-        assert bars.marker.opacity == key.marker.opacity
-    assert len({key.marker.opacity for key in data[1::2]}) == len(data[1::2])
+        assert key.marker.color.endswith(f", {bars.marker.opacity})")
+    assert len({key.marker.color for key in data[1::2]}) == len(data[1::2])
 
 
 def test_the_parts_of_a_step_add_up_to_its_median() -> None:
