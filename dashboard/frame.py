@@ -107,7 +107,12 @@ def kpi_row(kpis: Sequence[Kpi]) -> None:
 
 
 def figure(
-    plot: Figure | Drawing, *, key: str, caption: str, on_drawn: Callable[[], None] | None = None
+    plot: Figure | Drawing,
+    *,
+    key: str,
+    caption: str,
+    on_drawn: Callable[[], None] | None = None,
+    drawn_token: str = "",
 ) -> None:
     """A figure that stays in place while it changes, with what it shows and its own export.
 
@@ -115,9 +120,9 @@ def figure(
 
     Args:
         caption: says what is formula and what is measured.
-        on_drawn: as in `live_chart`.
+        on_drawn, drawn_token: as in `live_chart`.
     """
-    live_chart(plot, key=key, on_drawn=on_drawn)
+    live_chart(plot, key=key, on_drawn=on_drawn, drawn_token=drawn_token)
     below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
     with below:
         st.caption(caption)

@@ -40,6 +40,7 @@ def live_chart(
     height: int | None = None,
     on_select: Callable[[], None] | None = None,
     on_drawn: Callable[[], None] | None = None,
+    drawn_token: str = "",
 ) -> list[dict[str, Any]] | None:
     """Draw a figure, or bring the chart with this key up to date.
 
@@ -55,6 +56,7 @@ def live_chart(
             points from `st.session_state[key]["selection"]`. Without it clicks cause no run.
         on_drawn: called when the browser has drawn this figure; what it leads to comes after what
             a visitor looks at.
+        drawn_token: `on_drawn` is called once for each value that follows another.
 
     Returns:
         With `on_select`, the points that are clicked or selected, each with `trace` and `index`
@@ -64,7 +66,7 @@ def live_chart(
         InvalidInput: a trace has too many points.
     """
     data = chart_data(figure, height, selectable=on_select is not None)
-    data["tells_when_drawn"] = on_drawn is not None
+    data["tells_when_drawn"] = None if on_drawn is None else drawn_token
     draw = _renderer(get_bidi_component_manager())
     result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=on_drawn)
     return None if on_select is None else result.get("selection") or []

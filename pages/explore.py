@@ -26,7 +26,7 @@ from dashboard.explore.training import train_link
 from dashboard.frame import TO_COME, answer, kpi_row, question
 from dashboard.links import names_in_url
 
-_DETAILS, _SEEN = "explore-details", "explore-seen"
+_PICTURES, _DETAILS, _SEEN = "explore-pictures", "explore-details", "explore-seen"
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     _details()
 
 
-@st.fragment
+@st.fragment(key=_PICTURES)
 def _controls_and_pictures(is_first: bool) -> None:
     """What a visitor looks at, first and while a control is moved. The rest comes after it."""
     sentence, controls, below = st.container(), st.container(), st.container()
@@ -74,7 +74,8 @@ def _pictures(
 
 
 def _draw_details() -> None:
-    st.rerun(_DETAILS)
+    # Pictures too: a control may have been moved at the same moment, and this run is then its own.
+    st.rerun([_PICTURES, _DETAILS])
 
 
 @st.fragment(key=_DETAILS)

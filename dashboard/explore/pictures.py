@@ -42,7 +42,13 @@ def pictures(
         figure(memory, key="explore-memory", caption=_memory_caption(settings, view))
     with right:
         caption = _cost_caption(settings, view) + _why_hosvd_is_dear(costs)
-        figure(work, key="explore-cost", caption=caption, on_drawn=on_drawn)
+        figure(
+            work,
+            key="explore-cost",
+            caption=caption,
+            on_drawn=on_drawn,
+            drawn_token=f"{settings} {view}",
+        )
     for one in costs:
         if one.missing is not None:
             st.caption(one.missing)

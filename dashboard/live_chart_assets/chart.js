@@ -73,9 +73,13 @@ export class Chart {
 
   /** Not while a control is still being moved: what the server is told for would be in the way. */
   #tellThatDrawn() {
-    if (!this.sent.tells_when_drawn) return;
+    const token = this.sent.tells_when_drawn;
+    if (token === null || token === this.told) return;
     clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.removed || this.tell.drawn(), QUIET_MILLISECONDS);
+    this.telling = setTimeout(() => {
+      this.told = token;
+      if (!this.removed) this.tell.drawn();
+    }, QUIET_MILLISECONDS);
   }
 
   #show() {
