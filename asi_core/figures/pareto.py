@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import floor, log10
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -84,7 +86,7 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
     styled(figure, title=f"Accuracy against {cost}", x=f"{cost}, {unit}, log scale", y="")
     figure.update_layout(hovermode="closest", height=460, margin={"t": 56})
     figure.update_xaxes(type="log", exponentformat="none", separatethousands=True)
-    figure.update_xaxes(dtick=_tick_step([row.cost for row in points]))
+    figure.update_xaxes(_ticks([row.cost / scale for row in points]))
     return figure.update_yaxes(title_text="test accuracy (measured), %")
 
 
@@ -116,9 +118,16 @@ def _add_style(
     )
 
 
-def _tick_step(costs: Sequence[float]) -> int | str:
-    """Ticks at powers of ten alone where there are several of them, else also at 2 and 5."""
-    return 1 if costs and max(costs) >= 50 * min(costs) else "D2"
+def _ticks(costs: Sequence[float]) -> dict[str, Any]:
+    """Ticks at powers of ten alone where there are several of them, else also at 2 and 5 times.
+
+    Plotly writes the latter as bare digits, 2 for 20: here each says what it stands for.
+    """
+    if not costs or max(costs) >= 50 * min(costs):
+        return {"dtick": 1}
+    decades = range(floor(log10(min(costs))), floor(log10(max(costs))) + 2)
+    values = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
+    return {"tickvals": values, "ticktext": [f"{value:,.15g}" for value in values]}
 
 
 def _family(label: str) -> str:

@@ -200,7 +200,7 @@ _HELP = {
     "methods": "What is kept of each trained layer's input until the weight gradient needs it.",
     "explained_variance": "Ranks are chosen so that each mode keeps this share of the energy "
     "(the sum of squared singular values). ASI chooses once, HOSVD at every step.",
-    "ranks": "One number for all modes, or one each.",
+    "ranks": "One number for all modes, or one each. A rank above a mode's size keeps all of it.",
     "patch": "R: the output gradient is averaged over R x R patches.",
     "image_size": "Images are resized to this side, in pixels.",
     "seed": "Decides the order of the images and the start of the new classifier. "

@@ -145,8 +145,9 @@ def test_clicks_on_a_chart_that_does_not_ask_for_them_cause_no_run(charts: Chart
 
 
 def test_the_theme_is_followed_at_once(charts: Charts) -> None:
+    # The second chart may not be there yet, or there without its figure.
     colors = """[plot.data[0].line.color, plot._fullLayout.font.color,
-        document.querySelectorAll('.js-plotly-plot')[1]?.data?.[0].marker.color[0]]"""
+        document.querySelectorAll('.js-plotly-plot')[1]?.data?.[0]?.marker?.color?.[0]]"""
     wait_for(lambda: charts.first(colors)[::2] == ["#4D4D4D"] * 2, 10, "both charts")
     zoomed = charts.zoom()
     charts.page.emulate_media(color_scheme="dark")

@@ -97,3 +97,16 @@ def test_axes_have_units_and_the_cost_is_logarithmic() -> None:
 
 def test_nothing_to_show_is_an_empty_figure() -> None:
     assert len(plot_pareto([], cost="memory", unit="KiB").data) == 0
+
+
+def test_ticks_say_what_they_stand_for() -> None:
+    near = [row("a", "asi", 0.9, 12_000.0), row("b", "vanilla", 0.9, 90_000.0)]
+    axis = plot_pareto(near, cost="memory", unit="KiB").layout.xaxis
+    labels = dict(zip(axis.tickvals, axis.ticktext, strict=True))
+    assert labels[20_000] == "20,000"
+    assert min(labels) <= 12_000 < 90_000 <= max(labels)
+
+
+def test_over_several_powers_of_ten_these_alone_are_ticks() -> None:
+    axis = plot_pareto(ROWS, cost="memory", unit="KiB").layout.xaxis
+    assert (axis.dtick, axis.tickvals) == (1, None)
