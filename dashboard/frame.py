@@ -34,7 +34,8 @@ _ON_PRIMARY = ", ".join(
         "[data-testid=stMultiSelect] span[title]",
     )
 )
-_DARK = f"{_ON_PRIMARY} {{ color: #0E1013 !important; }}"
+# By the browser, which knows it as soon as a visitor's system turns dark or light.
+_TEXT_ON_PRIMARY = f"{_ON_PRIMARY} {{ color: light-dark(#FFFFFF, #0E1013) !important; }}"
 
 # Room above the page's question is room that a projector lacks. On a phone, two controls or
 # numbers stand side by side where they can be read so.
@@ -75,8 +76,7 @@ class Kpi:
 
 def page_looks() -> None:
     """What Streamlit's theme cannot say."""
-    dark = _DARK if st.context.theme.type == "dark" else ""
-    st.html(f"<style>{_LOOKS}{dark}</style>")
+    st.html(f"<style>{_LOOKS}{_TEXT_ON_PRIMARY}</style>")
 
 
 def question(text: str, icon: str | None = None) -> None:

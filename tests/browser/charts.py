@@ -62,6 +62,15 @@ class Charts:
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("websocket", lambda socket: socket.on("framereceived", self._receive))
 
+    def open(self, url: str) -> None:
+        """The page from its beginning, wide and light."""
+        self.page.set_viewport_size(WIDE)
+        self.page.emulate_media(color_scheme="light")
+        for notes in (self.problems, self.asked, self.received):
+            notes.clear()
+        self.page.goto(url)
+        wait_for(lambda: self.points() == 5, 60, "the first chart")
+
     def _receive(self, frame: str | bytes) -> None:
         self.received.append(frame if isinstance(frame, bytes) else frame.encode())
 
@@ -86,6 +95,16 @@ class Charts:
     def place(self, trace: int, index: int) -> tuple[float, float]:
         x, y = self.page.evaluate(PLACE, [trace, index])
         return x, y
+
+    def click(self, trace: int, index: int) -> None:
+        """Click on a point, as soon as the chart knows that the mouse is there."""
+        place = self.place(trace, index)
+        self.page.mouse.move(*place)
+        known = (
+            f"plot._hoverdata?.some(p => p.curveNumber === {trace} && p.pointNumber === {index})"
+        )
+        wait_for(lambda: self.first(known), 10, "the point under the mouse")
+        self.page.mouse.click(*place)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Press at one place and move to another."""

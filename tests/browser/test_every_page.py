@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from dashboard.navigation import PAGES
 from tests.browser.app import Server
-from tests.browser.visiting import NARROW, Scheme, open_page
+from tests.browser.visiting import MINUTE, NARROW, WIDE, Visit, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
 NAMES = [page.path for page in PAGES]
 # Streamlit's own frame, which pages cannot change.
 FRAME = ["[data-testid=stHeader]", "[data-testid=stToolbar]", "[data-testid=stDecoration]"]
+NOTHING_FADES = "document.getAnimations().every(moving => moving.playState !== 'running')"
+BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.fixture(scope="module")
+def window(browser: Browser, server: Server) -> Iterator[Visit]:
+    """One for all pages, so that what they are made of is fetched once."""
+    visit = open_page(browser, server.url)
+    yield visit
+    visit.end()
+
+
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "explore")
 def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(
-    browser: Browser, server: Server, name: str, scheme: Scheme
+    window: Visit, server: Server, name: str
 ) -> None:
-    visit = open_page(browser, f"{server.url}/{name}", scheme=scheme)
-    found = Axe().run(visit.page, context={"exclude": [[part] for part in FRAME]}).response
+    page = window.page
+    page.set_viewport_size({"width": WIDE, "height": 900})
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{server.url}/{name}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=MINUTE)
+    wait_until_drawn(page)
+    assert serious_barriers(page) == []
+    light = page.evaluate(BACKGROUND)
+    page.emulate_media(color_scheme="dark")
+    wait_for(lambda: page.evaluate(BACKGROUND) != light, 10, "a dark page")
+    wait_until_drawn(page)
+    wait_for(lambda: page.evaluate(NOTHING_FADES), 10, "the end of all transitions")
+    assert serious_barriers(page) == []
+    page.set_viewport_size({"width": NARROW, "height": 900})
+    main = page.get_by_test_id("stMain")
+    wait_for(lambda: _excess(page, main) <= 0, 10, "nothing wider than a phone")
+
+
+def serious_barriers(page: Page) -> list[str]:
+    """What axe-core finds that shuts somebody out, with the parts of the page that do."""
+    found = Axe().run(page, context={"exclude": [[part] for part in FRAME]}).response
     serious = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
-    told = [f"{v['id']}: {v['help']}: {[n['html'][:200] for n in v['nodes'][:4]]}" for v in serious]
-    assert told == []
-    visit.page.set_viewport_size({"width": NARROW, "height": 900})
-    main = visit.page.get_by_test_id("stMain")
-    wait_for(lambda: _excess(visit.page, main) <= 0, 10, "nothing wider than a phone")
-    visit.end()
+    return [f"{v['id']}: {v['help']}: {[n['html'][:200] for n in v['nodes'][:4]]}" for v in serious]
 
 
 def _excess(page: Page, main: Locator) -> int:

@@ -22,15 +22,19 @@ def charts_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def charts(browser: Browser, charts_app: Server) -> Iterator[Charts]:
-    context = browser.new_context(viewport=WIDE, color_scheme="light")
-    charts = Charts(context.new_page())
-    charts.page.goto(charts_app.url)
-    wait_for(lambda: charts.points() == 5, 60, "the first chart")
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Charts]:
+    """One for all tests, so that what the page is made of is fetched and read once."""
+    charts = Charts(browser.new_context(viewport=WIDE).new_page())
     yield charts
-    context.close()
-    assert charts.problems == []
+    charts.page.context.close()
+
+
+@pytest.fixture
+def charts(window: Charts, charts_app: Server) -> Iterator[Charts]:
+    window.open(charts_app.url)
+    yield window
+    assert window.problems == []
 
 
 def test_zoom_and_hidden_traces_survive_growth(charts: Charts) -> None:
@@ -101,7 +105,7 @@ def test_nothing_changes_under_a_drag(charts: Charts) -> None:
 
 def test_a_selection_arrives_and_stays(charts: Charts) -> None:
     point = "{'trace': 1, 'index': 2, 'customdata': 'ASI 2', 'x': 2, 'y': 1.2}"
-    charts.page.mouse.click(*charts.place(1, 2))
+    charts.click(1, 2)
     expect(charts.page.get_by_text(f"selected: [{point}]")).to_be_visible()
     expect(charts.page.get_by_text(f"in the state: [{point}]")).to_be_visible()
     charts.grow()
@@ -111,10 +115,10 @@ def test_a_selection_arrives_and_stays(charts: Charts) -> None:
 
 
 def test_a_second_point_is_added_with_shift(charts: Charts) -> None:
-    charts.page.mouse.click(*charts.place(1, 2))
+    charts.click(1, 2)
     expect(charts.page.get_by_text("selected: ")).to_contain_text("ASI 2")
     charts.page.keyboard.down("Shift")
-    charts.page.mouse.click(*charts.place(0, 1))
+    charts.click(0, 1)
     charts.page.keyboard.up("Shift")
     for name in ("Vanilla 1", "ASI 2"):
         expect(charts.page.get_by_text("selected: ")).to_contain_text(name)
