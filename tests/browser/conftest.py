@@ -11,8 +11,16 @@ from tests.browser.app import Server, running_app
 from tests.browser.chromium import ARGUMENTS, find_chromium
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An app for all tests that look and start nothing: it shows what it came with."""
+    with running_app(tmp_path_factory.mktemp("home")) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def training_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An app of a module's own, for tests that start runs and jobs."""
     with running_app(tmp_path_factory.mktemp("home")) as app:
         yield app
 

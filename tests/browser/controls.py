@@ -102,9 +102,11 @@ def choose_one(box: Locator, option: str | None) -> bool:
     """An option of a select box; without a name, another one than is chosen, if there is one."""
     field, page = box.get_by_role("combobox"), box.page
     field.click()
-    expect(page.get_by_role("option").first).to_be_visible()
-    others = page.get_by_role("option", selected=False)
-    found = page.get_by_role("option", name=option) if option else others
+    # By attributes: working out the roles of all that is on a page takes long.
+    options = page.locator("[role=option]")
+    expect(options.first).to_be_visible()
+    others = options.and_(page.locator("[aria-selected=false]"))
+    found = options.filter(has_text=option) if option else others
     if not found.count():
         field.press("Escape")
         return False
@@ -127,7 +129,7 @@ def choose_some(box: Locator, option: str | None) -> bool:
 def _put_in(box: Locator) -> bool:
     """Choose the first option; the list may close before it is clicked."""
     box.get_by_role("combobox").click()
-    option = box.page.get_by_role("option").filter(has_not_text="Select all").first
+    option = box.page.locator("[role=option]").filter(has_not_text="Select all").first
     try:
         option.click(timeout=3000)
     except TooLate:

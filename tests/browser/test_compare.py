@@ -14,9 +14,9 @@ from tests.waiting import wait_for
 PICTURE = "Accuracy against"
 
 
-def open_compare(browser: Browser, server: Server) -> Visit:
+def open_compare(browser: Browser, training_server: Server) -> Visit:
     """The Compare page, reached by the navigation."""
-    visit = open_page(browser, server.url)
+    visit = open_page(browser, training_server.url)
     visit.page.get_by_role("link", name="Compare").click()
     heading = visit.page.get_by_role("heading", name="Which runs are worth")
     expect(heading).to_be_visible(timeout=MINUTE)
@@ -48,8 +48,10 @@ def chosen(page: Page) -> list[str]:
     return tags.locator("[data-tag]").all_inner_texts()
 
 
-def test_a_point_opens_its_run_and_the_link_remembers_it(browser: Browser, server: Server) -> None:
-    visit = open_compare(browser, server)
+def test_a_point_opens_its_run_and_the_link_remembers_it(
+    browser: Browser, training_server: Server
+) -> None:
+    visit = open_compare(browser, training_server)
     page = visit.page
     expect(page.get_by_text("The cheapest run within 1 point of vanilla")).to_be_visible()
     wait_for(lambda: points(page), 30, "the picture's points")
@@ -70,9 +72,9 @@ def test_a_point_opens_its_run_and_the_link_remembers_it(browser: Browser, serve
 
 
 def test_the_report_opens_without_a_network(
-    browser: Browser, server: Server, tmp_path: Path
+    browser: Browser, training_server: Server, tmp_path: Path
 ) -> None:
-    visit = open_compare(browser, server)
+    visit = open_compare(browser, training_server)
     with visit.page.expect_download(timeout=MINUTE) as download:
         visit.page.get_by_role("button", name="Report").click()
     path = tmp_path / "report.html"
@@ -91,8 +93,10 @@ def test_the_report_opens_without_a_network(
     context.close()
 
 
-def test_a_sweep_is_launched_watched_and_cancelled(browser: Browser, server: Server) -> None:
-    visit = open_compare(browser, server)
+def test_a_sweep_is_launched_watched_and_cancelled(
+    browser: Browser, training_server: Server
+) -> None:
+    visit = open_compare(browser, training_server)
     page = visit.page
     page.get_by_text("Start a sweep").click()
     for label, value in (("Steps", "4000"), ("Batch size", "16"), ("Image size", "32")):
@@ -112,8 +116,8 @@ def test_a_sweep_is_launched_watched_and_cancelled(browser: Browser, server: Ser
     visit.end()
 
 
-def test_nothing_overflows_on_a_phone(browser: Browser, server: Server) -> None:
-    visit = open_compare(browser, server)
+def test_nothing_overflows_on_a_phone(browser: Browser, training_server: Server) -> None:
+    visit = open_compare(browser, training_server)
     page = visit.page
     page.set_viewport_size({"width": 390, "height": 844})
     wait_until_drawn(page)

@@ -17,7 +17,7 @@ TINY = "?steps=2&image_size=32&batch_size=16"
 
 
 @pytest.fixture
-def visits(browser: Browser, server: Server) -> Iterator[list[Visit]]:
+def visits(browser: Browser, training_server: Server) -> Iterator[list[Visit]]:
     """Pages opened by a test; afterwards none may have logged an error."""
     opened: list[Visit] = []
     yield opened
@@ -51,9 +51,9 @@ def points(page: Page, title: str) -> int:
 
 
 def test_a_visitor_compares_leaves_and_comes_back(
-    browser: Browser, server: Server, visits: list[Visit]
+    browser: Browser, training_server: Server, visits: list[Visit]
 ) -> None:
-    page = visit(browser, visits, server.url + "/train" + SHORT)
+    page = visit(browser, visits, training_server.url + "/train" + SHORT)
     expect(page.get_by_role("heading", name="What does compression cost")).to_be_visible()
     button(page, "Train and compare").click()
     # Until then the figures show the runs that came with the app.
@@ -65,16 +65,16 @@ def test_a_visitor_compares_leaves_and_comes_back(
     wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
     page.context.close()
 
-    again = visit(browser, visits, server.url + "/train")
+    again = visit(browser, visits, training_server.url + "/train")
     expect(again.get_by_text("completed after 24 steps")).to_have_count(5, timeout=2 * MINUTE)
     expect(again.get_by_text("ASI keeps", exact=False)).to_be_visible()
     wait_for(lambda: points(again, "Test accuracy") >= 8, 30, "the finished curve")
 
 
 def test_a_run_is_cancelled_while_the_others_go_on(
-    browser: Browser, server: Server, visits: list[Visit]
+    browser: Browser, training_server: Server, visits: list[Visit]
 ) -> None:
-    page = visit(browser, visits, server.url + "/train" + LONG)
+    page = visit(browser, visits, training_server.url + "/train" + LONG)
     button(page, "Train and compare").click()
     expect(button(page, "Cancel")).to_have_count(5)
     expect(page.get_by_text(" of 5000")).not_to_have_count(0, timeout=2 * MINUTE)
@@ -88,9 +88,9 @@ def test_a_run_is_cancelled_while_the_others_go_on(
 
 
 def test_wrong_input_is_told_on_the_page(
-    browser: Browser, server: Server, visits: list[Visit]
+    browser: Browser, training_server: Server, visits: list[Visit]
 ) -> None:
-    page = visit(browser, visits, server.url + "/train")
+    page = visit(browser, visits, training_server.url + "/train")
     box = page.get_by_role("spinbutton", name="Explained variance")
     box.fill("1.5")
     box.press("Enter")
@@ -99,9 +99,9 @@ def test_wrong_input_is_told_on_the_page(
 
 
 def test_nothing_overflows_on_a_phone(
-    browser: Browser, server: Server, visits: list[Visit]
+    browser: Browser, training_server: Server, visits: list[Visit]
 ) -> None:
-    page = visit(browser, visits, server.url + "/train" + TINY, width=NARROW)
+    page = visit(browser, visits, training_server.url + "/train" + TINY, width=NARROW)
     button(page, "Train and compare").click()
     expect(page.get_by_text("completed after 2 steps")).to_have_count(5, timeout=4 * MINUTE)
     wait_for(lambda: points(page, "Spectra"), 200, "the last figure of the page")

@@ -8,9 +8,9 @@ from tests.browser.app import Server
 from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
 
 
-def open_plan(browser: Browser, server: Server) -> Visit:
+def open_plan(browser: Browser, training_server: Server) -> Visit:
     """The Plan page, reached by the navigation."""
-    visit = open_page(browser, server.url)
+    visit = open_page(browser, training_server.url)
     visit.page.get_by_role("link", name="Plan").click()
     expect(visit.page.get_by_role("heading", name="Which ranks fit")).to_be_visible(timeout=MINUTE)
     wait_until_drawn(visit.page)
@@ -24,8 +24,10 @@ def enter(page: Page, label: str, value: int) -> None:
     wait_until_drawn(page)
 
 
-def test_a_visitor_plans_changes_the_budget_and_trains(browser: Browser, server: Server) -> None:
-    visit = open_plan(browser, server)
+def test_a_visitor_plans_changes_the_budget_and_trains(
+    browser: Browser, training_server: Server
+) -> None:
+    visit = open_plan(browser, training_server)
     page = visit.page
     expect(page.get_by_text("Under 256 KiB the best ranks keep")).to_be_visible()
     page.get_by_test_id("stButtonGroup").get_by_text("64 KiB", exact=True).click()
@@ -43,8 +45,10 @@ def test_a_visitor_plans_changes_the_budget_and_trains(browser: Browser, server:
     visit.end()
 
 
-def test_other_layers_are_calibrated_by_the_worker(browser: Browser, server: Server) -> None:
-    visit = open_plan(browser, server)
+def test_other_layers_are_calibrated_by_the_worker(
+    browser: Browser, training_server: Server
+) -> None:
+    visit = open_plan(browser, training_server)
     page = visit.page
     for label, value in (("Trained layers", 2), ("Batch size", 8), ("Image size", 32)):
         enter(page, label, value)
