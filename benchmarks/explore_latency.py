@@ -33,8 +33,10 @@ from dashboard.live_chart import chart_data  # noqa: E402
 PER_LAYER = ViewSettings(flops=False, byte_unit="KiB", per_layer=True, log=True)
 MOVES, KEY_PRESSES = 40, 40
 # In the page, until the memory picture has as many bars as the slider says, drawn.
-WAIT_FOR_BARS = """count => new Promise(resolve => {
+WAIT_FOR_BARS = """count => new Promise((resolve, reject) => {
+    const end = performance.now() + 20000;
     const look = () => {
+        if (performance.now() > end) return reject(`no picture of ${count} layers in 20 s`);
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.startsWith('Kept'));
         const bars = plot?.querySelectorAll('.trace.bars')[0]?.querySelectorAll('.point').length;

@@ -111,7 +111,7 @@ def figure(
     *,
     key: str,
     caption: str,
-    on_drawn: Callable[[], None] | None = None,
+    on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> None:
     """A figure that stays in place while it changes, with what it shows and its own export.

@@ -39,7 +39,7 @@ def live_chart(
     key: str,
     height: int | None = None,
     on_select: Callable[[], None] | None = None,
-    on_drawn: Callable[[], None] | None = None,
+    on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> list[dict[str, Any]] | None:
     """Draw a figure, or bring the chart with this key up to date.
@@ -54,9 +54,10 @@ def live_chart(
         height: pixels; the figure's own height without it.
         on_select: called when the selection changes, before the page is run again; it reads the
             points from `st.session_state[key]["selection"]`. Without it clicks cause no run.
-        on_drawn: called when the browser has drawn this figure; what it leads to comes after what
-            a visitor looks at.
-        drawn_token: `on_drawn` is called once for each value that follows another.
+        on_drawn: called with the token of what the browser has drawn; what it leads to comes after
+            what a visitor looks at.
+        drawn_token: tells this figure from others: `on_drawn` is called once for each value that
+            follows another.
 
     Returns:
         With `on_select`, the points that are clicked or selected, each with `trace` and `index`
@@ -68,7 +69,8 @@ def live_chart(
     data = chart_data(figure, height, selectable=on_select is not None)
     data["tells_when_drawn"] = None if on_drawn is None else drawn_token
     draw = _renderer(get_bidi_component_manager())
-    result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=on_drawn)
+    tell = None if on_drawn is None else lambda: on_drawn(st.session_state[key]["drawn"])
+    result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=tell)
     return None if on_select is None else result.get("selection") or []
 
 

@@ -20,13 +20,13 @@ from dashboard.explore.equations import formula_drawer
 from dashboard.explore.largest_rank import largest_rank
 from dashboard.explore.measuring import measure_panel
 from dashboard.explore.numbers import numbers_table
-from dashboard.explore.pictures import pictures
+from dashboard.explore.pictures import pictures, token
 from dashboard.explore.settings import chosen, explore_controls, forget_what_was_drawn, is_drawn
 from dashboard.explore.training import train_link
 from dashboard.frame import TO_COME, answer, kpi_row, question
 from dashboard.links import names_in_url
 
-_PICTURES, _DETAILS, _SEEN = "explore-pictures", "explore-details", "explore-seen"
+_DETAILS, _SEEN = "explore-details", "explore-seen"
 
 
 def main() -> None:
@@ -39,25 +39,22 @@ def main() -> None:
     _details()
 
 
-@st.fragment(key=_PICTURES)
+@st.fragment
 def _controls_and_pictures(is_first: bool) -> None:
     """What a visitor looks at, first and while a control is moved. The rest comes after it."""
     sentence, controls, below = st.container(), st.container(), st.container()
     follows = is_drawn()
     if not follows:
-        _controls(controls)
+        with controls:
+            explore_controls(variance_first=default_is_calibrated())
     _pictures(sentence, below, _draw_details if follows or is_first else None)
     if follows:
-        _controls(controls)
-
-
-def _controls(place: DeltaGenerator) -> None:
-    with place:
-        explore_controls(variance_first=default_is_calibrated())
+        with controls:
+            explore_controls(variance_first=default_is_calibrated())
 
 
 def _pictures(
-    sentence: DeltaGenerator, below: DeltaGenerator, on_drawn: Callable[[], None] | None
+    sentence: DeltaGenerator, below: DeltaGenerator, on_drawn: Callable[[str], None] | None
 ) -> None:
     settings, view = chosen()
     calibration = known_calibration(settings)
@@ -73,9 +70,11 @@ def _pictures(
         kpi_row(kpis(costs, view))
 
 
-def _draw_details() -> None:
-    # Pictures too: a control may have been moved at the same moment, and this run is then its own.
-    st.rerun([_PICTURES, _DETAILS])
+def _draw_details(seen: str) -> None:
+    # Otherwise a control was moved: the run that follows draws its pictures, and tells of them. A
+    # run that is asked for here sets controls to what is known, and what was pressed is lost.
+    if seen == token(*chosen()):
+        st.rerun([_DETAILS])
 
 
 @st.fragment(key=_DETAILS)

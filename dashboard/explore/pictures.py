@@ -28,12 +28,12 @@ def pictures(
     settings: ExploreSettings,
     view: ViewSettings,
     costs: Sequence[MethodCost],
-    on_drawn: Callable[[], None] | None,
+    on_drawn: Callable[[str], None] | None,
 ) -> None:
     """Draw memory and cost side by side; below each other where there are many bars.
 
     Args:
-        on_drawn: called when both are seen.
+        on_drawn: called with the `token` of what is seen, when both are.
     """
     memory, work = figures(tuple(costs), view)
     is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
@@ -47,11 +47,16 @@ def pictures(
             key="explore-cost",
             caption=caption,
             on_drawn=on_drawn,
-            drawn_token=f"{settings} {view}",
+            drawn_token=token(settings, view),
         )
     for one in costs:
         if one.missing is not None:
             st.caption(one.missing)
+
+
+def token(settings: ExploreSettings, view: ViewSettings) -> str:
+    """Tells pictures from those of all other settings."""
+    return f"{settings} {view}"
 
 
 @lru_cache(maxsize=64)

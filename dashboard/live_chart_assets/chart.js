@@ -27,7 +27,7 @@ export class Chart {
 
   /**
    * Show what the server sent. `tell.select` is called with the points that a visitor selects, and
-   * `tell.drawn` when the figure has been drawn, if the server asks to be told.
+   * `tell.drawn` with its token when the figure has been drawn, if the server asks to be told.
    */
   update(sent, tell) {
     this.sent = sent;
@@ -78,7 +78,7 @@ export class Chart {
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
       this.told = token;
-      if (!this.removed) this.tell.drawn();
+      if (!this.removed) this.tell.drawn(token);
     }, QUIET_MILLISECONDS);
   }
 

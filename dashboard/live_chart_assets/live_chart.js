@@ -9,7 +9,7 @@ export default function liveChart({ data, parentElement, setStateValue, setTrigg
   if (!charts.has(parentElement)) charts.set(parentElement, new Chart(parentElement));
   charts.get(parentElement).update(data, {
     select: (points) => setStateValue("selection", points),
-    drawn: () => setTriggerValue("drawn", true),
+    drawn: (token) => setTriggerValue("drawn", token),
   });
   return () => {
     // Also called for an update that a newer one has overtaken: the chart then stays.

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.app import Server
-from tests.browser.visiting import MINUTE, NARROW, open_page, wait_until_drawn
+from tests.browser.visiting import MINUTE, NARROW, WATCH_RUNS, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
 BY_RANK = "/?ranks_from=One+rank"
@@ -43,6 +43,23 @@ def test_a_slider_moves_and_numbers_pictures_and_address_follow(
     shows(again.page, 5)
     visit.end()
     again.end()
+
+
+def test_no_press_is_lost_while_the_rest_of_the_page_is_drawn(
+    browser: Browser, server: Server
+) -> None:
+    """Each press comes as soon as the browser has asked for what comes after the pictures."""
+    visit = open_page(browser, server.url + BY_RANK)
+    page = visit.page
+    page.evaluate(WATCH_RUNS)
+    page.get_by_role("slider", name="Trained layers").focus()
+    for layers in (*range(5, 13), *range(11, 3, -1)):
+        asked = page.evaluate("runs.asked")
+        page.keyboard.press("ArrowRight" if layers > bars(page, "Kept") else "ArrowLeft")
+        wait_for(lambda layers=layers: bars(page, "Kept") == layers, 10, f"{layers} layers")  # type: ignore[misc]
+        page.wait_for_function(f"runs.asked >= {asked + 2}", timeout=10_000)
+    shows(page, 4)
+    visit.end()
 
 
 def test_the_first_visit_shows_asi_against_vanilla(browser: Browser, server: Server) -> None:

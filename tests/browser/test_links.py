@@ -27,7 +27,7 @@ from tests.browser.controls import (
     open_popover,
     popovers,
 )
-from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
+from tests.browser.visiting import MINUTE, WATCH_RUNS, Visit, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
 READ_WORDS = """() => ['stHeading', 'stMarkdown', 'stMetric', 'stAlert', 'stTable']
@@ -42,21 +42,6 @@ READ_FIGURES = """() => [...document.querySelectorAll('[data-testid=stBidiCompon
         const names = plot._fullData.map(trace => trace.name);
         return [title?.text, xaxis?.type, yaxis?.type, ...names].join(' | ');
     })"""
-# What goes over the socket says when the page has been run: states of the page itself are skipped
-# where two follow each other fast. An empty status (field 9, no bytes) says that nothing runs.
-WATCH_RUNS = """() => {
-    const send = WebSocket.prototype.send, watched = new Set();
-    const runs = window.runs = {asked: 0, isOver: true};
-    WebSocket.prototype.send = function (message) {
-        Object.assign(runs, {asked: runs.asked + 1, isOver: false});
-        if (!watched.has(this)) this.addEventListener('message', ({data}) => {
-            const bytes = new Uint8Array(data);
-            if (bytes.length === 2 && bytes[0] === 0x4a) runs.isOver = true;
-        });
-        watched.add(this);
-        return send.call(this, message);
-    };
-}"""
 SETTLED = """before => runs.asked > before && runs.isOver
     && !document.querySelector('[data-testid=stSkeleton]')"""
 PAINTED = "() => new Promise(seen => requestAnimationFrame(() => setTimeout(seen)))"

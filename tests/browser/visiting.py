@@ -13,6 +13,21 @@ from tests.waiting import wait_for
 Scheme = Literal["light", "dark"]
 WIDE, NARROW = 1440, 390
 MINUTE = 60_000
+# What goes over the socket says when the page has been run: states of the page itself are skipped
+# where two follow each other fast. An empty status (field 9, no bytes) says that nothing runs.
+WATCH_RUNS = """() => {
+    const send = WebSocket.prototype.send, watched = new Set();
+    const runs = window.runs = {asked: 0, isOver: true};
+    WebSocket.prototype.send = function (message) {
+        Object.assign(runs, {asked: runs.asked + 1, isOver: false});
+        if (!watched.has(this)) this.addEventListener('message', ({data}) => {
+            const bytes = new Uint8Array(data);
+            if (bytes.length === 2 && bytes[0] === 0x4a) runs.isOver = true;
+        });
+        watched.add(this);
+        return send.call(this, message);
+    };
+}"""
 
 
 @dataclass
