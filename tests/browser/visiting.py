@@ -74,9 +74,9 @@ def wait_until_drawn(page: Page) -> None:
     expect(page.get_by_test_id("stApp")).to_have_attribute(
         "data-test-script-state", "notRunning", timeout=MINUTE
     )
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=MINUTE)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     expect(page.locator(f".st-key-{TO_COME}")).to_have_count(0, timeout=MINUTE)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=MINUTE)
     empty = """() => [...document.querySelectorAll('[data-testid^=stBidiComponent]')]
         .filter(chart => chart.offsetParent && !chart.querySelector('.main-svg')).length"""
     wait_for(lambda: page.evaluate(empty) == 0, 30, "all charts drawn")
