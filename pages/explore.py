@@ -20,13 +20,13 @@ from dashboard.explore.equations import formula_drawer
 from dashboard.explore.largest_rank import largest_rank
 from dashboard.explore.measuring import measure_panel
 from dashboard.explore.numbers import numbers_table
-from dashboard.explore.pictures import pictures, token
+from dashboard.explore.pictures import ask_again, pictures, token
 from dashboard.explore.settings import chosen, explore_controls, forget_what_was_drawn, is_drawn
 from dashboard.explore.training import train_link
 from dashboard.frame import TO_COME, answer, kpi_row, question
 from dashboard.links import names_in_url
 
-_DETAILS, _SEEN = "explore-details", "explore-seen"
+_DETAILS, _SEEN, _AT_ONCE = "explore-details", "explore-seen", "explore-at-once"
 
 
 def main() -> None:
@@ -35,22 +35,22 @@ def main() -> None:
     if unknown := names_in_url():
         st.warning(unknown)
     forget_what_was_drawn()
-    _controls_and_pictures(_SEEN not in st.session_state)
+    st.session_state[_AT_ONCE] = _SEEN in st.session_state
+    _controls_and_pictures()
     _details()
 
 
 @st.fragment
-def _controls_and_pictures(is_first: bool) -> None:
+def _controls_and_pictures() -> None:
     """What a visitor looks at, first and while a control is moved. The rest comes after it."""
     sentence, controls, below = st.container(), st.container(), st.container()
     follows = is_drawn()
     if not follows:
-        with controls:
-            explore_controls(variance_first=default_is_calibrated())
-    _pictures(sentence, below, _draw_details if follows or is_first else None)
+        explore_controls(controls, variance_first=default_is_calibrated())
+    # What is drawn by this very run need not be asked for.
+    _pictures(sentence, below, None if st.session_state.pop(_AT_ONCE, False) else _draw_details)
     if follows:
-        with controls:
-            explore_controls(variance_first=default_is_calibrated())
+        explore_controls(controls, variance_first=default_is_calibrated())
 
 
 def _pictures(
@@ -71,10 +71,11 @@ def _pictures(
 
 
 def _draw_details(seen: str) -> None:
-    # Otherwise a control was moved: the run that follows draws its pictures, and tells of them. A
-    # run that is asked for here sets controls to what is known, and what was pressed is lost.
     if seen == token(*chosen()):
         st.rerun([_DETAILS])
+    else:
+        # A control was moved. A run asked for here would set it back: its own draws the pictures.
+        ask_again()
 
 
 @st.fragment(key=_DETAILS)

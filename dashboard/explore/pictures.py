@@ -17,6 +17,7 @@ from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import figure
 
 _MOST_SIDE_BY_SIDE = 12
+_ASKED = "explore-asked"
 _COUNTED = {
     "exact": "as the code executes it",
     "paper": "as the published tables count, with every convolution as dense and without the input "
@@ -55,8 +56,13 @@ def pictures(
 
 
 def token(settings: ExploreSettings, view: ViewSettings) -> str:
-    """Tells pictures from those of all other settings."""
-    return f"{settings} {view}"
+    """Tells pictures from those of all other settings, and from those before `ask_again`."""
+    return f"{settings} {view} {st.session_state.get(_ASKED, 0)}"
+
+
+def ask_again() -> None:
+    """Have the browser tell of the next pictures even if it has told of the same before."""
+    st.session_state[_ASKED] = st.session_state.get(_ASKED, 0) + 1
 
 
 @lru_cache(maxsize=64)

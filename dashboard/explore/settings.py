@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.datasets import DATASETS
 from asi_core.methods import METHODS, Method
@@ -130,14 +131,14 @@ def _decisive() -> tuple[object, ...]:
     return tuple(st.session_state.get(key) for key in ("model", "ranks_from"))
 
 
-def explore_controls(*, variance_first: bool) -> None:
+def explore_controls(place: DeltaGenerator, *, variance_first: bool) -> None:
     """Draw all controls, side by side as far as the window is wide.
 
     Args:
         variance_first: whether ranks come from an explained variance unless something else is
             chosen; otherwise from one rank for all modes.
     """
-    with st.container(border=True, key="explore-controls"):
+    with place.container(border=True, key="explore-controls"):
         with _row():
             card = _network()
         with _row():

@@ -62,6 +62,24 @@ def test_no_press_is_lost_while_the_rest_of_the_page_is_drawn(
     visit.end()
 
 
+def test_what_follows_the_pictures_is_of_the_same_model_on_a_second_visit_too(
+    browser: Browser, server: Server
+) -> None:
+    visit = open_page(browser, server.url + BY_RANK)
+    page = visit.page
+    page.get_by_role("link", name="Poster").click()
+    expect(page.get_by_role("heading", name="Do the printed numbers hold?")).to_be_visible()
+    page.get_by_role("link", name="Explore").click()
+    largest = page.get_by_text("With one rank for all modes")
+    expect(largest).to_contain_text("rank 17")
+    wait_until_drawn(page)
+    page.get_by_role("combobox", name="Model").click()
+    page.get_by_role("option", name="ResNet-18").click()
+    expect(page.get_by_text("layers of ResNet-18").first).to_be_visible()
+    expect(largest).not_to_contain_text("rank 17")
+    visit.end()
+
+
 def test_the_first_visit_shows_asi_against_vanilla(browser: Browser, server: Server) -> None:
     visit = open_page(browser, server.url)
     expect(visit.page.get_by_role("heading", name="What would it save?")).to_be_visible()
