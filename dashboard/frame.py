@@ -26,16 +26,15 @@ URL: dict[str, Any] = {"bind": "query-params"}
 
 # Streamlit writes white on the theme's primary colour. In the dark theme that colour is also the
 # colour of text on the dark background, so it has to be a light one: dark text is written on it.
-_ON_PRIMARY = ", ".join(
-    f"{part}, {part} *"
-    for part in (
-        "button[data-testid=stBaseButton-primary]",
-        "a[data-testid=stBaseLinkButton-primary]",
-        "[data-testid=stMultiSelect] span[title]",
-    )
-)
-# By the browser, which knows it as soon as a visitor's system turns dark or light.
-_TEXT_ON_PRIMARY = f"{_ON_PRIMARY} {{ color: light-dark(#FFFFFF, #0E1013) !important; }}"
+_ON_PRIMARY = """:is(button[data-testid=stBaseButton-primary],
+  a[data-testid=stBaseLinkButton-primary], [data-testid=stMultiSelect] span[title])"""
+# In the app the browser chooses, which knows as soon as a visitor's system turns dark or light.
+# Menus lie outside of it, where no theme is told: theirs is that of the latest run.
+_IN_APP = f"[data-testid=stApp] {_ON_PRIMARY}"
+_TEXT_ON_PRIMARY = f"""
+{_IN_APP}, {_IN_APP} * {{ color: light-dark(#FFFFFF, #0E1013) !important; }}
+"""
+_DARK_MENUS = f"{_ON_PRIMARY}, {_ON_PRIMARY} * {{ color: #0E1013 !important; }}"
 
 # Room above the page's question is room that a projector lacks. On a phone, two controls or
 # numbers stand side by side where they can be read so.
@@ -76,7 +75,8 @@ class Kpi:
 
 def page_looks() -> None:
     """What Streamlit's theme cannot say."""
-    st.html(f"<style>{_LOOKS}{_TEXT_ON_PRIMARY}</style>")
+    dark = _DARK_MENUS if st.context.theme.type == "dark" else ""
+    st.html(f"<style>{_LOOKS}{_TEXT_ON_PRIMARY}{dark}</style>")
 
 
 def question(text: str, icon: str | None = None) -> None:

@@ -10,13 +10,27 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from dashboard.navigation import PAGES
 from tests.browser.app import Server
-from tests.browser.visiting import MINUTE, NARROW, WIDE, Visit, open_page, wait_until_drawn
+from tests.browser.visiting import (
+    MINUTE,
+    NARROW,
+    WIDE,
+    Scheme,
+    Visit,
+    open_page,
+    wait_until_drawn,
+)
 from tests.waiting import wait_for
 
 NAMES = [page.path for page in PAGES]
 # Streamlit's own frame, which pages cannot change.
 FRAME = ["[data-testid=stHeader]", "[data-testid=stToolbar]", "[data-testid=stDecoration]"]
 NOTHING_FADES = "document.getAnimations().every(moving => moving.playState !== 'running')"
+# Of the text on a copy of a button, which is put where menus are.
+PUT_INTO_MENU = """() => {
+    const button = document.querySelector("[data-testid='stBaseLinkButton-primary']");
+    return getComputedStyle(document.body.appendChild(button.cloneNode(true))).color;
+}"""
+WHITE = "rgb(255, 255, 255)"
 BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 
 
@@ -48,6 +62,16 @@ def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(
     page.set_viewport_size({"width": NARROW, "height": 900})
     main = page.get_by_test_id("stMain")
     wait_for(lambda: _excess(page, main) <= 0, 10, "nothing wider than a phone")
+
+
+@pytest.mark.parametrize(("scheme", "color"), [("light", WHITE), ("dark", "rgb(14, 16, 19)")])
+def test_text_on_the_main_colour_of_a_menu_can_be_read(
+    browser: Browser, server: Server, scheme: Scheme, color: str
+) -> None:
+    """Menus are put at the end of the page's body, outside of the app."""
+    visit = open_page(browser, server.url, scheme=scheme)
+    assert visit.page.evaluate(PUT_INTO_MENU) == color
+    visit.end()
 
 
 def serious_barriers(page: Page) -> list[str]:
