@@ -10,11 +10,14 @@ from asi_core.layers.lean.activations import LeanReLU, LeanReLU6
 from asi_core.layers.lean.bits import packed_bits, unpacked_bits
 from asi_core.layers.lean.layer import LeanLayer
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
+from asi_core.layers.lean.pooling import LeanAdaptiveAvgPool2d, LeanMean
 from asi_core.layers.lean.surgery import LeanReport, lean_, unlean_
 
 __all__ = [
+    "LeanAdaptiveAvgPool2d",
     "LeanBatchNorm2d",
     "LeanLayer",
+    "LeanMean",
     "LeanReLU",
     "LeanReLU6",
     "LeanReport",

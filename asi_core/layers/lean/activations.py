@@ -75,12 +75,13 @@ class _OneBitReLU6(torch.autograd.Function):
 
 
 def _passing(kernel: Any, ctx: Any, grad_output: Tensor, *bounds: float) -> Any:
-    """What a backward kernel lets pass of a gradient, with the kept bits in the input's place."""
+    """What a backward kernel lets pass of a gradient, with the kept bits in the input's place.
+
+    The result is written over the bits, and so lies in memory as the input did: a gradient in
+    another order, as a pooling's is, would make all layers before work in two orders.
+    """
     bits = _kept_bits(ctx, grad_output.dtype)
-    if bits.stride() == grad_output.stride():
-        # They lie as the result will, which is written over them.
-        return kernel.grad_input(grad_output, bits, *bounds, grad_input=bits)
-    return kernel(grad_output, bits, *bounds)
+    return kernel.grad_input(grad_output, bits, *bounds, grad_input=bits)
 
 
 def _keep_bits(ctx: Any, values: Tensor) -> None:

@@ -11,14 +11,15 @@ from torch import fx, nn
 from torch.fx import GraphModule, Node
 
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.layers.lean.reasons import REASONS, averages_all
+from asi_core.layers.lean.pooling import Mean, averages_all
+from asi_core.layers.lean.reasons import REASONS
 from asi_core.layers.lean.registry import LEAN
 
 _FUNCTIONS = {
     kind.lower(): file for file in REASONS for kind in getattr(nn.modules, file).__all__
 } | {"batchnorm": "batchnorm", "clamp": "activation"}
 # Functions and methods that a layer can stand for.
-_LAYERS: dict[Any, type[nn.ReLU | nn.ReLU6]] = {
+_ACTIVATIONS: dict[Any, type[nn.ReLU | nn.ReLU6]] = {
     F.relu: nn.ReLU,
     F.relu6: nn.ReLU6,
     torch.relu: nn.ReLU,
@@ -38,14 +39,13 @@ class _Tracer(fx.Tracer):
 def functions_to_layers_(model: GraphModule) -> None:
     """Let layers do what functions with a lean form do in the graph."""
     for node in list(model.graph.nodes):
-        kind = _layer_of(node)
-        if kind is None:
+        stand_in = _layer_for(node)
+        if stand_in is None:
             continue
         name = node.name
         while hasattr(model, name):
             name += "_"
-        inplace = node.target in _IN_PLACE or _argument(node, 1, "inplace", False)
-        model.add_submodule(name, kind(inplace).train(model.training))
+        model.add_submodule(name, stand_in.train(model.training))
         with model.graph.inserting_before(node):
             layer = model.graph.call_module(name, (_argument(node, 0, "input", None),))
         node.replace_all_uses_with(layer)
@@ -74,22 +74,50 @@ def _functions_of(graph: fx.Graph) -> Iterator[tuple[Node, str]]:
     for node in graph.nodes:
         name = _function_name(node)
         file = _FUNCTIONS.get(name.replace("_", ""))
-        if _layer_of(node) is not None:
+        if _is_call(node) and node.target in _ACTIVATIONS:
             yield node, f"{name}: a function has a lean form only in a traced model"
         elif file == "dropout" and not _argument(node, 2, "training", True):
             continue
-        elif file and not averages_all(_argument(node, 1, "output_size", None), name):
+        elif file and not _averages_all(node):
             yield node, f"{name}: {REASONS[file]}"
 
 
-def _layer_of(node: Node) -> type[nn.ReLU | nn.ReLU6] | None:
-    """The plain layer that does what a called function does, if it has a lean form."""
-    return _LAYERS.get(node.target) if node.op in ("call_function", "call_method") else None
+def _layer_for(node: Node) -> nn.Module | None:
+    """A plain layer that does what a called function does, if it has a lean form."""
+    if not _is_call(node):
+        return None
+    if node.target in _ACTIVATIONS:
+        inplace = node.target in _IN_PLACE or _argument(node, 1, "inplace", False)
+        return _ACTIVATIONS[node.target](inplace)
+    if node.target is F.adaptive_avg_pool2d and _averages_all(node):
+        return nn.AdaptiveAvgPool2d(1)
+    return _mean_for(node)
+
+
+def _mean_for(node: Node) -> Mean | None:
+    """A layer for a mean over given modes, without a type of its own for the result."""
+    if node.target not in ("mean", torch.mean) or "dtype" in node.kwargs or "out" in node.kwargs:
+        return None
+    modes = _argument(node, 1, "dim", None)
+    modes = (modes,) if isinstance(modes, int) else modes
+    if not isinstance(modes, (tuple, list)) or not all(isinstance(mode, int) for mode in modes):
+        return None
+    keepdim = _argument(node, 2, "keepdim", False)
+    return Mean(modes, keepdim=keepdim) if isinstance(keepdim, bool) and modes else None
+
+
+def _is_call(node: Node) -> bool:
+    return node.op in ("call_function", "call_method")
+
+
+def _averages_all(node: Node) -> bool:
+    is_pooling = _function_name(node).startswith("adaptive_avg_pool")
+    return is_pooling and averages_all(_argument(node, 1, "output_size", None))
 
 
 def _function_name(node: Node) -> str:
     """Of what a node calls, without the underscore of a change in place; empty if no function."""
-    if node.op not in ("call_function", "call_method"):
+    if not _is_call(node):
         return ""
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     return str(name).strip("_").lower()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from asi_core.layers.lean.layer import LeanLayer
+from asi_core.layers.lean.pooling import averages_all
 from asi_core.layers.lean.registry import LEAN
 
 # What a layer of one of these files of torch.nn.modules keeps, and a function named like a layer.
@@ -28,7 +27,7 @@ def why_kept(layer: nn.Module) -> str | None:
         return LEAN[type(layer)].from_plain(layer).why_input_is_needed()
     if isinstance(layer, nn.modules.dropout._DropoutNd) and not layer.training:
         return None
-    if averages_all(getattr(layer, "output_size", None), type(layer).__name__):
+    if "AdaptiveAvgPool" in type(layer).__name__ and averages_all(layer.output_size):
         return None
     return _why_type_keeps(type(layer))
 
@@ -42,8 +41,3 @@ def _why_type_keeps(layer: type[nn.Module]) -> str | None:
             return f"{layer.__name__}: {REASONS[file]}"
     return None
 
-
-def averages_all(output_size: Any, name: str) -> bool:
-    """Whether this is adaptive average pooling to a single position, which keeps nothing."""
-    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,)
-    return name.replace("_", "").lower().startswith("adaptiveavgpool") and set(sizes) == {1}

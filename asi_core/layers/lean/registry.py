@@ -7,7 +7,8 @@ from torch import nn
 from asi_core.layers.lean.activations import LeanReLU, LeanReLU6
 from asi_core.layers.lean.layer import LeanLayer
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
+from asi_core.layers.lean.pooling import LeanAdaptiveAvgPool2d, LeanMean
 
 LEAN: dict[type[nn.Module], type[LeanLayer]] = {
-    kind.plain: kind for kind in (LeanBatchNorm2d, LeanReLU, LeanReLU6)
+    kind.plain: kind for kind in (LeanAdaptiveAvgPool2d, LeanBatchNorm2d, LeanMean, LeanReLU, LeanReLU6)
 }

@@ -11,12 +11,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from asi_core.layers.lean import LeanBatchNorm2d, LeanReLU, LeanReLU6, lean_
+from asi_core.layers.lean import (
+    LeanAdaptiveAvgPool2d,
+    LeanBatchNorm2d,
+    LeanMean,
+    LeanReLU,
+    LeanReLU6,
+    lean_,
+)
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+ORDERS = [torch.contiguous_format, torch.channels_last]
 FORMS = ["contiguous", "channels last", "transposed", "every second"]
 SPECIAL = [nan, inf, -inf, 0.0, -0.0, 6.0, 1e-45, 5.9999995, 6.0000005, -1.0, 3.0]
-LEAN = (LeanBatchNorm2d, LeanReLU, LeanReLU6)
+LEAN = (LeanAdaptiveAvgPool2d, LeanBatchNorm2d, LeanMean, LeanReLU, LeanReLU6)
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 9), st.integers(1, 9))
 forms = st.sampled_from(FORMS)
@@ -64,11 +72,18 @@ def lean_twin(plain: nn.Module) -> nn.Module:
     return holder[0]
 
 
-def assert_same(found: Tensor, expected: Tensor) -> None:
-    """To the last bit, in the same order in memory; NaN equals NaN."""
-    assert found.shape == expected.shape
+def assert_trains_like(own: nn.Module, plain: nn.Module, x: Tensor, grad_output: Tensor) -> None:
+    """Output and gradient to the last bit (NaN equals NaN), lying in memory in the right order.
+
+    The output lies as the plain layer's does, and the gradient as the input does.
+    """
+    expected, expected_gradient = output_and_gradient(plain, x, grad_output)
+    found, gradient = output_and_gradient(own, x, grad_output)
     assert _steps(found) == _steps(expected)
     assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    assert_close(gradient, expected_gradient, rtol=0, atol=0, equal_nan=True)
+    if x.numel() and any(x.is_contiguous(memory_format=order) for order in ORDERS):
+        assert _steps(gradient) == _steps(x)
 
 
 def _steps(x: Tensor) -> list[int]:
@@ -101,6 +116,14 @@ def assert_all_equal(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]
     assert len(expected) > 1
     for own, native in zip(loss_and_gradients(twin, inputs), expected, strict=True):
         assert torch.equal(own, native)
+
+
+def assert_all_close(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """To what rounding leaves of sums in different orders."""
+    for own, native in zip(
+        loss_and_gradients(twin, inputs), loss_and_gradients(model, inputs), strict=True
+    ):
+        assert (own - native).norm() <= 2e-6 * native.norm()
 
 
 def types(model: nn.Module) -> dict[str, type[nn.Module]]:

