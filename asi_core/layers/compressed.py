@@ -14,6 +14,7 @@ from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import Geometry, LinearGeometry, Ranks
 
 _WARM_RANKS = "warm_start.ranks"
+_WARM_AGE = "warm_start.age"
 _WARM_FACTOR = "warm_start.factor_"
 
 
@@ -114,13 +115,16 @@ class CompressedLayer(nn.Module):
         if torch._C._current_graph_task_id() == -1:
             self.memory.start = self.memory.factors
         elif self.memory.start is not None:
-            return replace(self.memory, factors=self.memory.start)
+            age = max(self.memory.age - 1, 0)
+            return replace(self.memory, factors=self.memory.start, age=age)
         return self.memory
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.memory.ranks is not None:
             destination[prefix + _WARM_RANKS] = torch.tensor(self.memory.ranks)
+        if self.memory.factors:
+            destination[prefix + _WARM_AGE] = torch.tensor(self.memory.age)
         for mode, factor in self.memory.factors.items():
             destination[f"{prefix}{_WARM_FACTOR}{mode}"] = factor
 
@@ -129,6 +133,7 @@ class CompressedLayer(nn.Module):
     ) -> None:
         # Other keys of a warm start remain: PyTorch calls them unexpected.
         ranks = state_dict.pop(prefix + _WARM_RANKS, None)
+        age = state_dict.pop(prefix + _WARM_AGE, None)
         start = prefix + _WARM_FACTOR
         modes = [key.removeprefix(start) for key in state_dict if key.startswith(start)]
         factors = {int(m): state_dict.pop(start + m) for m in modes if m.isdecimal()}
@@ -136,6 +141,7 @@ class CompressedLayer(nn.Module):
             seed=self.memory.seed,
             ranks=self.memory.ranks if ranks is None else tuple(ranks.tolist()),
             factors={mode: factor.detach().clone() for mode, factor in factors.items()},
+            age=0 if age is None else int(age),
         )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

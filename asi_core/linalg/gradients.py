@@ -7,6 +7,8 @@ convolution's geometry demands (ASI, ICML 2025, section 3.3; the grouped case is
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,21 +17,26 @@ from asi_core.linalg.tucker import Tucker
 from asi_core.linalg.unfolding import mode_product
 from asi_core.records import ConvGeometry, Geometry, LinearGeometry
 
-_WEIGHT_ONLY = [False, True, False]
-_INPUT_ONLY = [True, False, False]
-
 
 def conv_weight_gradient(
     x: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
 ) -> Tensor:
     """Exact weight gradient, C' x C/g x Kh x Kw, with input `x` (B x C x H x W)."""
     x, padding = _pad_unequal(x, geometry)
-    like_weight = x.new_empty(1).expand(weight_shape)
-    gradient = _convolution_backward(grad_output, x, like_weight, padding, geometry, _WEIGHT_ONLY)[
-        1
-    ]
-    assert gradient is not None
-    return gradient
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        grad_output,
+        x,
+        x.new_empty(1).expand(weight_shape),
+        None,
+        geometry.stride,
+        padding,
+        geometry.dilation,
+        False,
+        (0, 0),
+        geometry.groups,
+        [False, True, False],
+    )
+    return cast(Tensor, gradient)
 
 
 def conv_input_gradient(
@@ -37,19 +44,23 @@ def conv_input_gradient(
 ) -> Tensor:
     """Exact input gradient, of shape `input_shape`: it needs the weight and no input."""
     top, bottom, left, right = geometry.padding
-    batch, channels, height, width = input_shape
-    if geometry.symmetric_padding:
-        padded, padding = (height, width), (top, left)
-    else:
-        padded, padding = (height + top + bottom, width + left + right), (0, 0)
-    like_input = grad_output.new_empty(1).expand(batch, channels, *padded)
-    gradient = _convolution_backward(
-        grad_output, like_input, weight, padding, geometry, _INPUT_ONLY
-    )[0]
-    assert gradient is not None
-    if geometry.symmetric_padding:
-        return gradient
-    return gradient[:, :, top : top + height, left : left + width]
+    height, width = input_shape[2:]
+    symmetric = geometry.symmetric_padding
+    met = (height, width) if symmetric else (height + top + bottom, width + left + right)
+    padding = (top, left) if symmetric else (0, 0)
+    # The same kernel as `convolution_backward` calls, which besides wants an input, and reads from
+    # it in which order of memory to work.
+    gradient = F.conv_transpose2d(
+        grad_output,
+        weight,
+        None,
+        geometry.stride,
+        padding,
+        _unmet(met, padding, tuple(grad_output.shape[2:]), tuple(weight.shape[2:]), geometry),
+        geometry.groups,
+        geometry.dilation,
+    )
+    return gradient if symmetric else gradient[:, :, top : top + height, left : left + width]
 
 
 def linear_weight_gradient(x: Tensor, grad_output: Tensor) -> Tensor:
@@ -95,7 +106,8 @@ def tucker_weight_gradient(
     if geometry.is_pointwise(weight_shape):
         return _pointwise(tucker, projected, weight_shape)
     lifted = tucker.core
-    for mode in (1, 2, 3) if geometry.groups > 1 else (2, 3):
+    # The channels last: they grow most, and a product with few channels is cheap.
+    for mode in (2, 3, 1) if geometry.groups > 1 else (2, 3):
         lifted = _lift(lifted, tucker.factors[mode], mode)
     reduced_shape = (weight_shape[0], lifted.shape[1] // geometry.groups, *weight_shape[2:])
     gradient = conv_weight_gradient(lifted, projected, reduced_shape, geometry)
@@ -125,33 +137,23 @@ def _lift(tensor: Tensor, factor: Tensor | None, mode: int) -> Tensor:
     return tensor if factor is None else mode_product(tensor, factor, mode)
 
 
+def _unmet(
+    sizes: tuple[int, ...],
+    padding: tuple[int, ...],
+    outputs: tuple[int, ...],
+    taps: tuple[int, ...],
+    geometry: ConvGeometry,
+) -> list[int]:
+    """Rows and columns at the end that the last window of a stride does not reach."""
+    facts = zip(sizes, padding, outputs, taps, geometry.stride, geometry.dilation, strict=True)
+    return [
+        size + 2 * pad - stride * (count - 1) - dilation * (tap - 1) - 1
+        for size, pad, count, tap, stride, dilation in facts
+    ]
+
+
 def _pad_unequal(x: Tensor, geometry: ConvGeometry) -> tuple[Tensor, tuple[int, int]]:
     top, bottom, left, right = geometry.padding
     if geometry.symmetric_padding:
         return x, (top, left)
     return F.pad(x, (left, right, top, bottom)), (0, 0)
-
-
-def _convolution_backward(
-    grad_output: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    padding: tuple[int, int],
-    geometry: ConvGeometry,
-    mask: list[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    result: tuple[Tensor | None, Tensor | None, Tensor | None]
-    result = torch.ops.aten.convolution_backward(
-        grad_output,
-        x,
-        weight,
-        None,
-        geometry.stride,
-        padding,
-        geometry.dilation,
-        False,
-        (0, 0),
-        geometry.groups,
-        mask,
-    )
-    return result

@@ -58,7 +58,7 @@ def subspace_tucker(
         start: one size x rank matrix a mode; None leaves the mode at full rank.
         sequential: project each mode before the next one is iterated, so that later modes work on
             a smaller tensor; otherwise every mode is iterated on the full tensor, as in the paper.
-        iterations: how often each mode is iterated (1 from a warm start).
+        iterations: how often each mode is iterated (1 from a warm start); 0 only projects it.
     """
     ranks = [tensor.shape[m] if f is None else f.shape[1] for m, f in enumerate(start)]
     factors: list[Tensor | None] = [None] * tensor.dim()
@@ -71,7 +71,7 @@ def subspace_tucker(
             factor = _iterate(source, factor, mode)
         factors[mode] = factor
         core = mode_product(core, factor.T, mode)
-    return Tucker(_owned(core, tensor), tuple(factors))
+    return Tucker(core, tuple(factors))
 
 
 def hosvd(
@@ -105,7 +105,7 @@ def hosvd(
         factor = bases[mode]
         assert factor is not None
         core = mode_product(core, factor.T, mode)
-    return Tucker(_owned(core, tensor), tuple(bases))
+    return Tucker(core, tuple(bases))
 
 
 def _basis(
@@ -123,7 +123,3 @@ def _basis(
 
 def _iterate(tensor: Tensor, factor: Tensor, mode: int) -> Tensor:
     return orthonormal(mode_inner(tensor, mode_product(tensor, factor.T, mode), mode))
-
-
-def _owned(core: Tensor, tensor: Tensor) -> Tensor:
-    return core if core is tensor else core.contiguous()

@@ -1,18 +1,22 @@
 """Unfoldings of a tensor along its modes (0-based), and products with them.
 
 A mode is treated through the three-way view L x D x R of the tensor, where D is the mode, L the
-product of the sizes before it and R of those after it: no product here builds the unfolding.
+product of the sizes that lie before it in memory and R of those after it: no product here builds
+the unfolding, nor copies a tensor that lies densely, in whichever order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Up to this many slices a batch of small products beats the copy that one large product needs.
 _MOST_SLICES = 512
+_CHANNELS_LAST = [0, 2, 3, 1]
 
 
 def unfold(tensor: Tensor, mode: int) -> Tensor:
@@ -21,19 +25,30 @@ def unfold(tensor: Tensor, mode: int) -> Tensor:
 
 
 def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
-    """`tensor` x_mode `matrix`: the mode of size D becomes J, for a J x D matrix."""
-    shape = list(tensor.shape)
-    three = _three_way(tensor, mode)
-    shape[mode] = matrix.shape[0]
+    """`tensor` x_mode `matrix`: the mode of size D becomes J, for a J x D matrix.
+
+    The result's modes lie in memory in the order of the tensor's.
+    """
+    order = memory_order(tensor)
+    if order == _CHANNELS_LAST and mode == 1:
+        # Per position, as for every skinny product with a few rows, its kernel is quicker than the
+        # matrix product's.
+        return F.conv2d(tensor, matrix[:, :, None, None])
+    three = _three_way(tensor, mode, order)
     if three.shape[2] == 1:
-        return (three[:, :, 0] @ matrix.T).reshape(shape)
-    product: Tensor = torch.matmul(matrix, three)
-    return product.reshape(shape)
+        product = three[:, :, 0] @ matrix.T
+    elif three.shape[0] == 1:
+        product = matrix @ three[0]
+    else:
+        product = torch.bmm(matrix.expand(three.shape[0], -1, -1), three)
+    shape = [matrix.shape[0] if m == mode else tensor.shape[m] for m in order]
+    return product.reshape(shape).permute(_inverse(order))
 
 
 def mode_inner(left: Tensor, right: Tensor, mode: int) -> Tensor:
     """left_(mode) right_(mode)^T: the sum over all other modes, D_left x D_right."""
-    a, b = _three_way(left, mode), _three_way(right, mode)
+    order = memory_order(left)
+    a, b = _three_way(left, mode, order), _three_way(right, mode, order)
     inner: Tensor
     if a.shape[0] == 1:
         inner = a[0] @ b[0].T
@@ -44,6 +59,11 @@ def mode_inner(left: Tensor, right: Tensor, mode: int) -> Tensor:
     else:
         inner = torch.tensordot(a, b, dims=([0, 2], [0, 2]))
     return inner
+
+
+def memory_order(tensor: Tensor) -> list[int]:
+    """The modes in the order in which they lie in memory, the one that varies slowest first."""
+    return sorted(range(tensor.dim()), key=lambda mode: -tensor.stride(mode))
 
 
 def orthonormal(matrix: Tensor) -> Tensor:
@@ -66,6 +86,12 @@ def random_orthonormal(size: int, rank: int, seed: int, like: Tensor) -> Tensor:
     return orthonormal(gaussian).to(like)
 
 
-def _three_way(tensor: Tensor, mode: int) -> Tensor:
-    shape = tensor.shape
-    return tensor.reshape(prod(shape[:mode]), shape[mode], prod(shape[mode + 1 :]))
+def _three_way(tensor: Tensor, mode: int, order: Sequence[int]) -> Tensor:
+    """The modes before `mode`, itself, and those after it: a view, where `order` is the memory's."""
+    ordered = tensor.permute(order)
+    place, shape = order.index(mode), ordered.shape
+    return ordered.reshape(prod(shape[:place]), shape[place], prod(shape[place + 1 :]))
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)

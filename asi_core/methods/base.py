@@ -31,6 +31,7 @@ class WarmStart:
         ranks: found on the first batch, or planned; capped at every step to the sizes of its batch.
             Given ranks are the method's, and are not repeated here.
         factors: mode -> size x rank matrix of the latest step; finite.
+        age: how many steps the factors have been carried on.
         start: the factors with which the latest step began, for those who repeat it; None if there
             is none to repeat.
     """
@@ -38,6 +39,7 @@ class WarmStart:
     seed: int = 0
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
+    age: int = 0
     start: dict[int, Tensor] | None = None
 
 

@@ -98,4 +98,11 @@ def _tucker_overhead(
 ) -> str:
     if isinstance(method, HOSVD):
         return tucker.hosvd_overhead(names, shape, ranks, convention, solver=method.solver)
-    return tucker.asi_overhead(names, shape, ranks, convention, sequential=method.sequential)
+    return tucker.asi_overhead(
+        names,
+        shape,
+        ranks,
+        convention,
+        sequential=method.sequential,
+        refresh_every=method.refresh_every,
+    )

@@ -18,19 +18,32 @@ def kept(names: Letters, shape: LayerShape, ranks: Ranks, convention: Convention
 
 
 def asi_overhead(
-    names: Letters, shape: LayerShape, ranks: Ranks, convention: Convention, *, sequential: bool
+    names: Letters,
+    shape: LayerShape,
+    ranks: Ranks,
+    convention: Convention,
+    *,
+    sequential: bool,
+    refresh_every: int,
 ) -> str:
     """Subspace iterations, orthonormalisations, and projections onto the new factors."""
     whole = times(*names.sizes)
     if convention == "paper":
-        return plus([f"2*{whole}*{rank} + {rank}**3" for rank in names.ranks])
+        iterations = [f"2*{whole}*{rank} + {rank}**3" for rank in names.ranks]
+        return plus([_at_some_steps(work, m, refresh_every) for m, work in enumerate(iterations)])
     current, terms = list(names.sizes), []
     for mode in reduction_order(shape.input_shape, ranks):
         size, rank = names.sizes[mode], names.ranks[mode]
         source = times(*current) if sequential else whole
-        terms += [f"2*{source}*{rank}", _qr(size, rank), times(*current, rank)]
+        iteration = f"2*{source}*{rank} + {_qr(size, rank)}"
+        terms += [_at_some_steps(iteration, mode, refresh_every), times(*current, rank)]
         current[mode] = rank
     return plus(terms)
+
+
+def _at_some_steps(work: str, mode: int, refresh_every: int) -> str:
+    """The mean over the steps; the batch's mode is iterated at every one."""
+    return work if mode == 0 or refresh_every == 1 else f"({work})//{refresh_every}"
 
 
 def hosvd_overhead(
@@ -77,7 +90,7 @@ def _windows(names: Letters, shape: LayerShape, full: list[bool]) -> list[str]:
     """Lift the core to what windows slide over, contract, lift the channels of dense layers."""
     dense = shape.geometry.groups == 1
     lifted, terms = list(names.ranks), []
-    for mode in (2, 3) if dense else (1, 2, 3):
+    for mode in (2, 3) if dense else (2, 3, 1):
         if not full[mode]:
             terms.append(times(*lifted, names.sizes[mode]))
             lifted[mode] = names.sizes[mode]

@@ -40,4 +40,3 @@ def _why_type_keeps(layer: type[nn.Module]) -> str | None:
         if package == "torch.nn.modules" and file in REASONS:
             return f"{layer.__name__}: {REASONS[file]}"
     return None
-

@@ -10,5 +10,6 @@ from asi_core.layers.lean.normalisation import LeanBatchNorm2d
 from asi_core.layers.lean.pooling import LeanAdaptiveAvgPool2d, LeanMean
 
 LEAN: dict[type[nn.Module], type[LeanLayer]] = {
-    kind.plain: kind for kind in (LeanAdaptiveAvgPool2d, LeanBatchNorm2d, LeanMean, LeanReLU, LeanReLU6)
+    kind.plain: kind
+    for kind in (LeanAdaptiveAvgPool2d, LeanBatchNorm2d, LeanMean, LeanReLU, LeanReLU6)
 }

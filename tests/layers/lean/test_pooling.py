@@ -11,7 +11,6 @@ from torch import Tensor, fx, nn
 from asi_core.layers.lean import lean_
 from tests.layers.lean.cases import DTYPES, SPECIAL, forms, in_form, lean_twin, shapes, values
 
-
 MODES: list[int | tuple[int, ...]] = [1, -1, (2, 3), (-1, -2), (0, 2)]
 
 

@@ -1,0 +1,80 @@
+"""Whole steps of trained tails, by all ways of training them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import geometric_mean
+from typing import Any
+
+import torch
+
+from asi_core.bench.tails import WAYS, Case, Tail
+from asi_core.bench.timing import Timing, alternating
+from asi_core.costs.accounting import step_cost
+from asi_core.methods import Vanilla
+from asi_core.records import LayerShape
+
+NETWORKS = ("mcunet_in1", "mobilenet_v2", "resnet18", "resnet34")
+LAYERS = (2, 4)
+BATCHES = (64, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseTimes:
+    """Seconds of a step, by the name of the way; and what arithmetic alone would allow.
+
+    Attributes:
+        arithmetic_limit: multiplies of vanilla's step over those without the weight gradients.
+    """
+
+    case: Case
+    times: Mapping[str, Timing]
+    layouts: Mapping[str, str]
+    arithmetic_limit: float
+
+    def ratio(self, slower: str, faster: str) -> float:
+        """How many times as long one way's median takes as another's."""
+        return self.times[slower].median / self.times[faster].median
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "model": self.case.model,
+            "layers": self.case.layers,
+            "batch_size": self.case.batch_size,
+            "image_size": self.case.image_size,
+            "seconds": {name: timing.as_dict() for name, timing in self.times.items()},
+            "layouts": dict(self.layouts),
+            "arithmetic_limit": self.arithmetic_limit,
+        }
+
+
+def cases(batches: Sequence[int] = BATCHES) -> list[Case]:
+    """All networks, numbers of layers and batch sizes."""
+    return [Case(m, k, b) for b, m, k in product(batches, NETWORKS, LAYERS)]
+
+
+def run(
+    chosen: Sequence[Case], rounds: int, device: torch.device, ways: Sequence[str] = tuple(WAYS)
+) -> Iterator[CaseTimes]:
+    """Time every way in every case, case by case."""
+    for case in chosen:
+        tails = {name: Tail(case, WAYS[name], device) for name in ways}
+        steps: dict[str, Callable[[], object]] = {name: tail.step for name, tail in tails.items()}
+        times = alternating(steps, rounds, device)
+        layouts = {name: str(tail.layout).removeprefix("torch.") for name, tail in tails.items()}
+        shapes = next(iter(tails.values())).shapes
+        yield CaseTimes(case, times, layouts, arithmetic_limit(shapes))
+
+
+def arithmetic_limit(shapes: Sequence[LayerShape]) -> float:
+    """Vanilla's multiplies over those of forward and input gradients, which none here saves."""
+    macs = step_cost(shapes, Vanilla(), "exact").macs
+    return macs.total / (macs.total - macs.weight_gradient)
+
+
+def geometric_means(found: Sequence[CaseTimes], slower: str, faster: str) -> float:
+    """The mean of the ratios over cases."""
+    return geometric_mean(times.ratio(slower, faster) for times in found)

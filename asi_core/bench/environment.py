@@ -1,0 +1,41 @@
+"""What a measurement was made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# What changes how memory is had from the system; a page fault a new page can cost more than a step.
+_ALLOCATOR = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_", "PYTORCH_", "OMP_", "MKL_", "KMP_")
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Machine, versions, threads and allocator settings, for JSON."""
+    return {
+        "device": str(device),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn": torch.backends.mkldnn.is_available(),
+        "allocator": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_ALLOCATOR)},
+        "huge_pages": _HUGE_PAGES.read_text().strip() if _HUGE_PAGES.exists() else None,
+        "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _processor() -> str:
+    names = Path("/proc/cpuinfo")
+    if names.exists():
+        for line in names.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,149 @@
+"""The trained part of a network, as one way of training it would step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asi_core.costs.accounting import with_batch
+from asi_core.costs.measure import Measurement, measure_tail
+from asi_core.layers.lean import lean_
+from asi_core.layers.shapes import observed_shapes
+from asi_core.layers.surgery import compress_
+from asi_core.methods import ASI, HOSVD, GradientFilter, Method, Vanilla
+from asi_core.methods.base import Saved, WarmStart
+from asi_core.records import Geometry, LayerShape
+from asi_core.training.layout import Layout, in_layout_, laid_out
+from asi_core.training.prefix import split_frozen
+from asi_core.training.setup import choose_trained_
+from asi_core.zoo.build import build_model
+from asi_core.zoo.cards import model_card
+
+_CLASSES = 10
+# The prefix is run on so many images, whose values are then repeated: no time depends on them.
+_IMAGES = 32
+RANKS = (16, 32, 4, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The last `layers` convolutions of a zoo model, and the size of what they meet."""
+
+    model: str
+    layers: int
+    batch_size: int
+    image_size: int = 224
+
+    @property
+    def name(self) -> str:
+        return f"{self.model} k={self.layers} batch={self.batch_size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of training a tail.
+
+    Attributes:
+        lean: whether normalisations and activations keep only what their gradients need.
+        layout: in which order a tensor's numbers lie; None as training would choose.
+    """
+
+    method: Method
+    lean: bool
+    layout: Layout | None
+
+
+NCHW, NHWC = torch.contiguous_format, torch.channels_last
+
+
+class FreeWeightGradient(Vanilla):
+    """Keeps nothing and gives zeros: what a step takes that computes all but weight gradients."""
+
+    replaces_layers: ClassVar[bool] = True
+
+    def compress(
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
+    ) -> Saved:
+        return (None,)
+
+    def weight_gradient(
+        self,
+        saved: Saved,
+        grad_output: Tensor,
+        weight_shape: tuple[int, ...],
+        geometry: Geometry,
+    ) -> Tensor:
+        return grad_output.new_zeros(weight_shape)
+
+
+WAYS: Mapping[str, Way] = {
+    "vanilla_nchw": Way(Vanilla(), False, NCHW),
+    "vanilla_nhwc": Way(Vanilla(), False, NHWC),
+    "vanilla_lean": Way(Vanilla(), True, None),
+    "asi": Way(ASI(ranks=RANKS), True, None),
+    "asi_refreshed": Way(ASI(ranks=RANKS, refresh_every=4), True, None),
+    "hosvd": Way(HOSVD(ranks=RANKS), True, None),
+    "gradient_filter": Way(GradientFilter(), True, None),
+    "free": Way(FreeWeightGradient(), True, None),
+}
+
+
+class Tail:
+    """The trained part of a case, ready to step.
+
+    Attributes:
+        shapes: of the trained layers, in forward order.
+        layout: what its tensors lie in.
+    """
+
+    def __init__(self, case: Case, way: Way, device: torch.device) -> None:
+        self.case, self.way = case, way
+        model = build_model(case.model, _CLASSES, seed=0, pretrained=False).to(device)
+        names = compress_(model, way.method, layers=case.layers)
+        choose_trained_(model, names, model_card(case.model).head, train_norm=False)
+        parts = split_frozen(model)
+        self._module = parts.tail
+        if way.lean:
+            lean_(self._module)
+        self.layout = in_layout_(self._module, way.layout)
+        generator = torch.Generator().manual_seed(0)
+        side = case.image_size
+        images = torch.randn(_IMAGES, 3, side, side, generator=generator).to(device)
+        with torch.no_grad():
+            values = parts.prefix(images)
+        self._inputs = tuple(self._repeated(value) for value in values)
+        self._labels = torch.arange(case.batch_size, device=device) % _CLASSES
+        with observed_shapes(self._module, names) as shapes:
+            self._module(*self._inputs)
+        self.shapes: list[LayerShape] = [
+            with_batch(shapes[name], case.batch_size) for name in names
+        ]
+
+    def step(self) -> None:
+        """Forward and backward pass; gradients are made anew, and not applied."""
+        self._module.zero_grad()
+        self._loss(self._module(*self._inputs)).backward()
+
+    def measured(self) -> Measurement:
+        """Formula and real bytes of a step."""
+        return measure_tail(
+            self._module,
+            lambda: tuple(value.clone() for value in self._inputs),
+            self._loss,
+            head=model_card(self.case.model).head,
+            method=self.way.method,
+            shapes=self.shapes,
+        )
+
+    def _loss(self, logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, self._labels)
+
+    def _repeated(self, values: Tensor) -> Tensor:
+        times = -(-self.case.batch_size // len(values))
+        repeated = values.repeat(times, *[1] * (values.dim() - 1))[: self.case.batch_size]
+        return laid_out(repeated, self.layout)
