@@ -19,6 +19,8 @@ from asi_core.records import LayerShape
 NETWORKS = ("mcunet_in1", "mobilenet_v2", "resnet18", "resnet34")
 LAYERS = (2, 4)
 BATCHES = (64, 256)
+# What a large batch is timed with: it takes four times as long.
+_OF_LARGE_BATCHES = tuple(name for name in WAYS if name not in ("vanilla_lean", "free"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,7 @@ class CaseTimes:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "model": self.case.model,
-            "layers": self.case.layers,
-            "batch_size": self.case.batch_size,
-            "image_size": self.case.image_size,
+            **self.case.as_dict(),
             "seconds": {name: timing.as_dict() for name, timing in self.times.items()},
             "layouts": dict(self.layouts),
             "arithmetic_limit": self.arithmetic_limit,
@@ -57,13 +56,19 @@ def cases(batches: Sequence[int] = BATCHES) -> list[Case]:
 
 
 def run(
-    chosen: Sequence[Case], rounds: int, device: torch.device, ways: Sequence[str] = tuple(WAYS)
+    chosen: Sequence[Case], seconds: float, device: torch.device, ways: Sequence[str] | None = None
 ) -> Iterator[CaseTimes]:
-    """Time every way in every case, case by case."""
+    """Time steps, case by case.
+
+    Args:
+        seconds: about how long each case may take.
+        ways: to be compared; None for all, of large batches the most important ones.
+    """
     for case in chosen:
-        tails = {name: Tail(case, WAYS[name], device) for name in ways}
+        names = ways or (tuple(WAYS) if case.batch_size <= BATCHES[0] else _OF_LARGE_BATCHES)
+        tails = {name: Tail(case, WAYS[name], device) for name in names}
         steps: dict[str, Callable[[], object]] = {name: tail.step for name, tail in tails.items()}
-        times = alternating(steps, rounds, device)
+        times = alternating(steps, seconds, device)
         layouts = {name: str(tail.layout).removeprefix("torch.") for name, tail in tails.items()}
         shapes = next(iter(tails.values())).shapes
         yield CaseTimes(case, times, layouts, arithmetic_limit(shapes))
@@ -75,6 +80,6 @@ def arithmetic_limit(shapes: Sequence[LayerShape]) -> float:
     return macs.total / (macs.total - macs.weight_gradient)
 
 
-def geometric_means(found: Sequence[CaseTimes], slower: str, faster: str) -> float:
-    """The mean of the ratios over cases."""
+def mean_ratio(found: Sequence[CaseTimes], slower: str, faster: str) -> float:
+    """The geometric mean of the ratios over cases."""
     return geometric_mean(times.ratio(slower, faster) for times in found)

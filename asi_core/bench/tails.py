@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,10 @@ class Case:
     def name(self) -> str:
         return f"{self.model} k={self.layers} batch={self.batch_size}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -56,6 +60,10 @@ class Way:
     method: Method
     lean: bool
     layout: Layout | None
+
+    def made_lean(self) -> Way:
+        """The same with lean layers."""
+        return replace(self, lean=True)
 
 
 NCHW, NHWC = torch.contiguous_format, torch.channels_last
@@ -128,6 +136,28 @@ class Tail:
         """Forward and backward pass; gradients are made anew, and not applied."""
         self._module.zero_grad()
         self._loss(self._module(*self._inputs)).backward()
+
+    def loss_and_gradients(self) -> list[Tensor]:
+        """Of one step, and of all that is trained."""
+        self._module.zero_grad()
+        loss = self._loss(self._module(*self._inputs))
+        loss.backward()
+        return [loss.detach(), *(p.grad for p in self._module.parameters() if p.grad is not None)]
+
+    def layer_inputs(self) -> dict[str, Tensor]:
+        """What the trained layers meet, by name."""
+        found: dict[str, Tensor] = {}
+        handles = [
+            self._module.get_submodule(shape.name).register_forward_pre_hook(
+                lambda layer, inputs, name=shape.name: found.__setitem__(name, inputs[0].clone())
+            )
+            for shape in self.shapes
+        ]
+        with torch.no_grad():
+            self._module(*self._inputs)
+        for handle in handles:
+            handle.remove()
+        return found
 
     def measured(self) -> Measurement:
         """Formula and real bytes of a step."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-_WARM_ROUNDS = 2
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +32,35 @@ class Timing:
 
 
 def alternating(
-    ways: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
+    ways: Mapping[str, Callable[[], object]], seconds: float, device: torch.device
 ) -> dict[str, Timing]:
-    """Time several ways of doing the same, one after the other, `rounds` times.
+    """Time several ways of doing the same, one after the other, again and again.
 
-    Rounds before the first, which are not told, settle warm starts, caches and the allocator. Every
-    other round goes backwards, so that none always follows the same one.
+    A first round, which is not told, settles warm starts, caches and the allocator. Every other
+    round goes backwards, so that none always follows the same one.
+
+    Args:
+        seconds: about how long all rounds together may take; at least 3 are made, at most 15.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(-_WARM_ROUNDS, rounds):
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    started = time.perf_counter()
+    for way in ways.values():
+        _seconds(way, device)
+    rounds = int(seconds / (time.perf_counter() - started))
+    for number in range(min(max(rounds, _LEAST_ROUNDS), _MOST_ROUNDS)):
         for name in list(ways)[:: -1 if number % 2 else 1]:
-            started = _now(device)
-            ways[name]()
-            taken = _now(device) - started
-            if number >= 0:
-                seconds[name].append(taken)
-    return {name: _timing(taken) for name, taken in seconds.items()}
+            taken[name].append(_seconds(ways[name], device))
+    return {name: _timing(all_) for name, all_ in taken.items()}
+
+
+def _seconds(way: Callable[[], object], device: torch.device) -> float:
+    started = _now(device)
+    way()
+    return _now(device) - started
 
 
 def _timing(seconds: list[float]) -> Timing:
-    low, _, high = quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
+    low, _, high = quantiles(seconds, n=4, method="inclusive")
     return Timing(median(seconds), low, high, len(seconds))
 
 

@@ -30,9 +30,9 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
     The result's modes lie in memory in the order of the tensor's.
     """
     order = memory_order(tensor)
-    if order == _CHANNELS_LAST and mode == 1:
-        # Per position, as for every skinny product with a few rows, its kernel is quicker than the
-        # matrix product's.
+    if order == _CHANNELS_LAST and mode == 1 and tensor.device.type == "cpu":
+        # Its kernel is quicker than the matrix product's with few rows. Not on accelerators, whose
+        # convolutions may round to fewer bits.
         return F.conv2d(tensor, matrix[:, :, None, None])
     three = _three_way(tensor, mode, order)
     if three.shape[2] == 1:
@@ -63,7 +63,7 @@ def mode_inner(left: Tensor, right: Tensor, mode: int) -> Tensor:
 
 def memory_order(tensor: Tensor) -> list[int]:
     """The modes in the order in which they lie in memory, the one that varies slowest first."""
-    return sorted(range(tensor.dim()), key=lambda mode: -tensor.stride(mode))
+    return sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
 
 
 def orthonormal(matrix: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ def random_orthonormal(size: int, rank: int, seed: int, like: Tensor) -> Tensor:
     return orthonormal(gaussian).to(like)
 
 
-def _three_way(tensor: Tensor, mode: int, order: Sequence[int]) -> Tensor:
-    """The modes before `mode`, itself, and those after it: a view, where `order` is the memory's."""
+def _three_way(tensor: Tensor, mode: int, order: list[int]) -> Tensor:
+    """The modes before `mode`, itself, and those after it: a view, if `order` is the memory's."""
     ordered = tensor.permute(order)
     place, shape = order.index(mode), ordered.shape
     return ordered.reshape(prod(shape[:place]), shape[place], prod(shape[place + 1 :]))

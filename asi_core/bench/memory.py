@@ -1,0 +1,68 @@
+"""Real bytes that a trained tail keeps for backward, and whether lean layers lose anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from asi_core.bench.tails import WAYS, Case, Tail
+
+_MEASURED = ("vanilla_nchw", "vanilla_lean", "asi")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseBytes:
+    """What two meters agree on.
+
+    Attributes:
+        formula_bytes: inputs of the trained layers, by formula: whole, and as ASI keeps them.
+        saved_bytes: of the whole tail, by the way of training it.
+        lossless: whether lean layers give plain vanilla's loss and gradients to the last bit.
+    """
+
+    case: Case
+    formula_bytes: dict[str, int]
+    saved_bytes: dict[str, int]
+    lossless: bool
+
+    @property
+    def ratio(self) -> float:
+        """Plain vanilla's bytes over those of lean ASI."""
+        return self.saved_bytes["vanilla_nchw"] / self.saved_bytes["asi"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            **self.case.as_dict(),
+            "formula_bytes": self.formula_bytes,
+            "saved_bytes": self.saved_bytes,
+            "ratio": self.ratio,
+            "lossless": self.lossless,
+            "meters_agree": True,
+        }
+
+
+def run(chosen: Sequence[Case], device: torch.device) -> Iterator[CaseBytes]:
+    """Count bytes, case by case.
+
+    Raises:
+        MetersDisagree: if the two counts differ.
+    """
+    for case in chosen:
+        found = {name: Tail(case, WAYS[name], device).measured() for name in _MEASURED}
+        yield CaseBytes(
+            case,
+            {name: found[name].formula_bytes for name in ("vanilla_nchw", "asi")},
+            {name: measured.step.saved_bytes for name, measured in found.items()},
+            _is_lossless(case, device),
+        )
+
+
+def _is_lossless(case: Case, device: torch.device) -> bool:
+    plain = WAYS["vanilla_nchw"]
+    twins = [Tail(case, plain, device), Tail(case, plain.made_lean(), device)]
+    first, second = (twin.loss_and_gradients() for twin in twins)
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
