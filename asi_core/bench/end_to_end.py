@@ -15,6 +15,7 @@ from asi_core.bench.timing import Timing, alternating
 from asi_core.costs.accounting import step_cost
 from asi_core.methods import Vanilla
 from asi_core.records import LayerShape
+from asi_core.training.layout import layout_name
 
 NETWORKS = ("mcunet_in1", "mobilenet_v2", "resnet18", "resnet34")
 LAYERS = (2, 4)
@@ -69,7 +70,7 @@ def run(
         tails = {name: Tail(case, WAYS[name], device) for name in names}
         steps: dict[str, Callable[[], object]] = {name: tail.step for name, tail in tails.items()}
         times = alternating(steps, seconds, device)
-        layouts = {name: str(tail.layout).removeprefix("torch.") for name, tail in tails.items()}
+        layouts = {name: layout_name(tail.layout) for name, tail in tails.items()}
         shapes = next(iter(tails.values())).shapes
         yield CaseTimes(case, times, layouts, arithmetic_limit(shapes))
 

@@ -112,7 +112,7 @@ class Tail:
     def __init__(self, case: Case, way: Way, device: torch.device) -> None:
         self.case, self.way = case, way
         model = build_model(case.model, _CLASSES, seed=0, pretrained=False).to(device)
-        names = compress_(model, way.method, layers=case.layers)
+        names = compress_(model, way.method, layers=case.layers, lean=False)
         choose_trained_(model, names, model_card(case.model).head, train_norm=False)
         parts = split_frozen(model)
         self._module = parts.tail

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from torch import nn
@@ -10,8 +11,11 @@ from torch import nn
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.lean import lean_layers_, unlean_
 from asi_core.layers.linear import CompressedLinear
 from asi_core.methods import Method
+
+log = logging.getLogger(__name__)
 
 Layers = int | Literal["all"] | Sequence[str]
 
@@ -20,7 +24,7 @@ _REPLACEMENTS: dict[type[nn.Module], type[CompressedLayer]] = {
 }
 
 
-def compress_(model: nn.Module, method: Method, *, layers: Layers) -> list[str]:
+def compress_(model: nn.Module, method: Method, *, layers: Layers, lean: bool = True) -> list[str]:
     """Make layers of `model` keep their input by `method`, in place, and only these.
 
     What an earlier call compressed is restored first. A layer that is registered under several
@@ -29,6 +33,10 @@ def compress_(model: nn.Module, method: Method, *, layers: Layers) -> list[str]:
     Args:
         layers: how many convolutions, counted from the end in registration order; 0 for none, or
             "all"; or the names of the layers, which may be convolutions and linear layers.
+        lean: whether activations, normalisations and poolings become lean as well (`lean_`, which
+            tells what cannot be, and is better called on a traced model: functions count too).
+            They give the same numbers, and keep for backward only what their gradients need. If
+            not, those that are lean already are left so.
 
     Returns:
         The layers' names, in registration order; of several names the one that was given, or the
@@ -49,11 +57,14 @@ def compress_(model: nn.Module, method: Method, *, layers: Layers) -> list[str]:
             replaced[layer] = _compressed(name, layer, method, seed)
     # Nothing is changed before all of them are known to work.
     _swap_(model, {**_plain_layers(model), **replaced})
+    if lean:
+        report = lean_layers_(model)
+        log.info("lean: %s; as before: %s", _listed(report.replaced), _listed(report.kept))
     return names
 
 
 def restore_(model: nn.Module) -> None:
-    """Undo `compress_` in place: plain layers again, weights kept.
+    """Undo `compress_` in place: plain layers again, weights kept, and none of them lean.
 
     Raises:
         InvalidInput: if the model is a compressed layer itself.
@@ -61,6 +72,7 @@ def restore_(model: nn.Module) -> None:
     if isinstance(model, CompressedLayer):
         raise _bare(model)
     _swap_(model, _plain_layers(model))
+    unlean_(model)
 
 
 def _plain_layers(model: nn.Module) -> dict[nn.Module, nn.Module]:
@@ -73,6 +85,10 @@ def _swap_(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if layer in replaced:
             model.set_submodule(name, replaced[layer])
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _bare(layer: nn.Module) -> InvalidInput:

@@ -30,6 +30,7 @@ class PreparedEvent(_Event):
     frozen_values: int
     device: str
     threads: int
+    layout: str | None = None
 
 
 class StepEvent(_Event):

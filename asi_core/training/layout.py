@@ -27,6 +27,11 @@ def preferred_layout(tail: nn.Module) -> Layout:
     return torch.channels_last if convs else torch.contiguous_format
 
 
+def layout_name(layout: Layout) -> str:
+    """As PyTorch calls it."""
+    return str(layout).removeprefix("torch.")
+
+
 def laid_out(value: Tensor, layout: Layout) -> Tensor:
     """`value` in a layout; what has not four modes has only one."""
     return value.contiguous(memory_format=layout) if value.dim() == 4 else value.contiguous()

@@ -26,6 +26,7 @@ from asi_core.training.events import (
     StepEvent,
 )
 from asi_core.training.features import FeaturePool, values_an_image
+from asi_core.training.layout import layout_name
 from asi_core.training.probes import probe_layers
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
@@ -90,9 +91,10 @@ class _Session:
             step=0,
             layers=self.setup.shapes,
             trained_parameters=sum(p.numel() for p in self._parameters),
-            frozen_values=values_an_image(self.setup.train.values(torch.tensor([0]))),
+            frozen_values=values_an_image(self.setup.values("train", torch.tensor([0]))),
             device=str(self.device),
             threads=torch.get_num_threads(),
+            layout=layout_name(self.setup.layout),
         )
 
     def train_step(self, step: int, indices: Tensor) -> StepEvent:
@@ -136,7 +138,7 @@ class _Session:
         correct, loss = 0, 0.0
         count = len(self.setup.data.test)
         for indices in torch.arange(count).split(_EVALUATION_BATCH):
-            logits = self.tail(*self.setup.test.values(indices))
+            logits = self.tail(*self.setup.values("test", indices))
             labels = self.setup.test_labels[indices]
             correct += int((logits.argmax(1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))

@@ -67,7 +67,7 @@ def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
         return F.cross_entropy(logits, labels)
 
     def make_inputs() -> tuple[Tensor, ...]:
-        return setup.train.values(indices)
+        return setup.values("train", indices)
 
     # The first values are computed outside of the measured step, as in training.
     make_inputs()

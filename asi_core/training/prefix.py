@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.fx import GraphModule, Node
 
 from asi_core.errors import Unsupported
-from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.lean import LayerTracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def split_frozen(model: nn.Module) -> SplitModel:
         Unsupported: if the model cannot be traced, or nothing in it is trained.
     """
     try:
-        graph = _Tracer().trace(model)
+        graph = LayerTracer().trace(model)
     except Exception as error:
         raise Unsupported(
             f"{type(model).__name__} cannot be traced by torch.fx ({error}): "
@@ -94,11 +94,6 @@ def _ancestors(nodes: Sequence[Node], stop: set[Node]) -> set[Node]:
             found.add(node)
             waiting += [] if node in stop else node.all_input_nodes
     return found
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, CompressedLayer) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _trained_nodes(model: nn.Module, graph: fx.Graph) -> set[Node]:

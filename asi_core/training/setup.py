@@ -14,6 +14,7 @@ from asi_core.layers.lean import lean_
 from asi_core.layers.surgery import compress_, last_layers
 from asi_core.training.batches import ImageLoader
 from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart
+from asi_core.training.layout import in_layout_, laid_out
 from asi_core.training.prefix import SplitModel, split_frozen
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
@@ -28,6 +29,7 @@ class TrainingSetup:
 
     Attributes:
         tail: crossing values to logits; the trained layers in it are compressed.
+        layout: in which order the tail's numbers lie in memory.
         layer_names: of the trained layers, in registration order.
         train, test: the crossing values of both splits, by image index.
         shapes: of the trained layers at the full batch size, in forward order.
@@ -42,12 +44,13 @@ class TrainingSetup:
         card, classes = model_card(spec.model), len(self.data.classes)
         model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
         names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
-        self.layer_names = compress_(model, spec.method, layers=names)
+        self.layer_names = compress_(model, spec.method, layers=names, lean=False)
         choose_trained_(model, self.layer_names, card.head, spec.train_norm)
         parts = split_frozen(model)
         self.tail = parts.tail
         if spec.lean:
             lean_(self.tail)
+        self.layout = in_layout_(self.tail)
         self.train = self._store(pool, parts, "train")
         self.test = self._store(pool, parts, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)
@@ -63,7 +66,12 @@ class TrainingSetup:
 
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Crossing values and labels of training images."""
-        return self.train.values(indices), self.train_labels[indices]
+        return self.values("train", indices), self.train_labels[indices]
+
+    def values(self, split: Literal["train", "test"], indices: Tensor) -> tuple[Tensor, ...]:
+        """Crossing values of images, in the tail's layout."""
+        store: FeatureStore = getattr(self, split)
+        return tuple(laid_out(value, self.layout) for value in store.values(indices))
 
     def _tell(self, title: str) -> None:
         layers = ", ".join(self.layer_names) or "none but the new classifier"

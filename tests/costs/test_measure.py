@@ -28,7 +28,7 @@ def measured(
     names: list[str],
 ) -> Measurement:
     """With the layers `names` compressed, and shapes as a pass of the model finds them."""
-    compress_(model, method, layers=names)
+    compress_(model, method, layers=names, lean=False)
     with torch.no_grad(), observed_shapes(model, names) as shapes:
         model(*make_inputs())
     own = [shapes[name] for name in names]
@@ -95,7 +95,7 @@ TAILS = [
 def efficientnet_tail(method: Method) -> tuple[nn.Module, list[str], tuple[Tensor, ...]]:
     """The trained part of EfficientNet-Lite0 with 4 layers, and what it reads of 8 images."""
     model = build_model("efficientnet_lite0", 10, seed=0)
-    names = compress_(model, method, layers=4)
+    names = compress_(model, method, layers=4, lean=False)
     model.requires_grad_(False)
     for name in [*names, "fc"]:
         model.get_submodule(name).requires_grad_(True)

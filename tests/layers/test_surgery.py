@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.lean import LeanLayer
 from asi_core.layers.surgery import compress_, restore_
 from asi_core.methods import ASI, HOSVD, GradientFilter, Method, Vanilla
 
@@ -88,3 +90,44 @@ def test_a_compressed_layer_alone_cannot_be_restored_in_place() -> None:
     compress_(model, ASI(ranks=2), layers=1)
     with pytest.raises(InvalidInput, match="must lie in a model, got CompressedConv2d"):
         restore_(model[1])
+
+
+def with_activations() -> nn.Sequential:
+    """Frozen normalisation, a pooling, and an activation that has no lean form."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(6).requires_grad_(False)
+    layers = (nn.Conv2d(6, 6, 3), norm, nn.ReLU(), nn.Conv2d(6, 6, 1), nn.SiLU())
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)).eval()
+
+
+def test_what_lies_between_becomes_lean_unless_that_is_not_wanted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = with_activations()
+    plain = [type(layer) for layer in model]
+    with caplog.at_level("INFO"):
+        compress_(model, ASI(ranks=2), layers=2)
+    lean = [number for number, layer in enumerate(model) if isinstance(layer, LeanLayer)]
+    assert lean == [1, 2, 5]
+    assert "lean: 1, 2, 5; as before: 4" in caplog.text
+    restore_(model)
+    assert [type(layer) for layer in model] == plain
+    compress_(model, ASI(ranks=2), layers=2, lean=False)
+    assert not any(isinstance(layer, LeanLayer) for layer in model)
+
+
+def test_lean_is_the_default_and_changes_no_digit() -> None:
+    gradients, kept = [], []
+    for lean in (True, False):
+        model = with_activations()
+        compress_(model, ASI(ranks=(2, 3, 2, 2)), layers=2, lean=lean)
+        x = torch.randn(4, 6, 8, 8, generator=torch.Generator().manual_seed(0))
+        with SavedBytes(model) as meter:
+            output = model(x)
+        output.square().sum().backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+        kept.append(meter.total)
+    assert len(gradients[0]) == 4
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    # A normalisation's input less, and of an activation's result 31 of 32 bits.
+    assert kept[1] - kept[0] == 4 * 6 * 36 * (4 + 4) - 4 * 6 * 36 // 8

@@ -11,9 +11,11 @@ from asi_core.layers.lean.bits import packed_bits, unpacked_bits
 from asi_core.layers.lean.layer import LeanLayer
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
 from asi_core.layers.lean.pooling import LeanAdaptiveAvgPool2d, LeanMean
-from asi_core.layers.lean.surgery import LeanReport, lean_, unlean_
+from asi_core.layers.lean.surgery import LeanReport, lean_, lean_layers_, unlean_
+from asi_core.layers.lean.tracing import LayerTracer
 
 __all__ = [
+    "LayerTracer",
     "LeanAdaptiveAvgPool2d",
     "LeanBatchNorm2d",
     "LeanLayer",
@@ -22,6 +24,7 @@ __all__ = [
     "LeanReLU6",
     "LeanReport",
     "lean_",
+    "lean_layers_",
     "packed_bits",
     "unlean_",
     "unpacked_bits",

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import fx, nn
 from torch.fx import GraphModule, Node
 
-from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.lean.pooling import Mean, averages_all
 from asi_core.layers.lean.reasons import REASONS
-from asi_core.layers.lean.registry import LEAN
+from asi_core.layers.lean.tracing import LayerTracer
 
 _FUNCTIONS = {
     kind.lower(): file for file in REASONS for kind in getattr(nn.modules, file).__all__
@@ -28,12 +27,6 @@ _ACTIVATIONS: dict[Any, type[nn.ReLU | nn.ReLU6]] = {
     "relu_": nn.ReLU,
 }
 _IN_PLACE = (torch.relu_, "relu_")
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        is_told = isinstance(m, (CompressedLayer, *LEAN))
-        return is_told or super().is_leaf_module(m, module_qualified_name)
 
 
 def functions_to_layers_(model: GraphModule) -> None:
@@ -59,7 +52,7 @@ def called_functions(model: nn.Module) -> dict[str, str | None]:
         parts = [(name, m.graph) for name, m in model.named_modules() if isinstance(m, GraphModule)]
     else:
         try:
-            parts = [("", _Tracer().trace(model))]
+            parts = [("", LayerTracer().trace(model))]
         except Exception:
             why = "torch.fx cannot trace it: the functions that it calls keep what they keep"
             return {"the model": why}

@@ -1,7 +1,7 @@
-"""Means over positions, whose gradient is one number for all of them.
+"""Means over positions, whose gradient lies in memory as their input does.
 
-PyTorch writes that number to all positions, in an order of its own, which every layer before must
-then bring into the order of what it works on. Here it is written once and expanded.
+PyTorch writes it in an order of its own, which every layer before must then bring into the order of
+what it works on.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Mean(nn.Module):
 
 
 class LeanMean(LeanLayer, Mean):
-    """A `Mean` whose gradient is expanded."""
+    """A `Mean` whose gradient lies as its input does."""
 
     plain = Mean
 
@@ -76,7 +76,8 @@ def averages_all(output_size: Any) -> bool:
 class _MeanOverModes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mean: Any, modes: tuple[int, ...], keepdim: bool) -> Tensor:
-        ctx.shape, ctx.modes, ctx.keepdim = x.shape, modes, keepdim
+        ctx.shape, ctx.strides = x.shape, x.stride()
+        ctx.modes, ctx.keepdim = modes, keepdim
         return cast(Tensor, mean(x, modes, keepdim))
 
     @staticmethod
@@ -86,7 +87,10 @@ class _MeanOverModes(torch.autograd.Function):
         if not ctx.keepdim:
             for mode in sorted(ctx.modes):
                 share = share.unsqueeze(mode)
-        return share.expand(ctx.shape), None, None, None
+        like_input = torch.empty_strided(
+            ctx.shape, ctx.strides, dtype=share.dtype, device=share.device
+        )
+        return like_input.copy_(share), None, None, None
 
 
 def _pooled(x: Tensor, modes: tuple[int, ...], keepdim: bool) -> Tensor:

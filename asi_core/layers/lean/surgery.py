@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from torch.fx import GraphModule
@@ -50,11 +50,18 @@ def lean_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
         for module in list(model.modules()):
             if isinstance(module, GraphModule):
                 functions_to_layers_(module)
+    report = lean_layers_(model, names)
+    if names is not None:
+        return report
+    functions = {n: why for n, why in called_functions(model).items() if why is not None}
+    return replace(report, kept={**report.kept, **functions})
+
+
+def lean_layers_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
+    """Make layers of `model` lean, in place: `lean_` without a look at the functions it calls."""
     chosen = _named_layers(model, names)
     replaced = _swap_(model, chosen)
     kept = {name: why_kept(layer) for name, layer in chosen.items() if name not in replaced}
-    if names is None:
-        kept |= called_functions(model)
     return LeanReport(replaced, {name: why for name, why in kept.items() if why is not None})
 
 

@@ -38,7 +38,7 @@ def tail_of(
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias)
     names = last_layers(model_card(name).trainable_names(model.named_modules()), 4)
-    names = compress_(model, method, layers=names)
+    names = compress_(model, method, layers=names, lean=False)
     choose_trained_(model, names, model_card(name).head, train_norm)
     parts = split_frozen(model)
     with torch.no_grad():
@@ -65,7 +65,8 @@ def test_tails_of_the_zoo_train_as_before_to_the_last_bit(
     assert len(report.kept) == len(trained) == (len(norms) if train_norm else 0)
     assert len(report.replaced) >= 2
     assert list(twin.state_dict()) == list(tail.state_dict())
-    check = assert_all_close if train_norm else assert_all_equal
+    in_another_order = train_norm and form is torch.channels_last
+    check = assert_all_close if in_another_order else assert_all_equal
     check(tail, twin, crossing)
     check(tail, twin, crossing)  # warm
     assert not any(isinstance(layer, LEAN) for layer in model.modules())
