@@ -18,6 +18,13 @@ from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes, format_seconds
 
+_TITLES = {
+    "formula": "by formula",
+    "vanilla": "plain PyTorch",
+    "lean_vanilla": "lean, exact inputs",
+    "lean": "lean, with this method",
+}
+
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
@@ -30,17 +37,18 @@ def run(options: argparse.Namespace) -> int:
     """Print what a step keeps and how long it takes."""
     spec = run_spec(options, method=method_settings(options), steps=1)
     from asi_core.training.features import FeaturePool
-    from asi_core.training.measuring import measure, with_weights_at_hand
+    from asi_core.training.measuring import measure_and_compare, with_weights_at_hand
 
     if options.pretrained is None:
         spec = with_weights_at_hand(spec)
-    result = measure(spec, FeaturePool(read_settings().feature_bytes)).as_dict()
+    result = measure_and_compare(spec, FeaturePool(read_settings().feature_bytes)).as_dict()
     if options.json:
         print(json.dumps(result))
         return 0
     for layer in result["layers"]:
         _print_layer(layer)
     _print_saved(spec, result["saved_bytes"])
+    _print_compared(result["compared_bytes"])
     return 0
 
 
@@ -58,3 +66,9 @@ def _print_saved(spec: RunSpec, saved: dict[str, Any]) -> None:
     for category, size in saved["by_category"].items():
         print(f"{category:32} {format_bytes(size):>10}")
     print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, by two meters")
+
+
+def _print_compared(compared: dict[str, int]) -> None:
+    print("the same step, kept in four ways")
+    for name, title in _TITLES.items():
+        print(f"{title:32} {format_bytes(compared[name]):>10}")

@@ -68,7 +68,9 @@ class ASI(TuckerMethod):
     def settings_label(self) -> str:
         if self.budget_bytes is not None:
             return f"{self.label}, budget {format_bytes(self.budget_bytes)}"
-        return super().settings_label
+        label = super().settings_label
+        every = self.refresh_every
+        return label if every == 1 else f"{label}, refreshed every {every} steps"
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart

@@ -41,10 +41,10 @@ class JobKind:
 
 
 def _measure(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
-    """`StepMeasured.as_dict` of one real training step."""
-    from asi_core.training.measuring import measure, with_weights_at_hand
+    """`StepMeasured.as_dict` of one real training step, compared with plain and lean ones."""
+    from asi_core.training.measuring import measure_and_compare, with_weights_at_hand
 
-    return measure(with_weights_at_hand(spec), pool).as_dict()
+    return measure_and_compare(with_weights_at_hand(spec), pool).as_dict()
 
 
 def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:

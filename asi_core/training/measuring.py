@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asi_core.costs.measure import Measurement, measure_tail
 from asi_core.errors import InvalidInput
+from asi_core.methods import Vanilla
 from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import plan_ranks_
 from asi_core.training.features import FeaturePool
@@ -20,17 +21,36 @@ from asi_core.zoo.weights import local_weights
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedBytes:
+    """The same step's bytes kept for backward, counted and made to be kept in four ways.
+
+    Attributes:
+        formula: what the trained layers keep by the method, in the `exact` convention.
+        vanilla: what plain PyTorch really keeps of the whole trained part.
+        lean_vanilla: with lean layers around the trained ones, whose inputs are kept exactly.
+        lean: with lean layers, and the trained layers' inputs kept by the method.
+    """
+
+    formula: int
+    vanilla: int
+    lean_vanilla: int
+    lean: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepMeasured:
-    """A measurement, and from which weights it comes."""
+    """A measurement, from which weights it comes and, if asked, how it compares."""
 
     spec: RunSpec
     measurement: Measurement
+    compared: ComparedBytes | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "spec": self.spec.model_dump(mode="json"),
             "weights": "pretrained" if self.spec.pretrained else "random",
+            "compared_bytes": None if self.compared is None else asdict(self.compared),
             **self.measurement.as_dict(),
         }
 
@@ -80,3 +100,21 @@ def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
         shapes=setup.shapes,
     )
     return StepMeasured(spec, measurement)
+
+
+def measure_and_compare(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
+    """`measure`, and the same step with plain and with lean layers, exact and compressed."""
+    found = measure(spec, pool)
+    plain: dict[str, Any] = {"method": Vanilla(), "lean": False}
+    changes: dict[str, dict[str, Any]] = {
+        "vanilla": plain,
+        "lean_vanilla": {**plain, "lean": True},
+        "lean": {"lean": True},
+    }
+    saved = {}
+    for name, change in changes.items():
+        other = spec.model_copy(update=change)
+        measured = found if other == spec else measure(other, pool)
+        saved[name] = measured.measurement.step.saved_bytes
+    compared = ComparedBytes(formula=found.measurement.formula_bytes, **saved)
+    return replace(found, compared=compared)

@@ -156,12 +156,45 @@ def _recipe() -> dict[str, Any]:
         "Pretrained weights", value=True, key="pretrained", help=_help("pretrained"), **URL
     )
     recipe["lean"] = st.toggle(
-        "Lean normalisations and activations", key="lean", help=_help("lean"), **URL
+        "Lean normalisations and activations",
+        value=defaults["lean"],
+        key="lean",
+        help=_help("lean"),
+        **URL,
     )
     recipe["train_norm"] = st.toggle(
         "Train normalisations too", key="train_norm", help=_help("train_norm"), **URL
     )
-    return recipe
+    return recipe | _algorithms()
+
+
+def _algorithms() -> dict[str, Any]:
+    """How ASI and HOSVD find their factors."""
+    return {
+        "sequential": st.toggle(
+            "ASI: one mode after the other",
+            value=True,
+            key="sequential",
+            help=_help("sequential"),
+            **URL,
+        ),
+        "refresh_every": st.number_input(
+            "ASI: refresh factors every … steps",
+            value=1,
+            step=1,
+            key="refresh_every",
+            help=_help("refresh_every"),
+            **URL,
+        ),
+        "solver": st.selectbox(
+            "HOSVD: factors from",
+            list(_SOLVERS),
+            format_func=lambda solver: _SOLVERS[solver],
+            key="solver",
+            help=_help("solver"),
+            **URL,
+        ),
+    }
 
 
 def _method_settings(kind: str, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +206,8 @@ def _method_settings(kind: str, chosen: dict[str, Any]) -> dict[str, Any]:
         settings["ranks"] = _parse_ranks(chosen["ranks"])
     if "patch" in fields:
         settings["patch"] = chosen["patch"]
-    return settings
+    how = ("sequential", "refresh_every", "solver")
+    return settings | {name: chosen[name] for name in how if name in fields and name in chosen}
 
 
 def _parse_ranks(text: str) -> int | list[int]:
@@ -192,6 +226,7 @@ def _help(key: str) -> str:
     return _HELP[key]
 
 
+_SOLVERS = {"gram": "the Gram matrix", "svd": "the full SVD"}
 _HELP = {
     "model": "A network pretrained on ImageNet. Only its last layers are trained here.",
     "dataset": "Images that the network has not seen, with their classes.",
@@ -211,7 +246,14 @@ _HELP = {
     "pretrained": "Off starts from random weights: for measuring memory and time where the "
     "pretrained ones cannot be had. The accuracy then means nothing.",
     "lean": "Whether they keep only what their gradients need: the same numbers to the last bit "
-    "from fewer bytes, for some percent more time.",
+    "from fewer bytes.",
+    "sequential": "Each mode is iterated on the tensor that the modes before have already reduced, "
+    "which is far cheaper. Off iterates every mode on the full tensor, as published.",
+    "refresh_every": "1 iterates all factors at every step, as published. 4 iterates the channel, "
+    "height and width factors at every fourth step only and projects on the old ones in between: "
+    "less time, a little less energy. The batch's factor is always iterated.",
+    "solver": "Both give the same ranks and subspaces. The Gram matrix is several times faster; "
+    "the full SVD of every unfolding is the published way.",
     "train_norm": "Whether scale and shift of the normalisations after the first trained layer "
     "are trained as well.",
 }

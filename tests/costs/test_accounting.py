@@ -64,25 +64,37 @@ def test_exact_vanilla_counts_are_pytorchs(settings: dict[str, Any]) -> None:
     assert 2 * macs.total == counter.get_total_flops()
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("sequential", [True, False])
-def test_exact_overhead_of_asi_is_what_its_products_do(sequential: bool) -> None:
+def test_exact_overhead_of_asi_is_what_its_products_do(
+    sequential: bool, every: int, layout: torch.memory_format
+) -> None:
     """Matrix products as PyTorch counts them, and the orthonormalisations that it does not."""
     x, ranks = torch.randn(8, 12, 6, 6), (3, 4, 2, 3)
     conv = nn.Conv2d(12, 5, 3, bias=False)
     from asi_core.layers.surgery import compress_
 
     model = nn.Sequential(conv)
-    compress_(model, ASI(ranks=ranks, sequential=sequential), layers=1)
-    model(x)
+    x = x.contiguous(memory_format=layout)
+    method = ASI(ranks=ranks, sequential=sequential, refresh_every=every)
+    compress_(model, method, layers=1)
+    for _ in range(every):
+        model(x)
     with FlopCounterMode(display=False) as counter:
-        output = model(x)
+        for _ in range(every):
+            output = model(x)
     forward = Vanilla().macs(layer_shape("conv", conv, x, output), None, "exact").forward
-    products = counter.get_total_flops() // 2 - forward
+    products = counter.get_total_flops() // 2 - every * forward
     householder = sum(
-        2 * size * rank**2 - 2 * rank**3 // 3 for size, rank in zip(x.shape, ranks, strict=True)
+        (2 * size * rank**2 - 2 * rank**3 // 3) * (1 if mode else every)
+        for mode, (size, rank) in enumerate(zip(x.shape, ranks, strict=True))
     )
-    counted = subspace_overhead(tuple(x.shape), ranks, sequential=sequential)
-    assert counted == products + householder
+    counted = every * subspace_overhead(
+        tuple(x.shape), ranks, sequential=sequential, refresh_every=every
+    )
+    # Of the mean over the steps, what is left of whole numbers is dropped, mode by mode.
+    assert 0 <= products + householder - counted < 3 * every
 
 
 @pytest.mark.parametrize(

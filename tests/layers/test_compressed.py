@@ -22,6 +22,7 @@ COMPRESSING: list[Method] = [
     ASI(ranks=(4, 4, 3, 3)),
     ASI(ranks=(4, 4, 3, 3), sequential=False),
     ASI(explained_variance=0.8),
+    ASI(ranks=(4, 4, 3, 3), refresh_every=2),
     HOSVD(explained_variance=0.8),
     GradientFilter(patch=2),
 ]

@@ -126,6 +126,48 @@ def test_a_batch_that_is_not_finite_leaves_the_warm_start(bad: float, sequential
     assert torch.equal(after[0], after[1])
 
 
+def test_factors_but_the_batchs_rest_between_refreshes() -> None:
+    conv = layer(ASI(ranks=(4, 4, 4, 4), refresh_every=3))
+    steps = []
+    for seed in range(8):
+        conv(images(16, seed))
+        steps.append(dict(conv.memory.factors))
+    for step in range(1, 8):
+        same = [torch.equal(steps[step][mode], steps[step - 1][mode]) for mode in range(4)]
+        assert same == [False] + 3 * [step % 3 != 0]
+
+
+def test_a_restored_layer_refreshes_when_it_would_have() -> None:
+    one = layer(ASI(ranks=(4, 4, 4, 4), refresh_every=3))
+    for seed in range(2):
+        one(images(16, seed))
+    other = layer(ASI(ranks=(4, 4, 4, 4), refresh_every=3))
+    other.load_state_dict(one.state_dict())
+    for seed in range(2, 6):
+        assert torch.equal(gradient(one, images(16, seed)), gradient(other, images(16, seed)))
+
+
+def test_refreshing_seldom_keeps_nearly_the_energy() -> None:
+    """On batches that share a subspace of the channels, as a network's layers have one."""
+    basis = torch.randn(4, 16, generator=torch.Generator().manual_seed(9))
+
+    def batch(seed: int) -> Tensor:
+        drawn = images(16, seed)
+        return drawn / 10 + torch.einsum("bkhw,kc->bchw", drawn[:, :4], basis)
+
+    energies = []
+    for every in (1, 4):
+        conv = layer(ASI(ranks=(16, 4, 8, 8), refresh_every=every))
+        kept = []
+        for seed in range(12):
+            x = batch(seed)
+            core = conv.compress(x, (16, 8, 8, 8))[0]
+            assert core is not None
+            kept.append(float(core.square().sum() / x.square().sum()))
+        energies.append(sum(kept[4:]) / 8)
+    assert energies[0] - 0.01 < energies[1] <= energies[0]
+
+
 def test_a_warm_start_that_misses_the_input_starts_anew_at_once() -> None:
     """The first batch has energy in two channels alone, the second in all others."""
     warm, cold = (layer(ASI(ranks=(8, 2, 8, 8)), kernel_size=1) for _ in range(2))

@@ -37,6 +37,10 @@ SHAPE = LayerShape(
             {"kind": "asi", "ranks": 2, "explained_variance": 0.5},
             "got ranks and an explained variance",
         ),
+        (
+            {"kind": "asi", "ranks": 2, "refresh_every": 0},
+            "refresh_every must be at least 1, got 0",
+        ),
         ({"kind": "gradient_filter", "patch": 0}, "patch must be at least 1, got 0"),
     ],
 )
@@ -65,5 +69,7 @@ def test_ranks_from_an_explained_variance_need_data() -> None:
 
 def test_labels_tell_settings_apart() -> None:
     assert ASI(ranks=(16, 32, 4, 4)).settings_label == "ASI, rank 16·32·4·4"
+    every = ASI(ranks=4, refresh_every=3)
+    assert every.settings_label == "ASI, rank 4, refreshed every 3 steps"
     assert HOSVD(explained_variance=0.8).settings_label == "HOSVD, 80 % variance"
     assert GradientFilter().settings_label == "Gradient filter, patch 2"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from asi_core.errors import InvalidInput
-from asi_core.methods import METHODS
+from asi_core.methods import METHODS, Vanilla
 from asi_core.training.features import FeaturePool
-from asi_core.training.measuring import measure, with_weights_at_hand
+from asi_core.training.measuring import measure, measure_and_compare, with_weights_at_hand
 from asi_core.training.spec import RunSpec
 from asi_core.units import GIB
 from asi_core.zoo.cards import MODELS
@@ -67,6 +67,18 @@ def test_lean_layers_keep_the_same_inputs_and_fewer_bytes_beside_them() -> None:
     assert lean["formula_bytes"] == plain["formula_bytes"]
     assert lean["saved_bytes"]["by_category"]["normalisation"] == 0
     assert lean["saved_bytes"]["total"] * 4 < plain["saved_bytes"]["total"]
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_one_step_is_kept_in_four_ways(lean: bool) -> None:
+    spec = RunSpec(method={"kind": "asi", "ranks": 3}, batch_size=4, image_size=64, lean=lean)  # type: ignore[arg-type]
+    result = measure_and_compare(spec, POOL).as_dict()
+    compared = result["compared_bytes"]
+    assert compared["formula"] == result["formula_bytes"]
+    assert (compared["lean"] == result["saved_bytes"]["total"]) is lean
+    vanilla = spec.model_copy(update={"method": Vanilla(), "lean": False})
+    assert compared["vanilla"] == measure(vanilla, POOL).as_dict()["saved_bytes"]["total"]
+    assert compared["formula"] < compared["lean"] < compared["lean_vanilla"] < compared["vanilla"]
 
 
 def test_weights_that_change_no_byte_are_not_downloaded() -> None:

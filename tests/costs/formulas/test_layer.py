@@ -20,6 +20,7 @@ EXAMPLES: list[Method] = [
     Vanilla(),
     ASI(ranks=3),
     ASI(ranks=3, sequential=False),
+    ASI(ranks=3, refresh_every=3),
     HOSVD(ranks=3),
     HOSVD(ranks=3, solver="svd"),
     GradientFilter(patch=2),
