@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from asi_core.bench.parts import parts_of_step
 from asi_core.bench.tails import WAYS, Case, Tail
 from asi_core.bench.timing import Timing, alternating
 from asi_core.costs.accounting import step_cost
-from asi_core.methods import Vanilla
+from asi_core.methods import ASI, Vanilla
 from asi_core.records import LayerShape
 from asi_core.training.layout import layout_name
 
@@ -29,13 +30,16 @@ class CaseTimes:
     """Seconds of a step, by the name of the way; and what arithmetic alone would allow.
 
     Attributes:
+        layouts: in which order each way's numbers lie.
         arithmetic_limit: multiplies of vanilla's step over those without the weight gradients.
+        parts: seconds of ASI's step by what they are spent on, by the name of the way.
     """
 
     case: Case
     times: Mapping[str, Timing]
     layouts: Mapping[str, str]
     arithmetic_limit: float
+    parts: Mapping[str, Mapping[str, float]]
 
     def ratio(self, slower: str, faster: str) -> float:
         """How many times as long one way's median takes as another's."""
@@ -48,6 +52,7 @@ class CaseTimes:
             "seconds": {name: timing.as_dict() for name, timing in self.times.items()},
             "layouts": dict(self.layouts),
             "arithmetic_limit": self.arithmetic_limit,
+            "parts": {name: dict(parts) for name, parts in self.parts.items()},
         }
 
 
@@ -72,7 +77,20 @@ def run(
         times = alternating(steps, seconds, device)
         layouts = {name: layout_name(tail.layout) for name, tail in tails.items()}
         shapes = next(iter(tails.values())).shapes
-        yield CaseTimes(case, times, layouts, arithmetic_limit(shapes))
+        parts = _parts(case, names, device)
+        yield CaseTimes(case, times, layouts, arithmetic_limit(shapes), parts)
+
+
+def _parts(case: Case, names: Sequence[str], device: torch.device) -> dict[str, dict[str, float]]:
+    """Of ASI's ways, where a small batch gives time to look closer."""
+    if case.batch_size > BATCHES[0]:
+        return {}
+    methods = {name: WAYS[name].method for name in names}
+    return {
+        name: parts_of_step(case, method.refresh_every, device)
+        for name, method in methods.items()
+        if isinstance(method, ASI)
+    }
 
 
 def arithmetic_limit(shapes: Sequence[LayerShape]) -> float:

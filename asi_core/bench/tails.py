@@ -65,6 +65,10 @@ class Way:
         """The same with lean layers."""
         return replace(self, lean=True)
 
+    def with_method(self, method: Method) -> Way:
+        """The same with another method."""
+        return replace(self, method=method)
+
 
 NCHW, NHWC = torch.contiguous_format, torch.channels_last
 

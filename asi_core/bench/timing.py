@@ -54,9 +54,9 @@ def alternating(
 
 
 def _seconds(way: Callable[[], object], device: torch.device) -> float:
-    started = _now(device)
+    started = now(device)
     way()
-    return _now(device) - started
+    return now(device) - started
 
 
 def _timing(seconds: list[float]) -> Timing:
@@ -64,7 +64,8 @@ def _timing(seconds: list[float]) -> Timing:
     return Timing(median(seconds), low, high, len(seconds))
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds, with the device's queue drained."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
+from asi_core.layers.scales import ScaleLink, ScaleNote
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import Geometry, LinearGeometry, Ranks
 
@@ -36,12 +37,14 @@ class CompressedLayer(nn.Module):
         method: how the input is kept and both gradients are computed.
         memory: what is carried to the next step; part of the state dict.
         ranks: the multilinear rank kept in the latest training step, None before it.
+        link: to a normalisation that has the gradient of its scale computed here, if any.
     """
 
     plain: type[nn.Module]
     method: Method
     memory: WarmStart
     ranks: Ranks | None
+    link: ScaleLink | None = None
     weight: Tensor
     bias: Tensor | None
 
@@ -59,8 +62,8 @@ class CompressedLayer(nn.Module):
         """The plain layer again, with the same parameters."""
         plain = self.plain.__new__(self.plain)
         plain.__dict__ = self.__dict__.copy()
-        for name in ("method", "memory", "ranks"):
-            del plain.__dict__[name]
+        for name in ("method", "memory", "ranks", "link"):
+            plain.__dict__.pop(name, None)
         return plain
 
     @property
@@ -90,7 +93,7 @@ class CompressedLayer(nn.Module):
         return self._compressed(x)
 
     def _compressed(self, x: Tensor) -> Tensor:
-        operands = [x, self.weight, self.bias]
+        operands = [x, self.weight, self.bias, None if self.link is None else self.link.scale(x)]
         device = x.device.type
         if torch.is_autocast_enabled(device):
             # As autocast does for a plain layer: the lower precision is what is computed with
@@ -157,14 +160,22 @@ class _CompressedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: CompressedLayer
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        scale: Tensor | None,
+        layer: CompressedLayer,
     ) -> Tensor:
         geometry = layer.geometry
         padded = layer.padded(x)
         output = layer.product(padded, weight, bias, geometry)
         ctx.is_batched = has_batch(x, geometry)
         met, made = (padded, output) if ctx.is_batched else (padded[None], output[None])
-        ctx.save_for_backward(weight, *_kept(layer, met, tuple(made.shape)))
+        ctx.note = None
+        if scale is not None and layer.link is not None:
+            ctx.note = layer.link.note = ScaleNote()
+        ctx.save_for_backward(weight, bias, *_kept(layer, met, tuple(made.shape)))
         ctx.layer, ctx.method, ctx.geometry = layer, layer.method, geometry
         ctx.input_shape, ctx.met_shape = tuple(x.shape), tuple(met.shape)
         return output
@@ -195,14 +206,11 @@ def _kept(layer: CompressedLayer, x: Tensor, output_shape: tuple[int, ...]) -> S
 
 
 def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    weight, *saved = ctx.saved_tensors
+    weight, bias, *saved = ctx.saved_tensors
     method: Method = ctx.method
-    needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
-    grad_input = grad_weight = grad_bias = None
-    if needs_input:
-        grad_met = method.input_gradient(grad_output, weight, ctx.met_shape, ctx.geometry)
-        grad_met = grad_met if ctx.is_batched else grad_met[0]
-        grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
+    note: ScaleNote | None = ctx.note
+    needs_input, needs_weight, needs_bias, _, _ = ctx.needs_input_grad
+    grad_input = grad_weight = grad_bias = grad_scale = None
     if needs_weight:
         grad_weight = method.weight_gradient(
             tuple(None if t is None else _single(t) for t in saved),
@@ -210,9 +218,18 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
             tuple(weight.shape),
             ctx.geometry,
         ).to(weight.dtype)
+    facts = None if note is None else note.facts
+    if facts is not None and grad_weight is not None:
+        grad_scale = facts.gradient(weight, grad_weight, bias)
+        grad_weight = facts.without_zero(grad_weight, 0)
+        grad_output = facts.without_zero(grad_output, ctx.geometry.channel_mode(grad_output.dim()))
+    if needs_input:
+        grad_met = method.input_gradient(grad_output, weight, ctx.met_shape, ctx.geometry)
+        grad_met = grad_met if ctx.is_batched else grad_met[0]
+        grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
     if needs_bias:
         grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
-    return grad_input, grad_weight, grad_bias, None
+    return grad_input, grad_weight, grad_bias, grad_scale, None
 
 
 def _single(tensor: Tensor) -> Tensor:

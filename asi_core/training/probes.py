@@ -37,7 +37,7 @@ def _probe(name: str, layer: nn.Module, note: Watched) -> LayerProbe:
     modes = [linalg.spectra.decompose(x, mode) for mode in range(x.dim())]
     factors: Sequence[Tensor | None] | None = None
     made: dict[str, Any] = {}
-    if isinstance(layer, CompressedLayer):
+    if isinstance(layer, CompressedLayer) and layer.method.replaces_layers:
         factors = layer.method.factors(x, layer.memory)
         made = _made_of_it(layer, note, modes, factors)
     channel_mode = layer_geometry(layer).channel_mode(x.dim())

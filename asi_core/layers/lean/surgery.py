@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 from torch.fx import GraphModule
 
 from asi_core.errors import InvalidInput
+from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.lean.functions import called_functions, functions_to_layers_
 from asi_core.layers.lean.layer import LeanLayer
+from asi_core.layers.lean.linking import link_norms_
 from asi_core.layers.lean.reasons import why_kept
 from asi_core.layers.lean.registry import LEAN
 
@@ -20,8 +22,8 @@ class LeanReport:
     """What `lean_` did.
 
     Attributes:
-        replaced: names of the layers that are lean now, in registration order. A function called in
-            a traced graph has become a layer of such a name.
+        replaced: names of the layers that are lean now, in registration order, those last that are
+            linked to a convolution. A function called in a traced graph has become a layer.
         kept: name of a layer, or of a node of the traced graph -> why it keeps what it kept.
     """
 
@@ -33,8 +35,10 @@ def lean_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
     """Make normalisations and activations of `model` keep fewer bytes, in place and lossless.
 
     To be called when it is settled what is trained, and in which mode. In a traced model, such as
-    the tail of `split_frozen`, functions become layers as well. Any other model is traced to find
-    the functions that it calls: no other thread may call a module meanwhile.
+    the tail of `split_frozen`, functions become layers as well, and a normalisation whose affine
+    map is trained keeps nothing after a trained convolution: the gradient of its scale then comes
+    from that of the convolution's weight, to rounding, and is as exact as that. Any other model is
+    traced to find the functions that it calls: no other thread may call a module meanwhile.
 
     Args:
         names: of the layers to replace; None for all, and for functions.
@@ -46,15 +50,16 @@ def lean_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
         raise InvalidInput(
             "a lean layer must lie in a model", type(model).__name__, "put it into nn.Sequential"
         )
-    if names is None:
-        for module in list(model.modules()):
-            if isinstance(module, GraphModule):
-                functions_to_layers_(module)
-    report = lean_layers_(model, names)
     if names is not None:
-        return report
+        return lean_layers_(model, names)
+    linked: list[str] = []
+    for name, module in list(model.named_modules()):
+        if isinstance(module, GraphModule):
+            functions_to_layers_(module)
+            linked += [f"{name}.{norm}".lstrip(".") for norm in link_norms_(module)]
+    report = lean_layers_(model)
     functions = {n: why for n, why in called_functions(model).items() if why is not None}
-    return replace(report, kept={**report.kept, **functions})
+    return LeanReport((*report.replaced, *linked), {**report.kept, **functions})
 
 
 def lean_layers_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
@@ -71,6 +76,10 @@ def unlean_(model: nn.Module) -> None:
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if isinstance(layer, LeanLayer) and name:
             model.set_submodule(name, plain.setdefault(layer, layer.to_plain()))
+        elif isinstance(layer, CompressedLayer) and layer.link is not None:
+            layer.link = None
+            if not layer.method.replaces_layers:
+                model.set_submodule(name, layer.to_plain())
 
 
 def _named_layers(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Module]:

@@ -120,10 +120,10 @@ def assert_all_equal(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]
 
 def assert_all_close(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]) -> None:
     """To what rounding leaves of sums in different orders."""
-    for own, native in zip(
-        loss_and_gradients(twin, inputs), loss_and_gradients(model, inputs), strict=True
-    ):
-        assert (own - native).norm() <= 2e-6 * native.norm()
+    expected = loss_and_gradients(model, inputs)
+    largest = max(float(native.norm()) for native in expected)
+    for own, native in zip(loss_and_gradients(twin, inputs), expected, strict=True):
+        assert (own - native).norm() <= 5e-6 * native.norm() + 1e-7 * largest
 
 
 def types(model: nn.Module) -> dict[str, type[nn.Module]]:

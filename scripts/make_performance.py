@@ -1,0 +1,214 @@
+"""Write docs/performance.md from a benchmark.
+
+    python -m asi_core bench --json > docs/performance.json
+    python scripts/make_performance.py
+
+Nothing is measured here: every figure is one of the JSON's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE, TARGET = ROOT / "docs" / "performance.json", ROOT / "docs" / "performance.md"
+MIB = 2**20
+
+WAYS = {
+    "vanilla_nchw": "vanilla NCHW",
+    "vanilla_nhwc": "vanilla NHWC",
+    "vanilla_lean": "vanilla lean",
+    "asi": "ASI",
+    "asi_refreshed": "ASI, refreshed every 4 steps",
+    "hosvd": "HOSVD",
+    "gradient_filter": "gradient filter",
+    "checkpointing": "checkpointing",
+    "eight_bit": "8-bit",
+    "free": "no weight gradients",
+}
+COMPRESSIONS = {
+    "asi": "ASI",
+    "asi_refreshed": "refreshed every 4 steps",
+    "asi_not_sequential": "not sequential",
+    "hosvd_gram": "HOSVD, Gram",
+    "hosvd_svd": "HOSVD, SVD",
+}
+
+HEAD = """# Time and bytes, measured
+
+The last k convolutions of four networks and a new classifier with 10 classes, on images of 224
+pixels, everything between them included: the trained part, as training runs it, without the frozen
+prefix (which is computed once an image and kept). Ranks 16 x 32 x 4 x 4 (batch, channel, height,
+width). Weights are random, since neither time nor bytes depend on them.
+
+All ways of a case run in one process and alternate; figures are medians, quartiles in brackets.
+Machines differ and are shared: compare figures of a row, and ratios, not milliseconds of different
+days. Written by `python scripts/make_performance.py` from `docs/performance.json`, which
+`python -m asi_core bench --json` makes.
+
+"""
+
+STEPS = """
+## A training step
+
+Forward and backward pass, batch {batch}, in milliseconds. Vanilla NCHW is PyTorch as it comes, NHWC
+the same with `channels_last`. All others have lean layers and the layout that training would
+choose. "No weight gradients" is what remains if these are free: no compression can be faster than
+that with an exact forward pass and exact input gradients. The arithmetic limit is the same by
+multiplies alone, vanilla's over those without the weight gradients. Steps can be faster than the
+limit where vanilla's weight gradients are slower, multiply for multiply, than its other products.
+
+"""
+
+GAP = """
+### Where the rest goes
+
+ASI's step at batch 64 in milliseconds: compressing the inputs, the weight gradients in the
+compressed space, and all else, beside the step without weight gradients. Small networks are bound
+by memory traffic: compressing reads an input once or more, and reading it once is what vanilla's
+weight gradient takes.
+
+"""
+
+KERNELS = """
+## One layer
+
+Compressing one input (batch 64, NHWC), and its weight gradient from the whole input and from ASI's
+form, in milliseconds. The SVD is that of the unfoldings, as HOSVD is published; the Gram matrix
+gives the same ranks and subspaces.
+
+"""
+
+MEMORY = """
+## Bytes kept for backward
+
+Batch 64, MiB of unique storages that are saved for backward in the whole trained part, parameters
+and buffers excluded, as two independent meters agree. "Lossless": with lean layers and exact
+inputs, the loss and all gradients are equal to plain vanilla's to the last bit (same layout).
+
+"""
+
+
+def main() -> None:
+    found = json.loads(SOURCE.read_text())
+    parts = [HEAD, _environment(found["environment"]), _summary(found["summary"])]
+    for batch in sorted({case["batch_size"] for case in found["end_to_end"]}):
+        cases = [case for case in found["end_to_end"] if case["batch_size"] == batch]
+        parts += [STEPS.format(batch=batch), _steps(cases)]
+        if any(case["parts"] for case in cases):
+            parts += [GAP, _gaps(cases)]
+    parts += [KERNELS, _kernels(found["kernels"]), MEMORY, _memory(found["memory"])]
+    TARGET.write_text("".join(parts))
+
+
+def _environment(machine: dict[str, Any]) -> str:
+    allocator = ", ".join(f"{k}={v}" for k, v in machine["allocator"].items()) or "as it comes"
+    return (
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"{machine['cpu_capability']}; PyTorch {machine['torch']}, Python {machine['python']}; "
+        f"memory allocator: {allocator}; huge pages: {machine['huge_pages']}.\n"
+    )
+
+
+def _summary(summary: dict[str, Any]) -> str:
+    lines = ["\n## In short\n\n"]
+    for name, ratio in summary["steps"].items():
+        _, batch, rest = name.split("_", 2)
+        slow, fast = rest.split("_over_")
+        lines.append(
+            f"- Batch {batch}, {WAYS[fast]} against {WAYS[slow]}: {ratio['geometric_mean']:.2f} "
+            f"times as fast (geometric mean of the cases), at least {ratio['least']:.2f}.\n"
+        )
+    lines += [
+        f"- The whole trained part keeps at least {summary['least_memory_ratio']:.0f} times fewer "
+        "bytes with lean layers and ASI than plain PyTorch; lean layers alone are "
+        f"{'' if summary['lossless'] else 'not '}lossless.\n",
+        f"- HOSVD through the Gram matrix is {summary['hosvd_svd_over_gram']:.1f} times as fast as "
+        f"through the SVD, and ASI {summary['hosvd_over_asi']:.1f} times as fast as that; one mode "
+        f"after the other is {summary['not_sequential_over_sequential']:.1f} times as fast as all "
+        "on the full tensor (geometric means over the layers).\n",
+    ]
+    return "".join(lines)
+
+
+def _steps(cases: Sequence[dict[str, Any]]) -> str:
+    names = [name for name in WAYS if name in cases[0]["seconds"]]
+    ratios = ("vanilla NCHW / ASI", "vanilla NHWC / ASI", "NCHW / refreshed", "arithmetic limit")
+    rows = []
+    for case in cases:
+        seconds = case["seconds"]
+        over = [
+            seconds[slow]["median"] / seconds[fast]["median"]
+            for slow, fast in (
+                ("vanilla_nchw", "asi"),
+                ("vanilla_nhwc", "asi"),
+                ("vanilla_nchw", "asi_refreshed"),
+            )
+        ]
+        cells = [_spread(seconds[name]) for name in names]
+        rows.append([_case(case), *cells, *_fixed([*over, case["arithmetic_limit"]])])
+    return _table(["tail", *(WAYS[name] for name in names), *ratios], rows)
+
+
+def _gaps(cases: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for case in cases:
+        for name, parts in case["parts"].items():
+            milliseconds = [1e3 * parts[p] for p in ("compression", "weight_gradients", "rest")]
+            free = 1e3 * case["seconds"]["free"]["median"]
+            rows.append([_case(case), WAYS[name], *_fixed([*milliseconds, free], 1)])
+    titles = ["compression", "weight gradients", "all else", WAYS["free"]]
+    return _table(["tail", "method", *titles], rows)
+
+
+def _kernels(layers: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for layer in layers:
+        compress, gradient = layer["compress_seconds"], layer["weight_gradient_seconds"]
+        times = [compress[name] for name in COMPRESSIONS] + [gradient["vanilla"], gradient["asi"]]
+        sizes = [" x ".join(map(str, layer[f"{what}_shape"])) for what in ("input", "weight")]
+        rows.append([layer["model"], *sizes, *_fixed([1e3 * t["median"] for t in times], 2)])
+    gradients = ["weight gradient", "from ASI's form"]
+    return _table(["network", "input", "weight", *COMPRESSIONS.values(), *gradients], rows)
+
+
+def _memory(cases: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for case in cases:
+        formula, saved = case["formula_bytes"], case["saved_bytes"]
+        sizes = [formula["vanilla_nchw"], formula["asi"], *saved.values()]
+        cells = _fixed([size / MIB for size in sizes], 3)
+        rows.append([_case(case), *cells, f"{case['ratio']:.1f}", _yes(case["lossless"])])
+    titles = ["formula, vanilla", "formula, ASI", "plain vanilla", "lean vanilla"]
+    titles += [f"lean {WAYS.get(name, name)}" for name in list(cases[0]["saved_bytes"])[2:]]
+    return _table(["tail", *titles, "plain / lean ASI", "lossless"], rows)
+
+
+def _case(case: dict[str, Any]) -> str:
+    return f"{case['model']}, k = {case['layers']}"
+
+
+def _spread(timing: dict[str, Any]) -> str:
+    middle, low, high = (1e3 * timing[name] for name in ("median", "low", "high"))
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _fixed(numbers: Iterable[float], digits: int = 2) -> list[str]:
+    shown: Callable[[float], str] = f"{{:.{digits}f}}".format
+    return [shown(number) for number in numbers]
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---", *["--:"] * (len(titles) - 1)], *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    main()
