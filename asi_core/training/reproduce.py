@@ -9,7 +9,7 @@ from typing import Any
 from asi_core.training.spec import RunSpec
 
 # Switches whose other state is the default.
-_SWITCHES = {"lean": "--no-lean", "train_norm": "--train-norm"}
+_SWITCHES = {"lean": "--lean", "train_norm": "--train-norm"}
 _METHOD_FLAGS = ("kind", "ranks", "explained_variance", "patch")
 
 

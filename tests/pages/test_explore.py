@@ -316,7 +316,7 @@ def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> 
     page.run()
     assert not page.exception
     assert "to the byte" in texts(page.markdown)
-    assert "activation functions and normalisations keep their own inputs" in texts(page.markdown)
+    assert "what lean layers need for their own gradients" in texts(page.markdown)
     asked = [button.label for button in page.button if button.label.startswith("Measure")]
     assert asked == ["Measure Vanilla", "Measure HOSVD", "Measure Gradient filter"]
 
