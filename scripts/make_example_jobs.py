@@ -17,8 +17,7 @@ sys.path.insert(0, str(ROOT))
 from asi_core.methods import METHOD_ADAPTER, METHODS  # noqa: E402
 from asi_core.runs.example_jobs import write_example_job  # noqa: E402
 from asi_core.runs.job_kinds import job_kind  # noqa: E402
-from asi_core.settings import read_settings  # noqa: E402
-from asi_core.training.features import FeaturePool  # noqa: E402
+from asi_core.training.features import installed_pool  # noqa: E402
 from asi_core.training.spec import RunSpec  # noqa: E402
 
 FOLDER = ROOT / "data" / "examples" / "jobs"
@@ -28,7 +27,7 @@ SETTINGS = {"explained_variance": 0.8, "patch": 2}
 
 def make(folder: Path) -> list[Path]:
     """Compute the answers of the default specification and write them."""
-    pool = FeaturePool(read_settings().feature_bytes)
+    pool = installed_pool()
     plain = default_spec("vanilla")
     questions = [("calibrate", "calibration", plain)]
     questions += [("measure", f"measurement-{kind}", default_spec(kind)) for kind in METHODS]

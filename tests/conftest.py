@@ -14,12 +14,19 @@ settings.register_profile("suite", deadline=None, derandomize=True, max_examples
 settings.load_profile("suite")
 
 
+@pytest.fixture(scope="session")
+def features_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frozen features, computed once a session: all tests' workers share a machine."""
+    return tmp_path_factory.mktemp("features")
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh `ASI_HOME`; no other setting comes from the developer's environment."""
     for name in [name for name in os.environ if name.startswith("ASI_") and name != "ASI_CHROMIUM"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ASI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ASI_FEATURES_DIR", str(features_dir))
     return tmp_path / "home"
 
 

@@ -14,7 +14,6 @@ from asi_core.cli.options import (
     method_settings,
     run_spec,
 )
-from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes, format_seconds
 
@@ -36,12 +35,12 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what a step keeps and how long it takes."""
     spec = run_spec(options, method=method_settings(options), steps=1)
-    from asi_core.training.features import FeaturePool
+    from asi_core.training.features import installed_pool
     from asi_core.training.measuring import measure_and_compare, with_weights_at_hand
 
     if options.pretrained is None:
         spec = with_weights_at_hand(spec)
-    result = measure_and_compare(spec, FeaturePool(read_settings().feature_bytes)).as_dict()
+    result = measure_and_compare(spec, installed_pool()).as_dict()
     if options.json:
         print(json.dumps(result))
         return 0

@@ -15,7 +15,6 @@ from asi_core.cli.options import (
 )
 from asi_core.errors import InvalidInput
 from asi_core.planning import Plan, plan
-from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 
@@ -47,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _made(spec: RunSpec, batches: int, budget: int) -> Plan:
     from asi_core.training.calibration import calibrate
-    from asi_core.training.features import FeaturePool
+    from asi_core.training.features import installed_pool
 
-    pool = FeaturePool(read_settings().feature_bytes)
+    pool = installed_pool()
     return plan(calibrate(spec, pool, batches=batches), budget)
 
 

@@ -22,9 +22,8 @@ from asi_core.runs.records import LogLine
 from asi_core.runs.run_log import lines_of_this_thread
 from asi_core.runs.store import RunStore
 from asi_core.runs.turnstile import Turnstile, in_turns
-from asi_core.settings import read_settings
 from asi_core.training.events import Event
-from asi_core.training.features import FeaturePool
+from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.loop import fine_tune
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
@@ -43,9 +42,7 @@ class Workshop:
     """What the runs of one process share."""
 
     turnstile: Turnstile = field(default_factory=Turnstile)
-    features: FeaturePool = field(
-        default_factory=lambda: FeaturePool(read_settings().feature_bytes)
-    )
+    features: FeaturePool = field(default_factory=installed_pool)
 
 
 @lru_cache(maxsize=1)

@@ -13,12 +13,17 @@ from asi_core.zoo.cards import ModelCard
 
 
 class ImageLoader:
-    """Images of one split as N x 3 x size x size, normalised as the model expects."""
+    """Images of one split as N x 3 x size x size, normalised as the model expects.
+
+    Attributes:
+        normalisation: tells these means and deviations from others.
+    """
 
     def __init__(self, split: Split, card: ModelCard, size: int, device: torch.device) -> None:
         self._split = split
         self._size = size
         self._device = device
+        self.normalisation = f"{card.mean}/{card.std}"
         self._mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
 

@@ -24,9 +24,8 @@ from asi_core.methods import ASI, Vanilla
 from asi_core.methods.costs import tucker_elements
 from asi_core.planning import Candidate, LayerProfile, Plan, plan
 from asi_core.records import LayerShape, Ranks
-from asi_core.settings import read_settings
 from asi_core.training.batches import batch_indices
-from asi_core.training.features import FeaturePool
+from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.training.watching import Watched, watched
@@ -58,7 +57,7 @@ def calibrate(
     if batches < 1:
         raise InvalidInput("calibration batches must be at least 1", batches, "take 2")
     plain = spec.model_copy(update={"method": Vanilla()})
-    pool = pool or FeaturePool(read_settings().feature_bytes)
+    pool = pool or installed_pool()
     setup = TrainingSetup(plain, pool, default_device())
     order = batch_indices(len(setup.data.train), spec.batch_size, spec.seed)
     # The rest of an epoch has other shapes and other ranks than what is planned for.

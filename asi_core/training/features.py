@@ -10,21 +10,30 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from asi_core.settings import read_settings
+from asi_core.training.feature_files import FeatureDirectory, facts_of_values
+from asi_core.training.feature_rows import MemoryRows, RowFormat, Rows, needed_bytes
 from asi_core.training.prefix import crossing_values, cut_prefix
 from asi_core.units import format_bytes
 
 log = logging.getLogger(__name__)
 
 CHUNK = 32
+# To be raised when images are read, resized or normalised in another way than before.
+_FORMAT = 1
+
+# Why rows that were kept somewhere else could not be.
+Failed: TypeAlias = "OSError | None"
 
 
 class FeatureStore:
@@ -32,60 +41,53 @@ class FeatureStore:
 
     Args:
         compute: indices (CHUNK) to crossing values (CHUNK x ...).
-        count: number of images.
-        reserve: asked once, with the bytes that a full store needs, whether they may be used;
-            otherwise nothing is kept and every call computes.
+        rows: what earlier processes have kept, if anything.
+        make_rows: asked for rows for values like these, until there are any; None for no room,
+            after which nothing is kept and every call computes.
     """
 
     def __init__(
         self,
         compute: Callable[[Tensor], tuple[Tensor, ...]],
-        count: int,
-        reserve: Callable[[int], bool],
+        rows: Rows | None,
+        make_rows: Callable[[Sequence[Tensor], Failed], Rows | None],
     ) -> None:
         self._compute_chunk = compute
-        self._count = count
-        self._reserve = reserve
-        self._rows: tuple[Tensor, ...] | None = None
-        self._filled = torch.zeros(count, dtype=torch.bool)
+        self._rows = rows
+        self._make_rows = make_rows
         self._keeps = True
         self._lock = threading.Lock()
 
     @property
     def filled_count(self) -> int:
         """Images whose values are kept."""
-        return int(self._filled.sum())
+        return 0 if self._rows is None else self._rows.filled_count
 
     def values(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Crossing values of the images `indices` (N), each N x ..."""
         with self._lock:
-            if not self._keeps:
-                return self._compute_all(indices)
-            missing = indices[~self._filled[indices]].unique()
-            for chunk in missing.split(CHUNK) if len(missing) else ():
-                if not self._keep(chunk, self._compute(chunk)):
-                    return self._compute_all(indices)
-            assert self._rows is not None
-            return tuple(rows[indices] for rows in self._rows)
+            while self._keeps:
+                missing = self._rows.missing(indices) if self._rows else indices.unique()
+                if self._rows and not len(missing):
+                    return self._rows.read(indices)
+                self._fill(missing)
+            return self._compute_all(indices)
 
-    def _keep(self, chunk: Tensor, values: tuple[Tensor, ...]) -> bool:
-        """Keep a chunk's values, if there is room for all images'."""
-        if self._rows is None:
-            needed = sum(self._count * v[0].numel() * v.element_size() for v in values)
-            self._keeps = self._reserve(needed)
-            if not self._keeps:
-                log.warning(
-                    "the frozen features of %d images would fill %s, more than is left of "
-                    "ASI_FEATURE_BYTES: they are computed anew at each step",
-                    self._count,
-                    format_bytes(needed),
-                )
-                return False
-            self._rows = tuple(v.new_empty((self._count, *v.shape[1:])) for v in values)
-        for rows, value in zip(self._rows, values, strict=True):
-            rows[chunk] = value
-        self._filled[chunk] = True
-        return True
+    def _fill(self, missing: Tensor) -> None:
+        """Keep the values of images; in other rows from now on, should these fail."""
+        for chunk in missing.split(CHUNK):
+            values = self._compute(chunk)
+            if self._rows is None:
+                self._rows = self._make_rows(values, None)
+                self._keeps = self._rows is not None
+            if self._rows is None:
+                return
+            try:
+                self._rows.write(chunk, values)
+            except OSError as error:
+                self._rows = self._make_rows(values, error)
+                self._keeps = self._rows is not None
+                return
 
     def _compute_all(self, indices: Tensor) -> tuple[Tensor, ...]:
         parts = [self._compute(chunk) for chunk in indices.split(CHUNK)]
@@ -103,7 +105,8 @@ class FrozenPart:
     """What a store computes: a prefix, the names of its results, and the images it reads.
 
     Attributes:
-        load: indices (N) to normalised images (N x 3 x size x size).
+        prefix: with all layers in evaluation mode, so that its results are constants of an image.
+        load: indices (N) to normalised images (N x 3 x size x size), on `device`.
         images_key: tells these images, as the prefix reads them, from all others.
     """
 
@@ -112,10 +115,11 @@ class FrozenPart:
     load: Callable[[Tensor], Tensor]
     images_key: str
     count: int
+    device: torch.device
 
     @property
     def key(self) -> str:
-        return prefix_digest(self.prefix, self.images_key)
+        return prefix_digest(self.prefix, self.images_key, computed_by(self.device))
 
 
 class FeaturePool:
@@ -125,12 +129,14 @@ class FeaturePool:
     starts from what is already kept.
 
     Args:
-        limit_bytes: the most that all stores together may hold.
+        limit_bytes: the most that stores in memory may hold together.
+        directory: where stores are kept on disk, first of all; None for memory alone.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, directory: FeatureDirectory | None = None) -> None:
         self._limit = limit_bytes
         self._reserved = 0
+        self._directory = directory
         self._stores: dict[str, tuple[FrozenPart, FeatureStore]] = {}
         self._lock = threading.Lock()
         self._reservation = threading.Lock()
@@ -138,26 +144,77 @@ class FeaturePool:
     def store(self, part: FrozenPart) -> FeatureStore:
         """The store of `part`, made on first use."""
         with self._lock:
-            key = part.key
-            if key not in self._stores:
-                store = FeatureStore(self._computer(part), part.count, self._reserve)
-                self._stores[key] = (part, store)
-            return self._stores[key][1]
+            return self._store(part, part.key)
 
-    def _computer(self, part: FrozenPart) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        for key, (known, store) in self._stores.items():
-            if known.images_key != part.images_key:
-                continue
-            pieces = cut_prefix(part.prefix, known.crossing)
-            if pieces is not None and prefix_digest(pieces[0], part.images_key) == key:
-                return partial(_continued, pieces[1], store)
-        return partial(_from_images, part)
+    def _store(self, part: FrozenPart, key: str) -> FeatureStore:
+        if key not in self._stores:
+            kept = self._directory.find(key, part.device) if self._directory else None
+            make_rows = partial(self._make_rows, part, key)
+            store = FeatureStore(self._computer(part, key), kept, make_rows)
+            self._stores[key] = (part, store)
+        return self._stores[key][1]
+
+    def _computer(self, part: FrozenPart, own_key: str) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """From the known values after which least is left to compute, or else from the images."""
+        found: list[tuple[int, FrozenPart, str, GraphModule]] = []
+        for key, crossing in self._known(part.images_key):
+            pieces = cut_prefix(part.prefix, crossing) if key != own_key else None
+            if pieces is not None:
+                shorter = replace(part, prefix=pieces[0], crossing=crossing)
+                if shorter.key == key:
+                    found.append((len(pieces[1].graph.nodes), shorter, key, pieces[1]))
+        if not found:
+            return partial(_from_images, part)
+        _, shorter, key, rest = min(found, key=lambda known: known[0])
+        return partial(_continued, rest, self._store(shorter, key))
+
+    def _known(self, images_key: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Keys and results of the prefixes whose values of these images are kept."""
+        known = {k: p.crossing for k, (p, _) in self._stores.items() if p.images_key == images_key}
+        if self._directory is not None:
+            known |= {key: facts.crossing for key, facts in self._directory.facts_of(images_key)}
+        return list(known.items())
+
+    def _make_rows(
+        self, part: FrozenPart, key: str, values: Sequence[Tensor], failed: Failed
+    ) -> Rows | None:
+        if self._directory is not None and failed is None:
+            facts = facts_of_values(
+                values, images_key=part.images_key, crossing=part.crossing, count=part.count
+            )
+            try:
+                rows = self._directory.make(key, facts, part.device)
+            except OSError as error:
+                failed = error
+            else:
+                if rows is not None:
+                    return rows
+        if failed is not None:
+            log.warning("frozen features cannot be kept on disk, but in memory: %s", failed)
+        formats = [RowFormat.of(value) for value in values]
+        needed = needed_bytes(formats, part.count)
+        if self._reserve(needed):
+            return MemoryRows(formats, part.count, part.device)
+        log.warning(
+            "the frozen features of %d images would fill %s, more than is left of "
+            "ASI_FEATURE_DISK_BYTES and ASI_FEATURE_BYTES: they are computed anew at each step",
+            part.count,
+            format_bytes(needed),
+        )
+        return None
 
     def _reserve(self, needed: int) -> bool:
         with self._reservation:
             fits = self._reserved + needed <= self._limit
             self._reserved += needed if fits else 0
             return fits
+
+
+def installed_pool() -> FeaturePool:
+    """A pool with the room, in memory and on disk, that this installation's settings give."""
+    settings = read_settings()
+    directory = FeatureDirectory(settings.features_dir, settings.feature_disk_bytes)
+    return FeaturePool(settings.feature_bytes, directory)
 
 
 def _from_images(part: FrozenPart, indices: Tensor) -> tuple[Tensor, ...]:
@@ -170,14 +227,27 @@ def _continued(rest: GraphModule, store: FeatureStore, indices: Tensor) -> tuple
     return values
 
 
-def prefix_digest(prefix: GraphModule, images_key: str) -> str:
-    """A key for what the prefix computes: its code, its numbers, and the images it reads."""
+def prefix_digest(prefix: GraphModule, images_key: str, computer: str) -> str:
+    """A key for what the prefix computes: its code and layers, its numbers, images and computer."""
     digest = hashlib.sha256(prefix.code.encode())
+    # The code says which layer is called, and nothing of strides and the like.
+    for name, layer in prefix.named_modules():
+        digest.update(f"{name}: {type(layer).__qualname__}({layer.extra_repr()})".encode())
     for name, tensor in prefix.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    digest.update(images_key.encode())
+    digest.update(f"{images_key}/{computer}/{_FORMAT}".encode())
     return digest.hexdigest()
+
+
+def computed_by(device: torch.device) -> str:
+    """What may change the last bits of a product: device, PyTorch, threads, instruction set."""
+    if device.type == "cpu":
+        how = f"{torch.get_num_threads()}/{torch.backends.cpu.get_cpu_capability()}"
+    else:
+        module = torch.get_device_module(device)
+        how = module.get_device_name(device) if hasattr(module, "get_device_name") else ""
+    return f"{torch.__version__}/{device.type}/{how}"
 
 
 def values_an_image(values: tuple[Tensor, ...]) -> int:

@@ -15,7 +15,6 @@ from asi_core.costs.accounting import StepCost, step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import AsiError
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.settings import read_settings
 from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import plan_ranks_
 from asi_core.training.events import (
@@ -25,7 +24,7 @@ from asi_core.training.events import (
     ProbeEvent,
     StepEvent,
 )
-from asi_core.training.features import FeaturePool, values_an_image
+from asi_core.training.features import FeaturePool, installed_pool, values_an_image
 from asi_core.training.layout import layout_name
 from asi_core.training.probes import probe_layers
 from asi_core.training.setup import TrainingSetup, default_device
@@ -52,7 +51,7 @@ def fine_tune(
     Raises:
         AsiError: in one sentence, when weights or data cannot be had or training diverges.
     """
-    pool = features or FeaturePool(read_settings().feature_bytes)
+    pool = features or installed_pool()
     session = _Session(spec, pool, default_device())
     yield session.prepared()
     batches = batch_indices(len(session.setup.data.train), spec.batch_size, spec.seed)

@@ -13,9 +13,9 @@ from asi_core.datasets import Split, dataset_card, load_dataset
 from asi_core.layers.lean import lean_
 from asi_core.layers.surgery import compress_, last_layers
 from asi_core.training.batches import ImageLoader
-from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart
+from asi_core.training.features import FeaturePool, FeatureStore
+from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
 from asi_core.training.layout import in_layout_, laid_out
-from asi_core.training.prefix import SplitModel, split_frozen
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
@@ -46,13 +46,13 @@ class TrainingSetup:
         names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
         self.layer_names = compress_(model, spec.method, layers=names, lean=False)
         choose_trained_(model, self.layer_names, card.head, spec.train_norm)
-        parts = split_frozen(model)
-        self.tail = parts.tail
+        start = frozen_start(model)
+        self.tail = start.tail
         if spec.lean:
             lean_(self.tail)
         self.layout = in_layout_(self.tail)
-        self.train = self._store(pool, parts, "train")
-        self.test = self._store(pool, parts, "test")
+        self.train = self._store(pool, start, "train")
+        self.test = self._store(pool, start, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)
         self.test_labels = torch.from_numpy(self.data.test.labels).to(device)
         self.shapes = trained_layer_shapes(
@@ -70,7 +70,7 @@ class TrainingSetup:
 
     def values(self, split: Literal["train", "test"], indices: Tensor) -> tuple[Tensor, ...]:
         """Crossing values of images, in the tail's layout."""
-        store: FeatureStore = getattr(self, split)
+        store: FeatureStore | ImagesThemselves = getattr(self, split)
         return tuple(laid_out(value, self.layout) for value in store.values(indices))
 
     def _tell(self, title: str) -> None:
@@ -87,14 +87,15 @@ class TrainingSetup:
         )
 
     def _store(
-        self, pool: FeaturePool, parts: SplitModel, name: Literal["train", "test"]
-    ) -> FeatureStore:
+        self, pool: FeaturePool, start: FrozenStart, name: Literal["train", "test"]
+    ) -> FeatureStore | ImagesThemselves:
         split: Split = getattr(self.data, name)
         size = self.spec.image_size
         loader = ImageLoader(split, model_card(self.spec.model), size, self.device)
-        images_key = f"{self.data.fingerprint}/{name}/{size}/{self.device}"
-        frozen = FrozenPart(parts.prefix, parts.crossing, loader, images_key, len(split))
-        return pool.store(frozen)
+        images_key = f"{self.data.fingerprint}/{name}/{size}/{loader.normalisation}"
+        return start.store(
+            pool, loader, images_key=images_key, count=len(split), device=self.device
+        )
 
 
 def choose_trained_(model: nn.Module, layers: list[str], head: str, train_norm: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -19,9 +20,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def training_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def training_server(
+    tmp_path_factory: pytest.TempPathFactory, features_dir: Path
+) -> Iterator[Server]:
     """An app of a module's own, for tests that start runs and jobs."""
-    with running_app(tmp_path_factory.mktemp("home")) as app:
+    with running_app(tmp_path_factory.mktemp("home"), ASI_FEATURES_DIR=str(features_dir)) as app:
         yield app
 
 

@@ -43,7 +43,7 @@ class Images:
 
 def part(module: nn.Module, crossing: str, images: Images, key: str = "images") -> FrozenPart:
     graph: GraphModule = symbolic_trace(module.eval())
-    return FrozenPart(graph, (crossing,), images, key, COUNT)
+    return FrozenPart(graph, (crossing,), images, key, COUNT, torch.device("cpu"))
 
 
 def test_every_image_is_computed_once() -> None:
@@ -97,3 +97,11 @@ def test_a_longer_prefix_goes_on_from_what_is_kept() -> None:
     assert len(images.read) == read
     fresh = FeaturePool(2**20).store(part(Long(), "late", images)).values(torch.arange(COUNT))
     assert torch.equal(continued[0], fresh[0])
+
+
+def test_layers_of_other_strides_are_another_prefix() -> None:
+    pool, images = FeaturePool(2**20), Images()
+    first, second = Short(), Short()
+    second.conv.stride = (2, 2)
+    store = pool.store(part(first, "conv", images))
+    assert pool.store(part(second, "conv", images)) is not store

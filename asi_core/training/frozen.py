@@ -1,0 +1,139 @@
+"""A model's trained part, and what reaches it: of zoo models and of anybody's own.
+
+    start = frozen_start(model)          # some parameters require a gradient, the others do not
+    features = start.store(installed_pool(), load, images_key="my images, 96 px", count=len(mine),
+                           device=torch.device("cpu"))
+    for indices in batches:
+        loss = loss_of(start.tail(*features.values(indices)), labels[indices])
+
+What comes before the first trained parameter is then computed once an image, on this machine, for
+all that share it. A model for which that cannot be done is its own trained part, and is given the
+images; `why_whole` tells why.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from asi_core.errors import Unsupported, one_sentence
+from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart
+from asi_core.training.prefix import SplitModel, split_frozen
+
+log = logging.getLogger(__name__)
+
+# The same in both modes of training, whatever they are called with.
+_STEADY = (nn.modules.conv._ConvNd, nn.Linear, nn.Identity, nn.Flatten)
+_STEADY_FILES = ("torch.nn.modules.activation", "torch.nn.modules.pooling")
+_BY_CHANCE = re.compile("dropout|^(rand|bernoulli|multinomial|normal_?$)")
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesThemselves:
+    """Stands for a feature store where a model is not split: images are read at every step."""
+
+    load: Callable[[Tensor], Tensor]
+
+    @property
+    def filled_count(self) -> int:
+        return 0
+
+    def values(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """The images `indices` (N)."""
+        return (self.load(indices),)
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenStart:
+    """A model that is split where training begins, if it can be.
+
+    Attributes:
+        tail: what the store gives, as separate arguments, to the model's results. It shares the
+            model's layers.
+        parts: None for a model that is not split.
+        why_whole: why not.
+    """
+
+    tail: nn.Module
+    parts: SplitModel | None
+    why_whole: str | None = None
+
+    def store(
+        self,
+        pool: FeaturePool,
+        load: Callable[[Tensor], Tensor],
+        *,
+        images_key: str,
+        count: int,
+        device: torch.device,
+    ) -> FeatureStore | ImagesThemselves:
+        """What the tail reads, by the numbers of images.
+
+        Args:
+            load: indices (N) to what the model reads (N x ...), on `device`; always the same for
+                an index: augmentation has no place here.
+            images_key: tells these `count` images, as they are loaded, from all others: something
+                like a digest, for it is believed for as long as the features are kept on disk.
+        """
+        if self.parts is None:
+            return ImagesThemselves(load)
+        parts = self.parts
+        return pool.store(FrozenPart(parts.prefix, parts.crossing, load, images_key, count, device))
+
+
+def frozen_start(model: nn.Module) -> FrozenStart:
+    """Split `model` at what depends on a parameter that requires a gradient, if it can be split.
+
+    Raises:
+        Unsupported: if nothing in the model is trained.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise Unsupported(f"no parameter of {type(model).__name__} requires a gradient.")
+    try:
+        parts = split_frozen(model)
+    except Unsupported as error:
+        return _whole(model, one_sentence(error))
+    changing = _changing(parts.prefix)
+    if changing is not None:
+        return _whole(
+            model,
+            f"{changing}, before the first trained layer, gives other values each time: "
+            "call eval() on what is frozen.",
+        )
+    return FrozenStart(parts.tail, parts)
+
+
+def _whole(model: nn.Module, why: str) -> FrozenStart:
+    log.warning("all of %s runs at every step: %s", type(model).__name__, why)
+    return FrozenStart(model, None, why)
+
+
+def _changing(prefix: GraphModule) -> str | None:
+    """What in a prefix gives one image different values at different times, if anything does."""
+    for node in prefix.graph.nodes:
+        if node.op == "call_module":
+            layer = prefix.get_submodule(str(node.target))
+            if any(_changes(part) for part in layer.modules()):
+                return f"layer {node.target} ({type(layer).__name__})"
+        elif node.op in ("call_function", "call_method") and _is_by_chance(node):
+            return f"function {node.name}"
+    return None
+
+
+def _changes(layer: nn.Module) -> bool:
+    if isinstance(layer, (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)):
+        return layer.training
+    steady = isinstance(layer, _STEADY) or type(layer).__module__ in _STEADY_FILES
+    return layer.training and not steady and not any(True for _ in layer.children())
+
+
+def _is_by_chance(node: Node) -> bool:
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    is_on = node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True)
+    return _BY_CHANCE.search(name) is not None and not ("dropout" in name and is_on is False)

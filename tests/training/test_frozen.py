@@ -1,0 +1,112 @@
+"""Models of anybody's own: split where they can be, whole where they cannot."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asi_core.errors import Unsupported
+from asi_core.layers.surgery import compress_
+from asi_core.methods import ASI
+from asi_core.training.feature_files import FeatureDirectory
+from asi_core.training.features import FeaturePool
+from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
+from asi_core.units import MIB
+
+COUNT = 40
+CPU = torch.device("cpu")
+
+
+class Own(nn.Module):
+    def __init__(self, *, drops: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 6, 3, padding=1)
+        self.drops = drops
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm(self.first(x)))
+        if self.drops:
+            y = F.dropout(y, 0.5, self.training)
+        return self.second(y).mean((2, 3))
+
+
+class Branching(Own):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.sum() > -1e9 else x
+
+
+class Images:
+    def __init__(self) -> None:
+        self.images = torch.randn(COUNT, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        self.read = 0
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        self.read += len(indices)
+        return self.images[indices]
+
+
+def last_trained(model: nn.Module) -> nn.Module:
+    model.requires_grad_(False)
+    model.get_submodule("second").requires_grad_(True)
+    compress_(model, ASI(ranks=3), layers=["second"])
+    return model
+
+
+def stored(start: FrozenStart, images: Images, pool: FeaturePool | None = None):  # type: ignore[no-untyped-def]
+    return start.store(pool or FeaturePool(MIB), images, images_key="own", count=COUNT, device=CPU)
+
+
+def test_a_model_of_ones_own_trains_on_stored_features(tmp_path: Path) -> None:
+    model = last_trained(Own().eval())
+    start, images = frozen_start(model), Images()
+    assert start.why_whole is None
+    indices = torch.arange(COUNT)
+    for _ in range(2):
+        pool = FeaturePool(MIB, FeatureDirectory(tmp_path, MIB))
+        found = start.tail(*stored(start, images, pool).values(indices))
+        torch.testing.assert_close(found, model(images.images), rtol=1e-5, atol=1e-6)
+    assert images.read == 64  # two chunks, once
+    found.sum().backward()
+    assert model.get_submodule("second").weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (Branching().eval(), "Branching cannot be traced"),
+        (Own(), r"layer norm \(BatchNorm2d\).*eval\(\)"),
+        (Own(drops=True), r"layer norm"),
+    ],
+)
+def test_what_cannot_be_split_runs_whole_and_says_so(
+    model: nn.Module, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, images = frozen_start(last_trained(model)), Images()
+    assert re.search(why, str(start.why_whole))
+    assert start.tail is model
+    assert caplog.text.count("runs at every step") == 1
+    store = stored(start, images)
+    assert isinstance(store, ImagesThemselves)
+    store.values(torch.arange(5))
+    store.values(torch.arange(5))
+    assert images.read == 10
+
+
+def test_chance_in_a_frozen_function_is_seen() -> None:
+    model = Own(drops=True)
+    model.norm.eval()
+    assert "function dropout" in str(frozen_start(last_trained(model)).why_whole)
+    assert frozen_start(last_trained(Own(drops=True).eval())).why_whole is None
+
+
+def test_nothing_trained_is_refused() -> None:
+    with pytest.raises(Unsupported, match="no parameter"):
+        frozen_start(Own().requires_grad_(False))
