@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.errors import InvalidInput
-from asi_core.records import Ranks
+from asi_core.records import ELEMENT_BYTES, Ranks
 from asi_core.units import format_bytes
 
 _BISECTIONS = 60

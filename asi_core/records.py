@@ -9,6 +9,9 @@ from typing import Literal, NamedTuple
 Convention = Literal["paper", "exact"]
 Ranks = tuple[int, ...]
 
+# Of a number in single precision, in which activations are counted unless a method says otherwise.
+ELEMENT_BYTES = 4
+
 
 class ConvGeometry(NamedTuple):
     """How a convolution walks over its input.

@@ -9,8 +9,6 @@ from asi_core.errors import Unsupported
 from asi_core.methods import Method
 from asi_core.records import Convention, LayerShape, Macs, Ranks
 
-ELEMENT_BYTES = 4
-
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
@@ -60,9 +58,8 @@ def step_cost(
         if reason is not None:
             raise Unsupported(f"layer {shape.name}: {reason}.")
         own = ranks[shape.name] if ranks is not None else method.ranks_for(shape)
-        elements = method.saved_elements(shape, own, convention)
-        macs = method.macs(shape, own, convention)
-        layers.append(LayerCost(shape, own, ELEMENT_BYTES * elements, macs))
+        kept = method.saved_bytes(shape, own, convention)
+        layers.append(LayerCost(shape, own, kept, method.macs(shape, own, convention)))
     return StepCost(convention, tuple(layers))
 
 

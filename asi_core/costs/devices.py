@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from asi_core.costs.accounting import ELEMENT_BYTES, StepCost
+from asi_core.costs.accounting import StepCost
+from asi_core.records import ELEMENT_BYTES
 from asi_core.units import GIB, KIB, MIB
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.parameters import parameter_count

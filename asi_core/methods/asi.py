@@ -103,8 +103,8 @@ class ASI(TuckerMethod):
     def ranks_of(self, saved: Saved) -> Ranks | None:
         return core_ranks(saved)
 
-    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
-        return costs.tucker_elements(shape.input_shape, ranks or self.ranks_for(shape), convention)
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        return costs.tucker_bytes(shape.input_shape, ranks or self.ranks_for(shape), convention)
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         ranks = ranks or self.ranks_for(shape)

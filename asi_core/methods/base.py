@@ -116,8 +116,8 @@ class Method(BaseModel, ABC):
         return None
 
     @abstractmethod
-    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
-        """Numbers kept from forward to backward."""
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        """Bytes kept from forward to backward, of an input in single precision."""
 
     @abstractmethod
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:

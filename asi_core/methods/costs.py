@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import prod
 
 from asi_core.errors import InvalidInput
-from asi_core.records import Convention, LayerShape, Macs, Ranks
+from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Macs, Ranks
 
 
 def dense_step(shape: LayerShape, convention: Convention) -> Macs:
@@ -53,14 +53,19 @@ def capped_ranks(ranks: int | Ranks, sizes: tuple[int, ...]) -> Ranks:
     )
 
 
-def tucker_elements(sizes: tuple[int, ...], ranks: Ranks, convention: Convention) -> int:
+def tucker_bytes(
+    sizes: tuple[int, ...],
+    ranks: Ranks,
+    convention: Convention,
+    factor_bytes: int = ELEMENT_BYTES,
+) -> int:
     """Core and factors; `exact` leaves out the identity factors, which are never stored."""
     factors = sum(
         size * rank
         for size, rank in zip(sizes, ranks, strict=True)
         if convention == "paper" or rank < size
     )
-    return prod(ranks) + factors
+    return ELEMENT_BYTES * prod(ranks) + factor_bytes * factors
 
 
 def ranks_below_input(ranks: Ranks, sizes: tuple[int, ...]) -> Ranks:
@@ -69,7 +74,8 @@ def ranks_below_input(ranks: Ranks, sizes: tuple[int, ...]) -> Ranks:
     For ranks that explain a share of the energy: a share near 1 of an input with an unfolding that
     is taller than wide asks for factors that nobody wants.
     """
-    return sizes if tucker_elements(sizes, ranks, "exact") > prod(sizes) else ranks
+    whole = ELEMENT_BYTES * prod(sizes)
+    return sizes if tucker_bytes(sizes, ranks, "exact") > whole else ranks
 
 
 def subspace_overhead(

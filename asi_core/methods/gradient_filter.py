@@ -12,6 +12,7 @@ from asi_core.errors import InvalidInput
 from asi_core.methods import costs
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import (
+    ELEMENT_BYTES,
     Convention,
     ConvGeometry,
     Geometry,
@@ -85,16 +86,16 @@ class GradientFilter(Method):
         gradient = patches.dilated_input_gradient if dilated else patches.filtered_input_gradient
         return gradient(grad_output, weight, input_shape, geometry, self.patch)
 
-    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         if convention == "exact":
-            return prod(shape.input_shape[:2]) * self._patches(shape)
+            return ELEMENT_BYTES * prod(shape.input_shape[:2]) * self._patches(shape)
         windows = [
             self._paper_windows(*sizes)
             for sizes in zip(
                 shape.input_shape[2:], shape.output_shape[2:], _conv(shape).stride, strict=True
             )
         ]
-        return prod(shape.input_shape[:2]) * prod(windows)
+        return ELEMENT_BYTES * prod(shape.input_shape[:2]) * prod(windows)
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         return self._paper_macs(shape) if convention == "paper" else self._exact_macs(shape)

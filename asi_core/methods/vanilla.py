@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from asi_core import linalg
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.methods.costs import dense_step
-from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
+from asi_core.records import ELEMENT_BYTES, Convention, Geometry, LayerShape, Macs, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +37,8 @@ class Vanilla(Method):
         assert x is not None
         return linalg.gradients.weight_gradient(x, grad_output, weight_shape, geometry)
 
-    def saved_elements(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
-        return prod(shape.input_shape)
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        return ELEMENT_BYTES * prod(shape.input_shape)
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         return dense_step(shape, convention)

@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asi_core import linalg
-from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.linalg.tucker import Tucker
 from asi_core.methods import ASI, Vanilla
-from asi_core.methods.costs import tucker_elements
+from asi_core.methods.costs import tucker_bytes
 from asi_core.planning import Candidate, LayerProfile, Plan, plan
 from asi_core.records import LayerShape, Ranks
 from asi_core.training.batches import batch_indices
@@ -151,11 +150,11 @@ def _candidate(
 ) -> Candidate:
     if share >= 1:
         sizes = shape.input_shape
-        return Candidate(1.0, sizes, ELEMENT_BYTES * tucker_elements(sizes, sizes, "exact"), 0.0)
+        return Candidate(1.0, sizes, tucker_bytes(sizes, sizes, "exact"), 0.0)
     ranks = tuple(linalg.spectra.rank_for_energy(values, share) for values in spectra)
     squared = torch.stack([d.error_at(ranks, shape) for d in decomposed]).mean()
-    elements = tucker_elements(shape.input_shape, ranks, "exact")
-    return Candidate(share, ranks, ELEMENT_BYTES * elements, float(squared.sqrt()))
+    kept = tucker_bytes(shape.input_shape, ranks, "exact")
+    return Candidate(share, ranks, kept, float(squared.sqrt()))
 
 
 def _mean_spectrum(values: Sequence[Tensor]) -> Tensor:

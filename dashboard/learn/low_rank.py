@@ -6,11 +6,11 @@ from math import prod
 
 import streamlit as st
 
-from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.figures.lessons.guess import plot_guessed_rank
 from asi_core.figures.lessons.low_rank import ModeCut, plot_mode_energy, plot_picture
-from asi_core.methods.costs import capped_ranks, tucker_elements
+from asi_core.methods.costs import capped_ranks, tucker_bytes
+from asi_core.records import ELEMENT_BYTES
 from asi_core.training.events import LayerProbe
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from asi_core.zoo.cards import model_card
@@ -129,7 +129,7 @@ def _spectra(controls: Controls, found: ProbedRun) -> None:
 
 def _kept(probe: LayerProbe, ranks: tuple[int, ...]) -> None:
     full = ELEMENT_BYTES * prod(probe.shape)
-    kept = ELEMENT_BYTES * tucker_elements(probe.shape, ranks, "exact")
+    kept = tucker_bytes(probe.shape, ranks, "exact")
     kpi_row(
         [
             Kpi("Ranks", _times(ranks), f"of {_times(probe.shape)}", "One for each mode."),

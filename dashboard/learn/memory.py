@@ -7,7 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
-from asi_core.costs.accounting import ELEMENT_BYTES, StepCost
+from asi_core.costs.accounting import StepCost
 from asi_core.costs.estimate import estimate
 from asi_core.figures.lessons.guess import plot_guessed_ratio
 from asi_core.figures.lessons.memory import (
@@ -17,6 +17,7 @@ from asi_core.figures.lessons.memory import (
     plot_layers,
 )
 from asi_core.methods import Vanilla
+from asi_core.records import ELEMENT_BYTES
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from asi_core.zoo.cards import MODELS, model_card
 from asi_core.zoo.shapes import tabled_sizes

@@ -8,7 +8,6 @@ from math import prod
 
 import pandas as pd
 
-from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.errors import InvalidInput
 from asi_core.figures.plan import ErrorPoint, KeptRow
 from asi_core.planning import (
@@ -21,6 +20,7 @@ from asi_core.planning import (
     uniform_plan,
     uniform_plans,
 )
+from asi_core.records import ELEMENT_BYTES
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from dashboard.frame import Kpi
 

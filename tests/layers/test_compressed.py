@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
-from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_shape, met_input, observed_shapes
@@ -164,7 +163,7 @@ def test_closed_form_bytes_are_measured_for_every_padding(
         model(x)
     layer = model[0]
     assert isinstance(layer, CompressedLayer)
-    assert meter.total == ELEMENT_BYTES * method.saved_elements(shapes["0"], layer.ranks, "exact")
+    assert meter.total == method.saved_bytes(shapes["0"], layer.ranks, "exact")
     assert shapes["0"].input_shape == tuple(met_input(layer, x).shape)
     if padding_mode != "zeros":
         assert shapes["0"].input_shape == (8 if batched else 1, 6, 11, 13)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import Unsupported
 from asi_core.layers.compressed import CompressedLayer
@@ -97,7 +96,7 @@ def test_linear_layers_keep_the_same_promises(kind: str) -> None:
         output = model(x)
     shape = layer_shape("0", model[0], x, output)
     ranks = model[0].ranks if isinstance(model[0], CompressedLayer) else None
-    assert meter.total == ELEMENT_BYTES * tested.saved_elements(shape, ranks, "exact")
+    assert meter.total == tested.saved_bytes(shape, ranks, "exact")
     restore_(model)
     assert type(model[0]) is nn.Linear
 
@@ -149,8 +148,7 @@ def test_closed_form_bytes_are_measured_bytes(kind: str, geometry: dict[str, Any
         output = model(x)
     shape = layer_shape("0", model[0], x, output)  # type: ignore[arg-type]
     ranks = model[0].ranks if isinstance(model[0], CompressedLayer) else None
-    elements = tested.saved_elements(shape, ranks, "exact")
-    assert meter.total == ELEMENT_BYTES * elements
+    assert meter.total == tested.saved_bytes(shape, ranks, "exact")
 
 
 @pytest.mark.parametrize("kind", KINDS)

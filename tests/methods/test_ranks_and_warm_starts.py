@@ -11,7 +11,7 @@ from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI, HOSVD, Method
-from asi_core.methods.costs import ranks_below_input, tucker_elements
+from asi_core.methods.costs import ranks_below_input, tucker_bytes
 
 BAD = [float("nan"), float("inf"), float("-inf")]
 
@@ -104,7 +104,7 @@ def test_no_share_keeps_more_than_the_input(method: type[ASI | HOSVD], share: fl
 def test_only_ranks_that_cost_more_than_the_input_are_replaced() -> None:
     sizes = (8, 512, 4, 4)
     assert ranks_below_input((8, 128, 4, 4), sizes) == sizes
-    assert tucker_elements(sizes, (8, 25, 4, 4), "exact") < 8 * 512 * 16
+    assert tucker_bytes(sizes, (8, 25, 4, 4), "exact") < 4 * 8 * 512 * 16
     assert ranks_below_input((8, 25, 4, 4), sizes) == (8, 25, 4, 4)
 
 

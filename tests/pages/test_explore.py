@@ -300,7 +300,7 @@ def test_formulas_of_a_chosen_layer_come_out_as_counted() -> None:
         result = re.search(r"mathbf{([\d\\,]+)}", latex)
         assert result is not None
         assert int(re.sub(r"\D", "", result[1])) == formula.value
-    assert formulas["kept"].value == 4 * method.saved_elements(shape, ranks, "exact")
+    assert formulas["kept"].value == method.saved_bytes(shape, ranks, "exact")
 
 
 def test_closed_drawers_compute_nothing() -> None:

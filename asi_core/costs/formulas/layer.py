@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from asi_core.costs.accounting import ELEMENT_BYTES
 from asi_core.costs.formulas import dense, gradient_filter, tucker
 from asi_core.costs.formulas.expression import Formula
 from asi_core.costs.formulas.symbols import Letters, letters
 from asi_core.errors import Unsupported
 from asi_core.methods import ASI, HOSVD, GradientFilter, Method, Vanilla
-from asi_core.records import Convention, LayerShape, Ranks
+from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Ranks
 
 KEPT = "Kept for backward, bytes"
 QUANTITIES = {
@@ -23,7 +22,7 @@ def layer_formulas(
     method: Method, shape: LayerShape, ranks: Ranks | None, convention: Convention
 ) -> dict[str, Formula]:
     """Equations of a layer: "kept" in bytes, and the parts of a step's multiplies by their names
-    in `Macs`. Their values are those of `method.saved_elements` (times 4) and `method.macs`.
+    in `Macs`. Their values are those of `method.saved_bytes` and `method.macs`.
 
     Args:
         ranks: in force; None for a method without ranks.

@@ -33,7 +33,7 @@ def assert_equal(
 ) -> None:
     formulas = layer_formulas(method, shape, ranks, convention)
     macs = method.macs(shape, ranks, convention).as_dict()
-    assert formulas["kept"].value == 4 * method.saved_elements(shape, ranks, convention)
+    assert formulas["kept"].value == method.saved_bytes(shape, ranks, convention)
     for part in ("forward", "overhead", "input_gradient", "weight_gradient"):
         assert formulas[part].value == macs[part], (part, formulas[part].expression)
 
