@@ -69,6 +69,8 @@ class LayerShape:
         weight_shape: out channel x in channel / groups x kernel height x kernel width; out x in
             features.
         has_input_gradient: False for the first trained layer, before which nothing is trained.
+        opens_block: whether it reads what comes into the trained part of its block
+            (`methods.blocks`).
     """
 
     name: str
@@ -77,6 +79,7 @@ class LayerShape:
     weight_shape: tuple[int, ...]
     geometry: Geometry
     has_input_gradient: bool
+    opens_block: bool = True
 
     @property
     def is_linear(self) -> bool:

@@ -14,10 +14,14 @@ GLOSSARY: dict[str, str] = {
     "Calibration": "Looking at a few batches before training, to learn the spectra of the layers' "
     "inputs and the gradient error of possible ranks.",
     "Captured energy": "Share of the input's squared norm that its kept form holds, from 0 to 1.",
+    "Checkpointing": "Keeping the input of each block of trained layers alone, and running the "
+    "block again before its backward pass. Gradients are exact, for one more forward pass.",
     "Comparison": "Runs that were launched together, on the same images in the same order.",
     "Core": "The small tensor in the middle of a Tucker form. Its sizes are the ranks.",
     "Drift": "How far a mode's subspace has turned since the step before: the largest principal "
     "angle between the two, in degrees.",
+    "Eight-bit activations": "Keeping each trained layer's input in 256 steps a channel: a byte an "
+    "element instead of four.",
     "Energy": "The sum of squared entries of a tensor, which is the sum of squared singular values "
     "of any of its unfoldings.",
     "Exact convention": "Counts the multiply-accumulates and bytes of what the code here executes "

@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from asi_core.methods import METHOD_ADAPTER, METHODS  # noqa: E402
+from asi_core.methods import METHOD_ADAPTER, METHODS, PUBLISHED  # noqa: E402
 from asi_core.runs.example_jobs import write_example_job  # noqa: E402
 from asi_core.runs.job_kinds import job_kind  # noqa: E402
 from asi_core.training.features import installed_pool  # noqa: E402
@@ -30,7 +30,7 @@ def make(folder: Path) -> list[Path]:
     pool = installed_pool()
     plain = default_spec("vanilla")
     questions = [("calibrate", "calibration", plain)]
-    questions += [("measure", f"measurement-{kind}", default_spec(kind)) for kind in METHODS]
+    questions += [("measure", f"measurement-{kind}", default_spec(kind)) for kind in PUBLISHED]
     return [
         write_example_job(folder, name, kind, spec, job_kind(kind).answer(spec, pool))
         for kind, name, spec in questions

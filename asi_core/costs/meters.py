@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from asi_core.costs.categories import Category
 from asi_core.costs.places import Place, Places
-from asi_core.errors import AsiError, Unsupported
+from asi_core.costs.storages import storage_reference, tensors_in
+from asi_core.errors import AsiError
 from asi_core.methods.base import WarmStart
 
 
@@ -85,18 +85,30 @@ class SavedMeter(torch.autograd.graph.saved_tensors_hooks):
         super().__init__(self._pack, lambda kept: kept)
         self.storages: dict[int, SavedStorage] = {}
         self._places = places
+        self._kept_to_repeat: set[StorageWeakRef] = set()
         self._existing = _references([*model.parameters(), *model.buffers()])
 
     def _pack(self, tensor: Tensor) -> Tensor:
-        reference = _reference(tensor)
+        reference = storage_reference(tensor)
         if reference not in self._existing and tensor.untyped_storage().nbytes() > 0:
             place, category = self._places.current, self._places.category
+            if place.repeats:
+                self._kept_to_repeat.add(reference)
             new = SavedStorage(*_description(tensor, reference), place, category)
             storage = self.storages.setdefault(reference.cdata, new)
             storage.category = min(storage.category, category, key=list(Category).index)
             storage.layers |= set() if place.layer is None else {place.layer}
         # A result that is saved by its own node would keep itself alive for ever.
         return tensor.detach()
+
+    def attribute_repeated(self) -> None:
+        """Call those inputs of repeated blocks trained layers' that these have read by now."""
+        for reference in self._kept_to_repeat:
+            layer = self._places.read_by.get(reference)
+            if layer is not None:
+                storage = self.storages[reference.cdata]
+                storage.category = Category.TRAINED_INPUTS
+                storage.layers.add(layer)
 
 
 class LivingMeter(TorchDispatchMode):
@@ -114,8 +126,8 @@ class LivingMeter(TorchDispatchMode):
 
     def watch(self, values: Any) -> None:
         """Note the storages of all tensors in `values`."""
-        for tensor in _tensors(values):
-            reference = _reference(tensor)
+        for tensor in tensors_in(values):
+            reference = storage_reference(tensor)
             if reference not in self._older and tensor.untyped_storage().nbytes() > 0:
                 new = Storage(*_description(tensor, reference), self._places.current)
                 self.storages.setdefault(reference.cdata, new)
@@ -124,7 +136,7 @@ class LivingMeter(TorchDispatchMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        found = _references(_tensors((args, kwargs)))
+        found = _references(tensors_in((args, kwargs)))
         self._older |= {r for r in found if r.cdata not in self.storages}
         result = func(*args, **kwargs)
         self.watch(result)
@@ -143,6 +155,7 @@ def agreed_storages(
         MetersDisagree: if they do not.
     """
     gc.collect()
+    saved.attribute_repeated()
     carried = {reference.cdata for reference in _references(_carried(model))}
     known: dict[int, Storage] = {**living.storages, **saved.storages}
     alive = {
@@ -164,26 +177,12 @@ def _carried(model: nn.Module) -> list[Tensor]:
     """What `model` takes along to the next step."""
     attributes = [value for module in model.modules() for value in vars(module).values()]
     starts = [value for value in attributes if isinstance(value, WarmStart)]
-    warm = _tensors([[getattr(start, f.name) for f in fields(start)] for start in starts])
+    warm = tensors_in([[getattr(start, f.name) for f in fields(start)] for start in starts])
     return [*model.parameters(), *model.buffers(), *warm]
 
 
-def _tensors(values: Any) -> list[Tensor]:
-    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
-
-
 def _references(tensors: Iterable[Tensor]) -> set[StorageWeakRef]:
-    return {_reference(tensor) for tensor in tensors}
-
-
-def _reference(tensor: Tensor) -> StorageWeakRef:
-    try:
-        return StorageWeakRef(tensor.untyped_storage())
-    except NotImplementedError as error:
-        raise Unsupported(
-            f"a tensor of shape {tuple(tensor.shape)} and layout {tensor.layout} has no storage "
-            "whose bytes could be counted: measure the model with dense tensors."
-        ) from error
+    return {storage_reference(tensor) for tensor in tensors}
 
 
 def _description(

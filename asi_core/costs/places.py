@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from asi_core.costs.categories import Category, function_category, module_category
+from asi_core.costs.storages import storage_reference, tensors_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,13 @@ class Place:
         name: the module's, in the model.
         category: of all that is kept here; None where it depends on the function called.
         layer: the trained layer that this is or lies in.
+        repeats: whether it keeps its inputs to run again before its backward pass.
     """
 
     name: str
     category: Category | None = None
     layer: str | None = None
+    repeats: bool = False
 
 
 class Places(TorchFunctionMode):
@@ -35,6 +39,9 @@ class Places(TorchFunctionMode):
     Modules are followed by hooks, functions by a mode of this thread: it sees the outermost call
     (`F.relu`, not the kernels below), which PyTorch's saving for backward lies within. A module
     that is not called but whose `forward` is does not show.
+
+    Attributes:
+        read_by: storages that trained layers read as their inputs, and the first layer to do so.
     """
 
     def __init__(self, model: nn.Module, layer_names: Sequence[str], head: str | None) -> None:
@@ -43,6 +50,7 @@ class Places(TorchFunctionMode):
         self._entered = [Place("the batch")]
         self._function: Category | None = None
         self._handles: list[RemovableHandle] = []
+        self.read_by: dict[StorageWeakRef, str] = {}
 
     @property
     def current(self) -> Place:
@@ -87,7 +95,13 @@ class Places(TorchFunctionMode):
             self._function = outer
 
     def _entering(self, place: Place) -> Callable[..., None]:
-        return lambda module, inputs: self._entered.append(place)
+        def enter(module: nn.Module, inputs: Any) -> None:
+            self._entered.append(place)
+            if place.layer is not None:
+                for tensor in tensors_in(inputs):
+                    self.read_by.setdefault(storage_reference(tensor), place.layer)
+
+        return enter
 
     def _leaving(self, place: Place) -> Callable[..., None]:
         return lambda module, inputs, output: self._leave(place)
@@ -101,14 +115,16 @@ class Places(TorchFunctionMode):
 def _places(
     model: nn.Module, layer_names: Sequence[str], head: str | None
 ) -> dict[nn.Module, Place]:
-    special: dict[nn.Module, tuple[Category, str | None]] = {}
+    special: dict[nn.Module, tuple[Category | None, str | None]] = {}
     if head is not None:
         for module in model.get_submodule(head).modules():
             special[module] = Category.HEAD_AND_LOSS, None
     for layer in layer_names:
         for module in model.get_submodule(layer).modules():
             special[module] = Category.TRAINED_INPUTS, layer
-    return {
-        module: Place(name or "the model", *special.get(module, (module_category(module), None)))
-        for name, module in model.named_modules()
-    }
+    places = {}
+    for name, module in model.named_modules():
+        category, own_layer = special.get(module) or (module_category(module), None)
+        repeats = bool(getattr(module, "repeats", False))
+        places[module] = Place(name or "the model", category, own_layer, repeats)
+    return places

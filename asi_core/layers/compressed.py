@@ -201,8 +201,13 @@ def _kept(layer: CompressedLayer, x: Tensor, output_shape: tuple[int, ...]) -> S
         first = x
     elif first is not None and x.dtype != torch.float16:
         # Cores and window sums are sums over the input, which float16 may not reach.
-        first = first.to(x.dtype)
-    return (first, *(None if t is None else t.to(x.dtype) for t in others))
+        first = _narrowed(first, x.dtype)
+    return (first, *(None if t is None else _narrowed(t, x.dtype) for t in others))
+
+
+def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """In `dtype`, unless it is narrower already: a method may keep less."""
+    return tensor if tensor.dtype.itemsize <= dtype.itemsize else tensor.to(dtype)
 
 
 def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:

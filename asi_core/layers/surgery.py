@@ -44,9 +44,16 @@ def compress_(model: nn.Module, method: Method, *, layers: Layers, lean: bool = 
 
     Raises:
         InvalidInput: if the model has fewer convolutions, or no layer of a name, or is a layer
-            itself.
+            itself; or if the method repeats blocks.
         Unsupported: if one of them cannot be compressed; the model is then left unchanged.
     """
+    if method.repeats_blocks:
+        raise InvalidInput(
+            "compress_ takes a method that works layer by layer",
+            method.label,
+            "use torch.utils.checkpoint in the model, or asi_core.training.checkpointing on its "
+            "traced trained part",
+        )
     names = trained_layer_names(model, layers)
     if "" in names:
         raise _bare(model)

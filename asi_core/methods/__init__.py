@@ -6,23 +6,34 @@ from pydantic import Field, TypeAdapter
 
 from asi_core.methods.asi import ASI
 from asi_core.methods.base import Method, WarmStart
+from asi_core.methods.checkpointing import Checkpointing
+from asi_core.methods.eight_bit import EightBit
 from asi_core.methods.gradient_filter import GradientFilter
 from asi_core.methods.hosvd import HOSVD
 from asi_core.methods.vanilla import Vanilla
 
-AnyMethod = Annotated[Vanilla | ASI | HOSVD | GradientFilter, Field(discriminator="kind")]
+AnyMethod = Annotated[
+    Vanilla | ASI | HOSVD | GradientFilter | EightBit | Checkpointing, Field(discriminator="kind")
+]
 
 METHODS: dict[str, type[Method]] = {
     method.model_fields["kind"].default: method for method in get_args(get_args(AnyMethod)[0])
 }
-METHOD_ADAPTER: TypeAdapter[Vanilla | ASI | HOSVD | GradientFilter] = TypeAdapter(AnyMethod)
+METHOD_ADAPTER: TypeAdapter[Vanilla | ASI | HOSVD | GradientFilter | EightBit | Checkpointing] = (
+    TypeAdapter(AnyMethod)
+)
+# What the paper compares; the others are what a user of PyTorch would pick instead.
+PUBLISHED = ("vanilla", "asi", "hosvd", "gradient_filter")
 
 __all__ = [
     "ASI",
     "HOSVD",
     "METHODS",
     "METHOD_ADAPTER",
+    "PUBLISHED",
     "AnyMethod",
+    "Checkpointing",
+    "EightBit",
     "GradientFilter",
     "Method",
     "Vanilla",

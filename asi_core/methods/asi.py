@@ -13,7 +13,7 @@ from asi_core.errors import InvalidInput
 from asi_core.methods import costs
 from asi_core.methods.base import Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
-from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
+from asi_core.records import ELEMENT_BYTES, Convention, Geometry, LayerShape, Macs, Ranks
 from asi_core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class ASI(TuckerMethod):
         refresh_every: iterate all modes but the batch's only at every so many-th step, and project
             on the factors of the step before in between: cheaper, at a little less energy. The
             batch's mode is iterated at every step, for its images are new ones.
+        half_factors: keep the factors, which are orthonormal, in half precision (10 bits): at small
+            ranks they are most of what is kept. The core stays in single precision.
         budget_bytes: what all trained layers together may keep; the ranks of each are then planned
             on calibration batches (`planning`), instead of being given or explaining a share.
     """
@@ -44,6 +46,7 @@ class ASI(TuckerMethod):
     label: ClassVar[str] = "ASI"
     sequential: bool = True
     refresh_every: int = 1
+    half_factors: bool = False
     budget_bytes: int | None = None
     _sources: ClassVar[dict[str, str]] = {
         **TuckerMethod._sources,
@@ -66,11 +69,20 @@ class ASI(TuckerMethod):
 
     @property
     def settings_label(self) -> str:
+        label, every = self._ranks_label, self.refresh_every
+        label += "" if every == 1 else f", refreshed every {every} steps"
+        return f"{label}, half-precision factors" if self.half_factors else label
+
+    @property
+    def factor_bytes(self) -> int:
+        """Of a factor's entry."""
+        return ELEMENT_BYTES // 2 if self.half_factors else ELEMENT_BYTES
+
+    @property
+    def _ranks_label(self) -> str:
         if self.budget_bytes is not None:
             return f"{self.label}, budget {format_bytes(self.budget_bytes)}"
-        label = super().settings_label
-        every = self.refresh_every
-        return label if every == 1 else f"{label}, refreshed every {every} steps"
+        return super().settings_label
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
@@ -81,12 +93,13 @@ class ASI(TuckerMethod):
             # An old subspace may miss a new input altogether, and would then for ever.
             memory.factors, memory.age = {}, 0
             tucker, reach = self._iterated(x, ranks, memory)
+        factors = tuple(None if f is None else self._stored(f) for f in tucker.factors)
         if reach == 0:
             memory.factors, memory.age = {}, 0
         elif isfinite(reach):
-            memory.factors = {m: f for m, f in enumerate(tucker.factors) if f is not None}
+            memory.factors = {m: f for m, f in enumerate(factors) if f is not None}
             memory.age += 1
-        return (tucker.core, *tucker.factors)
+        return (tucker.core, *factors)
 
     def weight_gradient(
         self,
@@ -104,7 +117,8 @@ class ASI(TuckerMethod):
         return core_ranks(saved)
 
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
-        return costs.tucker_bytes(shape.input_shape, ranks or self.ranks_for(shape), convention)
+        ranks = ranks or self.ranks_for(shape)
+        return costs.tucker_bytes(shape.input_shape, ranks, convention, self.factor_bytes)
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         ranks = ranks or self.ranks_for(shape)
@@ -142,6 +156,10 @@ class ASI(TuckerMethod):
         # Of the core, which is small; a norm would leave the range of its type sooner.
         least, most = tucker.core.aminmax()
         return tucker, max(-float(least), float(most))
+
+    def _stored(self, factor: Tensor) -> Tensor:
+        """As it is kept, also for the next step: else there would be two of it."""
+        return factor.half() if self.half_factors else factor
 
     def _ranks_for_step(self, x: Tensor, memory: WarmStart) -> int | Ranks:
         if self.ranks is not None:

@@ -52,6 +52,8 @@ class Method(BaseModel, ABC):
     label: ClassVar[str]
     # False where PyTorch's own layer already does what the method means.
     replaces_layers: ClassVar[bool] = True
+    # True where blocks of trained layers run again before their backward pass.
+    repeats_blocks: ClassVar[bool] = False
 
     @property
     def settings_label(self) -> str:
@@ -71,7 +73,7 @@ class Method(BaseModel, ABC):
         """What is kept for backward of the input `x`: B x C x H x W, or B x ... x F.
 
         The first of what is kept may be the input itself or sums over it; what follows must not
-        leave the range of the input's own type, in which it is kept.
+        leave the range of the input's own type, in which it is kept unless it is narrower.
 
         Args:
             memory: read, and given new contents (never changed in place) for the next step.

@@ -14,12 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Vanilla(Method):
-    """The baseline that every other method is compared with."""
-
-    kind: Literal["vanilla"] = "vanilla"
-    label: ClassVar[str] = "Vanilla"
-    replaces_layers: ClassVar[bool] = False
+class KeepsInput(Method):
+    """A method whose weight gradients come from the input itself."""
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
@@ -39,6 +35,14 @@ class Vanilla(Method):
 
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         return ELEMENT_BYTES * prod(shape.input_shape)
+
+
+class Vanilla(KeepsInput):
+    """The baseline that every other method is compared with."""
+
+    kind: Literal["vanilla"] = "vanilla"
+    label: ClassVar[str] = "Vanilla"
+    replaces_layers: ClassVar[bool] = False
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         return dense_step(shape, convention)

@@ -50,8 +50,8 @@ def split_frozen(model: nn.Module) -> SplitModel:
     if not trained:
         raise Unsupported(f"no parameter of {type(model).__name__} requires a gradient.")
     crossing = [node for node in graph.nodes if _crosses(node, trained)]
-    prefix = _copy(model, graph, [n for n in graph.nodes if n not in trained], outputs=crossing)
-    tail = _copy(model, graph, [n for n in graph.nodes if n in trained], inputs=crossing)
+    prefix = part_of(model, graph, [n for n in graph.nodes if n not in trained], outputs=crossing)
+    tail = part_of(model, graph, [n for n in graph.nodes if n in trained], inputs=crossing)
     return SplitModel(prefix, tail, tuple(node.name for node in crossing))
 
 
@@ -73,8 +73,8 @@ def cut_prefix(prefix: GraphModule, names: Sequence[str]) -> tuple[GraphModule, 
         return None
     first = _ancestors(cut, stop=set())
     return (
-        _copy(prefix, graph, [n for n in graph.nodes if n in first], outputs=cut),
-        _copy(
+        part_of(prefix, graph, [n for n in graph.nodes if n in first], outputs=cut),
+        part_of(
             prefix,
             graph,
             [n for n in graph.nodes if n in needed and n not in cut],
@@ -119,7 +119,7 @@ def _crosses(node: Node, trained: set[Node]) -> bool:
     return node not in trained and node.op != "get_attr" and any(u in trained for u in node.users)
 
 
-def _copy(
+def part_of(
     model: nn.Module,
     graph: fx.Graph,
     nodes: list[Node],

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from asi_core.datasets import Split, dataset_card, load_dataset
 from asi_core.layers.lean import lean_
 from asi_core.layers.surgery import compress_, last_layers
+from asi_core.methods import Vanilla
 from asi_core.training.batches import ImageLoader
+from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.features import FeaturePool, FeatureStore
 from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
 from asi_core.training.layout import in_layout_, laid_out
@@ -44,13 +46,16 @@ class TrainingSetup:
         card, classes = model_card(spec.model), len(self.data.classes)
         model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
         names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
-        self.layer_names = compress_(model, spec.method, layers=names, lean=False)
+        own = Vanilla() if spec.method.repeats_blocks else spec.method
+        self.layer_names = compress_(model, own, layers=names, lean=False)
         choose_trained_(model, self.layer_names, card.head, spec.train_norm)
         start = frozen_start(model)
         self.tail = start.tail
         if spec.lean:
             lean_(self.tail)
         self.layout = in_layout_(self.tail)
+        if spec.method.repeats_blocks and self.layer_names:
+            self.tail = repeated_blocks(self.tail, self.layer_names)
         self.train = self._store(pool, start, "train")
         self.test = self._store(pool, start, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)

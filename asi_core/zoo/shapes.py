@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from asi_core.errors import InvalidInput
+from asi_core.methods.blocks import with_openings
 from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
 from asi_core.zoo.cards import ModelCard, check_image_size, model_card
 
@@ -69,9 +70,9 @@ def trained_layer_shapes(
     if image_size not in tabled_sizes(card):
         from asi_core.zoo.tracing import traced_layer_shapes
 
-        return traced_layer_shapes(name, layers, batch_size, image_size)
+        return with_openings(traced_layer_shapes(name, layers, batch_size, image_size))
     trained = layer_facts(name)[card.layer_count - count :]
-    return tuple(_shape(facts, count, batch_size, image_size) for facts in trained)
+    return with_openings(_shape(facts, count, batch_size, image_size) for facts in trained)
 
 
 def _shape(facts: LayerFacts, trained: int, batch_size: int, image_size: int) -> LayerShape:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from asi_core.methods import METHOD_ADAPTER, METHODS
+from asi_core.methods import METHOD_ADAPTER, METHODS, PUBLISHED
 from asi_core.poster import poster_facts, poster_rows
 from asi_core.runs.jobs import JobRecord, JobStore
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
@@ -31,7 +31,7 @@ class Claim:
 
 def measurements(jobs: JobStore) -> list[JobRecord]:
     """The newest measurements of the default comparison's methods, as far as there are any."""
-    found = [jobs.latest("measure", _default_spec(kind), "completed") for kind in METHODS]
+    found = [jobs.latest("measure", _default_spec(kind), "completed") for kind in PUBLISHED]
     return [job for job in found if job is not None]
 
 

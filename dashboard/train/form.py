@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from asi_core.errors import InvalidInput
-from asi_core.methods import METHODS
+from asi_core.methods import METHODS, PUBLISHED
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
 from dashboard.frame import URL
@@ -87,7 +87,7 @@ def _methods(card: ModelCard) -> dict[str, Any]:
     methods = st.multiselect(
         "Methods",
         list(METHODS),
-        default=list(METHODS),
+        default=list(PUBLISHED),
         format_func=lambda kind: METHODS[kind].label,
         key="methods",
         help=_help("methods"),
@@ -186,6 +186,12 @@ def _algorithms() -> dict[str, Any]:
             help=_help("refresh_every"),
             **URL,
         ),
+        "half_factors": st.toggle(
+            "ASI: factors in half precision",
+            key="half_factors",
+            help=_help("half_factors"),
+            **URL,
+        ),
         "solver": st.selectbox(
             "HOSVD: factors from",
             list(_SOLVERS),
@@ -206,7 +212,7 @@ def _method_settings(kind: str, chosen: dict[str, Any]) -> dict[str, Any]:
         settings["ranks"] = _parse_ranks(chosen["ranks"])
     if "patch" in fields:
         settings["patch"] = chosen["patch"]
-    how = ("sequential", "refresh_every", "solver")
+    how = ("sequential", "refresh_every", "half_factors", "solver")
     return settings | {name: chosen[name] for name in how if name in fields and name in chosen}
 
 
@@ -232,7 +238,9 @@ _HELP = {
     "dataset": "Images that the network has not seen, with their classes.",
     "layers": "How many of the last convolutions (in transformers: linear layers of the MLPs) "
     "are trained, besides a new classifier. All before them is frozen.",
-    "methods": "What is kept of each trained layer's input until the weight gradient needs it.",
+    "methods": "What is kept of each trained layer's input until the weight gradient needs it. "
+    "8-bit and checkpointing are what PyTorch users would pick instead: a byte an element, or "
+    "nothing but each block's input, which then runs twice.",
     "explained_variance": "Ranks are chosen so that each mode keeps this share of the energy "
     "(the sum of squared singular values). ASI chooses once, HOSVD at every step.",
     "ranks": "One number for all modes, or one each. A rank above a mode's size keeps all of it.",
@@ -252,6 +260,8 @@ _HELP = {
     "refresh_every": "1 iterates all factors at every step, as published. 4 iterates the channel, "
     "height and width factors at every fourth step only and projects on the old ones in between: "
     "less time, a little less energy. The batch's factor is always iterated.",
+    "half_factors": "Factors are orthonormal, and 16 bits of each number are enough for them: at "
+    "small ranks they are most of what is kept.",
     "solver": "Both give the same ranks and subspaces. The Gram matrix is several times faster; "
     "the full SVD of every unfolding is the published way.",
     "train_norm": "Whether scale and shift of the normalisations after the first trained layer "

@@ -6,7 +6,15 @@ from asi_core.costs.formulas import dense, gradient_filter, tucker
 from asi_core.costs.formulas.expression import Formula
 from asi_core.costs.formulas.symbols import Letters, letters
 from asi_core.errors import Unsupported
-from asi_core.methods import ASI, HOSVD, GradientFilter, Method, Vanilla
+from asi_core.methods import (
+    ASI,
+    HOSVD,
+    Checkpointing,
+    EightBit,
+    GradientFilter,
+    Method,
+    Vanilla,
+)
 from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Ranks
 
 KEPT = "Kept for backward, bytes"
@@ -31,14 +39,13 @@ def layer_formulas(
         Unsupported: if no equations are written for the method.
     """
     names = letters(shape, ranks)
-    kept, parts = _expressions(method, names, shape, ranks, convention)
+    in_bytes, parts = _expressions(method, names, shape, ranks, convention)
     values = names.values
     if isinstance(method, GradientFilter):
         values = {**values, "R": method.patch}
     formulas = {
         name: Formula(QUANTITIES[name], expression, values) for name, expression in parts.items()
     }
-    in_bytes = f"{ELEMENT_BYTES}*({kept})" if "+" in kept else f"{ELEMENT_BYTES}*{kept}"
     return {"kept": Formula(KEPT, in_bytes, values), **formulas}
 
 
@@ -74,22 +81,41 @@ def _expressions(
     }
     match method:
         case Vanilla():
-            return dense.kept(names), plain
+            return _in_bytes(dense.kept(names)), plain
+        case Checkpointing():
+            kept = _in_bytes(dense.kept(names)) if shape.opens_block else "0"
+            return kept, plain | {"overhead": plain["forward"]}
+        case EightBit():
+            channels = names.sizes[shape.channel_mode]
+            kept = f"{dense.kept(names)} + {2 * ELEMENT_BYTES}*{channels}"
+            return kept, plain | {"overhead": f"2*{dense.kept(names)}"}
         case GradientFilter(patch=patch):
             own = {
                 "overhead": gradient_filter.overhead(names, convention),
                 "input_gradient": gradient_filter.input_gradient(names, shape, convention, patch),
                 "weight_gradient": gradient_filter.weight_gradient(names, shape, convention),
             }
-            return gradient_filter.kept(convention), plain | own
+            return _in_bytes(gradient_filter.kept(convention)), plain | own
         case ASI() | HOSVD():
             assert ranks is not None
             own = {
                 "overhead": _tucker_overhead(method, names, shape, ranks, convention),
                 "weight_gradient": tucker.weight_gradient(names, shape, ranks, convention),
             }
-            return tucker.kept(names, shape, ranks, convention), plain | own
+            core, factors = tucker.kept(names, shape, ranks, convention)
+            return _tucker_bytes(method, core, factors), plain | own
     raise Unsupported(f"no equations are written for {method.label}.")
+
+
+def _in_bytes(numbers: str, each: int = ELEMENT_BYTES) -> str:
+    return f"{each}*({numbers})" if "+" in numbers else f"{each}*{numbers}"
+
+
+def _tucker_bytes(method: ASI | HOSVD, core: str, factors: str) -> str:
+    each = method.factor_bytes if isinstance(method, ASI) else ELEMENT_BYTES
+    if each == ELEMENT_BYTES or not factors:
+        return _in_bytes(f"{core} + {factors}" if factors else core)
+    return f"{_in_bytes(core)} + {_in_bytes(factors, each)}"
 
 
 def _tucker_overhead(

@@ -7,14 +7,19 @@ from asi_core.methods.costs import reduction_order
 from asi_core.records import Convention, LayerShape, Ranks
 
 
-def kept(names: Letters, shape: LayerShape, ranks: Ranks, convention: Convention) -> str:
-    """The core and the factors; `exact` leaves out factors of full modes, which are identities."""
+def kept(
+    names: Letters, shape: LayerShape, ranks: Ranks, convention: Convention
+) -> tuple[str, str]:
+    """Numbers of the core and of the factors, of which there may be none.
+
+    `exact` leaves out factors of full modes, which are identities.
+    """
     factors = [
         times(size, rank)
         for mode, (size, rank) in enumerate(zip(names.sizes, names.ranks, strict=True))
         if convention == "paper" or ranks[mode] < shape.input_shape[mode]
     ]
-    return plus([times(*names.ranks), *factors])
+    return times(*names.ranks), " + ".join(factors)
 
 
 def asi_overhead(

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asi_core.costs.formulas import layer_formulas
-from asi_core.methods import ASI, HOSVD, METHODS, GradientFilter, Method, Vanilla
+from asi_core.methods import (
+    ASI,
+    HOSVD,
+    METHODS,
+    Checkpointing,
+    EightBit,
+    GradientFilter,
+    Method,
+    Vanilla,
+)
 from asi_core.methods.costs import capped_ranks
 from asi_core.records import Convention, ConvGeometry, LayerShape, Ranks
 from asi_core.zoo.cards import MODELS
@@ -21,10 +30,13 @@ EXAMPLES: list[Method] = [
     ASI(ranks=3),
     ASI(ranks=3, sequential=False),
     ASI(ranks=3, refresh_every=3),
+    ASI(ranks=3, half_factors=True),
     HOSVD(ranks=3),
     HOSVD(ranks=3, solver="svd"),
     GradientFilter(patch=2),
     GradientFilter(patch=3),
+    EightBit(),
+    Checkpointing(),
 ]
 
 
@@ -75,3 +87,4 @@ def test_what_no_model_of_the_zoo_has(method: Method, convention: Convention) ->
         own = ranks if isinstance(method, (ASI, HOSVD)) else None
         assert_equal(method, shape, own, convention)
         assert_equal(method, replace(shape, has_input_gradient=False), own, convention)
+        assert_equal(method, replace(shape, opens_block=False), own, convention)

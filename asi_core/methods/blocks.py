@@ -1,0 +1,43 @@
+"""Blocks of a network: the unit that activation checkpointing repeats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from asi_core.records import LayerShape
+
+_NUMBERED = re.compile(r"\d$")
+
+
+def block_of(name: str) -> str:
+    """The block in which a layer lies: what it is registered in, up to the first run of numbers.
+
+    `features.17.conv.0.0` lies in `features.17`, `layer4.1.conv2` in `layer4.1`, `first.conv` in
+    `first`, and a layer of the model itself is a block of its own.
+    """
+    parts = name.split(".")[:-1] or [name]
+    numbered = [bool(_NUMBERED.search(part)) for part in parts]
+    if True not in numbered:
+        return ".".join(parts)
+    first = numbered.index(True)
+    last = next((i for i in range(first, len(parts)) if not numbered[i]), len(parts))
+    return ".".join(parts[:last])
+
+
+def with_openings(shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+    """The shapes of one network's trained layers, which know whether they open a block.
+
+    Args:
+        shapes: in registration order.
+    """
+    seen: set[str] = set()
+    found = []
+    for shape in shapes:
+        block = block_of(shape.name)
+        # What no trained layer feeds comes from outside of the trained part of its block.
+        opens = block not in seen or not shape.has_input_gradient
+        found.append(replace(shape, opens_block=opens))
+        seen.add(block)
+    return tuple(found)

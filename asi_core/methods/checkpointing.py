@@ -1,0 +1,30 @@
+"""Activation checkpointing (Chen et al., 2016): keep a block's input, compute the rest again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from asi_core.methods.costs import dense_step
+from asi_core.methods.vanilla import KeepsInput
+from asi_core.records import Convention, LayerShape, Macs, Ranks
+
+
+class Checkpointing(KeepsInput):
+    """Blocks of trained layers keep their input alone, and run again before their backward pass.
+
+    Gradients are exact. What a block keeps inside is there only while its own backward pass runs,
+    one block at a time: counted is what is kept from forward to backward.
+    """
+
+    kind: Literal["checkpointing"] = "checkpointing"
+    label: ClassVar[str] = "Checkpointing"
+    replaces_layers: ClassVar[bool] = False
+    repeats_blocks: ClassVar[bool] = True
+
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        return super().saved_bytes(shape, ranks, convention) if shape.opens_block else 0
+
+    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
+        step = dense_step(shape, convention)
+        return replace(step, overhead=step.forward)

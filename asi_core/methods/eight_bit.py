@@ -1,0 +1,49 @@
+"""8-bit activations: the input in 256 steps a channel, between its least and greatest value."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from asi_core import linalg
+from asi_core.methods.base import Method, Saved, WarmStart
+from asi_core.methods.costs import dense_step
+from asi_core.records import ELEMENT_BYTES, Convention, Geometry, LayerShape, Macs, Ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class EightBit(Method):
+    """Keeps a byte an element, and for every channel a step and a least value."""
+
+    kind: Literal["eight_bit"] = "eight_bit"
+    label: ClassVar[str] = "8-bit"
+
+    def compress(
+        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
+    ) -> Saved:
+        return linalg.quantisation.quantised(x, geometry.channel_mode(x.dim()))
+
+    def weight_gradient(
+        self,
+        saved: Saved,
+        grad_output: Tensor,
+        weight_shape: tuple[int, ...],
+        geometry: Geometry,
+    ) -> Tensor:
+        codes, step, least = saved
+        assert codes is not None
+        assert step is not None
+        assert least is not None
+        x = linalg.quantisation.restored(codes, step, least)
+        return linalg.gradients.weight_gradient(x, grad_output, weight_shape, geometry)
+
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        channels = shape.input_shape[shape.channel_mode]
+        return prod(shape.input_shape) + 2 * ELEMENT_BYTES * channels
+
+    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
+        step = dense_step(shape, convention)
+        # A product and a sum an element, there and back.
+        return step + Macs(overhead=2 * prod(shape.input_shape))

@@ -1,0 +1,132 @@
+"""Running the blocks of a trained part again before their backward pass, instead of keeping them.
+
+PyTorch's own `torch.utils.checkpoint` does the work. What is ours is where blocks begin and end: in
+the traced graph, so that a block whose first layers are frozen begins with its first trained one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch.utils.checkpoint
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from asi_core.errors import Unsupported
+from asi_core.methods.blocks import block_of
+from asi_core.training.prefix import part_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A run of consecutive nodes as a function of `inputs`; a tuple of `outputs` if repeated."""
+
+    part: GraphModule
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class RepeatedBlock(nn.Module):
+    """One block, which keeps its inputs. Its layers belong to the whole.
+
+    Attributes:
+        repeats: tells meters what it keeps its inputs for.
+    """
+
+    repeats = True
+
+    def __init__(self, segment: _Segment) -> None:
+        super().__init__()
+        # In a tuple, into which PyTorch does not look: a layer has one name.
+        self._segment = (segment,)
+
+    def forward(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the block makes of values that are known by name, by name."""
+        (segment,) = self._segment
+        made = torch.utils.checkpoint.checkpoint(
+            segment.part,
+            *(known[name] for name in segment.inputs),
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        return dict(zip(segment.outputs, made, strict=True))
+
+
+class RepeatedBlocks(nn.Module):
+    """A trained part whose blocks keep their inputs alone.
+
+    It has the layers of the traced `tail`, under their names; they must not be replaced any more.
+    """
+
+    def __init__(self, tail: GraphModule, layer_names: Sequence[str]) -> None:
+        super().__init__()
+        for name, layer in tail.named_children():
+            self.add_module(name, layer)
+        for name, parameter in tail.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, buffer in tail.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+        self.training = tail.training
+        self._inputs = tuple(n.name for n in tail.graph.nodes if n.op == "placeholder")
+        *blocks, rest = (_segment(tail, nodes) for nodes in _runs(tail, layer_names))
+        self.repeated_blocks = nn.ModuleList(RepeatedBlock(block) for block in blocks)
+        self._rest = (rest,)
+
+    def forward(self, *values: Tensor) -> Tensor:
+        known = dict(zip(self._inputs, values, strict=True))
+        for block in self.repeated_blocks:
+            known |= block(known)
+        (rest,) = self._rest
+        logits: Tensor = rest.part(*(known[name] for name in rest.inputs))
+        return logits
+
+
+def repeated_blocks(tail: nn.Module, layer_names: Sequence[str]) -> RepeatedBlocks:
+    """`tail` with its blocks repeated.
+
+    Args:
+        layer_names: of the trained layers, at least one; their blocks are repeated.
+
+    Raises:
+        Unsupported: if `tail` is not traced, so that nobody knows where its blocks begin.
+    """
+    if not isinstance(tail, GraphModule):
+        raise Unsupported(
+            f"{type(tail).__name__} cannot be traced by torch.fx, and so its blocks cannot be "
+            "checkpointed: wrap them by torch.utils.checkpoint in the model itself."
+        )
+    return RepeatedBlocks(tail, layer_names)
+
+
+def _runs(tail: GraphModule, layer_names: Sequence[str]) -> list[list[Node]]:
+    """The nodes of each block, in order, and at last those after all blocks."""
+    blocks = {block_of(name) for name in layer_names}
+    nodes = [n for n in tail.graph.nodes if n.op not in ("placeholder", "get_attr")]
+    own = [_block(node, blocks) for node in nodes]
+    places = [place for place, block in enumerate(own) if block is not None]
+    runs: list[list[Node]] = []
+    current = None
+    for node, block in zip(nodes[: places[-1] + 1], own, strict=False):
+        if block not in (None, current) or not runs:
+            runs.append([])
+        # What no block has by its name belongs to the one before.
+        current = block or current
+        runs[-1].append(node)
+    return [*runs, nodes[places[-1] + 1 :]]
+
+
+def _block(node: Node, blocks: Collection[str]) -> str | None:
+    if node.op != "call_module":
+        return None
+    name = str(node.target)
+    return next((b for b in blocks if name == b or name.startswith(f"{b}.")), None)
+
+
+def _segment(tail: GraphModule, nodes: list[Node]) -> _Segment:
+    inside = set(nodes)
+    fed = (n for node in nodes for n in node.all_input_nodes if n.op != "get_attr")
+    inputs = list(dict.fromkeys(n for n in fed if n not in inside))
+    outputs = [node for node in nodes if any(user not in inside for user in node.users)]
+    part = part_of(tail, tail.graph, nodes, inputs=inputs, outputs=outputs or None)
+    return _Segment(part, tuple(n.name for n in inputs), tuple(n.name for n in outputs))
