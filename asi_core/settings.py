@@ -21,7 +21,7 @@ class Settings(BaseModel):
         database_url: the store; by default SQLite in `home` (`ASI_DATABASE_URL`).
         concurrent_runs: runs that take turns in one worker (`ASI_CONCURRENT_RUNS`).
         features_dir: where frozen features are kept across processes and restarts; by default in
-            `home` (`ASI_FEATURES_DIR`).
+            `home` (`ASI_FEATURES_DIR`); None for nowhere.
         feature_disk_bytes: disk that they may fill there; 0 for none (`ASI_FEATURE_DISK_BYTES`).
         feature_bytes: memory that one process may fill with frozen features where there is no such
             room on disk (`ASI_FEATURE_BYTES`).
@@ -34,7 +34,7 @@ class Settings(BaseModel):
     home: Path
     weights_dir: Path | None
     database_url: str
-    features_dir: Path
+    features_dir: Path | None = None
     concurrent_runs: int = 6
     feature_disk_bytes: int = 8 * GIB
     feature_bytes: int = 2 * GIB

@@ -44,6 +44,20 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "--explained-variance": {"type": float, "metavar": "E", "help": "0 to 1"},
     "--budget-mib": {"type": float, "metavar": "M", "help": "plan ASI's ranks under it"},
     "--patch": {"type": int, "metavar": "R", "help": "of the gradient filter"},
+    "--sequential": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "ASI: iterate each mode on what the earlier ones have reduced (the default)",
+    },
+    "--refresh-every": {
+        "type": int,
+        "metavar": "N",
+        "help": "ASI: iterate all but the batch's factor at every N-th step only",
+    },
+    "--half-factors": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "ASI: keep the factors in half precision",
+    },
+    "--solver": {"metavar": "gram|svd", "help": "HOSVD: how factors are found"},
     "--batch-size": {"type": int, "default": 64},
     "--image-size": {"type": int, "default": 96, "help": "pixels"},
     "--seed": {"type": int, "default": 0},
@@ -61,10 +75,13 @@ _FLAGS: dict[str, dict[str, Any]] = {
 }
 SIZE_FLAGS = ("--batch-size", "--image-size")
 START_FLAGS = ("--random-weights", "--lean")
-STEP_FLAGS = (
-    *("--model", "--method", "--layers", "--rank", "--ranks", "--explained-variance"),
-    *("--budget-mib", "--patch", *SIZE_FLAGS, "--json"),
+# Settings of methods that are called like the flag.
+_OWN_SETTINGS = ("patch", "sequential", "refresh_every", "half_factors", "solver")
+METHOD_FLAGS = (
+    *("--method", "--rank", "--ranks", "--explained-variance", "--budget-mib"),
+    *(f"--{name.replace('_', '-')}" for name in _OWN_SETTINGS),
 )
+STEP_FLAGS = ("--model", "--layers", *METHOD_FLAGS, *SIZE_FLAGS, "--json")
 
 
 def add_flags(parser: Parser, *flags: str) -> None:
@@ -115,7 +132,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "ranks": options.ranks if options.rank is None else options.rank,
         "explained_variance": options.explained_variance,
         "budget_bytes": None if budget is None else budget_bytes(budget),
-        "patch": options.patch,
+        **{name: getattr(options, name) for name in _OWN_SETTINGS},
     }
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from asi_core.cli.options import (
+    METHOD_FLAGS,
     SIZE_FLAGS,
     START_FLAGS,
     Commands,
@@ -105,7 +106,7 @@ def _sweep(options: argparse.Namespace) -> Sweep:
     from asi_core.runs.sweeps import Sweep
 
     base = argparse.Namespace(**{**vars(options), "layers": None, "method": "vanilla"})
-    nothing = dict.fromkeys(("rank", "ranks", "explained_variance", "budget_mib", "patch"))
+    nothing = {flag.strip("-").replace("-", "_"): None for flag in METHOD_FLAGS[1:]}
     method = method_settings(argparse.Namespace(**{**vars(base), **nothing}))
     names = ("methods", "explained_variances", "patches", "layers", "seeds", "references")
     asked = {name: getattr(options, name) for name in names}

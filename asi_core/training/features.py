@@ -213,7 +213,8 @@ class FeaturePool:
 def installed_pool() -> FeaturePool:
     """A pool with the room, in memory and on disk, that this installation's settings give."""
     settings = read_settings()
-    directory = FeatureDirectory(settings.features_dir, settings.feature_disk_bytes)
+    root, most = settings.features_dir, settings.feature_disk_bytes
+    directory = FeatureDirectory(root, most) if root is not None and most > 0 else None
     return FeaturePool(settings.feature_bytes, directory)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from asi_core.training.spec import RunSpec
 
-# Switches whose other state is the default.
-_SWITCHES = {"lean": "--lean", "train_norm": "--train-norm"}
-_METHOD_FLAGS = ("kind", "ranks", "explained_variance", "patch")
+_METHOD_FLAGS = (
+    *("kind", "ranks", "explained_variance", "patch"),
+    *("sequential", "refresh_every", "half_factors", "solver"),
+)
 
 
 def as_json(spec: RunSpec) -> str:
@@ -58,8 +59,8 @@ def _flags(changed: dict[str, Any], method: dict[str, Any]) -> list[str]:
     for name, value in {**changed, **settings}.items():
         if name == "pretrained":
             words.append("--random-weights")
-        elif name in _SWITCHES:
-            words.append(_SWITCHES[name])
+        elif isinstance(value, bool):
+            words.append(("--" if value else "--no-") + name.replace("_", "-"))
         elif isinstance(value, list):
             words += ["--" + name.replace("_", "-"), ",".join(map(str, value))]
         elif name == "ranks":

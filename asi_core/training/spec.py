@@ -65,7 +65,7 @@ class RunSpec(BaseModel):
     dataset: str = "fashion_mnist_small"
     method: AnyMethod
     pretrained: bool = True
-    lean: bool = False
+    lean: bool = True
     layers: Annotated[int, _at_least(0, "trained layers")] | Literal["all"] = 4
     steps: Annotated[int, _at_least(1, "steps")] = 300
     batch_size: Annotated[int, _at_least(1, "batch size")] = 64

@@ -85,9 +85,9 @@ def test_only_settings_that_matter_tell_questions_apart(store: JobStore) -> None
         assert store.latest("measure", spec(method=method)) is None
     longer = spec(method={"kind": "asi", "ranks": 3}, steps=7, learning_rate=0.5)
     assert store.latest("measure", longer) == measured
-    assert store.latest("measure", longer.model_copy(update={"lean": True})) is None
+    assert store.latest("measure", longer.model_copy(update={"lean": False})) is None
     calibrated = request_job(store, "calibrate", spec(method={"kind": "asi", "ranks": 3}), "me")
-    assert store.latest("calibrate", spec(lean=True)) == calibrated
+    assert store.latest("calibrate", spec(lean=False)) == calibrated
     assert store.latest("calibrate", spec(layers=3)) is None
 
 
