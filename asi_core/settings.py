@@ -35,7 +35,7 @@ class Settings(BaseModel):
     weights_dir: Path | None
     database_url: str
     features_dir: Path | None = None
-    concurrent_runs: int = 6
+    concurrent_runs: int = 8
     feature_disk_bytes: int = 8 * GIB
     feature_bytes: int = 2 * GIB
     user_header: str | None = None

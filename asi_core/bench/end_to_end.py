@@ -14,7 +14,7 @@ from asi_core.bench.parts import parts_of_step
 from asi_core.bench.tails import WAYS, Case, Tail
 from asi_core.bench.timing import Timing, alternating
 from asi_core.costs.accounting import step_cost
-from asi_core.methods import ASI, Vanilla
+from asi_core.methods import Vanilla
 from asi_core.records import LayerShape
 from asi_core.training.layout import layout_name
 
@@ -22,7 +22,11 @@ NETWORKS = ("mcunet_in1", "mobilenet_v2", "resnet18", "resnet34")
 LAYERS = (2, 4)
 BATCHES = (64, 256)
 # What a large batch is timed with: it takes four times as long.
-_OF_LARGE_BATCHES = tuple(name for name in WAYS if name not in ("vanilla_lean", "free"))
+_OF_LARGE_BATCHES = (
+    *("vanilla_nchw", "vanilla_nhwc", "asi"),
+    *("hosvd", "gradient_filter", "checkpointing"),
+)
+_OF_SMALL_BATCHES = tuple(name for name in WAYS if name != "asi_half")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +75,16 @@ def run(
         ways: to be compared; None for all, of large batches the most important ones.
     """
     for case in chosen:
-        names = ways or (tuple(WAYS) if case.batch_size <= BATCHES[0] else _OF_LARGE_BATCHES)
+        is_small = case.batch_size <= BATCHES[0]
+        names = ways or (_OF_SMALL_BATCHES if is_small else _OF_LARGE_BATCHES)
         tails = {name: Tail(case, WAYS[name], device) for name in names}
         steps: dict[str, Callable[[], object]] = {name: tail.step for name, tail in tails.items()}
         times = alternating(steps, seconds, device)
         layouts = {name: layout_name(tail.layout) for name, tail in tails.items()}
         shapes = next(iter(tails.values())).shapes
-        parts = _parts(case, names, device)
+        # A small batch gives time to look closer.
+        parts = {"asi": parts_of_step(case, device)} if is_small and "asi" in names else {}
         yield CaseTimes(case, times, layouts, arithmetic_limit(shapes), parts)
-
-
-def _parts(case: Case, names: Sequence[str], device: torch.device) -> dict[str, dict[str, float]]:
-    """Of ASI's ways, where a small batch gives time to look closer."""
-    if case.batch_size > BATCHES[0]:
-        return {}
-    methods = {name: WAYS[name].method for name in names}
-    return {
-        name: parts_of_step(case, method.refresh_every, device)
-        for name, method in methods.items()
-        if isinstance(method, ASI)
-    }
 
 
 def arithmetic_limit(shapes: Sequence[LayerShape]) -> float:

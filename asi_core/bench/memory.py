@@ -10,7 +10,10 @@ import torch
 
 from asi_core.bench.tails import WAYS, Case, Tail
 
-_MEASURED = ("vanilla_nchw", "vanilla_lean", "asi")
+_MEASURED = (
+    *("vanilla_nchw", "vanilla_lean", "asi", "asi_half"),
+    *("gradient_filter", "eight_bit", "checkpointing"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,9 @@ class CaseBytes:
     saved_bytes: dict[str, int]
     lossless: bool
 
-    @property
-    def ratio(self) -> float:
-        """Plain vanilla's bytes over those of lean ASI."""
-        return self.saved_bytes["vanilla_nchw"] / self.saved_bytes["asi"]
+    def ratio(self, way: str) -> float:
+        """Plain vanilla's bytes over those of another way."""
+        return self.saved_bytes["vanilla_nchw"] / self.saved_bytes[way]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -39,7 +41,7 @@ class CaseBytes:
             **self.case.as_dict(),
             "formula_bytes": self.formula_bytes,
             "saved_bytes": self.saved_bytes,
-            "ratio": self.ratio,
+            "ratios": {name: self.ratio(name) for name in _MEASURED[1:]},
             "lossless": self.lossless,
             "meters_agree": True,
         }

@@ -13,7 +13,7 @@ from asi_core.bench.timing import now
 from asi_core.methods import ASI
 from asi_core.methods.base import Saved
 
-_STEPS, _WARM_STEPS = 7, 3
+_STEPS, _WARM_STEPS = 5, 2
 
 
 class _TimedASI(ASI):
@@ -35,23 +35,17 @@ class _TimedASI(ASI):
         return result
 
 
-def parts_of_step(case: Case, refresh_every: int, device: torch.device) -> dict[str, float]:
+def parts_of_step(case: Case, device: torch.device) -> dict[str, float]:
     """Median seconds a step: "compression", "weight_gradients" and "rest"."""
-    way = WAYS["asi"].with_method(_TimedASI(ranks=RANKS, refresh_every=refresh_every))
-    tail = Tail(case, way, device)
-    rows = []
-    # Whole rounds of refreshing, so that their mean is a step's.
-    for _ in range(_WARM_STEPS + _STEPS):
-        rows.append(_mean_step(tail, refresh_every, device))
-    return {part: median(row[part] for row in rows[_WARM_STEPS:]) for part in rows[0]}
+    tail = Tail(case, WAYS["asi"].with_method(_TimedASI(ranks=RANKS)), device)
+    rows = [_timed_step(tail, device) for _ in range(_WARM_STEPS + _STEPS)][_WARM_STEPS:]
+    return {part: median(row[part] for row in rows) for part in rows[0]}
 
 
-def _mean_step(tail: Tail, steps: int, device: torch.device) -> dict[str, float]:
+def _timed_step(tail: Tail, device: torch.device) -> dict[str, float]:
     _TimedASI.seconds.clear()
     before = now(device)
-    for _ in range(steps):
-        tail.step()
+    tail.step()
     total = now(device) - before
     parts = {name: _TimedASI.seconds[name] for name in ("compression", "weight_gradients")}
-    parts["rest"] = total - sum(parts.values())
-    return {name: seconds / steps for name, seconds in parts.items()}
+    return {**parts, "rest": total - sum(parts.values())}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from asi_core.bench import end_to_end, kernels, memory
-from asi_core.bench.end_to_end import BATCHES, CaseTimes, cases
+from asi_core.bench.end_to_end import BATCHES, LAYERS, CaseTimes, cases
 from asi_core.bench.environment import environment
 from asi_core.bench.kernels import LayerTimes
 from asi_core.bench.memory import CaseBytes
@@ -17,7 +17,12 @@ from asi_core.bench.memory import CaseBytes
 PARTS = ("memory", "kernels", "end_to_end")
 # Shares of the time given to the two that take some.
 _KERNELS_SHARE = 0.15
-_COMPARED = ("asi", "asi_refreshed")
+# By batch size: what is compared with what.
+_COMPARED = {
+    "vanilla_nchw": ("asi", "asi_refreshed"),
+    "vanilla_nhwc": ("asi", "asi_refreshed", "vanilla_lean"),
+    "checkpointing": ("asi",),
+}
 
 Progress = Callable[[str], None]
 
@@ -35,11 +40,16 @@ def bench(
     found: dict[str, Any] = {"environment": environment(device), "summary": {}}
     small = cases(BATCHES[:1])
     if "memory" in parts:
-        kept = [_told(c, f"{c.case.name}: {c.ratio:.1f}x", tell) for c in memory.run(small, device)]
+        kept = [
+            _told(bytes_, f"{bytes_.case.name}: {bytes_.ratio('asi'):.1f}x", tell)
+            for bytes_ in memory.run(small, device)
+        ]
         found["memory"] = [case.as_dict() for case in kept]
         found["summary"] |= _memory_summary(kept)
     if "kernels" in parts:
-        layers = list(kernels.run(small, 60 * minutes * _KERNELS_SHARE / 20, device))
+        # The last two layers are among the last four.
+        deep = [case for case in small if case.layers == max(LAYERS)]
+        layers = list(kernels.run(deep, 60 * minutes * _KERNELS_SHARE / 20, device))
         found["kernels"] = [layer.as_dict() for layer in layers]
         found["summary"] |= _kernel_summary(layers)
         tell(f"{len(layers)} layers")
@@ -62,7 +72,11 @@ def _told(case: Any, line: str, tell: Progress) -> Any:
 
 def _memory_summary(kept: Sequence[CaseBytes]) -> dict[str, Any]:
     return {
-        "least_memory_ratio": min(case.ratio for case in kept),
+        "memory_ratio": {
+            way: {"least": min(ratios), "geometric_mean": geometric_mean(ratios)}
+            for way in ("vanilla_lean", "asi", "asi_half", "eight_bit", "checkpointing")
+            if (ratios := [case.ratio(way) for case in kept])
+        },
         "lossless": all(case.lossless for case in kept),
     }
 
@@ -84,10 +98,11 @@ def _step_summary(steps: Sequence[CaseTimes]) -> dict[str, Any]:
     summary = {}
     for batch in BATCHES:
         chosen = [times for times in steps if times.case.batch_size == batch]
-        for way in _COMPARED:
-            for vanilla in ("vanilla_nchw", "vanilla_nhwc"):
-                ratios = [times.ratio(vanilla, way) for times in chosen]
-                summary[f"batch_{batch}_{vanilla}_over_{way}"] = {
+        pairs = [(slow, fast) for slow, others in _COMPARED.items() for fast in others]
+        for slow, fast in pairs:
+            ratios = [t.ratio(slow, fast) for t in chosen if {slow, fast} <= set(t.times)]
+            if ratios:
+                summary[f"batch_{batch}_{slow}_over_{fast}"] = {
                     "geometric_mean": geometric_mean(ratios),
                     "least": min(ratios),
                 }

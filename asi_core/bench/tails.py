@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from asi_core.costs.accounting import with_batch
 from asi_core.costs.measure import Measurement, measure_tail
 from asi_core.layers.lean import lean_
 from asi_core.layers.shapes import observed_shapes
 from asi_core.layers.surgery import compress_
-from asi_core.methods import ASI, HOSVD, GradientFilter, Method, Vanilla
-from asi_core.methods.base import Saved, WarmStart
-from asi_core.records import Geometry, LayerShape
+from asi_core.methods import (
+    ASI,
+    HOSVD,
+    Checkpointing,
+    EightBit,
+    GradientFilter,
+    Method,
+    Vanilla,
+)
+from asi_core.methods.base import Saved
+from asi_core.methods.blocks import with_openings
+from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.layout import Layout, in_layout_, laid_out
-from asi_core.training.prefix import split_frozen
+from asi_core.training.prefix import SplitModel, split_frozen
 from asi_core.training.setup import choose_trained_
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
@@ -78,17 +87,11 @@ class FreeWeightGradient(Vanilla):
 
     replaces_layers: ClassVar[bool] = True
 
-    def compress(
-        self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
-    ) -> Saved:
+    def compress(self, x: Tensor, *args: Any) -> Saved:
         return (None,)
 
     def weight_gradient(
-        self,
-        saved: Saved,
-        grad_output: Tensor,
-        weight_shape: tuple[int, ...],
-        geometry: Geometry,
+        self, saved: Saved, grad_output: Tensor, weight_shape: tuple[int, ...], *args: Any
     ) -> Tensor:
         return grad_output.new_zeros(weight_shape)
 
@@ -98,11 +101,34 @@ WAYS: Mapping[str, Way] = {
     "vanilla_nhwc": Way(Vanilla(), False, NHWC),
     "vanilla_lean": Way(Vanilla(), True, None),
     "asi": Way(ASI(ranks=RANKS), True, None),
+    "asi_half": Way(ASI(ranks=RANKS, half_factors=True), True, None),
     "asi_refreshed": Way(ASI(ranks=RANKS, refresh_every=4), True, None),
     "hosvd": Way(HOSVD(ranks=RANKS), True, None),
     "gradient_filter": Way(GradientFilter(), True, None),
+    "checkpointing": Way(Checkpointing(), True, None),
+    "eight_bit": Way(EightBit(), True, None),
     "free": Way(FreeWeightGradient(), True, None),
 }
+
+
+def _split(case: Case, method: Method, device: torch.device) -> tuple[SplitModel, list[str]]:
+    """A case's network, split, and the names of its trained layers."""
+    model = build_model(case.model, _CLASSES, seed=0, pretrained=False).to(device)
+    names = compress_(model, method, layers=case.layers, lean=False)
+    choose_trained_(model, names, model_card(case.model).head, train_norm=False)
+    return split_frozen(model), names
+
+
+@lru_cache(maxsize=1)
+def _crossing(case: Case, device: torch.device) -> tuple[Tensor, ...]:
+    """What the frozen prefix of a case gives, the same for all ways of training the rest."""
+    parts, _ = _split(case, Vanilla(), device)
+    generator = torch.Generator().manual_seed(0)
+    side = case.image_size
+    images = torch.randn(case.batch_size, 3, side, side, generator=generator).to(device)
+    with torch.no_grad():
+        values: tuple[Tensor, ...] = parts.prefix(images)
+    return values
 
 
 class Tail:
@@ -115,26 +141,20 @@ class Tail:
 
     def __init__(self, case: Case, way: Way, device: torch.device) -> None:
         self.case, self.way = case, way
-        model = build_model(case.model, _CLASSES, seed=0, pretrained=False).to(device)
-        names = compress_(model, way.method, layers=case.layers, lean=False)
-        choose_trained_(model, names, model_card(case.model).head, train_norm=False)
-        parts = split_frozen(model)
-        self._module = parts.tail
+        own = Vanilla() if way.method.repeats_blocks else way.method
+        parts, names = _split(case, own, device)
+        self._module: nn.Module = parts.tail
         if way.lean:
             lean_(self._module)
         self.layout = in_layout_(self._module, way.layout)
-        generator = torch.Generator().manual_seed(0)
-        side = case.image_size
-        images = torch.randn(_IMAGES, 3, side, side, generator=generator).to(device)
-        with torch.no_grad():
-            values = parts.prefix(images)
+        if way.method.repeats_blocks:
+            self._module = repeated_blocks(self._module, names)
+        values = _crossing(replace(case, batch_size=_IMAGES), device)
         self._inputs = tuple(self._repeated(value) for value in values)
         self._labels = torch.arange(case.batch_size, device=device) % _CLASSES
         with observed_shapes(self._module, names) as shapes:
             self._module(*self._inputs)
-        self.shapes: list[LayerShape] = [
-            with_batch(shapes[name], case.batch_size) for name in names
-        ]
+        self.shapes = with_openings(shapes[name] for name in names)
 
     def step(self) -> None:
         """Forward and backward pass; gradients are made anew, and not applied."""

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput
+from asi_core.methods import METHODS
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import check_obtainable
 
-MOST_RUNS_AT_ONCE = 5
+# Every method, and the classifier alone.
+MOST_RUNS_AT_ONCE = len(METHODS) + 1
 
 
 def request_runs(

@@ -1,0 +1,117 @@
+"""How long the comparison with which the Train page opens takes, and what frozen features are worth.
+
+    python benchmarks/default_comparison.py
+
+Three times by the engine of the app, each in a process of its own: without kept features, cold
+(with an empty folder of features) and warm (with the folder that the cold one filled). Prints JSON:
+seconds from the button to the last run's end, the worker's start included, and the largest
+difference between the curves of the first and the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+METHODS = (
+    {"kind": "vanilla"},
+    {"kind": "asi", "explained_variance": 0.8},
+    {"kind": "hosvd", "explained_variance": 0.8},
+    {"kind": "gradient_filter"},
+)
+_NOTHING_KEPT = {"ASI_FEATURE_DISK_BYTES": "0", "ASI_FEATURE_BYTES": "0"}
+
+
+def compare_once() -> dict[str, Any]:
+    """One comparison in this process's home: seconds, and each run's losses and accuracies."""
+    from asi_core.methods import Vanilla
+    from asi_core.runs.engine import RunEngine
+    from asi_core.runs.service import request_runs
+    from asi_core.runs.store import RunStore
+    from asi_core.settings import read_settings
+    from asi_core.training.spec import RunSpec
+
+    settings = read_settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    store = RunStore(settings.database_url)
+    specs = [RunSpec(method=Vanilla(), layers=0)]
+    specs += [RunSpec.model_validate({"method": method}) for method in METHODS]
+    started = time.perf_counter()
+    engine = RunEngine(settings)
+    runs = request_runs(store, specs, "benchmark")
+    for run in sorted(runs, key=lambda run: run.spec.layers == 0):
+        engine.submit(run.id)
+    while any(run.is_active for run in store.comparison(runs[0].comparison)):
+        time.sleep(0.1)
+    seconds = time.perf_counter() - started
+    curves = {}
+    for run in store.comparison(runs[0].comparison):
+        if run.status != "completed":
+            raise SystemExit(f"{run.spec.method.kind}: {run.status} ({run.error})")
+        steps = [event.loss for event in store.events(run.id, "step")]
+        accuracies = [event.accuracy for event in store.events(run.id, "evaluation")]
+        curves[f"{run.spec.method.kind}, {run.spec.layers} layers"] = steps + accuracies
+    engine.close()
+    return {"seconds": seconds, "curves": curves}
+
+
+def once(home: Path, **settings: str) -> dict[str, Any]:
+    """`compare_once` in a fresh process."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
+    ended = subprocess.run(
+        [sys.executable, __file__, "--once"],
+        env={**environment, "ASI_HOME": str(home), **settings},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def largest_difference(first: dict[str, list[float]], second: dict[str, list[float]]) -> float:
+    """Of losses and accuracies, step by step."""
+    pairs = [zip(first[name], second[name], strict=True) for name in first]
+    return max(abs(a - b) for pair in pairs for a, b in pair)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        features = str(root / "features")
+        runs = {
+            "without": once(root / "without", **_NOTHING_KEPT),
+            "cold": once(root / "cold", ASI_FEATURES_DIR=features),
+            "warm": once(root / "warm", ASI_FEATURES_DIR=features),
+        }
+    seconds = {name: run["seconds"] for name, run in runs.items()}
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "without_over_cold": seconds["without"] / seconds["cold"],
+                "without_over_warm": seconds["without"] / seconds["warm"],
+                "largest_difference": {
+                    name: largest_difference(runs["without"]["curves"], runs[name]["curves"])
+                    for name in ("cold", "warm")
+                },
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    if "--once" in sys.argv[1:]:
+        print(json.dumps(compare_once()))
+    else:
+        main()

@@ -1,0 +1,139 @@
+"""What the benchmarks tell is what happened; how fast anything is, is none of their business."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from asi_core.bench import end_to_end, kernels, memory, report
+from asi_core.bench.end_to_end import CaseTimes, arithmetic_limit
+from asi_core.bench.tails import WAYS, Case, Tail
+from asi_core.bench.timing import Timing, alternating
+from asi_core.cli import main
+from asi_core.zoo.shapes import trained_layer_shapes
+
+CPU = torch.device("cpu")
+SMALL = Case("mcunet_in1", 2, batch_size=16, image_size=64)
+
+
+def test_ways_alternate_and_the_first_round_is_not_told() -> None:
+    order: list[str] = []
+    ways = {name: lambda name=name: order.append(name) for name in "abc"}
+    times = alternating(ways, 0.0, CPU)
+    assert "".join(order) == "abc" + "abc" + "cba" + "abc"
+    assert all(timing.rounds == 3 for timing in times.values())
+
+
+def test_seconds_are_those_that_passed() -> None:
+    times = alternating({"slow": lambda: time.sleep(0.02), "fast": lambda: None}, 0.0, CPU)
+    assert times["slow"].median >= 0.02
+    assert times["slow"].low <= times["slow"].median <= times["slow"].high
+    assert times["fast"].median < 0.02
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_every_way_makes_the_same_step(way: str) -> None:
+    """The loss is vanilla's: every forward pass is exact."""
+    found = Tail(SMALL, WAYS[way], CPU).loss_and_gradients()
+    vanilla = Tail(SMALL, WAYS["vanilla_nchw"], CPU).loss_and_gradients()
+    torch.testing.assert_close(found[0], vanilla[0], rtol=1e-5, atol=1e-6)
+    assert [g.shape for g in found] == [g.shape for g in vanilla]
+
+
+def test_tails_have_the_shapes_of_the_zoo() -> None:
+    tail = Tail(SMALL, WAYS["asi"], CPU)
+    expected = trained_layer_shapes("mcunet_in1", 2, SMALL.batch_size, SMALL.image_size)
+    assert tail.shapes == expected
+    assert arithmetic_limit(tail.shapes) > 1
+
+
+def test_steps_are_timed_and_taken_apart() -> None:
+    (found,) = end_to_end.run([SMALL], 0.0, CPU, ["vanilla_nchw", "asi", "checkpointing"])
+    told = json.loads(json.dumps(found.as_dict()))
+    assert set(told["seconds"]) == {"vanilla_nchw", "asi", "checkpointing"}
+    assert set(told["parts"]["asi"]) == {"compression", "weight_gradients", "rest"}
+    assert all(seconds > 0 for seconds in told["parts"]["asi"].values())
+    assert told["layouts"]["vanilla_nchw"] == "contiguous"
+    assert found.ratio("vanilla_nchw", "vanilla_nchw") == 1
+
+
+def test_layers_are_timed_once_each() -> None:
+    found = list(kernels.run([SMALL, SMALL], 0.0, CPU))
+    assert [layer.shape.name for layer in found] == [
+        s.name for s in Tail(SMALL, WAYS["asi"], CPU).shapes
+    ]
+    told = found[0].as_dict()
+    assert {"asi", "hosvd_gram", "hosvd_svd"} <= set(told["compress_seconds"])
+    assert set(told["weight_gradient_seconds"]) == {"vanilla", "asi"}
+
+
+def test_bytes_are_formulas_bytes_and_lean_layers_lose_nothing() -> None:
+    (found,) = memory.run([SMALL], CPU)
+    assert found.lossless
+    assert (
+        found.saved_bytes["asi_half"] < found.saved_bytes["asi"] < found.saved_bytes["vanilla_lean"]
+    )
+    assert found.saved_bytes["vanilla_lean"] < found.saved_bytes["vanilla_nchw"]
+    assert found.formula_bytes["asi"] < found.saved_bytes["asi"]
+    assert found.ratio("asi") == found.saved_bytes["vanilla_nchw"] / found.saved_bytes["asi"]
+
+
+def times(seconds: dict[str, float], batch: int) -> CaseTimes:
+    timings = {name: Timing(value, value, value, 3) for name, value in seconds.items()}
+    return CaseTimes(Case("resnet18", 2, batch), timings, {}, 1.5, {})
+
+
+def test_the_summary_is_a_geometric_mean_and_the_worst_case() -> None:
+    found = report._step_summary(
+        [
+            times({"vanilla_nchw": 2.0, "vanilla_nhwc": 1.0, "asi": 1.0}, 64),
+            times({"vanilla_nchw": 8.0, "vanilla_nhwc": 1.0, "asi": 1.0}, 64),
+        ]
+    )
+    assert found["steps"]["batch_64_vanilla_nchw_over_asi"] == {"geometric_mean": 4.0, "least": 2.0}
+    assert "batch_256_vanilla_nchw_over_asi" not in found["steps"]
+
+
+def test_the_command_prints_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report, "cases", lambda batches=(64,): [SMALL])
+    assert main(["bench", "--only", "memory", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["memory"][0]["model"] == "mcunet_in1"
+    assert found["summary"]["lossless"] is True
+    assert found["environment"]["threads"] >= 1
+    assert main(["bench", "--only", "memory"]) == 0
+    assert "lossless: true" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--minutes", "0"], "minutes must be a positive number"),
+        (["--minutes", "nan"], "minutes must be a positive number"),
+        (["--only", "cpu"], "memory, kernels, end_to_end"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert printed.count("\n") == 1
+
+
+def test_the_document_is_what_the_script_makes_of_the_figures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from scripts import make_performance
+
+    monkeypatch.setattr(make_performance, "TARGET", tmp_path / "performance.md")
+    make_performance.main()
+    written = (tmp_path / "performance.md").read_text()
+    assert written == (make_performance.ROOT / "docs" / "performance.md").read_text()
