@@ -1,4 +1,4 @@
-"""How long the comparison with which the Train page opens takes, and what frozen features are worth.
+"""How long the comparison with which the Train page opens takes, and what kept features are worth.
 
     python benchmarks/default_comparison.py
 
