@@ -27,15 +27,18 @@ LAYERS, BATCH, RANKS = 4, 16, (8, 16, 4, 4)
 HEADER = """# What a training step really keeps
 
 Formulas count the inputs of the trained layers. PyTorch keeps more: activation functions and
-normalisations save what they need for their own gradients, whatever the trained layers keep. This
-table shows both, for the last {layers} trainable layers of every model and a new classifier with
-10 classes, at batch {batch} and each model's own image size, in MiB. ASI and HOSVD have ranks
-{ranks} (batch, channel, height, width; as many as the layer has modes).
+normalisations save what they need for their own gradients, whatever the trained layers keep. Lean
+ones, the default here, save as little as that needs. This table shows all of it, for the last
+{layers} trainable layers of every model and a new classifier with 10 classes, at batch {batch} and
+each model's own image size, in MiB. ASI and HOSVD have ranks {ranks} (batch, channel, height,
+width; as many as the layer has modes).
 
-`formula` and `trained layer inputs` agree to the byte in every row: that is tested. The other
-columns are measured too, each storage once, parameters and buffers excluded, and two independent
-counts agree on the total. Gradient filtering has no rows for transformers: it averages over image
-patches, which their linear layers lack.
+`formula` and `trained layer inputs` agree to the byte in every row but checkpointing's in
+transformers, where a block's input, of the same size, is kept in the place of its first trained
+layer's: that is tested. The other columns are measured too, with lean layers, each storage once,
+parameters and buffers excluded, and two independent counts agree on the totals. The last column is
+the same step in plain PyTorch layers. Gradient filtering has no rows for transformers: it averages
+over image patches, which their linear layers lack.
 
 Written by `python scripts/make_memory_table.py`.
 
@@ -53,17 +56,18 @@ COLUMNS = (
 
 def main() -> None:
     lines = [HEADER.format(layers=LAYERS, batch=BATCH, ranks=" x ".join(map(str, RANKS)))]
-    titles = ("model", "method", "formula", *COLUMNS, "all that is saved")
+    titles = ("model", "method", "formula", *COLUMNS, "all, lean", "all, plain")
     lines.append(f"| {' | '.join(titles)} |\n|{'---|' * 2}{'--:|' * (len(titles) - 2)}\n")
+    pool = FeaturePool(4 * GIB)
     for card in MODELS.values():
         for kind in METHODS:
             if card.layer_kind == "conv" or kind != "gradient_filter":
-                lines.append(row(card, kind))
+                lines.append(row(card, kind, pool))
                 print(lines[-1], end="")
     (ROOT / "docs" / "memory.md").write_text("".join(lines))
 
 
-def row(card: ModelCard, kind: str) -> str:
+def row(card: ModelCard, kind: str, pool: FeaturePool) -> str:
     settings: dict[str, Any] = {"kind": kind}
     if "ranks" in METHODS[kind].model_fields:
         settings["ranks"] = RANKS[: card.modes]
@@ -77,10 +81,14 @@ def row(card: ModelCard, kind: str) -> str:
             "image_size": card.native_size,
         }
     )
-    result = measure(spec, FeaturePool(GIB)).as_dict()
-    saved = result["saved_bytes"]
-    sizes = [result["formula_bytes"], *(saved["by_category"][name] for name in COLUMNS)]
-    cells = [card.title, METHODS[kind].label, *(f"{s / MIB:.3f}" for s in (*sizes, saved["total"]))]
+    lean, plain = (
+        measure(spec.model_copy(update={"lean": is_lean}), pool).as_dict()
+        for is_lean in (True, False)
+    )
+    saved = lean["saved_bytes"]
+    sizes = [lean["formula_bytes"], *(saved["by_category"][name] for name in COLUMNS)]
+    sizes += [saved["total"], plain["saved_bytes"]["total"]]
+    cells = [card.title, METHODS[kind].label, *(f"{size / MIB:.3f}" for size in sizes)]
     return f"| {' | '.join(cells)} |\n"
 
 

@@ -11,12 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asi_core.errors import Unsupported
-from asi_core.layers.surgery import compress_
+from asi_core.layers.surgery import compress_, last_layers
 from asi_core.methods import ASI
 from asi_core.training.feature_files import FeatureDirectory
-from asi_core.training.features import FeaturePool
+from asi_core.training.features import TOLERANCE, FeaturePool
 from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
+from asi_core.training.setup import choose_trained_
 from asi_core.units import MIB
+from asi_core.zoo.build import build_model
+from asi_core.zoo.cards import MODELS
 
 COUNT = 40
 CPU = torch.device("cpu")
@@ -110,3 +113,34 @@ def test_chance_in_a_frozen_function_is_seen() -> None:
 def test_nothing_trained_is_refused() -> None:
     with pytest.raises(Unsupported, match="no parameter"):
         frozen_start(Own().requires_grad_(False))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_kept_features_lead_to_the_whole_networks_results(
+    name: str, channels_last: bool, tmp_path: Path
+) -> None:
+    """Of every model of the zoo, within the tolerance that `features` states."""
+    card = MODELS[name]
+    model = build_model(name, 10, seed=0, pretrained=False)
+    layers = last_layers(card.trainable_names(model.named_modules()), 4)
+    choose_trained_(model, layers, card.head, train_norm=False)
+    size = card.native_size if card.fixed_size else 64
+    images = torch.randn(6, 3, size, size, generator=torch.Generator().manual_seed(0))
+    start = frozen_start(model)
+    assert start.why_whole is None
+    store = start.store(
+        FeaturePool(MIB, FeatureDirectory(tmp_path, 256 * MIB)),
+        lambda indices: images[indices],
+        images_key=name,
+        count=len(images),
+        device=CPU,
+    )
+    values = store.values(torch.arange(6))
+    assert store.filled_count == 6
+    with torch.no_grad():
+        expected = model(images)
+        if channels_last:
+            start.tail.to(memory_format=torch.channels_last)
+        found = start.tail(*values)
+    assert float((found - expected).abs().max() / expected.abs().max()) < TOLERANCE
