@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from functools import lru_cache
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import torch
 from sqlalchemy.exc import SQLAlchemyError
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.job_kinds import job_kind
-from asi_core.runs.jobs import JobStore
-from asi_core.runs.worker import workshop
+from asi_core.runs.jobs import JobRecord, JobStore
+from asi_core.runs.worker import Workshop, workshop
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +36,6 @@ def execute_job(job_id: str, url: str) -> None:
     token = store.claim(job_id)
     if token is None:
         return
-    # A Dask worker tells OpenMP to use one thread; here one thing is computed at a time.
-    torch.set_num_threads(os.cpu_count() or 1)
     try:
         with _Heartbeat(store, job_id, token) as heart:
             _answer(store, job_id, token, heart)
@@ -52,9 +48,7 @@ def _answer(store: JobStore, job_id: str, token: str, heart: _Heartbeat) -> None
     try:
         record = store.job(job_id)
         assert record is not None
-        with shop.turnstile.turn():
-            heart.check()
-            result = job_kind(record.kind).answer(record.spec, shop.features)
+        result = shop.turnstile.run(_computed, record, shop, heart)
     except AttemptLost:
         raise
     except AsiError as error:
@@ -65,6 +59,11 @@ def _answer(store: JobStore, job_id: str, token: str, heart: _Heartbeat) -> None
         store.fail(job_id, token, f"{type(error).__name__}: {one_sentence(error)}")
     else:
         store.complete(job_id, token, result)
+
+
+def _computed(record: JobRecord, shop: Workshop, heart: _Heartbeat) -> dict[str, Any]:
+    heart.check()
+    return job_kind(record.kind).answer(record.spec, shop.features)
 
 
 class _Heartbeat:

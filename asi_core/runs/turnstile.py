@@ -1,66 +1,73 @@
-"""Turns: several runs in one process, one step at a time, in the order in which they asked.
+"""Turns: one thread of a process computes for all who ask, in the order in which they asked.
 
 Runs of a comparison then grow side by side, and each step is timed alone on all cores. It is also
 what keeps them right: while torch.fx traces a model, it replaces `nn.Module.__call__` for the whole
-process, so no other thread may call a module meanwhile.
+process, so no other thread may call a module meanwhile. And it is what keeps them fast: OpenMP
+gives every thread that computes a team of threads of its own, which get in each other's way.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 class Turnstile:
-    """A lock that is passed on first come, first served."""
+    """A thread that computes what it is given, first come, first served.
 
-    def __init__(self) -> None:
+    Args:
+        prepare: called in that thread, before everything else.
+    """
+
+    def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute", initializer=prepare)
         self._guard = threading.Lock()
-        self._waiting: deque[threading.Event] = deque()
-        self._busy = False
+        self._waiting = 0
 
     @property
     def waiting(self) -> int:
         """How many have asked and wait."""
-        return len(self._waiting)
+        return self._waiting
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one's turn and hold it."""
-        self._enter()
-        try:
-            yield
-        finally:
-            self._leave()
+    def run(
+        self,
+        what: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **keywords: Arguments.kwargs,
+    ) -> Result:
+        """Wait for one's turn, and for what is computed in it, in the context of the caller."""
+        self._count(1)
+        task = partial(self._turn, partial(what, *arguments, **keywords))
+        return self._thread.submit(copy_context().run, task).result()
 
-    def _enter(self) -> None:
+    def _turn(self, what: Callable[[], Result]) -> Result:
+        self._count(-1)
+        return what()
+
+    def _count(self, change: int) -> None:
         with self._guard:
-            if not self._busy:
-                self._busy = True
-                return
-            mine = threading.Event()
-            self._waiting.append(mine)
-        mine.wait()
-
-    def _leave(self) -> None:
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._busy = False
+            self._waiting += change
 
 
 def in_turns(items: Iterator[Item], turnstile: Turnstile) -> Iterator[Item]:
     """`items`, each computed in a turn of its own."""
     while True:
-        with turnstile.turn():
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-        yield item
+        found = turnstile.run(_next_of, items)
+        if not found:
+            return
+        yield found[0]
+
+
+def _next_of(items: Iterator[Item]) -> tuple[Item] | tuple[()]:
+    """The next item alone; nothing at the end."""
+    for item in items:
+        return (item,)
+    return ()

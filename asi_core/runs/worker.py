@@ -19,7 +19,7 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import Vanilla
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.records import LogLine
-from asi_core.runs.run_log import lines_of_this_thread
+from asi_core.runs.run_log import lines_of_this_context
 from asi_core.runs.store import RunStore
 from asi_core.runs.turnstile import Turnstile, in_turns
 from asi_core.training.events import Event
@@ -37,11 +37,16 @@ _FIRST_EVENTS = 2  # what is prepared, and the first step
 _MOST_LINES = 2000
 
 
+def _use_all_cores() -> None:
+    # A Dask worker tells OpenMP to use one thread; here one thing is computed at a time.
+    torch.set_num_threads(os.cpu_count() or 1)
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What the runs of one process share."""
 
-    turnstile: Turnstile = field(default_factory=Turnstile)
+    turnstile: Turnstile = field(default_factory=lambda: Turnstile(_use_all_cores))
     features: FeaturePool = field(default_factory=installed_pool)
 
 
@@ -60,7 +65,6 @@ def open_store(url: str) -> RunStore:
 def warm_up() -> None:
     """Go once through what a run does before its first step, so that no visitor waits for it."""
     spec, shop = RunSpec(method=Vanilla()), workshop()
-    torch.set_num_threads(os.cpu_count() or 1)
     try:
         next(in_turns(fine_tune(spec, features=shop.features), shop.turnstile))
     except AsiError as error:
@@ -76,12 +80,10 @@ def execute(run_id: str, url: str) -> None:
     token = store.claim(run_id)
     if token is None:
         return
-    # A Dask worker tells OpenMP to use one thread; here one run computes at a time.
-    torch.set_num_threads(os.cpu_count() or 1)
     try:
         with (
             _Reporter(store, run_id, token) as reporter,
-            lines_of_this_thread(reporter.add_line),
+            lines_of_this_context(reporter.add_line),
         ):
             _train(store, run_id, reporter)
     except AttemptLost:
@@ -97,7 +99,7 @@ def _train(store: RunStore, run_id: str, reporter: _Reporter) -> None:
         record.attempt,
         os.getpid(),
         platform.node(),
-        torch.get_num_threads(),
+        shop.turnstile.run(torch.get_num_threads),
     )
     try:
         stream = fine_tune(

@@ -17,6 +17,7 @@ from asi_core.runs.worker import workshop
 from asi_core.settings import read_settings
 from asi_core.training.calibration import calibrate
 from asi_core.training.spec import RunSpec
+from tests.runs.turns import held
 from tests.waiting import wait_for
 
 
@@ -151,7 +152,7 @@ def test_it_waits_for_its_turn_and_beats_meanwhile(
     job = request_job(store, "measure", spec(), "me")
     turnstile = workshop().turnstile
     worker = threading.Thread(target=job_worker.execute_job, args=(job.id, store.url))
-    with turnstile.turn():
+    with held(turnstile):
         worker.start()
         wait_for(lambda: turnstile.waiting, 10, "the job's place in the queue")
         assert not begun.is_set()
@@ -170,7 +171,7 @@ def test_what_was_lost_while_waiting_is_not_computed(
     job = request_job(store, "measure", spec(), "me")
     turnstile = workshop().turnstile
     worker = threading.Thread(target=job_worker.execute_job, args=(job.id, store.url))
-    with turnstile.turn():
+    with held(turnstile):
         worker.start()
         wait_for(lambda: turnstile.waiting, 10, "the job's place in the queue")
         store.interrupt_stale(-1)

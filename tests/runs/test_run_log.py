@@ -13,7 +13,7 @@ from asi_core.runs import worker
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.library import RunLibrary
 from asi_core.runs.records import LogLine
-from asi_core.runs.run_log import lines_of_this_thread
+from asi_core.runs.run_log import lines_of_this_context
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from tests.runs.test_worker import spec
@@ -61,7 +61,7 @@ def test_what_went_wrong_is_the_last_line(store: RunStore, monkeypatch: pytest.M
 
 def test_only_ones_own_thread_is_listened_to_and_only_meanwhile() -> None:
     log, lines = logging.getLogger("asi_core.somewhere"), list[LogLine]()
-    with lines_of_this_thread(lines.append):
+    with lines_of_this_context(lines.append):
         log.info("mine %d\n  of many words", 1)
         log.debug("too little")
         other = threading.Thread(target=log.info, args=("somebody else's",))

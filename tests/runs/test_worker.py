@@ -12,6 +12,7 @@ from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.events import Event, StepEvent
 from asi_core.training.spec import RunSpec
+from tests.runs.turns import held
 from tests.waiting import wait_for
 
 
@@ -55,7 +56,7 @@ def test_warming_up_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "fine_tune", stream)
     turnstile = worker.workshop().turnstile
     warming = threading.Thread(target=worker.warm_up)
-    with turnstile.turn():
+    with held(turnstile):
         warming.start()
         wait_for(lambda: turnstile.waiting, 10, "the warm-up's place in the queue")
         assert not begun.is_set()

@@ -1,0 +1,28 @@
+"""Holding the thread that computes, so that others have to wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asi_core.runs.turnstile import Turnstile
+
+
+@contextmanager
+def held(turnstile: Turnstile) -> Iterator[None]:
+    """While open, nobody else has a turn."""
+    begun, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        done.wait()
+
+    thread = threading.Thread(target=turnstile.run, args=(hold,))
+    thread.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
