@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,8 @@ import streamlit as st
 from asi_core.figures.report import figure_page
 from asi_core.figures.style import Drawing, Figure
 from dashboard.live_chart import live_chart
+
+_MOST_IN_A_ROW = 5
 
 # Key of what stands where something will be that the page has already asked for.
 TO_COME = "to-come"
@@ -90,9 +93,10 @@ def answer(sentence: str) -> None:
 
 
 def kpi_row(kpis: Sequence[Kpi]) -> None:
-    """The numbers side by side; in two columns where the window is narrow."""
+    """The numbers side by side, many in two rows; in two columns where the window is narrow."""
+    rows = 1 if len(kpis) <= _MOST_IN_A_ROW else 2
     with st.container(key="numbers-row"):
-        columns = st.columns(len(kpis))
+        columns = [c for _ in range(rows) for c in st.columns(ceil(len(kpis) / rows))][: len(kpis)]
     for column, kpi in zip(columns, kpis, strict=True):
         column.metric(
             kpi.label,

@@ -1,4 +1,4 @@
-"""Train: four methods fine-tune the same network on the same images, live."""
+"""Train: methods fine-tune the same network on the same images, live."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dashboard.frame import Kpi
 
 _HELP = (
     "By formula: what is kept of the trained layers' inputs until their weight gradients need it, "
-    "4 bytes a number, and the multiplies of one training step of these layers."
+    "4 bytes a number (8-bit: 1), and the multiplies of one training step of these layers."
 )
 
 

@@ -20,6 +20,7 @@ _LINE = 46
 _NOTES = {
     "input_gradient": "not needed: nothing before this layer is trained",
     "overhead": "none: nothing is compressed",
+    "kept": "nothing of its own: the input of its block is kept, and the rest computed again",
 }
 
 

@@ -97,7 +97,8 @@ def _memory_caption(settings: ExploreSettings, view: ViewSettings) -> str:
     if settings.explained_variance is not None:
         source = " The ranks come from measured spectra of one batch."
     return (
-        "By formula: the trained layers' inputs as each method keeps them, 4 bytes a number."
+        "By formula: the trained layers' inputs as each method keeps them, 4 bytes a number, "
+        "1 of 8-bit's."
         f"{source}{_reading(view, 'layers')}"
     )
 

@@ -53,6 +53,8 @@ def _what_pictures_show(subject: Subject, shown: LayerPictures, alone: bool) -> 
         )
     why = {
         "vanilla": "Vanilla keeps the input as it is, so there is nothing to rebuild.",
+        "eight_bit": "8-bit keeps every element, to half a step: the picture would look the same.",
+        "checkpointing": "Checkpointing computes the input again as it was.",
         "gradient_filter": "The gradient filter averages output gradients and keeps sums of the "
         "input over windows: no picture can be rebuilt from them.",
     }
