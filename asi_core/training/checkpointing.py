@@ -15,7 +15,7 @@ from torch.fx import GraphModule, Node
 
 from asi_core.errors import Unsupported
 from asi_core.methods.blocks import block_of
-from asi_core.training.prefix import part_of
+from asi_core.training.prefix import constants_of, part_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ def repeated_blocks(tail: nn.Module, layer_names: Sequence[str]) -> RepeatedBloc
 def _runs(tail: GraphModule, layer_names: Sequence[str]) -> list[list[Node]]:
     """The nodes of each block, in order, and at last those after all blocks."""
     blocks = {block_of(name) for name in layer_names}
-    nodes = [n for n in tail.graph.nodes if n.op not in ("placeholder", "get_attr")]
+    constants = constants_of(tail.graph)
+    nodes = [n for n in tail.graph.nodes if n.op != "placeholder" and n not in constants]
     own = [_block(node, blocks) for node in nodes]
     places = [place for place, block in enumerate(own) if block is not None]
     runs: list[list[Node]] = []
@@ -124,8 +125,8 @@ def _block(node: Node, blocks: Collection[str]) -> str | None:
 
 
 def _segment(tail: GraphModule, nodes: list[Node]) -> _Segment:
-    inside = set(nodes)
-    fed = (n for node in nodes for n in node.all_input_nodes if n.op != "get_attr")
+    inside, constants = set(nodes), constants_of(tail.graph)
+    fed = (n for node in nodes for n in node.all_input_nodes if n not in constants)
     inputs = list(dict.fromkeys(n for n in fed if n not in inside))
     outputs = [node for node in nodes if any(user not in inside for user in node.users)]
     part = part_of(tail, tail.graph, nodes, inputs=inputs, outputs=outputs or None)

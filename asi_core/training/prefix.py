@@ -49,7 +49,8 @@ def split_frozen(model: nn.Module) -> SplitModel:
     trained = _trained_nodes(model, graph)
     if not trained:
         raise Unsupported(f"no parameter of {type(model).__name__} requires a gradient.")
-    crossing = [node for node in graph.nodes if _crosses(node, trained)]
+    constants = constants_of(graph)
+    crossing = [n for n in graph.nodes if _crosses(n, trained) and n not in constants]
     prefix = part_of(model, graph, [n for n in graph.nodes if n not in trained], outputs=crossing)
     tail = part_of(model, graph, [n for n in graph.nodes if n in trained], inputs=crossing)
     return SplitModel(prefix, tail, tuple(node.name for node in crossing))
@@ -115,8 +116,21 @@ def _has_trained_parameter(model: nn.Module, node: Node) -> bool:
 
 
 def _crosses(node: Node, trained: set[Node]) -> bool:
-    """Whether a frozen value feeds a trained node. Constants do not cross: they are copied."""
-    return node not in trained and node.op != "get_attr" and any(u in trained for u in node.users)
+    """Whether a frozen value feeds a trained node."""
+    return node not in trained and any(user in trained for user in node.users)
+
+
+def constants_of(graph: fx.Graph) -> set[Node]:
+    """The nodes that depend on no input, such as a table of biases that is looked up.
+
+    They do not cross from one part to another, but are copied.
+    """
+    found: set[Node] = set()
+    for node in graph.nodes:
+        is_input = node.op in ("placeholder", "output")
+        if not is_input and all(source in found for source in node.all_input_nodes):
+            found.add(node)
+    return found
 
 
 def part_of(
@@ -128,12 +142,12 @@ def part_of(
     outputs: list[Node] | None = None,
 ) -> GraphModule:
     """A module of `nodes`; `inputs` become its arguments, or `outputs` its tuple of results."""
-    part = fx.Graph()
+    part, constants = fx.Graph(), constants_of(graph)
     known: dict[Node, Node] = {node: part.placeholder(node.name) for node in inputs or []}
 
     def copied(node: Node) -> Node:
-        if node not in known and node.op == "get_attr":
-            known[node] = part.node_copy(node)
+        if node not in known and node in constants:
+            known[node] = part.node_copy(node, copied)
         return known[node]
 
     for node in nodes:

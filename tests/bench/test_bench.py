@@ -57,7 +57,7 @@ def test_steps_are_timed_and_taken_apart() -> None:
     assert set(told["seconds"]) == {"vanilla_nchw", "asi", "checkpointing"}
     assert set(told["parts"]["asi"]) == {"compression", "weight_gradients", "rest"}
     assert all(seconds > 0 for seconds in told["parts"]["asi"].values())
-    assert told["layouts"]["vanilla_nchw"] == "contiguous"
+    assert told["layouts"]["vanilla_nchw"] == "contiguous_format"
     assert found.ratio("vanilla_nchw", "vanilla_nchw") == 1
 
 
