@@ -6,6 +6,8 @@ import streamlit as st
 
 # In alphabetical order, capitals and small letters alike.
 GLOSSARY: dict[str, str] = {
+    "8-bit": "A method that keeps each trained layer's input in 256 steps a channel: a byte an "
+    "element instead of four.",
     "Activation": "What a layer passes on. The activation that enters a trained layer is the input "
     "from which its weight gradient is computed.",
     "ASI": "Activation Subspace Iteration (ICML 2025): keeps each trained layer's input in Tucker "
@@ -20,8 +22,6 @@ GLOSSARY: dict[str, str] = {
     "Core": "The small tensor in the middle of a Tucker form. Its sizes are the ranks.",
     "Drift": "How far a mode's subspace has turned since the step before: the largest principal "
     "angle between the two, in degrees.",
-    "Eight-bit activations": "Keeping each trained layer's input in 256 steps a channel: a byte an "
-    "element instead of four.",
     "Energy": "The sum of squared entries of a tensor, which is the sum of squared singular values "
     "of any of its unfoldings.",
     "Exact convention": "Counts the multiply-accumulates and bytes of what the code here executes "

@@ -34,7 +34,7 @@ STYLES: dict[str, MethodStyle] = {
     "hosvd": MethodStyle("#D55E00", "dash", "square"),
     "gradient_filter": MethodStyle("#009E73", "dashdot", "triangle-up"),
     "eight_bit": MethodStyle("#CC79A7", "longdash", "pentagon"),
-    "checkpointing": MethodStyle("#E69F00", "longdashdot", "star"),
+    "checkpointing": MethodStyle("#A67B00", "longdashdot", "star"),
 }
 
 # What is faint on a dark page, and what takes its place there.

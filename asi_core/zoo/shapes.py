@@ -70,7 +70,7 @@ def trained_layer_shapes(
     if image_size not in tabled_sizes(card):
         from asi_core.zoo.tracing import traced_layer_shapes
 
-        return with_openings(traced_layer_shapes(name, layers, batch_size, image_size))
+        return traced_layer_shapes(name, layers, batch_size, image_size)
     trained = layer_facts(name)[card.layer_count - count :]
     return with_openings(_shape(facts, count, batch_size, image_size) for facts in trained)
 

@@ -156,7 +156,7 @@ def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:
     page = opened(layers="2")
     assert "ASI" in kept(page)
     page.slider(key="layers").set_value(5).run()
-    assert set(kept(page)) == {"Vanilla", "Gradient filter"}
+    assert set(kept(page)) == {"Vanilla", "Gradient filter", "8-bit", "Checkpointing"}
     assert "have not been looked at" in texts(page.info)
     page.slider(key="layers").set_value(4)
     page.slider(key="batch_size").set_value(63)
@@ -318,7 +318,8 @@ def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> 
     assert "to the byte" in texts(page.markdown)
     assert "what lean layers need for their own gradients" in texts(page.markdown)
     asked = [button.label for button in page.button if button.label.startswith("Measure")]
-    assert asked == ["Measure Vanilla", "Measure HOSVD", "Measure Gradient filter"]
+    others = ("Vanilla", "HOSVD", "Gradient filter", "8-bit", "Checkpointing")
+    assert asked == [f"Measure {label}" for label in others]
 
 
 @pytest.mark.parametrize(

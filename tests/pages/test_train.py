@@ -130,11 +130,11 @@ def test_what_tokens_lack_is_left_out_and_comes_back(engine: InlineEngine) -> No
 
 
 def test_a_link_names_model_and_images_as_the_command_line_does(engine: InlineEngine) -> None:
-    page = opened(model="resnet34", dataset="cifar10", lean="true", seed="7")
+    page = opened(model="resnet34", dataset="cifar10", lean="false", seed="7")
     assert not page.warning
     assert page.selectbox(key="model").value == "resnet34"
     assert page.selectbox(key="dataset").value == "cifar10"
-    assert page.toggle(key="lean").value is True
+    assert page.toggle(key="lean").value is False
     assert page.number_input(key="seed").value == 7
 
 
