@@ -32,7 +32,10 @@ class Timing:
 
 
 def alternating(
-    ways: Mapping[str, Callable[[], object]], seconds: float, device: torch.device
+    ways: Mapping[str, Callable[[], object]],
+    seconds: float,
+    device: torch.device,
+    least_rounds: int = _LEAST_ROUNDS,
 ) -> dict[str, Timing]:
     """Time several ways of doing the same, one after the other, again and again.
 
@@ -40,14 +43,14 @@ def alternating(
     round goes backwards, so that none always follows the same one.
 
     Args:
-        seconds: about how long all rounds together may take; at least 3 are made, at most 15.
+        seconds: about how long all rounds together may take; at most 15 are made.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     started = time.perf_counter()
     for way in ways.values():
         _seconds(way, device)
     rounds = int(seconds / (time.perf_counter() - started))
-    for number in range(min(max(rounds, _LEAST_ROUNDS), _MOST_ROUNDS)):
+    for number in range(min(max(rounds, least_rounds), _MOST_ROUNDS)):
         for name in list(ways)[:: -1 if number % 2 else 1]:
             taken[name].append(_seconds(ways[name], device))
     return {name: _timing(all_) for name, all_ in taken.items()}

@@ -61,7 +61,8 @@ class RepeatedBlocks(nn.Module):
 
     def __init__(self, tail: GraphModule, layer_names: Sequence[str]) -> None:
         super().__init__()
-        for name, layer in tail.named_children():
+        # All names, also of layers that have two.
+        for name, layer in tail._modules.items():
             self.add_module(name, layer)
         for name, parameter in tail.named_parameters(recurse=False):
             self.register_parameter(name, parameter)

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from torch import Tensor
 
 from asi_core.training.feature_rows import RowFormat, Rows, needed_bytes
@@ -47,6 +47,13 @@ class ValueFacts(BaseModel):
 
     shape: tuple[int, ...]
     dtype: str
+
+    @field_validator("dtype")
+    @classmethod
+    def _a_type(cls, name: str) -> str:
+        if not isinstance(getattr(torch, name, None), torch.dtype):
+            raise ValueError(f"{name!r} is no type of tensors")
+        return name
 
 
 class EntryFacts(BaseModel):
@@ -92,8 +99,12 @@ class FileRows(Rows):
         self._files = [_opened(folder / _value_name(i)) for i in range(len(facts.values))]
         self._check_file = _opened(folder / _CHECKS)
         self._trusted = np.zeros(facts.count, dtype=bool)
+        self._folder = folder
+        self.note_use()
+
+    def note_use(self) -> None:
         with suppress(OSError):
-            os.utime(folder)
+            os.utime(self._folder)
 
     @property
     def filled_count(self) -> int:

@@ -42,6 +42,10 @@ class Rows(ABC):
         """Images whose values are kept."""
 
     @abstractmethod
+    def note_use(self) -> None:
+        """Say that they are wanted now: what is not goes first where room is short."""
+
+    @abstractmethod
     def missing(self, indices: Tensor) -> Tensor:
         """Those of `indices`, each once, whose values are not kept."""
 
@@ -67,6 +71,9 @@ class MemoryRows(Rows):
             for value in formats
         )
         self._filled = torch.zeros(count, dtype=torch.bool)
+
+    def note_use(self) -> None:
+        """Nothing: they stay as long as their process."""
 
     @property
     def filled_count(self) -> int:

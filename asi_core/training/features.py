@@ -66,6 +66,11 @@ class FeatureStore:
         """Images whose values are kept."""
         return 0 if self._rows is None else self._rows.filled_count
 
+    def note_use(self) -> None:
+        """Say that somebody wants this store."""
+        if self._rows is not None:
+            self._rows.note_use()
+
     def values(self, indices: Tensor) -> tuple[Tensor, ...]:
         """Crossing values of the images `indices` (N), each N x ..."""
         with self._lock:
@@ -155,7 +160,9 @@ class FeaturePool:
             make_rows = partial(self._make_rows, part, key)
             store = FeatureStore(self._computer(part, key), kept, make_rows)
             self._stores[key] = (part, store)
-        return self._stores[key][1]
+        store = self._stores[key][1]
+        store.note_use()
+        return store
 
     def _computer(self, part: FrozenPart, own_key: str) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """From the known values after which least is left to compute, or else from the images."""

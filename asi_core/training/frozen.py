@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 # The same in both modes of training, whatever they are called with.
 _STEADY = (nn.modules.conv._ConvNd, nn.Linear, nn.Identity, nn.Flatten)
 _STEADY_FILES = ("torch.nn.modules.activation", "torch.nn.modules.pooling")
-_BY_CHANCE = re.compile("dropout|^(rand|bernoulli|multinomial|normal_?$)")
+_BY_CHANCE = re.compile("dropout|stochastic|^(rand|bernoulli|multinomial|normal_?$)")
+# Where functions that chance can be turned off in are told so: `training`, by position.
+_SWITCH = {"dropout": 2, "stochastic": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +137,9 @@ def _changes(layer: nn.Module) -> bool:
 
 def _is_by_chance(node: Node) -> bool:
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    is_on = node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True)
-    return _BY_CHANCE.search(name) is not None and not ("dropout" in name and is_on is False)
+    found = _BY_CHANCE.search(name)
+    if found is None:
+        return False
+    place = _SWITCH.get(found.group(), len(node.args))
+    by_position = node.args[place] if place < len(node.args) else True
+    return node.kwargs.get("training", by_position) is not False

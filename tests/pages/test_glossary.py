@@ -48,7 +48,7 @@ def test_terms_are_in_alphabetical_order_and_there_once() -> None:
 @pytest.mark.parametrize("term", GLOSSARY)
 def test_an_explanation_is_one_or_two_sentences(term: str) -> None:
     told = GLOSSARY[term]
-    assert (term[0].isupper() or term[0].isdigit())
+    assert term[0].isupper() or term[0].isdigit()
     assert told[0].isupper()
     assert told.endswith(".")
     assert 1 <= told.count(". ") + 1 <= 2
