@@ -169,8 +169,8 @@ _MEASURED_COLUMNS = {
     "layers_measured_bytes": _bytes_column("Layers, bytes", "What the trained layers saved."),
     "all_saved_bytes": _bytes_column(
         "All saved, bytes",
-        "Everything that PyTorch saved for backward in the trained part: activation functions and "
-        "normalisations keep their own inputs, whatever the method does.",
+        "Everything that PyTorch saved for backward in the trained part, with what activation "
+        "functions, normalisations and the classifier need for their own gradients.",
     ),
     "where": st.column_config.TextColumn("Measured on"),
 }

@@ -69,10 +69,10 @@ def _details_part(comparison: str, drawn: Phase) -> None:
         {
             "memory": (
                 plot_memory,
-                "Formula: the trained layers' inputs as they are kept for the weight gradient, 4 "
-                "bytes a number. Measured: all bytes that PyTorch saves for backward in the "
-                "trained part; activation functions and normalisations save their own inputs "
-                "there, whatever the method keeps.",
+                "Formula: the trained layers' inputs as they are kept for the weight gradient. "
+                "Measured: all bytes that PyTorch saves for backward in the trained part, with "
+                "what activation functions, normalisations and the classifier need for their "
+                "own gradients: little if they are lean, which Recipe can change.",
             ),
             "cost": (
                 plot_cost,

@@ -164,7 +164,7 @@ class Visitor:
 
     def _await_run(self, before: int) -> None:
         """Wait for the end of the run that a change led to, when `before` had been asked for."""
-        wait_for(lambda: self.page.evaluate(SETTLED, before), 30, "the run after a change")
+        wait_for(lambda: self.page.evaluate(SETTLED, before), 60, "the run after a change")
         self.page.evaluate(PAINTED)
 
 
