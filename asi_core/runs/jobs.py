@@ -232,6 +232,9 @@ def _row(kind: str, spec: RunSpec, owner: str, **values: Any) -> dict[str, Any]:
 def _key(kind: str, settled: RunSpec) -> str:
     # Without defaults: a setting that is added to specifications later changes no old key.
     settings = settled.model_dump(mode="json", exclude_defaults=True)
+    if "lean" in job_kind(kind).settings:
+        # Its default was another once: an old key without it stands for layers that are not lean.
+        settings["lean"] = settled.lean
     return _digest([kind, settled.method.kind, settings])
 
 

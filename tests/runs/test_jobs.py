@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from asi_core.errors import InvalidInput, Unavailable
+from asi_core.runs import jobs
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.example_jobs import import_example_jobs, write_example_job
+from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.jobs import MOST_QUEUED_JOBS, JobRecord, JobStore, request_job
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.settings import read_settings
@@ -89,6 +91,19 @@ def test_only_settings_that_matter_tell_questions_apart(store: JobStore) -> None
     calibrated = request_job(store, "calibrate", spec(method={"kind": "asi", "ranks": 3}), "me")
     assert store.latest("calibrate", spec(lean=False)) == calibrated
     assert store.latest("calibrate", spec(layers=3)) is None
+
+
+def test_answers_from_when_layers_were_not_lean_are_not_taken_for_lean_ones(
+    store: JobStore,
+) -> None:
+    """Keys leave defaults out, and this default has changed."""
+    settled = job_kind("measure").settled(spec())
+    settings = settled.model_dump(mode="json", exclude_defaults=True)
+    old = jobs._digest(["measure", "vanilla", settings])
+    assert "lean" not in settings
+    assert old not in {
+        jobs._key("measure", settled.model_copy(update={"lean": lean})) for lean in (True, False)
+    }
 
 
 def test_asking_at_the_same_time_makes_one_job(store: JobStore) -> None:

@@ -145,6 +145,14 @@ def test_the_longest_unused_makes_room(tmp_path: Path) -> None:
     assert torch.equal(writer.values(ALL)[0], expected())
 
 
+def test_a_store_that_is_asked_for_again_is_in_use(tmp_path: Path) -> None:
+    pool_, one = pool(tmp_path), part(Short(), "conv", Images())
+    pool_.store(one).values(ALL)
+    os.utime(tmp_path / one.key, (0, 0))
+    pool_.store(one)
+    assert (tmp_path / one.key).stat().st_mtime > 0
+
+
 def test_what_is_larger_than_the_limit_stays_in_memory(tmp_path: Path) -> None:
     images = Images()
     store = pool(tmp_path, 100).store(part(Short(), "conv", images))
