@@ -13,6 +13,7 @@ from asi_core.figures.style import STYLES, styled
 from asi_core.units import KIB, format_bytes, format_count, format_seconds
 
 _MOST_POINTS = 500
+_MOST_LEVEL_LABELS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,11 @@ def plot_accuracy(runs: Sequence[RunRows]) -> go.Figure:
         steps = [row["step"] for row in run.evaluations]
         values = [100 * row["accuracy"] for row in run.evaluations]
         figure.add_trace(_line(run, steps, values, "%{y:.1f} %", markers=True))
+    styled(figure, title="Test accuracy (measured)", x="step", y="accuracy, %")
     if not any(run.evaluations for run in runs):
-        figure.update_xaxes(range=[0, 1]).update_yaxes(range=[0, 100])
-    return styled(figure, title="Test accuracy (measured)", x="step", y="accuracy, %")
+        # No ranges: the browser would take them for a visitor's, and keep them when points come.
+        figure.update_xaxes(showticklabels=False).update_yaxes(showticklabels=False)
+    return figure
 
 
 def plot_loss(runs: Sequence[RunRows]) -> go.Figure:
@@ -156,7 +159,9 @@ def _bars(
 
 
 def _categorical(figure: go.Figure) -> go.Figure:
-    return figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=0)
+    # Labels of more runs than that would touch if they lay level.
+    angle = 0 if len(figure.data[0].x) <= _MOST_LEVEL_LABELS else -50
+    return figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=angle)
 
 
 def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:

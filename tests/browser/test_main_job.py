@@ -50,6 +50,20 @@ def points(page: Page, title: str) -> int:
     return int(page.evaluate(script, title))
 
 
+def in_sight(page: Page, title: str) -> bool:
+    """Whether a figure has points, and its axes reach over all of them."""
+    script = """title => {
+        const plots = [...document.querySelectorAll('.js-plotly-plot')];
+        const plot = plots.find(p => p.layout?.title?.text?.includes(title));
+        const { xaxis, yaxis } = plot._fullLayout;
+        const within = (axis, values) =>
+            values.every(v => axis.range[0] <= v && v <= axis.range[1]);
+        return plot.data[0].x.length > 0 && plot.data.every(
+            trace => within(xaxis, [...trace.x]) && within(yaxis, [...trace.y]));
+    }"""
+    return bool(page.evaluate(script, title))
+
+
 def test_a_visitor_compares_leaves_and_comes_back(
     browser: Browser, training_server: Server, visits: list[Visit]
 ) -> None:
@@ -61,6 +75,8 @@ def test_a_visitor_compares_leaves_and_comes_back(
     wait_for(lambda: points(page, "Training loss") in range(1, 24), 200, "the first points")
     some = points(page, "Training loss")
     wait_for(lambda: points(page, "Training loss") in range(some + 1, 25), 200, "a growing curve")
+    for title in ("Training loss", "Test accuracy"):
+        wait_for(lambda t=title: in_sight(page, t), 60, f"all of {title}")
     expect(page.get_by_text("Why it can be small")).to_be_visible(timeout=MINUTE)
     wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
     page.context.close()
