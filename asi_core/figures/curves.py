@@ -159,9 +159,11 @@ def _bars(
 
 
 def _categorical(figure: go.Figure) -> go.Figure:
-    # Labels of more runs than that would touch if they lay level.
-    angle = 0 if len(figure.data[0].x) <= _MOST_LEVEL_LABELS else -50
-    return figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=angle)
+    figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=0)
+    if len(figure.data[0].x) > _MOST_LEVEL_LABELS:
+        # Level, so many labels would touch each other; and the legend has to leave them room.
+        figure.update_xaxes(tickangle=-50).update_layout(legend_y=-0.5)
+    return figure
 
 
 def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:
