@@ -111,7 +111,8 @@ class ASI(TuckerMethod):
         return tucker_gradient(saved, grad_output, weight_shape, geometry)
 
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...]:
-        return tuple(memory.factors.get(mode) for mode in range(x.dim()))
+        kept = [memory.factors.get(mode) for mode in range(x.dim())]
+        return tuple(None if factor is None else factor.to(x) for factor in kept)
 
     def ranks_of(self, saved: Saved) -> Ranks | None:
         return core_ranks(saved)

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 
 from asi_core.costs.accounting import StepCost, step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
-from asi_core.errors import AsiError
+from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import plan_ranks_
+from asi_core.training.checkpoint import TrainingState, restore_, state_of
 from asi_core.training.events import (
     EvaluationEvent,
     Event,
@@ -34,6 +36,8 @@ from asi_core.training.watching import Watched, watched
 log = logging.getLogger(__name__)
 
 _EVALUATION_BATCH = 256
+# Between two checkpoints, where looks at the run are further apart.
+_KEEP_SECONDS = 30.0
 
 
 def fine_tune(
@@ -41,32 +45,37 @@ def fine_tune(
     *,
     should_stop: Callable[[], bool] = lambda: False,
     features: FeaturePool | None = None,
+    resume: TrainingState | None = None,
+    keep: Callable[[TrainingState], None] | None = None,
 ) -> Iterator[Event]:
     """Train as `spec` says and yield what happens. Same spec, same numbers.
 
     Args:
         should_stop: asked before every step; when it says so, the run ends without a further event.
         features: frozen features to share with other runs of this process.
+        resume: where an earlier attempt stood: its steps are not done again.
+        keep: given the run's state after every evaluation and look, and every half minute, once
+            all events up to there have been taken.
 
     Raises:
         AsiError: in one sentence, when weights or data cannot be had or training diverges.
     """
     pool = features or installed_pool()
     session = _Session(spec, pool, default_device())
+    done = session.taken_up(resume)
     yield session.prepared()
     batches = batch_indices(len(session.setup.data.train), spec.batch_size, spec.seed)
-    for step, indices in zip(range(1, spec.steps + 1), batches, strict=False):
+    kept_at = time.monotonic()
+    for step, indices in enumerate(islice(batches, done, spec.steps), done + 1):
         if should_stop():
             return
-        due = step == 1 or step % spec.probe_interval == 0
-        looked_at = session.layer_names if due else []
-        with watched(session.tail, looked_at) as notes:
-            trained = session.train_step(step, indices)
-        yield trained
-        if looked_at:
-            yield session.probe(step, notes)
-        if step % spec.evaluation_interval == 0 or step == spec.steps:
-            yield session.evaluate(step)
+        looks = step == 1 or step % spec.probe_interval == 0
+        evaluates = step % spec.evaluation_interval == 0 or step == spec.steps
+        yield from session.step(step, indices, looks, evaluates)
+        late = time.monotonic() - kept_at > _KEEP_SECONDS
+        if keep is not None and step < spec.steps and (looks or evaluates or late):
+            keep(session.state(step))
+            kept_at = time.monotonic()
 
 
 class _Session:
@@ -84,6 +93,31 @@ class _Session:
             momentum=spec.momentum,
             weight_decay=spec.weight_decay,
         )
+
+    def taken_up(self, state: TrainingState | None) -> int:
+        """Go on from `state`; returns how many steps are done."""
+        if state is None:
+            return 0
+        try:
+            restore_(state, self.tail, self._optimiser)
+        except Unavailable as error:
+            log.warning("%s", one_sentence(error))
+            return 0
+        log.info("goes on after step %d", state.step)
+        return state.step
+
+    def state(self, step: int) -> TrainingState:
+        return state_of(self.spec, step, self.tail, self._optimiser)
+
+    def step(self, step: int, indices: Tensor, looks: bool, evaluates: bool) -> Iterator[Event]:
+        looked_at = self.layer_names if looks else []
+        with watched(self.tail, looked_at) as notes:
+            trained = self.train_step(step, indices)
+        yield trained
+        if looked_at:
+            yield self.probe(step, notes)
+        if evaluates:
+            yield self.evaluate(step)
 
     def prepared(self) -> PreparedEvent:
         return PreparedEvent(

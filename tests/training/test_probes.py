@@ -39,3 +39,20 @@ def test_every_padding_is_looked_at_as_the_product_meets_it(mode: str, ranks: in
     assert found.gradient_cosine == pytest.approx(cosine, abs=1e-5)
     assert found.captured_energy is not None
     assert (found.captured_energy > 0.999) == (ranks == 64)
+
+
+def test_factors_in_half_precision_are_looked_at_as_others() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3))
+    x = torch.randn(5, 3, 8, 6)
+    found = {}
+    for half in (False, True):
+        model = copy.deepcopy(plain)
+        compress_(model, ASI(ranks=2, half_factors=half), layers=1)
+        probe(model, x)
+        found[half] = probe(model, x)
+    assert found[True].captured_energy == pytest.approx(found[False].captured_energy, rel=1e-2)
+    assert found[True].drift_degrees is not None
+    assert found[False].drift_degrees is not None
+    for half, single in zip(found[True].drift_degrees, found[False].drift_degrees, strict=True):
+        assert half == pytest.approx(single, abs=1.0)

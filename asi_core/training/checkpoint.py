@@ -1,0 +1,174 @@
+"""What a run must keep to be taken up again where it stood, as one file.
+
+A run draws from no generator that lives on: the order of the images depends on the seed and the
+epoch, a cold start on the layer. So weights, optimiser, warm starts and the step are all there is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from asi_core.errors import Unavailable, one_sentence
+from asi_core.training.spec import RunSpec
+
+_MODEL, _OPTIMISER = "model.", "optimiser."
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """A run after `step` steps.
+
+    Attributes:
+        spec: the run's.
+        tensors: by name, with the strides that they have in the run: other strides can round
+            differently.
+        seconds: what the run has taken up to here, over all attempts.
+    """
+
+    spec: RunSpec
+    step: int
+    tensors: dict[str, Tensor]
+    seconds: float = 0.0
+
+
+def state_of(
+    spec: RunSpec, step: int, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> TrainingState:
+    """Copies of everything that the next steps depend on."""
+    tensors = {_MODEL + name: _copy(value) for name, value in model.state_dict().items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        for name, value in values.items():
+            if value is not None:
+                tensors[f"{_OPTIMISER}{index}.{name}"] = _copy(value)
+    return TrainingState(spec, step, tensors)
+
+
+def restore_(state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Set a model and its optimiser to where `state` stands.
+
+    Raises:
+        Unavailable: if the state is that of another model; nothing is changed then.
+    """
+    tensors = {
+        name.removeprefix(_MODEL): _copy(value)
+        for name, value in state.tensors.items()
+        if name.startswith(_MODEL)
+    }
+    # A warm start is in the state and not in a model that has not met a batch.
+    there = {name: tuple(t.shape) for name, t in tensors.items() if ".warm_start." not in name}
+    if there != {name: tuple(t.shape) for name, t in model.state_dict().items() if _lasting(name)}:
+        raise Unavailable("the checkpoint is of another model: the run begins anew.")
+    model.load_state_dict(tensors)
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.tensors.items():
+        if name.startswith(_OPTIMISER):
+            index, key = name.removeprefix(_OPTIMISER).split(".", 1)
+            found.setdefault(int(index), {})[key] = _copy(value)
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": found})
+
+
+def write_state(state: TrainingState, path: Path) -> None:
+    """Replace what is at `path`, in one step: it is never there in part.
+
+    Raises:
+        OSError: if the disk is full or may not be written to; what was there stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dense = {name: value.contiguous() for name, value in state.tensors.items()}
+    facts = {
+        "spec": state.spec.model_dump(mode="json"),
+        "step": state.step,
+        "seconds": state.seconds,
+        "strides": {name: value.stride() for name, value in state.tensors.items()},
+        "checksum": _checksum(dense),
+    }
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        save_file(dense, part, {"facts": json.dumps(facts)})
+        _reach_disk(part)
+        part.replace(path)
+    except SafetensorError as error:
+        # How safetensors tells of a full disk.
+        raise OSError(one_sentence(error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_state(path: Path, spec: RunSpec, device: torch.device) -> TrainingState | None:
+    """The state at `path`, None if there is none.
+
+    Raises:
+        Unavailable: if it is damaged, or another run's.
+    """
+    if not path.exists():
+        return None
+    try:
+        facts, dense = _read(path, device)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise Unavailable(
+            f"the checkpoint cannot be read ({one_sentence(error).rstrip('.')}): "
+            "the run begins anew."
+        ) from error
+    if facts["checksum"] != _checksum(dense):
+        raise Unavailable("the checkpoint is damaged: the run begins anew.")
+    if facts["spec"] != spec.model_dump(mode="json"):
+        raise Unavailable("the checkpoint is that of another run: the run begins anew.")
+    strides = facts["strides"]
+    tensors = {name: _strided(value, strides[name]) for name, value in dense.items()}
+    return TrainingState(spec, facts["step"], tensors, facts["seconds"])
+
+
+def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with safe_open(path, "pt", device=str(device)) as file:
+        facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+        return facts, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _lasting(name: str) -> bool:
+    return ".warm_start." not in name
+
+
+def _copy(value: Tensor) -> Tensor:
+    return _strided(value.detach(), value.stride())
+
+
+def _strided(value: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """A copy that lies in memory as `stride` says."""
+    return torch.empty_strided(
+        value.shape, tuple(stride), dtype=value.dtype, device=value.device
+    ).copy_(value)
+
+
+def _checksum(tensors: dict[str, Tensor]) -> int:
+    found = 0
+    for name in sorted(tensors):
+        found = zlib.crc32(name.encode(), found)
+        for piece in _pieces(tensors[name]):
+            found = zlib.crc32(piece, found)
+    return found
+
+
+def _pieces(tensor: Tensor) -> Iterator[memoryview]:
+    flat = tensor.detach().cpu().contiguous().flatten()
+    if flat.numel():
+        yield flat.view(torch.uint8).numpy().data
+
+
+def _reach_disk(path: Path) -> None:
+    """Wait until the file is on disk, so that a machine that loses power has the old or the new."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
