@@ -7,12 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test lint format browser screenshots clean
+.PHONY: run test lint format browser postgres screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
-test: $(VENV)/.installed-dev browser
+test: $(VENV)/.installed-dev browser postgres
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-dev
@@ -29,6 +29,9 @@ screenshots: $(VENV)/.installed-dev browser
 
 browser: $(VENV)/.installed-dev
 	$(BIN)/python scripts/ensure_browser.py
+
+postgres: $(VENV)/.installed-dev
+	$(BIN)/python scripts/ensure_postgres.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

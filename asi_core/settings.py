@@ -3,61 +3,151 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from asi_core.errors import InvalidInput
 from asi_core.units import GIB
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+_PREFIX = "ASI_"
 
-class Settings(BaseModel):
-    """Settings of this installation.
+
+def _resolved(value: Any) -> Any:
+    return Path(value).expanduser().resolve() if isinstance(value, (str, Path)) else value
+
+
+Folder = Annotated[Path, BeforeValidator(_resolved)]
+
+
+class Limits(BaseModel):
+    """What visitors may ask for; the service that takes up runs enforces it.
 
     Attributes:
-        home: folder of the store and of everything that is computed (`ASI_HOME`).
-        weights_dir: where checkpoints are looked for first (`ASI_WEIGHTS_DIR`).
-        database_url: the store; by default SQLite in `home` (`ASI_DATABASE_URL`).
-        concurrent_runs: runs that take turns in one worker (`ASI_CONCURRENT_RUNS`).
-        features_dir: where frozen features are kept across processes and restarts; by default in
-            `home` (`ASI_FEATURES_DIR`); None for nowhere.
-        feature_disk_bytes: disk that they may fill there; 0 for none (`ASI_FEATURE_DISK_BYTES`).
-        feature_bytes: memory that one process may fill with frozen features where there is no such
-            room on disk (`ASI_FEATURE_BYTES`).
-        user_header: request header in which a proxy names the visitor (`ASI_USER_HEADER`); None
-            where everybody shares one owner.
+        runs_per_owner: runs of one owner that may wait or go at a time
+            (`ASI_MAX_RUNS_PER_OWNER`).
+        runs: of all owners together (`ASI_MAX_RUNS`).
+        steps: of one run (`ASI_MAX_STEPS`).
+        image_size: of one run, pixels (`ASI_MAX_IMAGE_SIZE`).
+        run_seconds: that one run may take (`ASI_MAX_RUN_SECONDS`).
+        run_bytes: memory that one run may ask for, by estimate (`ASI_MAX_RUN_BYTES`); None for
+            what the machine of the worker has.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    home: Path
-    weights_dir: Path | None
-    database_url: str
-    features_dir: Path | None = None
-    concurrent_runs: int = 8
-    feature_disk_bytes: int = 8 * GIB
-    feature_bytes: int = 2 * GIB
+    runs_per_owner: int = Field(default=48, ge=1)
+    runs: int = Field(default=400, ge=1)
+    steps: int = Field(default=20_000, ge=1)
+    image_size: int = Field(default=512, ge=32)
+    run_seconds: float = Field(default=6 * 3600, gt=0)
+    run_bytes: int | None = Field(default=None, ge=1)
+
+
+class Settings(BaseModel):
+    """Settings of this installation: each is the environment variable of its name, after `ASI_`.
+
+    Attributes:
+        home: folder of the store and of everything that is computed.
+        weights_dir: where checkpoints of models are looked for first.
+        database_url: the store; by default SQLite in `home`.
+        scheduler: address of a Dask scheduler whose workers execute the runs; None for workers of
+            our own on this machine.
+        workers: processes that execute runs, where they are our own.
+        threads: with which each of them computes; by default they share the processors.
+        worker_memory_bytes: at which one of them is stopped; by default they share the memory.
+        concurrent_runs: runs that take turns in one worker.
+        features_dir: where frozen features are kept across processes and restarts; by default in
+            `home`; None for nowhere.
+        checkpoints_dir: where running runs keep what they need to be taken up again; by default in
+            `home`.
+        feature_disk_bytes: disk that features may fill there; 0 for none.
+        feature_bytes: memory that one process may fill with frozen features where there is no such
+            room on disk.
+        user_header: request header in which a proxy names the visitor; None where there is none.
+        read_only: whether visitors may look at what is there and change nothing.
+        keep_days: after which runs that have ended are deleted, shipped ones excepted; None for
+            never.
+        limits: what visitors may ask for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    home: Folder
+    database_url: str = ""
+    weights_dir: Folder | None = None
+    scheduler: str | None = None
+    workers: int = Field(default=1, ge=1)
+    threads: int = Field(default=0, ge=0)
+    worker_memory_bytes: int | None = Field(default=None, ge=GIB)
+    concurrent_runs: int = Field(default=8, ge=1)
+    features_dir: Folder | None = None
+    checkpoints_dir: Folder = Path()
+    feature_disk_bytes: int = Field(default=8 * GIB, ge=0)
+    feature_bytes: int = Field(default=2 * GIB, ge=0)
     user_header: str | None = None
+    read_only: bool = False
+    keep_days: float | None = Field(default=None, gt=0)
+    limits: Limits = Limits()
 
-
-def read_settings() -> Settings:
-    """The settings that the environment asks for."""
-    home = Path(os.environ.get("ASI_HOME", PROJECT / "data" / "home")).expanduser().resolve()
-    weights = os.environ.get("ASI_WEIGHTS_DIR")
-    features = os.environ.get("ASI_FEATURES_DIR", home / "features")
-    given = {
-        "concurrent_runs": os.environ.get("ASI_CONCURRENT_RUNS"),
-        "feature_disk_bytes": os.environ.get("ASI_FEATURE_DISK_BYTES"),
-        "feature_bytes": os.environ.get("ASI_FEATURE_BYTES"),
-        "user_header": os.environ.get("ASI_USER_HEADER") or None,
-    }
-    return Settings.model_validate(
-        {
-            "home": home,
-            "weights_dir": Path(weights).expanduser() if weights else None,
-            "features_dir": Path(features).expanduser(),
-            "database_url": os.environ.get("ASI_DATABASE_URL", f"sqlite:///{home / 'asi.sqlite'}"),
-            **{name: value for name, value in given.items() if value is not None},
+    @model_validator(mode="before")
+    @classmethod
+    def _by_default(cls, given: Any) -> Any:
+        home = _resolved(given["home"])
+        workers = str(given.get("workers", 1))
+        # What is no number of workers is told by its own field.
+        sharing = int(workers) if workers.isdecimal() else 1
+        places = {
+            "database_url": f"sqlite:///{home / 'asi.sqlite'}",
+            "checkpoints_dir": home / "checkpoints",
+            "threads": max((os.cpu_count() or 1) // max(sharing, 1), 1),
         }
-    )
+        return {**places, **given}
+
+    @model_validator(mode="after")
+    def _workers_reach_the_store(self) -> Self:
+        if self.scheduler is not None and self.database_url.startswith("sqlite"):
+            raise InvalidInput(
+                "workers of a Dask scheduler need a store that they reach over the network",
+                "ASI_SCHEDULER with a SQLite store",
+                "set ASI_DATABASE_URL to a PostgreSQL database",
+            )
+        return self
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings that the environment asks for.
+
+    Raises:
+        InvalidInput: if a variable has a value that it cannot have, or they do not fit together.
+    """
+    given = {
+        name.removeprefix(_PREFIX).lower(): value
+        for name, value in (os.environ if environment is None else environment).items()
+        if name.startswith(_PREFIX) and value
+    }
+    known: dict[str, Any] = {name: given[name] for name in Settings.model_fields if name in given}
+    known.setdefault("home", PROJECT / "data" / "home")
+    known.setdefault("features_dir", _resolved(known["home"]) / "features")
+    known["limits"] = {
+        name: given[f"max_{name}"] for name in Limits.model_fields if f"max_{name}" in given
+    }
+    try:
+        return Settings.model_validate(known)
+    except ValidationError as error:
+        raise _told(error) from None
+
+
+def _told(error: ValidationError) -> InvalidInput:
+    detail = error.errors(include_url=False)[0]
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInput):
+        return cause
+    *group, name = (str(part) for part in detail["loc"])
+    variable = _PREFIX + ("MAX_" if group else "") + name.upper()
+    rule = detail["msg"][0].lower() + detail["msg"][1:]
+    return InvalidInput(f"{variable}: {rule}", repr(detail["input"]), "change or unset it")

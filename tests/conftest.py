@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.postgres import Postgres, find_postgres
+
+# What tests themselves are told.
+_OF_TESTS = ("ASI_CHROMIUM", "ASI_TEST_POSTGRES_URL", "ASI_REQUIRE_POSTGRES")
+
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("suite")
 
@@ -23,7 +28,7 @@ def features_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh `ASI_HOME`; no other setting comes from the developer's environment."""
-    for name in [name for name in os.environ if name.startswith("ASI_") and name != "ASI_CHROMIUM"]:
+    for name in [name for name in os.environ if name.startswith("ASI_") and name not in _OF_TESTS]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ASI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ASI_FEATURES_DIR", str(features_dir))
@@ -47,3 +52,19 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server on which databases may be made."""
+    if given := os.environ.get("ASI_TEST_POSTGRES_URL"):
+        yield given
+        return
+    binaries = find_postgres()
+    if binaries is None:
+        # Where it must not be missing, such as in continuous integration.
+        assert "ASI_REQUIRE_POSTGRES" not in os.environ, "there is no PostgreSQL to test with"
+        pytest.skip("no PostgreSQL: install it, or set ASI_TEST_POSTGRES_URL")
+    server = Postgres(binaries)
+    yield server.url
+    server.remove()

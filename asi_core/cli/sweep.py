@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from asi_core.cli.options import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from asi_core.runs.records import RunRecord
     from asi_core.runs.sweeps import Sweep
 
+_POLL_SECONDS = 0.5
 _RUN_FAILED = 1
 
 
@@ -124,7 +126,9 @@ def _execute(sweep: Sweep) -> list[RunRecord]:
     queued = request_sweep(store, sweep, owner="command line")
     for number, waiting in enumerate(in_working_order(queued), 1):
         execute(waiting.id, store.url)
-        ended = store.run(waiting.id)
+        # An app with the same store may have taken it up meanwhile.
+        while (ended := store.run(waiting.id)) is not None and ended.is_active:
+            time.sleep(_POLL_SECONDS)
         assert ended is not None
         (outcome,) = single_outcomes([ended])
         told = f"{number} of {len(queued)}: {outcome.label}: {ended.status}"

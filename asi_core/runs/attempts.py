@@ -8,11 +8,37 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, update
+from sqlalchemy import Connection, Engine, Table, false, func, select, update
 
 from asi_core.runs.database import AttemptLost
+
+# Attempts at the same place: what kills its worker as often would do so for ever.
+MOST_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A row that an attempt has.
+
+    Attributes:
+        token: of the attempt.
+        heartbeat_at: changes as long as the attempt is alive; by the clock of its machine.
+        worker: where (`whereabouts`).
+        turns: how much its process has computed, None before it has told.
+        tries: attempts, with this one, since the last that came any further.
+        cancel_requested: whether somebody wants it to stop.
+    """
+
+    id: str
+    token: str
+    heartbeat_at: float
+    worker: str | None
+    turns: int | None
+    tries: int
+    cancel_requested: bool
 
 
 class Attempts:
@@ -25,8 +51,11 @@ class Attempts:
     def __init__(self, engine: Engine, table: Table, what: str) -> None:
         self._engine, self._table, self._what = engine, table, what
 
-    def claim(self, row_id: str) -> str | None:
+    def claim(self, row_id: str, worker: str | None = None) -> str | None:
         """Start an attempt at a queued row.
+
+        Args:
+            worker: where.
 
         Returns:
             the attempt's token, or None if the row is not queued (any more).
@@ -37,7 +66,11 @@ class Attempts:
             status="running",
             token=token,
             attempt=table.c.attempt + 1,
-            started_at=now,
+            tries=table.c.tries + 1,
+            worker=worker,
+            turns=None,
+            # From the first attempt on.
+            started_at=func.coalesce(table.c.started_at, now),
             heartbeat_at=now,
         )
         return token if changed == 1 else None
@@ -57,35 +90,49 @@ class Attempts:
         Raises:
             AttemptLost: before anything else of the transaction is written.
         """
-        table = self._table
         # A write comes first: it takes SQLite's lock, which a read before a write could not.
-        mine = (table.c.id == row_id, table.c.token == token, table.c.status == "running")
-        statement = update(table).where(*mine).values(heartbeat_at=time.time(), **values)
-        if connection.execute(statement).rowcount != 1:
+        statement = update(self._table).where(*self._owned(row_id, token))
+        values = {"heartbeat_at": time.time(), **values}
+        if connection.execute(statement.values(**values)).rowcount != 1:
             raise AttemptLost(f"{self._what} {row_id} belongs to another attempt")
 
-    def interrupt_stale(self, silent_seconds: float, error: str) -> int:
-        """Mark running rows whose worker has been silent for so long; returns how many."""
-        table, now = self._table, time.time()
-        return self._change(
-            (table.c.status == "running", table.c.heartbeat_at < now - silent_seconds),
-            status="interrupted",
-            finished_at=now,
-            error=error,
-        )
+    def running(self) -> list[Running]:
+        """All rows that an attempt has."""
+        c = self._table.c
+        # Not all that is worked on can be cancelled.
+        cancelled = c.cancel_requested if "cancel_requested" in c else false()
+        columns = (c.id, c.token, c.heartbeat_at, c.worker, c.turns, c.tries, cancelled)
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*columns).where(c.status == "running")).all()
+        return [Running(*row[:-1], cancel_requested=bool(row[-1])) for row in rows]
+
+    def requeue(self, row_id: str, token: str, *, blameless: bool = False) -> bool:
+        """Put a row back whose attempt is lost; whoever was in the attempt writes no more.
+
+        Args:
+            blameless: whether the attempt does not count.
+
+        Returns:
+            whether it was put back: not if the attempt has ended.
+        """
+        c = self._table.c
+        tries = {"tries": c.tries - 1} if blameless else {}
+        values = {"status": "queued", "token": None, "worker": None, "turns": None, **tries}
+        return self._change(self._owned(row_id, token), **values) == 1
+
+    def end(self, row_id: str, token: str, **values: Any) -> bool:
+        """End an attempt from outside of it; returns whether it had not ended."""
+        return self._change(self._owned(row_id, token), finished_at=time.time(), **values) == 1
 
     def refuse(self, row_id: str, error: str) -> bool:
         """Mark a queued row as failed, as no worker could take it up; returns whether it was."""
-        table = self._table
-        return (
-            self._change(
-                (table.c.id == row_id, table.c.status == "queued"),
-                status="failed",
-                finished_at=time.time(),
-                error=error,
-            )
-            == 1
-        )
+        c = self._table.c
+        where = (c.id == row_id, c.status == "queued")
+        return self._change(where, status="failed", finished_at=time.time(), error=error) == 1
+
+    def _owned(self, row_id: str, token: str) -> tuple[Any, ...]:
+        c = self._table.c
+        return c.id == row_id, c.token == token, c.status == "running"
 
     def _change(self, where: tuple[Any, ...], **values: Any) -> int:
         with self._engine.begin() as connection:

@@ -1,7 +1,4 @@
-"""Where runs are executed: a local cluster of one worker process, kept warm.
-
-Schedulers execute pickles, so nothing here listens beyond the loopback address.
-"""
+"""The engine: hands queued runs and jobs to workers, and watches over those that are going."""
 
 from __future__ import annotations
 
@@ -9,120 +6,245 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections import Counter
 from functools import partial
 
-import dask
-from distributed import Client, Future, LocalCluster, fire_and_forget
-from sqlalchemy.exc import SQLAlchemyError
+from distributed import Future
 
-from asi_core.errors import one_sentence
+from asi_core.errors import Unavailable, one_sentence
+from asi_core.runs.attempts import MOST_TRIES, Attempts, Running
+from asi_core.runs.cluster import Cluster
+from asi_core.runs.database import NoAnswer
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
+from asi_core.runs.watch import Watch
+from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import Settings, read_settings
-from asi_core.units import GIB
 
 log = logging.getLogger(__name__)
 
-_LOOPBACK = "127.0.0.1"
 # A worker beats every half second; this long a silence means that it is gone.
-_SILENT_SECONDS = 30.0
-_WATCH_SECONDS = 10.0
-
-# Dask tells malloc to give memory back after every large tensor and OpenMP to use one thread. The
-# page faults of the first made every convolution here four times slower; the worker's runs take
-# turns, so each may use all cores and keep what it has allocated. Threads wait actively between two
-# products, as PyTorch's own default is: asleep they made small eigenvalue problems half as fast.
-_WORKER_ENVIRONMENT = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(GIB),
-    "MALLOC_TRIM_THRESHOLD_": str(GIB),
-    "OMP_NUM_THREADS": str(os.cpu_count() or 1),
-}
+_SILENT_SECONDS = 15.0
+_STUCK_SECONDS = 10.0
+_PATROL_SECONDS = 1.0
+# What another server of the same store has queued, and has not handed over by then, is taken up.
+_FOREIGN_SECONDS = 60.0
+# Queued runs of which none is begun for so long, while none is going: the workers are of no use.
+_STALLED_SECONDS = 60.0
+_MOST_REFUSALS = 3
 
 
 class RunEngine:
-    """Hands queued runs and jobs to a worker process.
+    """Executes what is queued in the store.
 
-    They are threads of one process, so that they share frozen features and take turns.
+    Every queued run has a ticket among the scheduler's tasks. A worker with a free thread draws a
+    ticket and takes up whichever run is next in line. Runs and jobs are threads of few processes,
+    so that they share frozen features and take turns.
+
+    Args:
+        silent_seconds: without a heartbeat, after which an attempt is given up.
+
+    Raises:
+        Unavailable: if the scheduler that the settings name does not answer.
+        SQLAlchemyError, OSError: if the store cannot be opened.
     """
 
     def __init__(self, settings: Settings, *, silent_seconds: float = _SILENT_SECONDS) -> None:
-        self._silent_seconds = silent_seconds
         self._url = settings.database_url
-        self._store = RunStore(self._url)
-        self._jobs = JobStore(self._url)
-        with dask.config.set({"distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT}):
-            self._cluster = LocalCluster(
-                n_workers=1,
-                threads_per_worker=settings.concurrent_runs,
-                processes=True,
-                host=_LOOPBACK,
-                dashboard_address=f"{_LOOPBACK}:0",
-                memory_limit="auto",
-                silence_logs=logging.ERROR,
-            )
-        self._client = Client(self._cluster, set_as_default=False)
-        self._submitted: set[str] = set()
-        fire_and_forget(self._client.submit(_warm_up, pure=False))
+        self._checkpoints = str(settings.checkpoints_dir) if settings.scheduler is None else None
+        self._store, self._jobs = RunStore(self._url), JobStore(self._url)
+        self._watches = {
+            "run": Watch(silent_seconds, _STUCK_SECONDS),
+            "job": Watch(silent_seconds, _STUCK_SECONDS),
+        }
+        self._cluster = Cluster(settings)
+        # Runs and jobs that have a ticket, and those that this engine is to see to.
+        self._tickets: set[str] = set()
+        self._mine: set[str] = set()
+        self._refusals: Counter[str] = Counter()
+        # Workers that were ended for the sake of one of their runs: the others are not to blame.
+        self._ended_workers: set[str] = set()
+        self._last_begun = time.monotonic()
+        for _ in range(settings.workers if self._cluster.is_ours else 0):
+            self._cluster.submit(_warm_up, key=_new_key("warm-up"), priority=2)
         self._closing = threading.Event()
-        self._watchdog = threading.Thread(target=self._watch, name="run-watchdog", daemon=True)
+        # One patrol at a time; visitors who launch something do not wait for it.
+        self._patrolling = threading.Lock()
+        self._lock = threading.Lock()
+        self._watchdog = threading.Thread(target=self._patrols, name="run-watchdog", daemon=True)
         self._watchdog.start()
 
     def submit(self, run_id: str) -> None:
-        """Execute a queued run as soon as a thread of the worker is free."""
-        self._hand_over(_execute, "run", run_id, self._store.refuse, priority=0)
+        """Execute a queued run as soon as a thread of a worker is free and it is next in line."""
+        self._give_ticket("run", run_id)
 
     def submit_job(self, job_id: str) -> None:
-        """Answer a queued job as soon as a thread of the worker is free: before queued runs."""
-        self._hand_over(_execute_job, "job", job_id, self._jobs.refuse, priority=1)
-
-    def _hand_over(
-        self,
-        task: Callable[[str, str], None],
-        what: str,
-        row_id: str,
-        refuse: Callable[[str, str], bool],
-        priority: int,
-    ) -> None:
-        self._submitted.add(row_id)
-        future = self._client.submit(
-            task, row_id, self._url, key=f"{what}-{row_id}", pure=False, priority=priority
-        )
-        future.add_done_callback(partial(_settled, what, row_id, refuse))
-        fire_and_forget(future)
+        """Answer a queued job as soon as a thread of a worker is free: before queued runs."""
+        self._give_ticket("job", job_id)
 
     def recover(self) -> None:
-        """Take up what an earlier process left queued, and mark what died with it."""
-        self._interrupt_stale()
-        for run in self._store.active():
-            if run.status == "queued" and run.id not in self._submitted:
-                self.submit(run.id)
-        for job_id in self._jobs.queued():
-            if job_id not in self._submitted:
-                self.submit_job(job_id)
-
-    def _interrupt_stale(self) -> None:
-        for what, store in (("runs", self._store), ("jobs", self._jobs)):
-            if interrupted := store.interrupt_stale(self._silent_seconds):
-                log.warning("%d %s had lost their worker", interrupted, what)
-
-    def _watch(self) -> None:
-        """Tell of what has lost its worker while the app goes on."""
-        while not self._closing.wait(min(_WATCH_SECONDS, self._silent_seconds)):
-            try:
-                self._interrupt_stale()
-            except SQLAlchemyError as error:
-                log.warning("the store did not answer the watchdog (%s)", error)
+        """Take up what an earlier process left queued, and what has lost its worker."""
+        self._patrol(foreign_seconds=0.0)
 
     def close(self) -> None:
-        """Stop the worker and the scheduler."""
+        """Stop workers that are our own; what they were at is queued again."""
         self._closing.set()
         self._watchdog.join()
-        self._client.close()
         self._cluster.close()
+        try:
+            self._put_back()
+        except NoAnswer as error:
+            log.warning("the store did not answer at the end (%s)", one_sentence(error))
         self._store.close()
         self._jobs.close()
+
+    # Tickets ------------------------------------------------------------------------------------
+
+    def _give_ticket(self, what: str, row_id: str) -> None:
+        with self._lock:
+            self._mine.add(row_id)
+            if row_id in self._tickets:
+                return
+            self._tickets.add(row_id)
+        key = _new_key(f"{what}-{row_id}")
+        submit = self._cluster.submit
+        try:
+            if what == "run":
+                future = submit(_execute_run, self._url, self._checkpoints, key=key, priority=0)
+            else:
+                future = submit(_execute_job, row_id, self._url, key=key, priority=1)
+        except Exception as error:
+            # Whatever Dask says: it stays queued, and the next patrol gives it another ticket.
+            log.warning("no ticket for %s %s yet (%s)", what, row_id, one_sentence(error))
+            self._tickets.discard(row_id)
+        else:
+            future.add_done_callback(partial(self._settled, what, row_id))
+
+    def _settled(self, what: str, row_id: str, future: Future[None]) -> None:
+        """A ticket was used or lost. If its row still waits, it is given another."""
+        self._tickets.discard(row_id)
+        if future.status != "error":
+            return
+        reason = one_sentence(future.exception())
+        log.error("%s %s could not be taken up: %s", what, row_id, reason)
+        self._refusals[row_id] += 1
+        if self._refusals[row_id] >= _MOST_REFUSALS:
+            # What no worker can even begin must not wait for ever.
+            error = f"no worker could take up the {what} ({reason})."
+            try:
+                self._attempts(what).refuse(row_id, error)
+            except NoAnswer as silence:
+                log.warning("the store did not answer (%s)", one_sentence(silence))
+
+    # Watching -----------------------------------------------------------------------------------
+
+    def _patrols(self) -> None:
+        while not self._closing.wait(_PATROL_SECONDS):
+            try:
+                self._patrol(foreign_seconds=_FOREIGN_SECONDS)
+            except NoAnswer as error:
+                log.warning("the store did not answer the watchdog (%s)", one_sentence(error))
+                self._heard_nothing()
+            except Unavailable as error:
+                log.warning("%s", one_sentence(error))
+            except Exception:
+                # Whatever it is, runs that lose their worker must be seen.
+                log.exception("the watchdog stumbled")
+
+    def _heard_nothing(self) -> None:
+        for watch in self._watches.values():
+            watch.forget()
+        self._last_begun = time.monotonic()
+
+    def _patrol(self, foreign_seconds: float) -> None:
+        with self._patrolling:
+            for what, watch in self._watches.items():
+                lost, stuck = watch.look(self._attempts(what).running())
+                for attempt in lost:
+                    self._take_back(what, attempt)
+                for attempt in stuck:
+                    self._end_stuck(attempt)
+            self._hand_out(foreign_seconds)
+            self._mend_cluster()
+
+    def _take_back(self, what: str, attempt: Running) -> None:
+        """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
+        blameless = attempt.worker in self._ended_workers
+        # A process that is there and says nothing would be given the next runs as well.
+        self._replace_worker(attempt.worker)
+        if attempt.cancel_requested:
+            self._store.end_lost(attempt, "cancelled", None)
+        elif attempt.tries < MOST_TRIES or blameless:
+            if self._attempts(what).requeue(attempt.id, attempt.token, blameless=blameless):
+                self._mine.add(attempt.id)
+                log.warning("%s %s had lost its worker: it is queued again", what, attempt.id)
+        else:
+            error = (
+                f"its worker process ended {MOST_TRIES} times at the same place, killed or out of "
+                "memory: make the batch, the images or the trained part smaller."
+            )
+            if what == "run":
+                self._store.end_lost(attempt, "failed", error)
+            else:
+                self._jobs.attempts.end(attempt.id, attempt.token, status="failed", error=error)
+
+    def _end_stuck(self, attempt: Running) -> None:
+        """A run that should have stopped, in a process that hangs: the process is replaced."""
+        log.warning("run %s did not stop", attempt.id)
+        self._store.end_lost(attempt, "cancelled", None)
+        self._replace_worker(attempt.worker)
+
+    def _replace_worker(self, worker: str | None) -> None:
+        where = Whereabouts.read(worker)
+        if worker is None or where is None or where.is_gone or worker in self._ended_workers:
+            return
+        self._ended_workers.add(worker)
+        if self._cluster.restart_worker(where.address):
+            log.warning("process %d is replaced", where.pid)
+
+    def _hand_out(self, foreign_seconds: float) -> None:
+        before = set(self._mine)
+        waiting = {"run": self._store.queued(), "job": self._jobs.queued()}
+        with self._lock:
+            self._mine -= before - {row_id for rows in waiting.values() for row_id in rows}
+        # What another server has queued waits for it; for some time, for that may have ended.
+        latest = time.time() - foreign_seconds
+        for what, rows in waiting.items():
+            for row_id, queued_at in rows.items():
+                if row_id in before or queued_at <= latest:
+                    self._give_ticket(what, row_id)
+
+    def _mend_cluster(self) -> None:
+        """Connect anew if the scheduler was lost, or if its workers take up nothing any more."""
+        now = time.monotonic()
+        is_idle = bool(self._tickets) and bool(self._store.queued()) and not self._going()
+        if not is_idle:
+            self._last_begun = now
+        stalled = self._cluster.is_ours and now - self._last_begun > _STALLED_SECONDS
+        if self._cluster.is_connected and not stalled:
+            return
+        log.warning("the workers take up nothing: they are replaced")
+        self._last_begun = now
+        with self._lock:
+            self._tickets.clear()
+        self._cluster.restart()
+        self._hand_out(foreign_seconds=0.0)
+
+    def _going(self) -> bool:
+        return bool(self._store.attempts.running() or self._jobs.attempts.running())
+
+    def _put_back(self) -> None:
+        """What was going in workers that were ended in good order is queued again."""
+        for what in self._watches:
+            attempts = self._attempts(what)
+            for attempt in attempts.running():
+                where = Whereabouts.read(attempt.worker)
+                if where is not None and where.is_gone:
+                    attempts.requeue(attempt.id, attempt.token, blameless=True)
+
+    def _attempts(self, what: str) -> Attempts:
+        return self._store.attempts if what == "run" else self._jobs.attempts
 
 
 _engines: dict[int, RunEngine] = {}
@@ -140,27 +262,25 @@ def shared_engine() -> RunEngine:
         return _engines[os.getpid()]
 
 
-def _settled(
-    what: str, row_id: str, refuse: Callable[[str, str], bool], future: Future[None]
-) -> None:
-    """What no worker could even begin must not wait for ever."""
-    if future.status != "error":
-        return
-    reason = one_sentence(future.exception())
-    log.error("%s %s could not be executed: %s", what, row_id, reason)
-    refuse(row_id, f"the worker could not take up the {what} ({reason}).")
+def _new_key(what: str) -> str:
+    """The name of a task that never was: one that has ended would give its result again."""
+    return f"{what}-{os.getpid()}-{time.monotonic_ns()}"
 
 
-def _execute(run_id: str, url: str) -> None:
-    from asi_core.runs.worker import execute
+def _execute_run(url: str, checkpoints: str | None) -> None:
+    from distributed import get_worker
 
-    execute(run_id, url)
+    from asi_core.runs.worker import execute_next
+
+    execute_next(url, checkpoints, get_worker().address)
 
 
 def _execute_job(job_id: str, url: str) -> None:
+    from distributed import get_worker
+
     from asi_core.runs.job_worker import execute_job
 
-    execute_job(job_id, url)
+    execute_job(job_id, url, get_worker().address)
 
 
 def _warm_up() -> None:

@@ -19,10 +19,10 @@ from sqlalchemy.exc import IntegrityError
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts
-from asi_core.runs.database import connect
+from asi_core.runs.database import open_database
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER
-from asi_core.runs.tables import jobs, metadata
+from asi_core.runs.tables import jobs
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import check_obtainable
@@ -65,13 +65,18 @@ class JobStore:
 
     Args:
         url: such as sqlite:////folder/asi.sqlite; the folder is made if needed.
+
+    Attributes:
+        attempts: at the jobs, for workers and those who watch over them.
+
+    Raises:
+        As `open_database`.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine = connect(url)
-        metadata.create_all(self._engine)
-        self._attempts = Attempts(self._engine, jobs, "job")
+        self._engine = open_database(url)
+        self.attempts = Attempts(self._engine, jobs, "job")
 
     # Asking -----------------------------------------------------------------------------------
 
@@ -90,11 +95,14 @@ class JobStore:
         """The job that is queued or running about this question."""
         return self.latest(kind, spec, "queued", "running")
 
-    def queued(self) -> list[str]:
-        """Ids of queued jobs, oldest first."""
-        query = select(jobs.c.id).where(jobs.c.status == "queued").order_by(jobs.c.created_at)
+    def queued(self) -> dict[str, float]:
+        """When each queued job was asked for, Unix seconds, by its id; oldest first."""
+        query = select(jobs.c.id, jobs.c.created_at).where(jobs.c.status == "queued")
         with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            return {
+                row.id: row.created_at
+                for row in connection.execute(query.order_by(jobs.c.created_at))
+            }
 
     def active_count(self, owner: str) -> int:
         """How many jobs of an owner are queued or running."""
@@ -139,25 +147,13 @@ class JobStore:
 
     # What a worker writes -----------------------------------------------------------------------
 
-    def claim(self, job_id: str) -> str | None:
-        """Start an attempt at a queued job; its token, or None if the job is not queued."""
-        return self._attempts.claim(job_id)
-
-    def beat(self, job_id: str, token: str) -> None:
-        """Say that the attempt is alive.
-
-        Raises:
-            AttemptLost: if the job does not belong to the token's attempt.
-        """
-        self._attempts.write(job_id, token)
-
     def complete(self, job_id: str, token: str, result: dict[str, Any]) -> None:
         """End an attempt with its result.
 
         Raises:
             AttemptLost: if the job does not belong to the token's attempt; nothing is written.
         """
-        self._attempts.write(
+        self.attempts.write(
             job_id, token, status="completed", result=result, finished_at=time.time()
         )
 
@@ -167,17 +163,7 @@ class JobStore:
         Raises:
             AttemptLost: if the job does not belong to the token's attempt; nothing is written.
         """
-        self._attempts.write(job_id, token, status="failed", error=error, finished_at=time.time())
-
-    def interrupt_stale(self, silent_seconds: float) -> int:
-        """Mark running jobs whose worker has been silent for so long; returns how many."""
-        return self._attempts.interrupt_stale(
-            silent_seconds, "the worker stopped before it had the answer: try again."
-        )
-
-    def refuse(self, job_id: str, error: str) -> bool:
-        """Mark a queued job as failed, as no worker could take it up; returns whether it was."""
-        return self._attempts.refuse(job_id, error)
+        self.attempts.write(job_id, token, status="failed", error=error, finished_at=time.time())
 
     def close(self) -> None:
         """Give back all connections."""
@@ -243,7 +229,5 @@ def _digest(value: Any) -> str:
 
 
 def _record(row: dict[str, Any]) -> JobRecord:
-    for name in ("key", "token"):
-        row.pop(name)
-    row["spec"] = RunSpec.model_validate(row["spec"])
-    return JobRecord(**row)
+    fields = {name: row[name] for name in JobRecord.__dataclass_fields__}
+    return JobRecord(**{**fields, "spec": RunSpec.model_validate(row["spec"])})

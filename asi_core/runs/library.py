@@ -13,9 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Delete,
-    String,
     case,
-    cast,
     delete,
     func,
     insert,
@@ -25,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from asi_core.errors import InvalidInput
-from asi_core.runs.database import connect
+from asi_core.runs.database import open_database
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER, RunRecord
-from asi_core.runs.tables import comparison_notes, events, metadata, runs
+from asi_core.runs.tables import comparison_notes, events, head_alone, runs
 from asi_core.training.events import EVENT_ADAPTER, Event
 
 # Owner of the runs that are shipped: they come again at the next start, so nobody deletes them.
@@ -37,12 +35,11 @@ HEAD_KIND = "head"
 LONGEST_NAME, LONGEST_NOTE = 80, 2000
 
 _METHOD = runs.c.spec[("method", "kind")].as_string()
-_HEAD_ALONE = cast(runs.c.spec["layers"].as_string(), String) == "0"
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     "status": runs.c.status,
     "model": runs.c.spec["model"].as_string(),
     "dataset": runs.c.spec["dataset"].as_string(),
-    "kind": case((_HEAD_ALONE, HEAD_KIND), else_=_METHOD),
+    "kind": case((head_alone, HEAD_KIND), else_=_METHOD),
     "owner": runs.c.owner,
     "comparison": runs.c.comparison,
 }
@@ -81,8 +78,7 @@ class RunLibrary:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine = connect(url)
-        metadata.create_all(self._engine)
+        self._engine = open_database(url)
 
     # Finding ----------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """The record of truth about runs.
 
-A run goes queued -> running -> completed | failed | cancelled | interrupted. Every change of state
-is one conditional UPDATE, and whatever a worker writes is fenced by the token of its attempt: a
-second attempt, or a worker that was given up, changes nothing.
+A run goes queued -> running -> completed | failed | cancelled; one whose worker is lost is queued
+again. Every change of state is one conditional UPDATE, and whatever a worker writes is fenced by
+the token of its attempt: a second attempt, or a worker that was given up, changes nothing.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import (
-    Select,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from asi_core.runs.attempts import Attempts
-from asi_core.runs.database import connect
+from asi_core.runs.attempts import Attempts, Running
+from asi_core.runs.database import open_database
+from asi_core.runs.line import Served, Waiting, in_line
 from asi_core.runs.records import ACTIVE, LogLine, RunRecord, Status
-from asi_core.runs.tables import events, log_lines, metadata, runs
+from asi_core.runs.tables import events, head_alone, log_lines, runs
 from asi_core.training.events import EVENT_ADAPTER, Event
 from asi_core.training.spec import RunSpec
+from asi_core.training.summary import summarise
+
+_ALL_STEPS = 2**31 - 1
 
 
 class RunStore:
@@ -36,13 +33,18 @@ class RunStore:
 
     Args:
         url: such as sqlite:////folder/asi.sqlite; the folder is made if needed.
+
+    Attributes:
+        attempts: at the runs, for workers and those who watch over them.
+
+    Raises:
+        As `open_database`.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine = connect(url)
-        metadata.create_all(self._engine)
-        self._attempts = Attempts(self._engine, runs, "run")
+        self._engine = open_database(url)
+        self.attempts = Attempts(self._engine, runs, "run")
 
     # Asking -----------------------------------------------------------------------------------
 
@@ -69,6 +71,17 @@ class RunStore:
         query = select(runs).where(runs.c.status.in_(ACTIVE))
         return self._records(query.order_by(runs.c.created_at, runs.c.position))
 
+    def events_up_to(self, run_id: str, step: int) -> list[Event]:
+        """Events of all kinds up to and with a step, in the order of their steps."""
+        query = (
+            select(events.c.payload)
+            .where(events.c.run_id == run_id, events.c.step <= step)
+            .order_by(events.c.step)
+        )
+        with self._engine.connect() as connection:
+            payloads = connection.execute(query).scalars().all()
+        return [EVENT_ADAPTER.validate_python(payload) for payload in payloads]
+
     def events(self, run_id: str, kind: str, after_step: int = -1) -> list[Event]:
         """Events of one kind with a step beyond `after_step`, in order."""
         query = (
@@ -91,6 +104,30 @@ class RunStore:
         )
         with self._engine.connect() as connection:
             return [LogLine(*row) for row in reversed(connection.execute(query).all())]
+
+    def queued(self) -> dict[str, float]:
+        """When each queued run was launched, Unix seconds, by its id; oldest first."""
+        query = select(runs.c.id, runs.c.created_at).where(runs.c.status == "queued")
+        with self._engine.connect() as connection:
+            return {
+                row.id: row.created_at
+                for row in connection.execute(query.order_by(runs.c.created_at))
+            }
+
+    def line(self) -> list[str]:
+        """Ids of queued runs, in the order in which they will be begun."""
+        c = runs.c
+        queued = select(c.id, c.owner, c.created_at, ~head_alone, c.position)
+        going = func.sum(case((c.status == "running", 1), else_=0))
+        owners = select(c.owner, going, func.max(func.coalesce(c.started_at, 0.0)))
+        with self._engine.connect() as connection:
+            waiting = connection.execute(queued.where(c.status == "queued")).all()
+            if not waiting:
+                return []
+            names = {row.owner for row in waiting}
+            found = connection.execute(owners.where(c.owner.in_(names)).group_by(c.owner)).all()
+        served = {owner: Served(running, last) for owner, running, last in found}
+        return list(in_line([Waiting(*row) for row in waiting], served))
 
     def cancel_requested(self, run_id: str) -> bool:
         """Whether somebody asked the run to stop."""
@@ -132,13 +169,21 @@ class RunStore:
 
     # What a worker writes -------------------------------------------------------------------------
 
-    def claim(self, run_id: str) -> str | None:
-        """Start an attempt at a queued run.
+    def claim_next(self, worker: str | None = None) -> tuple[RunRecord, str] | None:
+        """Start an attempt at the run whose turn it is.
+
+        Args:
+            worker: where (`whereabouts`).
 
         Returns:
-            the attempt's token, or None if the run is not queued (any more).
+            the run and the attempt's token; None if nothing waits.
         """
-        return self._attempts.claim(run_id)
+        while (run_id := next(iter(self.line()), None)) is not None:
+            token = self.attempts.claim(run_id, worker)
+            # Another worker may have been faster.
+            if token is not None and (run := self.run(run_id)) is not None:
+                return run, token
+        return None
 
     def append(
         self,
@@ -146,11 +191,17 @@ class RunStore:
         token: str,
         new: Iterable[Event],
         lines: Mapping[int, LogLine] | None = None,
+        turns: int | None = None,
+        gained: bool = False,
     ) -> None:
         """Add events and lines of the log, and beat, in one transaction.
 
+        An event takes the place of the same one of an earlier attempt.
+
         Args:
             lines: by their number in the attempt.
+            turns: how much the worker's process has computed by now.
+            gained: whether a later attempt will go on from further than this one did.
 
         Raises:
             AttemptLost: if the run does not belong to the token's attempt; nothing is written.
@@ -168,11 +219,17 @@ class RunStore:
             {"run_id": run_id, "attempt_token": token, "number": number, **asdict(line)}
             for number, line in (lines or {}).items()
         ]
+        progress = {"tries": 0} if gained else {}
         with self._engine.begin() as connection:
-            self._attempts.fence(connection, run_id, token)
+            self.attempts.fence(connection, run_id, token, turns=turns, **progress)
             if rows:
+                _delete_events(connection, run_id, rows)
                 connection.execute(insert(events), rows)
             if logged:
+                # Written before, if the answer to that was lost.
+                mine = log_lines.c.run_id == run_id, log_lines.c.attempt_token == token
+                same = log_lines.c.number.in_([row["number"] for row in logged])
+                connection.execute(delete(log_lines).where(*mine, same))
                 connection.execute(insert(log_lines), logged)
 
     def finish(
@@ -188,19 +245,21 @@ class RunStore:
         Raises:
             AttemptLost: if the run does not belong to the token's attempt; nothing is written.
         """
-        self._attempts.write(
+        self.attempts.write(
             run_id, token, status=status, summary=summary, error=error, finished_at=time.time()
         )
 
-    def interrupt_stale(self, silent_seconds: float) -> int:
-        """Mark running runs whose worker has been silent for so long; returns how many."""
-        return self._attempts.interrupt_stale(
-            silent_seconds, "the worker stopped before the run had ended: launch it again."
-        )
+    # What those write who watch over workers ------------------------------------------------------
 
-    def refuse(self, run_id: str, error: str) -> bool:
-        """Mark a queued run as failed, as no worker could take it up; returns whether it was."""
-        return self._attempts.refuse(run_id, error)
+    def end_lost(self, attempt: Running, status: Status, error: str | None) -> bool:
+        """End a run whose attempt will not, with the summary of what was measured.
+
+        Returns:
+            whether it was going.
+        """
+        summary = summarise(self.events_up_to(attempt.id, _ALL_STEPS))
+        values = {"status": status, "summary": summary, "error": error}
+        return self.attempts.end(attempt.id, attempt.token, **values)
 
     # What comes with the app ----------------------------------------------------------------------
 
@@ -253,6 +312,13 @@ class RunStore:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return [RunRecord.from_row(dict(row)) for row in rows]
+
+
+def _delete_events(connection: Connection, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    for kind in {row["kind"] for row in rows}:
+        same = [row["step"] for row in rows if row["kind"] == kind]
+        mine = (events.c.run_id == run_id, events.c.kind == kind, events.c.step.in_(same))
+        connection.execute(delete(events).where(*mine))
 
 
 def _as_row(run: RunRecord, token: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The tables. What they mean is the store's business."""
+"""The tables. What they mean is the store's business.
+
+A change here needs a file in `migrations/versions` and its number in `schema.REVISION`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    cast,
+    text,
 )
 
 metadata = MetaData()
@@ -36,12 +41,24 @@ runs = Table(
     # The attempt that may write: every write of a worker names its token.
     Column("attempt", Integer, nullable=False, default=0),
     Column("token", String(32)),
+    # Attempts since the last that came any further.
+    Column("tries", Integer, nullable=False, default=0, server_default=text("0")),
+    # Where the attempt is worked on (`whereabouts`), and how much its process has computed by now.
+    Column("worker", String(256)),
+    Column("turns", Integer),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("summary", JSON),
     Column("error", Text),
+    # Hash of all that the numbers depend on: what is asked for again is found by it.
+    Column("question", String(64)),
     Index("runs_by_comparison", "comparison", "position"),
     Index("runs_by_status", "status"),
+    Index("runs_by_question", "question", "status"),
+    Index("runs_by_owner", "owner", "status"),
 )
+
+# Whether a run trains the classifier alone. SQLite would give the number as such.
+head_alone = cast(runs.c.spec["layers"].as_string(), String) == "0"
 
 events = Table(
     "events",
@@ -91,6 +108,9 @@ jobs = Table(
     Column("heartbeat_at", Float),
     Column("attempt", Integer, nullable=False, default=0),
     Column("token", String(32)),
+    Column("tries", Integer, nullable=False, default=0, server_default=text("0")),
+    Column("worker", String(256)),
+    Column("turns", Integer),
     Column("result", JSON),
     Column("error", Text),
     Index("jobs_by_key", "key", "status"),

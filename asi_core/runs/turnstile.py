@@ -30,7 +30,12 @@ class Turnstile:
     def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute", initializer=prepare)
         self._guard = threading.Lock()
-        self._waiting = 0
+        self._waiting = self._turns = 0
+
+    @property
+    def turns(self) -> int:
+        """How many turns were begun or ended up to now: it stands still while one is computed."""
+        return self._turns
 
     @property
     def waiting(self) -> int:
@@ -50,7 +55,11 @@ class Turnstile:
 
     def _turn(self, what: Callable[[], Result]) -> Result:
         self._count(-1)
-        return what()
+        self._turns += 1
+        try:
+            return what()
+        finally:
+            self._turns += 1
 
     def _count(self, change: int) -> None:
         with self._guard:

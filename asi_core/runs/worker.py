@@ -5,48 +5,46 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import threading
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from types import TracebackType
-from typing import Self
+from pathlib import Path
 
 import torch
-from sqlalchemy.exc import SQLAlchemyError
 
-from asi_core.errors import AsiError, one_sentence
+from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.methods import Vanilla
-from asi_core.runs.database import AttemptLost
-from asi_core.runs.records import LogLine
+from asi_core.runs.database import AttemptLost, NoAnswer
+from asi_core.runs.patience import insist
+from asi_core.runs.records import RunRecord
+from asi_core.runs.reporter import Reporter
 from asi_core.runs.run_log import lines_of_this_context
 from asi_core.runs.store import RunStore
 from asi_core.runs.turnstile import Turnstile, in_turns
-from asi_core.training.events import Event
+from asi_core.runs.whereabouts import Whereabouts
+from asi_core.settings import read_settings
+from asi_core.training.checkpoint import TrainingState, read_state
 from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.loop import fine_tune
+from asi_core.training.setup import default_device
 from asi_core.training.spec import RunSpec
-from asi_core.training.summary import summarise
 from asi_core.units import format_seconds
 
 log = logging.getLogger(__name__)
 
-_FLUSH_SECONDS = 0.5
-_FLUSH_EVENTS = 50
-_FIRST_EVENTS = 2  # what is prepared, and the first step
-_MOST_LINES = 2000
+# Each in a folder of its run's name.
+CHECKPOINT = "state.safetensors"
 
 
-def _use_all_cores() -> None:
+def _use_threads() -> None:
     # A Dask worker tells OpenMP to use one thread; here one thing is computed at a time.
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(read_settings().threads)
 
 
 @dataclass(frozen=True)
 class Workshop:
     """What the runs of one process share."""
 
-    turnstile: Turnstile = field(default_factory=lambda: Turnstile(_use_all_cores))
+    turnstile: Turnstile = field(default_factory=lambda: Turnstile(_use_threads))
     features: FeaturePool = field(default_factory=installed_pool)
 
 
@@ -71,41 +69,62 @@ def warm_up() -> None:
         log.warning("the worker is not warm: %s", one_sentence(error))
 
 
-def execute(run_id: str, url: str) -> None:
-    """Run what is queued under `run_id`; do nothing if another attempt has it.
+def execute_next(url: str, checkpoints: str | None = None, address: str = "") -> None:
+    """Run what is next in line; do nothing if nothing waits.
 
     Whatever happens is in the store afterwards: everything measured, the state, and the reason.
+
+    Args:
+        url: the store's.
+        checkpoints: folder of the checkpoints; None for that of this process's settings.
+        address: of this process, as a scheduler knows it.
+
+    Raises:
+        SQLAlchemyError, OSError: if the store does not answer before a run is taken up.
     """
     store = open_store(url)
-    token = store.claim(run_id)
-    if token is None:
-        return
+    claimed = store.claim_next(str(Whereabouts.here(address)))
+    if claimed is not None:
+        folder = Path(checkpoints) if checkpoints else read_settings().checkpoints_dir
+        _execute(store, *claimed, folder / claimed[0].id / CHECKPOINT)
+
+
+def execute(run_id: str, url: str) -> None:
+    """As `execute_next`, what is queued under `run_id`; nothing if another attempt has it."""
+    store = open_store(url)
+    token = store.attempts.claim(run_id, str(Whereabouts.here()))
+    run = store.run(run_id)
+    if token is not None and run is not None:
+        _execute(store, run, token, read_settings().checkpoints_dir / run_id / CHECKPOINT)
+
+
+def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> None:
+    shop = workshop()
+    reporter = Reporter(store, run.id, token, checkpoint, lambda: shop.turnstile.turns)
     try:
-        with (
-            _Reporter(store, run_id, token) as reporter,
-            lines_of_this_context(reporter.add_line),
-        ):
-            _train(store, run_id, reporter)
+        with reporter, lines_of_this_context(reporter.add_line):
+            _train(store, run, reporter, checkpoint)
     except AttemptLost:
-        log.warning("run %s was taken over by another attempt", run_id)
+        log.warning("run %s was taken over by another attempt", run.id)
 
 
-def _train(store: RunStore, run_id: str, reporter: _Reporter) -> None:
-    record = store.run(run_id)
-    assert record is not None
-    shop, started = workshop(), time.perf_counter()
+def _train(store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path) -> None:
+    shop = workshop()
     log.info(
         "attempt %d by process %d on %s, %d threads",
-        record.attempt,
+        run.attempt,
         os.getpid(),
         platform.node(),
         shop.turnstile.run(torch.get_num_threads),
     )
+    asked = _Asked(store, run.id, reporter)
     try:
         stream = fine_tune(
-            record.spec,
-            should_stop=lambda: store.cancel_requested(run_id),
+            run.spec,
+            should_stop=asked.to_stop,
             features=shop.features,
+            resume=_earlier(store, run, reporter, checkpoint),
+            keep=reporter.keep,
         )
         for item in in_turns(stream, shop.turnstile):
             reporter.add(item)
@@ -113,99 +132,62 @@ def _train(store: RunStore, run_id: str, reporter: _Reporter) -> None:
         raise
     except AsiError as error:
         log.error("failed: %s", one_sentence(error))
-        reporter.fail(one_sentence(error))
+        reporter.end("failed", one_sentence(error))
     except Exception as error:
         # The boundary of the worker: nothing that a run does may take other runs with it.
-        log.exception("run %s failed", run_id)
-        reporter.fail(f"{type(error).__name__}: {one_sentence(error)}")
+        log.exception("run %s failed", run.id)
+        reporter.end("failed", f"{type(error).__name__}: {one_sentence(error)}")
     else:
-        log.info("all done after %s", format_seconds(time.perf_counter() - started))
-        stopped = store.cancel_requested(run_id) and not reporter.reached(record.spec.steps)
-        reporter.end("cancelled" if stopped else "completed", time.perf_counter() - started)
+        log.info("all done after %s", format_seconds(reporter.seconds))
+        done = reporter.reached(run.spec.steps)
+        if asked.too_late and not done:
+            reporter.end("failed", asked.too_late)
+        else:
+            reporter.end("completed" if done else "cancelled", None)
 
 
-class _Reporter:
-    """Hands a run's events to the store, at most half a second or 50 events late, and beats."""
+def _earlier(
+    store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path
+) -> TrainingState | None:
+    """Where an earlier attempt stood; None where the run begins."""
+    try:
+        state = read_state(checkpoint, run.spec, default_device())
+    except Unavailable as error:
+        log.warning("%s", one_sentence(error))
+        return None
+    if state is None:
+        return None
+    events = insist(lambda: store.events_up_to(run.id, state.step))
+    if sum(event.kind == "step" for event in events) != state.step:
+        log.warning("the checkpoint is ahead of what was kept: the run begins anew.")
+        return None
+    reporter.goes_on_from(events, state.seconds)
+    return state
 
-    def __init__(self, store: RunStore, run_id: str, token: str) -> None:
-        self._store, self._run_id, self._token = store, run_id, token
-        self._all: list[Event] = []
-        self._written = 0
-        self._lines: list[LogLine] = []
-        self._lines_written = 0
-        # Also taken by a line that is logged while the store is written to.
-        self._lock = threading.RLock()
-        self._closing = threading.Event()
-        self._lost: AttemptLost | None = None
-        self._thread = threading.Thread(target=self._beat, name=f"report-{run_id}", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+class _Asked:
+    """Whether a run is to stop: somebody wants it, or its time is over.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closing.set()
-        self._thread.join()
+    Attributes:
+        too_late: why it is, in one sentence, once its time is over.
+    """
 
-    def add(self, item: Event) -> None:
-        if self._lost is not None:
-            raise self._lost
-        with self._lock:
-            self._all.append(item)
-            # The first point is what somebody waits for.
-            first = self._written < _FIRST_EVENTS <= len(self._all)
-            due = first or len(self._all) - self._written >= _FLUSH_EVENTS
-        if due:
-            self._flush()
+    def __init__(self, store: RunStore, run_id: str, reporter: Reporter) -> None:
+        self._store, self._run_id, self._reporter = store, run_id, reporter
+        self._most_seconds = read_settings().limits.run_seconds
+        self.too_late: str | None = None
 
-    def add_line(self, line: LogLine) -> None:
-        """Keep a line of the log, up to `_MOST_LINES`."""
-        with self._lock:
-            if len(self._lines) < _MOST_LINES:
-                self._lines.append(line)
-            elif len(self._lines) == _MOST_LINES:
-                self._lines.append(replace(line, text="more lines are in the server's log alone"))
-
-    def reached(self, step: int) -> bool:
-        """Whether training has come to `step`."""
-        return any(item.kind == "step" and item.step >= step for item in self._all)
-
-    def end(self, status: str, seconds: float) -> None:
-        assert status in ("completed", "cancelled")
-        self._flush()
-        summary = summarise(self._all)
-        summary["seconds"]["total"] = seconds
-        self._store.finish(
-            self._run_id,
-            self._token,
-            "completed" if status == "completed" else "cancelled",
-            summary,
-        )
-
-    def fail(self, error: str) -> None:
-        self._flush()
-        self._store.finish(self._run_id, self._token, "failed", summarise(self._all), error)
-
-    def _beat(self) -> None:
-        while not self._closing.wait(_FLUSH_SECONDS):
-            try:
-                self._flush()
-            except AttemptLost as lost:
-                self._lost = lost
-                return
-            except SQLAlchemyError as error:
-                # Nothing is dropped: what was not written is tried again at the next beat.
-                log.warning("run %s: the store did not answer (%s)", self._run_id, error)
-
-    def _flush(self) -> None:
-        with self._lock:
-            new = self._all[self._written :]
-            lines = dict(enumerate(self._lines[self._lines_written :], self._lines_written))
-            self._store.append(self._run_id, self._token, new, lines)
-            self._written += len(new)
-            self._lines_written += len(lines)
+    def to_stop(self) -> bool:
+        if self._reporter.seconds > self._most_seconds:
+            limit = format_seconds(self._most_seconds)
+            self.too_late = (
+                f"a run may take {limit} here, and this one was not done: take fewer steps or "
+                "smaller images, or raise ASI_MAX_RUN_SECONDS."
+            )
+            return True
+        try:
+            return self._store.cancel_requested(self._run_id)
+        except NoAnswer as error:
+            # Then nobody can want it.
+            log.warning("the store did not answer (%s)", one_sentence(error))
+            return False

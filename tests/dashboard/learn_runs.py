@@ -51,7 +51,7 @@ def add_run(
 ) -> None:
     """A run that has ended like this."""
     (run,) = store.create([spec], owner)
-    token = store.claim(run.id)
+    token = store.attempts.claim(run.id)
     assert token is not None
     store.append(run.id, token, events)
     summary = {

@@ -337,7 +337,7 @@ def test_ranks_are_read_for_all_modes_and_one_a_mode() -> None:
 
 def test_progress_counts_steps_and_states(store: RunStore) -> None:
     going, _, stopped = store.create([spec(), spec(seed=1), spec(seed=2)], "local")
-    store.claim(going.id)
+    store.attempts.claim(going.id)
     store.request_cancel(stopped.id)
     runs = store.comparison(going.comparison)
     done = {going.id: 10}
@@ -352,7 +352,7 @@ def test_progress_counts_steps_and_states(store: RunStore) -> None:
 
 def test_a_run_that_is_going_is_shown_with_what_it_has(store: RunStore) -> None:
     (going,) = store.create([spec()], "local")
-    token = store.claim(going.id)
+    token = store.attempts.claim(going.id)
     assert token is not None
     store.append(going.id, token, events(going.spec, 0.8, 100)[:8])
     page = opened()

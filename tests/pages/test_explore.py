@@ -182,7 +182,7 @@ def test_a_failed_calibration_says_why(engine: InlineEngine) -> None:
     click(page, "Calibrate these layers")
     jobs = JobStore(read_settings().database_url)
     (job_id,) = engine.jobs
-    token = jobs.claim(job_id)
+    token = jobs.attempts.claim(job_id)
     assert token is not None
     jobs.fail(job_id, token, "the images cannot be read.")
     page.run()

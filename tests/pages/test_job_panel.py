@@ -82,7 +82,7 @@ def test_from_the_button_to_the_answer(engine: Engine, store: JobStore) -> None:
     (job_id,) = engine.jobs
     assert labels(page) == []
     assert "Waiting for a place in the worker" in texts(page.info)
-    token = store.claim(job_id)
+    token = store.attempts.claim(job_id)
     assert token is not None
     page.run()
     assert "Measuring one training step" in texts(page.info)
@@ -97,31 +97,32 @@ def test_the_last_answer_stays_while_a_new_one_is_asked_and_when_it_fails(
     engine: Engine, store: JobStore
 ) -> None:
     first = request_job(store, "measure", SPEC, "me")
-    store.complete(first.id, str(store.claim(first.id)), {"number": 1})
+    store.complete(first.id, str(store.attempts.claim(first.id)), {"number": 1})
     page = opened()
     click(page, "Measure again")
     (second,) = engine.jobs
     assert second != first.id
     assert texts(page.markdown) == "result: {'number': 1}"
-    store.fail(second, str(store.claim(second)), "it broke.")
+    store.fail(second, str(store.attempts.claim(second)), "it broke.")
     page.run()
     assert "No answer: it broke." in texts(page.error)
     assert texts(page.markdown) == "result: {'number': 1}"
     click(page, "Try again")
     assert len(engine.jobs) == 2
-    store.complete(engine.jobs[1], str(store.claim(engine.jobs[1])), {"number": 2})
+    store.complete(engine.jobs[1], str(store.attempts.claim(engine.jobs[1])), {"number": 2})
     page.run()
     assert not page.error
     assert texts(page.markdown) == "result: {'number': 2}"
 
 
-def test_an_interrupted_job_says_so_and_may_be_asked_again(engine: Engine, store: JobStore) -> None:
+def test_a_job_that_was_given_up_says_so(engine: Engine, store: JobStore) -> None:
     page = opened()
     click(page, "Measure")
-    store.claim(engine.jobs[0])
-    store.interrupt_stale(-1)
+    token = store.attempts.claim(engine.jobs[0])
+    assert token is not None
+    store.attempts.end(engine.jobs[0], token, status="failed", error="its worker ended 3 times.")
     page.run()
-    assert "the worker stopped before it had the answer" in texts(page.error)
+    assert "its worker ended 3 times" in texts(page.error)
     click(page, "Try again")
     assert len(engine.jobs) == 2
 
@@ -140,7 +141,7 @@ def test_a_refusal_is_told_once(engine: Engine, store: JobStore) -> None:
 
 def test_how_long_a_job_has_been_going_is_told(store: JobStore) -> None:
     job = request_job(store, "calibrate", SPEC, "me")
-    store.claim(job.id)
+    store.attempts.claim(job.id)
     going = store.job(job.id)
     assert going is not None
     assert going.started_at is not None

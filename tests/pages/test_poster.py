@@ -123,7 +123,7 @@ def test_step_times_come_from_a_comparison_that_ran_both() -> None:
     specs = [RunSpec(method=Vanilla()), RunSpec(method=ASI(ranks=2))]
     for run, backward in zip(store.create(specs, "me"), (0.04, 0.01), strict=True):
         assert claims(store)[-1].here == "not measured yet"
-        token = store.claim(run.id)
+        token = store.attempts.claim(run.id)
         assert token is not None
         seconds = {"backward_median": backward, "step_median": 0.1}
         store.finish(run.id, token, "completed", {"seconds": seconds})

@@ -65,7 +65,7 @@ def queued(*methods: dict[str, Any], **changes: Any) -> list[RunRecord]:
 
 def ended(run: RunRecord, happened: list[Any], status: Any, error: str | None = None) -> None:
     kept = store()
-    token = kept.claim(run.id)
+    token = kept.attempts.claim(run.id)
     assert token
     kept.append(run.id, token, happened)
     kept.finish(run.id, token, status, None, error)

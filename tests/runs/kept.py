@@ -72,7 +72,7 @@ def keep(
     """A comparison of completed runs."""
     runs = store.create(specs, owner)
     for run, accuracy, size in zip(runs, accuracies, kept_bytes, strict=True):
-        token = store.claim(run.id)
+        token = store.attempts.claim(run.id)
         assert token is not None
         told = events(run.spec, accuracy, size, step_seconds)
         store.append(run.id, token, told)
@@ -82,7 +82,7 @@ def keep(
 
 def fail(store: RunStore, run: RunRecord, error: str) -> None:
     """End a queued run as one that failed at its start."""
-    token = store.claim(run.id)
+    token = store.attempts.claim(run.id)
     assert token is not None
     store.finish(run.id, token, "failed", summarise([]), error)
 

@@ -1,9 +1,10 @@
-"""The engine with a real worker process."""
+"""The engine with real worker processes, over both kinds of database."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,28 @@ from typing import Any
 import psutil
 import pytest
 
+from asi_core.runs.attempts import MOST_TRIES
 from asi_core.runs.engine import RunEngine
+from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import Settings
+from asi_core.training.events import Event
 from asi_core.training.spec import RunSpec
+from tests.postgres import fresh_database
 from tests.waiting import wait_for
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def settings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("engine")
-    return Settings(home=home, weights_dir=None, database_url=f"sqlite:///{home / 'asi.sqlite'}")
+    if request.param == "sqlite":
+        yield Settings(home=home)
+        return
+    with fresh_database(request.getfixturevalue("postgres")) as url:
+        yield Settings(home=home, database_url=url)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +44,10 @@ def engine(settings: Settings) -> Iterator[RunEngine]:
 
 
 @pytest.fixture
-def store(settings: Settings) -> RunStore:
-    return RunStore(settings.database_url)
+def store(settings: Settings) -> Iterator[RunStore]:
+    store = RunStore(settings.database_url)
+    yield store
+    store.close()
 
 
 def spec(**changes: Any) -> RunSpec:
@@ -46,11 +60,40 @@ def ended(store: RunStore, run_id: str) -> Any:
     return run if run is not None and not run.is_active else None
 
 
-def test_runs_of_a_comparison_go_side_by_side(engine: RunEngine, store: RunStore) -> None:
-    methods = [{"kind": "vanilla"}, {"kind": "asi", "ranks": 4}, {"kind": "gradient_filter"}]
-    runs = store.create([spec(method=method, steps=30) for method in methods], "me")
+def launched(engine: RunEngine, store: RunStore, *specs: RunSpec) -> list[RunRecord]:
+    runs = store.create(specs, "me")
     for run in runs:
         engine.submit(run.id)
+    return runs
+
+
+def process_of(store: RunStore, run_id: str) -> int:
+    """The process that works on a run."""
+    (attempt,) = [attempt for attempt in store.attempts.running() if attempt.id == run_id]
+    where = Whereabouts.read(attempt.worker)
+    assert where is not None
+    return where.pid
+
+
+def numbers(events: list[Event]) -> list[dict[str, Any]]:
+    """Everything but the seconds."""
+    told = [event.model_dump() for event in events]
+    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in told]
+
+
+def kept(store: RunStore, run_id: str) -> list[dict[str, Any]]:
+    return numbers(
+        [
+            e
+            for kind in ("prepared", "step", "evaluation", "probe")
+            for e in store.events(run_id, kind)
+        ]
+    )
+
+
+def test_runs_of_a_comparison_go_side_by_side(engine: RunEngine, store: RunStore) -> None:
+    methods = [{"kind": "vanilla"}, {"kind": "asi", "ranks": 4}, {"kind": "gradient_filter"}]
+    runs = launched(engine, store, *(spec(method=method, steps=30) for method in methods))
     states = [wait_for(lambda r=run: ended(store, r.id), 90, "the run's end") for run in runs]
     assert {run.status for run in states} == {"completed"}
     begun, done = max(run.started_at for run in states), min(run.finished_at for run in states)
@@ -58,9 +101,7 @@ def test_runs_of_a_comparison_go_side_by_side(engine: RunEngine, store: RunStore
 
 
 def test_cancelling_takes_effect_within_a_step(engine: RunEngine, store: RunStore) -> None:
-    long, short = store.create([spec(steps=5000), spec(steps=20)], "me")
-    for run in (long, short):
-        engine.submit(run.id)
+    long, short = launched(engine, store, spec(steps=5000), spec(steps=20))
     wait_for(lambda: store.events(long.id, "step"), 60, "the first step")
     store.request_cancel(long.id)
     stopped = wait_for(lambda: ended(store, long.id), 20, "the cancelled run's end")
@@ -92,40 +133,130 @@ def test_the_worker_keeps_its_memory(engine: RunEngine) -> None:
     assert int(environment["OMP_NUM_THREADS"]) == (os.cpu_count() or 1)
 
 
-def test_a_killed_worker_is_replaced_and_takes_new_runs(engine: RunEngine, store: RunStore) -> None:
-    lost, run = store.create([spec(steps=100_000), spec(steps=2)], "me")
-    engine.submit(lost.id)
-    wait_for(lambda: store.events(lost.id, "step"), 60, "the first step")
-    workers = [p for p in psutil.Process(os.getpid()).children(recursive=True) if is_worker(p)]
-    os.kill(workers[0].pid, signal.SIGKILL)
-    assert wait_for(lambda: ended(store, lost.id), 30, "word of the loss").status == "interrupted"
-    engine.submit(run.id)
-    assert wait_for(lambda: ended(store, run.id), 90, "the run's end").status == "completed"
+def test_a_run_whose_worker_is_killed_continues_its_curve(
+    engine: RunEngine, store: RunStore, settings: Settings
+) -> None:
+    what = spec(method={"kind": "asi", "ranks": 4}, steps=400, momentum=0.9, probe_every=20)
+    (whole,) = launched(engine, store, what)
+    assert (
+        wait_for(lambda: ended(store, whole.id), 120, "the undisturbed run").status == "completed"
+    )
+    (run,) = launched(engine, store, what)
+    wait_for(lambda: len(store.events(run.id, "step")) > 60, 60, "some steps")
+    os.kill(process_of(store, run.id), signal.SIGKILL)
+    again = wait_for(lambda: ended(store, run.id), 120, "the run's end")
+    assert (again.status, again.attempt) == ("completed", 2)
+    assert kept(store, run.id) == kept(store, whole.id)
+    assert again.summary["test_accuracy"] == ended(store, whole.id).summary["test_accuracy"]
+    told = [line.text for line in store.log_tail(run.id, 100)]
+    (resumed,) = [text for text in told if text.startswith("goes on after step")]
+    assert int(resumed.split()[-1]) >= 40, "most of what was done is not done again"
+    assert not (settings.checkpoints_dir / run.id).exists()
+
+
+def test_what_kills_its_worker_each_time_is_given_up(engine: RunEngine, store: RunStore) -> None:
+    (run,) = launched(engine, store, spec(steps=100_000, batch_size=512, image_size=128))
+    for attempt in range(1, MOST_TRIES + 1):
+
+        def begun(attempt: int = attempt) -> bool:
+            found = store.run(run.id)
+            return found is not None and (found.status, found.attempt) == ("running", attempt)
+
+        wait_for(begun, 60, f"attempt {attempt}")
+        os.kill(process_of(store, run.id), signal.SIGKILL)
+    given_up = wait_for(lambda: ended(store, run.id), 60, "the run's end")
+    assert given_up.status == "failed"
+    assert f"{MOST_TRIES} times at the same place" in given_up.error
+    assert given_up.summary is not None
+    (next_one,) = launched(engine, store, spec(steps=2))
+    assert wait_for(lambda: ended(store, next_one.id), 90, "the next run").status == "completed"
+
+
+def test_a_cancelled_run_whose_worker_dies_is_cancelled(engine: RunEngine, store: RunStore) -> None:
+    (run,) = launched(engine, store, spec(steps=100_000))
+    wait_for(lambda: store.events(run.id, "step"), 60, "the first step")
+    pid = process_of(store, run.id)
+    os.kill(pid, signal.SIGSTOP)
+    store.request_cancel(run.id)
+    os.kill(pid, signal.SIGKILL)
+    assert wait_for(lambda: ended(store, run.id), 60, "the run's end").status == "cancelled"
+
+
+def test_a_process_that_hangs_is_replaced_and_others_go_on(
+    engine: RunEngine, store: RunStore
+) -> None:
+    """As one that is stuck in native code: not even its heart beats."""
+    what = spec(steps=300, probe_every=10)
+    (whole,) = launched(engine, store, what)
+    assert wait_for(lambda: ended(store, whole.id), 90, "the undisturbed run").status == "completed"
+    hanging, other = launched(engine, store, spec(steps=100_000, seed=1), what)
+    for run in (hanging, other):
+        wait_for(lambda r=run: store.events(r.id, "step"), 60, "the first step")
+    os.kill(process_of(store, hanging.id), signal.SIGSTOP)
+    store.request_cancel(hanging.id)
+    assert wait_for(lambda: ended(store, hanging.id), 60, "the cancel").status == "cancelled"
+    done = wait_for(lambda: ended(store, other.id), 90, "the other's end")
+    assert done.status == "completed"
+    assert kept(store, other.id) == kept(store, whole.id)
 
 
 def test_a_run_that_no_worker_can_begin_says_so(
     engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (run,) = store.create([spec(steps=2)], "me")
     monkeypatch.setattr(engine, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
-    engine.submit(run.id)
+    (run,) = launched(engine, store, spec(steps=2))
     refused = wait_for(lambda: ended(store, run.id), 60, "word of the refusal")
     assert refused.status == "failed"
-    assert "could not take up the run" in refused.error
+    assert "no worker could take up the run" in refused.error
+
+
+def test_a_run_that_takes_too_long_is_ended(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setenv("ASI_MAX_RUN_SECONDS", "3")
+    engine = RunEngine(settings)
+    try:
+        (run,) = launched(engine, store, spec(steps=100_000))
+        late = wait_for(lambda: ended(store, run.id), 60, "the run's end")
+    finally:
+        engine.close()
+    assert late.status == "failed"
+    assert "may take 3\u202fs here" in late.error
+    assert late.summary["steps_done"] > 0
 
 
 def is_worker(process: psutil.Process) -> bool:
     return "spawn_main" in " ".join(process.cmdline())
 
 
-def test_closing_leaves_no_process(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    own = Settings(home=home, weights_dir=None, database_url=f"sqlite:///{home / 'asi.sqlite'}")
+def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
+    own = Settings(home=tmp_path / "home")
     before = set(psutil.Process(os.getpid()).children(recursive=True))
-    other = RunEngine(own)
+    first = RunEngine(own)
     started = set(psutil.Process(os.getpid()).children(recursive=True)) - before
     assert started
-    other.close()
+    store = RunStore(own.database_url)
+    (run,) = launched(first, store, spec(steps=1500))
+    wait_for(lambda: store.events(run.id, "step"), 60, "the first step")
+    first.close()
     wait_for(
         lambda: not [p for p in started if p.is_running() and is_worker(p)], 20, "the worker's end"
     )
+    left = store.run(run.id)
+    assert left is not None
+    assert left.status == "queued", "a server that is started again takes it up"
+    second = RunEngine(own)
+    second.recover()
+    done = wait_for(lambda: ended(store, run.id), 90, "the run's end")
+    second.close()
+    assert (done.status, done.attempt) == ("completed", 2)
+
+
+def test_launching_does_not_wait_for_the_watchdog(engine: RunEngine, store: RunStore) -> None:
+    (run,) = store.create([spec(steps=2)], "me")
+    with engine._patrolling:
+        thread = threading.Thread(target=engine.submit, args=(run.id,))
+        thread.start()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert wait_for(lambda: ended(store, run.id), 60, "the run's end").status == "completed"

@@ -63,14 +63,14 @@ HAPPENED: list[Event] = [
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(f"sqlite:///{tmp_path / 'asi.sqlite'}")
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
 
 
 def ended(store: RunStore, status: str = "completed") -> list[RunRecord]:
     runs = store.create(SPECS, "me")
     for run in runs:
-        token = store.claim(run.id)
+        token = store.attempts.claim(run.id)
         assert token
         store.append(run.id, token, HAPPENED)
         store.finish(run.id, token, status, {"test_accuracy": 0.5}, None)  # type: ignore[arg-type]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from asi_core.costs.estimate import estimate
@@ -16,8 +14,8 @@ TEST_IMAGES = 1000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(f"sqlite:///{tmp_path / 'asi.sqlite'}")
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
 
 
 def expected(spec: RunSpec, step_seconds: float, *, probed: bool = True) -> float:

@@ -14,16 +14,16 @@ from asi_core.runs import job_kinds, job_worker
 from asi_core.runs.jobs import JobRecord, JobStore, request_job
 from asi_core.runs.tables import jobs as jobs_table
 from asi_core.runs.worker import workshop
-from asi_core.settings import read_settings
 from asi_core.training.calibration import calibrate
 from asi_core.training.spec import RunSpec
+from tests.runs.losing import lose_all
 from tests.runs.turns import held
 from tests.waiting import wait_for
 
 
 @pytest.fixture
-def store() -> JobStore:
-    return job_worker.open_jobs(read_settings().database_url)
+def store(database_url: str) -> JobStore:
+    return job_worker.open_jobs(database_url)
 
 
 def spec(**changes: Any) -> RunSpec:
@@ -119,23 +119,26 @@ def test_a_job_that_another_attempt_has_is_left_alone(
 ) -> None:
     answering(monkeypatch, lambda *arguments: {"number": 1})
     job = request_job(store, "measure", spec(), "me")
-    store.claim(job.id)
+    store.attempts.claim(job.id)
     job_worker.execute_job(job.id, store.url)
     found = store.job(job.id)
     assert found is not None
     assert (found.status, found.attempt) == ("running", 1)
 
 
-def test_an_interrupted_attempt_does_not_overwrite(
+def test_a_lost_attempt_does_not_overwrite(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(*arguments: Any) -> dict[str, Any]:
-        assert store.interrupt_stale(-1) == 1
+        assert lose_all(store) == 1
         return {"number": 1}
 
     answering(monkeypatch, slow)
-    job = executed(store, "measure", spec())
-    assert (job.status, job.result) == ("interrupted", None)
+    job = request_job(store, "measure", spec(), "me")
+    job_worker.execute_job(job.id, store.url)
+    found = store.job(job.id)
+    assert found is not None
+    assert (found.status, found.result) == ("queued", None)
 
 
 def test_it_waits_for_its_turn_and_beats_meanwhile(
@@ -174,11 +177,13 @@ def test_what_was_lost_while_waiting_is_not_computed(
     with held(turnstile):
         worker.start()
         wait_for(lambda: turnstile.waiting, 10, "the job's place in the queue")
-        store.interrupt_stale(-1)
+        assert lose_all(store) == 1
         wait_for(lambda: not beating(job), 10, "the end of the heartbeat")
     worker.join(timeout=10)
     assert not begun.is_set()
-    assert ended(store, job).status == "interrupted"
+    found = store.job(job.id)
+    assert found is not None
+    assert found.status == "queued"
 
 
 def beat_of(store: JobStore, job: JobRecord) -> float:
@@ -188,4 +193,4 @@ def beat_of(store: JobStore, job: JobRecord) -> float:
 
 
 def beating(job: JobRecord) -> bool:
-    return any(thread.name == f"beat-{job.id}" for thread in threading.enumerate())
+    return any(thread.name == f"beat-job {job.id}" for thread in threading.enumerate())

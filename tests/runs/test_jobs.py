@@ -13,14 +13,14 @@ from asi_core.runs.example_jobs import import_example_jobs, write_example_job
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.jobs import MOST_QUEUED_JOBS, JobRecord, JobStore, request_job
 from asi_core.runs.records import EXAMPLE_OWNER
-from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS
+from tests.runs.losing import lose_all
 
 
 @pytest.fixture
-def store() -> JobStore:
-    return JobStore(read_settings().database_url)
+def store(database_url: str) -> JobStore:
+    return JobStore(database_url)
 
 
 def spec(**changes: Any) -> RunSpec:
@@ -35,7 +35,7 @@ def current(store: JobStore, job: JobRecord) -> JobRecord:
 
 def completed(store: JobStore, kind: str, about: RunSpec, result: dict[str, Any]) -> JobRecord:
     job = request_job(store, kind, about, "me", again=True)
-    token = store.claim(job.id)
+    token = store.attempts.claim(job.id)
     assert token is not None
     store.complete(job.id, token, result)
     return current(store, job)
@@ -44,7 +44,7 @@ def completed(store: JobStore, kind: str, about: RunSpec, result: dict[str, Any]
 def test_a_job_goes_from_queued_to_completed(store: JobStore) -> None:
     job = request_job(store, "calibrate", spec(), "me")
     assert (job.status, job.owner, job.attempt, job.result) == ("queued", "me", 0, None)
-    token = store.claim(job.id)
+    token = store.attempts.claim(job.id)
     assert token is not None
     running = current(store, job)
     assert (running.status, running.attempt) == ("running", 1)
@@ -74,7 +74,7 @@ def test_a_known_answer_is_given_unless_it_is_asked_again(store: JobStore) -> No
 
 def test_after_a_failure_the_same_may_be_asked(store: JobStore) -> None:
     job = request_job(store, "measure", spec(), "me")
-    token = store.claim(job.id)
+    token = store.attempts.claim(job.id)
     assert token is not None
     store.fail(job.id, token, "it could not be.")
     assert current(store, job).error == "it could not be."
@@ -121,7 +121,7 @@ def test_asking_at_the_same_time_makes_one_job(store: JobStore) -> None:
         thread.join()
     assert len(made) == 6
     assert len(set(made)) == 1
-    assert store.queued() == [made[0]]
+    assert list(store.queued()) == [made[0]]
 
 
 def test_too_many_waiting_questions_are_refused(store: JobStore) -> None:
@@ -144,42 +144,40 @@ def test_damaged_weights_leave_nothing_queued(
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(Unavailable, match="does not hold the weights"):
         request_job(store, "calibrate", spec(), "me")
-    assert store.queued() == []
+    assert store.queued() == {}
 
 
 def test_missing_images_leave_nothing_queued(store: JobStore, tmp_path: Path) -> None:
     with pytest.raises((InvalidInput, Unavailable)):
         request_job(store, "calibrate", spec(dataset=f"imagefolder:{tmp_path / 'none'}"), "me")
-    assert store.queued() == []
+    assert store.queued() == {}
 
 
 def test_an_attempt_that_lost_its_job_writes_nothing(store: JobStore) -> None:
     job = request_job(store, "measure", spec(), "me")
-    token = store.claim(job.id)
+    token = store.attempts.claim(job.id)
     assert token is not None
-    assert store.claim(job.id) is None, "one attempt at a time"
-    store.beat(job.id, token)
+    assert store.attempts.claim(job.id) is None, "one attempt at a time"
+    store.attempts.write(job.id, token)
     with pytest.raises(AttemptLost):
         store.complete(job.id, "the token of another attempt", {"number": 0})
-    assert store.interrupt_stale(60) == 0
-    assert store.interrupt_stale(-1) == 1
+    assert lose_all(store) == 1
     for write in (
-        lambda: store.beat(job.id, token),
+        lambda: store.attempts.write(job.id, token),
         lambda: store.complete(job.id, token, {"number": 1}),
         lambda: store.fail(job.id, token, "late"),
     ):
         with pytest.raises(AttemptLost):
             write()
-    ended = current(store, job)
-    assert (ended.status, ended.result) == ("interrupted", None)
-    assert "try again" in str(ended.error)
+    again = current(store, job)
+    assert (again.status, again.result, again.attempt) == ("queued", None, 1)
 
 
 def test_only_queued_jobs_are_refused(store: JobStore) -> None:
     job = request_job(store, "measure", spec(), "me")
-    assert store.refuse(job.id, "no worker.")
+    assert store.attempts.refuse(job.id, "no worker.")
     assert (current(store, job).status, current(store, job).error) == ("failed", "no worker.")
-    assert not store.refuse(job.id, "no worker.")
+    assert not store.attempts.refuse(job.id, "no worker.")
 
 
 def test_examples_are_there_once_and_own_answers_come_first(
@@ -194,7 +192,7 @@ def test_examples_are_there_once_and_own_answers_come_first(
             "completed",
             {"layers": [1]},
         )
-    assert store.queued() == []
+    assert store.queued() == {}
     completed(store, "calibrate", spec(), {"layers": [2]})
     import_example_jobs(store, tmp_path)
     assert request_job(store, "calibrate", spec(), "me").result == {"layers": [2]}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,8 @@ from tests.runs.kept import asi, events, fail, keep, spec
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(f"sqlite:///{tmp_path / 'asi.sqlite'}")
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def test_the_last_event_of_a_kind(store: RunStore, library: RunLibrary) -> None:
 
 def test_steps_done_are_counted_by_run(store: RunStore, library: RunLibrary) -> None:
     going, waiting = store.create([spec(), spec(seed=1)], "me")
-    token = store.claim(going.id)
+    token = store.attempts.claim(going.id)
     assert token is not None
     store.append(going.id, token, events(going.spec, 0.5, 100)[:5])
     completed(store)
@@ -149,7 +148,7 @@ def test_nothing_is_deleted_while_a_part_of_it_is_going(
     first, second = store.create([spec(), spec(seed=1)], "me")
     fail(store, first, "it broke.")
     if status == "running":
-        store.claim(second.id)
+        store.attempts.claim(second.id)
     with pytest.raises(InvalidInput, match="only runs that have ended can be deleted, got 1"):
         library.delete_comparison(first.comparison)
     assert len(library.runs()) == 2
@@ -168,13 +167,3 @@ def test_of_somebody_elses_runs_none_is_deleted(store: RunStore, library: RunLib
         library.delete_runs([theirs[0].id, own[0].id], owner="me")
     assert len(library.runs()) == 4
     assert library.delete_comparison(own[0].comparison, owner="me") == 2
-
-
-def test_a_database_of_before_gets_the_new_table(store: RunStore) -> None:
-    from asi_core.runs.tables import comparison_notes
-
-    comparison_notes.drop(store._engine)
-    runs = completed(store)
-    library = RunLibrary(store.url)
-    library.describe(runs[0].comparison, Description("name"))
-    assert library.descriptions()[runs[0].comparison].name == "name"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from statistics import stdev
 
 import pytest
@@ -13,8 +12,8 @@ from tests.runs.kept import asi, fail, keep, spec
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(f"sqlite:///{tmp_path / 'asi.sqlite'}")
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
 
 
 def test_measures_are_those_of_the_summary(store: RunStore) -> None:

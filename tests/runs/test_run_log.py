@@ -9,19 +9,18 @@ from typing import Any
 import pytest
 
 from asi_core.errors import AsiError
-from asi_core.runs import worker
+from asi_core.runs import reporter, worker
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.library import RunLibrary
 from asi_core.runs.records import LogLine
 from asi_core.runs.run_log import lines_of_this_context
 from asi_core.runs.store import RunStore
-from asi_core.settings import read_settings
 from tests.runs.test_worker import spec
 
 
 @pytest.fixture
-def store() -> RunStore:
-    return worker.open_store(read_settings().database_url)
+def store(database_url: str) -> RunStore:
+    return worker.open_store(database_url)
 
 
 def texts(store: RunStore, run_id: str, limit: int = 50) -> list[str]:
@@ -75,7 +74,7 @@ def test_a_run_that_logs_without_end_fills_no_disk(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def chatters(*arguments: Any, **keywords: Any) -> Any:
-        for number in range(worker._MOST_LINES + 100):
+        for number in range(reporter._MOST_LINES + 100):
             logging.getLogger("asi_core").info("line %d", number)
         return
         yield
@@ -83,14 +82,14 @@ def test_a_run_that_logs_without_end_fills_no_disk(
     monkeypatch.setattr(worker, "fine_tune", chatters)
     (run,) = store.create([spec()], "me")
     worker.execute(run.id, store.url)
-    lines = texts(store, run.id, 10 * worker._MOST_LINES)
-    assert len(lines) == worker._MOST_LINES + 1
+    lines = texts(store, run.id, 10 * reporter._MOST_LINES)
+    assert len(lines) == reporter._MOST_LINES + 1
     assert lines[-1] == "more lines are in the server's log alone"
 
 
 def test_lines_are_fenced_and_go_with_their_run(store: RunStore) -> None:
     (run,) = store.create([spec()], "me")
-    token = store.claim(run.id)
+    token = store.attempts.claim(run.id)
     assert token is not None
     store.append(
         run.id, token, [], {0: LogLine(1.0, "info", "first"), 1: LogLine(1.0, "info", "2")}

@@ -7,22 +7,21 @@ import pytest
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.runs.service import MOST_RUNS_AT_ONCE, request_runs
 from asi_core.runs.store import RunStore
-from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS
 
 SPEC = RunSpec(method={"kind": "vanilla"})  # type: ignore[arg-type]
 
 
-def test_what_can_start_is_queued_in_order() -> None:
-    store = RunStore(read_settings().database_url)
+def test_what_can_start_is_queued_in_order(database_url: str) -> None:
+    store = RunStore(database_url)
     runs = request_runs(store, [SPEC, SPEC.model_copy(update={"seed": 1})], "me")
     assert [run.spec.seed for run in runs] == [0, 1]
     assert {run.status for run in runs} == {"queued"}
 
 
-def test_a_second_click_shows_what_is_going_and_a_later_one_starts_anew() -> None:
-    store = RunStore(read_settings().database_url)
+def test_a_second_click_shows_what_is_going_and_a_later_one_starts_anew(database_url: str) -> None:
+    store = RunStore(database_url)
     first = request_runs(store, [SPEC, SPEC], "me")
     assert request_runs(store, [SPEC, SPEC], "me") == first
     assert request_runs(store, [SPEC, SPEC], "somebody else") != first
@@ -32,18 +31,18 @@ def test_a_second_click_shows_what_is_going_and_a_later_one_starts_anew() -> Non
 
 
 @pytest.mark.parametrize("count", [0, MOST_RUNS_AT_ONCE + 1])
-def test_too_few_or_too_many_are_refused(count: int) -> None:
-    store = RunStore(read_settings().database_url)
+def test_too_few_or_too_many_are_refused(count: int, database_url: str) -> None:
+    store = RunStore(database_url)
     with pytest.raises(InvalidInput, match=f"1 to {MOST_RUNS_AT_ONCE} runs, got {count}"):
         request_runs(store, [SPEC] * count, "me")
 
 
 def test_unreadable_weights_leave_no_half_made_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     (tmp_path / MODELS[SPEC.model].weights.name).write_bytes(b"damaged")
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
-    store = RunStore(read_settings().database_url)
+    store = RunStore(database_url)
     with pytest.raises(Unavailable, match="does not hold the weights"):
         request_runs(store, [SPEC], "me")
     assert store.latest_comparisons(10) == []

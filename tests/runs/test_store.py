@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,8 @@ SPEC = RunSpec(method={"kind": "vanilla"})  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(f"sqlite:///{tmp_path / 'folder' / 'asi.sqlite'}")
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
 
 
 def point(step: int) -> EvaluationEvent:
@@ -26,7 +25,7 @@ def point(step: int) -> EvaluationEvent:
 def test_a_run_goes_from_queued_to_completed(store: RunStore) -> None:
     (run,) = store.create([SPEC], "me")
     assert (run.status, run.spec, run.owner) == ("queued", SPEC, "me")
-    token = store.claim(run.id)
+    token = store.attempts.claim(run.id)
     assert token is not None
     store.append(run.id, token, [point(1), point(2)])
     store.finish(run.id, token, "completed", {"test_accuracy": 0.5})
@@ -42,9 +41,8 @@ def test_a_run_goes_from_queued_to_completed(store: RunStore) -> None:
 def test_only_one_attempt_gets_a_run(store: RunStore) -> None:
     (run,) = store.create([SPEC], "me")
     tokens: list[str | None] = []
-    threads = [
-        threading.Thread(target=lambda: tokens.append(store.claim(run.id))) for _ in range(8)
-    ]
+    claim = store.attempts.claim
+    threads = [threading.Thread(target=lambda: tokens.append(claim(run.id))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -54,7 +52,7 @@ def test_only_one_attempt_gets_a_run(store: RunStore) -> None:
 
 def test_a_lost_attempt_writes_nothing(store: RunStore) -> None:
     (run,) = store.create([SPEC], "me")
-    store.claim(run.id)
+    store.attempts.claim(run.id)
     with pytest.raises(AttemptLost):
         store.append(run.id, "another token", [point(1)])
     with pytest.raises(AttemptLost):
@@ -65,39 +63,23 @@ def test_a_lost_attempt_writes_nothing(store: RunStore) -> None:
 
 def test_cancelling_stops_a_queued_run_at_once_and_asks_a_running_one(store: RunStore) -> None:
     queued, running = store.create([SPEC, SPEC], "me")
-    store.claim(running.id)
+    store.attempts.claim(running.id)
     for run in (queued, running):
         store.request_cancel(run.id)
     assert store.run(queued.id).status == "cancelled"  # type: ignore[union-attr]
-    assert store.claim(queued.id) is None
+    assert store.attempts.claim(queued.id) is None
     assert store.run(running.id).status == "running"  # type: ignore[union-attr]
     assert store.cancel_requested(running.id)
 
 
 def test_an_ended_run_cannot_be_cancelled(store: RunStore) -> None:
     (run,) = store.create([SPEC], "me")
-    token = store.claim(run.id)
+    token = store.attempts.claim(run.id)
     assert token is not None
     store.finish(run.id, token, "completed")
     store.request_cancel(run.id)
     assert store.run(run.id).status == "completed"  # type: ignore[union-attr]
     assert not store.cancel_requested(run.id)
-
-
-def test_silent_runs_are_interrupted_and_others_are_not(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    silent, lively, queued = store.create([SPEC] * 3, "me")
-    store.claim(silent.id)
-    token = store.claim(lively.id)
-    assert token is not None
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 60)
-    store.append(lively.id, token, [])
-    assert store.interrupt_stale(30) == 1
-    states = [store.run(run.id).status for run in (silent, lively, queued)]  # type: ignore[union-attr]
-    assert states == ["interrupted", "running", "queued"]
-    assert "launch it again" in (store.run(silent.id).error or "")  # type: ignore[union-attr]
 
 
 def test_comparisons_come_newest_first_and_in_their_order(
@@ -119,7 +101,7 @@ def test_comparisons_come_newest_first_and_in_their_order(
 def test_two_processes_may_share_a_file(store: RunStore) -> None:
     other = RunStore(store.url)
     (run,) = store.create([SPEC], "me")
-    token = other.claim(run.id)
+    token = other.attempts.claim(run.id)
     assert token is not None
     for step in range(50):
         other.append(run.id, token, [point(step)])

@@ -17,14 +17,13 @@ from asi_core.runs.sweeps import (
     in_working_order,
     request_sweep,
 )
-from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from tests.runs.kept import asi, spec
 
 
 @pytest.fixture
-def store() -> RunStore:
-    return RunStore(read_settings().database_url)
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
 
 
 def what(sweep: Sweep) -> list[tuple[Any, ...]]:
@@ -149,7 +148,7 @@ def test_heads_alone_are_worked_on_last(store: RunStore) -> None:
 def test_all_of_a_sweep_is_cancelled_and_nothing_else(store: RunStore) -> None:
     runs = request_sweep(store, Sweep(ranks=(1, 2)), "me")
     (other,) = store.create([asi(0.8)], "me")
-    store.claim(runs[0].id)
+    store.attempts.claim(runs[0].id)
     store.request_cancel(runs[3].id)
     assert cancel_all(store, runs[0].comparison) == 3
     after = store.comparison(runs[0].comparison)

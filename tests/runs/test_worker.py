@@ -9,16 +9,16 @@ import pytest
 from asi_core.errors import AsiError
 from asi_core.runs import worker
 from asi_core.runs.store import RunStore
-from asi_core.settings import read_settings
 from asi_core.training.events import Event, StepEvent
 from asi_core.training.spec import RunSpec
+from tests.runs.losing import lose_all
 from tests.runs.turns import held
 from tests.waiting import wait_for
 
 
 @pytest.fixture
-def store() -> RunStore:
-    return worker.open_store(read_settings().database_url)
+def store(database_url: str) -> RunStore:
+    return worker.open_store(database_url)
 
 
 def spec(**changes: Any) -> RunSpec:
@@ -66,7 +66,7 @@ def test_warming_up_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_that_another_attempt_has_is_left_alone(store: RunStore) -> None:
     (run,) = store.create([spec()], "me")
-    store.claim(run.id)
+    store.attempts.claim(run.id)
     worker.execute(run.id, store.url)
     assert store.events(run.id, "step") == []
 
@@ -125,12 +125,12 @@ def test_an_attempt_that_lost_its_run_changes_nothing_more(
     def stepping(*arguments: Any, **keywords: Any) -> Iterator[Event]:
         for step in range(1, 1001):
             if step == 60:
-                assert store.interrupt_stale(-1e9) == 1
+                assert lose_all(store) == 1
             yield step_event(step)
 
     monkeypatch.setattr(worker, "fine_tune", stepping)
     worker.execute(run.id, store.url)
     ended = store.run(run.id)
     assert ended is not None
-    assert ended.status == "interrupted"
+    assert ended.status == "queued"
     assert len(store.events(run.id, "step")) < 100

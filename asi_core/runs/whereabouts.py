@@ -1,0 +1,62 @@
+"""Which process works on something, in words that another process can check."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import uuid
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """A process.
+
+    Attributes:
+        machine: tells a machine, and what counts processes for itself on it, from all others.
+        pid: of the process there.
+        address: by which Dask's scheduler knows it; empty where there is none.
+    """
+
+    machine: str
+    pid: int
+    address: str = ""
+
+    @classmethod
+    def here(cls, address: str = "") -> Self:
+        """This process."""
+        return cls(_this_machine(), os.getpid(), address)
+
+    @classmethod
+    def read(cls, text: str | None) -> Self | None:
+        """What `str` wrote; None if it is no such text."""
+        try:
+            return None if text is None else cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has surely ended; False also where nobody here can know."""
+        return self.machine == _this_machine() and not psutil.pid_exists(self.pid)
+
+
+@lru_cache(maxsize=1)
+def _this_machine() -> str:
+    try:
+        # A container has a count of processes of its own, and may have its neighbour's name.
+        return f"{_BOOT.read_text().strip()}/{_NAMESPACE.stat().st_ino}"
+    except OSError:
+        return f"{platform.node()}/{uuid.getnode():x}"

@@ -1,0 +1,79 @@
+"""Owners take turns, whoever launched more."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asi_core.runs.line import Served, Waiting, in_line
+from asi_core.runs.store import RunStore
+from asi_core.training.spec import RunSpec
+
+SPEC = RunSpec.model_validate({"method": {"kind": "vanilla"}})
+
+
+def waiting(name: str, owner: str, at: float, position: int = 0, trains: bool = True) -> Waiting:
+    return Waiting(name, owner, at, trains, position)
+
+
+def test_owners_take_turns() -> None:
+    many = [waiting(f"a{n}", "anna", 1.0, n) for n in range(4)]
+    few = [waiting(f"b{n}", "ben", 2.0, n) for n in range(2)]
+    assert list(in_line([*many, *few], {})) == ["a0", "b0", "a1", "b1", "a2", "a3"]
+
+
+def test_who_has_runs_going_waits_for_those_who_have_none() -> None:
+    queued = [waiting("a", "anna", 1.0), waiting("b", "ben", 9.0)]
+    assert list(in_line(queued, {"anna": Served(running=2, last_at=0.5)})) == ["b", "a"]
+
+
+def test_who_was_served_longest_ago_comes_first() -> None:
+    queued = [waiting("a", "anna", 1.0), waiting("b", "ben", 2.0)]
+    served = {"anna": Served(0, last_at=8.0), "ben": Served(0, last_at=3.0)}
+    assert list(in_line(queued, served)) == ["b", "a"]
+
+
+def test_classifiers_alone_come_last_in_their_comparison() -> None:
+    queued = [
+        waiting("head", "anna", 1.0, 0, trains=False),
+        waiting("layers", "anna", 1.0, 1),
+        waiting("later", "anna", 2.0, 0),
+    ]
+    assert list(in_line(queued, {})) == ["layers", "head", "later"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 100)), max_size=30),
+    st.dictionaries(st.sampled_from("abcd"), st.builds(Served, st.integers(0, 5))),
+)
+def test_everyone_comes_once_and_nobody_is_passed_by_twice(
+    launched: list[tuple[str, float]], served: dict[str, Served]
+) -> None:
+    queued = [waiting(str(n), owner, at, n) for n, (owner, at) in enumerate(launched)]
+    order = list(in_line(queued, served))
+    assert sorted(order, key=int) == [run.id for run in queued]
+    owner_of = {run.id: run.owner for run in queued}
+    running = Counter({owner: served.get(owner, Served()).running for owner in owner_of.values()})
+    left = Counter(owner_of.values())
+    for name in order:
+        least = min(running[owner] for owner in left if left[owner])
+        assert running[owner_of[name]] == least
+        running[owner_of[name]] += 1
+        left[owner_of[name]] -= 1
+
+
+def test_the_store_serves_owners_in_turn(database_url: str) -> None:
+    store = RunStore(database_url)
+    mine = store.create([SPEC] * 3, "me")
+    head = SPEC.model_copy(update={"layers": 0})
+    theirs = store.create([head, SPEC], "they")
+    expected = [mine[0], theirs[1], mine[1], theirs[0], mine[2]]
+    assert store.line() == [run.id for run in expected]
+    claimed = []
+    while (found := store.claim_next("somewhere")) is not None:
+        claimed.append(found[0].id)
+        assert found[0].status == "running"
+    assert claimed == [run.id for run in expected]
+    assert store.claim_next() is None

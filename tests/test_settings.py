@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from asi_core.errors import InvalidInput
+from asi_core.settings import PROJECT, read_settings
+
+
+def test_what_is_not_said_has_a_default() -> None:
+    settings = read_settings({})
+    home = PROJECT / "data" / "home"
+    assert settings.home == home
+    assert settings.database_url == f"sqlite:///{home / 'asi.sqlite'}"
+    assert settings.features_dir == home / "features"
+    assert settings.checkpoints_dir == home / "checkpoints"
+    assert settings.threads == (os.cpu_count() or 1)
+    assert (settings.workers, settings.read_only, settings.scheduler) == (1, False, None)
+
+
+def test_every_setting_has_a_variable(tmp_path: Path) -> None:
+    settings = read_settings(
+        {
+            "ASI_HOME": str(tmp_path),
+            "ASI_WORKERS": "2",
+            "ASI_READ_ONLY": "1",
+            "ASI_KEEP_DAYS": "30",
+            "ASI_SCHEDULER": "tcp://scheduler:8786",
+            "ASI_DATABASE_URL": "postgresql://asi@db/asi",
+            "ASI_MAX_STEPS": "100",
+            "ASI_MAX_RUNS_PER_OWNER": "3",
+            "ASI_CHECKPOINTS_DIR": "~/shared",
+            "PATH": "/bin",
+        }
+    )
+    assert settings.database_url == "postgresql://asi@db/asi"
+    assert (settings.workers, settings.read_only, settings.keep_days) == (2, True, 30)
+    assert (settings.limits.steps, settings.limits.runs_per_owner) == (100, 3)
+    assert settings.checkpoints_dir == Path.home() / "shared"
+    assert settings.threads == max((os.cpu_count() or 1) // 2, 1)
+
+
+def test_an_empty_variable_is_as_none() -> None:
+    assert read_settings({"ASI_USER_HEADER": "", "ASI_WORKERS": ""}) == read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ASI_WORKERS", "0"),
+        ("ASI_WORKERS", "many"),
+        ("ASI_MAX_STEPS", "-3"),
+        ("ASI_READ_ONLY", "perhaps"),
+        ("ASI_FEATURE_BYTES", "2 GiB"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_sentence(name: str, value: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name}: .*got '{value}': change or unset it"):
+        read_settings({name: value})
+
+
+def test_a_scheduler_needs_a_store_that_its_workers_reach() -> None:
+    with pytest.raises(InvalidInput, match=r"ASI_SCHEDULER with a SQLite store.*PostgreSQL"):
+        read_settings({"ASI_SCHEDULER": "tcp://scheduler:8786"})
