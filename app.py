@@ -10,10 +10,11 @@ from starlette.middleware import Middleware
 from dashboard.failures import tell_failure
 from dashboard.plotly_js import PlotlyJs
 from dashboard.startup import prepared
+from dashboard.visitor import VisitorCookie
 
 app = st.App(
     "dashboard/main.py",
     lifespan=prepared,
-    middleware=[Middleware(PlotlyJs)],
+    middleware=[Middleware(PlotlyJs), Middleware(VisitorCookie)],
     on_script_error=tell_failure,
 )

@@ -19,6 +19,10 @@ class InvalidInput(AsiError, ValueError):
         super().__init__(f"{rule}, got {value}: {way_out}.")
 
 
+class Refused(AsiError):
+    """Something that whoever asks may not do here."""
+
+
 class Unavailable(AsiError):
     """Weights, images or a service that are needed and cannot be had or read."""
 

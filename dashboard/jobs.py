@@ -12,7 +12,7 @@ from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.jobs import JobRecord, request_job
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds
-from dashboard import services
+from dashboard import services, visitor
 
 _POLL_SECONDS = 1.0
 
@@ -64,7 +64,7 @@ def _button(label: str, kind: str, spec: RunSpec, key: str, *, again: bool) -> N
 def _ask(kind: str, spec: RunSpec, key: str, again: bool) -> None:
     """Queue the question; a refusal is told by the panel, and nothing is queued."""
     try:
-        job = request_job(services.jobs(), kind, spec, services.owner(), again)
+        job = request_job(services.jobs(), kind, spec, visitor.owner(), again)
     except AsiError as error:
         st.session_state[f"{key}-refusal"] = one_sentence(error)
         return

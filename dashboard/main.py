@@ -9,17 +9,17 @@ def main() -> None:
 
     from asi_core.errors import AsiError, one_sentence
     from asi_core.settings import PROJECT
-    from dashboard import services
     from dashboard.explore.settings import SHARED_KEYS
     from dashboard.frame import page_looks
     from dashboard.glossary import glossary_popover
     from dashboard.navigation import PAGES, forget_other_page, streamlit_page
+    from dashboard.visitor import check_visitor, sign_in_button
 
     st.set_page_config(
         page_title="ASI Lab", page_icon=str(PROJECT / "data" / "icon.svg"), layout="wide"
     )
     try:
-        services.owner()
+        check_visitor()
     except AsiError as error:
         st.error(one_sentence(error))
         return
@@ -30,6 +30,7 @@ def main() -> None:
     page = st.navigation(pages, position="hidden" if is_class else "top")
     forget_other_page(page.url_path, SHARED_KEYS)
     page.run()
+    sign_in_button()
     glossary_popover()
 
 

@@ -1,10 +1,9 @@
-"""The store and the engine of this server process, and who is asking."""
+"""The store and the engine of this server process."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from asi_core.errors import Unavailable
 from asi_core.runs.engine import RunEngine, shared_engine
 from asi_core.runs.example_jobs import import_example_jobs
 from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
@@ -34,21 +33,3 @@ def jobs() -> JobStore:
     opened = JobStore(read_settings().database_url)
     import_example_jobs(opened, _EXAMPLES / "jobs")
     return opened
-
-
-def owner() -> str:
-    """Whose runs these are: whom the proxy names, or one owner for all without a proxy.
-
-    Raises:
-        Unavailable: if a proxy was to name the visitor and did not.
-    """
-    header = read_settings().user_header
-    if header is None:
-        return "local"
-    name = st.context.headers.get(header)
-    if not name:
-        raise Unavailable(
-            f"The proxy must name the visitor in the header {header}, and this request has none: "
-            "sign in through the proxy's address."
-        )
-    return name

@@ -15,7 +15,7 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import Vanilla
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
-from dashboard import services
+from dashboard import visitor
 from dashboard.jobs import job_panel
 
 _FILE, _TOLD, _COLUMNS = "upload", "upload-told", 2
@@ -23,7 +23,8 @@ _FILE, _TOLD, _COLUMNS = "upload", "upload-told", 2
 
 def image_choices() -> dict[str, DatasetCard]:
     """What can be trained on, by name: what is published, and the visitor's own uploads."""
-    own = {card.name: card for card in uploads(services.owner())}
+    whose = visitor.known_owner()
+    own = {card.name: card for card in uploads(whose)} if whose else {}
     return {**DATASETS, **own}
 
 
@@ -91,7 +92,7 @@ def _keep() -> None:
     if file is None:
         return
     try:
-        card = keep_upload(file, file.name, services.owner())
+        card = keep_upload(file, file.name, visitor.owner())
     except AsiError as error:
         st.session_state[_TOLD] = "refused", one_sentence(error)
         return
@@ -105,7 +106,7 @@ def _keep() -> None:
 
 def _remove(name: str) -> None:
     try:
-        remove_upload(name, services.owner())
+        remove_upload(name, visitor.owner())
     except AsiError as error:
         st.session_state[_TOLD] = "refused", one_sentence(error)
         return

@@ -6,11 +6,11 @@ import streamlit as st
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.service import request_runs
-from asi_core.training.spec import RunSpec
+from asi_core.runs.records import RunRecord
 from dashboard import services
 from dashboard.frame import question
 from dashboard.history import comparison_picker, run_labels
+from dashboard.launching import launch_buttons
 from dashboard.links import names_in_url
 from dashboard.reproduce import reproduce_panel
 from dashboard.train.form import comparison_form, comparison_specs
@@ -19,17 +19,8 @@ from dashboard.train.run_log import log_panel
 from dashboard.uploading import image_choices, images_panel
 
 
-def launch(specs: list[RunSpec]) -> None:
-    """Queue the runs and show them; a refusal is told, and nothing is queued."""
-    try:
-        runs = request_runs(services.store(), specs, services.owner())
-    except AsiError as error:
-        st.session_state["refusal"] = one_sentence(error)
-        return
-    # The head alone comes first on the page and last in the queue: it goes on from the frozen
-    # features that the others have computed.
-    for run in reversed(runs):
-        services.engine().submit(run.id)
+def show(runs: list[RunRecord]) -> None:
+    """Show the comparison that was just launched."""
     st.session_state["comparison"] = st.query_params["comparison"] = runs[0].comparison
 
 
@@ -54,16 +45,13 @@ def main() -> None:
             "the same images in the same order. The classifier alone is the floor to beat."
         )
         images_panel(spec)
-    st.button(
-        "Train and compare",
-        type="primary",
+    launch_buttons(
+        specs,
+        label="Train and compare",
+        key="launch",
         icon=":material/play_arrow:",
-        disabled=not specs,
-        on_click=launch,
-        args=(specs,),
+        on_launched=show,
     )
-    if refusal := st.session_state.pop("refusal", None):
-        st.error(refusal)
     if comparison := comparison_picker():
         live_comparison(comparison)
         runs = services.store().comparison(comparison)

@@ -21,8 +21,10 @@ from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts
 from asi_core.runs.database import open_database
 from asi_core.runs.job_kinds import job_kind
+from asi_core.runs.limits import check_may_change, check_specs
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER
 from asi_core.runs.tables import jobs
+from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import check_obtainable
@@ -185,11 +187,15 @@ def request_job(
     Raises:
         InvalidInput: if there is no such kind, images are not as they must be, or too many of the
             owner's jobs are waiting.
+        Refused: where visitors may only look.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
     statuses: tuple[JobStatus, ...] = ("queued", "running") + (() if again else ("completed",))
     if (known := store.latest(kind, spec, *statuses)) is not None:
         return known
+    settings = read_settings()
+    check_may_change(settings)
+    check_specs([spec], settings)
     if spec.pretrained:
         check_obtainable(model_card(spec.model))
     check_dataset(spec.dataset).check_batch_size(spec.batch_size)

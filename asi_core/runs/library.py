@@ -22,10 +22,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, Refused
 from asi_core.runs.database import open_database
+from asi_core.runs.limits import NOBODY, check_may_change
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER, RunRecord
 from asi_core.runs.tables import comparison_notes, events, head_alone, runs
+from asi_core.settings import read_settings
 from asi_core.training.events import EVENT_ADAPTER, Event
 
 # Owner of the runs that are shipped: they come again at the next start, so nobody deletes them.
@@ -132,15 +134,26 @@ class RunLibrary:
         with self._engine.connect() as connection:
             return {row[0]: Description(row[1], row[2]) for row in connection.execute(query)}
 
-    def describe(self, comparison: str, description: Description) -> None:
+    def describe(self, comparison: str, description: Description, owner: str | None = None) -> None:
         """Give a comparison a name and a note, in place of what it had.
+
+        Args:
+            owner: whose runs it must hold alone; None for anybody's.
 
         Raises:
             InvalidInput: if one is too long, or there is no such comparison.
+            Refused: if it holds somebody else's runs, or where visitors may only look.
         """
+        check_may_change(read_settings())
         _check_length("a name", description.name, LONGEST_NAME)
         _check_length("a note", description.note, LONGEST_NOTE)
-        if not self.runs(RunFilter(comparison=(comparison,)), limit=1):
+        runs_of_it = self.runs(RunFilter(comparison=(comparison,)))
+        if owner is not None and any(run.owner not in (owner, *NOBODY) for run in runs_of_it):
+            raise Refused(
+                "only one's own comparisons can be named, and this is somebody else's: launch "
+                "one of your own."
+            )
+        if not runs_of_it:
             raise InvalidInput(
                 "a name needs a comparison that is kept", repr(comparison), "choose another"
             )
@@ -172,6 +185,7 @@ class RunLibrary:
 
         Raises:
             InvalidInput: if one of them is going, shipped with the app, or somebody else's.
+            Refused: where visitors may only look.
         """
         return self._delete(runs.c.id.in_(run_ids), owner)
 
@@ -180,6 +194,7 @@ class RunLibrary:
         return self._delete(runs.c.comparison == comparison, owner)
 
     def _delete(self, which: ColumnElement[bool], owner: str | None) -> int:
+        check_may_change(read_settings())
         with self._engine.begin() as connection:
             # A write comes first: it takes SQLite's lock, which a read before a write could not.
             count = connection.execute(_deletion(which, owner)).rowcount
@@ -202,7 +217,7 @@ def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
 def _deletion(which: ColumnElement[bool], owner: str | None) -> Delete:
     may_go = [runs.c.status.not_in(ACTIVE), runs.c.owner != EXAMPLE_OWNER]
     if owner is not None:
-        may_go.append(runs.c.owner == owner)
+        may_go.append(runs.c.owner.in_((owner, *NOBODY)))
     return delete(runs).where(which, *may_go)
 
 
@@ -210,7 +225,7 @@ def _refuse_deletion(owners: Sequence[str], owner: str | None) -> None:
     if EXAMPLE_OWNER in owners:
         shipped = f"{owners.count(EXAMPLE_OWNER)} of them"
         raise InvalidInput("runs that are shipped with the app stay", shipped, "leave them out")
-    others = sum(owner not in (None, whose) for whose in owners)
+    others = 0 if owner is None else sum(whose not in (owner, *NOBODY) for whose in owners)
     if others:
         rule = "only one's own runs can be deleted"
         raise InvalidInput(rule, f"{others} of somebody else", "leave them out")

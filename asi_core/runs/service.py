@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from asi_core.datasets import check_dataset
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, Refused
 from asi_core.methods import METHODS
+from asi_core.runs.limits import NOBODY, check_may_change, check_specs
+from asi_core.runs.question import question_of
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import check_obtainable
@@ -18,32 +21,94 @@ MOST_RUNS_AT_ONCE = len(METHODS) + 1
 
 
 def request_runs(
-    store: RunStore, specs: Sequence[RunSpec], owner: str, *, most: int = MOST_RUNS_AT_ONCE
+    store: RunStore,
+    specs: Sequence[RunSpec],
+    owner: str,
+    *,
+    most: int = MOST_RUNS_AT_ONCE,
+    again: bool = False,
 ) -> list[RunRecord]:
     """Queue runs that are to be compared, if all of them can start.
 
-    Asked for the same again while it is going, it returns what is going.
+    Asked for the same again while it is going, it returns what is going. Runs whose numbers are
+    known already, from the same code and images, are copied instead of run again.
 
     Args:
         most: runs that may be asked for at once.
+        again: whether all are run, also those whose numbers are known.
 
     Raises:
-        InvalidInput: if there are none or too many, or images are not as they must be or fewer
-            than a batch.
+        InvalidInput: if there are none or too many, one asks for more than the limits allow, or
+            images are not as they must be or fewer than a batch.
+        Refused: where visitors may only look.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
+    settings = read_settings()
+    check_may_change(settings)
     if not 1 <= len(specs) <= most:
         raise InvalidInput(
             f"a comparison must have 1 to {most} runs",
             len(specs),
             "choose other methods",
         )
+    check_specs(specs, settings)
     for model in {spec.model for spec in specs if spec.pretrained}:
         check_obtainable(model_card(model))
     cards = {dataset: check_dataset(dataset) for dataset in {spec.dataset for spec in specs}}
     for spec in specs:
         cards[spec.dataset].check_batch_size(spec.batch_size)
-    return _already_going(store, specs, owner) or store.create(specs, owner)
+    if (going := _already_going(store, specs, owner)) is not None:
+        return going
+    questions = [question_of(spec) for spec in specs]
+    answers = {} if again else _answers(store, questions)
+    if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
+        return same
+    return store.create(specs, owner, settings.limits, questions, answers)
+
+
+def known_runs(store: RunStore, specs: Sequence[RunSpec]) -> int:
+    """How many of some runs need not be run, as their numbers are known.
+
+    Raises:
+        InvalidInput, Unavailable: if images of one's own cannot be read.
+    """
+    return len(_answers(store, [question_of(spec) for spec in specs]))
+
+
+def _answers(store: RunStore, questions: Sequence[str]) -> dict[int, RunRecord]:
+    found = store.answered(questions)
+    return {n: found[question] for n, question in enumerate(questions) if question in found}
+
+
+def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None = None) -> None:
+    """Stop runs: those that are queued at once, the others within a step.
+
+    Args:
+        owner: who asks; None for somebody who may stop all.
+
+    Raises:
+        Refused: if one of them is somebody else's, or where visitors may only look.
+    """
+    check_may_change(read_settings())
+    if others := [run for run in runs if owner is not None and run.owner not in (owner, *NOBODY)]:
+        raise Refused(
+            f"only one's own runs can be cancelled, and {len(others)} of these are somebody "
+            "else's: ask whoever launched them."
+        )
+    for run in runs:
+        store.request_cancel(run.id)
+
+
+def _one_comparison(
+    store: RunStore, answers: Mapping[int, RunRecord], count: int, owner: str
+) -> list[RunRecord] | None:
+    """The owner's comparison that consists of these answers, in this order; None if none does."""
+    names = {run.comparison for run in answers.values()}
+    if len(answers) != count or len(names) != 1:
+        return None
+    runs = store.comparison(names.pop())
+    is_same = [run.id for run in runs] == [answers[n].id for n in range(count)]
+    return runs if is_same and all(run.owner == owner for run in runs) else None
 
 
 def _already_going(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[RunRecord] | None:

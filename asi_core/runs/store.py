@@ -13,19 +13,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts, Running
 from asi_core.runs.database import open_database
 from asi_core.runs.line import Served, Waiting, in_line
 from asi_core.runs.records import ACTIVE, LogLine, RunRecord, Status
 from asi_core.runs.tables import events, head_alone, log_lines, runs
+from asi_core.settings import Limits
 from asi_core.training.events import EVENT_ADAPTER, Event
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 
 _ALL_STEPS = 2**31 - 1
+# In a summary: the run that it was taken from.
+FROM_RUN = "from_run"
 
 
 class RunStore:
@@ -137,8 +141,31 @@ class RunStore:
 
     # Asking for a run ---------------------------------------------------------------------------
 
-    def create(self, specs: Sequence[RunSpec], owner: str) -> list[RunRecord]:
-        """Queue runs that belong together; all of them or none."""
+    def answered(self, questions: Sequence[str]) -> dict[str, RunRecord]:
+        """The newest completed run of each question (`question_of`) that has one."""
+        query = select(runs).where(runs.c.question.in_(questions), runs.c.status == "completed")
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
+        return {row["question"]: RunRecord.from_row(dict(row)) for row in rows}
+
+    def create(
+        self,
+        specs: Sequence[RunSpec],
+        owner: str,
+        limits: Limits | None = None,
+        questions: Sequence[str] | None = None,
+        answers: Mapping[int, RunRecord] | None = None,
+    ) -> list[RunRecord]:
+        """Queue runs that belong together; all of them or none.
+
+        Args:
+            questions: of the specifications (`question_of`), by which runs are found again.
+            answers: by position, completed runs that are copied instead of run again.
+
+        Raises:
+            InvalidInput: if more runs of the owner, or of all, would then be queued or running
+                than `limits` allow.
+        """
         comparison, now = uuid.uuid4().hex[:12], time.time()
         rows = [
             {
@@ -151,11 +178,22 @@ class RunStore:
                 "created_at": now,
                 "attempt": 0,
                 "cancel_requested": False,
+                "question": None if questions is None else questions[position],
             }
             for position, spec in enumerate(specs)
         ]
+        known = answers or {}
+        queued = [row for position, row in enumerate(rows) if position not in known]
         with self._engine.begin() as connection:
-            connection.execute(insert(runs), rows)
+            if connection.dialect.name == "postgresql":
+                # As SQLite does by itself: who counts next sees these.
+                connection.execute(text("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE"))
+            if queued:
+                connection.execute(insert(runs), queued)
+            for position, run in known.items():
+                _copy(connection, run, rows[position])
+            if limits is not None:
+                _check_queue(connection, owner, len(queued), limits)
         return self.comparison(comparison)
 
     def request_cancel(self, run_id: str) -> None:
@@ -312,6 +350,32 @@ class RunStore:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return [RunRecord.from_row(dict(row)) for row in rows]
+
+
+def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
+    """A completed run once more, with all its events, as `row`."""
+    fields = ("status", "started_at", "finished_at", "attempt")
+    told = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
+    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": told}
+    connection.execute(insert(runs), [values])
+    c = events.c
+    same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)
+    connection.execute(insert(events).from_select(["run_id", "kind", "step", "payload"], same))
+
+
+def _check_queue(connection: Connection, owner: str, new: int, limits: Limits) -> None:
+    active = select(func.count()).where(runs.c.status.in_(ACTIVE))
+    for count, most, whose in (
+        (active.where(runs.c.owner == owner), limits.runs_per_owner, "of one owner"),
+        (active, limits.runs, "of all visitors together"),
+    ):
+        found = connection.execute(count).scalar_one()
+        if found > most:
+            raise InvalidInput(
+                f"at most {most} runs {whose} may wait or go at a time",
+                f"{new} more than {found - new}",
+                "wait until some have ended, or launch fewer",
+            )
 
 
 def _delete_events(connection: Connection, run_id: str, rows: Sequence[dict[str, Any]]) -> None:

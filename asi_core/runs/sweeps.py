@@ -11,7 +11,7 @@ from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS, Vanilla
 from asi_core.records import Ranks
 from asi_core.runs.records import RunRecord
-from asi_core.runs.service import request_runs
+from asi_core.runs.service import request_cancel, request_runs
 from asi_core.runs.store import RunStore
 from asi_core.training.spec import RunSpec
 
@@ -116,10 +116,13 @@ def in_working_order(runs: Sequence[RunRecord]) -> list[RunRecord]:
     return sorted(runs, key=lambda run: run.spec.layers == 0)
 
 
-def cancel_all(store: RunStore, comparison: str) -> int:
-    """Stop every run of a comparison that has not ended; returns how many were asked to."""
+def cancel_all(store: RunStore, comparison: str, owner: str | None = None) -> int:
+    """Stop every run of a comparison that has not ended; returns how many were asked to.
+
+    Raises:
+        As `request_cancel`.
+    """
     going = [run for run in store.comparison(comparison) if run.is_active]
     # The last first: a place that becomes free must not be taken by the next of them.
-    for run in reversed(going):
-        store.request_cancel(run.id)
+    request_cancel(store, list(reversed(going)), owner)
     return len(going)

@@ -10,9 +10,9 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.library import LONGEST_NAME, LONGEST_NOTE, Description
 from asi_core.runs.outcomes import Outcome
 from asi_core.runs.records import RunRecord
-from dashboard import services
+from dashboard import services, visitor
 from dashboard.compare.controls import View
-from dashboard.compare.kept import changing_owner, is_ones_own, library
+from dashboard.compare.kept import library
 from dashboard.frame import URL
 
 _TOLD = "compare-told"
@@ -39,8 +39,8 @@ def manage(view: View, selected: Sequence[Outcome]) -> None:
             **URL,
         )
         comparison = here[title]
-        _describe(comparison)
         runs = services.store().comparison(comparison)
+        _describe(comparison, runs)
         left, right = st.columns(2)
         with left:
             _delete_comparison(title, comparison, runs)
@@ -48,7 +48,7 @@ def manage(view: View, selected: Sequence[Outcome]) -> None:
             _delete_runs([run for outcome in selected for run in outcome.runs])
 
 
-def _describe(comparison: str) -> None:
+def _describe(comparison: str, runs: Sequence[RunRecord]) -> None:
     known = library().descriptions().get(comparison, Description())
     # Keys of their own for each comparison: another one brings its own texts.
     name = st.text_input(
@@ -65,14 +65,19 @@ def _describe(comparison: str) -> None:
         key=f"note-{comparison}",
         help="What it was for, or what was learned. It is in the report.",
     )
+    description = Description(name.strip(), note.strip())
+
+    def save() -> None:
+        library().describe(comparison, description, visitor.owner())
+
     st.button(
         "Save",
         icon=":material/save:",
-        disabled=Description(name.strip(), note.strip()) == known,
+        disabled=description == known or not all(visitor.may_change(run) for run in runs),
         key="save-description",
-        help="Keep name and note.",
+        help="Keep name and note of a comparison of one's own.",
         on_click=_attempt,
-        args=(lambda: library().describe(comparison, Description(name, note)), "Saved."),
+        args=(save, "Saved."),
     )
 
 
@@ -81,7 +86,7 @@ def _delete_comparison(title: str, comparison: str, runs: Sequence[RunRecord]) -
         "Delete this comparison",
         f"{title}, with {_count(runs)} and all that was measured, is gone for good then.",
         runs,
-        lambda: library().delete_comparison(comparison, changing_owner()),
+        lambda: library().delete_comparison(comparison, visitor.owner()),
     )
 
 
@@ -91,7 +96,7 @@ def _delete_runs(runs: Sequence[RunRecord]) -> None:
         "Delete the runs in detail",
         f"{_count(runs)}, with all that was measured, are gone for good then.",
         runs,
-        lambda: library().delete_runs(ids, changing_owner()),
+        lambda: library().delete_runs(ids, visitor.owner()),
     )
 
 
@@ -115,7 +120,7 @@ def _why_not(runs: Sequence[RunRecord]) -> str | None:
         return "There is nothing to delete."
     if any(run.is_active for run in runs):
         return "Only runs that have ended can be deleted: cancel them first."
-    if not all(is_ones_own(run) for run in runs):
+    if not all(visitor.may_change(run) for run in runs):
         return "Shipped examples and other people's runs stay."
     return None
 

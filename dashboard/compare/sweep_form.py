@@ -13,16 +13,13 @@ from asi_core.runs.forecast import forecast
 from asi_core.runs.sweeps import (
     MOST_RUNS_OF_A_SWEEP,
     Sweep,
-    in_working_order,
-    request_sweep,
 )
 from asi_core.zoo.cards import MODELS
-from dashboard import services
 from dashboard.compare.kept import library
 from dashboard.frame import URL
+from dashboard.launching import launch_buttons
 from dashboard.uploading import image_choices
 
-_REFUSED = "sweep-refused"
 Number = TypeVar("Number", int, float)
 
 
@@ -38,17 +35,15 @@ def sweep_panel() -> None:
             return
         specs = sweep.specs()
         st.markdown(f"**{len(specs)} runs.** {forecast(specs, library().runs()).sentence}")
-        st.button(
-            "Start the sweep",
-            type="primary",
-            icon=":material/play_arrow:",
+        launch_buttons(
+            specs,
+            label="Start the sweep",
             key="start-sweep",
+            icon=":material/play_arrow:",
+            on_launched=lambda runs: None,
+            most=MOST_RUNS_OF_A_SWEEP,
             help="Queue all runs. They can be cancelled together.",
-            on_click=_launch,
-            args=(sweep,),
         )
-        if refusal := st.session_state.pop(_REFUSED, None):
-            st.error(refusal)
 
 
 def _asked() -> Sweep | None:
@@ -176,17 +171,6 @@ _HELP = {
     "batch_size": "Images a step.",
     "image_size": "Images are resized to this side, in pixels.",
 }
-
-
-def _launch(sweep: Sweep) -> None:
-    """Queue the sweep; a refusal is told, and nothing is queued."""
-    try:
-        runs = request_sweep(services.store(), sweep, services.owner())
-    except (AsiError, ValidationError) as error:
-        st.session_state[_REFUSED] = one_sentence(error)
-        return
-    for run in in_working_order(runs):
-        services.engine().submit(run.id)
 
 
 def _parts(text: str) -> list[str]:

@@ -11,8 +11,8 @@ import streamlit as st
 from asi_core.runs.records import RunRecord
 from asi_core.runs.sweeps import cancel_all
 from asi_core.units import format_seconds
-from dashboard import services
-from dashboard.compare.kept import is_ones_own, library
+from dashboard import services, visitor
+from dashboard.compare.kept import library
 
 _POLL_SECONDS = 1.5
 _MOST_SHOWN = 3
@@ -56,7 +56,7 @@ def _line(runs: Sequence[RunRecord]) -> None:
     with st.container(border=True):
         words, button = st.columns([5, 1], vertical_alignment="center")
         words.progress(progress(runs, done), text=progress_told(runs, done, time.time()))
-        if is_ones_own(runs[0]):
+        if visitor.may_change(runs[0]):
             button.button(
                 "Cancel all",
                 key=f"cancel-all-{comparison}",
@@ -68,7 +68,7 @@ def _line(runs: Sequence[RunRecord]) -> None:
 
 
 def _cancel(comparison: str) -> None:
-    cancel_all(services.store(), comparison)
+    cancel_all(services.store(), comparison, visitor.owner())
 
 
 def progress(runs: Sequence[RunRecord], done: dict[str, int]) -> float:

@@ -6,11 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import ASI, Vanilla
-from asi_core.runs.service import request_runs
+from asi_core.runs.records import RunRecord
 from asi_core.training.spec import RunSpec
-from dashboard import services
+from dashboard.launching import launch_buttons
 from dashboard.navigation import switch_to
 from dashboard.plan.controls import PlanQuestion
 from dashboard.plan.planned import Planned
@@ -29,19 +28,15 @@ def plan_specs(question: PlanQuestion, what: Planned) -> list[RunSpec]:
 
 def train_button(question: PlanQuestion, what: Planned) -> None:
     """One click that launches the comparison and leads to it."""
-    st.button(
-        "Train this plan",
+    launch_buttons(
+        plan_specs(question, what) if what.plan is not None else [],
+        label="Train this plan",
         key="train-plan",
-        type="primary",
         icon=":material/model_training:",
-        disabled=what.plan is None,
-        on_click=_launch,
-        args=(plan_specs(question, what),),
+        on_launched=_follow,
         help="Trains with these ranks, beside vanilla, one explained variance for all layers, and "
         "the classifier alone, on the same images; the Train page shows it live.",
     )
-    if refusal := st.session_state.pop("plan-refusal", None):
-        st.error(refusal)
 
 
 def lead_to_launched() -> None:
@@ -54,14 +49,5 @@ def lead_to_launched() -> None:
         switch_to("train", {"comparison": comparison})
 
 
-def _launch(specs: list[RunSpec]) -> None:
-    """Queue the runs; a refusal is told, and nothing is queued."""
-    try:
-        runs = request_runs(services.store(), specs, services.owner())
-    except AsiError as error:
-        st.session_state["plan-refusal"] = one_sentence(error)
-        return
-    # The head alone goes on from the frozen features that the others have computed.
-    for run in reversed(runs):
-        services.engine().submit(run.id)
+def _follow(runs: list[RunRecord]) -> None:
     st.session_state["comparison"] = st.session_state["plan-launched"] = runs[0].comparison

@@ -6,11 +6,14 @@ import time
 
 import streamlit as st
 
+from asi_core.errors import AsiError, one_sentence
 from asi_core.figures.curves import median_step
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
+from asi_core.runs.service import request_cancel
+from asi_core.runs.store import FROM_RUN
 from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
-from dashboard import services
+from dashboard import services, visitor
 from dashboard.feed import RunFeed, run_style
 from dashboard.history import run_labels
 
@@ -21,6 +24,7 @@ def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     """Draw the cards of runs that were launched together, in their order."""
     by_style = {run_style(run): feed for run, feed in zip(runs, feeds, strict=True)}
     head, vanilla = by_style.get(HEAD_ALONE), by_style.get("vanilla")
+    line = services.store().line() if any(run.status == "queued" for run in runs) else []
     place = st.container(key="run-cards")
     cards = list(zip(runs, feeds, run_labels(runs), strict=True))
     for start in range(0, len(cards), _CARDS_A_ROW):
@@ -28,10 +32,11 @@ def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
         columns = place.columns(len(row))
         for column, (run, feed, label) in zip(columns, row, strict=True):
             with column, st.container(border=True, height="stretch"):
-                _card(run, feed, label, head, vanilla)
+                _result(run, feed, label, head, vanilla)
+                _state(run, feed, label, line)
 
 
-def _card(
+def _result(
     run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None, vanilla: RunFeed | None
 ) -> None:
     gained = points_gained(feed, head)
@@ -45,20 +50,31 @@ def _card(
     )
     if feed.steps:
         st.caption(_facts(feed, vanilla))
+
+
+def _state(run: RunRecord, feed: RunFeed, label: str, line: list[str]) -> None:
     if run.status == "failed":
         st.error(run.error)
     elif run.is_active:
         done = len(feed.steps)
-        st.progress(done / run.spec.steps, text=_progress(run, feed))
+        st.progress(done / run.spec.steps, text=_progress(run, feed, line))
         st.button(
             "Cancel",
             key=f"cancel-{run.id}",
-            on_click=services.store().request_cancel,
-            args=(run.id,),
-            help=f"Stop {label} and keep what it has measured.",
+            on_click=_cancel,
+            args=(run,),
+            disabled=not visitor.may_change(run),
+            help=f"Stop {label} and keep what it has measured; only whoever launched it can.",
         )
     else:
         st.caption(_ending(run, feed))
+
+
+def _cancel(run: RunRecord) -> None:
+    try:
+        request_cancel(services.store(), [run], visitor.owner())
+    except AsiError as error:
+        st.toast(one_sentence(error), icon=":material/error:")
 
 
 def points_gained(feed: RunFeed, head: RunFeed | None) -> float | None:
@@ -83,9 +99,12 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     return "  \n".join(facts)
 
 
-def _progress(run: RunRecord, feed: RunFeed) -> str:
+def _progress(run: RunRecord, feed: RunFeed, line: list[str]) -> str:
     if run.status == "queued":
-        return "waiting for a place"
+        if run.attempt:
+            return f"its worker was lost: it goes on soon, near step {len(feed.steps)}"
+        before = line.index(run.id) if run.id in line else 0
+        return f"waiting, {before} before it" if before else "waiting for a place"
     if run.cancel_requested:
         return "stopping"
     left = time_left(run, feed, time.time())
@@ -97,6 +116,8 @@ def _progress(run: RunRecord, feed: RunFeed) -> str:
 def _ending(run: RunRecord, feed: RunFeed) -> str:
     if run.status == "interrupted":
         return run.error or "interrupted"
+    if FROM_RUN in (run.summary or {}):
+        return f"done before: {len(feed.steps)} steps, taken from the store"
     return f"{run.status} after {len(feed.steps)} steps"
 
 

@@ -272,7 +272,7 @@ def test_one_click_trains_the_plan_beside_what_it_is_compared_with(
     assert isinstance(planned.method, ASI)
     assert planned.method.budget_bytes == 128 * 1024
     assert {run.spec.steps for run in runs} == {300}
-    assert engine.runs == [run.id for run in reversed(runs)]
+    assert engine.runs == [run.id for run in runs]
     (target, query), *others = led_to
     assert others == []
     assert target.url_path == "train"

@@ -180,7 +180,8 @@ def test_the_head_alone_is_queued_last_and_shown_first(engine: InlineEngine) -> 
     page.run()
     (runs,) = own_comparisons()
     assert runs[0].spec.layers == 0
-    assert engine.waiting[-1] == runs[0].id
+    assert sorted(engine.waiting) == sorted(run.id for run in runs)
+    assert services.store().line()[-1] == runs[0].id
 
 
 def test_a_queued_run_can_be_cancelled(engine: InlineEngine) -> None:

@@ -1,0 +1,60 @@
+"""What may be asked for here: enforced by the services, whoever asks, and never by pages alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import psutil
+from distributed.system import MEMORY_LIMIT
+
+from asi_core.errors import InvalidInput, Refused
+from asi_core.runs.footprint import run_bytes
+from asi_core.settings import Settings
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_bytes
+
+# Whose runs anybody may change: of those who were not told apart.
+NOBODY = ("local", "command line")
+
+
+def check_may_change(settings: Settings) -> None:
+    """Raise `Refused` where visitors may only look."""
+    if settings.read_only:
+        raise Refused(
+            "this installation is for looking only (ASI_READ_ONLY): launch runs in one of your own."
+        )
+
+
+def check_specs(specs: Iterable[RunSpec], settings: Settings) -> None:
+    """Whether each of some runs is small enough.
+
+    Raises:
+        InvalidInput: if one of them asks for more than the limits allow.
+    """
+    limits = settings.limits
+    for spec in specs:
+        _at_most(limits.steps, spec.steps, "a run may have at most {} steps here")
+        _at_most(limits.image_size, spec.image_size, "images may be at most {} pixels wide here")
+        most, needed = _most_bytes(settings), run_bytes(spec)
+        if most is not None and needed > most:
+            raise InvalidInput(
+                f"a run may take at most {format_bytes(most)} of memory here",
+                f"about {format_bytes(needed)} by estimate for {spec.method.label} at batch "
+                f"{spec.batch_size} and {spec.image_size} pixels",
+                "take a smaller batch, smaller images or fewer layers",
+            )
+
+
+def _most_bytes(settings: Settings) -> int | None:
+    """Memory that one run may ask for; None where nobody here knows."""
+    if settings.limits.run_bytes is not None:
+        return settings.limits.run_bytes
+    if settings.scheduler is not None:
+        return None
+    there = min(MEMORY_LIMIT, psutil.virtual_memory().total)
+    return settings.worker_memory_bytes or int(there) // settings.workers
+
+
+def _at_most(most: int, value: int, rule: str) -> None:
+    if value > most:
+        raise InvalidInput(rule.format(most), value, "choose less")

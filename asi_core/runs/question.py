@@ -1,0 +1,49 @@
+"""Whether two runs are the same question: the same specification, code, images and PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from asi_core.datasets import DATASETS, load_dataset
+from asi_core.training.spec import RunSpec
+
+# What a run's numbers come from; pages, figures and stores change none.
+_PACKAGES = ("costs", "datasets", "layers", "linalg", "methods", "training", "zoo")
+_LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
+_ROOT = Path(__file__).parents[1]
+
+
+def question_of(spec: RunSpec) -> str:
+    """A hash that is the same for runs whose numbers are.
+
+    Raises:
+        InvalidInput, Unavailable: if images of one's own cannot be read.
+    """
+    asked = [spec.model_dump(mode="json"), _data(spec.dataset), code_version()]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """A hash of all code that computes, and of the libraries under it."""
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(_ROOT).as_posix().encode())
+            digest.update(path.read_bytes())
+    for library in _LIBRARIES:
+        try:
+            digest.update(f"{library} {version(library)}".encode())
+        except PackageNotFoundError:
+            # Installed in another way, or not at all.
+            digest.update(library.encode())
+    return digest.hexdigest()
+
+
+def _data(dataset: str) -> str:
+    """What tells the images from others: named ones are checked against hashes in the code."""
+    return dataset if dataset in DATASETS else load_dataset(dataset).fingerprint

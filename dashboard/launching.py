@@ -1,0 +1,91 @@
+"""The button that launches a comparison, on whichever page it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.records import RunRecord
+from asi_core.runs.service import MOST_RUNS_AT_ONCE, known_runs, request_runs
+from asi_core.training.spec import RunSpec
+from dashboard import services, visitor
+
+Launched = Callable[[list[RunRecord]], None]
+
+
+def launch_buttons(
+    specs: Sequence[RunSpec],
+    *,
+    label: str,
+    key: str,
+    icon: str,
+    on_launched: Launched,
+    most: int = MOST_RUNS_AT_ONCE,
+    help: str | None = None,  # noqa: A002 (Streamlit's own name)
+) -> None:
+    """Draw the button, and a second one where some runs need not be run again.
+
+    Args:
+        specs: what is launched; nothing can be while there is none.
+        on_launched: given the runs, before the page is drawn again.
+        most: runs that may be launched at once.
+    """
+    known = _known(specs)
+    reason = visitor.why_not()
+    disabled = not specs or reason is not None
+
+    def launch(again: bool) -> None:
+        _launch(specs, key, on_launched, most, again)
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            label,
+            key=key,
+            type="primary",
+            icon=icon,
+            help=reason or help,
+            disabled=disabled,
+            on_click=launch,
+            args=(False,),
+        )
+        if known:
+            st.button(
+                "Run all again",
+                key=f"{key}-again",
+                icon=":material/replay:",
+                help="Also those that were run here with the same settings, code and images.",
+                disabled=disabled,
+                on_click=launch,
+                args=(True,),
+            )
+            st.caption(
+                f"{known} of {len(specs)} runs were done here before, with the same code and "
+                "images: they are shown at once."
+            )
+    if refusal := st.session_state.pop(f"{key}-refusal", None):
+        st.error(refusal)
+
+
+def _known(specs: Sequence[RunSpec]) -> int:
+    try:
+        return known_runs(services.store(), specs)
+    except AsiError:
+        # What is wrong with the images is told where they are chosen, and again by the button.
+        return 0
+
+
+def _launch(
+    specs: Sequence[RunSpec], key: str, on_launched: Launched, most: int, again: bool
+) -> None:
+    """Queue the runs; a refusal is told, and nothing is queued."""
+    try:
+        runs = request_runs(services.store(), specs, visitor.owner(), most=most, again=again)
+    except AsiError as error:
+        st.session_state[f"{key}-refusal"] = one_sentence(error)
+        return
+    for run in runs:
+        if run.status == "queued":
+            services.engine().submit(run.id)
+    on_launched(runs)
