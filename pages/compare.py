@@ -14,6 +14,7 @@ from dashboard.compare.report import build_report
 from dashboard.compare.runs_table import runs_table
 from dashboard.compare.selection import selected
 from dashboard.compare.sweep_form import sweep_panel
+from dashboard.compare.transfer import transfer
 from dashboard.compare.watch import watch
 from dashboard.frame import answer, kpi_row, question
 
@@ -29,6 +30,7 @@ def main() -> None:
     else:
         _compare(view)
     sweep_panel()
+    transfer({} if view is None else view.titles)
 
 
 def _compare(view: View) -> None:

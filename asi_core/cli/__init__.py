@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from asi_core.cli import bench, estimate, measure, plan, poster, sweep, train
+from asi_core.cli import bench, estimate, export, measure, plan, poster, sweep, train
 from asi_core.cli.options import USAGE_ERROR, Commands, Parser
 from asi_core.errors import AsiError, one_sentence
 
@@ -24,7 +24,7 @@ class _Command(Protocol):
 
 # The registry, in the order of --help. What needs torch is imported where it runs, so that help
 # and wrong flags are answered at once.
-_COMMANDS: tuple[_Command, ...] = (estimate, poster, measure, plan, train, sweep, bench)
+_COMMANDS: tuple[_Command, ...] = (estimate, poster, measure, plan, train, sweep, export, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

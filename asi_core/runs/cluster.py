@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, fire_and_forget
+from distributed.system import MEMORY_LIMIT
 
 from asi_core.errors import Unavailable, one_sentence
 from asi_core.settings import Settings
@@ -93,6 +94,11 @@ class Cluster:
                 silence_logs=logging.ERROR,
             )
         return Client(self._local, set_as_default=False)
+
+
+def machine_bytes() -> int:
+    """Memory that may be used here: the machine's, or a container's."""
+    return int(MEMORY_LIMIT)
 
 
 def _client_of(scheduler: str) -> Client:

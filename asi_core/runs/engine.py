@@ -16,7 +16,9 @@ from asi_core.errors import Unavailable, one_sentence
 from asi_core.runs.attempts import MOST_TRIES, Attempts, Running
 from asi_core.runs.cluster import Cluster
 from asi_core.runs.database import NoAnswer
+from asi_core.runs.housekeeping import tidy
 from asi_core.runs.jobs import JobStore
+from asi_core.runs.library import RunLibrary
 from asi_core.runs.store import RunStore
 from asi_core.runs.watch import Watch
 from asi_core.runs.whereabouts import Whereabouts
@@ -33,6 +35,7 @@ _FOREIGN_SECONDS = 60.0
 # Queued runs of which none is begun for so long, while none is going: the workers are of no use.
 _STALLED_SECONDS = 60.0
 _MOST_REFUSALS = 3
+_TIDY_SECONDS = 3600.0
 
 
 class RunEngine:
@@ -51,9 +54,11 @@ class RunEngine:
     """
 
     def __init__(self, settings: Settings, *, silent_seconds: float = _SILENT_SECONDS) -> None:
-        self._url = settings.database_url
+        self._settings, self._url = settings, settings.database_url
         self._checkpoints = str(settings.checkpoints_dir) if settings.scheduler is None else None
         self._store, self._jobs = RunStore(self._url), JobStore(self._url)
+        self._library = RunLibrary(self._url)
+        self._tidy_at = time.monotonic() + _PATROL_SECONDS
         self._watches = {
             "run": Watch(silent_seconds, _STUCK_SECONDS),
             "job": Watch(silent_seconds, _STUCK_SECONDS),
@@ -96,8 +101,8 @@ class RunEngine:
             self._put_back()
         except NoAnswer as error:
             log.warning("the store did not answer at the end (%s)", one_sentence(error))
-        self._store.close()
-        self._jobs.close()
+        for opened in (self._store, self._jobs, self._library):
+            opened.close()
 
     # Tickets ------------------------------------------------------------------------------------
 
@@ -167,6 +172,7 @@ class RunEngine:
                     self._end_stuck(attempt)
             self._hand_out(foreign_seconds)
             self._mend_cluster()
+            self._tidy()
 
     def _take_back(self, what: str, attempt: Running) -> None:
         """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
@@ -214,6 +220,13 @@ class RunEngine:
             for row_id, queued_at in rows.items():
                 if row_id in before or queued_at <= latest:
                     self._give_ticket(what, row_id)
+
+    def _tidy(self) -> None:
+        """Once an hour, and soon after the start."""
+        now = time.monotonic()
+        if now >= self._tidy_at:
+            self._tidy_at = now + _TIDY_SECONDS
+            tidy(self._settings, self._store, self._library)
 
     def _mend_cluster(self) -> None:
         """Connect anew if the scheduler was lost, or if its workers take up nothing any more."""

@@ -193,6 +193,14 @@ class RunLibrary:
         """Delete the runs of a comparison; like `delete_runs`."""
         return self._delete(runs.c.comparison == comparison, owner)
 
+    def delete_older(self, at: float) -> int:
+        """Delete runs that ended before `at`, Unix seconds; shipped ones stay. Returns how many."""
+        old = (runs.c.finished_at < at, runs.c.status.not_in(ACTIVE), runs.c.owner != EXAMPLE_OWNER)
+        with self._engine.begin() as connection:
+            count = connection.execute(delete(runs).where(*old)).rowcount
+            _forget_lost_names(connection)
+        return count
+
     def _delete(self, which: ColumnElement[bool], owner: str | None) -> int:
         check_may_change(read_settings())
         with self._engine.begin() as connection:

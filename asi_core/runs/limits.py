@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import psutil
-from distributed.system import MEMORY_LIMIT
-
 from asi_core.errors import InvalidInput, Refused
 from asi_core.runs.footprint import run_bytes
 from asi_core.settings import Settings
@@ -51,8 +48,10 @@ def _most_bytes(settings: Settings) -> int | None:
         return settings.limits.run_bytes
     if settings.scheduler is not None:
         return None
-    there = min(MEMORY_LIMIT, psutil.virtual_memory().total)
-    return settings.worker_memory_bytes or int(there) // settings.workers
+    # Imported here: most who ask for limits ask for others.
+    from asi_core.runs.cluster import machine_bytes
+
+    return settings.worker_memory_bytes or machine_bytes() // settings.workers
 
 
 def _at_most(most: int, value: int, rule: str) -> None:

@@ -75,12 +75,16 @@ class RunStore:
         query = select(runs).where(runs.c.status.in_(ACTIVE))
         return self._records(query.order_by(runs.c.created_at, runs.c.position))
 
+    def all_events(self, run_id: str) -> list[Event]:
+        """Events of all kinds, in the order of their steps."""
+        return self.events_up_to(run_id, _ALL_STEPS)
+
     def events_up_to(self, run_id: str, step: int) -> list[Event]:
         """Events of all kinds up to and with a step, in the order of their steps."""
         query = (
             select(events.c.payload)
             .where(events.c.run_id == run_id, events.c.step <= step)
-            .order_by(events.c.step)
+            .order_by(events.c.step, events.c.kind)
         )
         with self._engine.connect() as connection:
             payloads = connection.execute(query).scalars().all()
@@ -295,7 +299,7 @@ class RunStore:
         Returns:
             whether it was going.
         """
-        summary = summarise(self.events_up_to(attempt.id, _ALL_STEPS))
+        summary = summarise(self.all_events(attempt.id))
         values = {"status": status, "summary": summary, "error": error}
         return self.attempts.end(attempt.id, attempt.token, **values)
 
@@ -312,12 +316,14 @@ class RunStore:
         comparison: Sequence[RunRecord],
         happened: Mapping[str, Sequence[dict[str, Any]]],
         edition: str,
+        logs: Mapping[str, Sequence[LogLine]] | None = None,
     ) -> bool:
         """Keep a comparison that has ended, in place of other editions of it; all of it or none.
 
         Args:
             happened: run -> its events as JSON.
             edition: at most 32 signs.
+            logs: run -> lines of its log.
 
         Returns:
             whether it was written: not if this edition is here already.
@@ -328,6 +334,11 @@ class RunStore:
             for run_id, items in happened.items()
             for item in items
         ]
+        lines = [
+            {"run_id": run_id, "attempt_token": edition, "number": number, **asdict(line)}
+            for run_id, told in (logs or {}).items()
+            for number, line in enumerate(told)
+        ]
         try:
             with self._engine.begin() as connection:
                 # A write comes first, which takes SQLite's lock: of two servers, one waits here.
@@ -335,6 +346,8 @@ class RunStore:
                 connection.execute(insert(runs), [_as_row(run, edition) for run in comparison])
                 if rows:
                     connection.execute(insert(events), rows)
+                if lines:
+                    connection.execute(insert(log_lines), lines)
         except IntegrityError:
             if self.edition(comparison[0].comparison) != edition:
                 raise

@@ -15,6 +15,7 @@ from asi_core.runs.library import Description, RunLibrary
 from asi_core.runs.outcomes import outcomes_by_seed
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store import RunStore
+from asi_core.runs.transfer import export_comparison
 from asi_core.runs.verdict import judge
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
@@ -384,3 +385,16 @@ def test_the_report_has_all_of_the_selection(store: RunStore) -> None:
         assert expected in report
     assert report.count('class="plotly-graph-div"') == 6
     assert VANILLA["kind"] in report
+
+
+def test_runs_are_taken_along_and_opened(store: RunStore) -> None:
+    runs = keep_usual(store)
+    page = opened()
+    content = export_comparison(store, RunLibrary(store.url), runs[0].comparison)
+    uploader = page.get("file_uploader")[0]
+    uploader.upload("asi-runs.zip", content, "application/zip").run()
+    assert f"{len(runs)} runs of asi-runs.zip are kept here now" in texts(page.success)
+    assert len(store.latest_comparisons(9)) == 2
+    page.get("file_uploader")[0].upload("photos.zip", b"no zip", "application/zip").run()
+    assert "must be a file that this app has written" in texts(page.error)
+    assert len(store.latest_comparisons(9)) == 2

@@ -1,0 +1,38 @@
+"""What nobody needs any more: checkpoints of runs that have ended, and runs that are too old."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+
+from asi_core.errors import one_sentence
+from asi_core.runs.library import RunLibrary
+from asi_core.runs.store import RunStore
+from asi_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_DAY_SECONDS = 24 * 3600.0
+# A run that has just been taken up may not be in the list of those that are active.
+_YOUNG_SECONDS = 3600.0
+
+
+def tidy(settings: Settings, store: RunStore, library: RunLibrary) -> None:
+    """Remove checkpoints that no run will go on from, and runs older than `keep_days`.
+
+    Raises:
+        SQLAlchemyError: if the store does not answer; nothing is removed then.
+    """
+    needed = {run.id for run in store.active()}
+    folder, now = settings.checkpoints_dir, time.time()
+    for place in folder.iterdir() if folder.is_dir() else ():
+        try:
+            if place.name not in needed and now - place.stat().st_mtime > _YOUNG_SECONDS:
+                shutil.rmtree(place)
+        except OSError as error:
+            log.warning("%s could not be removed (%s)", place, one_sentence(error))
+    if settings.keep_days is not None:
+        removed = library.delete_older(now - settings.keep_days * _DAY_SECONDS)
+        if removed:
+            log.info("%d runs were older than %g days", removed, settings.keep_days)

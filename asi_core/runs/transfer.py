@@ -1,0 +1,82 @@
+"""Taking comparisons out of a store as one file, and into another."""
+
+from __future__ import annotations
+
+import uuid
+from typing import IO
+
+from asi_core.errors import InvalidInput
+from asi_core.runs.archive import ArchivedRun, read_archive, write_archive
+from asi_core.runs.library import Description, RunLibrary
+from asi_core.runs.limits import check_may_change
+from asi_core.runs.records import LogLine, RunRecord
+from asi_core.runs.store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.events import Event
+
+_MOST_LINES = 200
+
+
+def export_comparison(store: RunStore, library: RunLibrary, comparison: str) -> bytes:
+    """All runs of a comparison that have ended, with name, note, events and the end of their logs.
+
+    Raises:
+        InvalidInput: if there is no such comparison, or none of its runs has ended.
+    """
+    runs = store.comparison(comparison)
+    if not runs:
+        raise InvalidInput("there must be such a comparison", repr(comparison), "choose another")
+    described = library.descriptions().get(comparison, Description())
+    ended = [run for run in runs if not run.is_active]
+    return write_archive(
+        ended,
+        {run.id: store.all_events(run.id) for run in ended},
+        {run.id: store.log_tail(run.id, _MOST_LINES) for run in ended},
+        name=described.name,
+        note=described.note,
+    )
+
+
+def import_comparison(
+    store: RunStore, library: RunLibrary, content: IO[bytes], owner: str
+) -> list[RunRecord]:
+    """Keep what a file of `export_comparison` holds, as a new comparison of `owner`.
+
+    All of it or none. What comes from elsewhere answers no question of this installation.
+
+    Raises:
+        InvalidInput: if it is no such file.
+        Refused: where visitors may only look.
+    """
+    check_may_change(read_settings())
+    archive, happened = read_archive(content)
+    comparison = uuid.uuid4().hex[:12]
+    runs = [_record(run, comparison, position, owner) for position, run in enumerate(archive.runs)]
+    told = zip(runs, happened, archive.runs, strict=True)
+    events, logs = {}, {}
+    for run, items, archived in told:
+        events[run.id] = [item.model_dump(mode="json") for item in _once(items)]
+        logs[run.id] = [LogLine(line.at, line.level, line.text) for line in archived.log]
+    store.add_finished(runs, events, f"imported-{comparison}", logs)
+    if archive.name or archive.note:
+        library.describe(comparison, Description(archive.name, archive.note))
+    return runs
+
+
+def _record(run: ArchivedRun, comparison: str, position: int, owner: str) -> RunRecord:
+    facts = run.model_dump(exclude={"spec", "rows", "log"})
+    return RunRecord(
+        id=uuid.uuid4().hex[:12],
+        comparison=comparison,
+        position=position,
+        owner=owner,
+        spec=run.spec,
+        heartbeat_at=None,
+        cancel_requested=False,
+        **facts,
+    )
+
+
+def _once(items: list[Event]) -> list[Event]:
+    """Each event of a kind and step once."""
+    return list({(item.kind, item.step): item for item in items}.values())

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from asi_core.runs.housekeeping import tidy
+from asi_core.runs.library import Description, RunLibrary
+from asi_core.runs.records import EXAMPLE_OWNER
+from asi_core.runs.store import RunStore
+from asi_core.settings import Settings
+from tests.runs.kept import keep, spec
+
+
+@pytest.fixture
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
+
+
+def settings_of(store: RunStore, home: Path, keep_days: float | None = None) -> Settings:
+    return Settings(home=home, database_url=store.url, keep_days=keep_days)
+
+
+def aged(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "state.safetensors").write_bytes(b"x")
+    os.utime(folder, (time.time() - 7200,) * 2)
+    return folder
+
+
+def test_only_checkpoints_that_nobody_needs_are_removed(store: RunStore, tmp_path: Path) -> None:
+    settings = settings_of(store, tmp_path)
+    (going,) = store.create([spec()], "me")
+    (done,) = keep(store, [spec(seed=1)], [0.5], [10])
+    needed, useless, lost = (
+        aged(settings.checkpoints_dir / name) for name in (going.id, done.id, "unknown")
+    )
+    young = settings.checkpoints_dir / "young"
+    young.mkdir()
+    tidy(settings, store, RunLibrary(store.url))
+    assert needed.exists()
+    assert young.exists()
+    assert not useless.exists()
+    assert not lost.exists()
+
+
+def test_old_runs_go_when_somebody_said_so(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = RunLibrary(store.url)
+    (old,) = keep(store, [spec()], [0.5], [10])
+    keep(store, [spec(seed=3)], [0.5], [10], owner=EXAMPLE_OWNER)
+    library.describe(old.comparison, Description("old"))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 10 * 24 * 3600)
+    (new,) = keep(store, [spec(seed=1)], [0.5], [10])
+    (going,) = store.create([spec(seed=2)], "me")
+    tidy(settings_of(store, tmp_path), store, library)
+    assert store.run(old.id) is not None, "kept for ever by default"
+    tidy(settings_of(store, tmp_path, keep_days=7), store, library)
+    assert store.run(old.id) is None
+    assert library.descriptions() == {}
+    assert store.run(new.id) is not None
+    assert store.run(going.id) is not None
+    assert {run.owner for run in library.runs()} == {"local", "me", EXAMPLE_OWNER}
+
+
+def test_a_folder_that_is_not_there_is_nothing_to_tidy(store: RunStore, tmp_path: Path) -> None:
+    tidy(settings_of(store, tmp_path / "none"), store, RunLibrary(store.url))
