@@ -1,13 +1,14 @@
 # make run    set everything up and open the app
 # make test   set everything up and run the whole suite
 # make lint   ruff and mypy
+# make faults break what can be broken, and write docs/reliability.md
 PYTHON ?= python3
 PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test lint format browser postgres screenshots clean
+.PHONY: run test lint format faults browser postgres screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -26,6 +27,9 @@ format: $(VENV)/.installed-dev
 
 screenshots: $(VENV)/.installed-dev browser
 	$(BIN)/python -m tests.browser.screenshots
+
+faults: $(VENV)/.installed-dev postgres
+	$(BIN)/python -m tests.faults.report
 
 browser: $(VENV)/.installed-dev
 	$(BIN)/python scripts/ensure_browser.py

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, Refused
 from asi_core.units import GIB
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -93,6 +93,14 @@ class Settings(BaseModel):
     read_only: bool = False
     keep_days: float | None = Field(default=None, gt=0)
     limits: Limits = Limits()
+
+    def check_may_change(self) -> None:
+        """Raise `Refused` where visitors may only look."""
+        if self.read_only:
+            raise Refused(
+                "this installation is for looking only (ASI_READ_ONLY): launch runs in one of "
+                "your own."
+            )
 
     @model_validator(mode="before")
     @classmethod

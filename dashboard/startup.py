@@ -31,8 +31,11 @@ def prepare() -> None:
     for page in PAGES:
         import_module(f"pages.{page.file}")
     try:
-        services.store()
+        store = services.store()
         services.jobs()
+        if store.active():
+            # What an earlier server left must go on, whether or not somebody comes to look.
+            services.engine()
     except NoAnswer as error:
         # The server runs all the same: every page then tells its visitors.
         log.error("the store cannot be opened: %s", one_sentence(error))

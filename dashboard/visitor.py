@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from asi_core.errors import AsiError, Refused, Unavailable, one_sentence
-from asi_core.runs.limits import NOBODY, check_may_change
+from asi_core.runs.limits import NOBODY
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.settings import read_settings
 
@@ -76,7 +76,7 @@ def check_visitor() -> None:
 def why_not() -> str | None:
     """Why this visitor may launch and change nothing here, in one sentence; None who may."""
     try:
-        check_may_change(read_settings())
+        read_settings().check_may_change()
         owner()
     except AsiError as error:
         return one_sentence(error)

@@ -98,6 +98,7 @@ def keep_upload(stream: BinaryIO, file_name: str, owner: str) -> DatasetCard:
         InvalidInput: if it is too large, unsafe, not laid out as classes, or there are too many.
         Unavailable: if it is no zip. Nothing is kept then.
     """
+    read_settings().check_may_change()
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     with _copied(stream, folder) as (copy, digest):
@@ -130,6 +131,7 @@ def remove_upload(name: str, owner: str) -> None:
         InvalidInput: if it is somebody else's.
         Unavailable: if it is not here.
     """
+    read_settings().check_may_change()
     upload = Upload(name.removeprefix(PREFIX))
     upload.check()
     if _about(upload)["owner"] != owner:

@@ -24,8 +24,13 @@ def window_sums(
     Returns:
         B x C x ceil(H'/R) x ceil(W'/R).
     """
+    size = (x.shape[2], x.shape[3])
+    # A patch that holds the whole output has a window that holds the whole input; a larger one
+    # would only take more memory for the same sums.
+    whole = (max(o, ceil(n / s)) for n, o, s in zip(size, output_size, stride, strict=True))
+    patch = min(patch, max(whole))
     windows = (patch * stride[0], patch * stride[1])
-    margins = _margins((x.shape[2], x.shape[3]), output_size, stride, patch)
+    margins = _margins(size, output_size, stride, patch)
     return F.avg_pool2d(F.pad(x, margins), windows, divisor_override=1)
 
 

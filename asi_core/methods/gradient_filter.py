@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_LARGEST_PATCH = 4096
+
+
 class GradientFilter(Method):
     """Keeps sums of the input over windows; approximates the input gradient too.
 
@@ -42,6 +45,9 @@ class GradientFilter(Method):
     def _positive(cls, patch: int) -> int:
         if patch < 1:
             raise InvalidInput("patch must be at least 1", patch, "2 is the published choice")
+        if patch > _LARGEST_PATCH:
+            rule = f"patch must be at most {_LARGEST_PATCH}, more than any layer's output has"
+            raise InvalidInput(rule, patch, "2 is the published choice")
         return patch
 
     @property

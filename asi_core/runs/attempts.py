@@ -106,6 +106,14 @@ class Attempts:
             rows = connection.execute(select(*columns).where(c.status == "running")).all()
         return [Running(*row[:-1], cancel_requested=bool(row[-1])) for row in rows]
 
+    def touch(self, row_id: str) -> None:
+        """Write a row as it is: whether anything can be written at all.
+
+        Raises:
+            SQLAlchemyError: if not, as to a full disk or a locked database.
+        """
+        self._change((self._table.c.id == row_id,), attempt=self._table.c.attempt)
+
     def requeue(self, row_id: str, token: str, *, blameless: bool = False) -> bool:
         """Put a row back whose attempt is lost; whoever was in the attempt writes no more.
 

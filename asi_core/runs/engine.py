@@ -166,6 +166,9 @@ class RunEngine:
         with self._patrolling:
             for what, watch in self._watches.items():
                 lost, stuck = watch.look(self._attempts(what).running())
+                if lost:
+                    # While nobody can write, no heart can be seen to beat.
+                    self._attempts(what).touch(lost[0].id)
                 for attempt in lost:
                     self._take_back(what, attempt)
                 for attempt in stuck:

@@ -21,7 +21,7 @@ from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts
 from asi_core.runs.database import open_database
 from asi_core.runs.job_kinds import job_kind
-from asi_core.runs.limits import check_may_change, check_specs
+from asi_core.runs.limits import check_specs
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER
 from asi_core.runs.tables import jobs
 from asi_core.settings import read_settings
@@ -194,7 +194,7 @@ def request_job(
     if (known := store.latest(kind, spec, *statuses)) is not None:
         return known
     settings = read_settings()
-    check_may_change(settings)
+    settings.check_may_change()
     check_specs([spec], settings)
     if spec.pretrained:
         check_obtainable(model_card(spec.model))

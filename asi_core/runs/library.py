@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 
 from asi_core.errors import InvalidInput, Refused
 from asi_core.runs.database import open_database
-from asi_core.runs.limits import NOBODY, check_may_change
+from asi_core.runs.limits import NOBODY
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER, RunRecord
 from asi_core.runs.tables import comparison_notes, events, head_alone, runs
 from asi_core.settings import read_settings
@@ -144,7 +144,7 @@ class RunLibrary:
             InvalidInput: if one is too long, or there is no such comparison.
             Refused: if it holds somebody else's runs, or where visitors may only look.
         """
-        check_may_change(read_settings())
+        read_settings().check_may_change()
         _check_length("a name", description.name, LONGEST_NAME)
         _check_length("a note", description.note, LONGEST_NOTE)
         runs_of_it = self.runs(RunFilter(comparison=(comparison,)))
@@ -202,7 +202,7 @@ class RunLibrary:
         return count
 
     def _delete(self, which: ColumnElement[bool], owner: str | None) -> int:
-        check_may_change(read_settings())
+        read_settings().check_may_change()
         with self._engine.begin() as connection:
             # A write comes first: it takes SQLite's lock, which a read before a write could not.
             count = connection.execute(_deletion(which, owner)).rowcount

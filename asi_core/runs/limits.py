@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asi_core.errors import InvalidInput, Refused
+from asi_core.errors import InvalidInput
 from asi_core.runs.footprint import run_bytes
 from asi_core.settings import Settings
 from asi_core.training.spec import RunSpec
@@ -12,14 +12,6 @@ from asi_core.units import format_bytes
 
 # Whose runs anybody may change: of those who were not told apart.
 NOBODY = ("local", "command line")
-
-
-def check_may_change(settings: Settings) -> None:
-    """Raise `Refused` where visitors may only look."""
-    if settings.read_only:
-        raise Refused(
-            "this installation is for looking only (ASI_READ_ONLY): launch runs in one of your own."
-        )
 
 
 def check_specs(specs: Iterable[RunSpec], settings: Settings) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput, Refused
 from asi_core.methods import METHODS
-from asi_core.runs.limits import NOBODY, check_may_change, check_specs
+from asi_core.runs.limits import NOBODY, check_specs
 from asi_core.runs.question import question_of
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
@@ -44,7 +44,7 @@ def request_runs(
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
     settings = read_settings()
-    check_may_change(settings)
+    settings.check_may_change()
     if not 1 <= len(specs) <= most:
         raise InvalidInput(
             f"a comparison must have 1 to {most} runs",
@@ -89,7 +89,7 @@ def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None
     Raises:
         Refused: if one of them is somebody else's, or where visitors may only look.
     """
-    check_may_change(read_settings())
+    read_settings().check_may_change()
     if others := [run for run in runs if owner is not None and run.owner not in (owner, *NOBODY)]:
         raise Refused(
             f"only one's own runs can be cancelled, and {len(others)} of these are somebody "

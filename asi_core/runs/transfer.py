@@ -8,7 +8,6 @@ from typing import IO
 from asi_core.errors import InvalidInput
 from asi_core.runs.archive import ArchivedRun, read_archive, write_archive
 from asi_core.runs.library import Description, RunLibrary
-from asi_core.runs.limits import check_may_change
 from asi_core.runs.records import LogLine, RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
@@ -48,7 +47,7 @@ def import_comparison(
         InvalidInput: if it is no such file.
         Refused: where visitors may only look.
     """
-    check_may_change(read_settings())
+    read_settings().check_may_change()
     archive, happened = read_archive(content)
     comparison = uuid.uuid4().hex[:12]
     runs = [_record(run, comparison, position, owner) for position, run in enumerate(archive.runs)]

@@ -86,7 +86,7 @@ def gradients(case: ConvCase, patch: int) -> tuple[Tensor, Tensor]:
     )
 
 
-@given(conv_cases(), st.integers(1, 4))
+@given(conv_cases(), st.integers(1, 4) | st.sampled_from([9, 4096]))
 def test_gradients_are_the_papers(case: ConvCase, patch: int) -> None:
     if min(case.conv.dilation) >= max(patch, 2):
         return  # the dilated form has its own test

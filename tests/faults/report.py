@@ -1,0 +1,52 @@
+"""`python -m tests.faults.report`: the fault suite, and its table in the documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from tests.browser.app import ROOT
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+_KILLS = "20"
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows"
+        own = {"FAULT_ROWS_FILE": str(rows), "FAULT_KILLS": _KILLS}
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "faults", "tests/faults"]
+        code = subprocess.run(command, env={**os.environ, **own}, check=False, cwd=ROOT).returncode
+        if code:
+            print("The fault suite failed: the table stays as it is.", file=sys.stderr)
+            return code
+        told = [json.loads(line) for line in rows.read_text().splitlines()]
+    before, rest = DOCUMENT.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(told)}{END}{after}")
+    return 0
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows (fault, store, outcome) as Markdown; what is the same in both stores is told once."""
+    outcomes: dict[tuple[str, str], list[str]] = {}
+    for fault, store, outcome in rows:
+        outcomes.setdefault((fault, outcome), []).append(store)
+    lines = [
+        f"Written by `make faults` on {date.today().isoformat()}.\n",
+        "| fault | store | every run then |",
+        "|---|---|---|",
+    ]
+    for (fault, outcome), stores in outcomes.items():
+        lines.append(f"| {fault} | {', '.join(stores)} | {outcome} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
