@@ -158,11 +158,12 @@ class Reporter:
         try:
             write_state(state, self._checkpoint)
         except OSError as error:
-            log.warning(
-                "no checkpoint of step %d (%s): an interruption would cost the steps since the "
-                "one before",
-                state.step,
-                one_sentence(error),
+            told = (
+                f"no checkpoint of step {state.step} ({one_sentence(error)}): an interruption "
+                "would cost the steps since the one before"
             )
+            log.warning("run %s: %s", self._run_id, told)
+            # What this thread logs is not heard by the run's own listener.
+            self.add_line(LogLine(time.time(), "warning", told))
         else:
             self._store.append(self._run_id, self._token, [], gained=True)
