@@ -34,6 +34,8 @@ from tests.waiting import wait_for
 _DOCUMENT = ROOT / "docs" / "reliability.md"
 _BEGIN, _END = "<!-- load: begin -->", "<!-- load: end -->"
 _ALONE_SECONDS = 30.0
+_GIVE_UP_SECONDS = 60.0
+_RERUN_FOLLOWS = ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
 # Sessions come one after the other, as people do who are given a link.
 _ARRIVAL_SECONDS = 0.2
 
@@ -67,7 +69,8 @@ class Session:
             state.fragment_id, state.is_auto_rerun = fragment, True
         await self.connection.send(message.SerializeToString())
         while True:
-            answer = ForwardMsg.FromString(bytes(await self.connection.recv(decode=False)))
+            received = await asyncio.wait_for(self.connection.recv(decode=False), _GIVE_UP_SECONDS)
+            answer = ForwardMsg.FromString(bytes(received))
             kind = answer.WhichOneof("type")
             if kind == "new_session":
                 self.page = answer.new_session.page_script_hash or self.page
@@ -75,6 +78,9 @@ class Session:
                 self.parts[answer.auto_rerun.fragment_id] = answer.auto_rerun.interval
             elif kind == "delta" and answer.delta.new_element.WhichOneof("type") == "exception":
                 self.waits.failures.append(answer.delta.new_element.exception.message)
+            elif kind == "script_finished" and answer.script_finished == _RERUN_FOLLOWS:
+                # The whole page anew, with parts of its own.
+                self.parts.clear()
             elif kind == "script_finished":
                 return time.perf_counter() - started
 
@@ -90,7 +96,11 @@ async def visit(app: Server, query: str, until: float, waits: Waits) -> None:
             part = min(due, key=due.__getitem__)
             await asyncio.sleep(max(due[part] - time.monotonic(), 0))
             waits.refreshes.append(await session.ask(part))
-            due[part] = time.monotonic() + session.parts[part]
+            now = time.monotonic()
+            parts = session.parts
+            due = {p: due.get(p, now + every) for p, every in parts.items()}
+            if part in parts:
+                due[part] = now + parts[part]
 
 
 async def visits(app: Server, query: str, count: int, seconds: float) -> Waits:

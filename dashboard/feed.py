@@ -1,49 +1,120 @@
-"""Events of runs as rows, read from the store as they come: each is read once a session."""
+"""Events of runs as rows, read from the store as they come: each is read once a server."""
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from statistics import fmean, median
+from threading import Lock
 from typing import Any
 
-from asi_core.figures.curves import RunRows
+from asi_core.figures.curves import RunRows, median_step
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
-from asi_core.training.events import EvaluationEvent, LayerProbe, ProbeEvent, StepEvent
+from asi_core.training.events import LayerProbe, ProbeEvent
+
+# Runs whose events are held in memory, a megabyte or less each.
+_MOST_FEEDS = 300
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunFeed:
-    """What has been read of one run so far."""
+    """What has been read of one run up to some moment; it does not change any more.
+
+    Attributes:
+        steps, evaluations: as rows, ascending.
+        probes: step -> layer -> probe.
+    """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     probes: dict[int, dict[str, LayerProbe]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], float] = field(default_factory=dict, compare=False)
 
-    def refresh(self, store: RunStore, run_id: str) -> None:
-        """Read what is new."""
-        for event in store.events(run_id, "step", after_step=_last(self.steps)):
-            assert isinstance(event, StepEvent)
-            self.steps.append(event.model_dump())
-        for event in store.events(run_id, "evaluation", after_step=_last(self.evaluations)):
-            assert isinstance(event, EvaluationEvent)
-            self.evaluations.append(event.model_dump())
-        for event in store.events(run_id, "probe", after_step=max(self.probes, default=-1)):
-            assert isinstance(event, ProbeEvent)
-            self.probes[event.step] = {layer.name: layer for layer in event.layers}
+    def with_news(self, store: RunStore, run_id: str) -> RunFeed:
+        """This and what the store has beyond it; itself if that is nothing."""
+        steps = store.events(run_id, "step", after_step=_last(self.steps))
+        evaluations = store.events(run_id, "evaluation", after_step=_last(self.evaluations))
+        probes = store.events(run_id, "probe", after_step=max(self.probes, default=-1))
+        if not (steps or evaluations or probes):
+            return self
+        looks = {e.step: _by_layer(e) for e in probes if isinstance(e, ProbeEvent)}
+        return RunFeed(
+            [*self.steps, *(event.model_dump() for event in steps)],
+            [*self.evaluations, *(event.model_dump() for event in evaluations)],
+            {**self.probes, **looks},
+        )
 
     def mean(self, field: str) -> float:
         """Of a field of step events, over the steps so far; there must be one."""
-        return float(fmean(row[field] for row in self.steps))
+        return self._once("mean", field, lambda: fmean(row[field] for row in self.steps))
 
     def median(self, field: str) -> float:
         """As `mean`."""
-        return float(median(row[field] for row in self.steps))
+        return self._once("median", field, lambda: median(row[field] for row in self.steps))
+
+    @property
+    def median_step(self) -> float:
+        """Seconds of the median step; 0 without steps."""
+        return self._once("median", "step", lambda: median_step(self.steps))
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Tells what is here from what was here before."""
+        return _last(self.steps), _last(self.evaluations), max(self.probes, default=-1)
 
     def rows(self, run: RunRecord, label: str) -> RunRows:
         """As figures want it."""
         return RunRows(label, run_style(run), self.steps, self.evaluations)
+
+    def _once(self, what: str, field: str, compute: Callable[[], float]) -> float:
+        # All who look at the run ask for the same.
+        key = (what, field)
+        if key not in self._known:
+            self._known[key] = float(compute())
+        return self._known[key]
+
+
+class Feeds:
+    """What has been read of runs, for all visitors of this server: each event is read once.
+
+    Args:
+        fresh_seconds: for which what has been read is not asked for again.
+    """
+
+    def __init__(self, store: RunStore, fresh_seconds: float = 0.5) -> None:
+        self._store, self._fresh_seconds = store, fresh_seconds
+        self._guard = Lock()
+        self._locks: dict[str, Lock] = {}
+        self._read: OrderedDict[str, tuple[float, RunFeed]] = OrderedDict()
+
+    def of(self, run_id: str) -> RunFeed:
+        """A run's events up to now."""
+        with self._guard:
+            lock = self._locks.setdefault(run_id, Lock())
+        # One reads, and those who come meanwhile have what it has read.
+        with lock:
+            at, feed = self._read.get(run_id, (-inf, RunFeed()))
+            if time.monotonic() - at > self._fresh_seconds:
+                feed = feed.with_news(self._store, run_id)
+                self._keep(run_id, feed)
+        return feed
+
+    def _keep(self, run_id: str, feed: RunFeed) -> None:
+        with self._guard:
+            self._read[run_id] = time.monotonic(), feed
+            self._read.move_to_end(run_id)
+            if len(self._read) > _MOST_FEEDS:
+                oldest, _ = self._read.popitem(last=False)
+                self._locks.pop(oldest, None)
+
+
+def _by_layer(event: ProbeEvent) -> dict[str, LayerProbe]:
+    return {layer.name: layer for layer in event.layers}
 
 
 def run_label(run: RunRecord) -> str:

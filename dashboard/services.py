@@ -10,6 +10,7 @@ from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
 from asi_core.settings import PROJECT, read_settings
+from dashboard.feed import Feeds
 
 _EXAMPLES = PROJECT / "data" / "examples"
 
@@ -26,6 +27,11 @@ def store() -> RunStore:
     opened = RunStore(read_settings().database_url)
     import_examples(opened, SHIPPED_FOLDER)
     return opened
+
+
+@st.cache_resource(show_spinner=False)
+def feeds() -> Feeds:
+    return Feeds(store())
 
 
 @st.cache_resource(show_spinner=False)

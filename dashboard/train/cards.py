@@ -7,7 +7,6 @@ import time
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.figures.curves import median_step
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
 from asi_core.runs.service import request_cancel
@@ -91,7 +90,7 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     facts = [
         f"inputs kept: {format_bytes(kept)}",
         f"all saved: {format_bytes(saved)}",
-        f"a step: {format_seconds(median_step(feed.steps))}",
+        f"a step: {format_seconds(feed.median_step)}",
     ]
     if vanilla is not None and vanilla.steps and vanilla is not feed and kept:
         ratio = vanilla.mean("activation_bytes") / kept

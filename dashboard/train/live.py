@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from typing import Literal
 
 import streamlit as st
@@ -21,6 +22,8 @@ from asi_core.figures.style import Figure
 from asi_core.runs.records import RunRecord
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from dashboard import frame, services
+from dashboard.audience import slowness
+from dashboard.drawings import drawings
 from dashboard.feed import RunFeed, run_style
 from dashboard.history import run_labels
 from dashboard.train.cards import run_cards
@@ -37,24 +40,38 @@ def live_comparison(comparison: str) -> None:
 
     What is dear to draw is drawn less often: browser and worker may share two cores.
     """
-    drawn = _phase(*_read(comparison))
+    drawn = Drawn(_phase(*_read(comparison)), slowness())
     for part, seconds in ((_progress_part, 1.0), (_curves_part, 3.0), (_details_part, 6.0)):
-        st.fragment(part, run_every=None if drawn == "ended" else seconds)(comparison, drawn)
+        every = None if drawn.phase == "ended" else seconds * drawn.slowness
+        st.fragment(part, run_every=every)(comparison, drawn)
 
 
-def _progress_part(comparison: str, drawn: Phase) -> None:
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the whole page was drawn for.
+
+    Attributes:
+        slowness: of its parts, as many looked at them.
+    """
+
+    phase: Phase
+    slowness: float
+
+
+def _progress_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
-    if _phase(runs, feeds) != drawn:
+    now = slowness()
+    many_came_or_went = not drawn.slowness / 2 <= now <= drawn.slowness * 2
+    if _phase(runs, feeds) != drawn.phase or many_came_or_went:
         # The first point and the end are shown at once, not when their own part is next drawn.
         st.rerun()
     frame.answer(answer(runs, feeds))
     run_cards(runs, feeds)
 
 
-def _curves_part(comparison: str, drawn: Phase) -> None:
-    rows = _rows(*_read(comparison))
+def _curves_part(comparison: str, drawn: Drawn) -> None:
     _charts(
-        rows,
+        *_read(comparison),
         {
             "accuracy": (_told_apart(plot_accuracy), "Measured, on all test images."),
             "loss": (_told_apart(plot_loss), "Measured, on the batches that are trained on."),
@@ -62,10 +79,11 @@ def _curves_part(comparison: str, drawn: Phase) -> None:
     )
 
 
-def _details_part(comparison: str, drawn: Phase) -> None:
+def _details_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
     _charts(
-        _rows(runs, feeds),
+        runs,
+        feeds,
         {
             "memory": (
                 plot_memory,
@@ -91,7 +109,7 @@ def _details_part(comparison: str, drawn: Phase) -> None:
 
 def _read(comparison: str) -> tuple[list[RunRecord], list[RunFeed]]:
     runs = services.store().comparison(comparison)
-    return runs, [_feed(run) for run in runs]
+    return runs, [services.feeds().of(run.id) for run in runs]
 
 
 def _phase(runs: list[RunRecord], feeds: list[RunFeed]) -> Phase:
@@ -124,13 +142,6 @@ def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
     return f"{sentence}, at {reached[0]:.1f} % test accuracy against {reached[1]:.1f} %."
 
 
-def _feed(run: RunRecord) -> RunFeed:
-    feeds: dict[str, RunFeed] = st.session_state.setdefault("feeds", {})
-    feed = feeds.setdefault(run.id, RunFeed())
-    feed.refresh(services.store(), run.id)
-    return feed
-
-
 def _told_apart(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Figure]:
     """The same figure of curves, with runs of one method in different shades where there are."""
 
@@ -144,9 +155,20 @@ def _told_apart(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Fi
     return drawn
 
 
+def _drawn(
+    plot: Callable[[Sequence[RunRows]], Figure], runs: list[RunRecord], feeds: list[RunFeed]
+) -> Figure:
+    return plot(_rows(runs, feeds))
+
+
 def _charts(
-    rows: list[RunRows], plots: Mapping[str, tuple[Callable[[Sequence[RunRows]], Figure], str]]
+    runs: list[RunRecord],
+    feeds: list[RunFeed],
+    plots: Mapping[str, tuple[Callable[[Sequence[RunRows]], Figure], str]],
 ) -> None:
+    shown = tuple((run.id, feed.version) for run, feed in zip(runs, feeds, strict=True))
     for column, (name, (plot, caption)) in zip(st.columns(len(plots)), plots.items(), strict=True):
         with column:
-            frame.figure(plot(rows), key=f"train-{name}", caption=caption)
+            draw = partial(_drawn, plot, runs, feeds)
+            drawing = drawings.get((name, shown), draw)
+            frame.figure(drawing, key=f"train-{name}", caption=caption)

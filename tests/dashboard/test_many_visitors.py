@@ -1,0 +1,98 @@
+"""What visitors share, so that many of them cost little more than one."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from asi_core.runs.store import RunStore
+from dashboard.audience import Audience
+from dashboard.drawings import Drawings
+from dashboard.feed import Feeds, RunFeed
+from tests.runs.kept import events, spec
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(f"sqlite:///{tmp_path / 'asi.sqlite'}")
+
+
+class Counting:
+    """A store that counts how often it is asked."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store, self.asked = store, 0
+
+    def events(self, *arguments: Any, **keywords: Any) -> Any:
+        self.asked += 1
+        return self._store.events(*arguments, **keywords)
+
+
+def test_events_are_read_once_for_all(store: RunStore) -> None:
+    (run,) = store.create([spec()], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    told = events(run.spec, 0.9, 100)
+    store.append(run.id, token, told[:6])
+    counting = Counting(store)
+    feeds = Feeds(counting, fresh_seconds=60)  # type: ignore[arg-type]
+    found: list[RunFeed] = []
+    threads = [threading.Thread(target=lambda: found.append(feeds.of(run.id))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counting.asked == 3, "steps, evaluations and probes, each once"
+    assert all(feed is found[0] for feed in found)
+    assert found[0].mean("activation_bytes") == 100
+
+
+def test_what_was_shown_does_not_change_when_more_comes(store: RunStore) -> None:
+    (run,) = store.create([spec()], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    told = events(run.spec, 0.9, 100)
+    store.append(run.id, token, told[:6])
+    feeds = Feeds(store, fresh_seconds=0)
+    before = feeds.of(run.id)
+    count, version = len(before.steps), before.version
+    assert feeds.of(run.id) is before, "nothing new"
+    store.append(run.id, token, told[6:])
+    after = feeds.of(run.id)
+    assert len(before.steps) == count
+    assert len(after.steps) == run.spec.steps
+    assert after.version != version == before.version
+    assert [row["step"] for row in after.steps] == list(range(1, run.spec.steps + 1))
+
+
+def test_a_figure_is_drawn_once_for_all() -> None:
+    drawn = []
+
+    def plot() -> go.Figure:
+        drawn.append(1)
+        return go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))
+
+    drawings = Drawings()
+    first = drawings.get(("loss", 1), plot)
+    assert drawings.get(("loss", 1), plot) is first
+    assert len(drawn) == 1
+    drawings.get(("loss", 2), plot)
+    assert len(drawn) == 2
+    assert first["data"][0]["type"] == "scatter"
+
+
+def test_many_wait_longer_until_they_are_gone() -> None:
+    now = [0.0]
+    audience = Audience(lambda: now[0])
+    assert audience.slowness == 1
+    for number in range(40):
+        audience.is_shown(f"session {number}")
+        audience.is_shown(f"session {number}")
+    assert audience.slowness == 10
+    now[0] = 61.0
+    audience.is_shown("session 0")
+    assert audience.slowness == 1
