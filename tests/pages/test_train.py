@@ -335,3 +335,30 @@ def test_numbers_and_log_can_be_taken_along(engine: InlineEngine) -> None:
     page.selectbox(key="log_run").set_value("ASI").run()
     assert "all done after" in page.code[0].value
     assert {b.label for b in page.get("download_button")} == {"CSV"}
+
+
+def test_what_was_done_before_is_shown_at_once_unless_wanted_anew(engine: InlineEngine) -> None:
+    page = set_small(opened())
+    assert not any(button.label == "Run all again" for button in page.button)
+    launch_button(page).click()
+    page.run()
+    engine.work()
+    page.run()
+    assert "5 of 5 runs were done here before" in texts(page.caption)
+    launch_button(page).click()
+    page.run()
+    assert engine.waiting == []
+    assert len(own_comparisons()) == 1, "the comparison that is there is shown"
+    next(button for button in page.button if button.label == "Run all again").click()
+    page.run()
+    assert len(engine.waiting) == 5
+    assert len(own_comparisons()) == 2
+
+
+def test_where_visitors_only_look_nothing_is_launched(
+    engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_READ_ONLY", "1")
+    button = launch_button(opened())
+    assert button.disabled
+    assert "for looking only" in button.help
