@@ -8,11 +8,12 @@ what is read is checked against the same records as everything else.
 from __future__ import annotations
 
 import io
+import json
 import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,20 @@ LARGEST_ARCHIVE_BYTES = 64 * MIB
 # Of what is in it: ten runs of 20 000 steps have 25 MiB of curves.
 _LARGEST_CONTENT_BYTES = 256 * MIB
 _MOST_RUNS = 400
+_LAST_STEP = 2**31 - 1
+
+
+# Unix seconds of this century, which every calendar can tell.
+_Time = Annotated[float, Field(ge=0, le=4_102_444_800, allow_inf_nan=False)]
+
+
+_NO_NUL = r"^[^\x00]*$"
 
 
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    at: float
+    at: _Time
     level: Literal["debug", "info", "warning", "error", "critical"]
     text: str = Field(max_length=1000)
 
@@ -54,11 +63,10 @@ class ArchivedRun(BaseModel):
 
     spec: RunSpec
     status: Literal["completed", "failed", "cancelled", "interrupted"]
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    attempt: int = Field(ge=0)
-    summary: dict[str, Any] | None
+    created_at: _Time
+    started_at: _Time | None
+    finished_at: _Time | None
+    attempt: int = Field(ge=0, le=10**6)
     error: str | None = Field(default=None, max_length=10_000)
     rows: list[Event]
     log: list[_Line]
@@ -74,8 +82,8 @@ class Archive(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1]
-    name: str = Field(default="", max_length=80)
-    note: str = Field(default="", max_length=2000)
+    name: str = Field(default="", max_length=80, pattern=_NO_NUL)
+    note: str = Field(default="", max_length=2000, pattern=_NO_NUL)
     runs: list[ArchivedRun] = Field(min_length=1, max_length=_MOST_RUNS)
 
 
@@ -128,9 +136,12 @@ def read_archive(content: IO[bytes]) -> tuple[Archive, list[list[Event]]]:
             members = _checked(file)
             archive = Archive.model_validate_json(file.read(members[_JSON]))
             curves = _read_curves(file.read(members[_CURVES]))
-        return archive, [
+        happened = [
             [*run.rows, *_events(number, curves)] for number, run in enumerate(archive.runs)
         ]
+        for run, events in zip(archive.runs, happened, strict=True):
+            _check_storable(run, events)
+        return archive, happened
     except ValidationError as error:
         raise _unreadable(one_sentence(error)) from None
     except (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
@@ -142,7 +153,7 @@ def read_archive(content: IO[bytes]) -> tuple[Archive, list[list[Event]]]:
 
 
 def _archived(run: RunRecord, happened: Sequence[Event], lines: Sequence[LogLine]) -> ArchivedRun:
-    fields = ("status", "created_at", "started_at", "finished_at", "attempt", "summary", "error")
+    fields = ("status", "created_at", "started_at", "finished_at", "attempt", "error")
     return ArchivedRun.model_validate(
         {
             **{name: getattr(run, name) for name in fields},
@@ -184,6 +195,20 @@ def _read_array(content: bytes) -> NDArray[Any]:
     if len(shape) != 1 or dtype.kind not in "fiu" or promised != len(content) - stream.tell():
         raise ValueError("an array that is no list of numbers")
     return np.frombuffer(content[stream.tell() :], dtype)
+
+
+def _check_storable(run: ArchivedRun, events: Sequence[Event]) -> None:
+    """What a database does not take, or what no run can have had."""
+    if not all(0 <= event.step <= min(run.spec.steps, _LAST_STEP) for event in events):
+        raise ValueError("steps beyond those of its run")
+    done = {event.kind for event in events if event.step == run.spec.steps}
+    if run.status == "completed" and not done >= {"step", "evaluation"}:
+        raise ValueError("a completed run without its end")
+    # Raises for numbers that are not finite, which JSON has no word for.
+    texts = [json.dumps(event.model_dump(mode="json"), allow_nan=False) for event in events]
+    texts += [run.spec.model_dump_json(), json.dumps(run.error), *(line.text for line in run.log)]
+    if any("\\u0000" in text or "\x00" in text for text in texts):
+        raise ValueError("signs that are no text")
 
 
 def _events(number: int, curves: Mapping[str, NDArray[Any]]) -> Iterator[Event]:

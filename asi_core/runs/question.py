@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from asi_core.datasets import DATASETS, load_dataset
 from asi_core.training.spec import RunSpec
@@ -17,14 +19,20 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
 _ROOT = Path(__file__).parents[1]
 
 
-def question_of(spec: RunSpec) -> str:
-    """A hash that is the same for runs whose numbers are.
+def questions_of(specs: Sequence[RunSpec]) -> list[str]:
+    """Hashes that are the same for runs whose numbers are.
 
     Raises:
         InvalidInput, Unavailable: if images of one's own cannot be read.
     """
-    asked = [spec.model_dump(mode="json"), _data(spec.dataset), code_version()]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    # Runs that are compared have the same images, which are looked at once.
+    data = {dataset: _data(dataset) for dataset in {spec.dataset for spec in specs}}
+    return [_hash([spec.model_dump(mode="json"), data[spec.dataset]]) for spec in specs]
+
+
+def _hash(asked: list[Any]) -> str:
+    text = json.dumps([*asked, code_version()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -8,9 +8,9 @@ from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput, Refused
 from asi_core.methods import METHODS
 from asi_core.runs.limits import NOBODY, check_specs
-from asi_core.runs.question import question_of
+from asi_core.runs.question import questions_of
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store import FROM_RUN, RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
@@ -57,9 +57,9 @@ def request_runs(
     cards = {dataset: check_dataset(dataset) for dataset in {spec.dataset for spec in specs}}
     for spec in specs:
         cards[spec.dataset].check_batch_size(spec.batch_size)
-    if (going := _already_going(store, specs, owner)) is not None:
+    if not again and (going := _already_going(store, specs, owner)) is not None:
         return going
-    questions = [question_of(spec) for spec in specs]
+    questions = questions_of(specs)
     answers = {} if again else _answers(store, questions)
     if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
         return same
@@ -72,7 +72,7 @@ def known_runs(store: RunStore, specs: Sequence[RunSpec]) -> int:
     Raises:
         InvalidInput, Unavailable: if images of one's own cannot be read.
     """
-    return len(_answers(store, [question_of(spec) for spec in specs]))
+    return len(_answers(store, questions_of(specs)))
 
 
 def _answers(store: RunStore, questions: Sequence[str]) -> dict[int, RunRecord]:
@@ -112,9 +112,11 @@ def _one_comparison(
 
 
 def _already_going(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[RunRecord] | None:
-    """The owner's own comparison of just these runs, if none of it has ended: a second click."""
+    """The owner's own comparison of just these runs, if all of it goes or was known: a second
+    click."""
     for name in {run.comparison for run in store.active() if run.owner == owner}:
         runs = store.comparison(name)
-        if [run.spec for run in runs] == list(specs) and all(run.is_active for run in runs):
+        going = all(run.is_active or FROM_RUN in (run.summary or {}) for run in runs)
+        if going and [run.spec for run in runs] == list(specs):
             return runs
     return None

@@ -146,7 +146,7 @@ class RunStore:
     # Asking for a run ---------------------------------------------------------------------------
 
     def answered(self, questions: Sequence[str]) -> dict[str, RunRecord]:
-        """The newest completed run of each question (`question_of`) that has one."""
+        """The newest completed run of each question (`questions_of`) that has one."""
         query = select(runs).where(runs.c.question.in_(questions), runs.c.status == "completed")
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
@@ -163,7 +163,7 @@ class RunStore:
         """Queue runs that belong together; all of them or none.
 
         Args:
-            questions: of the specifications (`question_of`), by which runs are found again.
+            questions: of the specifications (`questions_of`), by which runs are found again.
             answers: by position, completed runs that are copied instead of run again.
 
         Raises:

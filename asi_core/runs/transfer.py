@@ -12,6 +12,7 @@ from asi_core.runs.records import LogLine, RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.events import Event
+from asi_core.training.summary import summarise
 
 _MOST_LINES = 200
 
@@ -50,11 +51,14 @@ def import_comparison(
     read_settings().check_may_change()
     archive, happened = read_archive(content)
     comparison = uuid.uuid4().hex[:12]
-    runs = [_record(run, comparison, position, owner) for position, run in enumerate(archive.runs)]
-    told = zip(runs, happened, archive.runs, strict=True)
+    happened = [_once(items) for items in happened]
+    runs = [
+        _record(run, items, comparison, position, owner)
+        for position, (run, items) in enumerate(zip(archive.runs, happened, strict=True))
+    ]
     events, logs = {}, {}
-    for run, items, archived in told:
-        events[run.id] = [item.model_dump(mode="json") for item in _once(items)]
+    for run, items, archived in zip(runs, happened, archive.runs, strict=True):
+        events[run.id] = [item.model_dump(mode="json") for item in items]
         logs[run.id] = [LogLine(line.at, line.level, line.text) for line in archived.log]
     store.add_finished(runs, events, f"imported-{comparison}", logs)
     if archive.name or archive.note:
@@ -62,8 +66,14 @@ def import_comparison(
     return runs
 
 
-def _record(run: ArchivedRun, comparison: str, position: int, owner: str) -> RunRecord:
+def _record(
+    run: ArchivedRun, happened: list[Event], comparison: str, position: int, owner: str
+) -> RunRecord:
     facts = run.model_dump(exclude={"spec", "rows", "log"})
+    # Made here of what was checked: pages rely on every field of it.
+    summary = summarise(happened)
+    if run.started_at is not None and run.finished_at is not None:
+        summary["seconds"]["total"] = run.finished_at - run.started_at
     return RunRecord(
         id=uuid.uuid4().hex[:12],
         comparison=comparison,
@@ -72,10 +82,12 @@ def _record(run: ArchivedRun, comparison: str, position: int, owner: str) -> Run
         spec=run.spec,
         heartbeat_at=None,
         cancel_requested=False,
+        summary=summary,
         **facts,
     )
 
 
 def _once(items: list[Event]) -> list[Event]:
-    """Each event of a kind and step once."""
-    return list({(item.kind, item.step): item for item in items}.values())
+    """Each event of a kind and step once, in the order of their steps."""
+    found = {(item.kind, item.step): item for item in items}
+    return sorted(found.values(), key=lambda item: (item.step, item.kind))

@@ -65,7 +65,8 @@ def test_everything_is_run_again_if_somebody_wants_it(store: RunStore) -> None:
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 5}, {"momentum": 0.9}, {"lean": False}])
 def test_another_specification_is_another_question(change: dict[str, Any]) -> None:
-    assert question.question_of(spec()) != question.question_of(spec(**change))
+    one, other, same = question.questions_of([spec(), spec(**change), spec()])
+    assert one == same != other
 
 
 def test_other_code_or_images_are_another_question(
@@ -89,3 +90,11 @@ def test_what_failed_or_goes_is_no_answer(store: RunStore) -> None:
     assert known_runs(store, [spec()]) == 0
     store.finish(failed.id, token, "failed", {}, "it broke.")
     assert known_runs(store, [spec()]) == 0
+
+
+def test_a_second_click_launches_nothing_more_also_where_some_was_known(store: RunStore) -> None:
+    completed(store, [spec()], "somebody else")
+    first = request_runs(store, [spec(seed=1), spec()], "me")
+    assert [run.status for run in first] == ["queued", "completed"]
+    assert request_runs(store, [spec(seed=1), spec()], "me") == first
+    assert len(store.active()) == 1
