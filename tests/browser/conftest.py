@@ -12,7 +12,7 @@ from tests.browser.app import Server, running_app
 from tests.browser.chromium import ARGUMENTS, find_chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An app for all tests that look and start nothing: it shows what it came with."""
     with running_app(tmp_path_factory.mktemp("home")) as app:
@@ -28,7 +28,7 @@ def training_server(
         yield app
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = find_chromium()
     assert path, "no Chromium: run `make browser`, or set ASI_CHROMIUM to one"

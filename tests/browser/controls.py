@@ -110,7 +110,7 @@ def choose_one(box: Locator, option: str | None) -> bool:
     if not found.count():
         field.press("Escape")
         return False
-    found.first.click()
+    wait_for(lambda: _picked(box, found.first), 30, "another option")
     return True
 
 
@@ -121,18 +121,19 @@ def choose_some(box: Locator, option: str | None) -> bool:
         tags.last.click()
         return True
     before = tags.count()
-    wait_for(lambda: _put_in(box) or tags.count() > before, 30, "another tag")
+    found = box.page.locator("[role=option]").filter(has_not_text="Select all")
+    field.click()
+    wait_for(lambda: _picked(box, found.first) or tags.count() > before, 30, "another tag")
     field.press("Escape")
     return True
 
 
-def _put_in(box: Locator) -> bool:
-    """Choose the first option; the list may close before it is clicked."""
-    box.get_by_role("combobox").click()
-    option = box.page.locator("[role=option]").filter(has_not_text="Select all").first
+def _picked(box: Locator, option: Locator) -> bool:
+    """Click on an option; if its list closed or moved away meanwhile, it is opened again."""
     try:
         option.click(timeout=3000)
     except TooLate:
+        box.get_by_role("combobox").click()
         return False
     return True
 
