@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from asi_core.cli.options import (
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from asi_core.runs.records import RunRecord
     from asi_core.runs.sweeps import Sweep
 
-_POLL_SECONDS = 0.5
 _RUN_FAILED = 1
 
 
@@ -118,21 +116,19 @@ def _sweep(options: argparse.Namespace) -> Sweep:
 
 
 def _execute(sweep: Sweep) -> list[RunRecord]:
+    from asi_core.runs.foreground import work_through
     from asi_core.runs.outcomes import single_outcomes
-    from asi_core.runs.sweeps import in_working_order, request_sweep
-    from asi_core.runs.worker import execute, open_store
+    from asi_core.runs.sweeps import request_sweep
+    from asi_core.runs.worker import open_store
 
     store = open_store(read_settings().database_url)
     queued = request_sweep(store, sweep, owner="command line")
-    for number, waiting in enumerate(in_working_order(queued), 1):
-        execute(waiting.id, store.url)
-        # An app with the same store may have taken it up meanwhile.
-        while (ended := store.run(waiting.id)) is not None and ended.is_active:
-            time.sleep(_POLL_SECONDS)
-        assert ended is not None
+
+    def told(number: int, ended: RunRecord) -> None:
         (outcome,) = single_outcomes([ended])
-        told = f"{number} of {len(queued)}: {outcome.label}: {ended.status}"
-        print(told, file=sys.stderr)
+        print(f"{number} of {len(queued)}: {outcome.label}: {ended.status}", file=sys.stderr)
+
+    work_through(store.url, queued, told)
     return store.comparison(queued[0].comparison)
 
 
