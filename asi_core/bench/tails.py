@@ -101,7 +101,7 @@ WAYS: Mapping[str, Way] = {
     "vanilla_nhwc": Way(Vanilla(), False, NHWC),
     "vanilla_lean": Way(Vanilla(), True, None),
     "asi": Way(ASI(ranks=RANKS), True, None),
-    "asi_half": Way(ASI(ranks=RANKS, half_factors=True), True, None),
+    "asi_half": Way(ASI(ranks=RANKS, bits=16), True, None),
     "asi_refreshed": Way(ASI(ranks=RANKS, refresh_every=4), True, None),
     "hosvd": Way(HOSVD(ranks=RANKS), True, None),
     "gradient_filter": Way(GradientFilter(), True, None),

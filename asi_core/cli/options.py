@@ -53,9 +53,10 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "ASI: iterate all but the batch's factor at every N-th step only",
     },
-    "--half-factors": {
-        "action": argparse.BooleanOptionalAction,
-        "help": "ASI: keep the factors in half precision",
+    "--bits": {
+        "type": int,
+        "metavar": "32|16|8",
+        "help": "ASI: of a kept number (16: of the factors)",
     },
     "--solver": {"metavar": "gram|svd", "help": "HOSVD: how factors are found"},
     "--batch-size": {"type": int, "default": 64},
@@ -76,7 +77,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
 SIZE_FLAGS = ("--batch-size", "--image-size")
 START_FLAGS = ("--random-weights", "--lean")
 # Settings of methods that are called like the flag.
-_OWN_SETTINGS = ("patch", "sequential", "refresh_every", "half_factors", "solver")
+_OWN_SETTINGS = ("patch", "sequential", "refresh_every", "bits", "solver")
 METHOD_FLAGS = (
     *("--method", "--rank", "--ranks", "--explained-variance", "--budget-mib"),
     *(f"--{name.replace('_', '-')}" for name in _OWN_SETTINGS),

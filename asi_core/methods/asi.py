@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from asi_core import linalg
 from asi_core.errors import InvalidInput
 from asi_core.methods import costs
 from asi_core.methods.base import Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
-from asi_core.records import ELEMENT_BYTES, Convention, Geometry, LayerShape, Macs, Ranks
+from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 from asi_core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ class ASI(TuckerMethod):
         refresh_every: iterate all modes but the batch's only at every so many-th step, and project
             on the factors of the step before in between: cheaper, at a little less energy. The
             batch's mode is iterated at every step, for its images are new ones.
-        half_factors: keep the factors, which are orthonormal, in half precision (10 bits): at small
-            ranks they are most of what is kept. The core stays in single precision.
+        bits: of a kept number. 32 is single precision. 16 keeps the factors, which are orthonormal
+            and at small ranks most of it, in half precision, and the core in single. 8 keeps both
+            as whole multiples of a step, one for every column of a factor and every index of the
+            core's longest mode.
         budget_bytes: what all trained layers together may keep; the ranks of each are then planned
             on calibration batches (`planning`), instead of being given or explaining a share.
     """
@@ -46,12 +48,21 @@ class ASI(TuckerMethod):
     label: ClassVar[str] = "ASI"
     sequential: bool = True
     refresh_every: int = 1
-    half_factors: bool = False
+    bits: Literal[32, 16, 8] = 32
     budget_bytes: int | None = None
     _sources: ClassVar[dict[str, str]] = {
         **TuckerMethod._sources,
         "budget_bytes": "a budget",
     }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, given: Any) -> Any:
+        """Runs of before had half-precision factors, or not."""
+        if isinstance(given, Mapping) and "half_factors" in given:
+            others = {name: value for name, value in given.items() if name != "half_factors"}
+            return {"bits": 16, **others} if given["half_factors"] else others
+        return given
 
     @field_validator("budget_bytes")
     @classmethod
@@ -71,12 +82,7 @@ class ASI(TuckerMethod):
     def settings_label(self) -> str:
         label, every = self._ranks_label, self.refresh_every
         label += "" if every == 1 else f", refreshed every {every} steps"
-        return f"{label}, half-precision factors" if self.half_factors else label
-
-    @property
-    def factor_bytes(self) -> int:
-        """Of a factor's entry."""
-        return ELEMENT_BYTES // 2 if self.half_factors else ELEMENT_BYTES
+        return label + {32: "", 16: ", half-precision factors", 8: ", 8 bits"}[self.bits]
 
     @property
     def _ranks_label(self) -> str:
@@ -99,7 +105,10 @@ class ASI(TuckerMethod):
         elif isfinite(reach):
             memory.factors = {m: f for m, f in enumerate(factors) if f is not None}
             memory.age += 1
-        return (tucker.core, *factors)
+        if self.bits != 8:
+            return (tucker.core, *factors)
+        codes, steps = linalg.quantisation.offsets(tucker.core, _longest(tucker.core))
+        return (codes, *factors, steps)
 
     def weight_gradient(
         self,
@@ -108,18 +117,24 @@ class ASI(TuckerMethod):
         weight_shape: tuple[int, ...],
         geometry: Geometry,
     ) -> Tensor:
+        if self.bits == 8:
+            codes, *packed, steps = saved
+            assert codes is not None
+            assert steps is not None
+            dtype = grad_output.dtype
+            core = linalg.quantisation.from_offsets(codes, steps, _longest(codes), dtype)
+            saved = (core, *(self._restored(factor, grad_output) for factor in packed))
         return tucker_gradient(saved, grad_output, weight_shape, geometry)
 
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...]:
-        kept = [memory.factors.get(mode) for mode in range(x.dim())]
-        return tuple(None if factor is None else factor.to(x) for factor in kept)
+        return tuple(self._restored(memory.factors.get(mode), x) for mode in range(x.dim()))
 
     def ranks_of(self, saved: Saved) -> Ranks | None:
         return core_ranks(saved)
 
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         ranks = ranks or self.ranks_for(shape)
-        return costs.tucker_bytes(shape.input_shape, ranks, convention, self.factor_bytes)
+        return costs.tucker_bytes(shape.input_shape, ranks, convention, self.bits)
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         ranks = ranks or self.ranks_for(shape)
@@ -134,6 +149,8 @@ class ASI(TuckerMethod):
                 sequential=self.sequential,
                 refresh_every=self.refresh_every,
             )
+            if self.bits == 8:
+                overhead += costs.rounding_overhead(shape.input_shape, ranks)
         return costs.tucker_step(shape, ranks, overhead, convention)
 
     def _iterated(
@@ -144,7 +161,8 @@ class ASI(TuckerMethod):
         That is not finite if the input or a factor is not, and 0 if the input is or if the factors
         miss it; 1 where nothing is iterated.
         """
-        start, iterations = _start(x, ranks, memory.factors, memory.seed)
+        warm = {mode: self._restored(factor, x) for mode, factor in memory.factors.items()}
+        start, iterations = _start(x, ranks, warm, memory.seed)
         if memory.age % self.refresh_every:
             iterations = [
                 0 if mode and count == _WARM else count for mode, count in enumerate(iterations)
@@ -160,7 +178,18 @@ class ASI(TuckerMethod):
 
     def _stored(self, factor: Tensor) -> Tensor:
         """As it is kept, also for the next step: else there would be two of it."""
-        return factor.half() if self.half_factors else factor
+        match self.bits:
+            case 16:
+                return factor.half()
+            case 8:
+                return linalg.quantisation.packed(factor)
+        return factor
+
+    def _restored(self, factor: Tensor | None, like: Tensor) -> Tensor | None:
+        """What was stored, as numbers of the type of `like`."""
+        if factor is None or self.bits != 8:
+            return None if factor is None else factor.to(like)
+        return linalg.quantisation.unpacked(factor, like.dtype)
 
     def _ranks_for_step(self, x: Tensor, memory: WarmStart) -> int | Ranks:
         if self.ranks is not None:
@@ -197,8 +226,13 @@ def core_ranks(saved: Saved) -> Ranks:
     return tuple(core.shape)
 
 
+def _longest(core: Tensor) -> int:
+    """The mode along which a core's steps differ."""
+    return core.shape.index(max(core.shape))
+
+
 def _start(
-    x: Tensor, ranks: Ranks, warm: Mapping[int, Tensor], seed: int
+    x: Tensor, ranks: Ranks, warm: Mapping[int, Tensor | None], seed: int
 ) -> tuple[list[Tensor | None], list[int]]:
     """Where each mode starts, and how often it is iterated from there.
 
@@ -213,7 +247,7 @@ def _start(
         if rank == size:
             start.append(None)
         elif factor is not None and is_warm:
-            start.append(factor.to(x))
+            start.append(factor)
         else:
             own = 8 * seed + mode
             start.append(linalg.unfolding.random_orthonormal(size, rank, own, like=x))

@@ -57,15 +57,36 @@ def tucker_bytes(
     sizes: tuple[int, ...],
     ranks: Ranks,
     convention: Convention,
-    factor_bytes: int = ELEMENT_BYTES,
+    bits: int = 32,
 ) -> int:
-    """Core and factors; `exact` leaves out the identity factors, which are never stored."""
+    """Core and factors; `exact` leaves out the identity factors, which are never stored.
+
+    Args:
+        bits: of a number: 32, 16 for factors alone, or 8, to which `exact` adds the steps.
+    """
     factors = sum(
         size * rank
         for size, rank in zip(sizes, ranks, strict=True)
         if convention == "paper" or rank < size
     )
-    return ELEMENT_BYTES * prod(ranks) + factor_bytes * factors
+    if bits != 8:
+        return ELEMENT_BYTES * prod(ranks) + bits // 8 * factors
+    kept = prod(ranks) + factors
+    return kept if convention == "paper" else kept + ELEMENT_BYTES * step_count(sizes, ranks)
+
+
+def step_count(sizes: tuple[int, ...], ranks: Ranks) -> int:
+    """Steps of 8-bit core and factors: one for every index of the core's longest mode, and one for
+    every column of a stored factor."""
+    stored = (rank for size, rank in zip(sizes, ranks, strict=True) if rank < size)
+    return max(ranks) + sum(stored)
+
+
+def rounding_overhead(sizes: tuple[int, ...], ranks: Ranks) -> int:
+    """Products that make 8 bits of core and factors and numbers of them again: both once, and the
+    factors once more, from where the next step starts."""
+    factors = sum(size * rank for size, rank in zip(sizes, ranks, strict=True) if rank < size)
+    return 2 * prod(ranks) + 3 * factors
 
 
 def ranks_below_input(ranks: Ranks, sizes: tuple[int, ...]) -> Ranks:

@@ -22,7 +22,7 @@ from asi_core.linalg.tucker import Tucker
 from asi_core.methods import ASI, Vanilla
 from asi_core.methods.costs import tucker_bytes
 from asi_core.planning import Candidate, LayerProfile, Plan, plan
-from asi_core.records import ELEMENT_BYTES, LayerShape, Ranks
+from asi_core.records import LayerShape, Ranks
 from asi_core.training.batches import batch_indices
 from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.setup import TrainingSetup, default_device
@@ -62,9 +62,9 @@ def calibrate(
     # The rest of an epoch has other shapes and other ranks than what is planned for.
     full = (indices for indices in order if len(indices) == spec.batch_size)
     passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
-    factor_bytes = spec.method.factor_bytes if isinstance(spec.method, ASI) else ELEMENT_BYTES
+    bits = spec.method.bits if isinstance(spec.method, ASI) else 32
     return [
-        _profile(shape, [seen[shape.name] for seen in passes], shares, factor_bytes)
+        _profile(shape, [seen[shape.name] for seen in passes], shares, bits)
         for shape in setup.shapes
     ]
 
@@ -115,14 +115,14 @@ def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, Watched]:
 
 
 def _profile(
-    shape: LayerShape, passes: Sequence[Watched], shares: Sequence[float], factor_bytes: int
+    shape: LayerShape, passes: Sequence[Watched], shares: Sequence[float], bits: int
 ) -> LayerProfile:
     decomposed = [_decompose(seen, shape) for seen in passes]
     spectra = [
         _mean_spectrum([d.values[mode] for d in decomposed])
         for mode in range(len(shape.input_shape))
     ]
-    candidates = [_candidate(shape, decomposed, spectra, share, factor_bytes) for share in shares]
+    candidates = [_candidate(shape, decomposed, spectra, share, bits) for share in shares]
     return LayerProfile(
         name=shape.name,
         input_shape=shape.input_shape,
@@ -154,14 +154,14 @@ def _candidate(
     decomposed: Sequence[_Decomposed],
     spectra: Sequence[Tensor],
     share: float,
-    factor_bytes: int,
+    bits: int,
 ) -> Candidate:
     if share >= 1:
         sizes = shape.input_shape
-        return Candidate(1.0, sizes, tucker_bytes(sizes, sizes, "exact"), 0.0)
+        return Candidate(1.0, sizes, tucker_bytes(sizes, sizes, "exact", bits), 0.0)
     ranks = tuple(linalg.spectra.rank_for_energy(values, share) for values in spectra)
     squared = torch.stack([d.error_at(ranks, shape) for d in decomposed]).mean()
-    kept = tucker_bytes(shape.input_shape, ranks, "exact", factor_bytes)
+    kept = tucker_bytes(shape.input_shape, ranks, "exact", bits)
     return Candidate(share, ranks, kept, float(squared.sqrt()))
 
 

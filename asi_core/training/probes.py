@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,10 +71,9 @@ def _made_of_it(
         for mode, rank, size in zip(modes, ranks, x.shape, strict=True)
     ]
     made["best_energy"] = linalg.spectra.captured_energy(x, best)
-    made["drift_degrees"] = tuple(
-        _largest_angle(note.earlier_factors.get(mode), layer.memory.factors.get(mode))
-        for mode in range(x.dim())
-    )
+    earlier = layer.method.factors(x, replace(layer.memory, factors=note.earlier_factors))
+    assert earlier is not None, "what has factors now had them before"
+    made["drift_degrees"] = tuple(map(_largest_angle, earlier, factors))
     return made
 
 

@@ -10,7 +10,7 @@ from asi_core.training.spec import RunSpec
 
 _METHOD_FLAGS = (
     *("kind", "ranks", "explained_variance", "patch"),
-    *("sequential", "refresh_every", "half_factors", "solver"),
+    *("sequential", "refresh_every", "bits", "solver"),
 )
 
 

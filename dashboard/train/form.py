@@ -186,10 +186,12 @@ def _algorithms() -> dict[str, Any]:
             help=_help("refresh_every"),
             **URL,
         ),
-        "half_factors": st.toggle(
-            "ASI: factors in half precision",
-            key="half_factors",
-            help=_help("half_factors"),
+        "bits": st.selectbox(
+            "ASI: bits of a kept number",
+            list(_BITS),
+            format_func=lambda bits: _BITS[bits],
+            key="bits",
+            help=_help("bits"),
             **URL,
         ),
         "solver": st.selectbox(
@@ -212,7 +214,7 @@ def _method_settings(kind: str, chosen: dict[str, Any]) -> dict[str, Any]:
         settings["ranks"] = _parse_ranks(chosen["ranks"])
     if "patch" in fields:
         settings["patch"] = chosen["patch"]
-    how = ("sequential", "refresh_every", "half_factors", "solver")
+    how = ("sequential", "refresh_every", "bits", "solver")
     return settings | {name: chosen[name] for name in how if name in fields and name in chosen}
 
 
@@ -232,6 +234,7 @@ def _help(key: str) -> str:
     return _HELP[key]
 
 
+_BITS = {32: "32", 16: "16 (factors)", 8: "8"}
 _SOLVERS = {"gram": "the Gram matrix", "svd": "the full SVD"}
 _HELP = {
     "model": "A network pretrained on ImageNet. Only its last layers are trained here.",
@@ -260,8 +263,9 @@ _HELP = {
     "refresh_every": "1 iterates all factors at every step, as published. 4 iterates the channel, "
     "height and width factors at every fourth step only and projects on the old ones in between: "
     "less time, a little less energy. The batch's factor is always iterated.",
-    "half_factors": "Factors are orthonormal, and 16 bits of each number are enough for them: at "
-    "small ranks they are most of what is kept.",
+    "bits": "32 is single precision, as published. 16 keeps the factors in half precision: they "
+    "are orthonormal, and at small ranks most of what is kept. 8 keeps factors and core as whole "
+    "multiples of a step: four times the ranks fit into the same memory.",
     "solver": "Both give the same ranks and subspaces. The Gram matrix is several times faster; "
     "the full SVD of every unfolding is the published way.",
     "train_norm": "Whether scale and shift of the normalisations after the first trained layer "

@@ -46,7 +46,7 @@ SETTINGS = {
     "patch": [0, 1, 2, 7, 10**6],
     "refresh_every": [0, 1, 4],
     "sequential": [True, False],
-    "half_factors": [True, False],
+    "bits": [32, 16, 8],
     "solver": ["gram", "svd", "other"],
 }
 VALUES = {

@@ -41,18 +41,19 @@ def test_every_padding_is_looked_at_as_the_product_meets_it(mode: str, ranks: in
     assert (found.captured_energy > 0.999) == (ranks == 64)
 
 
-def test_factors_in_half_precision_are_looked_at_as_others() -> None:
+@pytest.mark.parametrize("bits", [16, 8])
+def test_factors_of_fewer_bits_are_looked_at_as_others(bits: int) -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3))
     x = torch.randn(5, 3, 8, 6)
     found = {}
-    for half in (False, True):
+    for each in (32, bits):
         model = copy.deepcopy(plain)
-        compress_(model, ASI(ranks=2, half_factors=half), layers=1)
+        compress_(model, ASI(ranks=2, bits=each), layers=1)
         probe(model, x)
-        found[half] = probe(model, x)
-    assert found[True].captured_energy == pytest.approx(found[False].captured_energy, rel=1e-2)
-    assert found[True].drift_degrees is not None
-    assert found[False].drift_degrees is not None
-    for half, single in zip(found[True].drift_degrees, found[False].drift_degrees, strict=True):
-        assert half == pytest.approx(single, abs=1.0)
+        found[each] = probe(model, x)
+    assert found[bits].captured_energy == pytest.approx(found[32].captured_energy, rel=1e-2)
+    assert found[bits].drift_degrees is not None
+    assert found[32].drift_degrees is not None
+    for fewer, single in zip(found[bits].drift_degrees, found[32].drift_degrees, strict=True):
+        assert fewer == pytest.approx(single, abs=1.0)

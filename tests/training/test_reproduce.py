@@ -21,7 +21,7 @@ SPECS: list[dict[str, Any]] = [
     {"method": {"kind": "asi", "budget_bytes": 123_457}, "train_norm": True},
     {"method": {"kind": "hosvd", "explained_variance": 0.9, "solver": "svd"}, "lean": True},
     {"method": {"kind": "hosvd", "explained_variance": 0.9}, "momentum": 0.9, "steps": 12},
-    {"method": {"kind": "asi", "ranks": 4, "refresh_every": 4, "half_factors": True}},
+    {"method": {"kind": "asi", "ranks": 4, "refresh_every": 4, "bits": 16}},
     {"method": {"kind": "eight_bit"}, "lean": False},
     {"method": {"kind": "checkpointing"}},
     {"method": {"kind": "gradient_filter", "patch": 3}, "layers": 2, "evaluate_every": 5},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asi_core.costs.formulas import dense, gradient_filter, tucker
 from asi_core.costs.formulas.expression import Formula
-from asi_core.costs.formulas.symbols import Letters, letters
+from asi_core.costs.formulas.symbols import Letters, letters, plus
 from asi_core.errors import Unsupported
 from asi_core.methods import (
     ASI,
@@ -102,8 +102,7 @@ def _expressions(
                 "overhead": _tucker_overhead(method, names, shape, ranks, convention),
                 "weight_gradient": tucker.weight_gradient(names, shape, ranks, convention),
             }
-            core, factors = tucker.kept(names, shape, ranks, convention)
-            return _tucker_bytes(method, core, factors), plain | own
+            return _tucker_bytes(method, names, shape, ranks, convention), plain | own
     raise Unsupported(f"no equations are written for {method.label}.")
 
 
@@ -111,11 +110,18 @@ def _in_bytes(numbers: str, each: int = ELEMENT_BYTES) -> str:
     return f"{each}*({numbers})" if "+" in numbers else f"{each}*{numbers}"
 
 
-def _tucker_bytes(method: ASI | HOSVD, core: str, factors: str) -> str:
-    each = method.factor_bytes if isinstance(method, ASI) else ELEMENT_BYTES
-    if each == ELEMENT_BYTES or not factors:
-        return _in_bytes(f"{core} + {factors}" if factors else core)
-    return f"{_in_bytes(core)} + {_in_bytes(factors, each)}"
+def _tucker_bytes(
+    method: ASI | HOSVD, names: Letters, shape: LayerShape, ranks: Ranks, convention: Convention
+) -> str:
+    bits = method.bits if isinstance(method, ASI) else 32
+    core, factors = tucker.kept(names, shape, ranks, convention)
+    both = f"{core} + {factors}" if factors else core
+    if bits == 8:
+        steps = tucker.steps(names, shape, ranks)
+        return both if convention == "paper" else f"{both} + {_in_bytes(steps)}"
+    if bits == 32 or not factors:
+        return _in_bytes(both)
+    return f"{_in_bytes(core)} + {_in_bytes(factors, bits // 8)}"
 
 
 def _tucker_overhead(
@@ -123,7 +129,7 @@ def _tucker_overhead(
 ) -> str:
     if isinstance(method, HOSVD):
         return tucker.hosvd_overhead(names, shape, ranks, convention, solver=method.solver)
-    return tucker.asi_overhead(
+    iterated = tucker.asi_overhead(
         names,
         shape,
         ranks,
@@ -131,3 +137,6 @@ def _tucker_overhead(
         sequential=method.sequential,
         refresh_every=method.refresh_every,
     )
+    if method.bits != 8 or convention == "paper":
+        return iterated
+    return plus([iterated, tucker.rounding_overhead(names, shape, ranks)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from asi_core.costs.formulas.symbols import Letters, plus, times
 from asi_core.methods.costs import reduction_order
 from asi_core.records import Convention, LayerShape, Ranks
@@ -20,6 +22,24 @@ def kept(
         if convention == "paper" or ranks[mode] < shape.input_shape[mode]
     ]
     return times(*names.ranks), " + ".join(factors)
+
+
+def steps(names: Letters, shape: LayerShape, ranks: Ranks) -> str:
+    """How many steps 8-bit core and factors have."""
+    return plus([names.ranks[ranks.index(max(ranks))], *_stored(names.ranks, shape, ranks)])
+
+
+def rounding_overhead(names: Letters, shape: LayerShape, ranks: Ranks) -> str:
+    """Rounding core and factors to 8 bits, and restoring them."""
+    entries = [times(size, rank) for size, rank in zip(names.sizes, names.ranks, strict=True)]
+    factors = [f"3*{term}" for term in _stored(entries, shape, ranks)]
+    return plus([f"2*{times(*names.ranks)}", *factors])
+
+
+def _stored(terms: Sequence[str], shape: LayerShape, ranks: Ranks) -> list[str]:
+    """Those of modes that have a factor."""
+    modes = zip(terms, ranks, shape.input_shape, strict=True)
+    return [term for term, rank, size in modes if rank < size]
 
 
 def asi_overhead(
