@@ -26,7 +26,9 @@ _ROWS = ("prepared", "probe")
 _DIGITS = {"prepared": 6, "step": 5, "evaluation": 5, "probe": 4}
 
 
-def write_example(store: RunStore, comparison: Sequence[RunRecord], path: Path) -> None:
+def write_example(
+    store: RunStore, comparison: Sequence[RunRecord], path: Path, *, step_every: int = 1
+) -> None:
     """Write ended runs and their events to `path`, as one comparison in this order.
 
     The same runs give the same bytes.
@@ -34,8 +36,10 @@ def write_example(store: RunStore, comparison: Sequence[RunRecord], path: Path) 
     Args:
         comparison: of this store; they need not have been launched together.
         path: `<name>.json.gz`; the runs become `example-<name>-0`, `-1` and so on.
+        step_every: of so many steps one is written, the first and the last too; what is known of
+            all steps is in the summaries.
     """
-    written = [_run_as_json(store, run) for run in comparison]
+    written = [_run_as_json(store, run, step_every) for run in comparison]
     text = json.dumps({"runs": written}, separators=(",", ":"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(text.encode(), mtime=0))
@@ -83,7 +87,7 @@ def _import(store: RunStore, path: Path, comparison: str) -> bool:
     return store.add_finished(records, happened, edition)
 
 
-def _run_as_json(store: RunStore, run: RunRecord) -> dict[str, Any]:
+def _run_as_json(store: RunStore, run: RunRecord, step_every: int) -> dict[str, Any]:
     return {
         "spec": run.spec.model_dump(mode="json"),
         "status": run.status,
@@ -93,7 +97,10 @@ def _run_as_json(store: RunStore, run: RunRecord) -> dict[str, Any]:
         "summary": run.summary,
         "error": run.error,
         "events": {
-            **{kind: _as_columns(_payloads(store, run, kind)) for kind in _COLUMNS},
+            **{
+                kind: _as_columns(_thinned(_payloads(store, run, kind), kind, step_every))
+                for kind in _COLUMNS
+            },
             **{kind: _payloads(store, run, kind) for kind in _ROWS},
         },
     }
@@ -119,6 +126,14 @@ def _payloads(store: RunStore, run: RunRecord, kind: str) -> list[Any]:
         _shortened(event.model_dump(mode="json", exclude_none=True), _DIGITS[kind])
         for event in store.events(run.id, kind)
     ]
+
+
+def _thinned(payloads: list[Any], kind: str, step_every: int) -> list[Any]:
+    """Of steps, the first, the last, and those whose number says so."""
+    if kind != "step" or not payloads:
+        return payloads
+    ends = {payloads[0]["step"], payloads[-1]["step"]}
+    return [p for p in payloads if p["step"] in ends or p["step"] % step_every == 0]
 
 
 def _events_from_json(written: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,266 @@
+"""The poster's study: MCUNet, pretrained on ImageNet, fine-tuned on CIFAR-10.
+
+    python -m benchmarks.poster [--dataset imagefolder:PATH|cifar10] [--ship]
+
+Runs what is still to be run, into the app's own store: Compare shows it, and a study that was
+interrupted goes on where it stood. MCUNet's weights must be at hand (`ASI_WEIGHTS_DIR`, or a
+download). `--ship` then writes the runs to `data/examples/`, from which `python -m
+benchmarks.results` makes docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from asi_core.costs.estimate import estimate  # noqa: E402
+from asi_core.datasets.imagefolder import PREFIX  # noqa: E402
+from asi_core.methods import Vanilla  # noqa: E402
+from asi_core.runs.example_jobs import write_example_job  # noqa: E402
+from asi_core.runs.examples import SHIPPED_FOLDER, write_example  # noqa: E402
+from asi_core.runs.foreground import work_through  # noqa: E402
+from asi_core.runs.job_kinds import job_kind  # noqa: E402
+from asi_core.runs.library import Description, RunLibrary  # noqa: E402
+from asi_core.runs.outcomes import single_outcomes  # noqa: E402
+from asi_core.runs.question import questions_of  # noqa: E402
+from asi_core.runs.records import RunRecord  # noqa: E402
+from asi_core.runs.service import request_runs  # noqa: E402
+from asi_core.runs.store import RunStore  # noqa: E402
+from asi_core.runs.worker import open_store  # noqa: E402
+from asi_core.settings import read_settings  # noqa: E402
+from asi_core.training.features import installed_pool  # noqa: E402
+from asi_core.training.spec import RunSpec  # noqa: E402
+
+MODEL, PIXELS, BATCH = "mcunet_in1", 128, 64
+DEPTHS = (12, 8, 6, 4, 2, 1)  # the deepest first: the others go on from its frozen features
+SEEDS = (0, 1, 2)
+STEPS = 600
+# Where settings are compared, and where the small device trains.
+DEPTH = 4
+SMALL_DEVICE_BYTES = 256 * 1024
+_SMALL_BUDGET = 32 * 1024
+_DATASET = f"{PREFIX}../shared/datasets/cifar10_small.zip"
+_OWNER = "command line"
+_LATEST = 1000
+# Of the shipped steps; their means and medians are of all.
+_SHIPPED_STEP = 10
+
+VANILLA = {"kind": "vanilla"}
+PAPER = {"kind": "asi", "explained_variance": 0.8}
+EIGHT_BITS = {"kind": "asi", "explained_variance": 0.9, "bits": 8}
+HOSVD = {"kind": "hosvd", "explained_variance": 0.8}
+FILTER = {"kind": "gradient_filter", "patch": 2}
+MOMENTUM = {"momentum": 0.9, "learning_rate": 0.02}
+
+NAMES = {
+    "curves": "Poster: accuracy over trained layers",
+    "settings": "Poster: settings of ASI at 4 layers",
+    "drift": "Poster: spectra while training",
+    "small": "Poster: 256 KB",
+}
+
+
+def planned(layers: int, ratio: int, **settings: Any) -> dict[str, Any]:
+    """ASI with ranks planned for so many times fewer bytes than vanilla keeps by formula."""
+    return {"kind": "asi", "budget_bytes": vanilla_bytes(layers) // ratio, **settings}
+
+
+def vanilla_bytes(layers: int) -> int:
+    """What vanilla keeps of the trained layers' inputs, by formula."""
+    return estimate(
+        MODEL,
+        Vanilla(),
+        layers=layers,
+        batch_size=BATCH,
+        image_size=PIXELS,
+        convention="exact",
+    ).activation_bytes
+
+
+def spec(dataset: str, method: dict[str, Any], layers: int, seed: int, **changes: Any) -> RunSpec:
+    """A run of the study: the published recipe, and looks at its beginning and end."""
+    return RunSpec.model_validate(
+        {
+            "model": MODEL,
+            "dataset": dataset,
+            "method": method,
+            "layers": layers,
+            "seed": seed,
+            "steps": STEPS,
+            "batch_size": BATCH,
+            "image_size": PIXELS,
+            "evaluate_every": STEPS // 4,
+            "probe_every": STEPS,
+            **changes,
+        }
+    )
+
+
+def curves(dataset: str) -> Iterator[RunSpec]:
+    """All methods at all depths, and the classifier alone."""
+    for seed in SEEDS:
+        for layers in DEPTHS:
+            for method in (VANILLA, PAPER, EIGHT_BITS, planned(layers, 50, bits=8), HOSVD, FILTER):
+                yield spec(dataset, method, layers, seed)
+        yield spec(dataset, VANILLA, 0, seed)
+
+
+def settings(dataset: str) -> Iterator[RunSpec]:
+    """What may be better than the published algorithm, one change each."""
+    changed: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({**PAPER, "sequential": False}, {}),
+        ({**PAPER, "bits": 8}, {}),
+        ({**PAPER, "bits": 16}, {}),
+        ({**PAPER, "refresh_every": 4}, {}),
+        ({**EIGHT_BITS, "refresh_every": 4}, {}),
+        ({"kind": "asi", "explained_variance": 0.9}, {}),
+        (planned(DEPTH, 50), {}),
+        (planned(DEPTH, 120, bits=8), {}),
+        ({"kind": "asi", "ranks": (31, 32, 3, 3), "bits": 8}, {}),
+        ({"kind": "asi", "ranks": 1}, {}),
+        (VANILLA, MOMENTUM),
+        (PAPER, MOMENTUM),
+        (EIGHT_BITS, MOMENTUM),
+        (planned(DEPTH, 50, bits=8), MOMENTUM),
+    ]
+    for seed in SEEDS:
+        for method, changes in changed:
+            yield spec(dataset, method, DEPTH, seed, **changes)
+
+
+def drift(dataset: str) -> Iterator[RunSpec]:
+    """Two runs that are looked at often."""
+    for method in (PAPER, HOSVD):
+        yield spec(dataset, method, DEPTH, 0, probe_every=STEPS // 20)
+
+
+def small(dataset: str) -> Iterator[RunSpec]:
+    """The last layers at the largest batch whose real bytes fit the small device, and vanilla."""
+    method = {"kind": "asi", "budget_bytes": _SMALL_BUDGET, "bits": 8}
+    batch = largest_batch(spec(dataset, method, DEPTH, 0))
+    for seed in SEEDS:
+        for each in (method, VANILLA):
+            yield spec(dataset, each, DEPTH, seed, batch_size=batch)
+
+
+def largest_batch(asked: RunSpec, most: int = 256) -> int:
+    """The largest batch of which a measured step keeps no more than the small device has."""
+    low, high = 1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        kept = measured(asked.model_copy(update={"batch_size": middle}))["saved_bytes"]["total"]
+        low, high = (middle, high) if kept <= SMALL_DEVICE_BYTES else (low, middle - 1)
+    return low
+
+
+def measured(asked: RunSpec) -> dict[str, Any]:
+    """One step by both meters, which agree or raise."""
+    return job_kind("measure").answer(asked, installed_pool())
+
+
+def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
+    """The newest comparison of just these runs whose numbers are those of this code, or a new one
+    with copies of all that is known already."""
+    answers = store.answered(questions_of(specs))
+    for runs in store.latest_comparisons(_LATEST):
+        if [run.spec for run in runs] != list(specs):
+            continue
+        ended = [n for n, run in enumerate(runs) if not run.is_active]
+        if all(runs[n].status == "completed" and n in answers for n in ended):
+            return runs
+    return request_runs(store, specs, _OWNER, most=len(specs))
+
+
+def run_study(dataset: str) -> dict[str, list[RunRecord]]:
+    """All comparisons of the study, by their keys in `NAMES`."""
+    store = open_store(read_settings().database_url)
+    library = RunLibrary(store.url)
+    found = {}
+    for key, make in (
+        ("curves", curves),
+        ("settings", settings),
+        ("drift", drift),
+        ("small", small),
+    ):
+        runs = taken_up(store, list(make(dataset)))
+        name = runs[0].comparison
+        library.describe(name, Description(NAMES[key], __doc__.splitlines()[0]))
+        started = time.perf_counter()
+
+        def told(
+            number: int, ended: RunRecord, *, count: int = len(runs), at: float = started
+        ) -> None:
+            (outcome,) = single_outcomes([ended])
+            depth, seconds = ended.spec.layers, time.perf_counter() - at
+            accuracy = (ended.summary or {}).get("test_accuracy")
+            print(
+                f"{number} of {count}: {outcome.label}, {depth} layers: {ended.status}, "
+                f"accuracy {accuracy}, {seconds:.0f} s since the start",
+                flush=True,
+            )
+
+        work_through(store.url, runs, told)
+        found[key] = store.comparison(name)
+    library.close()
+    return found
+
+
+def ship(study: dict[str, list[RunRecord]]) -> None:
+    """Write the study to `data/examples/`, without the path of the images."""
+    store = open_store(read_settings().database_url)
+    for key, runs in study.items():
+        path = SHIPPED_FOLDER / f"poster-{key}.json.gz"
+        every = 1 if key == "drift" else _SHIPPED_STEP
+        write_example(
+            store,
+            [replace(run, spec=_with_dataset(run.spec)) for run in runs],
+            path,
+            step_every=every,
+        )
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
+    for kind in ("asi", "vanilla"):
+        asked = next(r.spec for r in study["small"] if r.spec.method.kind == kind)
+        path = write_example_job(
+            SHIPPED_FOLDER / "jobs",
+            f"poster-small-{kind}",
+            "measure",
+            _with_dataset(asked),
+            measured(asked),
+        )
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+def _with_dataset(asked: RunSpec) -> RunSpec:
+    """With the name of the images' file alone: its folder is this machine's."""
+    name = asked.dataset
+    if name.startswith(PREFIX):
+        name = PREFIX + Path(name.removeprefix(PREFIX)).name
+    return asked.model_copy(update={"dataset": name})
+
+
+def main() -> int:
+    """Run the study; write what is shipped if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default=_DATASET)
+    parser.add_argument("--ship", action="store_true")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    study = run_study(options.dataset)
+    print(f"{sum(map(len, study.values()))} runs, {time.perf_counter() - started:.0f} s")
+    if any(run.status != "completed" for runs in study.values() for run in runs):
+        raise SystemExit("some runs did not end well: Compare and their logs say why.")
+    if options.ship:
+        ship(study)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
