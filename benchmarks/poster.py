@@ -60,13 +60,6 @@ HOSVD = {"kind": "hosvd", "explained_variance": 0.8}
 FILTER = {"kind": "gradient_filter", "patch": 2}
 MOMENTUM = {"momentum": 0.9, "learning_rate": 0.02}
 
-NAMES = {
-    "curves": "Poster: accuracy over trained layers",
-    "settings": "Poster: settings of ASI at 4 layers",
-    "drift": "Poster: spectra while training",
-    "small": "Poster: 256 KB",
-}
-
 
 def planned(layers: int, ratio: int, **settings: Any) -> dict[str, Any]:
     """ASI with ranks planned for so many times fewer bytes than vanilla keeps by formula."""
@@ -104,13 +97,12 @@ def spec(dataset: str, method: dict[str, Any], layers: int, seed: int, **changes
     )
 
 
-def curves(dataset: str) -> Iterator[RunSpec]:
+def curves(dataset: str, seed: int) -> Iterator[RunSpec]:
     """All methods at all depths, and the classifier alone."""
-    for seed in SEEDS:
-        for layers in DEPTHS:
-            for method in (VANILLA, PAPER, EIGHT_BITS, planned(layers, 50, bits=8), HOSVD, FILTER):
-                yield spec(dataset, method, layers, seed)
-        yield spec(dataset, VANILLA, 0, seed)
+    for layers in DEPTHS:
+        for method in (VANILLA, PAPER, EIGHT_BITS, planned(layers, 50, bits=8), HOSVD, FILTER):
+            yield spec(dataset, method, layers, seed)
+    yield spec(dataset, VANILLA, 0, seed)
 
 
 def settings(dataset: str) -> Iterator[RunSpec]:
@@ -179,38 +171,36 @@ def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
     return request_runs(store, specs, _OWNER, most=len(specs))
 
 
+def comparisons(dataset: str) -> Iterator[tuple[str, str, list[RunSpec]]]:
+    """Of each: to which part of the study it belongs, its name, and its runs."""
+    for seed in SEEDS:
+        name = f"Poster: accuracy over trained layers, seed {seed}"
+        yield "curves", name, list(curves(dataset, seed))
+    yield "settings", f"Poster: settings of ASI at {DEPTH} layers", list(settings(dataset))
+    yield "drift", "Poster: spectra while training", list(drift(dataset))
+    yield "small", "Poster: 256 KB", list(small(dataset))
+
+
 def run_study(dataset: str) -> dict[str, list[RunRecord]]:
-    """All comparisons of the study, by their keys in `NAMES`."""
+    """All runs, by part of the study."""
     store = open_store(read_settings().database_url)
     library = RunLibrary(store.url)
-    found = {}
-    for key, make in (
-        ("curves", curves),
-        ("settings", settings),
-        ("drift", drift),
-        ("small", small),
-    ):
-        runs = taken_up(store, list(make(dataset)))
-        name = runs[0].comparison
-        library.describe(name, Description(NAMES[key], __doc__.splitlines()[0]))
-        started = time.perf_counter()
-
-        def told(
-            number: int, ended: RunRecord, *, count: int = len(runs), at: float = started
-        ) -> None:
-            (outcome,) = single_outcomes([ended])
-            depth, seconds = ended.spec.layers, time.perf_counter() - at
-            accuracy = (ended.summary or {}).get("test_accuracy")
-            print(
-                f"{number} of {count}: {outcome.label}, {depth} layers: {ended.status}, "
-                f"accuracy {accuracy}, {seconds:.0f} s since the start",
-                flush=True,
-            )
-
-        work_through(store.url, runs, told)
-        found[key] = store.comparison(name)
+    found: dict[str, list[RunRecord]] = {}
+    for part, name, specs in comparisons(dataset):
+        runs = taken_up(store, specs)
+        library.describe(runs[0].comparison, Description(name))
+        print(f"{name}: {len(runs)} runs", flush=True)
+        work_through(store.url, runs, _tell)
+        found.setdefault(part, []).extend(store.comparison(runs[0].comparison))
     library.close()
     return found
+
+
+def _tell(number: int, ended: RunRecord) -> None:
+    (outcome,) = single_outcomes([ended])
+    accuracy = (ended.summary or {}).get("test_accuracy")
+    told = f"{number}. {outcome.label}, {ended.spec.layers} layers: {ended.status}"
+    print(f"{told}, accuracy {accuracy}", flush=True)
 
 
 def ship(study: dict[str, list[RunRecord]]) -> None:
