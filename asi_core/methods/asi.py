@@ -80,9 +80,16 @@ class ASI(TuckerMethod):
 
     @property
     def settings_label(self) -> str:
-        label, every = self._ranks_label, self.refresh_every
-        label += "" if every == 1 else f", refreshed every {every} steps"
-        return label + {32: "", 16: ", half-precision factors", 8: ", 8 bits"}[self.bits]
+        return ", ".join((self._ranks_label, *self.algorithm))
+
+    @property
+    def algorithm(self) -> tuple[str, ...]:
+        """What differs from the defaults besides the ranks, in words."""
+        every = self.refresh_every
+        told = ["" if self.sequential else "not sequential"]
+        told += ["" if every == 1 else f"refreshed every {every} steps"]
+        told += [{32: "", 16: "half-precision factors", 8: "8 bits"}[self.bits]]
+        return tuple(word for word in told if word)
 
     @property
     def _ranks_label(self) -> str:
