@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from streamlit.components.v2 import manifest_scanner
 
 from tests.postgres import Postgres, find_postgres
 
@@ -33,6 +35,16 @@ def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ASI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ASI_FEATURES_DIR", str(features_dir))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scanned_once() -> Iterator[None]:
+    """Every AppTest looks through all installed packages for components, which takes longer than
+    most pages: here, none is installed while tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from dashboard.poster.cells import (
     shown_table,
 )
 from dashboard.poster.here import claims, measured_table, measurements
+from dashboard.poster.study import study_view
 
 _BOTH: tuple[tuple[Literal["memory", "cost"], str, str], ...] = (
     ("memory", "Activation memory", "MiB"),
@@ -76,6 +77,7 @@ def poster_view(rows: Sequence[Row], convention: Convention) -> None:
     kpi_row(_kpis(rows))
     _figures(rows, convention)
     _table(rows)
+    study_view()
     _elsewhere()
     _source()
 

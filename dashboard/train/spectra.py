@@ -9,6 +9,7 @@ from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
 from asi_core.runs.records import RunRecord
 from asi_core.training.events import LayerProbe
 from asi_core.zoo.cards import model_card
+from dashboard.drawings import drawings
 from dashboard.feed import RunFeed, run_style
 from dashboard.frame import URL, figure
 from dashboard.history import run_labels
@@ -35,9 +36,10 @@ def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
         if (layer := feed.probes.get(step, {}).get(name)) is not None and layer.ranks is not None
     ]
     modes = model_card(runs[0].spec.model).mode_names
-    plot = plot_spectra(SpectrumRows(probe.shape, probe.singular_values, modes), cuts)
+    spectrum = SpectrumRows(probe.shape, probe.singular_values, modes)
+    drawing = drawings.get(("spectra", spectrum, *cuts), lambda: plot_spectra(spectrum, cuts))
     told = _what_was_kept(probe, step) if probe.captured_energy is not None else _MEASURED
-    figure(plot, key="train-spectra", caption=told)
+    figure(drawing, key="train-spectra", caption=told)
 
 
 def _step(place: DeltaGenerator, steps: list[int], *, is_going: bool) -> int:

@@ -22,6 +22,7 @@ from asi_core.training.events import (
     StepEvent,
 )
 from asi_core.training.spec import RunSpec
+from tests.runs.kept import keep, spec
 
 METHODS: list[dict[str, Any]] = [{"kind": "vanilla"}, {"kind": "asi", "ranks": 4}]
 SPECS = [RunSpec.model_validate({"method": method, "seed": 3}) for method in METHODS]
@@ -114,6 +115,17 @@ def test_events_come_back_with_fewer_digits(store: RunStore, tmp_path: Path) -> 
     assert isinstance(probe, ProbeEvent)
     assert probe.layers[0].singular_values == ((1.235, 0.5),) * 2
     assert probe.layers[0].drift_degrees == (None, 12.35)
+
+
+def test_of_long_runs_some_steps_are_written(store: RunStore, tmp_path: Path) -> None:
+    runs = keep(store, [spec()], [0.8], [1000])
+    write_example(store, runs, tmp_path / "folder" / "thin.json.gz", step_every=7)
+    import_examples(store, tmp_path / "folder")
+    (run,) = store.comparison("example-thin")
+    steps = [event.step for event in store.events(run.id, "step")]
+    assert steps == [1, 7, 14, 20]
+    assert run.summary is not None
+    assert run.summary["steps_done"] == 20
 
 
 def test_a_second_import_changes_nothing(store: RunStore, tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""The poster's experiment as it was run for this app: curves, and claims at equal accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
+
+import pandas as pd
+import streamlit as st
+
+from asi_core.figures.study import DepthCurve, DepthPoint, plot_over_depth
+from asi_core.runs.poster_study import (
+    CURVES,
+    PAPER_MACS,
+    AtEqualAccuracy,
+    Setting,
+    at_equal_accuracy,
+    series,
+    study_settings,
+)
+from asi_core.runs.store import RunStore
+from dashboard import services
+from dashboard.frame import figure
+
+_PRICES = (
+    ("activation_bytes", "Accuracy against activation memory", "by formula", "KiB", 1024.0),
+    (PAPER_MACS, "Accuracy against cost", "a step by the poster's count", "GMACs", 1e9),
+)
+# Accuracies nearer to the classifier's alone are worth no memory at all.
+_WORTH = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """All settings of the curves by method, and the classifier alone.
+
+    Attributes:
+        head: accuracy of the classifier alone, 0 to 1.
+    """
+
+    curves: dict[str, list[Setting]]
+    head: float
+
+    @property
+    def vanilla(self) -> list[Setting]:
+        return next(s for s in self.curves.values() if s[0].method.kind == "vanilla")
+
+    def equal(self, name: str) -> dict[str, list[AtEqualAccuracy]]:
+        """By ASI's settings, at those of vanilla's accuracies that are worth anything."""
+        return {
+            label: [
+                at
+                for at in at_equal_accuracy(self.vanilla, curve, name)
+                if at.accuracy > self.head + _WORTH
+            ]
+            for label, curve in self.curves.items()
+            if curve[0].method.kind == "asi"
+        }
+
+    def best(self, name: str) -> tuple[float, int] | None:
+        """The largest ratio of ASI at vanilla's accuracy, and vanilla's layers there."""
+        found = [
+            (at.ratio, at.layers)
+            for each in self.equal(name).values()
+            for at in each
+            if at.ratio is not None
+        ]
+        return max(found, default=None)
+
+
+def study(store: RunStore) -> Study | None:
+    """The shipped study; None if the store does not have it."""
+    return _study(store.url, store.edition(CURVES))
+
+
+@lru_cache(maxsize=4)
+def _study(url: str, edition: str | None) -> Study | None:
+    """Read once an edition: it is a hundred runs."""
+    if edition is None:
+        return None
+    found = study_settings(RunStore(url), CURVES)
+    head = next(setting for setting in found if not setting.layers)
+    return Study(series(found), fmean(head.prices("accuracy")))
+
+
+def study_view() -> None:
+    """The curves, and what they say at equal accuracy."""
+    found = study(services.store())
+    if found is None:
+        return
+    spec = found.vanilla[0].runs[0].spec
+    st.subheader("MCUNet on CIFAR-10, fine-tuned here")
+    for column, (name, title, price, unit, scale) in zip(st.columns(2), _PRICES, strict=True):
+        with column:
+            figure(
+                plot_over_depth(
+                    [_curve(label, each, name) for label, each in found.curves.items()],
+                    head=found.head,
+                    title=title,
+                    price=price,
+                    unit=unit,
+                    scale=scale,
+                ),
+                key=f"poster-study-{name}",
+                caption=f"The last 1 to {found.vanilla[-1].layers} layers, {spec.steps} steps, "
+                f"batch {spec.batch_size}, {spec.image_size} px; means of "
+                f"{len(found.vanilla[0].runs)} seeds with their deviation. Accuracy is measured, "
+                f"{'bytes are' if unit == 'KiB' else 'multiplies are'} by formula.",
+            )
+    st.table(_equal_table(found), hide_index=True, border="horizontal")
+    st.caption(
+        "How many times less ASI needs than vanilla for the same accuracy, read off both curves "
+        "(docs/results.md has every run, the spread over seeds, and what else was tried). The "
+        "Compare page shows all runs of the comparison example-poster-curves."
+    )
+
+
+def _curve(label: str, settings: Sequence[Setting], name: str) -> DepthCurve:
+    points = []
+    for setting in settings:
+        at, accuracy = setting.mean(name), setting.spread("accuracy")
+        points.append(DepthPoint(setting.layers, at.accuracy, accuracy.deviation, at.price))
+    return DepthCurve(label, settings[0].method.kind, tuple(points))
+
+
+def _equal_table(found: Study) -> pd.DataFrame:
+    memory, cost = (found.equal(name) for name in ("activation_bytes", PAPER_MACS))
+    rows = []
+    for n, at in enumerate(next(iter(memory.values()))):
+        row = {"Vanilla trains": f"{at.layers} layers", "and reaches": f"{100 * at.accuracy:.1f} %"}
+        for label, each in memory.items():
+            row[label] = (
+                f"{_times(each[n].ratio)} memory, {_times(cost[label][n].ratio)} cost"
+                if each[n].ratio
+                else "not reached"
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _times(ratio: float | None) -> str:
+    # Where one is reached, all are: it is the accuracies that decide.
+    assert ratio is not None
+    return f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2f} ×"

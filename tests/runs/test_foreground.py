@@ -1,0 +1,68 @@
+"""Queued runs, worked through by a process of their own that is killed, and by the next one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from asi_core.runs.foreground import work_through
+from asi_core.runs.records import RunRecord
+from asi_core.runs.store import RunStore
+from asi_core.runs.worker import open_store
+from asi_core.training.events import Event
+from tests.datasets.pictures import both_splits, write_folder
+from tests.runs.kept import spec
+from tests.waiting import wait_for
+
+SCRIPT = """
+from asi_core.runs.foreground import work_through
+from asi_core.runs.worker import open_store
+url = {url!r}
+work_through(url, open_store(url).comparison({comparison!r}), lambda number, run: None)
+"""
+
+
+def curve(store: RunStore, run: RunRecord) -> list[tuple[int, float]]:
+    found: list[Event] = [*store.events(run.id, "step"), *store.events(run.id, "evaluation")]
+    return [(event.step, event.loss) for event in found if event.kind != "prepared"]  # type: ignore[union-attr]
+
+
+def test_what_a_killed_process_had_begun_goes_on(tmp_path: Path, database_url: str) -> None:
+    images = f"imagefolder:{write_folder(tmp_path / 'images', both_splits())}"
+    asked = [
+        spec({"kind": kind}, dataset=images, steps=400, batch_size=4, image_size=32, layers=1)
+        for kind in ("vanilla", "eight_bit")
+    ]
+    store = open_store(database_url)
+    killed = store.create(asked, "command line")
+    script = SCRIPT.format(url=database_url, comparison=killed[0].comparison)
+    process = subprocess.Popen([sys.executable, "-c", script])
+    wait_for(lambda: len(store.events(killed[0].id, "evaluation")) >= 2, 120, "two evaluations")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    begun = store.run(killed[0].id)
+    assert begun is not None
+    assert begun.status == "running", "nobody could say that it ended"
+
+    told: list[tuple[int, str]] = []
+    work_through(
+        database_url,
+        store.comparison(killed[0].comparison),
+        lambda number, run: told.append((number, run.status)),
+    )
+    assert told == [(1, "completed"), (2, "completed")]
+    ended = store.comparison(killed[0].comparison)
+    assert [run.attempt for run in ended] == [2, 1]
+
+    undisturbed = store.create(asked, "command line")
+    work_through(database_url, undisturbed, lambda number, run: None)
+    for one, other in zip(ended, undisturbed, strict=True):
+        assert curve(store, one) == curve(store, other)
+
+    # All of it has ended: there is nothing to do but to tell.
+    told.clear()
+    work_through(database_url, ended, lambda number, run: told.append((number, run.status)))
+    assert told == [(1, "completed"), (2, "completed")]
+    assert [run.attempt for run in store.comparison(killed[0].comparison)] == [2, 1]
