@@ -13,6 +13,10 @@ from asi_core.errors import InvalidInput, Refused
 from asi_core.units import GIB
 
 PROJECT = Path(__file__).resolve().parents[1]
+_IS_CHECKOUT = (PROJECT / "app.py").is_file()
+# What comes with the project; an installed package has it beside its code.
+DATA = PROJECT / "data" if _IS_CHECKOUT else Path(__file__).resolve().parent / "_data"
+_HOME = DATA / "home" if _IS_CHECKOUT else Path("~/.asi-lab")
 
 _PREFIX = "ASI_"
 
@@ -139,7 +143,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         if name.startswith(_PREFIX) and value
     }
     known: dict[str, Any] = {name: given[name] for name in Settings.model_fields if name in given}
-    known.setdefault("home", PROJECT / "data" / "home")
+    known.setdefault("home", _HOME)
     known.setdefault("features_dir", _resolved(known["home"]) / "features")
     known["limits"] = {
         name: given[f"max_{name}"] for name in Limits.model_fields if f"max_{name}" in given

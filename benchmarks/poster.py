@@ -106,7 +106,7 @@ def curves(dataset: str, seed: int) -> Iterator[RunSpec]:
     yield spec(dataset, VANILLA, 0, seed)
 
 
-def settings(dataset: str) -> Iterator[RunSpec]:
+def settings(dataset: str, seed: int) -> Iterator[RunSpec]:
     """What may be better than the published algorithm, one change each."""
     changed: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({**PAPER, "sequential": False}, {}),
@@ -125,9 +125,8 @@ def settings(dataset: str) -> Iterator[RunSpec]:
         (MORE_RANKS, MOMENTUM),
         (planned(DEPTH, 50, bits=8), MOMENTUM),
     ]
-    for seed in SEEDS:
-        for method, changes in changed:
-            yield spec(dataset, method, DEPTH, seed, **changes)
+    for method, changes in changed:
+        yield spec(dataset, method, DEPTH, seed, **changes)
 
 
 def drift(dataset: str) -> Iterator[RunSpec]:
@@ -174,26 +173,28 @@ def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
 
 
 def comparisons(dataset: str) -> Iterator[tuple[str, str, list[RunSpec]]]:
-    """Of each: to which part of the study it belongs, its name, and its runs."""
+    """Of each: its key, its name, and its runs."""
     for seed in SEEDS:
         name = f"Poster: accuracy over trained layers, seed {seed}"
-        yield "curves", name, list(curves(dataset, seed))
-    yield "settings", f"Poster: settings of ASI at {DEPTH} layers", list(settings(dataset))
+        yield f"curves-{seed}", name, list(curves(dataset, seed))
+    for seed in SEEDS:
+        name = f"Poster: settings of ASI at {DEPTH} layers, seed {seed}"
+        yield f"settings-{seed}", name, list(settings(dataset, seed))
     yield "drift", "Poster: spectra while training", list(drift(dataset))
     yield "small", "Poster: 256 KB", list(small(dataset))
 
 
 def run_study(dataset: str) -> dict[str, list[RunRecord]]:
-    """All runs, by part of the study."""
+    """All comparisons, by key."""
     store = open_store(read_settings().database_url)
     library = RunLibrary(store.url)
     found: dict[str, list[RunRecord]] = {}
-    for part, name, specs in comparisons(dataset):
+    for key, name, specs in comparisons(dataset):
         runs = taken_up(store, specs)
         library.describe(runs[0].comparison, Description(name))
         print(f"{name}: {len(runs)} runs", flush=True)
         work_through(store.url, runs, _tell)
-        found.setdefault(part, []).extend(store.comparison(runs[0].comparison))
+        found[key] = store.comparison(runs[0].comparison)
     library.close()
     return found
 
@@ -208,15 +209,10 @@ def _tell(number: int, ended: RunRecord) -> None:
 def ship(study: dict[str, list[RunRecord]]) -> None:
     """Write the study to `data/examples/`, without the path of the images."""
     store = open_store(read_settings().database_url)
-    for key, runs in study.items():
-        path = SHIPPED_FOLDER / f"poster-{key}.json.gz"
-        every = 1 if key == "drift" else _SHIPPED_STEP
-        write_example(
-            store,
-            [replace(run, spec=_with_dataset(run.spec)) for run in runs],
-            path,
-            step_every=every,
-        )
+    for name, runs in study.items():
+        path = SHIPPED_FOLDER / f"poster-{name}.json.gz"
+        shown = [replace(run, spec=_with_dataset(run.spec)) for run in runs]
+        write_example(store, shown, path, step_every=_SHIPPED_STEP)
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
     for kind in ("asi", "vanilla"):
         asked = next(r.spec for r in study["small"] if r.spec.method.kind == kind)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 import streamlit as st
 
 from asi_core.runs.examples import SHIPPED_FOLDER, example_names
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.runs.store import RunStore
 from dashboard import services
 from dashboard.feed import run_label
 
@@ -54,11 +56,23 @@ def comparison_picker() -> str | None:
 def known_comparisons() -> dict[str, list[RunRecord]]:
     """One's own first, newest first, then those that came with the app."""
     store = services.store()
-    examples = [store.comparison(name) for name in example_names(SHIPPED_FOLDER)]
-    shipped = {runs[0].comparison: runs for runs in examples if runs}
-    latest = {runs[0].comparison: runs for runs in store.latest_comparisons(_MOST)}
-    own = {name: runs for name, runs in latest.items() if name not in shipped}
-    return {**own, **shipped}
+    own = store.latest_comparisons(_MOST, but_of=EXAMPLE_OWNER)
+    return {runs[0].comparison: runs for runs in (*own, *_shipped(store))}
+
+
+def _shipped(store: RunStore) -> tuple[list[RunRecord], ...]:
+    names = example_names(SHIPPED_FOLDER)
+    return _shipped_editions(store.url, tuple((name, store.edition(name)) for name in names))
+
+
+@lru_cache(maxsize=4)
+def _shipped_editions(
+    url: str, editions: tuple[tuple[str, str | None], ...]
+) -> tuple[list[RunRecord], ...]:
+    """Read once, as they are many and change with their editions alone."""
+    store = services.store()
+    found = (store.comparison(name) for name, _ in editions)
+    return tuple(runs for runs in found if runs)
 
 
 def comparison_title(runs: Sequence[RunRecord]) -> str:

@@ -8,16 +8,14 @@ def main() -> None:
     import streamlit as st
 
     from asi_core.errors import AsiError, one_sentence
-    from asi_core.settings import PROJECT
+    from asi_core.settings import DATA
     from dashboard.explore.settings import SHARED_KEYS
     from dashboard.frame import page_looks
     from dashboard.glossary import glossary_popover
     from dashboard.navigation import PAGES, forget_other_page, streamlit_page
     from dashboard.visitor import check_visitor, sign_in_button
 
-    st.set_page_config(
-        page_title="ASI Lab", page_icon=str(PROJECT / "data" / "icon.svg"), layout="wide"
-    )
+    st.set_page_config(page_title="ASI Lab", page_icon=str(DATA / "icon.svg"), layout="wide")
     try:
         check_visitor()
     except AsiError as error:

@@ -9,10 +9,8 @@ from asi_core.runs.example_jobs import import_example_jobs
 from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
-from asi_core.settings import PROJECT, read_settings
+from asi_core.settings import read_settings
 from dashboard.feed import Feeds
-
-_EXAMPLES = PROJECT / "data" / "examples"
 
 
 # Streamlit makes a new entry when the body of such a function changes: the engine itself is a
@@ -37,5 +35,5 @@ def feeds() -> Feeds:
 @st.cache_resource(show_spinner=False)
 def jobs() -> JobStore:
     opened = JobStore(read_settings().database_url)
-    import_example_jobs(opened, _EXAMPLES / "jobs")
+    import_example_jobs(opened, SHIPPED_FOLDER / "jobs")
     return opened

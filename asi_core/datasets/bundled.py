@@ -12,7 +12,7 @@ import numpy as np
 from asi_core.datasets.cards import DatasetCard
 from asi_core.datasets.splits import ArraySplit, ImageData
 from asi_core.errors import Unavailable
-from asi_core.settings import PROJECT
+from asi_core.settings import DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ BUNDLED = (
             test_count=1000,
             licence="Fashion-MNIST by Zalando SE, MIT",
         ),
-        path=PROJECT / "data" / "fashion_mnist_small.npz",
+        path=DATA / "fashion_mnist_small.npz",
         sha256="6bdb63b1b16856844509a7bb151653bdb18750f2431eddf7b25f099819a0506b",
     ),
 )

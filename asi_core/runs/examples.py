@@ -15,10 +15,10 @@ from typing import Any
 
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store import RunStore
-from asi_core.settings import PROJECT
+from asi_core.settings import DATA
 from asi_core.training.spec import RunSpec
 
-SHIPPED_FOLDER = PROJECT / "data" / "examples"
+SHIPPED_FOLDER = DATA / "examples"
 _PREFIX = "example-"
 _SUFFIX = ".json.gz"
 _COLUMNS = ("step", "evaluation")

@@ -18,9 +18,12 @@ from asi_core.training.events import ProbeEvent
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.shapes import trained_layer_shapes
 
-CURVES, SETTINGS, DRIFT, SMALL = (
-    f"example-poster-{part}" for part in ("curves", "settings", "drift", "small")
+# Comparisons of the study, the first two with one a seed.
+SEEDS = (0, 1, 2)
+CURVES, SETTINGS = (
+    tuple(f"example-poster-{part}-{seed}" for seed in SEEDS) for part in ("curves", "settings")
 )
+SMALL, DRIFT = ("example-poster-small",), ("example-poster-drift",)
 # What an accuracy costs: measures of `outcomes`, and the multiplies as the poster counts them.
 PAPER_MACS = "paper_macs"
 
@@ -83,13 +86,14 @@ class AtEqualAccuracy:
     by_seed: tuple[float | None, ...]
 
 
-def study_settings(store: RunStore, comparison: str) -> list[Setting]:
-    """The settings of a shipped comparison in the order of their first runs; none if it is not
+def study_settings(store: RunStore, comparisons: Iterable[str]) -> list[Setting]:
+    """The settings of shipped comparisons in the order of their first runs; none if they are not
     there."""
     alike: dict[tuple[object, ...], list[RunRecord]] = defaultdict(list)
-    for run in store.comparison(comparison):
-        if run.status == "completed":
-            alike[_key(run)].append(run)
+    for comparison in comparisons:
+        for run in store.comparison(comparison):
+            if run.status == "completed":
+                alike[_key(run)].append(run)
     found = []
     for runs in alike.values():
         runs.sort(key=lambda run: run.spec.seed)

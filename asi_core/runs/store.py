@@ -62,10 +62,11 @@ class RunStore:
         query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
         return self._records(query)
 
-    def latest_comparisons(self, limit: int) -> list[list[RunRecord]]:
-        """The newest comparisons, newest first."""
+    def latest_comparisons(self, limit: int, *, but_of: str = "") -> list[list[RunRecord]]:
+        """The newest comparisons, newest first, without those of one owner."""
         newest = func.max(runs.c.created_at)
-        names = select(runs.c.comparison).group_by(runs.c.comparison).order_by(newest.desc())
+        names = select(runs.c.comparison).where(runs.c.owner != but_of)
+        names = names.group_by(runs.c.comparison).order_by(newest.desc())
         with self._engine.connect() as connection:
             found = connection.execute(names.limit(limit)).scalars().all()
         return [self.comparison(name) for name in found]

@@ -103,7 +103,11 @@ def _equal_accuracy(store: RunStore) -> str:
 def _step_times(store: RunStore) -> str:
     """Backward pass and step of ASI against vanilla in the newest comparison that ran both."""
     for runs in store.latest_comparisons(_MOST_COMPARISONS):
-        ended = {run.spec.method.kind: run for run in runs if run.spec.layers and _timed(run)}
+        timed = [run for run in runs if run.spec.layers and _timed(run)]
+        # Of several depths, one with both.
+        depths = [run.spec.layers for run in timed if run.spec.method.kind == "asi"]
+        alike = [run for run in timed if run.spec.layers == depths[0]] if depths else []
+        ended = {run.spec.method.kind: run for run in reversed(alike)}
         if {"vanilla", "asi"} <= set(ended):
             vanilla, asi = (_seconds(ended[kind]) for kind in ("vanilla", "asi"))
             return (

@@ -72,13 +72,13 @@ class Study:
 
 def study(store: RunStore) -> Study | None:
     """The shipped study; None if the store does not have it."""
-    return _study(store.url, store.edition(CURVES))
+    return _study(store.url, tuple(store.edition(name) for name in CURVES))
 
 
 @lru_cache(maxsize=4)
-def _study(url: str, edition: str | None) -> Study | None:
+def _study(url: str, editions: tuple[str | None, ...]) -> Study | None:
     """Read once an edition: it is a hundred runs."""
-    if edition is None:
+    if None in editions:
         return None
     found = study_settings(RunStore(url), CURVES)
     head = next(setting for setting in found if not setting.layers)
@@ -113,7 +113,7 @@ def study_view() -> None:
     st.caption(
         "How many times less ASI needs than vanilla for the same accuracy, read off both curves "
         "(docs/results.md has every run, the spread over seeds, and what else was tried). The "
-        "Compare page shows all runs of the comparison example-poster-curves."
+        "Compare page shows all of its runs."
     )
 
 

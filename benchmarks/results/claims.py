@@ -1,0 +1,112 @@
+"""The poster's claims one by one: what it says, what came out here, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import fmean, geometric_mean
+
+from asi_core.runs.poster_study import PAPER_MACS, AtEqualAccuracy, Setting, at_equal_accuracy
+from benchmarks.results.study import Study, between, end_to_end, ratio, seconds, table
+
+CLAIMED_MEMORY, CLAIMED_COST, CLAIMED_TIME = 120.09, 1.86, 1.5
+
+
+def claims(study: Study) -> str:
+    rows = [
+        (
+            "At the same accuracy 120.09 times less activation memory than vanilla",
+            *_best_ratio(study, "activation_bytes", CLAIMED_MEMORY),
+        ),
+        (
+            "At the same accuracy 1.86 times cheaper (its count of multiplies)",
+            *_best_ratio(study, PAPER_MACS, CLAIMED_COST),
+        ),
+        ("As good as HOSVD in memory, at a fraction of its cost", *_against_hosvd(study)),
+        ("At the same k, accuracy as vanilla's with far less memory", *_same_depth(study)),
+        ("1.5 times faster than vanilla on average, backward up to 10 times", *_speed(study)),
+    ]
+    return table(("the poster", "here", "verdict"), rows)
+
+
+def _best_ratio(study: Study, name: str, claimed: float) -> tuple[str, str]:
+    told, best = [], 0.0
+    for title, curve in study.series.items():
+        if curve[0].method.kind != "asi":
+            continue
+        found = _helpful(study, at_equal_accuracy(study.vanilla, curve, name))
+        if not found:
+            told.append(f"{title}: reaches none of vanilla's accuracies above the classifier's")
+            continue
+        top = max(found, key=lambda at: at.ratio or 0)
+        best = max(best, top.ratio or 0)
+        told.append(f"{title}: {ratio(top)} at vanilla's accuracy with k = {top.layers}")
+    verdict = "holds" if best >= claimed else f"does not hold here: at most {best:.2f}"
+    return "; ".join(told), verdict
+
+
+def _helpful(study: Study, found: Iterable[AtEqualAccuracy]) -> list[AtEqualAccuracy]:
+    """Those at accuracies that are a point above the classifier alone, which keeps nothing."""
+    floor = study.floor
+    return [at for at in found if at.ratio is not None and at.accuracy > floor]
+
+
+def _against_hosvd(study: Study) -> tuple[str, str]:
+    (hosvd,) = study.of("hosvd")
+    pairs = [(study.at(study.published, s.layers), s) for s in hosvd]
+
+    def over(name: str) -> list[float]:
+        return [fmean(a.prices(name)) / fmean(h.prices(name)) for a, h in pairs]
+
+    points = [100 * (fmean(a.prices("accuracy")) - fmean(h.prices("accuracy"))) for a, h in pairs]
+    overheads = [_overhead(h) / _overhead(a) for a, h in pairs]
+    memory, paper, times = over("activation_bytes"), over(PAPER_MACS), over("step_seconds")
+    here = (
+        f"over all k, ASI / HOSVD at the same explained variance: bytes {between(memory)}, "
+        f"accuracy {min(points):+.1f} to {max(points):+.1f} points, multiplies (paper) "
+        f"{between(paper)}, step time {between(times)}; HOSVD's overhead is "
+        f"{min(overheads):.0f} to {max(overheads):.0f} times ASI's multiplies"
+    )
+    holds = max(memory) < 1.5 and max(times) < 1 and min(points) > -1
+    return here, "holds" if holds else "holds in part"
+
+
+def _overhead(setting: Setting) -> float:
+    return fmean((run.summary or {})["macs"]["overhead"] for run in setting.runs)
+
+
+def _same_depth(study: Study) -> tuple[str, str]:
+    told, good = [], True
+    for layers in (2, 4):
+        vanilla = study.at(study.vanilla, layers)
+        rows = []
+        for title, curve in study.series.items():
+            if curve[0].method.kind != "asi":
+                continue
+            asi = study.at(curve, layers)
+            less = fmean(vanilla.prices("activation_bytes")) / fmean(asi.prices("activation_bytes"))
+            lost = 100 * (fmean(vanilla.prices("accuracy")) - fmean(asi.prices("accuracy")))
+            rows.append((less, lost, title))
+        good = good and any(less >= 50 and lost <= 1 for less, lost, _ in rows)
+        told += [
+            f"k = {layers}, {title}: {less:.0f} times less, {-lost:+.1f} points"
+            for less, lost, title in rows
+        ]
+    return "; ".join(told), "holds at 50 times and more" if good else "does not hold within a point"
+
+
+def _speed(study: Study) -> tuple[str, str]:
+    ratios = {}
+    for name, part in (("step", "step_median"), ("backward", "backward_median")):
+        ratios[name] = [
+            seconds(v, part) / seconds(study.at(study.published, v.layers), part)
+            for v in study.vanilla
+        ]
+    others = end_to_end()
+    asi, fresh = (geometric_mean(others[name]) for name in ("asi", "asi_refreshed"))
+    here = (
+        f"MCUNet here: step {between(ratios['step'])} times as fast, backward "
+        f"{between(ratios['backward'])}; four networks at 224 pixels and k = 2, 4 (docs/"
+        f"performance.md): step {asi:.2f} times (geometric mean), {fresh:.2f} with factors "
+        f"refreshed every 4 steps, where multiplies allow {geometric_mean(others['limit']):.2f}"
+    )
+    return here, "holds" if asi >= CLAIMED_TIME else "does not hold here"

@@ -1,0 +1,65 @@
+"""What `pip install .` installs works anywhere, without the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the package is installed in, without what it depends on."""
+    folder = tmp_path_factory.mktemp("installed")
+    options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "install", ".", *options, "--target", str(folder)]
+    # Where a build leaves its files must not be the checkout.
+    source = tmp_path_factory.mktemp("source") / "project"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run(command, cwd=source, check=True)
+    return folder
+
+
+def asked(installed: Path, home: Path, *arguments: str) -> Any:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
+    environment |= {"PYTHONPATH": str(installed), "HOME": str(home)}
+    command = [sys.executable, "-m", "asi_core", *arguments, "--json"]
+    ended = subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True)
+    return json.loads(ended.stdout)
+
+
+def test_it_trains_on_its_own_images_and_keeps_the_run_at_home(
+    installed: Path, tmp_path: Path
+) -> None:
+    short = ("--steps", "2", "--batch-size", "8", "--image-size", "32", "--layers", "1")
+    found = asked(installed, tmp_path, "train", "--method", "asi", "--rank", "2", *short)
+    assert found["status"] == "completed"
+    assert (tmp_path / ".asi-lab" / "asi.sqlite").is_file()
+
+
+def test_it_brings_its_data_their_licence_and_a_command(installed: Path) -> None:
+    names = {path.relative_to(installed).as_posix() for path in installed.rglob("*")}
+    for name in (
+        "fashion_mnist_small.npz",
+        "FASHION_MNIST_LICENCE.txt",
+        "examples/methods.json.gz",
+    ):
+        assert f"asi_core/_data/{name}" in names
+    assert "asi_core/facts/layer_shapes.json" in names
+    assert "asi_core/runs/migrations/versions/r0001_first_tables.py" in names
+    assert "bin/asi-lab" in names
+    tops = {name.partition("/")[0] for name in names}
+    assert not tops & {"tests", "dashboard", "pages", "benchmarks", "scripts"}
