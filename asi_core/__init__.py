@@ -22,5 +22,5 @@ else:
         },
     )
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = ["compress_", "estimate", "fine_tune", "restore_"]

@@ -44,3 +44,15 @@ def format_seconds(seconds: float) -> str:
     if seconds < 100:
         return f"{three_digits(seconds)}{THIN_SPACE}s"
     return f"{seconds // 60:.0f}{THIN_SPACE}min {seconds % 60:.0f}{THIN_SPACE}s"
+
+
+def layer_count(layers: int | str) -> str:
+    """Such as "1 layer", "4 layers" or "all layers"."""
+    return f"{layers} layer{'' if layers == 1 else 's'}"
+
+
+def last_layers(layers: int | str) -> str:
+    """Such as "the last layer", "the last 4 layers" or "all layers"."""
+    if layers == "all":
+        return "all layers"
+    return "the last layer" if layers == 1 else f"the last {layers} layers"

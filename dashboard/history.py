@@ -12,6 +12,7 @@ import streamlit as st
 from asi_core.runs.examples import SHIPPED_FOLDER, example_names
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.units import layer_count
 from dashboard import services
 from dashboard.feed import run_label
 
@@ -79,7 +80,7 @@ def comparison_title(runs: Sequence[RunRecord]) -> str:
     """What a comparison is about, when it was launched, and how far it is."""
     spec = runs[-1].spec
     about = (
-        f"{spec.model_label}, {spec.layers} layers, {spec.steps} steps of {spec.batch_size} at "
+        f"{spec.model_label}, {layer_count(spec.layers)}, {spec.steps} steps of {spec.batch_size} at "
         f"{spec.image_size} px"
     )
     if runs[0].owner == EXAMPLE_OWNER:

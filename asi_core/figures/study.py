@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from asi_core.figures.style import HEAD_ALONE, STYLES, Figure, styled
-from asi_core.units import THIN_SPACE, three_digits
+from asi_core.units import THIN_SPACE, layer_count, three_digits
 
 # Of a method's second and third setting.
 _DASHES = ("solid", "dash", "dot")
@@ -101,7 +101,7 @@ def _line(curve: DepthCurve, unit: str, scale: float, number: int) -> go.Scatter
 
 def _told(label: str, point: DepthPoint, unit: str, scale: float) -> str:
     spread = "" if point.deviation is None else f" ± {100 * point.deviation:.1f}"
-    layers = "1 trained layer" if point.layers == 1 else f"{point.layers} trained layers"
+    layers = layer_count(point.layers)
     return "<br>".join(
         (
             f"<b>{label}</b>",

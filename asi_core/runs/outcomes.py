@@ -12,6 +12,7 @@ from asi_core.runs.differences import LOOKS_OF_A_RUN
 from asi_core.runs.library import HEAD_KIND
 from asi_core.runs.records import RunRecord
 from asi_core.training.spec import RunSpec
+from asi_core.units import layer_count
 from asi_core.zoo.cards import model_card
 
 # What a run is compared by, and where its summary has it.
@@ -145,4 +146,4 @@ def _label(spec: RunSpec, *, with_layers: bool, with_seed: bool) -> str:
 
 def _layers(spec: RunSpec) -> str:
     count = model_card(spec.model).layer_count if spec.layers == "all" else spec.layers
-    return f"{count} layers" if count > 1 else "1 layer"
+    return layer_count(count)

@@ -152,7 +152,7 @@ def better(study: Study) -> str:
 
 
 def _recommendation(study: Study, plain: Setting) -> str:
-    """The most accurate setting that keeps a fiftieth, by the published recipe, and what it adds."""
+    """The most accurate setting that keeps a fiftieth, by the published recipe."""
     settings = (*study.settings, *(s for s in study.curves if s.layers == plain.layers))
     asi = [s for s in settings if s.method.kind == "asi" and not s.runs[0].spec.momentum]
     small = [s for s in asi if kept(s) <= kept(plain) / 50]
@@ -215,17 +215,18 @@ def small(study: Study) -> str:
     assert job.result is not None
     assert plain is not None
     assert plain.result is not None
-    kept, batch = job.result["saved_bytes"], asi.runs[0].spec.batch_size
-    assert kept["total"] <= SMALL_DEVICE_BYTES
+    saved, batch = job.result["saved_bytes"], asi.runs[0].spec.batch_size
+    assert saved["total"] <= SMALL_DEVICE_BYTES
     assert job.result["meters_agree"]
-    rows = [(name, f"{value}") for name, value in kept["by_category"].items()]
+    rows = [(name, f"{value}") for name, value in saved["by_category"].items()]
     lost = 100 * (fmean(asi.prices("accuracy")) - fmean(vanilla.prices("accuracy")))
     weights = study.prepared(asi.runs[0]).trained_parameters
     return (
         f"The last {asi.layers} convolutions and the classifier, trained with ASI planned for "
-        f"32 KiB in 8 bits at batch {batch}, the largest that fits: all that the trained part keeps "
-        f"for backward is {kept['total']} bytes of {SMALL_DEVICE_BYTES}, by both meters; vanilla keeps "
-        f"{plain.result['compared_bytes']['vanilla']} with PyTorch's own layers. Accuracy "
+        f"32 KiB in 8 bits at batch {batch}, the largest that fits: all that the trained part "
+        f"keeps for backward is {saved['total']} bytes of {SMALL_DEVICE_BYTES}, by both meters; "
+        f"vanilla keeps {plain.result['compared_bytes']['vanilla']} with PyTorch's own layers. "
+        f"Accuracy "
         f"{percent(asi)} ({names(asi.runs)}) against vanilla's {percent(vanilla)} "
         f"({names(vanilla.runs)}) at the same batch: {lost:+.1f} points.\n\n"
         f"{table(('kept for', 'bytes'), rows)}\n\n"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asi_core.costs.accounting import StepCost
 from asi_core.methods import ASI, Method
-from asi_core.units import THIN_SPACE, format_bytes, format_count, three_digits
+from asi_core.units import THIN_SPACE, format_bytes, format_count, last_layers, three_digits
 from dashboard.explore.compared import MethodCost, present
 from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import Kpi
@@ -21,11 +21,7 @@ def answer_sentence(settings: ExploreSettings, costs: Sequence[MethodCost]) -> s
     """What ASI would save here; what vanilla keeps, if ASI's ranks are not known."""
     shown = {method.kind: cost for method, cost in present(costs)}
     vanilla, asi = shown["vanilla"], shown.get(ASI.model_fields["kind"].default)
-    where = (
-        f"the last {settings.layers} layers of {settings.card.title}"
-        if settings.layers > 1
-        else f"the last layer of {settings.card.title}"
-    )
+    where = f"{last_layers(settings.layers)} of {settings.card.title}"
     if asi is None:
         return (
             f"Vanilla keeps {format_bytes(vanilla.activation_bytes)} of {where}; "

@@ -9,6 +9,7 @@ import streamlit as st
 from asi_core.methods import Vanilla
 from asi_core.planning import LayerProfile, profiles_from_dict
 from asi_core.training.spec import RunSpec
+from asi_core.units import last_layers
 from dashboard import services
 from dashboard.explore.settings import ExploreSettings
 from dashboard.jobs import job_panel
@@ -50,9 +51,9 @@ def calibration_panel(settings: ExploreSettings) -> None:
     """Say that the spectra are unknown, and offer to find them."""
     st.info(
         f"The ranks at {settings.explained_variance:g} explained variance depend on the images, "
-        f"and the last {settings.layers} layers of {settings.card.title} have not been looked at "
-        f"at batch {settings.batch_size} and {settings.image_size} px: calibrate once, or give "
-        "ranks instead.",
+        f"and nobody has looked yet at {last_layers(settings.layers)} of {settings.card.title} at "
+        f"batch {settings.batch_size} and {settings.image_size} px: calibrate once, or give ranks "
+        "instead.",
         icon=":material/info:",
     )
     job_panel(

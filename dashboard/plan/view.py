@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from asi_core.figures.plan import plot_error_curve, plot_kept
+from asi_core.units import last_layers
 from asi_core.zoo.cards import model_card
 from dashboard.frame import answer, figure, kpi_row, table
 from dashboard.plan.controls import PlanQuestion
@@ -43,8 +44,8 @@ def unknown_view(question: PlanQuestion) -> None:
     """What is said before anything is known of these layers."""
     spec = question.spec
     answer(
-        f"The last {spec.layers} layers of {spec.model_label} have not been looked at yet at "
-        f"batch {spec.batch_size} and {spec.image_size} px: one calibration, then every budget is "
+        f"Nobody has looked yet at {last_layers(spec.layers)} of {spec.model_label} at batch "
+        f"{spec.batch_size} and {spec.image_size} px: one calibration, then every budget is "
         "planned at once."
     )
 

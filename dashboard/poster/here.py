@@ -14,7 +14,7 @@ from asi_core.runs.poster_study import PAPER_MACS
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.training.spec import RunSpec
-from asi_core.units import format_seconds
+from asi_core.units import format_seconds, layer_count
 from dashboard.poster.study import study
 
 # The comparison with which the Train page opens.
@@ -95,8 +95,8 @@ def _equal_accuracy(store: RunStore) -> str:
     if not memory or not cost:
         return "not measured: the shipped study is not in this store"
     return (
-        f"{memory[0]:.0f} × less memory (at the accuracy of vanilla with {memory[1]} layers), "
-        f"{cost[0]:.2f} × cheaper ({cost[1]} layers)"
+        f"{memory[0]:.0f} × less memory (at the accuracy of vanilla with {layer_count(memory[1])}), "
+        f"{cost[0]:.2f} × cheaper ({layer_count(cost[1])})"
     )
 
 
@@ -111,7 +111,7 @@ def _step_times(store: RunStore) -> str:
         if {"vanilla", "asi"} <= set(ended):
             vanilla, asi = (_seconds(ended[kind]) for kind in ("vanilla", "asi"))
             return (
-                f"{ended['asi'].spec.model_label}, {ended['asi'].spec.layers} layers: backward "
+                f"{ended['asi'].spec.model_label}, {layer_count(ended['asi'].spec.layers)}: backward "
                 f"{_ratio(vanilla, asi, 'backward_median')}, step "
                 f"{_ratio(vanilla, asi, 'step_median')}"
             )

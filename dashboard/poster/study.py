@@ -21,6 +21,7 @@ from asi_core.runs.poster_study import (
     study_settings,
 )
 from asi_core.runs.store import RunStore
+from asi_core.units import layer_count
 from dashboard import services
 from dashboard.frame import figure
 
@@ -129,7 +130,10 @@ def _equal_table(found: Study) -> pd.DataFrame:
     memory, cost = (found.equal(name) for name in ("activation_bytes", PAPER_MACS))
     rows = []
     for n, at in enumerate(next(iter(memory.values()))):
-        row = {"Vanilla trains": f"{at.layers} layers", "and reaches": f"{100 * at.accuracy:.1f} %"}
+        row = {
+            "Vanilla trains": layer_count(at.layers),
+            "and reaches": f"{100 * at.accuracy:.1f} %",
+        }
         for label, each in memory.items():
             row[label] = (
                 f"{_times(each[n].ratio)} memory, {_times(cost[label][n].ratio)} cost"

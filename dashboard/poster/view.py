@@ -11,6 +11,7 @@ import streamlit as st
 from asi_core.figures.poster import plot_printed_against_computed
 from asi_core.poster import Row, poster_facts
 from asi_core.records import Convention
+from asi_core.units import last_layers
 from asi_core.zoo.cards import MODELS
 from dashboard import services
 from dashboard.frame import URL, Kpi, answer, figure, kpi_row, table
@@ -143,7 +144,7 @@ def _elsewhere() -> None:
     table(
         measured_table(found),
         key="poster-measured",
-        caption=f"One training step of the last {spec.layers} layers of {spec.model_label}, batch "
+        caption=f"One training step of {last_layers(spec.layers)} of {spec.model_label}, batch "
         f"{spec.batch_size}, {spec.image_size} px. By formula: formula_bytes. All else is "
         "measured. Rows that are 'shipped' were measured on the machine that made them; the "
         "Explore page measures on this one.",

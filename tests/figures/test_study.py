@@ -39,6 +39,6 @@ def test_a_point_tells_its_layers_and_spread() -> None:
     (trace,) = plot_over_depth(
         [VANILLA], head=None, title="t", price="p", unit="KiB", scale=1024
     ).data
-    assert "1 trained layer<br>60.0 ± 1.0" in trace.hovertext[0]
-    assert "4 trained layers<br>70.0" in trace.hovertext[1]
+    assert "1 layer<br>60.0 ± 1.0" in trace.hovertext[0]
+    assert "4 layers<br>70.0" in trace.hovertext[1]
     assert "±" not in trace.hovertext[1]

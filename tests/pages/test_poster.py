@@ -101,13 +101,37 @@ def test_no_row_is_told() -> None:
 
 def test_what_was_measured_is_told_with_what_cannot_be() -> None:
     page = opened()
-    told = page.table[1].value
+    told = page.table[2].value
     assert "ImageNet" in told["The poster says"][0]
     assert "120.09 ×" in " ".join(told["The poster says"])
     measured = page.dataframe[-1].value
     assert set(measured["where"]) == {"shipped"}
     assert list(measured["formula_bytes"]) == list(measured["layers_measured_bytes"])
     assert (measured["all_saved_bytes"] > measured["formula_bytes"]).all()
+
+
+def test_the_study_is_drawn_and_told_at_equal_accuracy() -> None:
+    page = opened()
+    equal = page.table[1].value
+    assert list(equal)[:2] == ["Vanilla trains", "and reaches"]
+    assert "ASI, 80 % variance" in list(equal)
+    assert equal["Vanilla trains"].str.endswith("layers").all()
+    told = dict(zip(*(page.table[2].value[c] for c in ("The poster says", "Here")), strict=True))
+    (here,) = [told[said] for said in told if "120.09" in said]
+    best = max(
+        float(cell.split(" ×")[0])
+        for label in list(equal)[2:]
+        for cell in equal[label]
+        if cell != "not reached"
+    )
+    assert here.startswith(f"{best:.0f} × less memory")
+
+
+def test_without_the_study_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = RunStore(read_settings().database_url)
+    monkeypatch.setattr(services, "store", lambda: empty)
+    page = opened()
+    assert "not measured: the shipped study is not in this store" in str(page.table[1].value)
 
 
 def test_without_measurements_the_way_to_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
