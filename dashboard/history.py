@@ -80,8 +80,8 @@ def comparison_title(runs: Sequence[RunRecord]) -> str:
     """What a comparison is about, when it was launched, and how far it is."""
     spec = runs[-1].spec
     about = (
-        f"{spec.model_label}, {layer_count(spec.layers)}, {spec.steps} steps of {spec.batch_size} at "
-        f"{spec.image_size} px"
+        f"{spec.model_label}, {layer_count(spec.layers)}, {spec.steps} steps of {spec.batch_size} "
+        f"at {spec.image_size} px"
     )
     if runs[0].owner == EXAMPLE_OWNER:
         labels = run_labels([run for run in runs if run.spec.layers != 0])

@@ -95,8 +95,8 @@ def _equal_accuracy(store: RunStore) -> str:
     if not memory or not cost:
         return "not measured: the shipped study is not in this store"
     return (
-        f"{memory[0]:.0f} × less memory (at the accuracy of vanilla with {layer_count(memory[1])}), "
-        f"{cost[0]:.2f} × cheaper ({layer_count(cost[1])})"
+        f"{memory[0]:.0f} × less memory (at the accuracy of vanilla with "
+        f"{layer_count(memory[1])}), {cost[0]:.2f} × cheaper ({layer_count(cost[1])})"
     )
 
 
@@ -110,8 +110,9 @@ def _step_times(store: RunStore) -> str:
         ended = {run.spec.method.kind: run for run in reversed(alike)}
         if {"vanilla", "asi"} <= set(ended):
             vanilla, asi = (_seconds(ended[kind]) for kind in ("vanilla", "asi"))
+            spec = ended["asi"].spec
             return (
-                f"{ended['asi'].spec.model_label}, {layer_count(ended['asi'].spec.layers)}: backward "
+                f"{spec.model_label}, {layer_count(spec.layers)}: backward "
                 f"{_ratio(vanilla, asi, 'backward_median')}, step "
                 f"{_ratio(vanilla, asi, 'step_median')}"
             )
