@@ -157,7 +157,7 @@ def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:
     assert "ASI" in kept(page)
     page.slider(key="layers").set_value(5).run()
     assert set(kept(page)) == {"Vanilla", "Gradient filter", "8-bit", "Checkpointing"}
-    assert "have not been looked at" in texts(page.info)
+    assert "nobody has looked yet at" in texts(page.info)
     page.slider(key="layers").set_value(4)
     page.slider(key="batch_size").set_value(63)
     page.run()

@@ -196,7 +196,7 @@ def test_a_model_that_reads_one_size_is_given_that(engine: InlineEngine) -> None
 
 def test_other_layers_are_calibrated_and_planned(engine: InlineEngine) -> None:
     page = opened(**SMALL, budget_kib="8")
-    assert "have not been looked at yet" in texts(page.markdown)
+    assert "Nobody has looked yet at" in texts(page.markdown)
     button(page, CALIBRATE).click()
     page.run()
     assert not page.exception
