@@ -46,7 +46,6 @@ STEPS = 600
 # Where settings are compared, and where the small device trains.
 DEPTH = 4
 SMALL_DEVICE_BYTES = 256 * 1024
-_SMALL_BUDGET = 32 * 1024
 _DATASET = f"{PREFIX}../shared/datasets/cifar10_small.zip"
 _OWNER = "command line"
 _LATEST = 1000
@@ -137,11 +136,10 @@ def drift(dataset: str) -> Iterator[RunSpec]:
 
 def small(dataset: str) -> Iterator[RunSpec]:
     """The last layers at the largest batch whose real bytes fit the small device, and vanilla."""
-    method = {"kind": "asi", "budget_bytes": _SMALL_BUDGET, "bits": 8}
-    batch = largest_batch(spec(dataset, method, DEPTH, 0))
+    batch = largest_batch(spec(dataset, MORE_RANKS, DEPTH, 0, **MOMENTUM))
     for seed in SEEDS:
-        for each in (method, VANILLA):
-            yield spec(dataset, each, DEPTH, seed, batch_size=batch)
+        for method in (MORE_RANKS, VANILLA):
+            yield spec(dataset, method, DEPTH, seed, batch_size=batch, **MOMENTUM)
 
 
 def largest_batch(asked: RunSpec, most: int = 256) -> int:
@@ -214,11 +212,12 @@ def ship(study: dict[str, list[RunRecord]]) -> None:
         shown = [replace(run, spec=_with_dataset(run.spec)) for run in runs]
         write_example(store, shown, path, step_every=_SHIPPED_STEP)
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
-    for kind in ("asi", "vanilla"):
-        asked = next(r.spec for r in study["small"] if r.spec.method.kind == kind)
+    largest = {run.spec.method.kind: run.spec for run in reversed(study["small"])}
+    usual = largest["asi"].model_copy(update={"batch_size": BATCH})
+    for name, asked in (*largest.items(), (f"asi-{BATCH}", usual)):
         path = write_example_job(
             SHIPPED_FOLDER / "jobs",
-            f"poster-small-{kind}",
+            f"poster-small-{name}",
             "measure",
             _with_dataset(asked),
             measured(asked),

@@ -76,7 +76,7 @@ unless a row says otherwise. The last k convolutions and a new classifier are tr
 seeds: figures are means, with the sample's deviation after ±. {len(runs) + len(study.drift)} runs
 ({prepared.device}, {prepared.threads} threads). In tables, "c 5" is the run at place 5 of each
 seed's comparison, `example-poster-curves-0-5`, `-1-5` and `-2-5`, and "s" one of
-`example-poster-settings`; Compare has them all.
+`example-poster-settings`, "m" of `example-poster-small`; Compare has them all.
 
 This is no repetition of the poster's experiment: fewer images, fewer steps. What is compared is
 compared under the same conditions. Written by `python -m benchmarks.results` from the store; the

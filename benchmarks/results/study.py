@@ -24,6 +24,7 @@ from asi_core.runs.store import RunStore
 from asi_core.training.events import PreparedEvent
 
 PERFORMANCE = Path(__file__).resolve().parents[2] / "docs" / "performance.json"
+_LETTERS = {"curves": "c", "settings": "s", "small": "m", "drift": "d"}
 KIB, GIGA = 1024, 1e9
 # Accuracies nearer to the classifier's alone are worth no memory at all.
 _WORTH = 0.01
@@ -125,7 +126,7 @@ def between(values: Sequence[float]) -> str:
 
 def names(runs: Iterable[RunRecord]) -> str:
     """Such as "c 5, 11": of several seeds, the places in their comparisons."""
-    found = sorted({(run.comparison.split("-")[2][0], run.position) for run in runs})
+    found = sorted({(_LETTERS[run.comparison.split("-")[2]], run.position) for run in runs})
     return f"{found[0][0]} " + ", ".join(str(position) for _, position in found)
 
 

@@ -194,15 +194,24 @@ def test_a_folder_that_is_not_there_holds_no_examples(store: RunStore, tmp_path:
 
 
 def test_shipped_comparisons_are_small_and_every_record_in_them_is_valid(store: RunStore) -> None:
-    names = ["example-methods", "example-ranks", "example-variance"]
-    assert example_names(SHIPPED) == names
-    assert sum(path.stat().st_size for path in SHIPPED.glob("*.json.gz")) < 1.5e6
+    own = ["example-methods", "example-ranks", "example-variance"]
+    names = example_names(SHIPPED)
+    study = [name for name in names if name.startswith("example-poster-")]
+    assert sorted(own + study) == names
+    assert sum(path.stat().st_size for path in SHIPPED.glob("*.json.gz")) < 4e6
     assert import_examples(store, SHIPPED) == names
-    for run in (run for name in names for run in store.comparison(name)):
-        assert run.status == "completed"
-        assert len(store.events(run.id, "step")) == run.spec.steps == 300
-        assert store.events(run.id, "evaluation")
-        assert len(store.events(run.id, "probe")) <= 7
+    for name in names:
+        for run in store.comparison(name):
+            assert run.status == "completed"
+            assert run.spec.steps == (600 if name in study else 300)
+            written = [event.step for event in store.events(run.id, "step")]
+            assert written[-1] == run.spec.steps
+            assert len(written) == (61 if name in study else 300)
+            assert store.events(run.id, "evaluation")
+            assert run.summary is not None
+            assert run.summary["steps_done"] == run.spec.steps
+    drift = store.comparison("example-poster-drift")
+    assert [len(store.events(run.id, "probe")) for run in drift] == [21, 21]
 
 
 def test_shipped_comparisons_are_what_they_are_said_to_be(store: RunStore) -> None:
