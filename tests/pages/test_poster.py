@@ -131,7 +131,8 @@ def test_without_the_study_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     empty = RunStore(read_settings().database_url)
     monkeypatch.setattr(services, "store", lambda: empty)
     page = opened()
-    assert "not measured: the shipped study is not in this store" in str(page.table[1].value)
+    told = " ".join(page.table[1].value["Here"])
+    assert "not measured: the shipped study is not in this store" in told
 
 
 def test_without_measurements_the_way_to_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
