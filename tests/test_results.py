@@ -1,0 +1,38 @@
+"""docs/results.md is what the shipped runs say, and names them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from asi_core.runs.example_jobs import import_example_jobs
+from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
+from asi_core.runs.jobs import JobStore
+from asi_core.runs.store import RunStore
+from benchmarks.results.__main__ import TARGET, document
+from benchmarks.results.study import Study
+
+COMPARISONS = {"c": "curves-{}", "s": "settings-{}", "m": "small", "d": "drift"}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    url = f"sqlite:///{tmp_path / 'asi.sqlite'}"
+    store, jobs = RunStore(url), JobStore(url)
+    import_examples(store, SHIPPED_FOLDER)
+    import_example_jobs(jobs, SHIPPED_FOLDER / "jobs")
+    return Study(store, jobs)
+
+
+def test_the_document_is_up_to_date_and_every_run_that_it_names_is_there(study: Study) -> None:
+    text = document(study)
+    assert TARGET.read_text() == text, "run python -m benchmarks.results"
+    named = re.findall(r"[(|] ?([csmd]) ((?:\d+, )*\d+)(?=[ )])", text)
+    assert len(named) > 30
+    for letter, places in named:
+        for seed in range(3):
+            comparison = f"example-poster-{COMPARISONS[letter].format(seed)}"
+            for place in places.split(", "):
+                assert study.store.run(f"{comparison}-{place}") is not None, (letter, place)
