@@ -16,6 +16,7 @@ IN_NO_VIEW = {
     "Name, note, delete: Note",
     "Link for your class: Controls that the link fixes",
     "Images of your own",
+    "Take runs along, open others: Comparison to take along",
     "Glossary",
     "Play",
 }

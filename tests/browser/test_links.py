@@ -3,9 +3,10 @@
 A visitor changes every control that a page offers, copies the address and opens it in a window
 without a history: all controls must stand as they were left, and answers, numbers and figures must
 say the same. Left out is what belongs to no view: buttons, downloads, upload boxes, a lesson's link
-for the class, the forms that name, note and delete runs, the search in the glossary, and playing
-through steps, which is a movement (the step itself is in the link). Rows and points that are
-selected stand in the box "Runs in detail". Of expanders, those count that the address knows of.
+for the class, the forms that name, note, delete and take along runs, the search in the glossary,
+and playing through steps, which is a movement (the step itself is in the link). Rows and points
+that are selected stand in the box "Runs in detail". Of expanders, those count that the address
+knows of.
 """
 
 from __future__ import annotations
