@@ -15,6 +15,7 @@ from pathlib import Path
 from asi_core.runs.example_jobs import import_example_jobs
 from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
 from asi_core.runs.jobs import JobStore
+from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from benchmarks.results.claims import claims
@@ -65,6 +66,7 @@ def document(study: Study) -> str:
 def _head(study: Study) -> str:
     spec = study.vanilla[0].runs[0].spec
     prepared = study.prepared(study.vanilla[0].runs[0])
+    minutes = sum(_minutes(run) for run in _once(study))
     runs = [run for s in (*study.curves, *study.settings, *study.small) for run in s.runs]
     return f"""# The poster's claims, tested
 
@@ -79,8 +81,22 @@ seed's comparison, `example-poster-curves-0-5`, `-1-5` and `-2-5`, and "s" one o
 `example-poster-settings`, "m" of `example-poster-small`; Compare has them all.
 
 This is no repetition of the poster's experiment: fewer images, fewer steps. What is compared is
-compared under the same conditions. Written by `python -m benchmarks.results` from the store; the
-runs are made by `python -m benchmarks.poster --ship`."""
+compared under the same conditions. All runs together took {minutes:.0f} minutes, on a machine that
+did other things meanwhile. Written by `python -m benchmarks.results` from the store; the runs are
+made by `python -m benchmarks.poster --ship`."""
+
+
+def _once(study: Study) -> list[RunRecord]:
+    """All runs, without copies of those that another part had asked for too."""
+    every = (*study.curves, *study.settings, *study.small)
+    runs = [*(run for setting in every for run in setting.runs), *study.drift]
+    return list({(run.started_at, run.spec): run for run in runs}.values())
+
+
+def _minutes(run: RunRecord) -> float:
+    assert run.started_at is not None
+    assert run.finished_at is not None
+    return (run.finished_at - run.started_at) / 60
 
 
 def main() -> int:

@@ -8,6 +8,10 @@ from statistics import fmean, geometric_mean
 from asi_core.runs.poster_study import PAPER_MACS, AtEqualAccuracy, Setting, at_equal_accuracy
 from benchmarks.results.study import Study, between, end_to_end, ratio, seconds, table
 
+_WHY_COST = (
+    ". The forward pass is half of what is counted of vanilla and is never saved, so that 2 is the "
+    "most at the same k, and what accuracy compression costs has to be made up for by more layers"
+)
 CLAIMED_MEMORY, CLAIMED_COST, CLAIMED_TIME = 120.09, 1.86, 1.5
 
 
@@ -19,7 +23,7 @@ def claims(study: Study) -> str:
         ),
         (
             "At the same accuracy 1.86 times cheaper (its count of multiplies)",
-            *_best_ratio(study, PAPER_MACS, CLAIMED_COST),
+            *_best_ratio(study, PAPER_MACS, CLAIMED_COST, _WHY_COST),
         ),
         ("As good as HOSVD in memory, at a fraction of its cost", *_against_hosvd(study)),
         ("At the same k, accuracy as vanilla's with far less memory", *_same_depth(study)),
@@ -28,7 +32,7 @@ def claims(study: Study) -> str:
     return table(("the poster", "here", "verdict"), rows)
 
 
-def _best_ratio(study: Study, name: str, claimed: float) -> tuple[str, str]:
+def _best_ratio(study: Study, name: str, claimed: float, why: str = "") -> tuple[str, str]:
     told, best = [], 0.0
     for title, curve in study.series.items():
         if curve[0].method.kind != "asi":
@@ -40,7 +44,7 @@ def _best_ratio(study: Study, name: str, claimed: float) -> tuple[str, str]:
         top = max(found, key=lambda at: at.ratio or 0)
         best = max(best, top.ratio or 0)
         told.append(f"{title}: {ratio(top)} at vanilla's accuracy with k = {top.layers}")
-    verdict = "holds" if best >= claimed else f"does not hold here: at most {best:.2f}"
+    verdict = "holds" if best >= claimed else f"does not hold here: at most {best:.2f}{why}"
     return "; ".join(told), verdict
 
 
