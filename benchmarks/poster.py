@@ -21,15 +21,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from asi_core.costs.estimate import estimate  # noqa: E402
 from asi_core.datasets.imagefolder import PREFIX  # noqa: E402
-from asi_core.methods import Vanilla  # noqa: E402
 from asi_core.runs.example_jobs import write_example_job  # noqa: E402
 from asi_core.runs.examples import SHIPPED_FOLDER, write_example  # noqa: E402
 from asi_core.runs.foreground import work_through  # noqa: E402
 from asi_core.runs.job_kinds import job_kind  # noqa: E402
 from asi_core.runs.library import Description, RunLibrary  # noqa: E402
 from asi_core.runs.outcomes import single_outcomes  # noqa: E402
+from asi_core.runs.poster_study import vanilla_bytes  # noqa: E402
 from asi_core.runs.question import questions_of  # noqa: E402
 from asi_core.runs.records import RunRecord  # noqa: E402
 from asi_core.runs.service import request_runs  # noqa: E402
@@ -38,6 +37,7 @@ from asi_core.runs.worker import open_store  # noqa: E402
 from asi_core.settings import read_settings  # noqa: E402
 from asi_core.training.features import installed_pool  # noqa: E402
 from asi_core.training.spec import RunSpec  # noqa: E402
+from asi_core.units import layer_count  # noqa: E402
 
 MODEL, PIXELS, BATCH = "mcunet_in1", 128, 64
 DEPTHS = (12, 8, 6, 4, 2, 1)  # the deepest first: the others go on from its frozen features
@@ -63,19 +63,8 @@ MOMENTUM = {"momentum": 0.9, "learning_rate": 0.02}
 
 def planned(layers: int, ratio: int, **settings: Any) -> dict[str, Any]:
     """ASI with ranks planned for so many times fewer bytes than vanilla keeps by formula."""
-    return {"kind": "asi", "budget_bytes": vanilla_bytes(layers) // ratio, **settings}
-
-
-def vanilla_bytes(layers: int) -> int:
-    """What vanilla keeps of the trained layers' inputs, by formula."""
-    return estimate(
-        MODEL,
-        Vanilla(),
-        layers=layers,
-        batch_size=BATCH,
-        image_size=PIXELS,
-        convention="exact",
-    ).activation_bytes
+    whole = vanilla_bytes(spec("cifar10", VANILLA, layers, 0))
+    return {"kind": "asi", "budget_bytes": whole // ratio, **settings}
 
 
 def spec(dataset: str, method: dict[str, Any], layers: int, seed: int, **changes: Any) -> RunSpec:
@@ -200,7 +189,7 @@ def run_study(dataset: str) -> dict[str, list[RunRecord]]:
 def _tell(number: int, ended: RunRecord) -> None:
     (outcome,) = single_outcomes([ended])
     accuracy = (ended.summary or {}).get("test_accuracy")
-    told = f"{number}. {outcome.label}, {ended.spec.layers} layers: {ended.status}"
+    told = f"{number}. {outcome.label}, {layer_count(ended.spec.layers)}: {ended.status}"
     print(f"{told}, accuracy {accuracy}", flush=True)
 
 

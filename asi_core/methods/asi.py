@@ -193,8 +193,8 @@ class ASI(TuckerMethod):
         return factor
 
     def _restored(self, factor: Tensor | None, like: Tensor) -> Tensor | None:
-        """What was stored, as numbers of the type of `like`."""
-        if factor is None or self.bits != 8:
+        """What was stored, also with other bits, as numbers of the type of `like`."""
+        if factor is None or factor.is_floating_point():
             return None if factor is None else factor.to(like)
         return linalg.quantisation.unpacked(factor, like.dtype)
 

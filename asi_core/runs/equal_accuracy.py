@@ -6,7 +6,7 @@ one may train more layers and still keep less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp, log
 
@@ -22,25 +22,6 @@ class Reached:
 
     accuracy: float
     price: float
-
-
-@dataclass(frozen=True, slots=True)
-class Saving:
-    """How much less a method needs than the reference at one accuracy.
-
-    Attributes:
-        accuracy: of the reference's setting, 0 to 1.
-        reference: the least that the reference needs for it.
-        price: the least that the method needs for it.
-    """
-
-    accuracy: float
-    reference: float
-    price: float
-
-    @property
-    def ratio(self) -> float:
-        return self.reference / self.price
 
 
 def frontier(points: Iterable[Reached]) -> list[Reached]:
@@ -67,13 +48,3 @@ def price_of(accuracy: float, points: Iterable[Reached]) -> float | None:
     low, high = best[above - 1], best[above]
     share = (accuracy - low.accuracy) / (high.accuracy - low.accuracy)
     return exp((1 - share) * log(low.price) + share * log(high.price))
-
-
-def savings(reference: Sequence[Reached], method: Sequence[Reached]) -> list[Saving]:
-    """The saving at each accuracy on the reference's frontier that the method reaches too."""
-    found = []
-    for point in frontier(reference):
-        price = price_of(point.accuracy, method)
-        if price is not None:
-            found.append(Saving(point.accuracy, point.price, price))
-    return found

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from asi_core.runs.records import RunRecord
+from asi_core.runs.store import RunStore
 from asi_core.runs.sweeps import in_working_order
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.runs.worker import execute, open_store
@@ -28,7 +29,7 @@ def work_through(
     store = open_store(url)
     for number, waiting in enumerate(in_working_order(runs), 1):
         if waiting.is_active:
-            _put_back(url, waiting.id)
+            _put_back(store, waiting.id)
             execute(waiting.id, url)
         while (ended := store.run(waiting.id)) is not None and ended.is_active:
             time.sleep(_POLL_SECONDS)
@@ -36,10 +37,9 @@ def work_through(
         told(number, ended)
 
 
-def _put_back(url: str, run_id: str) -> None:
+def _put_back(store: RunStore, run_id: str) -> None:
     """Queue a run again if the process that had it is gone; whoever ended that meant no harm."""
-    attempts = open_store(url).attempts
-    for attempt in attempts.running():
+    for attempt in store.attempts.running():
         where = Whereabouts.read(attempt.worker)
         if attempt.id == run_id and where is not None and where.is_gone:
-            attempts.requeue(attempt.id, attempt.token, blameless=True)
+            store.attempts.requeue(attempt.id, attempt.token, blameless=True)

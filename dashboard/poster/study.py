@@ -81,7 +81,11 @@ def _study(url: str, editions: tuple[str | None, ...]) -> Study | None:
     """Read once an edition: it is a hundred runs."""
     if None in editions:
         return None
-    found = study_settings(RunStore(url), CURVES)
+    store = RunStore(url)
+    try:
+        found = study_settings(store, CURVES)
+    finally:
+        store.close()
     head = next(setting for setting in found if not setting.layers)
     return Study(series(found), fmean(head.prices("accuracy")))
 

@@ -126,6 +126,19 @@ def test_the_warm_start_survives_a_state_dict(bits: int) -> None:
     assert torch.equal(first[0].weight.grad, second[0].weight.grad)
 
 
+@pytest.mark.parametrize(("first", "second"), [(32, 8), (8, 32), (16, 8), (8, 16)])
+def test_training_goes_on_from_a_state_with_other_bits(first: int, second: int) -> None:
+    before, layer = network(bits=first)
+    for _ in range(3):
+        before(images()).sum().backward()
+    after, taken_up = network(bits=second)
+    after.load_state_dict(before.state_dict())
+    after(images()).sum().backward()
+    assert taken_up.memory.age == layer.memory.age + 1
+    dtype = {32: torch.float32, 16: torch.float16, 8: torch.int8}[second]
+    assert {factor.dtype for factor in taken_up.memory.factors.values()} == {dtype}
+
+
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 99), st.floats(1e-20, 1e20))
 def test_every_entry_is_half_a_step_off_at_most(
     size: int, rank: int, seed: int, scale: float

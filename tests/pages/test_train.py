@@ -184,6 +184,19 @@ def test_the_head_alone_is_queued_last_and_shown_first(engine: InlineEngine) -> 
     assert services.store().line()[-1] == runs[0].id
 
 
+def test_bits_of_a_kept_number_are_asi_s_alone(engine: InlineEngine) -> None:
+    page = set_small(opened())
+    page.selectbox(key="bits").set_value(8)
+    page.run()
+    launch_button(page).click()
+    page.run()
+    (runs,) = own_comparisons()
+    bits = {run.spec.method.kind: getattr(run.spec.method, "bits", None) for run in runs}
+    assert bits.pop("asi") == 8
+    assert set(bits.values()) == {None}
+    assert opened(bits="8").selectbox(key="bits").value == 8
+
+
 def test_a_queued_run_can_be_cancelled(engine: InlineEngine) -> None:
     page = set_small(opened())
     launch_button(page).click()

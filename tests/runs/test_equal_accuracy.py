@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asi_core.runs.equal_accuracy import Reached, frontier, price_of, savings
+from asi_core.runs.equal_accuracy import Reached, frontier, price_of
 
 POINTS = st.lists(
     st.builds(
@@ -59,15 +59,13 @@ def test_an_accuracy_costs_no_more_than_any_setting_that_has_it(points: list[Rea
         assert price <= point.price * (1 + 1e-12)
 
 
-def test_savings_compare_different_settings_at_one_accuracy() -> None:
+def test_between_two_settings_the_ratio_is_shared_out() -> None:
     asi = [Reached(0.65, 10.0), Reached(0.71, 40.0)]
-    first, second = savings(VANILLA, asi)
-    assert (first.accuracy, first.reference, first.price) == (0.60, 1000.0, 10.0)
+    assert price_of(0.60, asi) == 10.0
     # Five sixths of the way from 10 to 40, by ratio.
-    assert second.price == pytest.approx(10 * 4 ** (5 / 6))
-    assert second.ratio == pytest.approx(4000 / second.price)
+    assert price_of(0.70, asi) == pytest.approx(10 * 4 ** (5 / 6))
 
 
 def test_an_accuracy_that_is_not_reached_has_no_price() -> None:
     assert price_of(0.73, VANILLA) is None
-    assert savings(VANILLA, []) == []
+    assert price_of(0.5, []) is None
