@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -115,13 +116,18 @@ def test_what_a_spectrum_lacks_is_zero() -> None:
     assert mean.square().tolist() == pytest.approx([0.75, 0.25])
 
 
-def test_a_budget_is_kept_in_every_step(profiles: list[LayerProfile]) -> None:
+@pytest.mark.parametrize("bits", [32, 16, 8])
+def test_a_budget_is_kept_in_every_step(profiles: list[LayerProfile], bits: Any) -> None:
     budget = 40_000
-    spec = SPEC.model_copy(update={"method": ASI(budget_bytes=budget), "steps": 3})
+    method = ASI(budget_bytes=budget, bits=bits)
+    spec = SPEC.model_copy(update={"method": method, "steps": 3})
     steps = [e for e in fine_tune(spec, features=POOL) if isinstance(e, StepEvent)]
     planned = plan(calibrate(spec, POOL), budget)
     assert [s.activation_bytes for s in steps] == [planned.total_bytes] * 3
     assert planned.total_bytes <= budget
+    # What is freed is spent.
+    single = plan(calibrate(SPEC, POOL), budget)
+    assert (planned.gradient_error < single.gradient_error) == (bits < 32)
     least = plan(profiles, 10**9)
     assert least.gradient_error == 0
 

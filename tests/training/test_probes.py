@@ -45,15 +45,17 @@ def test_every_padding_is_looked_at_as_the_product_meets_it(mode: str, ranks: in
 def test_factors_of_fewer_bits_are_looked_at_as_others(bits: int) -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3))
-    x = torch.randn(5, 3, 8, 6)
+    x, other = torch.randn(5, 3, 8, 6), torch.randn(5, 3, 8, 6)
     found = {}
     for each in (32, bits):
         model = copy.deepcopy(plain)
         compress_(model, ASI(ranks=2, bits=each), layers=1)
         probe(model, x)
-        found[each] = probe(model, x)
+        found[each] = probe(model, other)
     assert found[bits].captured_energy == pytest.approx(found[32].captured_energy, rel=1e-2)
     assert found[bits].drift_degrees is not None
     assert found[32].drift_degrees is not None
     for fewer, single in zip(found[bits].drift_degrees, found[32].drift_degrees, strict=True):
         assert fewer == pytest.approx(single, abs=1.0)
+        assert single is not None
+        assert single > 5, "another input has other subspaces"
