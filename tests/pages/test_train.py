@@ -184,6 +184,23 @@ def test_the_head_alone_is_queued_last_and_shown_first(engine: InlineEngine) -> 
     assert services.store().line()[-1] == runs[0].id
 
 
+def test_each_layer_and_step_has_spectra_of_its_own(engine: InlineEngine) -> None:
+    page = opened()
+
+    def spectra() -> str:
+        (found,) = (c for c in page.get("bidi_component") if "Spectra of" in c.proto.json)
+        return str(json.loads(found.proto.json)["traces"])
+
+    seen = {spectra()}
+    for layer in page.selectbox(key="spectrum_layer").options[1:3]:
+        page.selectbox(key="spectrum_layer").set_value(layer)
+        page.run()
+        seen.add(spectra())
+    page.select_slider(key="spectrum_step").set_value(1)
+    page.run()
+    assert len(seen | {spectra()}) == 4
+
+
 def test_bits_of_a_kept_number_are_asi_s_alone(engine: InlineEngine) -> None:
     page = set_small(opened())
     page.selectbox(key="bits").set_value(8)
