@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from playwright.sync_api import Locator, Page, expect
@@ -101,15 +102,11 @@ def close_popover(page: Page, name: str) -> None:
 
 def choose_one(box: Locator, option: str | None) -> bool:
     """An option of a select box; without a name, another one than is chosen, if there is one."""
-    field, page = box.get_by_role("combobox"), box.page
-    field.click()
-    # By attributes: working out the roles of all that is on a page takes long.
-    options = page.locator("[role=option]")
-    expect(options.first).to_be_visible()
-    others = options.and_(page.locator("[aria-selected=false]"))
+    options = _listed(box)
+    others = options.and_(box.page.locator("[aria-selected=false]"))
     found = options.filter(has_text=option) if option else others
     if not found.count():
-        field.press("Escape")
+        box.get_by_role("combobox").press("Escape")
         return False
     wait_for(lambda: _picked(box, found.first), 30, "another option")
     return True
@@ -122,11 +119,27 @@ def choose_some(box: Locator, option: str | None) -> bool:
         tags.last.click()
         return True
     before = tags.count()
-    found = box.page.locator("[role=option]").filter(has_not_text="Select all")
-    field.click()
+    found = _listed(box).filter(has_not_text="Select all")
     wait_for(lambda: _picked(box, found.first) or tags.count() > before, 30, "another tag")
     field.press("Escape")
     return True
+
+
+def _listed(box: Locator) -> Locator:
+    """The options of a box, its list opened; what is drawn meanwhile may close it again."""
+    field = box.get_by_role("combobox")
+    # By attributes: working out the roles of all that is on a page takes long.
+    options = box.page.locator("[role=option]")
+
+    def is_open() -> bool:
+        if field.get_attribute("aria-expanded") != "true":
+            field.click()
+        with suppress(TooLate):
+            options.first.wait_for(timeout=1000)
+        return options.count() > 0
+
+    wait_for(is_open, 30, "the list of options")
+    return options
 
 
 def _picked(box: Locator, option: Locator) -> bool:
@@ -134,7 +147,7 @@ def _picked(box: Locator, option: Locator) -> bool:
     try:
         option.click(timeout=3000)
     except TooLate:
-        box.get_by_role("combobox").click()
+        _listed(box)
         return False
     return True
 

@@ -45,6 +45,8 @@ READ_FIGURES = """() => [...document.querySelectorAll('[data-testid=stBidiCompon
     })"""
 SETTLED = """before => runs.asked > before && runs.isOver
     && !document.querySelector('[data-testid=stSkeleton]')"""
+# A click is lost when what is drawn meanwhile moves the control away under it.
+TRIES = 3
 PAINTED = "() => new Promise(seen => requestAnimationFrame(() => setTimeout(seen)))"
 
 
@@ -129,7 +131,7 @@ class Visitor:
         if button and self.page.get_by_role("button", name=button).count():
             before = self._runs_asked()
             self.page.get_by_role("button", name=button).click()
-            self._await_run(before)
+            self._await_run(before, f"the run after {button}")
             self._change_all(choices)
         for name in popovers(self.page):
             open_popover(self.page, name)
@@ -156,16 +158,21 @@ class Visitor:
         box.scroll_into_view_if_needed()
         self.page.evaluate(PAINTED)
         before = self._runs_asked()
-        if CHANGERS[control.kind](box, option):
-            self._await_run(before)
-            assert control not in controls(self.page), f"{control} has not changed"
+        for _ in range(TRIES):
+            if not CHANGERS[control.kind](box, option):
+                return
+            with suppress(AssertionError):
+                wait_for(lambda: self._runs_asked() > before, 5, "a run")
+                break
+        self._await_run(before, f"the run after a change of {control}")
+        assert control not in controls(self.page), f"{control} has not changed"
 
     def _runs_asked(self) -> int:
         return int(self.page.evaluate("runs.asked"))
 
-    def _await_run(self, before: int) -> None:
+    def _await_run(self, before: int, what: str) -> None:
         """Wait for the end of the run that a change led to, when `before` had been asked for."""
-        wait_for(lambda: self.page.evaluate(SETTLED, before), 60, "the run after a change")
+        wait_for(lambda: self.page.evaluate(SETTLED, before), 60, what)
         self.page.evaluate(PAINTED)
 
 
