@@ -79,6 +79,15 @@ class RunFeed:
         return self._known[key]
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a run, when, and whether no more will come."""
+
+    feed: RunFeed = field(default_factory=RunFeed)
+    at: float = -inf
+    is_whole: bool = False
+
+
 class Feeds:
     """What has been read of runs, for all visitors of this server: each event is read once.
 
@@ -90,23 +99,30 @@ class Feeds:
         self._store, self._fresh_seconds = store, fresh_seconds
         self._guard = Lock()
         self._locks: dict[str, Lock] = {}
-        self._read: OrderedDict[str, tuple[float, RunFeed]] = OrderedDict()
+        self._read: OrderedDict[str, _Read] = OrderedDict()
 
-    def of(self, run_id: str) -> RunFeed:
-        """A run's events up to now."""
+    def of(self, run: RunRecord, slowness: float = 1.0) -> RunFeed:
+        """A run's events up to now, all of them if it has ended.
+
+        Args:
+            slowness: by how much longer what has been read is good enough. Many who look at a run
+                that goes on are then shown the same, which is drawn once.
+        """
         with self._guard:
-            lock = self._locks.setdefault(run_id, Lock())
+            lock = self._locks.setdefault(run.id, Lock())
         # One reads, and those who come meanwhile have what it has read.
         with lock:
-            at, feed = self._read.get(run_id, (-inf, RunFeed()))
-            if time.monotonic() - at > self._fresh_seconds:
-                feed = feed.with_news(self._store, run_id)
-                self._keep(run_id, feed)
+            known = self._read.get(run.id, _Read())
+            is_fresh = time.monotonic() - known.at <= self._fresh_seconds * slowness
+            if known.is_whole or (is_fresh and run.is_active):
+                return known.feed
+            feed = known.feed.with_news(self._store, run.id)
+            self._keep(run.id, _Read(feed, time.monotonic(), is_whole=not run.is_active))
         return feed
 
-    def _keep(self, run_id: str, feed: RunFeed) -> None:
+    def _keep(self, run_id: str, read: _Read) -> None:
         with self._guard:
-            self._read[run_id] = time.monotonic(), feed
+            self._read[run_id] = read
             self._read.move_to_end(run_id)
             if len(self._read) > _MOST_FEEDS:
                 oldest, _ = self._read.popitem(last=False)

@@ -60,8 +60,8 @@ class Drawn:
 
 def _progress_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
-    now = slowness()
-    many_came_or_went = not drawn.slowness / 2 <= now <= drawn.slowness * 2
+    # The whole page is dear: those who came first draw it again only when very many followed.
+    many_came_or_went = not drawn.slowness / 4 <= slowness() <= drawn.slowness * 4
     if _phase(runs, feeds) != drawn.phase or many_came_or_went:
         # The first point and the end are shown at once, not when their own part is next drawn.
         st.rerun()
@@ -109,7 +109,8 @@ def _details_part(comparison: str, drawn: Drawn) -> None:
 
 def _read(comparison: str) -> tuple[list[RunRecord], list[RunFeed]]:
     runs = services.store().comparison(comparison)
-    return runs, [services.feeds().of(run.id) for run in runs]
+    feeds, wait = services.feeds(), slowness()
+    return runs, [feeds.of(run, wait) for run in runs]
 
 
 def _phase(runs: list[RunRecord], feeds: list[RunFeed]) -> Phase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_events_are_read_once_for_all(store: RunStore) -> None:
     counting = Counting(store)
     feeds = Feeds(counting, fresh_seconds=60)  # type: ignore[arg-type]
     found: list[RunFeed] = []
-    threads = [threading.Thread(target=lambda: found.append(feeds.of(run.id))) for _ in range(20)]
+    threads = [threading.Thread(target=lambda: found.append(feeds.of(run))) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -58,15 +59,79 @@ def test_what_was_shown_does_not_change_when_more_comes(store: RunStore) -> None
     told = events(run.spec, 0.9, 100)
     store.append(run.id, token, told[:6])
     feeds = Feeds(store, fresh_seconds=0)
-    before = feeds.of(run.id)
+    before = feeds.of(run)
     count, version = len(before.steps), before.version
-    assert feeds.of(run.id) is before, "nothing new"
+    assert feeds.of(run) is before, "nothing new"
     store.append(run.id, token, told[6:])
-    after = feeds.of(run.id)
+    after = feeds.of(run)
     assert len(before.steps) == count
     assert len(after.steps) == run.spec.steps
     assert after.version != version == before.version
     assert [row["step"] for row in after.steps] == list(range(1, run.spec.steps + 1))
+
+
+def test_a_run_that_ended_is_read_to_its_end_at_once_and_never_again(store: RunStore) -> None:
+    (run,) = store.create([spec()], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    told = events(run.spec, 0.9, 100)
+    store.append(run.id, token, told[:6])
+    counting = Counting(store)
+    feeds = Feeds(counting, fresh_seconds=60)  # type: ignore[arg-type]
+    assert len(feeds.of(run).steps) < run.spec.steps
+    store.append(run.id, token, told[6:])
+    assert store.attempts.end(run.id, token, status="completed")
+    ended = store.run(run.id)
+    assert ended is not None
+    assert not ended.is_active
+    feed = feeds.of(ended)
+    assert len(feed.steps) == run.spec.steps
+    asked = counting.asked
+    feeds._fresh_seconds = 0
+    assert feeds.of(ended) is feed
+    assert counting.asked == asked
+
+
+def test_many_who_look_at_a_run_are_shown_the_same_for_longer(store: RunStore) -> None:
+    (run,) = store.create([spec()], "me")
+    counting = Counting(store)
+    feeds = Feeds(counting, fresh_seconds=1e-4)  # type: ignore[arg-type]
+    alone = [feeds.of(run, slowness=1e-9) for _ in range(3)]
+    asked = counting.asked
+    among_many = [feeds.of(run, slowness=1e9) for _ in range(3)]
+    assert asked == 3 * len(alone)
+    assert counting.asked == asked
+    assert among_many[0] is alone[-1]
+
+
+def test_who_comes_while_a_figure_is_drawn_waits_for_it() -> None:
+    drawings, begun, goes_on = Drawings(), threading.Event(), threading.Event()
+    drawn = []
+
+    def plot() -> go.Figure:
+        drawn.append(1)
+        begun.set()
+        assert goes_on.wait(10)
+        return go.Figure()
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(drawings.get, "loss", plot)
+        assert begun.wait(10)
+        second = pool.submit(drawings.get, "loss", plot)
+        goes_on.set()
+        assert first.result(10) is second.result(10)
+    assert len(drawn) == 1
+
+
+def test_a_figure_that_could_not_be_drawn_is_tried_again() -> None:
+    drawings = Drawings()
+
+    def fail() -> go.Figure:
+        raise ValueError("no such curve")
+
+    with pytest.raises(ValueError, match="no such curve"):
+        drawings.get("loss", fail)
+    assert drawings.get("loss", go.Figure)["data"] == []
 
 
 def test_a_figure_is_drawn_once_for_all() -> None:
