@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -63,6 +64,7 @@ class Settings(BaseModel):
             our own on this machine.
         workers: processes that execute runs, where they are our own.
         threads: with which each of them computes; by default they share the processors.
+        niceness: by how much they give way to the server and to whatever else runs, from 0 to 19.
         worker_memory_bytes: at which one of them is stopped; by default they share the memory.
         concurrent_runs: runs that take turns in one worker.
         features_dir: where frozen features are kept across processes and restarts; by default in
@@ -87,6 +89,7 @@ class Settings(BaseModel):
     scheduler: str | None = None
     workers: int = Field(default=1, ge=1)
     threads: int = Field(default=0, ge=0)
+    niceness: int = Field(default=5, ge=0, le=19)
     worker_memory_bytes: int | None = Field(default=None, ge=GIB)
     concurrent_runs: int = Field(default=8, ge=1)
     features_dir: Folder | None = None
@@ -137,11 +140,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     Raises:
         InvalidInput: if a variable has a value that it cannot have, or they do not fit together.
     """
-    given = {
-        name.removeprefix(_PREFIX).lower(): value
-        for name, value in (os.environ if environment is None else environment).items()
-        if name.startswith(_PREFIX) and value
-    }
+    asked = (os.environ if environment is None else environment).items()
+    return _read(frozenset((n, value) for n, value in asked if n.startswith(_PREFIX) and value))
+
+
+# Pages ask many times for each visitor.
+@lru_cache(maxsize=8)
+def _read(variables: frozenset[tuple[str, str]]) -> Settings:
+    given = {name.removeprefix(_PREFIX).lower(): value for name, value in variables}
     known: dict[str, Any] = {name: given[name] for name in Settings.model_fields if name in given}
     known.setdefault("home", _HOME)
     known.setdefault("features_dir", _resolved(known["home"]) / "features")

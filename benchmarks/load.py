@@ -72,8 +72,8 @@ class Session:
             received = await asyncio.wait_for(self.connection.recv(decode=False), _GIVE_UP_SECONDS)
             answer = ForwardMsg.FromString(bytes(received))
             kind = answer.WhichOneof("type")
-            if kind == "new_session":
-                self.page = answer.new_session.page_script_hash or self.page
+            if kind == "navigation":
+                self.page = answer.navigation.page_script_hash
             elif kind == "auto_rerun":
                 self.parts[answer.auto_rerun.fragment_id] = answer.auto_rerun.interval
             elif kind == "delta" and answer.delta.new_element.WhichOneof("type") == "exception":
@@ -92,7 +92,9 @@ async def visit(app: Server, query: str, until: float, waits: Waits) -> None:
         session = Session(connection, query, waits)
         waits.loads.append(await session.ask())
         due = {part: time.monotonic() + seconds for part, seconds in session.parts.items()}
-        while due and time.monotonic() < until:
+        while time.monotonic() < until:
+            if not due:
+                raise AssertionError("a page of a run that goes on refreshes no part of itself")
             part = min(due, key=due.__getitem__)
             await asyncio.sleep(max(due[part] - time.monotonic(), 0))
             waits.refreshes.append(await session.ask(part))

@@ -63,7 +63,8 @@ def known_comparisons() -> dict[str, list[RunRecord]]:
 
 def _shipped(store: RunStore) -> tuple[list[RunRecord], ...]:
     names = example_names(SHIPPED_FOLDER)
-    return _shipped_editions(store.url, tuple((name, store.edition(name)) for name in names))
+    there = store.editions(names)
+    return _shipped_editions(store.url, tuple((name, there.get(name)) for name in names))
 
 
 @lru_cache(maxsize=4)

@@ -6,11 +6,12 @@ Schedulers execute pickles, so nothing of our own listens beyond the loopback ad
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
 import dask
-from distributed import Client, Future, LocalCluster, fire_and_forget
+from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, fire_and_forget
 from distributed.system import MEMORY_LIMIT
 
 from asi_core.errors import Unavailable, one_sentence
@@ -21,6 +22,25 @@ log = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 _CONNECT_SECONDS = 10.0
+
+
+class GiveWay(WorkerPlugin):
+    """Lets a worker's threads wait for those of people: a page is asked for by somebody who waits.
+
+    Args:
+        niceness: as `Settings.niceness`; systems that know none ignore it.
+    """
+
+    # A worker that is started anew has it too.
+    name = "give-way"
+
+    def __init__(self, niceness: int) -> None:
+        self._niceness = niceness
+
+    def setup(self, worker: Worker) -> None:
+        """Before the first run: threads have the niceness of the thread that starts them."""
+        if hasattr(os, "setpriority"):
+            os.setpriority(os.PRIO_PROCESS, 0, self._niceness)
 
 
 class Cluster:
@@ -93,7 +113,9 @@ class Cluster:
                 memory_limit=self._settings.worker_memory_bytes or "auto",
                 silence_logs=logging.ERROR,
             )
-        return Client(self._local, set_as_default=False)
+        client = Client(self._local, set_as_default=False)
+        client.register_plugin(GiveWay(self._settings.niceness))
+        return client
 
 
 def machine_bytes() -> int:

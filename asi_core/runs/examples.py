@@ -76,7 +76,7 @@ def _import(store: RunStore, path: Path, comparison: str) -> bool:
     content = path.read_bytes()
     edition = hashlib.sha256(content).hexdigest()[:32]
     # Most starts of a server end here, without reading what is in the file.
-    if store.edition(comparison) == edition:
+    if store.editions([comparison]).get(comparison) == edition:
         return False
     written = json.loads(gzip.decompress(content))["runs"]
     records = [_record(run, comparison, position) for position, run in enumerate(written)]

@@ -306,11 +306,13 @@ class RunStore:
 
     # What comes with the app ----------------------------------------------------------------------
 
-    def edition(self, comparison: str) -> str | None:
-        """Which edition of a shipped comparison is here; None if none is."""
-        query = select(runs.c.token).where(runs.c.comparison == comparison)
+    def editions(self, comparisons: Sequence[str]) -> dict[str, str]:
+        """Which editions of shipped comparisons are here; without those that are not."""
+        c = runs.c
+        query = select(c.comparison, func.max(c.token)).where(c.comparison.in_(comparisons))
         with self._engine.connect() as connection:
-            return connection.execute(query.limit(1)).scalar()
+            rows = connection.execute(query.group_by(c.comparison)).all()
+        return {str(comparison): str(edition) for comparison, edition in rows}
 
     def add_finished(
         self,
@@ -350,7 +352,7 @@ class RunStore:
                 if lines:
                     connection.execute(insert(log_lines), lines)
         except IntegrityError:
-            if self.edition(comparison[0].comparison) != edition:
+            if edition not in self.editions([comparison[0].comparison]).values():
                 raise
             # It was here, or another server was faster.
             return False

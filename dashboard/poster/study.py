@@ -73,7 +73,8 @@ class Study:
 
 def study(store: RunStore) -> Study | None:
     """The shipped study; None if the store does not have it."""
-    return _study(store.url, tuple(store.edition(name) for name in CURVES))
+    there = store.editions(list(CURVES))
+    return _study(store.url, tuple(there.get(name) for name in CURVES))
 
 
 @lru_cache(maxsize=4)
