@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
@@ -112,10 +113,15 @@ def _renderer(manager: BidiComponentManager) -> ComponentRenderer:
     """The component, made known to this server."""
     # Two visitors may be the first at the same time.
     with _REGISTERING:
-        _register_assets(manager)
-        return st.components.v2.component(
-            f"{_PROJECT}.{_CHART}", js="live_chart.js", css="live_chart.css", isolate_styles=False
-        )
+        return _registered(manager)
+
+
+@lru_cache(maxsize=1)
+def _registered(manager: BidiComponentManager) -> ComponentRenderer:
+    _register_assets(manager)
+    return st.components.v2.component(
+        f"{_PROJECT}.{_CHART}", js="live_chart.js", css="live_chart.css", isolate_styles=False
+    )
 
 
 def _register_assets(manager: BidiComponentManager) -> None:

@@ -61,7 +61,7 @@ class Drawn:
 def _progress_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
     # The whole page is dear: those who came first draw it again only when very many followed.
-    many_came_or_went = not drawn.slowness / 4 <= slowness() <= drawn.slowness * 4
+    many_came_or_went = not drawn.slowness / 2.5 <= slowness() <= drawn.slowness * 2.5
     if _phase(runs, feeds) != drawn.phase or many_came_or_went:
         # The first point and the end are shown at once, not when their own part is next drawn.
         st.rerun()
