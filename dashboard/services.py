@@ -20,6 +20,12 @@ def engine() -> RunEngine:
     return shared_engine()
 
 
+def warm_up() -> None:
+    """Start the worker before the first run is launched; nothing where none can be."""
+    if not read_settings().read_only:
+        engine()
+
+
 @st.cache_resource(show_spinner=False)
 def store() -> RunStore:
     opened = RunStore(read_settings().database_url)

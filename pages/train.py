@@ -26,7 +26,7 @@ def show(runs: list[RunRecord]) -> None:
 
 def main() -> None:
     """Draw the page."""
-    services.engine()
+    services.warm_up()
     question("What does compression cost in accuracy?")
     if unknown := names_in_url(image_choices()):
         st.warning(unknown)

@@ -385,10 +385,11 @@ def test_what_was_done_before_is_shown_at_once_unless_wanted_anew(engine: Inline
     assert len(own_comparisons()) == 2
 
 
-def test_where_visitors_only_look_nothing_is_launched(
-    engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_visitors_only_look_nothing_is_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(services, "engine", lambda: started.append("a worker for nobody"))
     monkeypatch.setenv("ASI_READ_ONLY", "1")
     button = launch_button(opened())
     assert button.disabled
     assert "for looking only" in button.help
+    assert not started
