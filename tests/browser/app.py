@@ -52,15 +52,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_app(home: Path, **settings: str) -> Iterator[Server]:
-    """The app on a free port of the loopback address, with an empty store in `home`.
+def running_app(
+    home: Path, *further: str, port: int | None = None, **settings: str
+) -> Iterator[Server]:
+    """The app on a port of the loopback address, with an empty store in `home`.
 
     Args:
+        further: options of Streamlit.
+        port: a free one by default.
         settings: further environment variables.
     """
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py"]
-    options = ["--server.port", str(port), "--server.headless", "true"]
+    options = ["--server.port", str(port), "--server.headless", "true", *further]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(

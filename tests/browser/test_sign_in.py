@@ -1,0 +1,83 @@
+"""Visitors sign in with an OpenID provider: a real one, whose users are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oidc_provider_mock import User, run_server_in_thread
+from playwright.sync_api import Browser, Page, expect
+
+from asi_core.runs.records import EXAMPLE_OWNER
+from asi_core.runs.store import RunStore
+from tests.browser.app import Server, free_port, running_app
+from tests.browser.visiting import MINUTE, open_page, wait_until_drawn
+from tests.waiting import wait_for
+
+ADA, BOB = "ada@example.org", "bob@example.org"
+RUNS = "train?steps=5000&image_size=32&batch_size=32"
+SECRETS = """[auth]
+redirect_uri = "{app}/oauth2callback"
+cookie_secret = "a secret of this test"
+client_id = "asi-lab"
+client_secret = "another one"
+server_metadata_url = "http://localhost:{provider}/.well-known/openid-configuration"
+"""
+
+
+@pytest.fixture
+def signing_in(tmp_path: Path, features_dir: Path) -> Iterator[Server]:
+    """An app that visitors sign in to."""
+    users = [User(sub=name, claims={"email": name}) for name in (ADA, BOB)]
+    secrets, home, port = tmp_path / "secrets.toml", tmp_path / "home", free_port()
+    home.mkdir()
+    with run_server_in_thread(user_claims=users) as provider:
+        told = SECRETS.format(app=f"http://127.0.0.1:{port}", provider=provider.server_port)
+        secrets.write_text(told)
+        options = ("--secrets.files", str(secrets))
+        own = {"ASI_FEATURES_DIR": str(features_dir)}
+        with running_app(home, *options, port=port, **own) as app:
+            yield app
+
+
+def sign_in(page: Page, name: str) -> None:
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name=name).click()
+    expect(page.get_by_role("button", name=f"Sign out {name}")).to_be_visible(timeout=MINUTE)
+
+
+def test_runs_belong_to_whoever_has_signed_in(browser: Browser, signing_in: Server) -> None:
+    store = RunStore(f"sqlite:///{signing_in.home / 'asi.sqlite'}")
+    ada, bob = (open_page(browser, f"{signing_in.url}/{RUNS}") for _ in range(2))
+    launch = ada.page.get_by_role("button", name="Train and compare")
+    expect(launch).to_be_disabled()
+
+    sign_in(ada.page, ADA)
+    # The provider sends everybody back to the first page.
+    ada.page.goto(f"{signing_in.url}/{RUNS}")
+    expect(launch).to_be_enabled(timeout=MINUTE)
+    launch.click()
+    (runs,) = wait_for(lambda: store.latest_comparisons(9, but_of=EXAMPLE_OWNER), 30, "runs")
+    assert {run.owner for run in runs} == {ADA}
+    cancel = ada.page.get_by_role("button", name="Cancel")
+    expect(cancel.first).to_be_enabled(timeout=MINUTE)
+
+    sign_in(bob.page, BOB)
+    bob.page.goto(f"{signing_in.url}/train?comparison={runs[0].comparison}")
+    theirs = bob.page.get_by_role("button", name="Cancel")
+    expect(theirs.first).to_be_disabled(timeout=MINUTE)
+
+    wait_until_drawn(ada.page)
+    ada.page.get_by_role("button", name=f"Sign out {ADA}").click()
+    # The provider asks whether she wants to leave it too.
+    ada.page.get_by_role("button", name="End session").click()
+    expect(ada.page.get_by_role("button", name="Sign in")).to_be_visible(timeout=MINUTE)
+    ada.page.goto(f"{signing_in.url}/{RUNS}&comparison={runs[0].comparison}")
+    expect(launch).to_be_disabled(timeout=MINUTE)
+    expect(cancel.first).to_be_disabled(timeout=MINUTE)
+    for window in (ada, bob):
+        # The provider's own pages ask for what is not there.
+        window.problems[:] = [told for told in window.problems if signing_in.url in told]
+        window.end()
+    store.close()
