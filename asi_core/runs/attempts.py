@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, false, func, select, update
 
 from asi_core.runs.database import AttemptLost
+from asi_core.runs.whereabouts import Whereabouts
 
 # Attempts at the same place: what kills its worker as often would do so for ever.
 MOST_TRIES = 3
@@ -39,6 +40,12 @@ class Running:
     turns: int | None
     tries: int
     cancel_requested: bool
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its process is known to have ended."""
+        where = Whereabouts.read(self.worker)
+        return where is not None and where.is_gone
 
 
 class Attempts:

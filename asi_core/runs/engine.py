@@ -16,6 +16,7 @@ from asi_core.errors import Unavailable, one_sentence
 from asi_core.runs.attempts import MOST_TRIES, Attempts, Running
 from asi_core.runs.cluster import Cluster
 from asi_core.runs.database import NoAnswer
+from asi_core.runs.heartbeat import BEAT_SECONDS
 from asi_core.runs.housekeeping import tidy
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.library import RunLibrary
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 # A worker beats every half second; this long a silence means that it is gone.
 _SILENT_SECONDS = 15.0
 _STUCK_SECONDS = 10.0
+# In which any heart beats, once the store can be written.
+_BEATS_SECONDS = 4 * BEAT_SECONDS
 _PATROL_SECONDS = 1.0
 # What another server of the same store has queued, and has not handed over by then, is taken up.
 _FOREIGN_SECONDS = 60.0
@@ -166,16 +169,28 @@ class RunEngine:
         with self._patrolling:
             for what, watch in self._watches.items():
                 lost, stuck = watch.look(self._attempts(what).running())
-                if lost:
-                    # While nobody can write, no heart can be seen to beat.
-                    self._attempts(what).touch(lost[0].id)
-                for attempt in lost:
+                for attempt in self._surely_lost(what, lost):
                     self._take_back(what, attempt)
                 for attempt in stuck:
                     self._end_stuck(attempt)
             self._hand_out(foreign_seconds)
             self._mend_cluster()
             self._tidy()
+
+    def _surely_lost(self, what: str, lost: list[Running]) -> list[Running]:
+        """Whose process has ended, or who stay silent although the store can be written.
+
+        Raises:
+            SQLAlchemyError: if it cannot: then no heart can be seen to beat.
+        """
+        silent = [attempt for attempt in lost if not attempt.is_gone]
+        if not silent:
+            return lost
+        # It may have waited for a lock, and the first to write again need not be a heart.
+        self._attempts(what).touch(silent[0].id)
+        self._closing.wait(_BEATS_SECONDS)
+        beats = {a.token: a.heartbeat_at for a in self._attempts(what).running()}
+        return [a for a in lost if a.is_gone or beats.get(a.token) == a.heartbeat_at]
 
     def _take_back(self, what: str, attempt: Running) -> None:
         """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
@@ -255,8 +270,7 @@ class RunEngine:
         for what in self._watches:
             attempts = self._attempts(what)
             for attempt in attempts.running():
-                where = Whereabouts.read(attempt.worker)
-                if where is not None and where.is_gone:
+                if attempt.is_gone:
                     attempts.requeue(attempt.id, attempt.token, blameless=True)
 
     def _attempts(self, what: str) -> Attempts:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from asi_core.runs.attempts import Running
-from asi_core.runs.whereabouts import Whereabouts
 
 
 @dataclass(slots=True)
@@ -85,8 +84,7 @@ class Watch:
         return lost, stuck
 
     def _is_lost(self, attempt: Running) -> bool:
-        where = Whereabouts.read(attempt.worker)
-        if where is not None and where.is_gone:
+        if attempt.is_gone:
             return True
         silent = self._beats.seconds(attempt.token, attempt.heartbeat_at)
         return silent > self._silent_seconds

@@ -200,6 +200,31 @@ def test_a_process_that_hangs_is_replaced_and_others_go_on(
     assert kept(store, other.id) == kept(store, whole.id)
 
 
+def test_a_heart_that_could_not_beat_is_given_the_time_to(
+    engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a lock on the store, the watchdog may be the first to write again."""
+    attempts, touched = engine._store.attempts, threading.Event()
+    touch = attempts.touch
+
+    def unlocked(row_id: str) -> None:
+        touch(row_id)
+        touched.set()
+
+    monkeypatch.setattr(engine._watches["run"], "_silent_seconds", 1.0)
+    monkeypatch.setattr(attempts, "touch", unlocked)
+    (run,) = store.create([spec()], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    assert touched.wait(30), "nobody missed the heart"
+    store.attempts.write(run.id, token)
+    touched.clear()
+    assert touched.wait(30), "the attempt was taken back although its heart beat again"
+    assert token in [attempt.token for attempt in attempts.running()]
+    # From now on it is silent.
+    assert wait_for(lambda: ended(store, run.id), 60, "the next attempt's end").attempt == 2
+
+
 def test_a_run_that_no_worker_can_begin_says_so(
     engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
