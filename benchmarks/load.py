@@ -182,8 +182,8 @@ def _told(found: dict[str, Any]) -> str:
         found[name] for name in ("load_seconds", "refresh_seconds", "steps_per_second")
     )
     return (
-        f"{found['sessions']} browser sessions, {1 / _ARRIVAL_SECONDS:.0f} new ones a second, watch "
-        f"one run live on the Train page of one server, on {found['cores']} cores, for "
+        f"{found['sessions']} browser sessions, {1 / _ARRIVAL_SECONDS:.0f} new ones a second, "
+        f"watch one run live on the Train page of one server, on {found['cores']} cores, for "
         f"{found['seconds']:.0f} s (`python -m benchmarks.load --write`):\n\n"
         "| | median | 95th percentile |\n|---|---|---|\n"
         f"| the page is loaded | {loads['median']:.2f} s | {loads['p95']:.2f} s |\n"
