@@ -37,7 +37,7 @@ def main() -> None:
         if profiles is None:
             unknown_view(asked)
         else:
-            plan_view(asked, planned(profiles_from_dict(profiles), asked.budget_bytes))
+            plan_view(asked, planned(profiles_from_dict(profiles), asked.budget_bytes, asked.bits))
 
 
 # A worker that is spawned from here imports this file again, under another name.

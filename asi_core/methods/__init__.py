@@ -4,7 +4,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field, TypeAdapter
 
-from asi_core.methods.asi import ASI
+from asi_core.methods.asi import ASI, Bits
 from asi_core.methods.base import Method, WarmStart
 from asi_core.methods.checkpointing import Checkpointing
 from asi_core.methods.eight_bit import EightBit
@@ -32,6 +32,7 @@ __all__ = [
     "METHOD_ADAPTER",
     "PUBLISHED",
     "AnyMethod",
+    "Bits",
     "Checkpointing",
     "EightBit",
     "GradientFilter",

@@ -19,6 +19,8 @@ from asi_core.units import format_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
+Bits = Literal[32, 16, 8]
+
 _WARM, _COLD = 1, 2
 
 
@@ -48,7 +50,7 @@ class ASI(TuckerMethod):
     label: ClassVar[str] = "ASI"
     sequential: bool = True
     refresh_every: int = 1
-    bits: Literal[32, 16, 8] = 32
+    bits: Bits = 32
     budget_bytes: int | None = None
     _sources: ClassVar[dict[str, str]] = {
         **TuckerMethod._sources,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from asi_core.errors import InvalidInput
-from asi_core.methods import ASI
+from asi_core.methods import ASI, Bits
 from asi_core.training.spec import RunSpec
 from asi_core.units import KIB
 from asi_core.zoo.cards import MODELS
+from dashboard.bits import bits_control
 from dashboard.frame import URL
 from dashboard.uploading import image_choices
 
@@ -29,10 +30,15 @@ _SIDE = 96
 
 @dataclass(frozen=True, slots=True)
 class PlanQuestion:
-    """What is to be planned: a run of ASI with a budget."""
+    """What is to be planned: a run of ASI with a budget.
+
+    Attributes:
+        bits: of a kept number.
+    """
 
     spec: RunSpec
     budget_bytes: int
+    bits: Bits = 32
 
 
 def budget_control() -> int:
@@ -80,7 +86,9 @@ def network_controls() -> dict[str, str | int]:
         help="The ranks are found on two batches of these.",
         **URL,
     )
-    return {"model": model, "dataset": dataset, **_numbers(model)}
+    numbers = _numbers(model)
+    bits = bits_control("Bits of a kept number")
+    return {"model": model, "dataset": dataset, **numbers, "bits": bits}
 
 
 def plan_question(chosen: dict[str, str | int], budget_kib: int) -> PlanQuestion:
@@ -91,9 +99,9 @@ def plan_question(chosen: dict[str, str | int], budget_kib: int) -> PlanQuestion
     """
     if chosen["layers"] == 0:
         raise InvalidInput("a plan needs at least 1 trained layer", 0, "choose 1 or more")
-    budget = budget_kib * KIB
-    method = ASI(budget_bytes=budget)
-    return PlanQuestion(RunSpec.model_validate({**chosen, "method": method}), budget)
+    budget, rest = budget_kib * KIB, {k: v for k, v in chosen.items() if k != "bits"}
+    method = ASI.model_validate({"budget_bytes": budget, "bits": chosen.get("bits", 32)})
+    return PlanQuestion(RunSpec.model_validate({**rest, "method": method}), budget, method.bits)
 
 
 def _numbers(model: str) -> dict[str, int]:

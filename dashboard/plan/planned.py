@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
@@ -10,6 +10,8 @@ import pandas as pd
 
 from asi_core.errors import InvalidInput
 from asi_core.figures.plan import ErrorPoint, KeptRow
+from asi_core.methods import Bits
+from asi_core.methods.costs import tucker_bytes
 from asi_core.planning import (
     LayerProfile,
     Plan,
@@ -42,11 +44,25 @@ class Planned:
     uniform: tuple[float, Plan] | None
 
 
-def planned(profiles: list[LayerProfile], budget_bytes: int) -> Planned:
-    """Plan under the budget, and choose without planning for comparison."""
+def planned(profiles: list[LayerProfile], budget_bytes: int, bits: Bits = 32) -> Planned:
+    """Plan under the budget, and choose without planning for comparison.
+
+    Args:
+        profiles: calibrated in single precision.
+        bits: of a kept number.
+    """
+    profiles = [_kept_in(profile, bits) for profile in profiles]
     fits = smallest_bytes(profiles) <= budget_bytes
     made = plan(profiles, budget_bytes) if fits else None
     return Planned(tuple(profiles), budget_bytes, made, uniform_plan(profiles, budget_bytes))
+
+
+def _kept_in(profile: LayerProfile, bits: Bits) -> LayerProfile:
+    candidates = (
+        replace(c, activation_bytes=tucker_bytes(profile.input_shape, c.ranks, "exact", bits))
+        for c in profile.candidates
+    )
+    return replace(profile, candidates=tuple(candidates))
 
 
 def answer_sentence(what: Planned) -> str:
@@ -87,14 +103,16 @@ def kpis(what: Planned) -> list[Kpi]:
             "Memory against vanilla",
             f"{three_digits(full / made.total_bytes)}{THIN_SPACE}× less",
             f"{format_bytes(made.total_bytes)} of {format_bytes(full)}",
-            "By formula: the trained layers' inputs as they are kept, 4 bytes a number.",
+            "By formula: the trained layers' inputs as they are kept; vanilla keeps 4 bytes a "
+            "number.",
         ),
         Kpi(
             "Gradient error",
             three_digits(made.gradient_error),
             f"{share} of the smallest plan's",
             "Measured: the Frobenius norm of the weight gradient's error, root mean square over "
-            "two batches, summed over the layers. The paper calls it perplexity. 0 is exact.",
+            "two batches, summed over the layers, in single precision. The paper calls it "
+            "perplexity. 0 is exact.",
         ),
         Kpi(
             "Budget used",

@@ -21,7 +21,7 @@ def plan_specs(question: PlanQuestion, what: Planned) -> list[RunSpec]:
     spec = question.spec
     methods: list[Any] = [Vanilla(), spec.method]
     if what.uniform is not None:
-        methods.insert(1, ASI(explained_variance=what.uniform[0]))
+        methods.insert(1, ASI(explained_variance=what.uniform[0], bits=question.bits))
     head = spec.model_copy(update={"layers": 0, "method": Vanilla()})
     return [head, *(spec.model_copy(update={"method": method}) for method in methods)]
 

@@ -64,8 +64,8 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
         figure(
             plot_kept(kept_rows(what)),
             key="plan-kept",
-            caption="By formula, 4 bytes a number: core and factors at the planned ranks against "
-            "the whole input. The ranks come from measured spectra.",
+            caption="By formula: core and factors at the planned ranks against the whole input. "
+            "The ranks come from measured spectra.",
         )
     with right:
         _curve(what)

@@ -10,6 +10,7 @@ from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS, PUBLISHED
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
+from dashboard.bits import bits_control
 from dashboard.frame import URL
 from dashboard.uploading import image_choices, upload_menu
 
@@ -186,14 +187,7 @@ def _algorithms() -> dict[str, Any]:
             help=_help("refresh_every"),
             **URL,
         ),
-        "bits": st.selectbox(
-            "ASI: bits of a kept number",
-            list(_BITS),
-            format_func=lambda bits: _BITS[bits],
-            key="bits",
-            help=_help("bits"),
-            **URL,
-        ),
+        "bits": bits_control("ASI: bits of a kept number"),
         "solver": st.selectbox(
             "HOSVD: factors from",
             list(_SOLVERS),
@@ -234,7 +228,6 @@ def _help(key: str) -> str:
     return _HELP[key]
 
 
-_BITS = {32: "32", 16: "16 (factors)", 8: "8"}
 _SOLVERS = {"gram": "the Gram matrix", "svd": "the full SVD"}
 _HELP = {
     "model": "A network pretrained on ImageNet. Only its last layers are trained here.",
@@ -263,9 +256,6 @@ _HELP = {
     "refresh_every": "1 iterates all factors at every step, as published. 4 iterates the channel, "
     "height and width factors at every fourth step only and projects on the old ones in between: "
     "less time, a little less energy. The batch's factor is always iterated.",
-    "bits": "32 is single precision, as published. 16 keeps the factors in half precision: they "
-    "are orthonormal, and at small ranks most of what is kept. 8 keeps factors and core as whole "
-    "multiples of a step: four times the ranks fit into the same memory.",
     "solver": "Both give the same ranks and subspaces. The Gram matrix is several times faster; "
     "the full SVD of every unfolding is the published way.",
     "train_norm": "Whether scale and shift of the normalisations after the first trained layer "

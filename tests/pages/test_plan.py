@@ -279,6 +279,40 @@ def test_one_click_trains_the_plan_beside_what_it_is_compared_with(
     assert query == {"comparison": runs[0].comparison}
 
 
+def test_in_fewer_bits_higher_ranks_fit(engine: InlineEngine) -> None:
+    def error(page: AppTest) -> float:
+        return float(next(m.value for m in page.metric if m.label == "Gradient error"))
+
+    assert error(opened(budget_kib="128", bits="8")) < error(opened(budget_kib="128"))
+    page = opened(budget_kib="128", bits="8")
+    button(page, TRAIN).click()
+    page.run()
+    runs = RunStore(read_settings().database_url).latest_comparisons(1)[0]
+    uniform, made = (run.spec.method for run in runs[2:])
+    assert isinstance(uniform, ASI)
+    assert isinstance(made, ASI)
+    assert (uniform.bits, made.bits, made.budget_bytes) == (8, 8, 128 * 1024)
+
+
+def test_a_plan_in_fewer_bits_is_the_one_that_a_run_makes() -> None:
+    """From one calibration for all bits, what a run's own calibration finds."""
+    from asi_core.training.calibration import calibrate
+    from dashboard.plan.planned import planned
+
+    start = {"layers": 2, "batch_size": 8, "image_size": 32}
+    by_run = {
+        bits: calibrate(
+            RunSpec.model_validate(
+                {**start, "method": {"kind": "asi", "budget_bytes": 4096, "bits": bits}}
+            )
+        )
+        for bits in (32, 16, 8)
+    }
+    for bits, profiles in by_run.items():
+        assert list(planned(by_run[32], 4096, bits).profiles) == profiles
+        assert planned(by_run[32], 4096, bits).plan == plan(profiles, 4096)
+
+
 def test_where_no_uniform_choice_fits_only_the_plan_is_trained(engine: InlineEngine) -> None:
     from dashboard.plan.controls import plan_question
     from dashboard.plan.planned import kpis, planned
