@@ -40,7 +40,9 @@ class GiveWay(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Before the first run: threads have the niceness of the thread that starts them."""
         if hasattr(os, "setpriority"):
-            os.setpriority(os.PRIO_PROCESS, 0, self._niceness)
+            here = os.getpriority(os.PRIO_PROCESS, 0)
+            # Who gives way more already may not give way less.
+            os.setpriority(os.PRIO_PROCESS, 0, max(here, self._niceness))
 
 
 class Cluster:
@@ -113,8 +115,12 @@ class Cluster:
                 memory_limit=self._settings.worker_memory_bytes or "auto",
                 silence_logs=logging.ERROR,
             )
-        client = Client(self._local, set_as_default=False)
-        client.register_plugin(GiveWay(self._settings.niceness))
+        try:
+            client = Client(self._local, set_as_default=False)
+            client.register_plugin(GiveWay(self._settings.niceness))
+        except BaseException:
+            self._local.close()
+            raise
         return client
 
 

@@ -7,10 +7,16 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, one_sentence
 from asi_core.runs.schema import bring_up_to_date
 
 _SQLITE_PRAGMAS = (
@@ -27,6 +33,12 @@ _POSTGRES_CONNECT = {"connect_timeout": 5, "application_name": "asi"}
 NoAnswer: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
 # What of that may pass: a server that is started anew, a lock, a full disk.
 Passing: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout, OSError)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a store did not answer, in one sentence: without the statement that it was asked."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    return one_sentence(cause if isinstance(cause, Exception) else error)
 
 
 class AttemptLost(Exception):

@@ -7,20 +7,17 @@ import logging
 import os
 import threading
 import time
-from collections import Counter
-from functools import partial
-
-from distributed import Future
 
 from asi_core.errors import Unavailable, one_sentence
 from asi_core.runs.attempts import MOST_TRIES, Attempts, Running
 from asi_core.runs.cluster import Cluster
-from asi_core.runs.database import NoAnswer
+from asi_core.runs.database import NoAnswer, reason_of
 from asi_core.runs.heartbeat import BEAT_SECONDS
 from asi_core.runs.housekeeping import tidy
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.library import RunLibrary
 from asi_core.runs.store import RunStore
+from asi_core.runs.tickets import Tickets, What, new_key
 from asi_core.runs.watch import Watch
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import Settings, read_settings
@@ -33,11 +30,8 @@ _STUCK_SECONDS = 10.0
 # In which any heart beats, once the store can be written.
 _BEATS_SECONDS = 4 * BEAT_SECONDS
 _PATROL_SECONDS = 1.0
-# What another server of the same store has queued, and has not handed over by then, is taken up.
-_FOREIGN_SECONDS = 60.0
 # Queued runs of which none is begun for so long, while none is going: the workers are of no use.
 _STALLED_SECONDS = 60.0
-_MOST_REFUSALS = 3
 _TIDY_SECONDS = 3600.0
 
 
@@ -62,38 +56,40 @@ class RunEngine:
         self._store, self._jobs = RunStore(self._url), JobStore(self._url)
         self._library = RunLibrary(self._url)
         self._tidy_at = time.monotonic() + _PATROL_SECONDS
-        self._watches = {
+        self._watches: dict[What, Watch] = {
             "run": Watch(silent_seconds, _STUCK_SECONDS),
             "job": Watch(silent_seconds, _STUCK_SECONDS),
         }
         self._cluster = Cluster(settings)
-        # Runs and jobs that have a ticket, and those that this engine is to see to.
-        self._tickets: set[str] = set()
-        self._mine: set[str] = set()
-        self._refusals: Counter[str] = Counter()
+        self._tickets = Tickets(self._cluster, self._url, self._checkpoints, self._refuse)
+        # Until what an earlier process left has been taken up.
+        self._recovering = False
         # Workers that were ended for the sake of one of their runs: the others are not to blame.
         self._ended_workers: set[str] = set()
         self._last_begun = time.monotonic()
         for _ in range(settings.workers if self._cluster.is_ours else 0):
-            self._cluster.submit(_warm_up, key=_new_key("warm-up"), priority=2)
+            self._cluster.submit(_warm_up, key=new_key("warm-up"), priority=2)
         self._closing = threading.Event()
         # One patrol at a time; visitors who launch something do not wait for it.
         self._patrolling = threading.Lock()
-        self._lock = threading.Lock()
         self._watchdog = threading.Thread(target=self._patrols, name="run-watchdog", daemon=True)
         self._watchdog.start()
 
     def submit(self, run_id: str) -> None:
         """Execute a queued run as soon as a thread of a worker is free and it is next in line."""
-        self._give_ticket("run", run_id)
+        self._tickets.give("run", run_id)
 
     def submit_job(self, job_id: str) -> None:
         """Answer a queued job as soon as a thread of a worker is free: before queued runs."""
-        self._give_ticket("job", job_id)
+        self._tickets.give("job", job_id)
 
     def recover(self) -> None:
-        """Take up what an earlier process left queued, and what has lost its worker."""
-        self._patrol(foreign_seconds=0.0)
+        """Take up what an earlier process left queued, and what has lost its worker.
+
+        As soon as the store and the scheduler answer: if not now, by the next patrol.
+        """
+        self._recovering = True
+        self._try_patrol()
 
     def close(self) -> None:
         """Stop workers that are our own; what they were at is queued again."""
@@ -103,69 +99,37 @@ class RunEngine:
         try:
             self._put_back()
         except NoAnswer as error:
-            log.warning("the store did not answer at the end (%s)", one_sentence(error))
+            log.warning("the store did not answer at the end (%s)", reason_of(error))
         for opened in (self._store, self._jobs, self._library):
             opened.close()
 
-    # Tickets ------------------------------------------------------------------------------------
-
-    def _give_ticket(self, what: str, row_id: str) -> None:
-        with self._lock:
-            self._mine.add(row_id)
-            if row_id in self._tickets:
-                return
-            self._tickets.add(row_id)
-        key = _new_key(f"{what}-{row_id}")
-        submit = self._cluster.submit
-        try:
-            if what == "run":
-                future = submit(_execute_run, self._url, self._checkpoints, key=key, priority=0)
-            else:
-                future = submit(_execute_job, row_id, self._url, key=key, priority=1)
-        except Exception as error:
-            # Whatever Dask says: it stays queued, and the next patrol gives it another ticket.
-            log.warning("no ticket for %s %s yet (%s)", what, row_id, one_sentence(error))
-            self._tickets.discard(row_id)
-        else:
-            future.add_done_callback(partial(self._settled, what, row_id))
-
-    def _settled(self, what: str, row_id: str, future: Future[None]) -> None:
-        """A ticket was used or lost. If its row still waits, it is given another."""
-        self._tickets.discard(row_id)
-        if future.status != "error":
-            return
-        reason = one_sentence(future.exception())
-        log.error("%s %s could not be taken up: %s", what, row_id, reason)
-        self._refusals[row_id] += 1
-        if self._refusals[row_id] >= _MOST_REFUSALS:
-            # What no worker can even begin must not wait for ever.
-            error = f"no worker could take up the {what} ({reason})."
-            try:
-                self._attempts(what).refuse(row_id, error)
-            except NoAnswer as silence:
-                log.warning("the store did not answer (%s)", one_sentence(silence))
+    def _refuse(self, what: What, row_id: str, error: str) -> None:
+        self._attempts(what).refuse(row_id, error)
 
     # Watching -----------------------------------------------------------------------------------
 
     def _patrols(self) -> None:
         while not self._closing.wait(_PATROL_SECONDS):
-            try:
-                self._patrol(foreign_seconds=_FOREIGN_SECONDS)
-            except NoAnswer as error:
-                log.warning("the store did not answer the watchdog (%s)", one_sentence(error))
-                self._heard_nothing()
-            except Unavailable as error:
-                log.warning("%s", one_sentence(error))
-            except Exception:
-                # Whatever it is, runs that lose their worker must be seen.
-                log.exception("the watchdog stumbled")
+            self._try_patrol()
+
+    def _try_patrol(self) -> None:
+        try:
+            self._patrol()
+        except NoAnswer as error:
+            log.warning("the store did not answer the watchdog (%s)", reason_of(error))
+            self._heard_nothing()
+        except Unavailable as error:
+            log.warning("%s", one_sentence(error))
+        except Exception:
+            # Whatever it is, runs that lose their worker must be seen.
+            log.exception("the watchdog stumbled")
 
     def _heard_nothing(self) -> None:
         for watch in self._watches.values():
             watch.forget()
         self._last_begun = time.monotonic()
 
-    def _patrol(self, foreign_seconds: float) -> None:
+    def _patrol(self) -> None:
         with self._patrolling:
             for what, watch in self._watches.items():
                 lost, stuck = watch.look(self._attempts(what).running())
@@ -173,11 +137,12 @@ class RunEngine:
                     self._take_back(what, attempt)
                 for attempt in stuck:
                     self._end_stuck(attempt)
-            self._hand_out(foreign_seconds)
+            self._hand_out(everything=self._recovering)
+            self._recovering = False
             self._mend_cluster()
             self._tidy()
 
-    def _surely_lost(self, what: str, lost: list[Running]) -> list[Running]:
+    def _surely_lost(self, what: What, lost: list[Running]) -> list[Running]:
         """Whose process has ended, or who stay silent although the store can be written.
 
         Raises:
@@ -188,11 +153,12 @@ class RunEngine:
             return lost
         # It may have waited for a lock, and the first to write again need not be a heart.
         self._attempts(what).touch(silent[0].id)
-        self._closing.wait(_BEATS_SECONDS)
+        if self._closing.wait(_BEATS_SECONDS):
+            return [attempt for attempt in lost if attempt.is_gone]
         beats = {a.token: a.heartbeat_at for a in self._attempts(what).running()}
         return [a for a in lost if a.is_gone or beats.get(a.token) == a.heartbeat_at]
 
-    def _take_back(self, what: str, attempt: Running) -> None:
+    def _take_back(self, what: What, attempt: Running) -> None:
         """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
         blameless = attempt.worker in self._ended_workers
         # A process that is there and says nothing would be given the next runs as well.
@@ -201,7 +167,7 @@ class RunEngine:
             self._store.end_lost(attempt, "cancelled", None)
         elif attempt.tries < MOST_TRIES or blameless:
             if self._attempts(what).requeue(attempt.id, attempt.token, blameless=blameless):
-                self._mine.add(attempt.id)
+                self._tickets.take_over(attempt.id)
                 log.warning("%s %s had lost its worker: it is queued again", what, attempt.id)
         else:
             error = (
@@ -227,17 +193,11 @@ class RunEngine:
         if self._cluster.restart_worker(where.address):
             log.warning("process %d is replaced", where.pid)
 
-    def _hand_out(self, foreign_seconds: float) -> None:
-        before = set(self._mine)
-        waiting = {"run": self._store.queued(), "job": self._jobs.queued()}
-        with self._lock:
-            self._mine -= before - {row_id for rows in waiting.values() for row_id in rows}
-        # What another server has queued waits for it; for some time, for that may have ended.
-        latest = time.time() - foreign_seconds
-        for what, rows in waiting.items():
-            for row_id, queued_at in rows.items():
-                if row_id in before or queued_at <= latest:
-                    self._give_ticket(what, row_id)
+    def _hand_out(self, *, everything: bool) -> None:
+        self._tickets.hand_out(self._waiting, everything=everything)
+
+    def _waiting(self) -> dict[What, dict[str, float]]:
+        return {"run": self._store.queued(), "job": self._jobs.queued()}
 
     def _tidy(self) -> None:
         """Once an hour, and soon after the start."""
@@ -249,7 +209,7 @@ class RunEngine:
     def _mend_cluster(self) -> None:
         """Connect anew if the scheduler was lost, or if its workers take up nothing any more."""
         now = time.monotonic()
-        is_idle = bool(self._tickets) and bool(self._store.queued()) and not self._going()
+        is_idle = bool(self._tickets) and any(self._waiting().values()) and not self._going()
         if not is_idle:
             self._last_begun = now
         stalled = self._cluster.is_ours and now - self._last_begun > _STALLED_SECONDS
@@ -257,10 +217,9 @@ class RunEngine:
             return
         log.warning("the workers take up nothing: they are replaced")
         self._last_begun = now
-        with self._lock:
-            self._tickets.clear()
+        self._tickets.forget()
         self._cluster.restart()
-        self._hand_out(foreign_seconds=0.0)
+        self._hand_out(everything=True)
 
     def _going(self) -> bool:
         return bool(self._store.attempts.running() or self._jobs.attempts.running())
@@ -273,7 +232,7 @@ class RunEngine:
                 if attempt.is_gone:
                     attempts.requeue(attempt.id, attempt.token, blameless=True)
 
-    def _attempts(self, what: str) -> Attempts:
+    def _attempts(self, what: What) -> Attempts:
         return self._store.attempts if what == "run" else self._jobs.attempts
 
 
@@ -285,32 +244,10 @@ def shared_engine() -> RunEngine:
     """This process's engine, started on first use and stopped at exit."""
     with _lock:
         if os.getpid() not in _engines:
-            engine = RunEngine(read_settings())
+            engine = _engines[os.getpid()] = RunEngine(read_settings())
             atexit.register(engine.close)
             engine.recover()
-            _engines[os.getpid()] = engine
         return _engines[os.getpid()]
-
-
-def _new_key(what: str) -> str:
-    """The name of a task that never was: one that has ended would give its result again."""
-    return f"{what}-{os.getpid()}-{time.monotonic_ns()}"
-
-
-def _execute_run(url: str, checkpoints: str | None) -> None:
-    from distributed import get_worker
-
-    from asi_core.runs.worker import execute_next
-
-    execute_next(url, checkpoints, get_worker().address)
-
-
-def _execute_job(job_id: str, url: str) -> None:
-    from distributed import get_worker
-
-    from asi_core.runs.job_worker import execute_job
-
-    execute_job(job_id, url, get_worker().address)
 
 
 def _warm_up() -> None:

@@ -34,10 +34,10 @@ def execute_job(job_id: str, url: str, address: str = "") -> None:
         address: of this process, as a scheduler knows it.
 
     Raises:
-        SQLAlchemyError, OSError: if the store does not answer before the job is taken up.
+        SQLAlchemyError, OSError: if the store cannot be opened, or does not answer for long.
     """
     store, turns = open_jobs(url), workshop().turnstile
-    token = store.attempts.claim(job_id, str(Whereabouts.here(address)))
+    token = insist(lambda: store.attempts.claim(job_id, str(Whereabouts.here(address))))
     if token is None:
         return
 

@@ -80,10 +80,10 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
         address: of this process, as a scheduler knows it.
 
     Raises:
-        SQLAlchemyError, OSError: if the store does not answer before a run is taken up.
+        SQLAlchemyError, OSError: if the store cannot be opened, or does not answer for long.
     """
     store = open_store(url)
-    claimed = store.claim_next(str(Whereabouts.here(address)))
+    claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
     if claimed is not None:
         folder = Path(checkpoints) if checkpoints else read_settings().checkpoints_dir
         _execute(store, *claimed, folder / claimed[0].id / CHECKPOINT)

@@ -228,7 +228,7 @@ def test_a_heart_that_could_not_beat_is_given_the_time_to(
 def test_a_run_that_no_worker_can_begin_says_so(
     engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
+    monkeypatch.setattr(engine._tickets, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
     (run,) = launched(engine, store, spec(steps=2))
     refused = wait_for(lambda: ended(store, run.id), 60, "word of the refusal")
     assert refused.status == "failed"
