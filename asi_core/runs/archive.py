@@ -32,6 +32,8 @@ _COLUMNS: dict[str, type[BaseModel]] = {"step": StepEvent, "evaluation": Evaluat
 LARGEST_ARCHIVE_BYTES = 64 * MIB
 # Of what is in it: ten runs of 20 000 steps have 25 MiB of curves.
 _LARGEST_CONTENT_BYTES = 256 * MIB
+# Read, a list takes ten times as much.
+_LARGEST_JSON_BYTES = 64 * MIB
 _MOST_RUNS = 400
 _LAST_STEP = 2**31 - 1
 
@@ -103,7 +105,7 @@ def write_archive(
         logs: run -> lines of its log.
 
     Raises:
-        InvalidInput: if none has ended.
+        InvalidInput: if none has ended, or they are more than an archive may hold.
     """
     ended = [run for run in runs if not run.is_active]
     if not ended:
@@ -120,7 +122,9 @@ def write_archive(
     np.savez_compressed(written, allow_pickle=False, **curves)
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(_JSON, archive.model_dump_json())
+        told = archive.model_dump_json()
+        _check_size("the list of runs", len(told.encode()), _LARGEST_JSON_BYTES)
+        file.writestr(_JSON, told)
         file.writestr(_CURVES, written.getvalue())
     return result.getvalue()
 
@@ -131,11 +135,12 @@ def read_archive(content: IO[bytes]) -> tuple[Archive, list[list[Event]]]:
     Raises:
         InvalidInput: if it is no such file, is damaged, or is larger than any that is written.
     """
+    _check_size("the file", content.seek(0, io.SEEK_END), LARGEST_ARCHIVE_BYTES)
     try:
         with zipfile.ZipFile(content) as file:
             members = _checked(file)
-            archive = Archive.model_validate_json(file.read(members[_JSON]))
-            curves = _read_curves(file.read(members[_CURVES]))
+            archive = Archive.model_validate_json(_content(file, members[_JSON]))
+            curves = _read_curves(_content(file, members[_CURVES]))
         happened = [
             [*run.rows, *_events(number, curves)] for number, run in enumerate(archive.runs)
         ]
@@ -169,18 +174,32 @@ def _checked(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     members = {member.filename: member for member in file.infolist()}
     if set(members) != {_JSON, _CURVES} or len(file.infolist()) != len(members):
         raise _unreadable(f"it must hold {_JSON} and {_CURVES} alone")
-    _check_size(sum(member.file_size for member in members.values()))
+    _check_size("the list of runs", members[_JSON].file_size, _LARGEST_JSON_BYTES)
+    _check_size("the content", sum(member.file_size for member in members.values()))
     return members
+
+
+def _content(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member, as long as it says: without the number, zipfile inflates all there is before it
+    looks at the size."""
+    # The other methods may inflate without bound at a single call.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("a compression but deflate")
+    with file.open(member) as stream:
+        content = stream.read(member.file_size + 1)
+    if len(content) != member.file_size:
+        raise ValueError("a member that is longer or shorter than it says")
+    return content
 
 
 def _read_curves(content: bytes) -> dict[str, NDArray[Any]]:
     """Arrays of an .npz, none of them larger than it says."""
     curves = {}
     with zipfile.ZipFile(io.BytesIO(content)) as file:
-        _check_size(sum(member.file_size for member in file.infolist()))
+        _check_size("the content", sum(member.file_size for member in file.infolist()))
         for member in file.infolist():
             name = member.filename.removesuffix(".npy")
-            curves[name] = _read_array(file.read(member))
+            curves[name] = _read_array(_content(file, member))
     return curves
 
 
@@ -224,10 +243,10 @@ def _fields(model: type[BaseModel]) -> list[str]:
     return [name for name in model.model_fields if name != "kind"]
 
 
-def _check_size(size: int) -> None:
-    if size > _LARGEST_CONTENT_BYTES:
+def _check_size(what: str, size: int, most: int = _LARGEST_CONTENT_BYTES) -> None:
+    if size > most:
         raise InvalidInput(
-            f"an archive of runs may hold at most {format_bytes(_LARGEST_CONTENT_BYTES)}",
+            f"{what} of an archive may have at most {format_bytes(most)}",
             format_bytes(size),
             "take one that this app has written",
         )

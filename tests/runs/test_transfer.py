@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from asi_core.runs.service import known_runs
 from asi_core.runs.store import RunStore
 from asi_core.runs.transfer import export_comparison, import_comparison
 from asi_core.settings import read_settings
+from asi_core.units import MIB
 from tests.runs.kept import asi, fail, keep, spec
 
 
@@ -200,6 +202,33 @@ def test_other_arrays_are_refused(store: RunStore, name: str) -> None:
 )
 def test_other_files_are_refused(store: RunStore, content: bytes) -> None:
     refuse(store, content)
+
+
+def lying(name: str, method: int) -> bytes:
+    """An archive of which one member says that it has ten bytes, and inflates to 50 MB."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w", method) as file:
+        for member in ("runs.json", "curves.npz"):
+            file.writestr(member, b" " * (50_000_000 if member == name else 10))
+    return result.getvalue().replace((50_000_000).to_bytes(4, "little"), b"\x0a\x00\x00\x00")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_inflates_to_more_than_it_says_is_not_inflated(store: RunStore, method: int) -> None:
+    content = lying("runs.json", method)
+    assert len(content) < 100_000
+    tracemalloc.start()
+    refuse(store, content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * MIB
+
+
+def test_a_list_of_runs_that_nobody_could_read_is_not_parsed(store: RunStore) -> None:
+    with pytest.raises(InvalidInput, match="the list of runs of an archive may have at most 64"):
+        imported(store, packed({"runs.json": b" " * 70_000_000, "curves.npz": b""}))
+    with pytest.raises(InvalidInput, match="the file of an archive may have at most 64"):
+        imported(store, packed({}) + b"\0" * 70_000_000)
 
 
 def refuse(store: RunStore, content: bytes) -> None:
