@@ -6,10 +6,10 @@ import hashlib
 import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import streamlit as st
+from starlette.requests import cookie_parser
 
 from asi_core.errors import AsiError, Refused, Unavailable, one_sentence
 from asi_core.runs.limits import NOBODY
@@ -21,6 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaitable[None]]
 
 COOKIE = "asi_visitor"
+_BROWSER, _SHORT = "visitor-", 18
 _YEAR_SECONDS = 365 * 24 * 3600
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _SIGN_IN = "sign in to launch runs and to change what is yours; looking needs no name."
@@ -53,10 +54,17 @@ def owner() -> str:
     if _signs_in():
         if not st.user.is_logged_in:
             raise Refused(_SIGN_IN)
-        return str(st.user.get("email") or st.user["sub"])
+        # Some providers let people write any address: only a verified one says who somebody is.
+        return str(st.user["email"] if st.user.get("email_verified") is True else st.user["sub"])
     token = _token_of(dict(st.context.cookies))
     # Of the secret, only what nobody can get it back from is shown to others.
-    return f"visitor-{hashlib.sha256(token.encode()).hexdigest()[:10]}" if token else NOBODY[0]
+    return f"{_BROWSER}{hashlib.sha256(token.encode()).hexdigest()[:32]}" if token else NOBODY[0]
+
+
+def short_owner(name: str) -> str:
+    """An owner as people are shown it: a browser's name is long, so that nobody can have the same
+    by trying."""
+    return name[:_SHORT] if name.startswith(_BROWSER) else name
 
 
 def known_owner() -> str | None:
@@ -137,11 +145,8 @@ def _cookies_of(scope: Message) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in scope["headers"]:
         if name.lower() == b"cookie":
-            try:
-                morsels = SimpleCookie(value.decode("latin-1"))
-            except CookieError:
-                continue
-            found |= {key: morsel.value for key, morsel in morsels.items()}
+            # As browsers and Streamlit do: one odd cookie does not spoil the others.
+            found |= cookie_parser(value.decode("latin-1"))
     return found
 
 

@@ -7,6 +7,7 @@ import shutil
 import time
 
 from asi_core.errors import one_sentence
+from asi_core.runs.checkpoint_files import is_checkpoint_folder
 from asi_core.runs.library import RunLibrary
 from asi_core.runs.store import RunStore
 from asi_core.settings import Settings
@@ -28,7 +29,9 @@ def tidy(settings: Settings, store: RunStore, library: RunLibrary) -> None:
     folder, now = settings.checkpoints_dir, time.time()
     for place in folder.iterdir() if folder.is_dir() else ():
         try:
-            if place.name not in needed and now - place.stat().st_mtime > _YOUNG_SECONDS:
+            if place.name in needed or not is_checkpoint_folder(place):
+                continue
+            if now - place.stat().st_mtime > _YOUNG_SECONDS:
                 shutil.rmtree(place)
         except OSError as error:
             log.warning("%s could not be removed (%s)", place, one_sentence(error))

@@ -13,6 +13,7 @@ import torch
 
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.methods import Vanilla
+from asi_core.runs.checkpoint_files import checkpoint_path
 from asi_core.runs.database import AttemptLost, NoAnswer
 from asi_core.runs.patience import insist
 from asi_core.runs.records import RunRecord
@@ -30,9 +31,6 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds
 
 log = logging.getLogger(__name__)
-
-# Each in a folder of its run's name.
-CHECKPOINT = "state.safetensors"
 
 
 def _use_threads() -> None:
@@ -86,7 +84,7 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
     claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
     if claimed is not None:
         folder = Path(checkpoints) if checkpoints else read_settings().checkpoints_dir
-        _execute(store, *claimed, folder / claimed[0].id / CHECKPOINT)
+        _execute(store, *claimed, checkpoint_path(folder, claimed[0].id))
 
 
 def execute(run_id: str, url: str) -> None:
@@ -95,7 +93,7 @@ def execute(run_id: str, url: str) -> None:
     token = store.attempts.claim(run_id, str(Whereabouts.here()))
     run = store.run(run_id)
     if token is not None and run is not None:
-        _execute(store, run, token, read_settings().checkpoints_dir / run_id / CHECKPOINT)
+        _execute(store, run, token, checkpoint_path(read_settings().checkpoints_dir, run_id))
 
 
 def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -14,6 +15,15 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     step: int
+
+    @property
+    def has_json(self) -> bool:
+        """Whether all its numbers are finite: JSON has no word for others."""
+        try:
+            json.dumps(self.model_dump(mode="json"), allow_nan=False)
+        except ValueError:
+            return False
+        return True
 
 
 class PreparedEvent(_Event):

@@ -176,12 +176,16 @@ class _Session:
             correct += int((logits.argmax(1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
         log.info("step %d: %d of %d test images right", step, correct, count)
-        return EvaluationEvent(step=step, accuracy=correct / count, loss=loss / count)
+        mean = _finite(loss / count, step)
+        return EvaluationEvent(step=step, accuracy=correct / count, loss=mean)
 
     def probe(self, step: int, notes: Mapping[str, Watched]) -> ProbeEvent:
         clock = _Clock(self.device)
         layers = probe_layers(self.tail, notes)
-        return ProbeEvent(step=step, layers=layers, seconds=clock.lap())
+        event = ProbeEvent(step=step, layers=layers, seconds=clock.lap())
+        if not event.has_json:
+            raise _diverged("what the layers hold became infinite or undefined", step)
+        return event
 
     def _cost(self, batch_size: int) -> StepCost:
         """By formula, with the ranks that were in force in this step."""
@@ -219,7 +223,9 @@ class _Clock:
 
 def _finite(loss: float, step: int) -> float:
     if not math.isfinite(loss):
-        raise AsiError(
-            f"the loss became {loss} at step {step}: lower the learning rate or the momentum."
-        )
+        raise _diverged(f"the loss became {loss}", step)
     return loss
+
+
+def _diverged(what: str, step: int) -> AsiError:
+    return AsiError(f"{what} at step {step}: lower the learning rate or the momentum.")

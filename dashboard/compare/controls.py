@@ -19,6 +19,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from dashboard.compare.kept import library
 from dashboard.frame import URL
+from dashboard.visitor import short_owner
 
 # A filter's field of `RunFilter`, its label and its help; the key in the URL is "only_<field>".
 _FILTERS = {
@@ -160,7 +161,9 @@ def _name(field: str, value: str) -> str:
         return model_card(value).title
     if field == "dataset":
         return dataset_card(value).title
-    return "shipped examples" if field == "owner" and value == EXAMPLE_OWNER else value
+    if field == "owner":
+        return "shipped examples" if value == EXAMPLE_OWNER else short_owner(value)
+    return value
 
 
 def _tasks(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:

@@ -29,7 +29,7 @@ server_metadata_url = "http://localhost:{provider}/.well-known/openid-configurat
 @pytest.fixture
 def signing_in(tmp_path: Path, features_dir: Path) -> Iterator[Server]:
     """An app that visitors sign in to."""
-    users = [User(sub=name, claims={"email": name}) for name in (ADA, BOB)]
+    users = [User(sub=name, claims={"email": name, "email_verified": True}) for name in (ADA, BOB)]
     secrets, home, port = tmp_path / "secrets.toml", tmp_path / "home", free_port()
     home.mkdir()
     with run_server_in_thread(user_claims=users) as provider:

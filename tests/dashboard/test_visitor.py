@@ -102,12 +102,14 @@ def test_where_visitors_sign_in_others_only_look(
 @pytest.mark.parametrize(
     ("user", "name"),
     [
-        ({"sub": "123", "email": "ada@example.org"}, "ada@example.org"),
+        ({"sub": "123", "email": "ada@example.org", "email_verified": True}, "ada@example.org"),
+        ({"sub": "123", "email": "ada@example.org", "email_verified": False}, "123"),
+        ({"sub": "123", "email": "ada@example.org"}, "123"),
         ({"sub": "123"}, "123"),
     ],
 )
 def test_sign_on_names_the_visitor(
-    monkeypatch: pytest.MonkeyPatch, user: dict[str, str], name: str
+    monkeypatch: pytest.MonkeyPatch, user: dict[str, Any], name: str
 ) -> None:
     visits(monkeypatch, cookies={visitor.COOKIE: TOKENS[0]})
     signs_in(monkeypatch, **user)
@@ -171,6 +173,8 @@ def test_a_new_browser_is_given_a_secret_that_scripts_cannot_read() -> None:
 def test_a_known_browser_and_files_get_none() -> None:
     known = f"other=1; {visitor.COOKIE}={TOKENS[0]}".encode()
     assert cookies_given(cookie=known) == []
+    odd = b'prefs={"a": 1}; flag; '
+    assert cookies_given(cookie=odd + known) == [], "others' cookies take no visitor's away"
     assert cookies_given(path="/plotly.js") == []
     assert len(cookies_given(cookie=f"{visitor.COOKIE}=forged".encode())) == 1
     assert len(cookies_given(cookie=b"\xff;=;broken")) == 1

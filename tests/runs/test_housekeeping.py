@@ -35,15 +35,19 @@ def test_only_checkpoints_that_nobody_needs_are_removed(store: RunStore, tmp_pat
     (going,) = store.create([spec()], "me")
     (done,) = keep(store, [spec(seed=1)], [0.5], [10])
     needed, useless, lost = (
-        aged(settings.checkpoints_dir / name) for name in (going.id, done.id, "unknown")
+        aged(settings.checkpoints_dir / name) for name in (going.id, done.id, "0123456789ab")
     )
-    young = settings.checkpoints_dir / "young"
+    theirs = [aged(settings.checkpoints_dir / name) for name in ("my-thesis", "0123456789ac")]
+    (theirs[1] / "chapter").touch()
+    os.utime(theirs[1], (time.time() - 7200,) * 2)
+    young = settings.checkpoints_dir / "0123456789ad"
     young.mkdir()
     tidy(settings, store, RunLibrary(store.url))
     assert needed.exists()
     assert young.exists()
     assert not useless.exists()
     assert not lost.exists()
+    assert all(place.exists() for place in theirs), "the folder is not ours alone"
 
 
 def test_old_runs_go_when_somebody_said_so(

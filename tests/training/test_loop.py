@@ -14,6 +14,7 @@ from asi_core.training.events import (
     EVENT_ADAPTER,
     EvaluationEvent,
     Event,
+    LayerProbe,
     PreparedEvent,
     ProbeEvent,
     StepEvent,
@@ -124,6 +125,19 @@ def test_training_learns() -> None:
 def test_a_diverging_run_says_so() -> None:
     with pytest.raises(AsiError, match=r"loss became .* at step .*: lower the learning rate"):
         run(learning_rate=1e30, clip_norm=1e30, steps=12)
+
+
+def test_a_run_that_diverges_in_its_last_step_says_so() -> None:
+    """No loss follows by which it could be seen, and no store keeps what is no number."""
+    with pytest.raises(AsiError, match=r"loss became .* at step 1: lower the learning rate"):
+        run(learning_rate=1e38, clip_norm=1e38, steps=1, evaluate_every=1)
+
+
+def test_a_look_at_what_is_no_number_says_so() -> None:
+    layer = LayerProbe(name="layer", shape=(1,), singular_values=((1.0,),))
+    assert ProbeEvent(step=1, layers=(layer,)).has_json
+    undefined = layer.model_copy(update={"gradient_cosine": float("nan")})
+    assert not ProbeEvent(step=1, layers=(undefined,)).has_json
 
 
 def test_a_smaller_last_batch_is_trained_on_and_accounted_for(
