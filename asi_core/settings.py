@@ -36,6 +36,8 @@ class Limits(BaseModel):
         runs_per_owner: runs of one owner that may wait or go at a time
             (`ASI_MAX_RUNS_PER_OWNER`).
         runs: of all owners together (`ASI_MAX_RUNS`).
+        questions_per_owner, questions: that may wait for the worker at a time, as runs do
+            (`ASI_MAX_QUESTIONS_PER_OWNER`, `ASI_MAX_QUESTIONS`).
         steps: of one run (`ASI_MAX_STEPS`).
         image_size: of one run, pixels (`ASI_MAX_IMAGE_SIZE`).
         run_seconds: that one run may take (`ASI_MAX_RUN_SECONDS`).
@@ -47,6 +49,8 @@ class Limits(BaseModel):
 
     runs_per_owner: int = Field(default=48, ge=1)
     runs: int = Field(default=400, ge=1)
+    questions_per_owner: int = Field(default=8, ge=1)
+    questions: int = Field(default=100, ge=1)
     steps: int = Field(default=20_000, ge=1)
     image_size: int = Field(default=512, ge=32)
     run_seconds: float = Field(default=6 * 3600, gt=0)

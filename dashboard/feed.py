@@ -17,8 +17,8 @@ from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.training.events import LayerProbe, ProbeEvent
 
-# Runs whose events are held in memory, a megabyte or less each.
-_MOST_FEEDS = 300
+# Whose events are held in memory: a run of a thousand steps has less than a megabyte.
+_MOST_FEEDS, _MOST_STEPS = 300, 300_000
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,13 @@ class Feeds:
         with self._guard:
             self._read[run_id] = read
             self._read.move_to_end(run_id)
-            if len(self._read) > _MOST_FEEDS:
+            while len(self._read) > 1 and self._is_too_much():
                 oldest, _ = self._read.popitem(last=False)
                 self._locks.pop(oldest, None)
+
+    def _is_too_much(self) -> bool:
+        steps = sum(len(read.feed.steps) for read in self._read.values())
+        return len(self._read) > _MOST_FEEDS or steps > _MOST_STEPS
 
 
 def _by_layer(event: ProbeEvent) -> dict[str, LayerProbe]:

@@ -74,11 +74,15 @@ class Cluster:
         """Whether the scheduler is there."""
         return bool(self._client.status == "running")
 
-    def restart_worker(self, address: str) -> bool:
-        """End one worker process at once and start another; returns whether it was known."""
+    def knows(self, address: str) -> bool:
+        """Whether a worker process is one of this cluster's."""
         if not self.is_connected:
             return False
-        if address not in self._client.scheduler_info(n_workers=-1)["workers"]:
+        return address in self._client.scheduler_info(n_workers=-1)["workers"]
+
+    def restart_worker(self, address: str) -> bool:
+        """End one worker process at once and start another; returns whether it was known."""
+        if not self.knows(address):
             return False
         self._client.restart_workers([address], raise_for_error=False)
         return True

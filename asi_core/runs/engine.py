@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 # A worker beats every half second; this long a silence means that it is gone.
 _SILENT_SECONDS = 15.0
 _STUCK_SECONDS = 10.0
+# By how much longer the workers of another server may be silent or stuck.
+_FOREIGN_PATIENCE = 3.0
 # In which any heart beats, once the store can be written.
 _BEATS_SECONDS = 4 * BEAT_SECONDS
 _PATROL_SECONDS = 1.0
@@ -57,8 +59,8 @@ class RunEngine:
         self._library = RunLibrary(self._url)
         self._tidy_at = time.monotonic() + _PATROL_SECONDS
         self._watches: dict[What, Watch] = {
-            "run": Watch(silent_seconds, _STUCK_SECONDS),
-            "job": Watch(silent_seconds, _STUCK_SECONDS),
+            "run": Watch(silent_seconds, _STUCK_SECONDS, self._patience),
+            "job": Watch(silent_seconds, _STUCK_SECONDS, self._patience),
         }
         self._cluster = Cluster(settings)
         self._tickets = Tickets(self._cluster, self._url, self._checkpoints, self._refuse)
@@ -158,6 +160,12 @@ class RunEngine:
         beats = {a.token: a.heartbeat_at for a in self._attempts(what).running()}
         return [a for a in lost if a.is_gone or beats.get(a.token) == a.heartbeat_at]
 
+    def _patience(self, attempt: Running) -> float:
+        """Another server's workers are its own to replace: it is given the time to."""
+        where = Whereabouts.read(attempt.worker)
+        is_ours = where is not None and self._cluster.knows(where.address)
+        return 1.0 if is_ours else _FOREIGN_PATIENCE
+
     def _take_back(self, what: What, attempt: Running) -> None:
         """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
         blameless = attempt.worker in self._ended_workers
@@ -189,8 +197,8 @@ class RunEngine:
         where = Whereabouts.read(worker)
         if worker is None or where is None or where.is_gone or worker in self._ended_workers:
             return
-        self._ended_workers.add(worker)
         if self._cluster.restart_worker(where.address):
+            self._ended_workers.add(worker)
             log.warning("process %d is replaced", where.pid)
 
     def _hand_out(self, *, everything: bool) -> None:
@@ -204,7 +212,7 @@ class RunEngine:
         now = time.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY_SECONDS
-            tidy(self._settings, self._store, self._library)
+            tidy(self._settings, self._store, self._library, self._jobs)
 
     def _mend_cluster(self) -> None:
         """Connect anew if the scheduler was lost, or if its workers take up nothing any more."""

@@ -8,6 +8,7 @@ import time
 
 from asi_core.errors import one_sentence
 from asi_core.runs.checkpoint_files import is_checkpoint_folder
+from asi_core.runs.jobs import JobStore
 from asi_core.runs.library import RunLibrary
 from asi_core.runs.store import RunStore
 from asi_core.settings import Settings
@@ -19,8 +20,8 @@ _DAY_SECONDS = 24 * 3600.0
 _YOUNG_SECONDS = 3600.0
 
 
-def tidy(settings: Settings, store: RunStore, library: RunLibrary) -> None:
-    """Remove checkpoints that no run will go on from, and runs older than `keep_days`.
+def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStore) -> None:
+    """Remove checkpoints that no run will go on from, and runs and answers older than `keep_days`.
 
     Raises:
         SQLAlchemyError: if the store does not answer; nothing is removed then.
@@ -36,6 +37,8 @@ def tidy(settings: Settings, store: RunStore, library: RunLibrary) -> None:
         except OSError as error:
             log.warning("%s could not be removed (%s)", place, one_sentence(error))
     if settings.keep_days is not None:
-        removed = library.delete_older(now - settings.keep_days * _DAY_SECONDS)
+        oldest = now - settings.keep_days * _DAY_SECONDS
+        jobs.delete_older(oldest)
+        removed = library.delete_older(oldest)
         if removed:
             log.info("%d runs were older than %g days", removed, settings.keep_days)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from asi_core.datasets import check_dataset
@@ -30,7 +30,6 @@ from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import check_obtainable
 
 JobStatus = Literal["queued", "running", "completed", "failed", "interrupted"]
-MOST_QUEUED_JOBS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +105,22 @@ class JobStore:
                 for row in connection.execute(query.order_by(jobs.c.created_at))
             }
 
-    def active_count(self, owner: str) -> int:
-        """How many jobs of an owner are queued or running."""
-        query = select(func.count()).where(jobs.c.owner == owner, jobs.c.status.in_(ACTIVE))
+    def active_owners(self) -> list[str]:
+        """The owner of each job that is queued or running."""
+        query = select(jobs.c.owner).where(jobs.c.status.in_(ACTIVE))
         with self._engine.connect() as connection:
-            return int(connection.execute(query).scalar_one())
+            return list(connection.execute(query).scalars())
+
+    def delete_older(self, before: float) -> int:
+        """Remove jobs that ended before a time (Unix seconds), but what came with the app.
+
+        Returns:
+            how many.
+        """
+        old = (jobs.c.finished_at < before, jobs.c.owner != EXAMPLE_OWNER)
+        with self._engine.begin() as connection:
+            query = delete(jobs).where(jobs.c.status.not_in(ACTIVE), *old)
+            return connection.execute(query).rowcount
 
     def create(self, kind: str, spec: RunSpec, owner: str) -> JobRecord:
         """Queue a job, or return the one about the same question that is going already."""
@@ -199,13 +209,19 @@ def request_job(
     if spec.pretrained:
         check_obtainable(model_card(spec.model))
     check_dataset(spec.dataset).check_batch_size(spec.batch_size)
-    if (waiting := store.active_count(owner)) >= MOST_QUEUED_JOBS:
+    limits, asking = settings.limits, store.active_owners()
+    _check_room(limits.questions_per_owner, asking.count(owner), "of one visitor")
+    _check_room(limits.questions, len(asking), "of all visitors together")
+    return store.create(kind, spec, owner)
+
+
+def _check_room(most: int, waiting: int, whose: str) -> None:
+    if waiting >= most:
         raise InvalidInput(
-            f"at most {MOST_QUEUED_JOBS} questions may wait for the worker at a time",
+            f"at most {most} questions {whose} may wait for the worker at a time",
             f"one more than {waiting}",
             "wait for an answer",
         )
-    return store.create(kind, spec, owner)
 
 
 def _row(kind: str, spec: RunSpec, owner: str, **values: Any) -> dict[str, Any]:

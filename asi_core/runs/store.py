@@ -215,18 +215,33 @@ class RunStore:
     def claim_next(self, worker: str | None = None) -> tuple[RunRecord, str] | None:
         """Start an attempt at the run whose turn it is.
 
+        A run whose attempt was lost is tried again alone in its process: if it is what ends the
+        process, no other run is lost with it once more.
+
         Args:
             worker: where (`whereabouts`).
 
         Returns:
-            the run and the attempt's token; None if nothing waits.
+            the run and the attempt's token; None if nothing waits, or if what is next has to be
+            alone there and is not yet.
         """
         while (run_id := next(iter(self.line()), None)) is not None:
+            if worker is not None and not self._may_join(run_id, worker):
+                return None
             token = self.attempts.claim(run_id, worker)
             # Another worker may have been faster.
             if token is not None and (run := self.run(run_id)) is not None:
                 return run, token
         return None
+
+    def _may_join(self, run_id: str, worker: str) -> bool:
+        c = runs.c
+        beside = select(c.tries).where(c.status == "running", c.worker == worker)
+        with self._engine.connect() as connection:
+            there = list(connection.execute(beside).scalars())
+            before = connection.execute(select(c.tries).where(c.id == run_id)).scalar()
+        # An attempt counts from its beginning: the second is one that is tried again.
+        return not there or (not before and max(there) < 2)
 
     def append(
         self,

@@ -45,16 +45,18 @@ class Watch:
     Args:
         silent_seconds: without a heartbeat, after which an attempt is lost.
         stuck_seconds: without anything computed, after which one that is to stop is stuck.
+        patience: by how much longer both may last for an attempt.
     """
 
     def __init__(
         self,
         silent_seconds: float,
         stuck_seconds: float,
+        patience: Callable[[Running], float] = lambda attempt: 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._silent_seconds, self._stuck_seconds = silent_seconds, stuck_seconds
-        self._clock = clock
+        self._patience, self._clock = patience, clock
         self.forget()
 
     def forget(self) -> None:
@@ -79,7 +81,7 @@ class Watch:
             for attempt in running
             if attempt not in lost
             and attempt.cancel_requested
-            and waits[attempt.token] > self._stuck_seconds
+            and self._is_over(waits[attempt.token], self._stuck_seconds, attempt)
         ]
         return lost, stuck
 
@@ -87,7 +89,10 @@ class Watch:
         if attempt.is_gone:
             return True
         silent = self._beats.seconds(attempt.token, attempt.heartbeat_at)
-        return silent > self._silent_seconds
+        return self._is_over(silent, self._silent_seconds, attempt)
+
+    def _is_over(self, seconds: float, most: float, attempt: Running) -> bool:
+        return seconds > most and seconds > most * self._patience(attempt)
 
     def _standing(self, attempt: Running) -> float:
         """Seconds since the process computed anything, or since the attempt was asked to stop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,9 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds
 
 log = logging.getLogger(__name__)
+
+
+_claiming = threading.Lock()
 
 
 def _use_threads() -> None:
@@ -81,7 +85,9 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
         SQLAlchemyError, OSError: if the store cannot be opened, or does not answer for long.
     """
     store = open_store(url)
-    claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
+    # One after the other: each sees what the others of this process have taken up.
+    with _claiming:
+        claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
     if claimed is not None:
         folder = Path(checkpoints) if checkpoints else read_settings().checkpoints_dir
         _execute(store, *claimed, checkpoint_path(folder, claimed[0].id))

@@ -104,6 +104,23 @@ def test_many_who_look_at_a_run_are_shown_the_same_for_longer(store: RunStore) -
     assert among_many[0] is alone[-1]
 
 
+def test_runs_that_were_shown_long_ago_are_let_go(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = store.create([spec(seed=seed) for seed in range(3)], "me")
+    monkeypatch.setattr("dashboard.feed._MOST_STEPS", 2 * spec().steps)
+    for run in runs:
+        token = store.attempts.claim(run.id)
+        assert token is not None
+        store.append(run.id, token, events(run.spec, 0.9, 100))
+    feeds = Feeds(store, fresh_seconds=60)
+    first = feeds.of(runs[0])
+    others = [feeds.of(run) for run in runs[1:]]
+    assert [feeds.of(run) for run in runs[1:]] == others
+    assert feeds.of(runs[1]) is others[0]
+    assert feeds.of(runs[0]) is not first
+
+
 def test_who_comes_while_a_figure_is_drawn_waits_for_it() -> None:
     drawings, begun, goes_on = Drawings(), threading.Event(), threading.Event()
     drawn = []

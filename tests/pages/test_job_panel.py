@@ -10,8 +10,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from asi_core.methods import ASI
-from asi_core.runs.jobs import MOST_QUEUED_JOBS, JobStore, request_job
-from asi_core.settings import read_settings
+from asi_core.runs.jobs import JobStore, request_job
+from asi_core.settings import Limits, read_settings
 from asi_core.training.spec import RunSpec
 from dashboard import services, visitor
 from dashboard.jobs import progress_sentence
@@ -128,12 +128,14 @@ def test_a_job_that_was_given_up_says_so(engine: Engine, store: JobStore) -> Non
 
 
 def test_a_refusal_is_told_once(engine: Engine, store: JobStore) -> None:
-    for seed in range(MOST_QUEUED_JOBS):
+    for seed in range(Limits().questions_per_owner):
         changed = SPEC.model_copy(update={"seed": seed + 1})
         request_job(store, "measure", changed, visitor.owner())
     page = opened()
     click(page, "Measure")
-    assert f"at most {MOST_QUEUED_JOBS} questions may wait" in texts(page.error)
+    assert f"at most {Limits().questions_per_owner} questions of one visitor may wait" in texts(
+        page.error
+    )
     assert engine.jobs == []
     page.run()
     assert not page.error

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asi_core.runs.housekeeping import tidy
+from asi_core.runs.jobs import JobStore
 from asi_core.runs.library import Description, RunLibrary
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store import RunStore
@@ -42,7 +43,7 @@ def test_only_checkpoints_that_nobody_needs_are_removed(store: RunStore, tmp_pat
     os.utime(theirs[1], (time.time() - 7200,) * 2)
     young = settings.checkpoints_dir / "0123456789ad"
     young.mkdir()
-    tidy(settings, store, RunLibrary(store.url))
+    tidy(settings, store, RunLibrary(store.url), JobStore(store.url))
     assert needed.exists()
     assert young.exists()
     assert not useless.exists()
@@ -61,9 +62,9 @@ def test_old_runs_go_when_somebody_said_so(
     monkeypatch.setattr(time, "time", lambda: now + 10 * 24 * 3600)
     (new,) = keep(store, [spec(seed=1)], [0.5], [10])
     (going,) = store.create([spec(seed=2)], "me")
-    tidy(settings_of(store, tmp_path), store, library)
+    tidy(settings_of(store, tmp_path), store, library, JobStore(store.url))
     assert store.run(old.id) is not None, "kept for ever by default"
-    tidy(settings_of(store, tmp_path, keep_days=7), store, library)
+    tidy(settings_of(store, tmp_path, keep_days=7), store, library, JobStore(store.url))
     assert store.run(old.id) is None
     assert library.descriptions() == {}
     assert store.run(new.id) is not None
@@ -72,4 +73,21 @@ def test_old_runs_go_when_somebody_said_so(
 
 
 def test_a_folder_that_is_not_there_is_nothing_to_tidy(store: RunStore, tmp_path: Path) -> None:
-    tidy(settings_of(store, tmp_path / "none"), store, RunLibrary(store.url))
+    tidy(settings_of(store, tmp_path / "none"), store, RunLibrary(store.url), JobStore(store.url))
+
+
+def test_old_answers_go_too(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, now = JobStore(store.url), time.time()
+    jobs.keep_examples([("measure", spec(seed=9), {"shipped": True})])
+    old, going = (jobs.create("measure", spec(seed=seed), "me") for seed in (0, 1))
+    jobs.attempts.refuse(old.id, "no worker")
+    monkeypatch.setattr(time, "time", lambda: now + 10 * 24 * 3600)
+    new = jobs.create("measure", spec(seed=2), "me")
+    jobs.attempts.refuse(new.id, "no worker")
+    tidy(settings_of(store, tmp_path, keep_days=7), store, RunLibrary(store.url), jobs)
+    assert jobs.job(old.id) is None
+    assert jobs.job(going.id) is not None
+    assert jobs.job(new.id) is not None
+    assert jobs.latest("measure", spec(seed=9)) is not None

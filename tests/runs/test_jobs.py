@@ -11,8 +11,9 @@ from asi_core.runs import jobs
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.example_jobs import import_example_jobs, write_example_job
 from asi_core.runs.job_kinds import job_kind
-from asi_core.runs.jobs import MOST_QUEUED_JOBS, JobRecord, JobStore, request_job
+from asi_core.runs.jobs import JobRecord, JobStore, request_job
 from asi_core.runs.records import EXAMPLE_OWNER
+from asi_core.settings import Limits
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS
 from tests.runs.losing import lose_all
@@ -125,11 +126,21 @@ def test_asking_at_the_same_time_makes_one_job(store: JobStore) -> None:
 
 
 def test_too_many_waiting_questions_are_refused(store: JobStore) -> None:
-    for seed in range(MOST_QUEUED_JOBS):
+    for seed in range(Limits().questions_per_owner):
         request_job(store, "measure", spec(seed=seed), "me")
-    with pytest.raises(InvalidInput, match=f"at most {MOST_QUEUED_JOBS} questions"):
+    with pytest.raises(InvalidInput, match=f"at most {Limits().questions_per_owner} questions"):
         request_job(store, "measure", spec(seed=99), "me")
     assert request_job(store, "measure", spec(seed=99), "another").status == "queued"
+
+
+def test_all_visitors_together_may_not_ask_for_more_than_that(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_MAX_QUESTIONS", "3")
+    for seed in range(3):
+        request_job(store, "measure", spec(seed=seed), f"visitor {seed}")
+    with pytest.raises(InvalidInput, match="at most 3 questions of all visitors together"):
+        request_job(store, "measure", spec(seed=99), "another")
 
 
 def test_an_unknown_kind_is_refused(store: JobStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +78,42 @@ def test_the_store_serves_owners_in_turn(database_url: str) -> None:
         assert found[0].status == "running"
     assert claimed == [run.id for run in expected]
     assert store.claim_next() is None
+
+
+@pytest.fixture
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
+
+
+def lost(store: RunStore, run_id: str, worker: str) -> None:
+    """Begun by a worker, which ends."""
+    token = store.attempts.claim(run_id, worker)
+    assert token is not None
+    assert store.attempts.requeue(run_id, token)
+
+
+def test_what_may_have_ended_its_process_is_tried_again_alone_there(store: RunStore) -> None:
+    suspect, other = store.create([SPEC, SPEC], "me")
+    lost(store, suspect.id, "first")
+    token = store.attempts.claim(other.id, "second")
+    assert token is not None
+    assert store.claim_next("second") is None, "the other would be lost with it"
+    found = store.claim_next("third")
+    assert found is not None
+    assert found[0].id == suspect.id
+    (fresh,) = store.create([SPEC], "me")
+    assert store.claim_next("third") is None, "as long as it is there"
+    joined = store.claim_next("second")
+    assert joined is not None
+    assert joined[0].id == fresh.id
+
+
+def test_a_run_that_has_come_further_keeps_nobody_waiting(store: RunStore) -> None:
+    run, other = store.create([SPEC, SPEC], "me")
+    lost(store, run.id, "first")
+    found = store.claim_next("second")
+    assert found is not None
+    store.append(run.id, found[1], [], gained=True)
+    joined = store.claim_next("second")
+    assert joined is not None
+    assert joined[0].id == other.id

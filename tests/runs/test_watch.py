@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def watch(clock: Clock) -> Watch:
-    return Watch(15, 10, clock)
+    return Watch(15, 10, clock=clock)
 
 
 def names(found: list[Running]) -> list[str]:
@@ -44,6 +44,17 @@ def test_an_attempt_is_lost_when_its_heart_stands_still(watch: Watch, clock: Clo
         assert watch.look([ATTEMPT]) == ([], [])
     clock.now = 15.1
     assert watch.look([ATTEMPT]) == ([ATTEMPT], [])
+
+
+def test_other_servers_are_given_the_time_to_see_to_their_own(clock: Clock) -> None:
+    watch = Watch(15, 10, patience=lambda attempt: 3.0, clock=clock)
+    asked = replace(ATTEMPT, cancel_requested=True)
+    for clock.now in (0, 16, 30):
+        assert watch.look([asked]) == ([], [])
+    clock.now = 30.1
+    assert watch.look([asked]) == ([], [asked])
+    clock.now = 45.1
+    assert watch.look([asked]) == ([asked], [])
 
 
 def test_a_beating_heart_is_heard_whatever_its_clock_says(watch: Watch, clock: Clock) -> None:
