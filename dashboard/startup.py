@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
-from asi_core.errors import one_sentence
-from asi_core.runs.database import NoAnswer
+from asi_core.errors import Unavailable, one_sentence
+from asi_core.runs.database import NoAnswer, reason_of
 from dashboard import services
 from dashboard.navigation import PAGES
 from dashboard.plotly_js import compressed
@@ -38,7 +38,10 @@ def prepare() -> None:
             services.engine()
     except NoAnswer as error:
         # The server runs all the same: every page then tells its visitors.
-        log.error("the store cannot be opened: %s", one_sentence(error))
+        log.error("the store cannot be opened: %s", reason_of(error))
+    except Unavailable as error:
+        # The page that launches runs tells of it, and tries again.
+        log.error("%s", one_sentence(error))
     compressed()
     _settle()
 

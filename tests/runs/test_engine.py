@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from asi_core.runs.attempts import MOST_TRIES
 from asi_core.runs.engine import RunEngine
@@ -251,6 +252,10 @@ def test_a_run_that_takes_too_long_is_ended(
     assert late.summary is not None
 
 
+def _raise(error: Exception) -> Any:
+    raise error
+
+
 def is_worker(process: psutil.Process) -> bool:
     return "spawn_main" in " ".join(process.cmdline())
 
@@ -272,7 +277,13 @@ def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
     assert left is not None
     assert left.status == "queued", "a server that is started again takes it up"
     second = RunEngine(own)
-    second.recover()
+    locked = [OperationalError("SELECT", {}, Exception("database is locked"))]
+    queued = second._store.queued
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(second._store, "queued", lambda: _raise(locked.pop()) if locked else queued())
+        # Not now, but as soon as the store answers.
+        second.recover()
+        assert not locked
     done = wait_for(lambda: ended(store, run.id), 90, "the run's end")
     second.close()
     assert (done.status, done.attempt) == ("completed", 2)
