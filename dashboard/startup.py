@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -15,6 +16,8 @@ from asi_core.runs.database import NoAnswer, reason_of
 from dashboard import services
 from dashboard.navigation import PAGES
 from dashboard.plotly_js import compressed
+
+_RETRY_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +33,37 @@ def prepare() -> None:
     """Import what pages need, and open the store with the runs that came with the app."""
     for page in PAGES:
         import_module(f"pages.{page.file}")
+    if not _go_on():
+        # The server runs all the same: every page then tells its visitors.
+        threading.Thread(target=_go_on_later, name="startup", daemon=True).start()
+    compressed()
+    _settle()
+
+
+def _go_on() -> bool:
+    """Go on with what an earlier server left, whether or not somebody comes to look.
+
+    Returns:
+        whether that could be known.
+    """
     try:
         store = services.store()
         services.jobs()
         if store.active():
-            # What an earlier server left must go on, whether or not somebody comes to look.
             services.engine()
     except NoAnswer as error:
-        # The server runs all the same: every page then tells its visitors.
         log.error("the store cannot be opened: %s", reason_of(error))
+        return False
     except Unavailable as error:
-        # The page that launches runs tells of it, and tries again.
         log.error("%s", one_sentence(error))
-    compressed()
-    _settle()
+        return False
+    return True
+
+
+def _go_on_later() -> None:
+    pause = threading.Event()
+    while not _go_on():
+        pause.wait(_RETRY_SECONDS)
 
 
 def _settle() -> None:

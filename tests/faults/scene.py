@@ -6,16 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import update
 
 from asi_core.methods import Vanilla
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.runs.tables import runs as runs_table
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.training.events import Event
 from asi_core.training.spec import RunSpec
@@ -92,11 +94,14 @@ class App:
 
 @contextmanager
 def app_with_runs(
-    home: Path, url: str, specs: tuple[RunSpec, ...] = SPECS, **settings: str
+    home: Path,
+    url: str,
+    ask: Callable[[RunStore], list[RunRecord]] = lambda store: store.create(SPECS, "me"),
+    **settings: str,
 ) -> Iterator[tuple[App, RunStore, list[RunRecord]]]:
-    """A started app that has taken up some runs."""
+    """A started app that has taken up the runs that were asked for."""
     store = RunStore(url)
-    runs = store.create(specs, "me")
+    runs = ask(store)
     app = App(home, ASI_DATABASE_URL=url, **settings)
     app.start()
     try:
@@ -115,6 +120,19 @@ def numbers(store: RunStore, run_id: str) -> list[dict[str, Any]]:
 
 def steps(store: RunStore, run: RunRecord) -> int:
     return len(store.events(run.id, "step"))
+
+
+def attempts(store: RunStore, run: RunRecord) -> int:
+    found = store.run(run.id)
+    return 0 if found is None else found.attempt
+
+
+def age(store: RunStore) -> None:
+    """As if what is queued had waited for so long that any server takes it up."""
+    with store._engine.begin() as connection:
+        c = runs_table.c
+        changed = update(runs_table).where(c.status == "queued")
+        connection.execute(changed.values(created_at=c.created_at - 3600))
 
 
 def ended(store: RunStore, run: RunRecord) -> RunRecord | None:

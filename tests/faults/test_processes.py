@@ -13,12 +13,15 @@ import pytest
 from asi_core.runs.attempts import MOST_TRIES
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.runs.sweeps import Sweep, request_sweep
 from asi_core.units import GIB
 from tests.faults.scene import (
     SPECS,
     VANILLA,
+    age,
     all_ended,
     app_with_runs,
+    attempts,
     kill_worker,
     steps,
     worker_of,
@@ -26,6 +29,9 @@ from tests.faults.scene import (
 from tests.postgres import fresh_database
 from tests.waiting import wait_for
 
+HUNGRY = VANILLA.model_copy(
+    update={"batch_size": 2000, "image_size": 224, "layers": 30, "steps": 3}
+)
 Check = Callable[[RunStore, list[RunRecord]], list[RunRecord]]
 Tell = Callable[[str, str, str], None]
 
@@ -58,7 +64,7 @@ def test_workers_are_killed_at_random_moments(
                 as_undisturbed(store, runs)
                 runs = store.create(SPECS, "me", questions=None)
                 # The app takes up what others have queued a minute later: as if that were over.
-                _age(store)
+                age(store)
             target = steps(store, runs[0]) + draw.randrange(1, 250)
 
             def due(target: int = target, runs: list[RunRecord] = runs) -> bool:
@@ -77,16 +83,6 @@ def test_workers_are_killed_at_random_moments(
         kind,
         f"completed, same curves as undisturbed (the last two runs in up to {attempts} attempts)",
     )
-
-
-def _age(store: RunStore) -> None:
-    from sqlalchemy import update
-
-    from asi_core.runs.tables import runs
-
-    with store._engine.begin() as connection:
-        changed = update(runs).where(runs.c.status == "queued")
-        connection.execute(changed.values(created_at=runs.c.created_at - 3600))
 
 
 def test_the_app_is_killed(
@@ -127,21 +123,67 @@ def test_the_app_is_told_to_end(
     tell("SIGTERM to the app, started again", kind, "completed, same curves; no orphan")
 
 
+def test_a_sweep_loses_its_worker_and_its_app(
+    url: str, kind: str, tmp_path: Path, as_undisturbed: Check, tell: Tell
+) -> None:
+    sweep = Sweep(
+        base=VANILLA, methods=("asi", "vanilla"), ranks=(4,), layers=(2,), references=False
+    )
+    with app_with_runs(tmp_path / "home", url, lambda store: request_sweep(store, sweep, "me")) as (
+        app,
+        store,
+        runs,
+    ):
+        runs.sort(key=lambda run: SPECS.index(run.spec))
+        wait_for(lambda: steps(store, runs[0]) > 100, 120, "some steps")
+        kill_worker(store, runs[0])
+        wait_for(lambda: attempts(store, runs[0]) > 1, 60, "the next attempt")
+        app.kill()
+        wait_for(lambda: not app.family(), 30, "no orphan")
+        app.start()
+        as_undisturbed(store, runs)
+        assert len(store.comparison(runs[0].comparison)) == len(SPECS)
+    tell("a sweep: worker killed, then the app", kind, "completed, same curves, one comparison")
+
+
+def test_only_the_run_that_eats_the_memory_is_given_up(
+    tmp_path: Path, as_undisturbed: Check, tell: Tell
+) -> None:
+    """Runs of others are in the same process when it ends."""
+    home = tmp_path / "home"
+    url = f"sqlite:///{home / 'asi.sqlite'}"
+    settings = {"ASI_WORKER_MEMORY_BYTES": str(2 * GIB)}
+
+    def ask(store: RunStore) -> list[RunRecord]:
+        return [*store.create([HUNGRY], "me"), *store.create(SPECS, "they")]
+
+    with app_with_runs(home, url, ask, **settings) as (_, store, (hungry, *others)):
+        (lost,) = all_ended(store, [hungry], 500)
+        assert lost.status == "failed"
+        as_undisturbed(store, others)
+    tell(
+        "worker out of memory for one of three runs",
+        "SQLite",
+        "that one failed, and says why; the others completed, same curves",
+    )
+
+
 def test_a_worker_without_memory_gives_up_what_needs_it_and_nothing_else(
     tmp_path: Path, as_undisturbed: Check, tell: Tell
 ) -> None:
     home = tmp_path / "home"
     url = f"sqlite:///{home / 'asi.sqlite'}"
-    hungry = VANILLA.model_copy(
-        update={"batch_size": 2000, "image_size": 224, "layers": 30, "steps": 3}
-    )
     settings = {"ASI_WORKER_MEMORY_BYTES": str(2 * GIB)}
-    with app_with_runs(home, url, (hungry,), **settings) as (_, store, runs):
+    with app_with_runs(home, url, lambda store: store.create([HUNGRY], "me"), **settings) as (
+        _,
+        store,
+        runs,
+    ):
         (lost,) = all_ended(store, runs, 400)
         assert lost.status == "failed"
         assert f"{MOST_TRIES} times at the same place, killed or out of memory" in str(lost.error)
         after = store.create(SPECS, "me")
-        _age(store)
+        age(store)
         as_undisturbed(store, after)
     tell(
         "worker out of memory",

@@ -66,6 +66,29 @@ def test_the_database_is_locked(tmp_path: Path, as_undisturbed: Check, tell: Tel
     tell("database locked by somebody for 25 s", "SQLite", "completed in the first attempt")
 
 
+def test_the_database_is_locked_while_runs_wait(
+    tmp_path: Path, as_undisturbed: Check, tell: Tell
+) -> None:
+    """Longer than four times what a writer waits for a lock: nobody can take up what is queued."""
+    home = tmp_path / "home"
+    lock = None
+
+    def ask(store: RunStore) -> list[RunRecord]:
+        runs = store.create(SPECS, "me")
+        nonlocal lock
+        lock = sqlite3.connect(home / "asi.sqlite", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        return runs
+
+    with app_with_runs(home, sqlite_url(home), ask) as (_, store, runs):
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], check=True)
+        assert {run.status for run in store.active()} == {"queued"}
+        assert lock is not None
+        lock.close()
+        as_undisturbed(store, runs)
+    tell("database locked for a minute while runs wait", "SQLite", "completed, same curves")
+
+
 @contextmanager
 def small_disk(folder: Path, size: str = "24m") -> Iterator[Path]:
     """A disk of its own at `folder`."""
@@ -104,6 +127,27 @@ def test_the_disk_is_full(tmp_path: Path, as_undisturbed: Check, tell: Tell) -> 
         "disk full for 20 s",
         "SQLite",
         "nothing stored is lost; completed with the same curves when there is room again",
+    )
+
+
+def test_the_app_starts_on_a_full_disk(tmp_path: Path, as_undisturbed: Check, tell: Tell) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        home = disk / "home"
+        with app_with_runs(home, sqlite_url(home)) as (app, store, runs):
+            wait_for(lambda: steps(store, runs[0]) > 100, 120, "some steps")
+            app.kill()
+            wait_for(lambda: not app.family(), 30, "no orphan")
+            full = filled(disk)
+            app.start()
+            subprocess.run([sys.executable, "-c", "import time; time.sleep(30)"], check=True)
+            workers = [p for p in app.family() if "spawn_main" in " ".join(p.cmdline())]
+            assert len(workers) <= 1, "one worker, however often it was tried"
+            full.unlink()
+            as_undisturbed(store, runs)
+    tell(
+        "app killed and started again on a full disk",
+        "SQLite",
+        "completed with the same curves when there is room again, though nobody came to look",
     )
 
 
@@ -212,7 +256,7 @@ def test_a_worker_dies_while_the_database_is_gone(
         pytest.skip("a database that may be stopped needs PostgreSQL's binaries")
     server = Postgres(binaries)
     try:
-        with app_with_runs(tmp_path / "home", server.url, SPECS) as (_, store, runs):
+        with app_with_runs(tmp_path / "home", server.url) as (_, store, runs):
             wait_for(lambda: steps(store, runs[0]) > 100, 120, "some steps")
             kill_worker(store, runs[0])
             server.stop()
