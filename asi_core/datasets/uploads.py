@@ -12,7 +12,7 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -138,6 +138,27 @@ def remove_upload(name: str, owner: str) -> None:
         raise InvalidInput("only one's own uploads can be removed", repr(name), "leave it")
     upload.path.unlink(missing_ok=True)
     upload.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def remove_older(before: float, used: Container[str]) -> None:
+    """Remove uploads from before a time (Unix seconds), but those put there by hand.
+
+    Args:
+        used: names, with `PREFIX`, that are still wanted.
+    """
+    for upload in _all():
+        about = _about(upload)
+        wanted = about["owner"] is None or PREFIX + upload.name in used
+        if not wanted and float(about["created_at"]) < before:
+            upload.path.unlink(missing_ok=True)
+            upload.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def remove_parts(before: float) -> None:
+    """Remove what is left of uploads that were interrupted before a time (Unix seconds)."""
+    for part in _folder().glob("*.part"):
+        if part.stat().st_mtime < before:
+            part.unlink(missing_ok=True)
 
 
 def _folder() -> Path:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 
+from asi_core.datasets.uploads import remove_older, remove_parts
 from asi_core.errors import one_sentence
 from asi_core.runs.checkpoint_files import is_checkpoint_folder
 from asi_core.runs.jobs import JobStore
@@ -21,7 +22,9 @@ _YOUNG_SECONDS = 3600.0
 
 
 def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStore) -> None:
-    """Remove checkpoints that no run will go on from, and runs and answers older than `keep_days`.
+    """Remove what nobody needs: checkpoints that no run will go on from and interrupted uploads.
+
+    Of what is older than `keep_days`, runs and answers go, and uploads that no run was trained on.
 
     Raises:
         SQLAlchemyError: if the store does not answer; nothing is removed then.
@@ -36,9 +39,11 @@ def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStor
                 shutil.rmtree(place)
         except OSError as error:
             log.warning("%s could not be removed (%s)", place, one_sentence(error))
+    remove_parts(now - _YOUNG_SECONDS)
     if settings.keep_days is not None:
         oldest = now - settings.keep_days * _DAY_SECONDS
         jobs.delete_older(oldest)
         removed = library.delete_older(oldest)
+        remove_older(oldest, {run.spec.dataset for run in library.runs()})
         if removed:
             log.info("%d runs were older than %g days", removed, settings.keep_days)

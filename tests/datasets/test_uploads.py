@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from asi_core.datasets import check_dataset, limits, load_dataset
-from asi_core.datasets.uploads import keep_upload, remove_upload, uploads
+from asi_core.datasets.uploads import (
+    keep_upload,
+    remove_older,
+    remove_parts,
+    remove_upload,
+    uploads,
+)
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.training.spec import RunSpec
 from tests.datasets.pictures import both_splits, picture, write_zip
@@ -62,6 +69,27 @@ def test_everybody_sees_their_own(home: Path) -> None:
     assert [card.name for card in uploads("me")] == [newer.name]
     with pytest.raises(Unavailable, match="upload them again"):
         load_dataset(mine.name)
+
+
+def test_old_uploads_go_unless_a_run_was_trained_on_them(home: Path) -> None:
+    used, unused = (keep_upload(packed(both_splits(train=n)), "a.zip", "me") for n in (3, 4))
+    by_hand = home / "uploads" / "by-hand-0123456789ab.zip"
+    by_hand.write_bytes(packed(both_splits(train=5)).read())
+    kept = [name for name in left_in(home) if unused.name.removeprefix("upload:") not in name]
+    remove_older(time.time() - 60, {used.name})
+    assert len(left_in(home)) == 5
+    remove_older(time.time() + 60, {used.name})
+    assert left_in(home) == kept
+
+
+def test_what_an_interrupted_upload_left_goes(home: Path) -> None:
+    keep_upload(packed(both_splits()), "a.zip", "me")
+    kept = left_in(home)
+    (home / "uploads" / "tmp123.part").touch()
+    remove_parts(time.time() - 60)
+    assert len(left_in(home)) == 3
+    remove_parts(time.time() + 60)
+    assert left_in(home) == kept
 
 
 @pytest.mark.parametrize(
