@@ -42,12 +42,12 @@ ALLOWED = {
 }
 LIBRARY_HOMES = {
     "streamlit": ("app.py", "pages/", "dashboard/"),
-    "distributed": ("asi_core/runs/cluster.py", "asi_core/runs/engine.py"),
+    "distributed": ("asi_core/runs/cluster.py", "asi_core/runs/tickets.py"),
     "dask": ("asi_core/runs/cluster.py",),
     "alembic": ("asi_core/runs/schema.py", "asi_core/runs/migrations/"),
     "sqlalchemy": ("asi_core/runs/",),
     "plotly": ("asi_core/figures/",),
-    "starlette": ("app.py",),
+    "starlette": ("app.py", "dashboard/visitor.py"),
 }
 TORCH_FREE = [
     "asi_core",
