@@ -43,7 +43,9 @@ READ_FIGURES = """() => [...document.querySelectorAll('[data-testid=stBidiCompon
         const names = plot._fullData.map(trace => trace.name);
         return [title?.text, xaxis?.type, yaxis?.type, ...names].join(' | ');
     })"""
+# The end of the run before may arrive late, when the page itself knows better.
 SETTLED = """before => runs.asked > before && runs.isOver
+    && document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'
     && !document.querySelector('[data-testid=stSkeleton]')"""
 # A click is lost when what is drawn meanwhile moves the control away under it.
 TRIES = 3

@@ -303,14 +303,14 @@ def test_a_plan_in_fewer_bits_is_the_one_that_a_run_makes() -> None:
     by_run = {
         bits: calibrate(
             RunSpec.model_validate(
-                {**start, "method": {"kind": "asi", "budget_bytes": 4096, "bits": bits}}
+                {**start, "method": {"kind": "asi", "budget_bytes": 2**16, "bits": bits}}
             )
         )
         for bits in (32, 16, 8)
     }
     for bits, profiles in by_run.items():
-        assert list(planned(by_run[32], 4096, bits).profiles) == profiles
-        assert planned(by_run[32], 4096, bits).plan == plan(profiles, 4096)
+        assert list(planned(by_run[32], 2**16, bits).profiles) == profiles
+        assert planned(by_run[32], 2**16, bits).plan == plan(profiles, 2**16)
 
 
 def test_where_no_uniform_choice_fits_only_the_plan_is_trained(engine: InlineEngine) -> None:

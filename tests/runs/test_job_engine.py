@@ -69,7 +69,7 @@ def test_a_job_that_no_worker_can_begin_says_so(
     engine: RunEngine, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = store.create("measure", spec(seed=2), "me")
-    monkeypatch.setattr(engine, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
+    monkeypatch.setattr(engine._tickets, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
     engine.submit_job(job.id)
     refused = ended(store, job)
     assert refused.status == "failed"
