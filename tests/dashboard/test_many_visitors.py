@@ -10,7 +10,9 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.training.events import Event
 from dashboard.audience import Audience
 from dashboard.drawings import Drawings
 from dashboard.feed import Feeds, RunFeed
@@ -33,12 +35,18 @@ class Counting:
         return self._store.events(*arguments, **keywords)
 
 
-def test_events_are_read_once_for_all(store: RunStore) -> None:
+def begun(store: RunStore) -> tuple[RunRecord, str, list[Event]]:
+    """A run that is going, the token of its attempt, and all its events; the first six are kept."""
     (run,) = store.create([spec()], "me")
     token = store.attempts.claim(run.id)
     assert token is not None
     told = events(run.spec, 0.9, 100)
     store.append(run.id, token, told[:6])
+    return run, token, told
+
+
+def test_events_are_read_once_for_all(store: RunStore) -> None:
+    run, *_ = begun(store)
     counting = Counting(store)
     feeds = Feeds(counting, fresh_seconds=60)  # type: ignore[arg-type]
     found: list[RunFeed] = []
@@ -53,11 +61,7 @@ def test_events_are_read_once_for_all(store: RunStore) -> None:
 
 
 def test_what_was_shown_does_not_change_when_more_comes(store: RunStore) -> None:
-    (run,) = store.create([spec()], "me")
-    token = store.attempts.claim(run.id)
-    assert token is not None
-    told = events(run.spec, 0.9, 100)
-    store.append(run.id, token, told[:6])
+    run, token, told = begun(store)
     feeds = Feeds(store, fresh_seconds=0)
     before = feeds.of(run)
     count, version = len(before.steps), before.version
@@ -71,11 +75,7 @@ def test_what_was_shown_does_not_change_when_more_comes(store: RunStore) -> None
 
 
 def test_a_run_that_ended_is_read_to_its_end_at_once_and_never_again(store: RunStore) -> None:
-    (run,) = store.create([spec()], "me")
-    token = store.attempts.claim(run.id)
-    assert token is not None
-    told = events(run.spec, 0.9, 100)
-    store.append(run.id, token, told[:6])
+    run, token, told = begun(store)
     counting = Counting(store)
     feeds = Feeds(counting, fresh_seconds=60)  # type: ignore[arg-type]
     assert len(feeds.of(run).steps) < run.spec.steps
