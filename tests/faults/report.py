@@ -1,4 +1,10 @@
-"""`python -m tests.faults.report`: the fault suite, and its table in the documentation."""
+"""The fault suite, and its table in the documentation.
+
+    python -m tests.faults.report
+    python -m tests.faults.report --again
+
+It takes an hour: `--again` runs what failed last time, and keeps the rows of what passed.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from datetime import date
-from pathlib import Path
 
 from tests.browser.app import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+# Beside pytest's own notes of what failed.
+_ROWS = ROOT / ".pytest_cache" / "faults.jsonl"
 _SCALE = {
     "FAULT_KILLS": "20",
     "FUZZ_SPECS": "10000",
@@ -23,17 +29,20 @@ _SCALE = {
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows"
-        own = {"FAULT_ROWS_FILE": str(rows), **_SCALE}
-        suites = ["tests/faults", "tests/runs/test_fuzz.py"]
-        # Without the suite's own choice of markers: all of both.
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "faults or not faults", *suites]
-        code = subprocess.run(command, env={**os.environ, **own}, check=False, cwd=ROOT).returncode
-        if code:
-            print("The fault suite failed: the table stays as it is.", file=sys.stderr)
-            return code
-        told = [json.loads(line) for line in rows.read_text().splitlines()]
+    again = "--again" in sys.argv[1:]
+    if not again:
+        _ROWS.unlink(missing_ok=True)
+    _ROWS.parent.mkdir(exist_ok=True)
+    suites = ["tests/faults", "tests/runs/test_fuzz.py"]
+    # Without the suite's own choice of markers: all of both.
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "faults or not faults", *suites]
+    command += ["--last-failed", "--last-failed-no-failures", "none"] if again else []
+    own = {"FAULT_ROWS_FILE": str(_ROWS), **_SCALE}
+    code = subprocess.run(command, env={**os.environ, **own}, check=False, cwd=ROOT).returncode
+    if code not in (0, 5 if again else 0):
+        print("The fault suite failed: the table stays as it is.", file=sys.stderr)
+        return code
+    told = [json.loads(line) for line in _ROWS.read_text().splitlines()]
     before, rest = DOCUMENT.read_text().split(BEGIN)
     _, after = rest.split(END)
     DOCUMENT.write_text(f"{before}{BEGIN}\n{table(told)}{END}{after}")

@@ -145,12 +145,19 @@ def all_ended(store: RunStore, runs: list[RunRecord], seconds: float = 240) -> l
 
 
 def worker_of(store: RunStore, run: RunRecord) -> int | None:
-    """The process that works on a run now, None if none does."""
+    """The living process that works on a run now, None if none does."""
     for attempt in store.attempts.running():
         where = Whereabouts.read(attempt.worker)
-        if attempt.id == run.id and where is not None:
+        if attempt.id == run.id and where is not None and _lives(where.pid):
             return where.pid
     return None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill_worker(store: RunStore, run: RunRecord) -> None:
