@@ -46,7 +46,7 @@ STEPS = 600
 # Where settings are compared, and where the small device trains.
 DEPTH = 4
 SMALL_DEVICE_BYTES = 256 * 1024
-_DATASET = f"{PREFIX}../shared/datasets/cifar10_small.zip"
+_DATASET = "cifar10"
 _OWNER = "command line"
 _LATEST = 1000
 # Of the shipped steps; their means and medians are of all.

@@ -59,10 +59,11 @@ days. Written by `python scripts/make_performance.py` from `docs/performance.jso
 """
 
 STEPS = """
-## A training step
+## A training step, batch {batch}
 
-Forward and backward pass, batch {batch}, in milliseconds. Vanilla NCHW is PyTorch as it comes, NHWC
-the same with `channels_last`. All others have lean layers and the layout that training would
+Forward and backward pass, batch {batch}, in milliseconds. "Tail" is the trained part. Vanilla NCHW
+is PyTorch as it comes, with images in memory channel by channel; NHWC is the same with
+`channels_last`, pixel by pixel. All others have lean layers and the layout that training would
 choose. "No weight gradients" is what remains if these are free: no compression can be faster than
 that with an exact forward pass and exact input gradients. The arithmetic limit is the same by
 multiplies alone, vanilla's over those without the weight gradients. Steps can be faster than the
@@ -76,7 +77,8 @@ GAP = """
 ASI's step at batch 64 in milliseconds: compressing the inputs, the weight gradients in the
 compressed space, and all else, beside the step without weight gradients. Small networks are bound
 by memory traffic: compressing reads an input once or more, and reading it once is what vanilla's
-weight gradient takes.
+weight gradient takes. Parts are timed one by one and not with the steps above, so that their sum
+may differ from the step.
 
 """
 

@@ -24,7 +24,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("plan", help="the best ranks under a memory budget")
     add_flags(parser, "--model", "--dataset", "--layers")
     parser.add_argument("--budget-mib", type=float, required=True, metavar="M")
-    add_flags(parser, *SIZE_FLAGS)
+    add_flags(parser, "--bits", *SIZE_FLAGS)
     parser.add_argument("--batches", type=int, default=2, help="calibration batches")
     add_flags(parser, "--seed", "--json", *START_FLAGS)
     parser.set_defaults(run=run)
@@ -33,7 +33,8 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the ranks with the least gradient error, layer by layer."""
     budget = budget_bytes(options.budget_mib)
-    spec = run_spec(options, method={"kind": "asi", "budget_bytes": budget})
+    own = {} if options.bits is None else {"bits": options.bits}
+    spec = run_spec(options, method={"kind": "asi", "budget_bytes": budget, **own})
     if options.batches < 1:
         raise InvalidInput("calibration batches must be at least 1", options.batches, "choose 2")
     made = _made(spec, options.batches, budget)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import fmean, geometric_mean
 
-from asi_core.runs.poster_study import PAPER_MACS, AtEqualAccuracy, Setting, at_equal_accuracy
+from asi_core.runs.poster_study import (
+    PAPER_MACS,
+    AtEqualAccuracy,
+    Setting,
+    at_equal_accuracy,
+    label,
+)
 from benchmarks.results.study import Study, between, end_to_end, ratio, seconds, table
 
 _WHY_COST = (
     ". The forward pass is half of what is counted of vanilla and is never saved, so that 2 is the "
     "most at the same k, and what accuracy compression costs has to be made up for by more layers"
+)
+_WHY_SAVED = (
+    ". What activation functions, pooling and the classifier keep is a bit or a byte an element, "
+    "and stays when the layers' inputs are compressed"
 )
 CLAIMED_MEMORY, CLAIMED_COST, CLAIMED_TIME = 120.09, 1.86, 1.5
 
@@ -20,6 +30,10 @@ def claims(study: Study) -> str:
         (
             "At the same accuracy 120.09 times less activation memory than vanilla",
             *_best_ratio(study, "activation_bytes", CLAIMED_MEMORY),
+        ),
+        (
+            "The same, of all that is kept for backward, measured (not on the poster)",
+            *_best_ratio(study, "saved_bytes", CLAIMED_MEMORY, _WHY_SAVED),
         ),
         (
             "At the same accuracy 1.86 times cheaper (its count of multiplies)",
@@ -33,7 +47,7 @@ def claims(study: Study) -> str:
 
 
 def _best_ratio(study: Study, name: str, claimed: float, why: str = "") -> tuple[str, str]:
-    told, best = [], 0.0
+    told, best = [], {}
     for title, curve in study.series.items():
         if curve[0].method.kind != "asi":
             continue
@@ -42,10 +56,26 @@ def _best_ratio(study: Study, name: str, claimed: float, why: str = "") -> tuple
             told.append(f"{title}: reaches none of vanilla's accuracies above the classifier's")
             continue
         top = max(found, key=lambda at: at.ratio or 0)
-        best = max(best, top.ratio or 0)
+        best[title] = top.ratio or 0.0
         told.append(f"{title}: {ratio(top)} at vanilla's accuracy with k = {top.layers}")
-    verdict = "holds" if best >= claimed else f"does not hold here: at most {best:.2f}{why}"
-    return "; ".join(told), verdict
+    return "; ".join(told), _verdict(study, best, claimed) + ("" if _holds(best, claimed) else why)
+
+
+def _holds(best: Mapping[str, float], claimed: float) -> bool:
+    return max(best.values(), default=0.0) >= claimed
+
+
+def _verdict(study: Study, best: Mapping[str, float], claimed: float) -> str:
+    """By the published setting first: what reaches more is another one, and is named."""
+    published = label(study.published[0])
+    if best.get(published, 0.0) >= claimed:
+        return "holds"
+    top = max(best, key=lambda title: best[title], default=None)
+    if top is None:
+        return "does not hold here"
+    if not _holds(best, claimed):
+        return f"does not hold here: at most {best[top]:.2f}"
+    return f"as published ({published}) {best.get(published, 0.0):.0f}; holds with {top}"
 
 
 def _helpful(study: Study, found: Iterable[AtEqualAccuracy]) -> list[AtEqualAccuracy]:
@@ -67,8 +97,9 @@ def _against_hosvd(study: Study) -> tuple[str, str]:
     here = (
         f"over all k, ASI / HOSVD at the same explained variance: bytes {between(memory)}, "
         f"accuracy {min(points):+.1f} to {max(points):+.1f} points, multiplies (paper) "
-        f"{between(paper)}, step time {between(times)}; HOSVD's overhead is "
-        f"{min(overheads):.0f} to {max(overheads):.0f} times ASI's multiplies"
+        f"{between(paper)}, step time {between(times)}; HOSVD spends "
+        f"{min(overheads):.0f} to {max(overheads):.0f} times as many multiplies on compressing as "
+        f"ASI (exact count)"
     )
     holds = max(memory) < 1.5 and max(times) < 1 and min(points) > -1
     return here, "holds" if holds else "holds in part"
@@ -79,9 +110,11 @@ def _overhead(setting: Setting) -> float:
 
 
 def _same_depth(study: Study) -> tuple[str, str]:
-    told, good = [], True
+    told, good, idle = [], True, []
     for layers in (2, 4):
         vanilla = study.at(study.vanilla, layers)
+        if fmean(vanilla.prices("accuracy")) < study.floor:
+            idle.append(layers)
         rows = []
         for title, curve in study.series.items():
             if curve[0].method.kind != "asi":
@@ -95,7 +128,10 @@ def _same_depth(study: Study) -> tuple[str, str]:
             f"k = {layers}, {title}: {less:.0f} times less, {-lost:+.1f} points"
             for less, lost, title in rows
         ]
-    return "; ".join(told), "holds at 50 times and more" if good else "does not hold within a point"
+    verdict = "holds at 50 times and more" if good else "does not hold within a point"
+    for layers in idle:
+        verdict += f"; with k = {layers} vanilla itself gains nothing over the classifier alone"
+    return "; ".join(told), verdict
 
 
 def _speed(study: Study) -> tuple[str, str]:

@@ -98,7 +98,8 @@ def equal(study: Study) -> str:
         "that vanilla needs for it over the least that the method needs, interpolated between "
         "neighbouring k in the price's logarithm. In brackets are the least and the largest of "
         "the three seeds, each with curves of its own, and in how many seeds the accuracy is "
-        "reached at all. Accuracies less than a point above the classifier alone are left out: "
+        "reached at all; the mean curves may reach it where some seeds do not, with another "
+        "ratio. Accuracies less than a point above the classifier alone are left out: "
         "there, nothing is gained by training layers, and every ratio is as large as one likes."
     )
     parts = [text]
