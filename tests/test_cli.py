@@ -55,6 +55,14 @@ def test_the_same_command_gives_the_same_accuracy() -> None:
     assert losses[0] == losses[1]
 
 
+def test_a_plan_in_8_bits_has_less_error_under_the_same_budget() -> None:
+    size = ("--batch-size", "8", "--image-size", "32", "--layers", "2", "--budget-mib", "0.008")
+    usual, rounded = answer("plan", *size), answer("plan", *size, "--bits", "8")
+    for made in (usual, rounded):
+        assert 0 < made["total_bytes"] <= made["budget_bytes"] == int(0.008 * 2**20)
+    assert rounded["gradient_error"] < usual["gradient_error"]
+
+
 @pytest.mark.parametrize("convention", ["paper", "exact"])
 def test_estimate_lists_every_layer(convention: str) -> None:
     result = answer(
