@@ -4,8 +4,6 @@
 # make faults break what can be broken, and write docs/reliability.md
 PYTHON ?= python3
 PORT ?= 8501
-# Test processes side by side: much of what tests do is waiting for servers and browsers.
-TEST_PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -16,7 +14,7 @@ run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.installed-dev browser postgres
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -24,11 +24,7 @@ settings.load_profile("suite")
 @pytest.fixture(scope="session")
 def features_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frozen features, computed once a session: all tests' workers share a machine."""
-    base = tmp_path_factory.getbasetemp()
-    # Test processes side by side have folders of their own in one of the session.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "features"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return tmp_path_factory.mktemp("features")
 
 
 @pytest.fixture(autouse=True)

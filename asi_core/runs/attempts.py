@@ -11,13 +11,18 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, false, func, select, update
+from sqlalchemy import Connection, Engine, Table, case, false, func, select, update
 
 from asi_core.runs.database import AttemptLost
+from asi_core.runs.tables import jobs, runs
 from asi_core.runs.whereabouts import Whereabouts
 
 # Attempts at the same place: what kills its worker as often would do so for ever.
 MOST_TRIES = 3
+
+
+class MustWait(Exception):
+    """What is next has to be alone in its process, or the process is kept for what has to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,40 @@ class Attempts:
         )
         return token if changed == 1 else None
 
+    def check_may_begin(self, row_id: str, worker: str) -> None:
+        """Whether an attempt may share a worker's process with what goes on there.
+
+        What was lost with its process is tried again alone: if it is what ends the process,
+        nothing else is lost with it once more.
+
+        Raises:
+            MustWait: if it may not.
+        """
+        c = self._table.c
+        with self._engine.connect() as connection:
+            before = connection.execute(select(c.tries).where(c.id == row_id)).scalar()
+        there = self.tries_at(worker)
+        # An attempt counts from its beginning: the second is one that is tried again.
+        if there and (before or max(there) >= 2):
+            raise MustWait(f"{self._what} {row_id} waits until a process is its own")
+
+    def tries_at(self, worker: str) -> list[int]:
+        """Of everything that goes on in a worker's process."""
+        there: list[int] = []
+        with self._engine.connect() as connection:
+            for table in (runs, jobs):
+                c = table.c
+                beside = select(c.tries).where(c.status == "running", c.worker == worker)
+                there += connection.execute(beside).scalars()
+        return there
+
+    def has_lost_ones(self) -> bool:
+        """Whether anything is queued that was lost before."""
+        c = self._table.c
+        query = select(c.id).where(c.status == "queued", c.tries > 0).limit(1)
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
     def write(self, row_id: str, token: str, **values: Any) -> None:
         """Change a row that is being worked on, and beat.
 
@@ -131,8 +170,11 @@ class Attempts:
             whether it was put back: not if the attempt has ended.
         """
         c = self._table.c
-        tries = {"tries": c.tries - 1} if blameless else {}
-        values = {"status": "queued", "token": None, "worker": None, "turns": None, **tries}
+        # What came further in this attempt has none that counts; what was lost has one at least,
+        # and is tried again alone.
+        uncounted = case((c.tries > 0, c.tries - 1), else_=0)
+        tries = uncounted if blameless else case((c.tries > 0, c.tries), else_=1)
+        values = {"status": "queued", "token": None, "worker": None, "turns": None, "tries": tries}
         return self._change(self._owned(row_id, token), **values) == 1
 
     def end(self, row_id: str, token: str, **values: Any) -> bool:

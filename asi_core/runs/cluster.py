@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, fire_and_forget
+from distributed.comm.addressing import get_address_host_port
 from distributed.system import MEMORY_LIMIT
 
 from asi_core.errors import Unavailable, one_sentence
@@ -135,6 +137,9 @@ def machine_bytes() -> int:
 
 def _client_of(scheduler: str) -> Client:
     try:
+        # A client that found nobody would leave its thread behind, each time.
+        with socket.create_connection(get_address_host_port(scheduler), _CONNECT_SECONDS):
+            pass
         return Client(scheduler, set_as_default=False, timeout=_CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise Unavailable(

@@ -62,7 +62,11 @@ class RunEngine:
             "run": Watch(silent_seconds, _STUCK_SECONDS, self._patience),
             "job": Watch(silent_seconds, _STUCK_SECONDS, self._patience),
         }
-        self._cluster = Cluster(settings)
+        try:
+            self._cluster = Cluster(settings)
+        except BaseException:
+            self._close_stores()
+            raise
         self._tickets = Tickets(self._cluster, self._url, self._checkpoints, self._refuse)
         # Until what an earlier process left has been taken up.
         self._recovering = False
@@ -102,11 +106,16 @@ class RunEngine:
             self._put_back()
         except NoAnswer as error:
             log.warning("the store did not answer at the end (%s)", reason_of(error))
+        self._close_stores()
+
+    def _close_stores(self) -> None:
         for opened in (self._store, self._jobs, self._library):
             opened.close()
 
     def _refuse(self, what: What, row_id: str, error: str) -> None:
-        self._attempts(what).refuse(row_id, error)
+        # Where something is going there are workers that can: it waits for those.
+        if not self._going():
+            self._attempts(what).refuse(row_id, error)
 
     # Watching -----------------------------------------------------------------------------------
 

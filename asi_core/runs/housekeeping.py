@@ -44,6 +44,6 @@ def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStor
         oldest = now - settings.keep_days * _DAY_SECONDS
         jobs.delete_older(oldest)
         removed = library.delete_older(oldest)
-        remove_older(oldest, {run.spec.dataset for run in library.runs()})
+        remove_older(oldest, set(library.values("dataset")))
         if removed:
             log.info("%d runs were older than %g days", removed, settings.keep_days)

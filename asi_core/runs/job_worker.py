@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import lru_cache
 from typing import Any
 
 from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.attempts import MustWait
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.heartbeat import Heartbeat
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.jobs import JobRecord, JobStore
-from asi_core.runs.patience import insist
+from asi_core.runs.patience import StillSilent, insist
 from asi_core.runs.whereabouts import Whereabouts
-from asi_core.runs.worker import Workshop, workshop
+from asi_core.runs.worker import LATER_SECONDS, OPENING_SECONDS, Workshop, claiming, workshop
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +36,19 @@ def execute_job(job_id: str, url: str, address: str = "") -> None:
         address: of this process, as a scheduler knows it.
 
     Raises:
-        SQLAlchemyError, OSError: if the store cannot be opened, or does not answer for long.
+        SQLAlchemyError: if the store cannot be opened.
+        StillSilent: if it does not answer for long.
     """
-    store, turns = open_jobs(url), workshop().turnstile
-    token = insist(lambda: store.attempts.claim(job_id, str(Whereabouts.here(address))))
+    store, turns = insist(lambda: open_jobs(url), OPENING_SECONDS), workshop().turnstile
+    here = str(Whereabouts.here(address))
+    try:
+        with claiming:
+            insist(lambda: store.attempts.check_may_begin(job_id, here))
+            token = insist(lambda: store.attempts.claim(job_id, here))
+    except MustWait:
+        # This ticket is used, and another will be given at once.
+        time.sleep(LATER_SECONDS)
+        return
     if token is None:
         return
 
@@ -49,6 +60,8 @@ def execute_job(job_id: str, url: str, address: str = "") -> None:
             _answer(store, job_id, token, heart)
     except AttemptLost:
         log.warning("job %s was taken over by another attempt", job_id)
+    except StillSilent as silence:
+        log.error("job %s is left where it stands: %s", job_id, silence)
 
 
 def _answer(store: JobStore, job_id: str, token: str, heart: Heartbeat) -> None:
@@ -57,7 +70,7 @@ def _answer(store: JobStore, job_id: str, token: str, heart: Heartbeat) -> None:
         record = insist(lambda: store.job(job_id))
         assert record is not None
         result = shop.turnstile.run(_computed, record, shop, heart)
-    except AttemptLost:
+    except (AttemptLost, StillSilent):
         raise
     except AsiError as error:
         _fail(store, job_id, token, one_sentence(error))

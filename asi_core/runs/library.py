@@ -194,8 +194,16 @@ class RunLibrary:
         return self._delete(runs.c.comparison == comparison, owner)
 
     def delete_older(self, at: float) -> int:
-        """Delete runs that ended before `at`, Unix seconds; shipped ones stay. Returns how many."""
-        old = (runs.c.finished_at < at, runs.c.status.not_in(ACTIVE), runs.c.owner != EXAMPLE_OWNER)
+        """Delete runs that ended before `at`, Unix seconds; shipped ones stay. Returns how many.
+
+        What was asked for or written since stays too: copies of answers, and what was imported,
+        have the times of their originals.
+        """
+        c = runs.c
+        old = (
+            *(c.finished_at < at, c.created_at < at, func.coalesce(c.heartbeat_at, 0.0) < at),
+            *(c.status.not_in(ACTIVE), c.owner != EXAMPLE_OWNER),
+        )
         with self._engine.begin() as connection:
             count = connection.execute(delete(runs).where(*old)).rowcount
             _forget_lost_names(connection)

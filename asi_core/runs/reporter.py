@@ -7,14 +7,16 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from asi_core.errors import one_sentence
+from asi_core.runs.database import AttemptLost
 from asi_core.runs.heartbeat import Heartbeat
-from asi_core.runs.patience import insist
+from asi_core.runs.patience import StillSilent, insist
 from asi_core.runs.records import LogLine
 from asi_core.runs.store import RunStore
 from asi_core.training.checkpoint import TrainingState, write_state
@@ -55,6 +57,10 @@ class Reporter:
         self._lines: list[LogLine] = []
         self._lines_written = 0
         self._state: _Kept | None = None
+        self._gains_beyond = 0
+        # Disks may be slower than hearts beat: checkpoints are written beside, one at a time.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"checkpoint-{run_id}")
+        self._checkpoint_written: Future[None] | None = None
         # Held for moments: nobody who computes waits for a store that is slow to answer.
         self._lock = threading.Lock()
         # Held for as long as something is written.
@@ -72,6 +78,7 @@ class Reporter:
         trace: TracebackType | None,
     ) -> None:
         self._heart.__exit__(kind, error, trace)
+        self._writer.shutdown()
 
     @property
     def seconds(self) -> float:
@@ -87,11 +94,16 @@ class Reporter:
         with self._lock:
             self._all, self._written, self._before = list(earlier), len(earlier), seconds
 
+    def gains_beyond(self, step: int) -> None:
+        """Say how far earlier attempts have come: only checkpoints beyond are any gain."""
+        self._gains_beyond = step
+
     def add(self, item: Event) -> None:
         """Take an event.
 
         Raises:
             AttemptLost: if the attempt was lost by now.
+            StillSilent: if the store does not take any for long.
         """
         self._heart.check()
         with self._lock:
@@ -103,7 +115,10 @@ class Reporter:
             insist(self._flush)
 
     def keep(self, state: TrainingState) -> None:
-        """Write a checkpoint, with the next events: never before those that led to it."""
+        """Write a checkpoint, after the next events: never before those that led to it.
+
+        The latest is written, where disks are slower than checkpoints follow each other.
+        """
         with self._lock:
             self._state = replace(state, seconds=self.seconds), len(self._all)
 
@@ -125,10 +140,15 @@ class Reporter:
 
         Raises:
             AttemptLost: if it was lost by now.
+            StillSilent: if the store does not take it for long.
         """
         with self._lock:
             # What has ended is not taken up again.
             self._state = None
+        with self._writing:
+            # The heart's thread has handed over by now what it was about to.
+            pass
+        self._writer.shutdown()
         insist(self._flush)
         insist(lambda: self._finish(status, error))
         shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
@@ -149,10 +169,11 @@ class Reporter:
             with self._lock:
                 self._written += len(new)
                 self._lines_written += len(lines)
-                due = self._state is not None and self._state[1] <= self._written
+                idle = self._checkpoint_written is None or self._checkpoint_written.done()
+                due = idle and self._state is not None and self._state[1] <= self._written
                 kept, self._state = (self._state, None) if due else (None, self._state)
             if kept is not None:
-                self._write(kept[0])
+                self._checkpoint_written = self._writer.submit(self._write, kept[0])
 
     def _write(self, state: TrainingState) -> None:
         try:
@@ -165,5 +186,12 @@ class Reporter:
             log.warning("run %s: %s", self._run_id, told)
             # What this thread logs is not heard by the run's own listener.
             self.add_line(LogLine(time.time(), "warning", told))
-        else:
-            self._store.append(self._run_id, self._token, [], gained=True)
+            return
+        if state.step > self._gains_beyond:
+            try:
+                insist(self._tell_gain)
+            except (AttemptLost, StillSilent) as error:
+                log.warning("run %s: %s", self._run_id, error)
+
+    def _tell_gain(self) -> None:
+        self._store.append(self._run_id, self._token, [], turns=self._turns(), gained=True)

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Select, case, delete, func, insert, literal, 
 from sqlalchemy.exc import IntegrityError
 
 from asi_core.errors import InvalidInput
-from asi_core.runs.attempts import Attempts, Running
+from asi_core.runs.attempts import Attempts, MustWait, Running
 from asi_core.runs.database import open_database
 from asi_core.runs.line import Served, Waiting, in_line
 from asi_core.runs.records import ACTIVE, LogLine, RunRecord, Status
-from asi_core.runs.tables import events, head_alone, log_lines, runs
+from asi_core.runs.tables import events, head_alone, jobs, log_lines, runs
 from asi_core.settings import Limits
 from asi_core.training.events import EVENT_ADAPTER, Event
 from asi_core.training.spec import RunSpec
@@ -49,6 +49,7 @@ class RunStore:
         self.url = url
         self._engine = open_database(url)
         self.attempts = Attempts(self._engine, runs, "run")
+        self._jobs = Attempts(self._engine, jobs, "job")
 
     # Asking -----------------------------------------------------------------------------------
 
@@ -101,6 +102,12 @@ class RunStore:
         with self._engine.connect() as connection:
             payloads = connection.execute(query).scalars().all()
         return [EVENT_ADAPTER.validate_python(payload) for payload in payloads]
+
+    def last_step(self, run_id: str) -> int:
+        """The furthest step that any attempt at a run has told of; 0 if none has."""
+        query = select(func.max(events.c.step)).where(events.c.run_id == run_id)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar() or 0
 
     def log_tail(self, run_id: str, limit: int) -> list[LogLine]:
         """The last lines of a run's log, oldest first."""
@@ -215,33 +222,29 @@ class RunStore:
     def claim_next(self, worker: str | None = None) -> tuple[RunRecord, str] | None:
         """Start an attempt at the run whose turn it is.
 
-        A run whose attempt was lost is tried again alone in its process: if it is what ends the
-        process, no other run is lost with it once more.
-
         Args:
             worker: where (`whereabouts`).
 
         Returns:
-            the run and the attempt's token; None if nothing waits, or if what is next has to be
-            alone there and is not yet.
+            the run and the attempt's token; None if nothing waits.
+
+        Raises:
+            MustWait: if what is next, or a job, has to be alone there and is not yet.
         """
         while (run_id := next(iter(self.line()), None)) is not None:
-            if worker is not None and not self._may_join(run_id, worker):
-                return None
+            if worker is not None:
+                self._check_may_begin(run_id, worker)
             token = self.attempts.claim(run_id, worker)
             # Another worker may have been faster.
             if token is not None and (run := self.run(run_id)) is not None:
                 return run, token
         return None
 
-    def _may_join(self, run_id: str, worker: str) -> bool:
-        c = runs.c
-        beside = select(c.tries).where(c.status == "running", c.worker == worker)
-        with self._engine.connect() as connection:
-            there = list(connection.execute(beside).scalars())
-            before = connection.execute(select(c.tries).where(c.id == run_id)).scalar()
-        # An attempt counts from its beginning: the second is one that is tried again.
-        return not there or (not before and max(there) < 2)
+    def _check_may_begin(self, run_id: str, worker: str) -> None:
+        self.attempts.check_may_begin(run_id, worker)
+        # A job that was lost has to be alone too, and comes first.
+        if self._jobs.has_lost_ones() and self._jobs.tries_at(worker):
+            raise MustWait(f"run {run_id} waits until a job has had the process")
 
     def append(
         self,

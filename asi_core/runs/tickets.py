@@ -36,7 +36,7 @@ class Tickets:
     Args:
         url: the store's.
         checkpoints: folder of the checkpoints; None for that of each worker's own settings.
-        refuse: told what, its id and why, when no worker can even begin it.
+        refuse: told what, its id and why, when workers could not even begin it, time after time.
     """
 
     def __init__(

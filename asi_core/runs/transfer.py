@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import IO
 
@@ -80,7 +81,8 @@ def _record(
         position=position,
         owner=owner,
         spec=run.spec,
-        heartbeat_at=None,
+        # When it was last written to: here, now.
+        heartbeat_at=time.time(),
         cancel_requested=False,
         summary=summary,
         **facts,

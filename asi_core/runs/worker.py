@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +15,10 @@ import torch
 
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.methods import Vanilla
+from asi_core.runs.attempts import MustWait
 from asi_core.runs.checkpoint_files import checkpoint_path
 from asi_core.runs.database import AttemptLost, NoAnswer
-from asi_core.runs.patience import insist
+from asi_core.runs.patience import StillSilent, insist
 from asi_core.runs.records import RunRecord
 from asi_core.runs.reporter import Reporter
 from asi_core.runs.run_log import lines_of_this_context
@@ -34,7 +36,12 @@ from asi_core.units import format_seconds
 log = logging.getLogger(__name__)
 
 
-_claiming = threading.Lock()
+# Held by whoever takes something up in this process: each sees what the others have.
+claiming = threading.Lock()
+# In which a store that is there has a connection to give; nobody has begun anything yet.
+OPENING_SECONDS = 10.0
+# For how long a thread is not asked again that could not begin what is next.
+LATER_SECONDS = 2.0
 
 
 def _use_threads() -> None:
@@ -82,12 +89,17 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
         address: of this process, as a scheduler knows it.
 
     Raises:
-        SQLAlchemyError, OSError: if the store cannot be opened, or does not answer for long.
+        SQLAlchemyError: if the store cannot be opened.
+        StillSilent: if it does not answer for long.
     """
-    store = open_store(url)
-    # One after the other: each sees what the others of this process have taken up.
-    with _claiming:
-        claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
+    store = insist(lambda: open_store(url), OPENING_SECONDS)
+    try:
+        with claiming:
+            claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
+    except MustWait:
+        # This ticket is used, and another will be given at once.
+        time.sleep(LATER_SECONDS)
+        return
     if claimed is not None:
         folder = Path(checkpoints) if checkpoints else read_settings().checkpoints_dir
         _execute(store, *claimed, checkpoint_path(folder, claimed[0].id))
@@ -110,6 +122,9 @@ def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> N
             _train(store, run, reporter, checkpoint)
     except AttemptLost:
         log.warning("run %s was taken over by another attempt", run.id)
+    except StillSilent as silence:
+        # It has no heart any more: whoever reaches the store first queues it again.
+        log.error("run %s is left where it stands: %s", run.id, silence)
 
 
 def _train(store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path) -> None:
@@ -132,7 +147,7 @@ def _train(store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path
         )
         for item in in_turns(stream, shop.turnstile):
             reporter.add(item)
-    except AttemptLost:
+    except (AttemptLost, StillSilent):
         raise
     except AsiError as error:
         log.error("failed: %s", one_sentence(error))
@@ -154,6 +169,7 @@ def _earlier(
     store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path
 ) -> TrainingState | None:
     """Where an earlier attempt stood; None where the run begins."""
+    reporter.gains_beyond(insist(lambda: store.last_step(run.id)))
     try:
         state = read_state(checkpoint, run.spec, default_device())
     except Unavailable as error:

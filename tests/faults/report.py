@@ -49,13 +49,20 @@ def main() -> int:
     return 0
 
 
+def _commit() -> str:
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(
+        asked, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
 def table(rows: list[list[str]]) -> str:
     """Rows (fault, store, outcome) as Markdown; what is the same in both stores is told once."""
     outcomes: dict[tuple[str, str], list[str]] = {}
     for fault, store, outcome in rows:
         outcomes.setdefault((fault, outcome), []).append(store)
     lines = [
-        f"Written by `make faults` on {date.today().isoformat()}.\n",
+        f"Written by `make faults` on {date.today().isoformat()}, at commit {_commit()}.\n",
         "| fault | store | every run then |",
         "|---|---|---|",
     ]

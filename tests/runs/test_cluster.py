@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from asi_core.errors import Unavailable
 from asi_core.runs.cluster import Cluster
 from asi_core.settings import Settings
+from tests.browser.app import free_port
 
 
 @pytest.fixture
@@ -40,3 +42,13 @@ def test_runs_give_way_to_those_who_wait_for_a_page(cluster: Cluster, tmp_path: 
         told.unlink()
         (address,) = cluster._client.scheduler_info(n_workers=-1)["workers"]
         assert cluster.restart_worker(address)
+
+
+def test_a_scheduler_that_is_away_costs_nothing_to_ask_for(tmp_path: Path) -> None:
+    nowhere = f"tcp://127.0.0.1:{free_port()}"
+    settings = Settings(home=tmp_path, database_url="postgresql://nowhere/asi", scheduler=nowhere)
+    before = set(threading.enumerate())
+    for _ in range(3):
+        with pytest.raises(Unavailable, match=f"scheduler at {nowhere} does not answer"):
+            Cluster(settings)
+    assert set(threading.enumerate()) == before

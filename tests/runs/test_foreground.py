@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from asi_core.runs.foreground import work_through
+from asi_core.runs.heartbeat import Heartbeat
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.runs.worker import open_store
@@ -16,6 +18,7 @@ from tests.datasets.pictures import both_splits, write_folder
 from tests.runs.kept import spec
 from tests.waiting import wait_for
 
+SMALL = spec(steps=2, batch_size=4, image_size=32, layers=1)
 SCRIPT = """
 from asi_core.runs.foreground import work_through
 from asi_core.runs.worker import open_store
@@ -66,3 +69,26 @@ def test_what_a_killed_process_had_begun_goes_on(tmp_path: Path, database_url: s
     work_through(database_url, ended, lambda number, run: told.append((number, run.status)))
     assert told == [(1, "completed"), (2, "completed")]
     assert [run.attempt for run in store.comparison(killed[0].comparison)] == [2, 1]
+
+
+def test_what_an_app_puts_back_or_takes_with_it_is_gone_on_with(database_url: str) -> None:
+    store = open_store(database_url)
+    put_back, silent = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
+    tokens = [store.attempts.claim(run.id) for run in (put_back, silent)]
+    told: list[tuple[str, int]] = []
+    command = threading.Thread(
+        target=work_through,
+        args=(database_url, [put_back, silent], lambda number, run: told.append((run.id, number))),
+        kwargs={"silent_seconds": 2},
+    )
+    command.start()
+    beating = Heartbeat("a run", lambda: store.attempts.write(put_back.id, str(tokens[0])))
+    with beating:
+        # Longer than anything that is silent would be waited for.
+        command.join(4)
+        assert command.is_alive()
+    assert store.attempts.requeue(put_back.id, str(tokens[0]), blameless=True)
+    command.join(120)
+    assert told == [(put_back.id, 1), (silent.id, 2)]
+    ended = store.comparison(put_back.comparison)
+    assert {run.status for run in ended} == {"completed"}

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import io
 import os
 import time
 from pathlib import Path
 
 import pytest
 
+from asi_core.runs import housekeeping
 from asi_core.runs.housekeeping import tidy
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.library import Description, RunLibrary
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store import RunStore
+from asi_core.runs.transfer import export_comparison, import_comparison
 from asi_core.settings import Settings
 from tests.runs.kept import keep, spec
 
@@ -70,6 +73,34 @@ def test_old_runs_go_when_somebody_said_so(
     assert store.run(new.id) is not None
     assert store.run(going.id) is not None
     assert {run.owner for run in library.runs()} == {"local", "me", EXAMPLE_OWNER}
+
+
+def test_what_is_new_here_stays_however_old_its_numbers_are(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of an answer, and a comparison from another installation."""
+    library, now = RunLibrary(store.url), time.time()
+    (old,) = keep(store, [spec()], [0.5], [10])
+    archive = io.BytesIO(export_comparison(store, library, old.comparison))
+    monkeypatch.setattr(time, "time", lambda: now + 10 * 24 * 3600)
+    (copy,) = store.create([spec()], "ben", answers={0: old})
+    (imported,) = import_comparison(store, library, archive, "ben")
+    for kept in (copy, imported):
+        assert kept.finished_at == old.finished_at
+    tidy(settings_of(store, tmp_path, keep_days=7), store, library, JobStore(store.url))
+    assert {run.id for run in library.runs()} == {copy.id, imported.id}
+
+
+def test_uploads_of_runs_that_are_kept_stay(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[set[str]] = []
+    monkeypatch.setattr(housekeeping, "remove_older", lambda at, names: used.append(set(names)))
+    library = RunLibrary(store.url)
+    keep(store, [spec(dataset="fashion_mnist_small", seed=1)], [0.5], [10])
+    monkeypatch.setattr(library, "runs", lambda *a, **k: [])
+    tidy(settings_of(store, tmp_path, keep_days=7), store, library, JobStore(store.url))
+    assert used == [{"fashion_mnist_small"}], "of all runs, and not of the newest alone"
 
 
 def test_a_folder_that_is_not_there_is_nothing_to_tidy(store: RunStore, tmp_path: Path) -> None:

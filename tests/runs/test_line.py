@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asi_core.runs.attempts import MustWait
+from asi_core.runs.jobs import JobStore
 from asi_core.runs.line import Served, Waiting, in_line
 from asi_core.runs.store import RunStore
 from asi_core.training.spec import RunSpec
@@ -97,12 +99,15 @@ def test_what_may_have_ended_its_process_is_tried_again_alone_there(store: RunSt
     lost(store, suspect.id, "first")
     token = store.attempts.claim(other.id, "second")
     assert token is not None
-    assert store.claim_next("second") is None, "the other would be lost with it"
+    with pytest.raises(MustWait):
+        # The other would be lost with it.
+        store.claim_next("second")
     found = store.claim_next("third")
     assert found is not None
     assert found[0].id == suspect.id
     (fresh,) = store.create([SPEC], "me")
-    assert store.claim_next("third") is None, "as long as it is there"
+    with pytest.raises(MustWait):
+        store.claim_next("third")
     joined = store.claim_next("second")
     assert joined is not None
     assert joined[0].id == fresh.id
@@ -117,3 +122,55 @@ def test_a_run_that_has_come_further_keeps_nobody_waiting(store: RunStore) -> No
     joined = store.claim_next("second")
     assert joined is not None
     assert joined[0].id == other.id
+
+
+def test_what_came_further_and_is_lost_is_tried_again_alone_too(store: RunStore) -> None:
+    run, other = store.create([SPEC, SPEC], "me")
+    token = store.attempts.claim(run.id, "first")
+    assert token is not None
+    store.append(run.id, token, [], gained=True)
+    assert store.attempts.requeue(run.id, token)
+    assert store.attempts.claim(other.id, "second") is not None
+    with pytest.raises(MustWait):
+        store.claim_next("second")
+
+
+def test_what_was_put_back_in_good_order_begins_beside_others(store: RunStore) -> None:
+    """As after every stop of the app: nobody is under suspicion."""
+    runs = store.create([SPEC] * 3, "me")
+    for run in runs:
+        token = store.attempts.claim(run.id, "first")
+        assert token is not None
+        store.append(run.id, token, [], gained=True)
+        assert store.attempts.requeue(run.id, token, blameless=True)
+    assert {claimed(store, "second") for _ in runs} == {run.id for run in runs}
+    assert {attempt.tries for attempt in store.attempts.running()} == {1}
+
+
+def claimed(store: RunStore, worker: str) -> str:
+    found = store.claim_next(worker)
+    assert found is not None
+    return found[0].id
+
+
+def test_a_job_that_was_lost_is_tried_again_alone(store: RunStore) -> None:
+    jobs = JobStore(store.url)
+    job = jobs.create("measure", SPEC, "me")
+    token = jobs.attempts.claim(job.id, "first")
+    assert token is not None
+    assert jobs.attempts.requeue(job.id, token)
+    beside, waiting = store.create([SPEC, SPEC], "me")
+    begun = store.attempts.claim(beside.id, "second")
+    assert begun is not None
+    with pytest.raises(MustWait):
+        jobs.attempts.check_may_begin(job.id, "second")
+    with pytest.raises(MustWait):
+        # The process empties for the job.
+        store.claim_next("second")
+    store.finish(beside.id, begun, "completed")
+    jobs.attempts.check_may_begin(job.id, "second")
+    assert jobs.attempts.claim(job.id, "second") is not None
+    with pytest.raises(MustWait):
+        store.claim_next("second")
+    assert claimed(store, "third") == waiting.id
+    jobs.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from asi_core.training.checkpoint import TrainingState
 from asi_core.training.events import EvaluationEvent
 from asi_core.training.spec import RunSpec
 from tests.runs.losing import lose_all
+from tests.waiting import wait_for
 
 SPEC = RunSpec.model_validate({"method": {"kind": "vanilla"}, "steps": 10})
 
@@ -57,10 +59,10 @@ def test_a_checkpoint_waits_for_its_events(
     assert not path.exists()
     monkeypatch.undo()
     reporter._flush()
-    assert path.exists()
+    wait_for(path.exists, 10, "the checkpoint")
     assert store.events(run_id, "evaluation") == [point(1)]
-    (attempt,) = store.attempts.running()
-    assert attempt.tries == 0, "a later attempt goes on from further"
+    # A later attempt goes on from further.
+    wait_for(lambda: store.attempts.running()[0].tries == 0, 10, "the gain")
 
 
 def test_events_that_come_while_others_are_written_are_waited_for(
@@ -82,7 +84,48 @@ def test_events_that_come_while_others_are_written_are_waited_for(
     assert not path.exists(), "its events are not stored yet"
     reporter._flush()
     assert len(store.events(run_id, "evaluation")) == 2
+    wait_for(path.exists, 10, "the checkpoint")
+
+
+def test_hearts_beat_while_a_slow_disk_takes_a_checkpoint(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, _, reporter = begun(store, tmp_path)
+    written, disk = [], threading.Event()
+
+    def slow(state: TrainingState, path: Path) -> None:
+        written.append(state.step)
+        assert disk.wait(30)
+
+    monkeypatch.setattr("asi_core.runs.reporter.write_state", slow)
+
+    def beats() -> float:
+        return store.attempts.running()[0].heartbeat_at
+
+    with reporter:
+        reporter.keep(state(1))
+        wait_for(lambda: written == [1], 10, "the first checkpoint")
+        for step in (2, 3):
+            reporter.keep(state(step))
+            before = beats()
+            wait_for(lambda before=before: beats() > before, 10, "a beat")
+        assert written == [1], "one at a time"
+        disk.set()
+        wait_for(lambda: written == [1, 3], 10, "the latest, and no other")
+
+
+def test_only_what_is_further_than_ever_is_a_gain(store: RunStore, tmp_path: Path) -> None:
+    """Or else a run that begins anew each time, and ends its process, would do so for ever."""
+    run_id, _, path, reporter = begun(store, tmp_path)
+    reporter.add(point(5))
+    reporter.gains_beyond(5)
+    for step, tries in ((5, 1), (6, 0)):
+        reporter.keep(state(step))
+        reporter._flush()
+        wait_for(reporter._checkpoint_written.done, 10, "the checkpoint")  # type: ignore[union-attr]
+        assert store.attempts.running()[0].tries == tries
     assert path.exists()
+    assert store.last_step(run_id) == 5
 
 
 def test_what_has_ended_keeps_no_checkpoint(store: RunStore, tmp_path: Path) -> None:

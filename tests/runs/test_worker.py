@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from asi_core.errors import AsiError
-from asi_core.runs import worker
+from asi_core.runs import patience, worker
 from asi_core.runs.store import RunStore
+from asi_core.runs.whereabouts import Whereabouts
 from asi_core.training.events import Event, StepEvent
 from asi_core.training.spec import RunSpec
 from tests.runs.losing import lose_all
@@ -115,6 +117,47 @@ def test_a_cancelled_run_stops_within_a_step(
     assert ended is not None
     assert ended.status == "cancelled"
     assert len(store.events(run.id, "step")) == 5
+
+
+def test_a_run_that_cannot_be_written_for_long_is_left_for_another_attempt(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not failed: when the store is back, it goes on from its checkpoint."""
+    monkeypatch.setattr(worker, "fine_tune", lambda *a, **k: map(step_event, range(1, 101)))
+    monkeypatch.setattr(patience.insist, "__defaults__", (0.3,))
+    append = store.append
+
+    def silent(*arguments: Any, **keywords: Any) -> None:
+        raise OperationalError("INSERT", {}, Exception("disk is full"))
+
+    (run,) = store.create([spec(steps=100)], "me")
+    monkeypatch.setattr(store, "append", silent)
+    worker.execute(run.id, store.url)
+    left = store.run(run.id)
+    assert left is not None
+    assert (left.status, left.error) == ("running", None)
+    monkeypatch.setattr(store, "append", append)
+    assert lose_all(store) == 1
+    worker.execute(run.id, store.url)
+    ended = store.run(run.id)
+    assert ended is not None
+    assert (ended.status, ended.attempt) == ("completed", 2)
+    assert [event.step for event in store.events(run.id, "step")] == list(range(1, 101))
+
+
+def test_who_must_wait_does_not_ask_again_at_once(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect, beside = store.create([spec(), spec()], "me")
+    here = str(Whereabouts.here("tcp://here"))
+    assert store.attempts.claim(suspect.id, here) is not None
+    assert lose_all(store) == 1
+    assert store.attempts.claim(beside.id, here) is not None
+    waited: list[float] = []
+    monkeypatch.setattr(worker.time, "sleep", waited.append)
+    worker.execute_next(store.url, address="tcp://here")
+    assert waited == [worker.LATER_SECONDS]
+    assert store.attempts.running()[0].id == beside.id
 
 
 def test_an_attempt_that_lost_its_run_changes_nothing_more(
