@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, case, false, func, select, update
+from sqlalchemy import Connection, Engine, Select, Table, case, false, func, select, update
 
 from asi_core.runs.database import AttemptLost
 from asi_core.runs.tables import jobs, runs
@@ -90,8 +90,9 @@ class Attempts:
     def check_may_begin(self, row_id: str, worker: str) -> None:
         """Whether an attempt may share a worker's process with what goes on there.
 
-        What was lost with its process is tried again alone: if it is what ends the process,
-        nothing else is lost with it once more.
+        What was lost with its process, before it came any further, is tried again alone: if it is
+        what ends the process, nothing else is lost with it once more. Jobs are short, and join a
+        run that is tried again.
 
         Raises:
             MustWait: if it may not.
@@ -99,23 +100,17 @@ class Attempts:
         c = self._table.c
         with self._engine.connect() as connection:
             before = connection.execute(select(c.tries).where(c.id == row_id)).scalar()
-        there = self.tries_at(worker)
+            there: dict[Table, list[int]] = {
+                table: list(connection.execute(_tries_at(table, worker)).scalars())
+                for table in (runs, jobs)
+            }
+        heeded = there[jobs] if self._table is jobs else [*there[runs], *there[jobs]]
         # An attempt counts from its beginning: the second is one that is tried again.
-        if there and (before or max(there) >= 2):
+        if (before and any(there.values())) or max(heeded, default=0) >= 2:
             raise MustWait(f"{self._what} {row_id} waits until a process is its own")
 
-    def tries_at(self, worker: str) -> list[int]:
-        """Of everything that goes on in a worker's process."""
-        there: list[int] = []
-        with self._engine.connect() as connection:
-            for table in (runs, jobs):
-                c = table.c
-                beside = select(c.tries).where(c.status == "running", c.worker == worker)
-                there += connection.execute(beside).scalars()
-        return there
-
     def has_lost_ones(self) -> bool:
-        """Whether anything is queued that was lost before."""
+        """Whether anything is queued that is to be tried again alone."""
         c = self._table.c
         query = select(c.id).where(c.status == "queued", c.tries > 0).limit(1)
         with self._engine.connect() as connection:
@@ -170,11 +165,10 @@ class Attempts:
             whether it was put back: not if the attempt has ended.
         """
         c = self._table.c
-        # What came further in this attempt has none that counts; what was lost has one at least,
-        # and is tried again alone.
+        # What came further in this attempt has none that counts.
         uncounted = case((c.tries > 0, c.tries - 1), else_=0)
-        tries = uncounted if blameless else case((c.tries > 0, c.tries), else_=1)
-        values = {"status": "queued", "token": None, "worker": None, "turns": None, "tries": tries}
+        tries = {"tries": uncounted} if blameless else {}
+        values = {"status": "queued", "token": None, "worker": None, "turns": None, **tries}
         return self._change(self._owned(row_id, token), **values) == 1
 
     def end(self, row_id: str, token: str, **values: Any) -> bool:
@@ -194,3 +188,8 @@ class Attempts:
     def _change(self, where: tuple[Any, ...], **values: Any) -> int:
         with self._engine.begin() as connection:
             return connection.execute(update(self._table).where(*where).values(**values)).rowcount
+
+
+def _tries_at(table: Table, worker: str) -> Select[tuple[int]]:
+    """Of all rows that go on in a worker's process."""
+    return select(table.c.tries).where(table.c.status == "running", table.c.worker == worker)

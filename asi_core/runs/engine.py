@@ -12,13 +12,12 @@ from asi_core.errors import Unavailable, one_sentence
 from asi_core.runs.attempts import MOST_TRIES, Attempts, Running
 from asi_core.runs.cluster import Cluster
 from asi_core.runs.database import NoAnswer, reason_of
-from asi_core.runs.heartbeat import BEAT_SECONDS
 from asi_core.runs.housekeeping import tidy
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.library import RunLibrary
 from asi_core.runs.store import RunStore
 from asi_core.runs.tickets import Tickets, What, new_key
-from asi_core.runs.watch import Watch
+from asi_core.runs.watch import Watch, surely_lost
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import Settings, read_settings
 
@@ -29,8 +28,6 @@ _SILENT_SECONDS = 15.0
 _STUCK_SECONDS = 10.0
 # By how much longer the workers of another server may be silent or stuck.
 _FOREIGN_PATIENCE = 3.0
-# In which any heart beats, once the store can be written.
-_BEATS_SECONDS = 4 * BEAT_SECONDS
 _PATROL_SECONDS = 1.0
 # Queued runs of which none is begun for so long, while none is going: the workers are of no use.
 _STALLED_SECONDS = 60.0
@@ -144,7 +141,7 @@ class RunEngine:
         with self._patrolling:
             for what, watch in self._watches.items():
                 lost, stuck = watch.look(self._attempts(what).running())
-                for attempt in self._surely_lost(what, lost):
+                for attempt in surely_lost(self._attempts(what), lost, self._closing.wait):
                     self._take_back(what, attempt)
                 for attempt in stuck:
                     self._end_stuck(attempt)
@@ -152,22 +149,6 @@ class RunEngine:
             self._recovering = False
             self._mend_cluster()
             self._tidy()
-
-    def _surely_lost(self, what: What, lost: list[Running]) -> list[Running]:
-        """Whose process has ended, or who stay silent although the store can be written.
-
-        Raises:
-            SQLAlchemyError: if it cannot: then no heart can be seen to beat.
-        """
-        silent = [attempt for attempt in lost if not attempt.is_gone]
-        if not silent:
-            return lost
-        # It may have waited for a lock, and the first to write again need not be a heart.
-        self._attempts(what).touch(silent[0].id)
-        if self._closing.wait(_BEATS_SECONDS):
-            return [attempt for attempt in lost if attempt.is_gone]
-        beats = {a.token: a.heartbeat_at for a in self._attempts(what).running()}
-        return [a for a in lost if a.is_gone or beats.get(a.token) == a.heartbeat_at]
 
     def _patience(self, attempt: Running) -> float:
         """Another server's workers are its own to replace: it is given the time to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from functools import lru_cache
 from typing import Any
@@ -61,7 +62,8 @@ def execute_job(job_id: str, url: str, address: str = "") -> None:
     except AttemptLost:
         log.warning("job %s was taken over by another attempt", job_id)
     except StillSilent as silence:
-        log.error("job %s is left where it stands: %s", job_id, silence)
+        log.error("job %s is put back: %s", job_id, silence)
+        insist(lambda: store.attempts.requeue(job_id, token, blameless=True), math.inf)
 
 
 def _answer(store: JobStore, job_id: str, token: str, heart: Heartbeat) -> None:

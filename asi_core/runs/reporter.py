@@ -14,9 +14,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from asi_core.errors import one_sentence
-from asi_core.runs.database import AttemptLost
 from asi_core.runs.heartbeat import Heartbeat
-from asi_core.runs.patience import StillSilent, insist
+from asi_core.runs.patience import insist
 from asi_core.runs.records import LogLine
 from asi_core.runs.store import RunStore
 from asi_core.training.checkpoint import TrainingState, write_state
@@ -178,7 +177,7 @@ class Reporter:
     def _write(self, state: TrainingState) -> None:
         try:
             write_state(state, self._checkpoint)
-        except OSError as error:
+        except Exception as error:
             told = (
                 f"no checkpoint of step {state.step} ({one_sentence(error)}): an interruption "
                 "would cost the steps since the one before"
@@ -190,8 +189,8 @@ class Reporter:
         if state.step > self._gains_beyond:
             try:
                 insist(self._tell_gain)
-            except (AttemptLost, StillSilent) as error:
-                log.warning("run %s: %s", self._run_id, error)
+            except Exception as error:
+                log.warning("run %s has come further, untold: %s", self._run_id, error)
 
     def _tell_gain(self) -> None:
         self._store.append(self._run_id, self._token, [], turns=self._turns(), gained=True)

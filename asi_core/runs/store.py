@@ -131,19 +131,24 @@ class RunStore:
             }
 
     def line(self) -> list[str]:
-        """Ids of queued runs, in the order in which they will be begun."""
+        """Ids of queued runs, in the order in which they will be begun.
+
+        Those that are to be tried again alone come first: workers empty for them.
+        """
         c = runs.c
-        queued = select(c.id, c.owner, c.created_at, ~head_alone, c.position)
+        queued = select(c.id, c.owner, c.created_at, ~head_alone, c.position, c.tries)
         going = func.sum(case((c.status == "running", 1), else_=0))
         owners = select(c.owner, going, func.max(func.coalesce(c.started_at, 0.0)))
         with self._engine.connect() as connection:
-            waiting = connection.execute(queued.where(c.status == "queued")).all()
-            if not waiting:
+            rows = connection.execute(queued.where(c.status == "queued")).all()
+            if not rows:
                 return []
+            lost = sorted((row.created_at, row.position, row.id) for row in rows if row.tries)
+            waiting = [Waiting(*row[:-1]) for row in rows if not row.tries]
             names = {row.owner for row in waiting}
             found = connection.execute(owners.where(c.owner.in_(names)).group_by(c.owner)).all()
         served = {owner: Served(running, last) for owner, running, last in found}
-        return list(in_line([Waiting(*row) for row in waiting], served))
+        return [*(run_id for _, _, run_id in lost), *in_line(waiting, served)]
 
     def cancel_requested(self, run_id: str) -> bool:
         """Whether somebody asked the run to stop."""
@@ -242,9 +247,9 @@ class RunStore:
 
     def _check_may_begin(self, run_id: str, worker: str) -> None:
         self.attempts.check_may_begin(run_id, worker)
-        # A job that was lost has to be alone too, and comes first.
-        if self._jobs.has_lost_ones() and self._jobs.tries_at(worker):
-            raise MustWait(f"run {run_id} waits until a job has had the process")
+        # It has to be alone too, and comes first: until then a process stays empty for it.
+        if self._jobs.has_lost_ones():
+            raise MustWait(f"run {run_id} waits until a job has had a process")
 
     def append(
         self,

@@ -10,7 +10,11 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from asi_core.runs.attempts import Running
+from asi_core.runs.attempts import Attempts, Running
+from asi_core.runs.heartbeat import BEAT_SECONDS
+
+# In which any heart beats, once the store can be written.
+_BEATS_SECONDS = 4 * BEAT_SECONDS
 
 
 @dataclass(slots=True)
@@ -97,3 +101,25 @@ class Watch:
     def _standing(self, attempt: Running) -> float:
         """Seconds since the process computed anything, or since the attempt was asked to stop."""
         return self._turns.seconds(attempt.token, (attempt.turns, attempt.cancel_requested))
+
+
+def surely_lost(
+    attempts: Attempts, lost: list[Running], pause: Callable[[float], bool | None]
+) -> list[Running]:
+    """Whose process has ended, or who stay silent although the store can be written.
+
+    Args:
+        pause: waits for so many seconds; true if it could not, and nobody's silence tells anything.
+
+    Raises:
+        SQLAlchemyError: if it cannot: then no heart can be seen to beat.
+    """
+    silent = [attempt for attempt in lost if not attempt.is_gone]
+    if not silent:
+        return lost
+    # It may have waited for a lock, and the first to write again need not be a heart.
+    attempts.touch(silent[0].id)
+    if pause(_BEATS_SECONDS):
+        return [attempt for attempt in lost if attempt.is_gone]
+    beats = {a.token: a.heartbeat_at for a in attempts.running()}
+    return [a for a in lost if a.is_gone or beats.get(a.token) == a.heartbeat_at]

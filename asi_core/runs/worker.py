@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import threading
@@ -123,8 +124,9 @@ def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> N
     except AttemptLost:
         log.warning("run %s was taken over by another attempt", run.id)
     except StillSilent as silence:
-        # It has no heart any more: whoever reaches the store first queues it again.
-        log.error("run %s is left where it stands: %s", run.id, silence)
+        log.error("run %s is put back: %s", run.id, silence)
+        # Before anybody takes this process for lost, which has done nothing wrong.
+        insist(lambda: store.attempts.requeue(run.id, token, blameless=True), math.inf)
 
 
 def _train(store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path) -> None:

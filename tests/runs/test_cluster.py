@@ -51,4 +51,4 @@ def test_a_scheduler_that_is_away_costs_nothing_to_ask_for(tmp_path: Path) -> No
     for _ in range(3):
         with pytest.raises(Unavailable, match=f"scheduler at {nowhere} does not answer"):
             Cluster(settings)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before

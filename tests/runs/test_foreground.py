@@ -79,13 +79,14 @@ def test_what_an_app_puts_back_or_takes_with_it_is_gone_on_with(database_url: st
     command = threading.Thread(
         target=work_through,
         args=(database_url, [put_back, silent], lambda number, run: told.append((run.id, number))),
-        kwargs={"silent_seconds": 2},
+        kwargs={"silent_seconds": 6},
+        daemon=True,
     )
     command.start()
     beating = Heartbeat("a run", lambda: store.attempts.write(put_back.id, str(tokens[0])))
     with beating:
         # Longer than anything that is silent would be waited for.
-        command.join(4)
+        command.join(9)
         assert command.is_alive()
     assert store.attempts.requeue(put_back.id, str(tokens[0]), blameless=True)
     command.join(120)

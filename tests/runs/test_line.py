@@ -124,15 +124,27 @@ def test_a_run_that_has_come_further_keeps_nobody_waiting(store: RunStore) -> No
     assert joined[0].id == other.id
 
 
-def test_what_came_further_and_is_lost_is_tried_again_alone_too(store: RunStore) -> None:
+def test_what_had_come_further_goes_on_beside_others(store: RunStore) -> None:
     run, other = store.create([SPEC, SPEC], "me")
     token = store.attempts.claim(run.id, "first")
     assert token is not None
     store.append(run.id, token, [], gained=True)
     assert store.attempts.requeue(run.id, token)
     assert store.attempts.claim(other.id, "second") is not None
+    assert claimed(store, "second") == run.id
+
+
+def test_workers_empty_for_what_is_tried_again(store: RunStore) -> None:
+    """However many others come meanwhile, and whoever they are."""
+    suspect, other = store.create([SPEC, SPEC], "me")
+    lost(store, suspect.id, "first")
+    begun = store.attempts.claim(other.id, "second")
+    assert begun is not None
+    store.create([SPEC], "they")
     with pytest.raises(MustWait):
         store.claim_next("second")
+    store.finish(other.id, begun, "completed")
+    assert claimed(store, "second") == suspect.id
 
 
 def test_what_was_put_back_in_good_order_begins_beside_others(store: RunStore) -> None:
@@ -159,18 +171,32 @@ def test_a_job_that_was_lost_is_tried_again_alone(store: RunStore) -> None:
     token = jobs.attempts.claim(job.id, "first")
     assert token is not None
     assert jobs.attempts.requeue(job.id, token)
-    beside, waiting = store.create([SPEC, SPEC], "me")
+    beside, other = store.create([SPEC, SPEC], "me")
     begun = store.attempts.claim(beside.id, "second")
     assert begun is not None
     with pytest.raises(MustWait):
         jobs.attempts.check_may_begin(job.id, "second")
-    with pytest.raises(MustWait):
-        # The process empties for the job.
-        store.claim_next("second")
+    for worker in ("second", "third"):
+        with pytest.raises(MustWait):
+            # What is empty, or becomes so, is the job's.
+            store.claim_next(worker)
     store.finish(beside.id, begun, "completed")
     jobs.attempts.check_may_begin(job.id, "second")
     assert jobs.attempts.claim(job.id, "second") is not None
     with pytest.raises(MustWait):
         store.claim_next("second")
-    assert claimed(store, "third") == waiting.id
+    fresh = jobs.create("measure", SPEC.model_copy(update={"seed": 1}), "me")
+    with pytest.raises(MustWait):
+        jobs.attempts.check_may_begin(fresh.id, "second")
+    assert claimed(store, "third") == other.id
+    jobs.close()
+
+
+def test_a_new_job_keeps_nobody_waiting_for_a_run_that_is_tried_again(store: RunStore) -> None:
+    jobs = JobStore(store.url)
+    (suspect,) = store.create([SPEC], "me")
+    lost(store, suspect.id, "first")
+    assert claimed(store, "second") == suspect.id
+    job = jobs.create("measure", SPEC, "me")
+    jobs.attempts.check_may_begin(job.id, "second")
     jobs.close()
