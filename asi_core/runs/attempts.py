@@ -190,6 +190,6 @@ class Attempts:
             return connection.execute(update(self._table).where(*where).values(**values)).rowcount
 
 
-def _tries_at(table: Table, worker: str) -> Select[tuple[int]]:
+def _tries_at(table: Table, worker: str) -> Select[Any]:
     """Of all rows that go on in a worker's process."""
     return select(table.c.tries).where(table.c.status == "running", table.c.worker == worker)

@@ -52,8 +52,10 @@ def store(settings: Settings) -> Iterator[RunStore]:
 
 
 def spec(**changes: Any) -> RunSpec:
-    small = {"steps": 5, "batch_size": 16, "image_size": 32, "layers": 1, "evaluate_every": 5}
-    return RunSpec.model_validate({"method": {"kind": "vanilla"}, **small, **changes})
+    small = {"steps": 5, "batch_size": 16, "image_size": 32, "layers": 1, **changes}
+    # At the end alone: evaluations would take most of the time.
+    once = {"evaluate_every": small["steps"]}
+    return RunSpec.model_validate({"method": {"kind": "vanilla"}, **once, **small})
 
 
 def ended(store: RunStore, run_id: str) -> Any:
@@ -234,6 +236,18 @@ def test_a_run_that_no_worker_can_begin_says_so(
     refused = wait_for(lambda: ended(store, run.id), 60, "word of the refusal")
     assert refused.status == "failed"
     assert "no worker could take up the run" in refused.error
+
+
+def test_nothing_is_refused_while_some_worker_works(engine: RunEngine, store: RunStore) -> None:
+    """One machine of many that can begin nothing draws ticket after ticket."""
+    going, waiting = store.create([spec(), spec(seed=1)], "me")
+    token = store.attempts.claim(going.id)
+    assert token is not None
+    engine._refuse("run", waiting.id, "no worker could take up the run.")
+    assert store.queued().keys() == {waiting.id}
+    store.finish(going.id, token, "cancelled")
+    engine._refuse("run", waiting.id, "no worker could take up the run.")
+    assert store.queued() == {}
 
 
 def test_a_run_that_takes_too_long_is_ended(
