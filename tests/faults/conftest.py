@@ -64,7 +64,8 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
     def note(fault: str, store: str, outcome: str) -> None:
         if path := os.environ.get("FAULT_ROWS_FILE"):
             with Path(path).open("a") as file:
-                file.write(json.dumps([fault, store, outcome]) + "\n")
+                commit = os.environ["FAULT_COMMIT"]
+                file.write(json.dumps([fault, store, outcome, commit]) + "\n")
 
     return note
 

@@ -3,7 +3,8 @@
     python -m tests.faults.report
     python -m tests.faults.report --again
 
-It takes an hour: `--again` runs what failed last time, and keeps the rows of what passed.
+It takes an hour: `--again` runs what failed in it, once it has come to its end, and keeps the rows
+of what passed.
 """
 
 from __future__ import annotations
@@ -30,16 +31,24 @@ _SCALE = {
 
 def main() -> int:
     again = "--again" in sys.argv[1:]
+    if again and not _ROWS.exists():
+        print("No fault suite has come to its end here: run it without --again.", file=sys.stderr)
+        return 2
+    rows = _ROWS if again else _ROWS.with_suffix(".part")
+    rows.parent.mkdir(exist_ok=True)
     if not again:
-        _ROWS.unlink(missing_ok=True)
-    _ROWS.parent.mkdir(exist_ok=True)
+        rows.write_text("")
     suites = ["tests/faults", "tests/runs/test_fuzz.py"]
     # Without the suite's own choice of markers: all of both.
     command = [sys.executable, "-m", "pytest", "-q", "-m", "faults or not faults", *suites]
     command += ["--last-failed", "--last-failed-no-failures", "none"] if again else []
-    own = {"FAULT_ROWS_FILE": str(_ROWS), **_SCALE}
+    own = {"FAULT_ROWS_FILE": str(rows), "FAULT_COMMIT": _commit(), **_SCALE}
     code = subprocess.run(command, env={**os.environ, **own}, check=False, cwd=ROOT).returncode
-    if code not in (0, 5 if again else 0):
+    # One that was interrupted does not know what it has left out.
+    if code in (0, 1):
+        rows.replace(_ROWS)
+    # Five: again, and nothing had failed.
+    if code and not (again and code == 5):
         print("The fault suite failed: the table stays as it is.", file=sys.stderr)
         return code
     told = [json.loads(line) for line in _ROWS.read_text().splitlines()]
@@ -57,12 +66,13 @@ def _commit() -> str:
 
 
 def table(rows: list[list[str]]) -> str:
-    """Rows (fault, store, outcome) as Markdown; what is the same in both stores is told once."""
+    """Rows (fault, store, outcome, commit) as Markdown; what stores have alike is told once."""
     outcomes: dict[tuple[str, str], list[str]] = {}
-    for fault, store, outcome in rows:
+    for fault, store, outcome, _ in rows:
         outcomes.setdefault((fault, outcome), []).append(store)
+    commits = ", ".join(sorted({row[-1] for row in rows}))
     lines = [
-        f"Written by `make faults` on {date.today().isoformat()}, at commit {_commit()}.\n",
+        f"Written by `make faults` on {date.today().isoformat()}, at commit {commits}.\n",
         "| fault | store | every run then |",
         "|---|---|---|",
     ]

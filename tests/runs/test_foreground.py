@@ -6,12 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+from asi_core.runs import foreground
 from asi_core.runs.foreground import work_through
 from asi_core.runs.heartbeat import Heartbeat
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.runs.watch import Watch
+from asi_core.runs.whereabouts import Whereabouts
 from asi_core.runs.worker import open_store
 from asi_core.training.events import Event
 from tests.datasets.pictures import both_splits, write_folder
@@ -93,3 +97,25 @@ def test_what_an_app_puts_back_or_takes_with_it_is_gone_on_with(database_url: st
     assert told == [(put_back.id, 1), (silent.id, 2)]
     ended = store.comparison(put_back.comparison)
     assert {run.status for run in ended} == {"completed"}
+
+
+def test_a_server_is_given_the_time_to_see_to_its_workers(database_url: str) -> None:
+    """It counts what its worker was lost with, which a command would not."""
+    store = open_store(database_url)
+    (run,) = store.create([SMALL], "me")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    now = 0.0
+    watch = Watch(60, 60, clock=lambda: now)
+    for address, status in (("tcp://worker", "running"), ("", "queued")):
+        where = replace(Whereabouts.here(address), pid=ended.pid)
+        assert store.attempts.claim(run.id, str(where)) is not None
+        foreground._put_back_lost(store, run.id, watch)
+        found = store.run(run.id)
+        assert found is not None
+        assert found.status == status
+        if status == "running":
+            now += 61
+            foreground._put_back_lost(store, run.id, watch)
+    assert store.attempts.claim(run.id) is not None
+    assert store.attempts.running()[0].tries == 2, "the server's counts, the command's does not"

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
 from asi_core.errors import AsiError
-from asi_core.runs import patience, worker
+from asi_core.runs import reporter, worker
+from asi_core.runs.patience import StillSilent
 from asi_core.runs.store import RunStore
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.training.events import Event, StepEvent
@@ -122,21 +122,22 @@ def test_a_cancelled_run_stops_within_a_step(
 def test_a_run_that_cannot_be_written_for_long_is_put_back(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has not failed: when the store is back, it goes on from its checkpoint."""
+    """It has not failed, also where the store is back just then."""
     monkeypatch.setattr(worker, "fine_tune", lambda *a, **k: map(step_event, range(1, 101)))
-    monkeypatch.setattr(patience.insist, "__defaults__", (0.3,))
-    append = store.append
+    given_up: list[object] = []
 
-    def silent(*arguments: Any, **keywords: Any) -> None:
-        raise OperationalError("INSERT", {}, Exception("disk is full"))
+    def insist(what: Callable[[], object]) -> object:
+        if not given_up:
+            given_up.append(what)
+            raise StillSilent("the store has not answered for 900 s (disk is full)")
+        return what()
 
+    monkeypatch.setattr(reporter, "insist", insist)
     (run,) = store.create([spec(steps=100)], "me")
-    monkeypatch.setattr(store, "append", silent)
     worker.execute(run.id, store.url)
     left = store.run(run.id)
     assert left is not None
     assert (left.status, left.error) == ("queued", None)
-    monkeypatch.setattr(store, "append", append)
     worker.execute(run.id, store.url)
     ended = store.run(run.id)
     assert ended is not None
