@@ -11,14 +11,17 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 from sqlalchemy.exc import OperationalError
 
 from asi_core.runs.attempts import MOST_TRIES
+from asi_core.runs.checkpoint_files import checkpoint_path
 from asi_core.runs.engine import RunEngine
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import Settings
+from asi_core.training.checkpoint import read_state
 from asi_core.training.events import Event
 from asi_core.training.spec import RunSpec
 from tests.postgres import fresh_database
@@ -76,6 +79,13 @@ def process_of(store: RunStore, run_id: str) -> int:
     where = Whereabouts.read(attempt.worker)
     assert where is not None
     return where.pid
+
+
+def checkpointed(settings: Settings, run: RunRecord) -> int:
+    """The step of a run's checkpoint on disk, which is written beside the training."""
+    path = checkpoint_path(settings.checkpoints_dir, run.id)
+    state = read_state(path, run.spec, torch.device("cpu"))
+    return 0 if state is None else state.step
 
 
 def numbers(events: list[Event]) -> list[dict[str, Any]]:
@@ -145,7 +155,7 @@ def test_a_run_whose_worker_is_killed_continues_its_curve(
         wait_for(lambda: ended(store, whole.id), 120, "the undisturbed run").status == "completed"
     )
     (run,) = launched(engine, store, what)
-    wait_for(lambda: len(store.events(run.id, "step")) > 60, 60, "some steps")
+    wait_for(lambda: checkpointed(settings, run) >= 40, 60, "a checkpoint of some steps")
     os.kill(process_of(store, run.id), signal.SIGKILL)
     again = wait_for(lambda: ended(store, run.id), 120, "the run's end")
     assert (again.status, again.attempt) == ("completed", 2)
