@@ -57,9 +57,9 @@ def request_runs(
     cards = {dataset: check_dataset(dataset) for dataset in {spec.dataset for spec in specs}}
     for spec in specs:
         cards[spec.dataset].check_batch_size(spec.batch_size)
-    if not again and (going := _already_going(store, specs, owner)) is not None:
-        return going
     questions = questions_of(specs)
+    if not again and (going := _already_going(store, specs, questions, owner)) is not None:
+        return going
     answers = {} if again else _answers(store, questions)
     if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
         return same
@@ -111,10 +111,12 @@ def _one_comparison(
     return runs if is_same and all(run.owner == owner for run in runs) else None
 
 
-def _already_going(store: RunStore, specs: Sequence[RunSpec], owner: str) -> list[RunRecord] | None:
+def _already_going(
+    store: RunStore, specs: Sequence[RunSpec], questions: Sequence[str], owner: str
+) -> list[RunRecord] | None:
     """The owner's own comparison of just these runs, if all of it goes or was known: a second
     click."""
-    for name in {run.comparison for run in store.active() if run.owner == owner}:
+    for name in store.going(owner, questions):
         runs = store.comparison(name)
         going = all(run.is_active or FROM_RUN in (run.summary or {}) for run in runs)
         if going and [run.spec for run in runs] == list(specs):

@@ -165,6 +165,15 @@ class RunStore:
             rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
         return {row["question"]: RunRecord.from_row(dict(row)) for row in rows}
 
+    def going(self, owner: str, questions: Sequence[str]) -> list[str]:
+        """Comparisons of an owner in which one of these questions is queued or running."""
+        c = runs.c
+        mine = c.owner == owner, c.question.in_(questions), c.status.in_(ACTIVE)
+        query = select(c.comparison).where(*mine).group_by(c.comparison)
+        with self._engine.connect() as connection:
+            found = connection.execute(query.order_by(func.min(c.created_at))).scalars().all()
+        return list(found)
+
     def create(
         self,
         specs: Sequence[RunSpec],
