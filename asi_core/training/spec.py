@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from math import ceil
+from collections.abc import Callable
+from math import ceil, inf
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput
@@ -25,13 +26,25 @@ def _at_least(least: int, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _positive(what: str) -> AfterValidator:
+def _number(
+    what: str, allowed: str, is_allowed: Callable[[float], bool], way_out: str
+) -> AfterValidator:
     def check(value: float) -> float:
-        if not 0 < value < float("inf"):
-            raise InvalidInput(f"{what} must be a positive number", value, "choose one above 0")
+        if not is_allowed(value):
+            raise InvalidInput(f"{what} must be {allowed}", value, way_out)
         return value
 
     return AfterValidator(check)
+
+
+def _positive(what: str) -> AfterValidator:
+    # Nothing is infinite: no store keeps a number that JSON has not.
+    return _number(what, "a positive number", lambda v: 0 < v < inf, "choose one above 0")
+
+
+_MOMENTUM = _number("momentum", "at least 0 and below 1", lambda v: 0 <= v < 1, "try 0.9")
+_DECAY = _number("weight decay", "a number of 0 or more", lambda v: 0 <= v < inf, "try 0.0001")
+_SHARE = _number("final rate", "a share, from 0 to 1", lambda v: 0 <= v <= 1, "try 0.1")
 
 
 def _at_most(most: int, what: str, value: int, why: str) -> None:
@@ -72,9 +85,9 @@ class RunSpec(BaseModel):
     image_size: Annotated[int, _at_least(32, "image size")] = 96
     seed: Annotated[int, _at_least(0, "seed")] = 0
     learning_rate: Annotated[float, _positive("learning rate")] = 0.05
-    momentum: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    final_rate: float = Field(default=0.1, ge=0, le=1)
+    momentum: Annotated[float, _MOMENTUM] = 0.0
+    weight_decay: Annotated[float, _DECAY] = 1e-4
+    final_rate: Annotated[float, _SHARE] = 0.1
     clip_norm: Annotated[float, _positive("clip norm")] = 2.0
     train_norm: bool = False
     evaluate_every: Annotated[int, _at_least(1, "evaluate_every")] | None = None
