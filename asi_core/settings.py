@@ -67,7 +67,7 @@ class Settings(BaseModel):
         scheduler: address of a Dask scheduler whose workers execute the runs; None for workers of
             our own on this machine.
         workers: processes that execute runs, where they are our own.
-        threads: with which each of them computes; by default they share the processors.
+        threads: with which each of them computes; None to share the processors (`threads_each`).
         niceness: by how much they give way to the server and to whatever else runs, from 0 to 19.
         worker_memory_bytes: at which one of them is stopped; by default they share the memory.
         concurrent_runs: runs that take turns in one worker.
@@ -92,7 +92,7 @@ class Settings(BaseModel):
     weights_dir: Folder | None = None
     scheduler: str | None = None
     workers: int = Field(default=1, ge=1)
-    threads: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, ge=1)
     niceness: int = Field(default=5, ge=0, le=19)
     worker_memory_bytes: int | None = Field(default=None, ge=GIB)
     concurrent_runs: int = Field(default=8, ge=1)
@@ -104,6 +104,17 @@ class Settings(BaseModel):
     read_only: bool = False
     keep_days: float | None = Field(default=None, gt=0)
     limits: Limits = Limits()
+
+    @property
+    def threads_each(self) -> int:
+        """With how many threads each worker computes."""
+        if self.threads is not None:
+            return self.threads
+        # What takes long to import is needed by workers alone.
+        from dask.system import cpu_count
+
+        # Containers, and whoever binds a process to some, leave fewer than the machine has.
+        return max(cpu_count() // self.workers, 1)
 
     def check_may_change(self) -> None:
         """Raise `Refused` where visitors may only look."""
@@ -117,13 +128,9 @@ class Settings(BaseModel):
     @classmethod
     def _by_default(cls, given: Any) -> Any:
         home = _resolved(given["home"])
-        workers = str(given.get("workers", 1))
-        # What is no number of workers is told by its own field.
-        sharing = int(workers) if workers.isdecimal() else 1
         places = {
             "database_url": f"sqlite:///{home / 'asi.sqlite'}",
             "checkpoints_dir": home / "checkpoints",
-            "threads": max((os.cpu_count() or 1) // max(sharing, 1), 1),
         }
         return {**places, **given}
 

@@ -43,7 +43,7 @@ ALLOWED = {
 LIBRARY_HOMES = {
     "streamlit": ("app.py", "pages/", "dashboard/"),
     "distributed": ("asi_core/runs/cluster.py", "asi_core/runs/tickets.py"),
-    "dask": ("asi_core/runs/cluster.py",),
+    "dask": ("asi_core/runs/cluster.py", "asi_core/settings.py"),
     "alembic": ("asi_core/runs/schema.py", "asi_core/runs/migrations/"),
     "sqlalchemy": ("asi_core/runs/",),
     "plotly": ("asi_core/figures/",),

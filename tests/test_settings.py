@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,6 @@ def test_what_is_not_said_has_a_default() -> None:
     assert settings.database_url == f"sqlite:///{home / 'asi.sqlite'}"
     assert settings.features_dir == home / "features"
     assert settings.checkpoints_dir == home / "checkpoints"
-    assert settings.threads == (os.cpu_count() or 1)
     assert (settings.workers, settings.read_only, settings.scheduler) == (1, False, None)
 
 
@@ -39,7 +40,25 @@ def test_every_setting_has_a_variable(tmp_path: Path) -> None:
     assert (settings.workers, settings.read_only, settings.keep_days) == (2, True, 30)
     assert (settings.limits.steps, settings.limits.runs_per_owner) == (100, 3)
     assert settings.checkpoints_dir == Path.home() / "shared"
-    assert settings.threads == max((os.cpu_count() or 1) // 2, 1)
+
+
+def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dask.system.cpu_count", lambda: 8)
+    assert read_settings({}).threads_each == 8
+    assert read_settings({"ASI_WORKERS": "3"}).threads_each == 2
+    assert read_settings({"ASI_WORKERS": "20"}).threads_each == 1
+    assert read_settings({"ASI_WORKERS": "3", "ASI_THREADS": "4"}).threads_each == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process")
+def test_a_bound_process_counts_what_it_may_use() -> None:
+    told = (
+        "import os; from asi_core.settings import read_settings;"
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
+        "print(read_settings({}).threads_each)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "1"
 
 
 def test_an_empty_variable_is_as_none() -> None:

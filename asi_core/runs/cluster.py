@@ -161,6 +161,6 @@ def _environment(settings: Settings) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_THRESHOLD_": str(GIB),
         "MALLOC_TRIM_THRESHOLD_": str(GIB),
-        "OMP_NUM_THREADS": str(settings.threads),
-        "ASI_THREADS": str(settings.threads),
+        "OMP_NUM_THREADS": str(settings.threads_each),
+        "ASI_THREADS": str(settings.threads_each),
     }

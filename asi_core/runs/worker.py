@@ -47,7 +47,7 @@ LATER_SECONDS = 2.0
 
 def _use_threads() -> None:
     # A Dask worker tells OpenMP to use one thread; here one thing is computed at a time.
-    torch.set_num_threads(read_settings().threads)
+    torch.set_num_threads(read_settings().threads_each)
 
 
 @dataclass(frozen=True)

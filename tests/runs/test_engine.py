@@ -137,13 +137,13 @@ def test_nothing_listens_beyond_loopback(engine: RunEngine) -> None:
                 assert connection.laddr.ip in ("127.0.0.1", "::1")
 
 
-def test_the_worker_keeps_its_memory(engine: RunEngine) -> None:
+def test_the_worker_keeps_its_memory(engine: RunEngine, settings: Settings) -> None:
     """Dask's own malloc settings made convolutions four times slower."""
     workers = [p for p in psutil.Process(os.getpid()).children(recursive=True) if is_worker(p)]
     assert workers
     environment = workers[0].environ()
     assert int(environment["MALLOC_TRIM_THRESHOLD_"]) >= 2**30
-    assert int(environment["OMP_NUM_THREADS"]) == (os.cpu_count() or 1)
+    assert int(environment["OMP_NUM_THREADS"]) == settings.threads_each
 
 
 def test_a_run_whose_worker_is_killed_continues_its_curve(
