@@ -13,6 +13,10 @@ from hypothesis import settings
 from streamlit.components.v2 import manifest_scanner
 
 from tests.postgres import Postgres, find_postgres
+from tests.side_by_side import shared_folder, use_own_processors
+
+# Before anything counts them.
+use_own_processors()
 
 # What tests themselves are told.
 _OF_TESTS = ("ASI_CHROMIUM", "ASI_TEST_POSTGRES_URL", "ASI_REQUIRE_POSTGRES")
@@ -24,7 +28,7 @@ settings.load_profile("suite")
 @pytest.fixture(scope="session")
 def features_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Frozen features, computed once a session: all tests' workers share a machine."""
-    return tmp_path_factory.mktemp("features")
+    return shared_folder(tmp_path_factory, "features")
 
 
 @pytest.fixture(autouse=True)
