@@ -63,7 +63,7 @@ def known_comparisons() -> dict[str, list[RunRecord]]:
 
 def _shipped(store: RunStore) -> tuple[list[RunRecord], ...]:
     names = example_names(SHIPPED_FOLDER)
-    there = store.editions(names)
+    there = store.finished.editions(names)
     return _shipped_editions(store.url, tuple((name, there.get(name)) for name in names))
 
 

@@ -76,7 +76,7 @@ def _import(store: RunStore, path: Path, comparison: str) -> bool:
     content = path.read_bytes()
     edition = hashlib.sha256(content).hexdigest()[:32]
     # Most starts of a server end here, without reading what is in the file.
-    if store.editions([comparison]).get(comparison) == edition:
+    if store.finished.editions([comparison]).get(comparison) == edition:
         return False
     written = json.loads(gzip.decompress(content))["runs"]
     records = [_record(run, comparison, position) for position, run in enumerate(written)]
@@ -84,7 +84,7 @@ def _import(store: RunStore, path: Path, comparison: str) -> bool:
         record.id: _events_from_json(run["events"])
         for record, run in zip(records, written, strict=True)
     }
-    return store.add_finished(records, happened, edition)
+    return store.finished.add(records, happened, edition)
 
 
 def _run_as_json(store: RunStore, run: RunRecord, step_every: int) -> dict[str, Any]:

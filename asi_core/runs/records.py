@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from asi_core.training.spec import RunSpec
@@ -27,6 +27,10 @@ class LogLine:
     at: float
     level: str
     text: str
+
+    def as_row(self, run_id: str, attempt: str, number: int) -> dict[str, Any]:
+        """The row of the line of this number of an attempt."""
+        return {"run_id": run_id, "attempt_token": attempt, "number": number, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, delete, func, insert, literal, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts, MustWait, Running
 from asi_core.runs.database import open_database
+from asi_core.runs.finished import FinishedRuns
 from asi_core.runs.line import Served, Waiting, in_line
 from asi_core.runs.records import ACTIVE, LogLine, RunRecord, Status
 from asi_core.runs.tables import events, head_alone, jobs, log_lines, runs
@@ -40,6 +39,7 @@ class RunStore:
 
     Attributes:
         attempts: at the runs, for workers and those who watch over them.
+        finished: what was run elsewhere and is kept here.
 
     Raises:
         As `open_database`.
@@ -50,6 +50,7 @@ class RunStore:
         self._engine = open_database(url)
         self.attempts = Attempts(self._engine, runs, "run")
         self._jobs = Attempts(self._engine, jobs, "job")
+        self.finished = FinishedRuns(self._engine)
 
     # Asking -----------------------------------------------------------------------------------
 
@@ -290,10 +291,7 @@ class RunStore:
             }
             for item in new
         ]
-        logged = [
-            {"run_id": run_id, "attempt_token": token, "number": number, **asdict(line)}
-            for number, line in (lines or {}).items()
-        ]
+        logged = [line.as_row(run_id, token, number) for number, line in (lines or {}).items()]
         progress = {"tries": 0} if gained else {}
         with self._engine.begin() as connection:
             self.attempts.fence(connection, run_id, token, turns=turns, **progress)
@@ -336,60 +334,6 @@ class RunStore:
         values = {"status": status, "summary": summary, "error": error}
         return self.attempts.end(attempt.id, attempt.token, **values)
 
-    # What comes with the app ----------------------------------------------------------------------
-
-    def editions(self, comparisons: Sequence[str]) -> dict[str, str]:
-        """Which editions of shipped comparisons are here; without those that are not."""
-        c = runs.c
-        query = select(c.comparison, func.max(c.token)).where(c.comparison.in_(comparisons))
-        with self._engine.connect() as connection:
-            rows = connection.execute(query.group_by(c.comparison)).all()
-        return {str(comparison): str(edition) for comparison, edition in rows}
-
-    def add_finished(
-        self,
-        comparison: Sequence[RunRecord],
-        happened: Mapping[str, Sequence[dict[str, Any]]],
-        edition: str,
-        logs: Mapping[str, Sequence[LogLine]] | None = None,
-    ) -> bool:
-        """Keep a comparison that has ended, in place of other editions of it; all of it or none.
-
-        Args:
-            happened: run -> its events as JSON.
-            edition: at most 32 signs.
-            logs: run -> lines of its log.
-
-        Returns:
-            whether it was written: not if this edition is here already.
-        """
-        same = runs.c.comparison == comparison[0].comparison
-        rows = [
-            {"run_id": run_id, "kind": item["kind"], "step": item["step"], "payload": item}
-            for run_id, items in happened.items()
-            for item in items
-        ]
-        lines = [
-            {"run_id": run_id, "attempt_token": edition, "number": number, **asdict(line)}
-            for run_id, told in (logs or {}).items()
-            for number, line in enumerate(told)
-        ]
-        try:
-            with self._engine.begin() as connection:
-                # A write comes first, which takes SQLite's lock: of two servers, one waits here.
-                connection.execute(delete(runs).where(same, runs.c.token != edition))
-                connection.execute(insert(runs), [_as_row(run, edition) for run in comparison])
-                if rows:
-                    connection.execute(insert(events), rows)
-                if lines:
-                    connection.execute(insert(log_lines), lines)
-        except IntegrityError:
-            if edition not in self.editions([comparison[0].comparison]).values():
-                raise
-            # It was here, or another server was faster.
-            return False
-        return True
-
     def close(self) -> None:
         """Give back all connections."""
         self._engine.dispose()
@@ -431,8 +375,3 @@ def _delete_events(connection: Connection, run_id: str, rows: Sequence[dict[str,
         same = [row["step"] for row in rows if row["kind"] == kind]
         mine = (events.c.run_id == run_id, events.c.kind == kind, events.c.step.in_(same))
         connection.execute(delete(events).where(*mine))
-
-
-def _as_row(run: RunRecord, token: str) -> dict[str, Any]:
-    fields = {name: getattr(run, name) for name in RunRecord.__dataclass_fields__}
-    return {**fields, "spec": run.spec.model_dump(mode="json"), "token": token}

@@ -61,7 +61,7 @@ def import_comparison(
     for run, items, archived in zip(runs, happened, archive.runs, strict=True):
         events[run.id] = [item.model_dump(mode="json") for item in items]
         logs[run.id] = [LogLine(line.at, line.level, line.text) for line in archived.log]
-    store.add_finished(runs, events, f"imported-{comparison}", logs)
+    store.finished.add(runs, events, f"imported-{comparison}", logs)
     if archive.name or archive.note:
         library.describe(comparison, Description(archive.name, archive.note))
     return runs

@@ -73,7 +73,7 @@ class Study:
 
 def study(store: RunStore) -> Study | None:
     """The shipped study; None if the store does not have it."""
-    there = store.editions(list(CURVES))
+    there = store.finished.editions(list(CURVES))
     return _study(store.url, tuple(there.get(name) for name in CURVES))
 
 

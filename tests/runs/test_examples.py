@@ -169,8 +169,8 @@ def test_two_servers_that_start_at_once_write_one_example(store: RunStore, tmp_p
 def test_an_edition_that_is_here_is_not_written_twice(store: RunStore) -> None:
     runs, happened = ended(store), [item.model_dump(mode="json") for item in HAPPENED]
     shipped = [replace(run, id=f"x-{run.id}", comparison="example-x") for run in runs]
-    assert store.add_finished(shipped, {shipped[0].id: happened}, "one")
-    assert not store.add_finished(shipped, {shipped[0].id: happened}, "one")
+    assert store.finished.add(shipped, {shipped[0].id: happened}, "one")
+    assert not store.finished.add(shipped, {shipped[0].id: happened}, "one")
     assert len(store.events(shipped[0].id, "step")) == 2
 
 
@@ -178,7 +178,7 @@ def test_an_edition_that_contradicts_itself_is_an_error_and_leaves_nothing(store
     run = replace(ended(store)[0], id="x", comparison="example-x")
     twice = [HAPPENED[0].model_dump(mode="json")] * 2
     with pytest.raises(IntegrityError):
-        store.add_finished([run], {"x": twice}, "one")
+        store.finished.add([run], {"x": twice}, "one")
     assert store.comparison("example-x") == []
 
 
