@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import floor, log10
 from typing import Any
@@ -14,6 +14,8 @@ from asi_core.figures.style import HEAD_ALONE, STYLES, styled
 from asi_core.units import THIN_SPACE, three_digits
 
 _DIMMED = 0.4
+# Two marks are told apart from this share of the width (cost, logarithmic) or the height on.
+_MARK_WIDTH, _MARK_HEIGHT = 0.12, 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class ParetoRow:
 
     Attributes:
         key: what a selection tells, as `customdata`.
-        mark: a short text beside an undominated point.
+        mark: a short text beside an undominated point, where there is room.
         style: key into `STYLES`.
         accuracy: 0 to 1.
         cost: in the axis's base unit.
@@ -74,13 +76,15 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
     front = sorted(
         (row for row, good in zip(points, kept, strict=True) if good), key=lambda row: row.cost
     )
+    marked = _marked(front, points)
     figure = go.Figure()
     if len(front) > 1:
         figure.add_trace(_front_line(front, scale))
     for style in dict.fromkeys(row.style for row in points):
         mine = [(row, good) for row, good in zip(points, kept, strict=True) if row.style == style]
         _add_style(figure, [row for row, good in mine if not good], style, scale, good=False)
-        _add_style(figure, [row for row, good in mine if good], style, scale, good=True)
+        bright = [_unmarked(row, marked) for row, good in mine if good]
+        _add_style(figure, bright, style, scale, good=True)
     _show_each_method_once(figure)
     _add_floor(figure, floors)
     styled(figure, title=f"Accuracy against {cost}", x=f"{cost}, {unit}, log scale", y="")
@@ -88,6 +92,26 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
     figure.update_xaxes(type="log", exponentformat="none", separatethousands=True)
     figure.update_xaxes(_ticks([row.cost / scale for row in points]))
     return figure.update_yaxes(title_text="test accuracy (measured), %")
+
+
+def _marked(front: Sequence[ParetoRow], points: Sequence[ParetoRow]) -> set[str]:
+    """Keys of the rows whose marks do not lie on each other, from the best accuracy down."""
+    if not front:
+        return set()
+    costs, gains = [log10(row.cost) for row in points], [row.accuracy for row in points]
+    width, height = max(costs) - min(costs) or 1.0, max(gains) - min(gains) or 1.0
+    kept: list[tuple[float, float]] = []
+    keys: set[str] = set()
+    for row in reversed(front):
+        x, y = log10(row.cost) / width, row.accuracy / height
+        if all(abs(x - a) >= _MARK_WIDTH or abs(y - b) >= _MARK_HEIGHT for a, b in kept):
+            kept.append((x, y))
+            keys.add(row.key)
+    return keys
+
+
+def _unmarked(row: ParetoRow, marked: set[str]) -> ParetoRow:
+    return row if row.key in marked else replace(row, mark="")
 
 
 def _add_style(

@@ -53,6 +53,17 @@ def test_points_are_in_the_axis_units_with_their_keys() -> None:
     assert list(asi.text) == ["good", "small"]
 
 
+def test_marks_that_would_lie_on_each_other_are_left_to_the_pointer() -> None:
+    """The best is always marked; so is whatever has room."""
+    ends = [row("least", "asi", 0.5, 1.0), row("best", "asi", 0.9, 1000.0)]
+    close = [row(f"{n}", "asi", 0.9 - n / 1000, 1000.0 - n) for n in range(1, 9)]
+    asi = trace([*ends, *close], "asi-front")
+    texts = dict(zip(asi.customdata, asi.text, strict=True))
+    assert {key for key, mark in texts.items() if mark} == {"least", "best"}
+    assert len(texts) == 10, "no point is left out"
+    assert "7" in asi.hovertext[list(asi.customdata).index("7")]
+
+
 def test_dominated_points_are_dim_and_unmarked() -> None:
     dominated = trace(ROWS, "asi-dominated")
     assert list(dominated.customdata) == ["bad"]
