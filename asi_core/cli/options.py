@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.units import MIB
 
 USAGE_ERROR = 2
@@ -35,10 +35,10 @@ def _ranks(text: str) -> tuple[int, ...]:
 
 # Flags of several commands. One that is called like a field of `RunSpec` sets that field.
 _FLAGS: dict[str, dict[str, Any]] = {
-    "--model": {"default": "efficientnet_lite0"},
-    "--dataset": {"default": "fashion_mnist_small"},
+    "--model": {"default": RUN_DEFAULTS["model"]},
+    "--dataset": {"default": RUN_DEFAULTS["dataset"]},
     "--method": {"default": "asi", "help": ", ".join(METHODS)},
-    "--layers": {"type": _layers, "default": 4, "metavar": "K|all"},
+    "--layers": {"type": _layers, "default": RUN_DEFAULTS["layers"], "metavar": "K|all"},
     "--rank": {"type": int, "help": "one rank for all modes"},
     "--ranks": {"type": _ranks, "metavar": "B,C,H,W", "help": "one rank a mode"},
     "--explained-variance": {"type": float, "metavar": "E", "help": "0 to 1"},
@@ -59,9 +59,10 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "help": "ASI: of a kept number (16: of the factors)",
     },
     "--solver": {"metavar": "gram|svd", "help": "HOSVD: how factors are found"},
-    "--batch-size": {"type": int, "default": 64},
-    "--image-size": {"type": int, "default": 96, "help": "pixels"},
-    "--seed": {"type": int, "default": 0},
+    "--batch-size": {"type": int, "default": RUN_DEFAULTS["batch_size"]},
+    "--image-size": {"type": int, "default": RUN_DEFAULTS["image_size"], "help": "pixels"},
+    "--steps": {"type": int, "default": RUN_DEFAULTS["steps"]},
+    "--seed": {"type": int, "default": RUN_DEFAULTS["seed"]},
     "--json": {"action": "store_true", "help": "print JSON"},
     "--random-weights": {
         "dest": "pretrained",

@@ -73,8 +73,7 @@ def add_parser(commands: Commands) -> None:
         action=argparse.BooleanOptionalAction,
         help="run vanilla and the classifier alone too (the default)",
     )
-    add_flags(parser, "--model", "--dataset", *SIZE_FLAGS)
-    parser.add_argument("--steps", type=int, default=300)
+    add_flags(parser, "--model", "--dataset", *SIZE_FLAGS, "--steps")
     for flag in ("--learning-rate", "--momentum", "--weight-decay", "--clip-norm"):
         parser.add_argument(flag, type=float)
     add_flags(parser, *START_FLAGS)

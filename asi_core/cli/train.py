@@ -32,8 +32,7 @@ def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("train", help="fine-tune, and keep the run in the store")
     add_flags(parser, *STEP_FLAGS, "--dataset")
-    parser.add_argument("--steps", type=int, default=300)
-    add_flags(parser, "--seed")
+    add_flags(parser, "--steps", "--seed")
     for flag in ("--learning-rate", "--momentum", "--weight-decay"):
         parser.add_argument(flag, type=float)
     parser.add_argument("--final-rate", type=float, help="share of the learning rate at the end")

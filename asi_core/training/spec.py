@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil, inf
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
@@ -129,3 +129,9 @@ class RunSpec(BaseModel):
     @property
     def probe_interval(self) -> int:
         return self.probe_every or ceil(self.steps / _POINTS_A_RUN)
+
+
+# What a run is that says nothing else: forms and flags begin with it.
+RUN_DEFAULTS: dict[str, Any] = {
+    name: field.default for name, field in RunSpec.model_fields.items() if not field.is_required()
+}

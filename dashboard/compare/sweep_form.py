@@ -14,6 +14,7 @@ from asi_core.runs.sweeps import (
     MOST_RUNS_OF_A_SWEEP,
     Sweep,
 )
+from asi_core.training.spec import RUN_DEFAULTS
 from asi_core.zoo.cards import MODELS
 from dashboard.compare.kept import library
 from dashboard.frame import URL
@@ -151,9 +152,12 @@ def _base() -> dict[str, Any]:
         "Images", list(images), key="sweep_dataset", help="What it is fine-tuned on.", **URL
     )
     card = MODELS[models[model]]
-    size = card.native_size if card.fixed_size else 96
-    numbers = {"steps": ("Steps", 300), "batch_size": ("Batch size", 64)}
-    numbers["image_size"] = ("Image size", size)
+    size = card.native_size if card.fixed_size else RUN_DEFAULTS["image_size"]
+    numbers = {
+        "steps": ("Steps", RUN_DEFAULTS["steps"]),
+        "batch_size": ("Batch size", RUN_DEFAULTS["batch_size"]),
+        "image_size": ("Image size", size),
+    }
     return {
         "model": models[model],
         "dataset": images[dataset],

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from asi_core.datasets import DATASETS
 from asi_core.methods import METHODS, Method
 from asi_core.records import Convention
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
 from asi_core.zoo.shapes import tabled_sizes
 from dashboard.frame import URL
@@ -19,7 +19,7 @@ from dashboard.frame import URL
 BY_VARIANCE, BY_RANK, BY_MODE = "Explained variance", "One rank", "Ranks per mode"
 MOST_IN_BATCH = 256
 _RANKS = (16, 32, 4, 4)
-_SIDE = 96
+_SIDE: int = RUN_DEFAULTS["image_size"]
 # Pixels: two wide controls side by side are the most that a phone holds.
 _WIDE, _NARROW = 210, 130
 _DRAWN = "explore-controls-drawn"

@@ -8,7 +8,7 @@ import streamlit as st
 
 from asi_core.errors import InvalidInput
 from asi_core.methods import ASI, Bits
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.units import KIB
 from asi_core.zoo.cards import MODELS
 from dashboard.bits import bits_control
@@ -25,7 +25,7 @@ NAMED_BUDGETS = {
     "1 MiB": 1024,
     "4 MiB": 4096,
 }
-_SIDE = 96
+_SIDE = RUN_DEFAULTS["image_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _numbers(model: str) -> dict[str, int]:
     return {
         "layers": st.number_input(
             f"Trained layers (of {MODELS[model].layer_count})",
-            value=4,
+            value=RUN_DEFAULTS["layers"],
             step=1,
             key="layers",
             help="How many of the last convolutions (in transformers: linear layers of the MLPs) "
@@ -117,7 +117,7 @@ def _numbers(model: str) -> dict[str, int]:
         ),
         "batch_size": st.number_input(
             "Batch size",
-            value=64,
+            value=RUN_DEFAULTS["batch_size"],
             step=16,
             key="batch_size",
             help="Images a step. A smaller batch keeps less, and needs smaller ranks in its mode.",

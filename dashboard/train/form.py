@@ -8,7 +8,7 @@ import streamlit as st
 
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS, PUBLISHED
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
 from dashboard.bits import bits_control
 from dashboard.frame import URL
@@ -79,7 +79,12 @@ def _what() -> dict[str, Any]:
     upload_menu(data)
     most = MODELS[model].layer_count
     layers = st.number_input(
-        f"Trained layers (of {most})", value=4, step=1, key="layers", help=_help("layers"), **URL
+        f"Trained layers (of {most})",
+        value=RUN_DEFAULTS["layers"],
+        step=1,
+        key="layers",
+        help=_help("layers"),
+        **URL,
     )
     return {"model": model, "dataset": data, "layers": layers}
 
@@ -125,23 +130,26 @@ def _methods(card: ModelCard) -> dict[str, Any]:
 def _how_long(card: ModelCard) -> dict[str, Any]:
     left, right = st.columns(2)
     with left:
-        steps = st.number_input("Steps", value=300, step=50, key="steps", **URL)
+        steps = st.number_input("Steps", value=RUN_DEFAULTS["steps"], step=50, key="steps", **URL)
         size = st.number_input(
             "Image size",
-            value=card.native_size if card.fixed_size else 96,
+            value=card.native_size if card.fixed_size else RUN_DEFAULTS["image_size"],
             step=32,
             key="image_size",
             help=_help("image_size"),
             **URL,
         )
     with right:
-        batch = st.number_input("Batch size", value=64, step=16, key="batch_size", **URL)
-        seed = st.number_input("Seed", value=0, step=1, key="seed", help=_help("seed"), **URL)
+        batch = st.number_input(
+            "Batch size", value=RUN_DEFAULTS["batch_size"], step=16, key="batch_size", **URL
+        )
+        seed = st.number_input(
+            "Seed", value=RUN_DEFAULTS["seed"], step=1, key="seed", help=_help("seed"), **URL
+        )
     return {"steps": steps, "batch_size": batch, "image_size": size, "seed": seed}
 
 
 def _recipe() -> dict[str, Any]:
-    defaults = {name: field.default for name, field in RunSpec.model_fields.items()}
     numbers = {
         "learning_rate": ("Learning rate", 0.01),
         "momentum": ("Momentum", 0.1),
@@ -149,16 +157,26 @@ def _recipe() -> dict[str, Any]:
     }
     recipe: dict[str, Any] = {
         key: st.number_input(
-            label, value=defaults[key], step=step, key=key, help=_help(key), format="%.3f", **URL
+            label,
+            value=RUN_DEFAULTS[key],
+            step=step,
+            key=key,
+            help=_help(key),
+            format="%.3f",
+            **URL,
         )
         for key, (label, step) in numbers.items()
     }
     recipe["pretrained"] = st.toggle(
-        "Pretrained weights", value=True, key="pretrained", help=_help("pretrained"), **URL
+        "Pretrained weights",
+        value=RUN_DEFAULTS["pretrained"],
+        key="pretrained",
+        help=_help("pretrained"),
+        **URL,
     )
     recipe["lean"] = st.toggle(
         "Lean normalisations and activations",
-        value=defaults["lean"],
+        value=RUN_DEFAULTS["lean"],
         key="lean",
         help=_help("lean"),
         **URL,
