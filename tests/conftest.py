@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +13,10 @@ import pytest
 from hypothesis import settings
 from streamlit.components.v2 import manifest_scanner
 
+from asi_core.runs.example_jobs import import_example_jobs
+from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
+from asi_core.runs.jobs import JobStore
+from asi_core.runs.store import RunStore
 from tests.postgres import Postgres, find_postgres
 from tests.side_by_side import shared_folder, use_own_processors
 
@@ -39,6 +44,32 @@ def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ASI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ASI_FEATURES_DIR", str(features_dir))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def store_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a store in which there is what comes with the app, and nothing else."""
+    path = tmp_path_factory.mktemp("examples") / "asi.sqlite"
+    runs, jobs = RunStore(f"sqlite:///{path}"), JobStore(f"sqlite:///{path}")
+    import_examples(runs, SHIPPED_FOLDER)
+    import_example_jobs(jobs, SHIPPED_FOLDER / "jobs")
+    for opened in (runs, jobs):
+        opened.close()
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing waits beside it"
+    return path
+
+
+@pytest.fixture
+def opened_before(home: Path, store_of_examples: Path) -> None:
+    """A home in which the app has been opened: its store need not be filled again."""
+    home.mkdir(parents=True)
+    shutil.copy(store_of_examples, home)
+
+
+@pytest.fixture
+def empty_store(opened_before: None, home: Path, store_of_examples: Path) -> None:
+    """Where others begin as if opened before: as if it never had been."""
+    (home / store_of_examples.name).unlink()
 
 
 @pytest.fixture(scope="session", autouse=True)

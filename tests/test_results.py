@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from asi_core.runs.example_jobs import import_example_jobs
-from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
 from benchmarks.results.__main__ import TARGET, document
@@ -18,12 +17,9 @@ COMPARISONS = {"c": "curves-{}", "s": "settings-{}", "m": "small", "d": "drift"}
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
-    url = f"sqlite:///{tmp_path / 'asi.sqlite'}"
-    store, jobs = RunStore(url), JobStore(url)
-    import_examples(store, SHIPPED_FOLDER)
-    import_example_jobs(jobs, SHIPPED_FOLDER / "jobs")
-    return Study(store, jobs)
+def study(tmp_path: Path, store_of_examples: Path) -> Study:
+    url = f"sqlite:///{shutil.copy(store_of_examples, tmp_path)}"
+    return Study(RunStore(url), JobStore(url))
 
 
 def test_the_document_is_up_to_date_and_every_run_that_it_names_is_there(study: Study) -> None:

@@ -19,6 +19,7 @@ from dashboard import services
 from dashboard.poster.cells import verdict_badge
 from dashboard.poster.here import claims
 
+pytestmark = pytest.mark.usefixtures("opened_before")
 PAGE = str(Path(__file__).parents[2] / "pages" / "poster.py")
 
 
@@ -127,6 +128,7 @@ def test_the_study_is_drawn_and_told_at_equal_accuracy() -> None:
     assert here.startswith(f"{best:.0f} × less memory")
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_without_the_study_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = RunStore(read_settings().database_url)
     monkeypatch.setattr(services, "store", lambda: empty)
@@ -135,6 +137,7 @@ def test_without_the_study_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     assert "not measured: the shipped study is not in this store" in told
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_without_measurements_the_way_to_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from asi_core.runs.jobs import JobStore
 
@@ -142,6 +145,7 @@ def test_without_measurements_the_way_to_one_is_told(monkeypatch: pytest.MonkeyP
     assert "Explore page measures" in texts(opened().info)
 
 
+@pytest.mark.usefixtures("empty_store")
 def test_step_times_come_from_a_comparison_that_ran_both() -> None:
     store = RunStore(read_settings().database_url)
     assert claims(store)[-1].here == "not measured yet"

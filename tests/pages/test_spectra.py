@@ -27,14 +27,14 @@ SMALL: dict[str, Any] = {"steps": 2, "batch_size": 8, "image_size": 32, "layers"
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
+def fresh(opened_before: None) -> Iterator[None]:
     st.cache_resource.clear()
     yield
     st.cache_resource.clear()
 
 
 @pytest.fixture
-def no_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_examples(empty_store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if nothing had come with the app."""
     for module in (examples, history):
         monkeypatch.setattr(module, "SHIPPED_FOLDER", tmp_path / "none")

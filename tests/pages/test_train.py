@@ -21,6 +21,7 @@ from asi_core.zoo.cards import MODELS
 from dashboard import services
 from tests.datasets.pictures import both_splits
 
+pytestmark = pytest.mark.usefixtures("opened_before")
 PAGE = str(Path(__file__).parents[2] / "pages" / "train.py")
 BUTTON = "Train and compare"
 
