@@ -24,6 +24,7 @@ from asi_core.settings import Settings
 from asi_core.training.checkpoint import read_state
 from asi_core.training.events import Event
 from asi_core.training.spec import RunSpec
+from tests.datasets.few import few_images
 from tests.postgres import fresh_database
 from tests.waiting import wait_for
 
@@ -57,8 +58,8 @@ def store(settings: Settings) -> Iterator[RunStore]:
 def spec(**changes: Any) -> RunSpec:
     small = {"steps": 5, "batch_size": 16, "image_size": 32, "layers": 1, **changes}
     # At the end alone: evaluations would take most of the time.
-    once = {"evaluate_every": small["steps"]}
-    return RunSpec.model_validate({"method": {"kind": "vanilla"}, **once, **small})
+    usual = {"dataset": few_images(), "evaluate_every": small["steps"]}
+    return RunSpec.model_validate({"method": {"kind": "vanilla"}, **usual, **small})
 
 
 def ended(store: RunStore, run_id: str) -> Any:
@@ -168,7 +169,7 @@ def test_a_run_whose_worker_is_killed_continues_its_curve(
 
 
 def test_what_kills_its_worker_each_time_is_given_up(engine: RunEngine, store: RunStore) -> None:
-    (run,) = launched(engine, store, spec(steps=100_000, batch_size=512, image_size=128))
+    (run,) = launched(engine, store, spec(steps=100_000, batch_size=128, image_size=256))
     for attempt in range(1, MOST_TRIES + 1):
 
         def begun(attempt: int = attempt) -> bool:

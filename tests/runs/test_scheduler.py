@@ -18,23 +18,12 @@ from asi_core.runs.engine import RunEngine
 from asi_core.runs.store import RunStore
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import Settings, read_settings
-from asi_core.training.spec import RunSpec
 from tests.browser.app import free_port
 from tests.postgres import fresh_database
-from tests.runs.test_engine import ended, kept
+from tests.runs.test_engine import ended, kept, spec
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-SPEC = RunSpec.model_validate(
-    {
-        "method": {"kind": "asi", "ranks": 4},
-        "steps": 400,
-        "batch_size": 16,
-        "image_size": 32,
-        "layers": 1,
-        "probe_every": 20,
-    }
-)
 
 
 @dataclass
@@ -100,7 +89,8 @@ def engine(machines: Machines) -> Iterator[RunEngine]:
 
 def test_a_run_goes_on_where_a_machine_was_lost(engine: RunEngine, machines: Machines) -> None:
     store = RunStore(machines.settings.database_url)
-    runs = store.create([SPEC] * 3, "me")
+    what = spec(method={"kind": "asi", "ranks": 4}, steps=400, probe_every=20)
+    runs = store.create([what] * 3, "me")
     for run in runs:
         engine.submit(run.id)
 

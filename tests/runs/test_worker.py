@@ -13,6 +13,7 @@ from asi_core.runs.store import RunStore
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.training.events import Event, StepEvent
 from asi_core.training.spec import RunSpec
+from tests.datasets.few import few_images
 from tests.runs.losing import lose_all
 from tests.runs.turns import held
 from tests.waiting import wait_for
@@ -25,7 +26,8 @@ def store(database_url: str) -> RunStore:
 
 def spec(**changes: Any) -> RunSpec:
     small = {"steps": 3, "batch_size": 16, "image_size": 32, "layers": 1, "evaluate_every": 3}
-    return RunSpec.model_validate({"method": {"kind": "vanilla"}, **small, **changes})
+    usual = {"method": {"kind": "vanilla"}, "dataset": few_images()}
+    return RunSpec.model_validate({**usual, **small, **changes})
 
 
 def step_event(step: int) -> StepEvent:

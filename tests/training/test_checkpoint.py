@@ -15,6 +15,7 @@ from asi_core.training.events import Event
 from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
 from asi_core.training.spec import RunSpec
+from tests.datasets.few import few_images
 from tests.datasets.pictures import both_splits, write_folder
 
 POOL = FeaturePool(2**29)
@@ -36,7 +37,8 @@ CASES: list[dict[str, Any]] = [
 
 def spec(**changes: Any) -> RunSpec:
     small = {"steps": 7, "batch_size": 24, "image_size": 32, "layers": 4, "probe_every": 3}
-    return RunSpec.model_validate({**small, "evaluate_every": 100, **changes})
+    usual = {"dataset": few_images(), "evaluate_every": 100}
+    return RunSpec.model_validate({**small, **usual, **changes})
 
 
 def numbers(events: list[Event]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from asi_core.training.loop import fine_tune, learning_rate
 from asi_core.training.setup import choose_trained_
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
+from tests.datasets.few import few_images
 
 POOL = FeaturePool(2**29)
 METHODS: list[dict[str, Any]] = [
@@ -36,7 +37,8 @@ METHODS: list[dict[str, Any]] = [
 
 def spec(method: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
     small = {"steps": 4, "batch_size": 16, "image_size": 64, "layers": 4, "evaluate_every": 100}
-    return RunSpec.model_validate({"method": method or METHODS[0], **small, **changes})
+    own = {"dataset": few_images(), **changes}
+    return RunSpec.model_validate({"method": method or METHODS[0], **small, **own})
 
 
 def run(*arguments: Any, pool: FeaturePool = POOL, **changes: Any) -> list[Event]:
@@ -115,7 +117,7 @@ def test_it_stops_before_the_next_step() -> None:
 
 
 def test_training_learns() -> None:
-    events = run(steps=40, batch_size=32, evaluate_every=40)
+    events = run(dataset="fashion_mnist_small", steps=40, batch_size=32, evaluate_every=40)
     losses = [step.loss for step in steps(events)]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
     assert isinstance(events[-1], EvaluationEvent)
@@ -144,10 +146,9 @@ def test_a_smaller_last_batch_is_trained_on_and_accounted_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = load_dataset("fashion_mnist_small")
-    few = ArraySplit(data.train.images[:24], data.train.labels[:24])
-    monkeypatch.setattr(
-        setup, "load_dataset", lambda name: replace(data, train=few, fingerprint="few")
-    )
+    few, test = (ArraySplit(part.images[:24], part.labels[:24]) for part in (data.train, data.test))
+    images = replace(data, train=few, test=test, fingerprint="few")
+    monkeypatch.setattr(setup, "load_dataset", lambda name: images)
     sizes = [s.activation_bytes for s in steps(run(METHODS[1], batch_size=16, steps=3))]
     vanilla = [s.activation_bytes for s in steps(run(batch_size=16, steps=3))]
     assert vanilla[1] * 2 == vanilla[0] == vanilla[2]
