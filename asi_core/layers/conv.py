@@ -53,10 +53,22 @@ def padded_input(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 def conv_geometry(conv: nn.Conv2d) -> ConvGeometry:
     """The geometry as the kernel meets it: non-zero padding modes pad before the convolution."""
-    left, right, top, bottom = conv._reversed_padding_repeated_twice
-    padding = (top, bottom, left, right) if conv.padding_mode == "zeros" else (0, 0, 0, 0)
+    padding = _zeros_around(conv) if conv.padding_mode == "zeros" else (0, 0, 0, 0)
     return ConvGeometry(_pair(conv.stride), padding, _pair(conv.dilation), conv.groups)
 
 
-def _pair(value: tuple[int, ...]) -> tuple[int, int]:
-    return value[0], value[1]
+def _zeros_around(conv: nn.Conv2d) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right: as `forward` reads them, which may have been changed since."""
+    if conv.padding == "valid":
+        return 0, 0, 0, 0
+    if conv.padding == "same":
+        sizes = zip(_pair(conv.dilation), conv.kernel_size, strict=True)
+        height, width = (dilation * (size - 1) for dilation, size in sizes)
+        return height // 2, height - height // 2, width // 2, width - width // 2
+    assert not isinstance(conv.padding, str)
+    vertical, horizontal = _pair(conv.padding)
+    return vertical, vertical, horizontal, horizontal
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

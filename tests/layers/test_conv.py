@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -40,6 +43,30 @@ def test_the_second_step_starts_where_the_first_ended() -> None:
     assert energies == sorted(energies)
     assert energies[-1] > energies[0]
     assert energies[-1] > 0.98 * best
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"padding": (2, 2), "dilation": (2, 2)},
+        {"padding": 2, "dilation": 2, "stride": 1},
+        {"padding": "same", "dilation": (3, 2)},
+        {"padding": "valid"},
+    ],
+)
+def test_a_geometry_that_was_changed_since_is_the_plain_layers(changed: dict[str, Any]) -> None:
+    """As where a backbone gets dilation instead of strides."""
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 4, 3, padding=1)
+    for name, value in changed.items():
+        setattr(plain, name, value)
+    conv = CompressedConv2d.from_plain(copy.deepcopy(plain), Vanilla(), seed=0)
+    x = images()
+    found, expected = conv(x), plain(x)
+    assert torch.equal(found, expected)
+    for output in (found, expected):
+        output.square().mean().backward()
+    assert_close(conv.weight.grad, plain.weight.grad)
 
 
 def test_a_smaller_batch_restarts_the_batch_mode_only() -> None:
