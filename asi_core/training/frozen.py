@@ -31,9 +31,17 @@ log = logging.getLogger(__name__)
 # The same in both modes of training, whatever they are called with.
 _STEADY = (nn.modules.conv._ConvNd, nn.Linear, nn.Identity, nn.Flatten)
 _STEADY_FILES = ("torch.nn.modules.activation", "torch.nn.modules.pooling")
-_BY_CHANCE = re.compile("dropout|stochastic|^(rand|bernoulli|multinomial|normal_?$)")
+# In training alone they draw, or count what they meet.
+_DIFFERENT = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
+# They draw where they pool, in both modes.
+_DRAWING_POOLS = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+_BY_CHANCE = re.compile(
+    "dropout|stochastic|rrelu|fractional|gumbel|^(rand|bernoulli|multinomial|normal_?$)"
+)
 # Where functions that chance can be turned off in are told so: `training`, by position.
-_SWITCH = {"dropout": 2, "stochastic": 3}
+_SWITCH = {"dropout": 2, "stochastic": 3, "rrelu": 3}
+# Attention's own dropout, which no mode turns off: by position.
+_ATTENTION, _DROPOUT_PLACE = "scaled_dot_product_attention", 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +137,22 @@ def _changing(prefix: GraphModule) -> str | None:
 
 
 def _changes(layer: nn.Module) -> bool:
-    if isinstance(layer, (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)):
-        return layer.training
+    training: bool = layer.training
+    if isinstance(layer, _DRAWING_POOLS):
+        return True
+    if isinstance(layer, nn.MultiheadAttention) and layer.dropout > 0:
+        return training
+    if isinstance(layer, _DIFFERENT):
+        return training
     steady = isinstance(layer, _STEADY) or type(layer).__module__ in _STEADY_FILES
-    return layer.training and not steady and not any(True for _ in layer.children())
+    return training and not steady and not any(True for _ in layer.children())
 
 
 def _is_by_chance(node: Node) -> bool:
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    if name == _ATTENTION:
+        by_place = node.args[_DROPOUT_PLACE] if len(node.args) > _DROPOUT_PLACE else 0.0
+        return bool(node.kwargs.get("dropout_p", by_place) != 0.0)
     found = _BY_CHANCE.search(name)
     if found is None:
         return False

@@ -141,7 +141,18 @@ def part_of(
     inputs: list[Node] | None = None,
     outputs: list[Node] | None = None,
 ) -> GraphModule:
-    """A module of `nodes`; `inputs` become its arguments, or `outputs` its tuple of results."""
+    """A module of `nodes`; `inputs` become its arguments, or `outputs` its tuple of results.
+
+    Raises:
+        Unsupported: if one of them does nothing but change a value in place: nothing that is
+            computed depends on it, and the value may be another part's.
+    """
+    for node in nodes:
+        if not node.users and node.op != "output" and _is_in_place(model, node):
+            raise Unsupported(
+                f"{node.name} changes a value in place and its result is not used: write "
+                "x = f(x) instead of f(x)."
+            )
     part, constants = fx.Graph(), constants_of(graph)
     known: dict[Node, Node] = {node: part.placeholder(node.name) for node in inputs or []}
 
@@ -160,6 +171,16 @@ def part_of(
     module.recompile()
     module.training = model.training
     return module
+
+
+def _is_in_place(model: nn.Module, node: Node) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    is_named_so = name.endswith("_") and not name.endswith("__")
+    # Functions of `torch.nn.functional` are told so, by name or by position.
+    told = node.kwargs.get("inplace", False) or any(value is True for value in node.args)
+    return is_named_so or (node.op == "call_function" and bool(told))
 
 
 def crossing_values(values: Any) -> tuple[Tensor, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,33 @@ class Own(nn.Module):
         if self.drops:
             y = F.dropout(y, 0.5, self.training)
         return self.second(y).mean((2, 3))
+
+
+class InPlace(Own):
+    """Changes a value without using what comes of that."""
+
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        self.act(y)
+        return self.second(y).mean((2, 3))
+
+
+class Chance(Own):
+    def __init__(self, chance: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.norm.eval()
+        self.chance = chance
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.chance(self.first(x))).mean((2, 3))
+
+
+def attention(dropout: float) -> Callable[[Tensor], Tensor]:
+    return lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=dropout)
 
 
 class Branching(Own):
@@ -87,6 +115,16 @@ def test_a_model_of_ones_own_trains_on_stored_features(tmp_path: Path) -> None:
         (Branching().eval(), "Branching cannot be traced"),
         (Own(), r"layer norm \(BatchNorm2d\).*eval\(\)"),
         (Own(drops=True), r"layer norm"),
+        (InPlace(F.relu_).eval(), "relu_ changes a value in place"),
+        (InPlace(lambda x: x.relu_()).eval(), "relu_ changes a value in place"),
+        (InPlace(nn.ReLU(inplace=True)).eval(), "act changes a value in place"),
+        (InPlace(lambda x: F.relu(x, inplace=True)).eval(), "relu changes a value in place"),
+        (InPlace(lambda x: F.relu(x, True)).eval(), "relu changes a value in place"),
+        (Chance(nn.RReLU()), r"layer chance \(RReLU\)"),
+        (Chance(nn.FractionalMaxPool2d(2, output_size=4)).eval(), "FractionalMaxPool2d"),
+        (Chance(lambda x: F.rrelu(x, training=True)).eval(), "function rrelu"),
+        (Chance(lambda x: F.gumbel_softmax(x, dim=1)).eval(), "function gumbel_softmax"),
+        (Chance(attention(0.5)).eval(), "function scaled_dot_product_attention"),
     ],
 )
 def test_what_cannot_be_split_runs_whole_and_says_so(
@@ -101,6 +139,14 @@ def test_what_cannot_be_split_runs_whole_and_says_so(
     store.values(torch.arange(5))
     store.values(torch.arange(5))
     assert images.read == 10
+
+
+@pytest.mark.parametrize(
+    "steady",
+    [nn.RReLU().eval(), nn.Softmax(1), lambda x: F.rrelu(x), attention(0.0)],
+)
+def test_where_chance_is_turned_off_the_model_is_split(steady: Callable[[Tensor], Tensor]) -> None:
+    assert frozen_start(last_trained(Chance(steady))).why_whole is None
 
 
 def test_chance_in_a_frozen_function_is_seen() -> None:
