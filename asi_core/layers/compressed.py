@@ -86,7 +86,7 @@ class CompressedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad) or x.numel() == 0:
-            self.memory.start = None
+            self.memory.is_made = False
             return cast(Tensor, super().forward(x))
         if torch.compiler.is_compiling():
             return _outside_of_graph(self, x)
@@ -110,16 +110,15 @@ class CompressedLayer(nn.Module):
         return saved
 
     def _memory_of_step(self) -> WarmStart:
-        """The memory to go on from: while backward runs, a copy of that of the step's beginning.
+        """The memory to go on from: while backward runs, a copy for a repetition.
 
-        A forward pass within backward is a checkpoint's. What it repeats must not be repeated from
-        where it led to. If it repeats one without gradients, it is the step's first.
+        A forward pass within backward is a checkpoint's, and must not go on from where it led to.
+        If it repeats one without gradients, it is the step's first.
         """
         if torch._C._current_graph_task_id() == -1:
-            self.memory.start = self.memory.factors
-        elif self.memory.start is not None:
-            age = max(self.memory.age - 1, 0)
-            return replace(self.memory, factors=self.memory.start, age=age)
+            self.memory.is_made = True
+        elif self.memory.is_made:
+            return replace(self.memory, is_repeated=True)
         return self.memory
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:

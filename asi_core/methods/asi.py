@@ -132,8 +132,9 @@ class ASI(TuckerMethod):
             assert steps is not None
             dtype = grad_output.dtype
             core = linalg.quantisation.from_offsets(codes, steps, _longest(codes), dtype)
-            saved = (core, *(self._restored(factor, grad_output) for factor in packed))
-        return tucker_gradient(saved, grad_output, weight_shape, geometry)
+            saved = (core, *packed)
+        factors = (self._restored(factor, grad_output) for factor in saved[1:])
+        return tucker_gradient((saved[0], *factors), grad_output, weight_shape, geometry)
 
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...]:
         return tuple(self._restored(memory.factors.get(mode), x) for mode in range(x.dim()))
@@ -172,7 +173,9 @@ class ASI(TuckerMethod):
         """
         warm = {mode: self._restored(factor, x) for mode, factor in memory.factors.items()}
         start, iterations = _start(x, ranks, warm, memory.seed)
-        if memory.age % self.refresh_every:
+        if memory.is_repeated:
+            iterations = [0 if count == _WARM else count for count in iterations]
+        elif memory.age % self.refresh_every:
             iterations = [
                 0 if mode and count == _WARM else count for mode, count in enumerate(iterations)
             ]
@@ -198,7 +201,7 @@ class ASI(TuckerMethod):
         """What was stored, also with other bits, as numbers of the type of `like`."""
         if factor is None or factor.is_floating_point():
             return None if factor is None else factor.to(like)
-        return linalg.quantisation.unpacked(factor, like.dtype)
+        return linalg.quantisation.unpacked(factor.to(like.device), like.dtype)
 
     def _ranks_for_step(self, x: Tensor, memory: WarmStart) -> int | Ranks:
         if self.ranks is not None:

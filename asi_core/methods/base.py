@@ -32,15 +32,18 @@ class WarmStart:
             Given ranks are the method's, and are not repeated here.
         factors: mode -> size x rank matrix of the latest step; finite.
         age: how many steps the factors have been carried on.
-        start: the factors with which the latest step began, for those who repeat it; None if there
-            is none to repeat.
+        is_made: whether a forward pass outside of backward made the factors: one within backward,
+            which is a checkpoint's, then repeats it.
+        is_repeated: of the copy for such a pass: its input is projected onto the factors, which are
+            its own already.
     """
 
     seed: int = 0
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
     age: int = 0
-    start: dict[int, Tensor] | None = None
+    is_made: bool = False
+    is_repeated: bool = False
 
 
 class Method(BaseModel, ABC):

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from asi_core.costs.measurement import SavedBytes
+from asi_core.costs.storages import tensors_in
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_shape, met_input, observed_shapes
 from asi_core.layers.surgery import compress_
@@ -225,6 +226,35 @@ def test_a_checkpointed_model_trains_as_it_is(method: Method, reentrant: bool) -
             assert torch.equal(found, expected)
     for kept, expected in zip(*(m.state_dict().values() for m in models), strict=True):
         assert torch.equal(kept, expected)
+
+
+@pytest.mark.parametrize("bits", [32, 16, 8])
+def test_one_set_of_factors_is_held(bits: int) -> None:
+    """From forward to backward too: what is kept for the gradient is the next step's start."""
+    model = network(ASI(ranks=(4, 4, 3, 3), bits=bits))
+    for step in range(3):
+        loss = model(images(step)).square().mean()
+        for layer in (model[0], model[2]):
+            assert isinstance(layer, CompressedLayer)
+            held = tensors_in([vars(layer.memory)])
+            assert {t.data_ptr() for t in held} == {
+                factor.data_ptr() for factor in layer.memory.factors.values()
+            }
+        loss.backward()
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_a_checkpoint_with_fewer_bits_is_as_near(bits: int) -> None:
+    """It projects onto the factors as they are kept, which are rounded."""
+    models = [network(ASI(ranks=(4, 4, 3, 3), bits=bits)) for _ in range(2)]
+    for step in range(3):
+        for model, saves in zip(models, (False, True), strict=True):
+            x = images(step)
+            model.zero_grad()
+            output = checkpoint(model, x, use_reentrant=False) if saves else model(x)
+            output.square().mean().backward()
+        for found, expected in zip(*map(gradients, models), strict=True):
+            assert (found - expected).norm() < 0.02 * expected.norm()
 
 
 def test_a_reentrant_checkpoint_after_plain_steps_goes_on_from_them() -> None:

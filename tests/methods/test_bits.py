@@ -91,9 +91,10 @@ def test_the_gradient_is_next_to_that_of_single_precision(
     assert not torch.equal(found, exact)
 
 
+@pytest.mark.parametrize("bits", [16, 8])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_types_get_a_gradient_of_their_own_type(dtype: torch.dtype) -> None:
-    found, exact = gradient(2, dtype, bits=8), gradient(2, dtype)
+def test_other_types_get_a_gradient_of_their_own_type(dtype: torch.dtype, bits: int) -> None:
+    found, exact = gradient(2, dtype, bits=bits), gradient(2, dtype)
     assert found.dtype == dtype
     assert float((found - exact).norm() / exact.norm()) < 3e-2
 
