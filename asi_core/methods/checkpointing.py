@@ -14,7 +14,9 @@ class Checkpointing(KeepsInput):
     """Blocks of trained layers keep their input alone, and run again before their backward pass.
 
     Gradients are exact. What a block keeps inside is there only while its own backward pass runs,
-    one block at a time: counted is what is kept from forward to backward.
+    one block at a time: counted is what is kept from forward to backward. All trained layers are
+    counted as run again, which is the most: PyTorch stops after the last tensor that a block saves,
+    so that a layer after which nothing is saved runs once.
     """
 
     kind: Literal["checkpointing"] = "checkpointing"

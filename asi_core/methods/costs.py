@@ -124,11 +124,17 @@ def paper_subspace_overhead(sizes: tuple[int, ...], ranks: Ranks, *, refresh_eve
     )
 
 
-def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str) -> int:
-    """All bases from the full tensor, and the projections onto the kept ones."""
+def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str, *, are_given: bool) -> int:
+    """All bases from the full tensor, and the projections onto the kept ones.
+
+    Args:
+        are_given: whether the ranks are known beforehand: then a mode at full rank has no basis to
+            be found, else its rank is found in it.
+    """
     basis = _gram_basis if solver == "gram" else _svd_basis
     current = list(sizes)
-    work = sum(basis(s, prod(sizes) // s, r) for s, r in zip(sizes, ranks, strict=True))
+    found = [(s, r) for s, r in zip(sizes, ranks, strict=True) if r < s or not are_given]
+    work = sum(basis(size, prod(sizes) // size, rank) for size, rank in found)
     for mode in reduction_order(sizes, ranks):
         work += prod(current) * ranks[mode]
         current[mode] = ranks[mode]

@@ -59,7 +59,9 @@ class HOSVD(TuckerMethod):
         if convention == "paper":
             overhead = costs.paper_svd_overhead(shape.input_shape)
         else:
-            overhead = costs.hosvd_overhead(shape.input_shape, ranks, self.solver)
+            overhead = costs.hosvd_overhead(
+                shape.input_shape, ranks, self.solver, are_given=self.ranks is not None
+            )
         return costs.tucker_step(shape, ranks, overhead, convention)
 
     def _decompose(self, x: Tensor) -> linalg.tucker.Tucker:

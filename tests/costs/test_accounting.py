@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import pytest
@@ -35,6 +36,20 @@ def test_published_cells_of_resnet18_with_two_layers() -> None:
     filtered = step_cost(RESNET_LAYERS, GradientFilter(patch=2), "paper")
     assert round(filtered.activation_bytes / 2**20, 2) == 4.00
     assert round(filtered.macs.total / 1e9, 2) == 29.60
+
+
+def test_only_what_is_decomposed_is_counted() -> None:
+    """Given full rank, a mode has no basis to be found; a variance is looked for in each."""
+    assert step_cost(RESNET_LAYERS, HOSVD(ranks=10_000), "exact").macs.overhead == 0
+    (layer, *_) = RESNET_LAYERS
+    ranks = (4, 4, *layer.input_shape[2:])
+    found = HOSVD(explained_variance=0.8).macs(layer, ranks, "exact").overhead
+    given = HOSVD(ranks=ranks).macs(layer, None, "exact").overhead
+    height, width = layer.input_shape[2:]
+    rest = prod(layer.input_shape) // height
+    # The smaller of both Gram matrices, and its eigenvectors.
+    least = min(height, rest) ** 2 * max(height, rest) + min(width, rest) ** 2 * max(width, rest)
+    assert found - given >= least
 
 
 def test_published_cost_of_hosvd_is_nearly_all_decomposition() -> None:

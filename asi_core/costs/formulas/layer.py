@@ -128,7 +128,14 @@ def _tucker_overhead(
     method: ASI | HOSVD, names: Letters, shape: LayerShape, ranks: Ranks, convention: Convention
 ) -> str:
     if isinstance(method, HOSVD):
-        return tucker.hosvd_overhead(names, shape, ranks, convention, solver=method.solver)
+        return tucker.hosvd_overhead(
+            names,
+            shape,
+            ranks,
+            convention,
+            solver=method.solver,
+            are_given=method.ranks is not None,
+        )
     iterated = tucker.asi_overhead(
         names,
         shape,

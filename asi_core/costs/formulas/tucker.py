@@ -72,14 +72,24 @@ def _at_some_steps(work: str, mode: int, refresh_every: int) -> str:
 
 
 def hosvd_overhead(
-    names: Letters, shape: LayerShape, ranks: Ranks, convention: Convention, *, solver: str
+    names: Letters,
+    shape: LayerShape,
+    ranks: Ranks,
+    convention: Convention,
+    *,
+    solver: str,
+    are_given: bool,
 ) -> str:
-    """Decompositions of all unfoldings, and projections onto the bases that are kept."""
+    """Decompositions of the unfoldings, and projections onto the bases that are kept.
+
+    A mode that is given full rank is not decomposed.
+    """
     modes = range(len(ranks))
     if convention == "paper":
         return plus([_paper_svd(names, shape, mode) for mode in modes])
     basis = _gram if solver == "gram" else _svd
-    terms = [basis(names, shape, mode) for mode in modes]
+    reduced = reduction_order(shape.input_shape, ranks)
+    terms = [basis(names, shape, mode) for mode in modes if mode in reduced or not are_given]
     current = list(names.sizes)
     for mode in reduction_order(shape.input_shape, ranks):
         terms.append(times(*current, names.ranks[mode]))
