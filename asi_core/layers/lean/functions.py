@@ -88,8 +88,8 @@ def _layer_for(node: Node) -> nn.Module | None:
 
 
 def _mean_for(node: Node) -> Mean | None:
-    """A layer for a mean over given modes, without a type of its own for the result."""
-    if node.target not in ("mean", torch.mean) or "dtype" in node.kwargs or "out" in node.kwargs:
+    """A layer for a mean over given modes that asks for nothing else, such as another type."""
+    if node.target not in ("mean", torch.mean) or node.kwargs.keys() - {"input", "dim", "keepdim"}:
         return None
     modes = _argument(node, 1, "dim", None)
     modes = (modes,) if isinstance(modes, int) else modes

@@ -81,7 +81,8 @@ class _FixedNormalisation(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         weight, mean, variance = ctx.saved_tensors
         if ctx.note is not None:
-            return *_noted(grad_output, weight, mean, variance, ctx), None, None
+            gradient, sums = _noted(grad_output, weight, mean, variance, ctx)
+            return gradient, sums if ctx.needs_input_grad[1] else None, None, None
         gradient = _like_input(grad_output, ctx)
         if _is_two_products(grad_output, variance):
             return _two_products(grad_output, weight, variance, ctx.eps, gradient), None, None, None

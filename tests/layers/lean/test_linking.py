@@ -130,6 +130,18 @@ def test_what_cannot_be_linked_is_left(change: str) -> None:
     assert type(model.get_submodule("0")) is nn.Conv2d
 
 
+def test_a_normalisation_without_a_shift_is_linked() -> None:
+    torch.manual_seed(0)
+    norm = trained_norm(4)
+    norm.register_parameter("bias", None)
+    model = traced(nn.Conv2d(4, 4, 1), norm)
+    x = torch.randn(2, 4, 3, 3)
+    expected = all_gradients(model, x)
+    assert "1" in lean_(model).replaced
+    for own, native in zip(all_gradients(model, x), expected, strict=True):
+        assert_close(own, native, rtol=1e-4, atol=1e-5)
+
+
 def test_what_changes_after_linking_is_computed_plainly() -> None:
     """Training mode, a frozen scale, autocast."""
     torch.manual_seed(0)

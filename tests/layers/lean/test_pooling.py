@@ -76,6 +76,16 @@ def test_a_mean_that_is_called_is_pytorchs_to_the_last_bit(
         torch.testing.assert_close(own, native, rtol=0, atol=0, equal_nan=True)
 
 
+def test_a_mean_that_is_asked_for_in_numpys_words_is_left_alone() -> None:
+    class Centred(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x - x.mean(1, keepdims=True)
+
+    traced, x = fx.symbolic_trace(Centred()), torch.randn(3, 3)
+    assert lean_(traced).replaced == ()
+    assert torch.equal(traced(x), Centred()(x))
+
+
 def test_a_mean_of_another_type_is_left_alone() -> None:
     class Other(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
