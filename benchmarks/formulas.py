@@ -18,7 +18,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from asi_core.costs.estimate import estimate
-from asi_core.methods import METHOD_ADAPTER, METHODS
+from asi_core.methods import METHOD_ADAPTER, METHODS, USUAL_RANKS
 from asi_core.planning import Candidate, LayerProfile, plan
 from asi_core.zoo.cards import MODELS
 
@@ -44,7 +44,7 @@ def all_estimates(name: str) -> None:
     for kind, method in METHODS.items():
         if card.layer_kind == "linear" and kind == "gradient_filter":
             continue
-        ranks = {"ranks": (16, 32, 4, 4)[: card.modes]} if "ranks" in method.model_fields else {}
+        ranks = {"ranks": USUAL_RANKS[: card.modes]} if "ranks" in method.model_fields else {}
         chosen = METHOD_ADAPTER.validate_python({"kind": kind, **ranks})
         estimate(name, chosen, layers="all", batch_size=64, image_size=size, convention="exact")
 

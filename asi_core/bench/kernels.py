@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asi_core.bench.tails import NHWC, RANKS, WAYS, Case, Tail
+from asi_core.bench.tails import NHWC, WAYS, Case, Tail
 from asi_core.bench.timing import Timing, alternating
-from asi_core.methods import ASI, HOSVD, Vanilla
+from asi_core.methods import ASI, HOSVD, USUAL_RANKS, Vanilla
 from asi_core.methods.base import Method, WarmStart
 from asi_core.records import LayerShape
 
 _COMPRESSIONS: Mapping[str, Method] = {
-    "asi": ASI(ranks=RANKS),
-    "asi_refreshed": ASI(ranks=RANKS, refresh_every=4),
-    "asi_not_sequential": ASI(ranks=RANKS, sequential=False),
-    "hosvd_gram": HOSVD(ranks=RANKS),
-    "hosvd_svd": HOSVD(ranks=RANKS, solver="svd"),
+    "asi": ASI(ranks=USUAL_RANKS),
+    "asi_refreshed": ASI(ranks=USUAL_RANKS, refresh_every=4),
+    "asi_not_sequential": ASI(ranks=USUAL_RANKS, sequential=False),
+    "hosvd_gram": HOSVD(ranks=USUAL_RANKS),
+    "hosvd_svd": HOSVD(ranks=USUAL_RANKS, solver="svd"),
 }
 
 

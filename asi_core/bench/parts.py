@@ -8,9 +8,9 @@ from typing import Any, ClassVar, cast
 
 import torch
 
-from asi_core.bench.tails import RANKS, WAYS, Case, Tail
+from asi_core.bench.tails import WAYS, Case, Tail
 from asi_core.bench.timing import now
-from asi_core.methods import ASI
+from asi_core.methods import ASI, USUAL_RANKS
 from asi_core.methods.base import Saved
 
 _STEPS, _WARM_STEPS = 5, 2
@@ -37,7 +37,7 @@ class _TimedASI(ASI):
 
 def parts_of_step(case: Case, device: torch.device) -> dict[str, float]:
     """Median seconds a step: "compression", "weight_gradients" and "rest"."""
-    tail = Tail(case, WAYS["asi"].with_method(_TimedASI(ranks=RANKS)), device)
+    tail = Tail(case, WAYS["asi"].with_method(_TimedASI(ranks=USUAL_RANKS)), device)
     rows = [_timed_step(tail, device) for _ in range(_WARM_STEPS + _STEPS)][_WARM_STEPS:]
     return {part: median(row[part] for row in rows) for part in rows[0]}
 

@@ -18,6 +18,7 @@ from asi_core.layers.surgery import compress_
 from asi_core.methods import (
     ASI,
     HOSVD,
+    USUAL_RANKS,
     Checkpointing,
     EightBit,
     GradientFilter,
@@ -36,7 +37,6 @@ from asi_core.zoo.cards import model_card
 _CLASSES = 10
 # The prefix is run on so many images, whose values are then repeated: no time depends on them.
 _IMAGES = 32
-RANKS = (16, 32, 4, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ WAYS: Mapping[str, Way] = {
     "vanilla_nchw": Way(Vanilla(), False, NCHW),
     "vanilla_nhwc": Way(Vanilla(), False, NHWC),
     "vanilla_lean": Way(Vanilla(), True, None),
-    "asi": Way(ASI(ranks=RANKS), True, None),
-    "asi_half": Way(ASI(ranks=RANKS, bits=16), True, None),
-    "asi_refreshed": Way(ASI(ranks=RANKS, refresh_every=4), True, None),
-    "hosvd": Way(HOSVD(ranks=RANKS), True, None),
+    "asi": Way(ASI(ranks=USUAL_RANKS), True, None),
+    "asi_half": Way(ASI(ranks=USUAL_RANKS, bits=16), True, None),
+    "asi_refreshed": Way(ASI(ranks=USUAL_RANKS, refresh_every=4), True, None),
+    "hosvd": Way(HOSVD(ranks=USUAL_RANKS), True, None),
     "gradient_filter": Way(GradientFilter(), True, None),
     "checkpointing": Way(Checkpointing(), True, None),
     "eight_bit": Way(EightBit(), True, None),

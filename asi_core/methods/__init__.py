@@ -24,6 +24,8 @@ METHOD_ADAPTER: TypeAdapter[Vanilla | ASI | HOSVD | GradientFilter | EightBit | 
 )
 # What the paper compares; the others are what a user of PyTorch would pick instead.
 PUBLISHED = ("vanilla", "asi", "hosvd", "gradient_filter")
+# At which costs are compared unless others are given: batch, channel, height and width.
+USUAL_RANKS = (16, 32, 4, 4)
 
 __all__ = [
     "ASI",
@@ -31,6 +33,7 @@ __all__ = [
     "METHODS",
     "METHOD_ADAPTER",
     "PUBLISHED",
+    "USUAL_RANKS",
     "AnyMethod",
     "Bits",
     "Checkpointing",

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.datasets import DATASETS
-from asi_core.methods import METHODS, Method
+from asi_core.methods import METHODS, USUAL_RANKS, Method
 from asi_core.records import Convention
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
@@ -18,7 +18,6 @@ from dashboard.frame import URL
 
 BY_VARIANCE, BY_RANK, BY_MODE = "Explained variance", "One rank", "Ranks per mode"
 MOST_IN_BATCH = 256
-_RANKS = (16, 32, 4, 4)
 _SIDE: int = RUN_DEFAULTS["image_size"]
 # Pixels: two wide controls side by side are the most that a phone holds.
 _WIDE, _NARROW = 210, 130
@@ -246,7 +245,7 @@ def _ranks(card: ModelCard, variance_first: bool) -> None:
             st.number_input(
                 f"Rank: {name}",
                 min_value=1,
-                value=_RANKS[mode],
+                value=USUAL_RANKS[mode],
                 key=f"rank_{name}",
                 width=_NARROW,
                 help=f"How many singular directions of the {name} mode are kept.",
