@@ -8,6 +8,7 @@ import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.database import NoAnswer
+from dashboard.plain import plain
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ def tell_failure(error: Exception) -> bool:
         True: Streamlit shows nothing of its own.
     """
     log.error("a page could not be drawn", exc_info=error)
-    st.error(failure_sentence(error))
+    st.error(plain(failure_sentence(error)))
     return True
 
 

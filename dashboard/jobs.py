@@ -13,6 +13,7 @@ from asi_core.runs.jobs import JobRecord, request_job
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds
 from dashboard import services, visitor
+from dashboard.plain import plain
 
 _POLL_SECONDS = 1.0
 
@@ -38,14 +39,14 @@ def job_panel(
         services.engine()
         st.fragment(_progress, run_every=_POLL_SECONDS)(newest.id)
     elif newest is not None and newest.status != "completed":
-        st.error(f"No answer: {newest.error}")
+        st.error(f"No answer: {plain(newest.error or newest.status)}")
         _button("Try again", kind, spec, key, again=True)
     elif known is None:
         _button(button, kind, spec, key, again=False)
     elif again is not None:
         _button(again, kind, spec, key, again=True)
     if refusal := st.session_state.pop(f"{key}-refusal", None):
-        st.error(refusal)
+        st.error(plain(refusal))
     return None if known is None else known.result
 
 

@@ -11,6 +11,7 @@ from asi_core.runs.records import RunRecord
 from asi_core.runs.service import MOST_RUNS_AT_ONCE, known_runs, request_runs
 from asi_core.training.spec import RunSpec
 from dashboard import services, visitor
+from dashboard.plain import plain
 
 Launched = Callable[[list[RunRecord]], None]
 
@@ -65,7 +66,7 @@ def launch_buttons(
                 "images: they are shown at once."
             )
     if refusal := st.session_state.pop(f"{key}-refusal", None):
-        st.error(refusal)
+        st.error(plain(refusal))
 
 
 def _known(specs: Sequence[RunSpec]) -> int:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from asi_core.datasets import DATASETS, DatasetCard
 from asi_core.zoo.cards import MODELS
+from dashboard.plain import plain
 
 
 def names_in_url(images: Mapping[str, DatasetCard] = DATASETS) -> str | None:
@@ -28,5 +29,7 @@ def names_in_url(images: Mapping[str, DatasetCard] = DATASETS) -> str | None:
         if named in cards and key not in st.session_state:
             st.session_state[key] = named
         elif named is not None and named not in {*cards, *(c.title for c in cards.values())}:
-            return f"The link asks for the {key} {named!r}, which is unknown: choose from the list."
+            return plain(
+                f"The link asks for the {key} {named!r}, which is unknown: choose from the list."
+            )
     return None

@@ -13,13 +13,14 @@ def main() -> None:
     from dashboard.frame import page_looks
     from dashboard.glossary import glossary_popover
     from dashboard.navigation import PAGES, forget_other_page, streamlit_page
+    from dashboard.plain import plain
     from dashboard.visitor import check_visitor, sign_in_button
 
     st.set_page_config(page_title="ASI Lab", page_icon=str(DATA / "icon.svg"), layout="wide")
     try:
         check_visitor()
     except AsiError as error:
-        st.error(one_sentence(error))
+        st.error(plain(one_sentence(error)))
         return
     page_looks()
     # A lecturer's link shows one lesson and nothing else.

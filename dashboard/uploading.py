@@ -17,6 +17,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 from dashboard import visitor
 from dashboard.jobs import job_panel
+from dashboard.plain import plain
 
 _FILE, _TOLD, _COLUMNS = "upload", "upload-told", 2
 
@@ -55,7 +56,7 @@ def upload_menu(chosen: str) -> None:
             )
     if told := st.session_state.pop(_TOLD, None):
         kind, sentence = told
-        (st.success if kind == "kept" else st.error)(sentence)
+        (st.success if kind == "kept" else st.error)(plain(sentence))
 
 
 def images_panel(spec: RunSpec) -> None:

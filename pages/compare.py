@@ -17,6 +17,7 @@ from dashboard.compare.sweep_form import sweep_panel
 from dashboard.compare.transfer import transfer
 from dashboard.compare.watch import watch
 from dashboard.frame import answer, kpi_row, question
+from dashboard.plain import plain
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def _compare(view: View) -> None:
     answer(sentence(verdict, view.outcomes, view.tolerance))
     if numbers := kpis(verdict):
         kpi_row(numbers)
-    st.caption(view.task)
+    st.caption(plain(view.task))
     pareto(view, verdict.reference)
     runs_table(view)
     shown = selected(view, verdict)

@@ -10,6 +10,7 @@ from asi_core.planning import profiles_from_dict
 from dashboard.frame import question
 from dashboard.jobs import job_panel
 from dashboard.links import names_in_url
+from dashboard.plain import plain
 from dashboard.plan.controls import budget_control, network_controls, plan_question
 from dashboard.plan.planned import planned
 from dashboard.plan.training import lead_to_launched
@@ -29,7 +30,7 @@ def main() -> None:
     try:
         asked = plan_question(chosen, budget_kib)
     except (AsiError, ValidationError) as error:
-        st.error(one_sentence(error))
+        st.error(plain(one_sentence(error)))
         return
     place = st.container()
     profiles = job_panel("calibrate", asked.spec, button="Calibrate these layers", key="calibrate")

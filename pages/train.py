@@ -12,6 +12,7 @@ from dashboard.frame import question
 from dashboard.history import comparison_picker, run_labels
 from dashboard.launching import launch_buttons
 from dashboard.links import names_in_url
+from dashboard.plain import plain
 from dashboard.reproduce import reproduce_panel
 from dashboard.train.form import comparison_form, comparison_specs
 from dashboard.train.live import live_comparison
@@ -36,7 +37,7 @@ def main() -> None:
         specs = comparison_specs(chosen)
     except (AsiError, ValidationError) as error:
         specs = []
-        st.error(one_sentence(error))
+        st.error(plain(one_sentence(error)))
     if specs:
         spec = specs[-1]
         st.write(

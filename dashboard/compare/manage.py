@@ -14,6 +14,7 @@ from dashboard import services, visitor
 from dashboard.compare.controls import View
 from dashboard.compare.kept import library
 from dashboard.frame import URL
+from dashboard.plain import plain
 
 _TOLD = "compare-told"
 
@@ -22,9 +23,9 @@ def tell_what_was_done() -> None:
     """Say once what the last click came to."""
     done, error = st.session_state.pop(_TOLD, ("", ""))
     if done:
-        st.toast(done, icon=":material/check:")
+        st.toast(plain(done), icon=":material/check:")
     if error:
-        st.error(error)
+        st.error(plain(error))
 
 
 def manage(view: View, selected: Sequence[Outcome]) -> None:

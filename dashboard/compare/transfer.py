@@ -8,6 +8,7 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.transfer import export_comparison, import_comparison
 from dashboard import services, visitor
 from dashboard.compare.kept import library
+from dashboard.plain import plain
 
 _FILE, _TOLD, _COUNT = "transfer-file", "transfer-told", "transfer-count"
 
@@ -29,7 +30,7 @@ def transfer(titles: dict[str, str]) -> None:
             _open()
     if told := st.session_state.pop(_TOLD, None):
         kind, sentence = told
-        (st.success if kind == "kept" else st.error)(sentence)
+        (st.success if kind == "kept" else st.error)(plain(sentence))
 
 
 def _take(titles: dict[str, str]) -> None:

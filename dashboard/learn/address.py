@@ -9,6 +9,7 @@ import streamlit as st
 
 from asi_core.errors import InvalidInput, one_sentence
 from dashboard.learn.lesson import Question
+from dashboard.plain import plain
 
 # A link that names a lesson is a lecturer's: it shows that lesson alone.
 LESSON, TOPIC = "lesson", "topic"
@@ -27,7 +28,7 @@ def committed_guess(slug: str, question: Question) -> float | None:
     try:
         return question.parsed(text)
     except InvalidInput as error:
-        st.warning(f"In the link, {one_sentence(error)}")
+        st.warning(f"In the link, {plain(one_sentence(error))}")
         return None
 
 

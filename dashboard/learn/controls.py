@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from asi_core.errors import InvalidInput, one_sentence
+from dashboard.plain import plain
 
 Value = TypeVar("Value")
 
@@ -123,7 +124,7 @@ def _named_in_link(key: str, parse: Callable[[str], Value]) -> Value | None:
     try:
         return parse(text)
     except InvalidInput as error:
-        st.warning(f"In the link, {one_sentence(error)}")
+        st.warning(f"In the link, {plain(one_sentence(error))}")
         return None
 
 

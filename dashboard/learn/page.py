@@ -8,6 +8,7 @@ from dashboard.frame import answer, question
 from dashboard.learn import address, low_rank, memory, trade_offs, warm_start
 from dashboard.learn.lesson import Lesson
 from dashboard.learn.stages import draw_lesson
+from dashboard.plain import plain
 
 LESSONS: dict[str, Lesson] = {
     lesson.slug: lesson
@@ -21,7 +22,7 @@ def draw_one(slug: str) -> None:
     """A lecturer's link: one lesson and nothing else."""
     if slug not in LESSONS:
         question("There is no such lesson")
-        st.warning(f"The link asks for the lesson {slug!r}, which is unknown: choose one of these.")
+        st.warning(_unknown(slug))
         _list_of_lessons()
         return
     question(LESSONS[slug].title)
@@ -34,7 +35,7 @@ def draw_all() -> None:
     answer("Guess first, then run it, then see how far off you were: about ten minutes each.")
     topic = st.query_params.get(address.TOPIC, _FIRST)
     if topic not in LESSONS:
-        st.warning(f"The link asks for the lesson {topic!r}, which is unknown: choose from these.")
+        st.warning(_unknown(topic))
         topic = _FIRST
     st.session_state[_CHOICE] = topic
     st.segmented_control(
@@ -81,3 +82,7 @@ def _list_of_lessons() -> None:
 
 def _name(slug: str) -> None:
     st.query_params[address.LESSON] = slug
+
+
+def _unknown(slug: str) -> str:
+    return plain(f"The link asks for the lesson {slug!r}, which is unknown: choose one of these.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import time
 import tracemalloc
 import zipfile
 from contextlib import suppress
@@ -65,6 +66,19 @@ def test_a_comparison_comes_back_in_another_store(store: RunStore, tmp_path: Pat
     described = RunLibrary(other.url).descriptions()[kept[0].comparison]
     assert described == Description("Lecture", "for <all>")
     assert known_runs(other, [run.spec for run in runs]) == 0, "what others claim is no answer"
+
+
+def test_what_was_launched_in_the_future_was_launched_now(store: RunStore) -> None:
+    """Else it would be the newest for as long."""
+    runs = comparison(store)
+    later = time.time() + 1e9
+    content = changed(
+        exported(store, runs[0].comparison),
+        lambda told: [run.update(created_at=later) for run in told["runs"]],
+    )
+    before = time.time()
+    found = imported(store, content)
+    assert all(before <= run.created_at <= time.time() for run in found)
 
 
 def without_total(run: RunRecord) -> dict[str, Any]:
