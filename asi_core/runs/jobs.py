@@ -92,6 +92,15 @@ class JobStore:
             query = query.where(jobs.c.status.in_(statuses))
         return self._first(query.order_by(jobs.c.created_at.desc()))
 
+    def answers(self, kind: str, specs: Iterable[RunSpec]) -> dict[RunSpec, JobRecord]:
+        """The newest completed job about each of some questions that has one."""
+        settled = {spec: _key(kind, job_kind(kind).settled(spec)) for spec in specs}
+        query = select(jobs).where(jobs.c.key.in_(settled.values()), jobs.c.status == "completed")
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(jobs.c.created_at)).mappings().all()
+        found = {row["key"]: row for row in rows}
+        return {s: _record(dict(found[key])) for s, key in settled.items() if key in found}
+
     def going(self, kind: str, spec: RunSpec) -> JobRecord | None:
         """The job that is queued or running about this question."""
         return self.latest(kind, spec, "queued", "running")

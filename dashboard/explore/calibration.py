@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -24,7 +25,7 @@ class Calibration:
 
 def default_is_calibrated() -> bool:
     """Whether the spectra of the page's first view are known."""
-    return _found(RunSpec(method=Vanilla())) is not None
+    return _first_known([RunSpec(method=Vanilla())]) is not None
 
 
 def known_calibration(settings: ExploreSettings) -> Calibration | None:
@@ -36,10 +37,7 @@ def known_calibration(settings: ExploreSettings) -> Calibration | None:
         return None
     asked = settings.run_spec(Vanilla())
     larger = range(settings.layers, settings.card.layer_count + 1)
-    specs = [asked.model_copy(update={"layers": layers}) for layers in larger]
-    memory = _memory()
-    remembered = (memory[spec] for spec in specs if spec in memory)
-    return next(remembered, None) or next(filter(None, map(_found, specs)), None)
+    return _first_known([asked.model_copy(update={"layers": layers}) for layers in larger])
 
 
 def is_unknown(settings: ExploreSettings, calibration: Calibration | None) -> bool:
@@ -64,15 +62,19 @@ def calibration_panel(settings: ExploreSettings) -> None:
     )
 
 
-def _found(spec: RunSpec) -> Calibration | None:
-    """What the store has, remembered: the same question has the same answer."""
+def _first_known(specs: Sequence[RunSpec]) -> Calibration | None:
+    """What the store has of the first of these that it has any of.
+
+    It is remembered: the same question has the same answer.
+    """
     memory = _memory()
-    if spec not in memory:
-        job = services.jobs().latest("calibrate", spec, "completed")
-        if job is None or job.result is None:
-            return None
-        memory[spec] = Calibration({p.name: p for p in profiles_from_dict(job.result)})
-    return memory[spec]
+    if not any(spec in memory for spec in specs):
+        answers = services.jobs().answers("calibrate", specs)
+        for spec in specs:
+            if spec in answers and (result := answers[spec].result) is not None:
+                memory[spec] = Calibration({p.name: p for p in profiles_from_dict(result)})
+                break
+    return next((memory[spec] for spec in specs if spec in memory), None)
 
 
 @st.cache_resource(show_spinner=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -37,27 +39,39 @@ def rank_sentence(settings: ExploreSettings, budget_bytes: int) -> str:
     shapes = trained_layer_shapes(
         settings.model, settings.layers, settings.batch_size, settings.image_size
     )
-    most = max(max(shape.input_shape) for shape in shapes)
+    sizes = sorted({size for shape in shapes for size in shape.input_shape})
     # What decides nothing here is left out, so that answers are found again.
     asked = replace(settings, explained_variance=None, ranks=1, patch=1)
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if _bytes(asked, middle) <= budget_bytes else (low, middle - 1)
-    if low == 0:
+    rank = _largest(asked, sizes, budget_bytes)
+    if rank == 0:
         return f"Even **rank 1** in every mode takes {format_bytes(_bytes(asked, 1))}."
-    takes = format_bytes(_bytes(asked, low))
-    if low == most:
-        return f"**Every rank** fits: the whole inputs take {takes}."
+    takes = format_bytes(_bytes(asked, rank))
+    if rank == sizes[-1]:
+        return f"**The whole inputs** fit, at full rank in every mode: they take {takes}."
     return (
-        f"With one rank for all modes, **rank {low}** is the largest that fits: it takes {takes}, "
-        f"rank {low + 1} would take {format_bytes(_bytes(asked, low + 1))}."
+        f"With one rank for all modes, **rank {rank}** is the largest that fits: it takes {takes}, "
+        f"rank {rank + 1} would take {format_bytes(_bytes(asked, rank + 1))}."
     )
+
+
+def _largest(asked: ExploreSettings, sizes: Sequence[int], budget_bytes: int) -> int:
+    """The largest rank that fits, up to the greatest of the modes' sizes; 0 if none does.
+
+    Bytes grow with the rank from one mode's size to the next. At a size they may fall: a mode at
+    full rank needs no factor.
+    """
+    starts = sorted({1, *sizes})
+    for start, end in reversed(list(zip(starts, [*starts[1:], sizes[-1] + 1], strict=True))):
+        ranks = range(start, end)
+        fitting = bisect_right(ranks, budget_bytes, key=lambda rank: _bytes(asked, rank))
+        if fitting:
+            return ranks[fitting - 1]
+    return 0
 
 
 @lru_cache(maxsize=2048)
 def _bytes(settings: ExploreSettings, rank: int) -> int:
-    """By formula; grows with the rank, as every mode and the core do."""
+    """By formula."""
     shapes = trained_layer_shapes(
         settings.model, settings.layers, settings.batch_size, settings.image_size
     )

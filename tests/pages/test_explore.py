@@ -350,7 +350,11 @@ def test_a_link_names_model_and_images_as_the_command_line_does() -> None:
     assert page.selectbox(key="dataset").value == "cifar10"
 
 
-@pytest.mark.parametrize(("budget", "rank"), [(256, 17), (16, 1), (4, 0), (99_999, None)])
+@pytest.mark.parametrize(
+    ("budget", "rank"),
+    # From the size of a mode on its factor is not kept: 64 fits where 62 does not.
+    [(256, 17), (16, 1), (4, 0), (1280, 64), (8192, None), (99_999, None)],
+)
 def test_the_largest_rank_is_the_last_that_fits(budget: int, rank: int | None) -> None:
     page = opened(activation_budget=str(budget))
     (told,) = (m.value for m in page.markdown if "rank" in m.value.lower() and "**" in m.value)
@@ -358,8 +362,8 @@ def test_the_largest_rank_is_the_last_that_fits(budget: int, rank: int | None) -
     taken = [step_cost(shapes, ASI(ranks=r), "exact").activation_bytes for r in range(1, 1153)]
     fitting = [r for r, size in enumerate(taken, start=1) if size <= budget * 1024]
     if rank is None:
-        assert len(fitting) == len(taken)
-        assert "Every rank" in told
+        assert fitting[-1] == len(taken)
+        assert "**The whole inputs** fit" in told
     elif rank == 0:
         assert not fitting
         assert "Even **rank 1**" in told

@@ -57,6 +57,17 @@ def test_a_job_goes_from_queued_to_completed(store: JobStore) -> None:
     assert not ended.is_active
 
 
+def test_answers_to_many_questions_are_found_at_once(store: JobStore) -> None:
+    questions = [spec(layers=layers) for layers in (1, 2, 3, 4)]
+    completed(store, "calibrate", questions[1], {"of": "before"})
+    newest = completed(store, "calibrate", questions[1], {"of": "two"})
+    other = completed(store, "calibrate", questions[3], {"of": "four"})
+    request_job(store, "calibrate", questions[0], "me")
+    completed(store, "measure", questions[2], {"of": "another kind"})
+    assert store.answers("calibrate", questions) == {questions[1]: newest, questions[3]: other}
+    assert store.answers("calibrate", []) == {}
+
+
 def test_what_is_going_is_not_asked_twice_whoever_asks(store: JobStore) -> None:
     job = request_job(store, "calibrate", spec(), "me")
     assert request_job(store, "calibrate", spec(), "somebody else") == job
