@@ -56,11 +56,11 @@ class View:
 def chosen_view() -> View | None:
     """Draw the controls; None if there is no run to look at."""
     everything = library().runs()
-    titles = comparison_titles(everything, library().descriptions())
+    described = library().descriptions()
     with st.sidebar:
         task_place, seeds_place = st.container(), st.container()
         with st.expander("Filter", icon=":material/filter_list:"):
-            found = library().runs(_filter(titles))
+            found = library().runs(_filter(comparison_titles(everything, described)))
         tasks = _tasks(found)
         if not tasks:
             return None
@@ -69,6 +69,8 @@ def chosen_view() -> View | None:
         with seeds_place:
             tolerance, by_seed = _how()
     runs = tasks[task]
+    # Of many runs a filter reaches further back than the newest of all.
+    titles = comparison_titles([*everything, *found], described)
     outcomes = outcomes_by_seed(runs) if by_seed else single_outcomes(runs)
     return View(task, runs, outcomes, tolerance, titles)
 

@@ -18,7 +18,9 @@ from asi_core.training.spec import RUN_DEFAULTS
 from asi_core.zoo.cards import MODELS
 from dashboard.compare.kept import library
 from dashboard.frame import URL
+from dashboard.image_size import image_size_box
 from dashboard.launching import launch_buttons
+from dashboard.plain import plain
 from dashboard.uploading import image_choices
 
 Number = TypeVar("Number", int, float)
@@ -64,7 +66,7 @@ def _asked() -> Sweep | None:
         )
         sweep.specs()
     except (AsiError, ValidationError) as error:
-        st.error(one_sentence(error))
+        st.error(plain(one_sentence(error)))
         return None
     return sweep
 
@@ -152,11 +154,9 @@ def _base() -> dict[str, Any]:
         "Images", list(images), key="sweep_dataset", help="What it is fine-tuned on.", **URL
     )
     card = MODELS[models[model]]
-    size = card.native_size if card.fixed_size else RUN_DEFAULTS["image_size"]
     numbers = {
         "steps": ("Steps", RUN_DEFAULTS["steps"]),
         "batch_size": ("Batch size", RUN_DEFAULTS["batch_size"]),
-        "image_size": ("Image size", size),
     }
     return {
         "model": models[model],
@@ -167,13 +167,13 @@ def _base() -> dict[str, Any]:
             )
             for name, (label, value) in numbers.items()
         },
+        "image_size": image_size_box(card, key="sweep_image_size"),
     }
 
 
 _HELP = {
     "steps": "Training steps of each run.",
     "batch_size": "Images a step.",
-    "image_size": "Images are resized to this side, in pixels.",
 }
 
 

@@ -12,6 +12,7 @@ from asi_core.runs.records import RunRecord
 from asi_core.runs.sweeps import cancel_all
 from asi_core.units import format_seconds
 from dashboard import services, visitor
+from dashboard.audience import slowness
 from dashboard.compare.kept import library
 
 _POLL_SECONDS = 1.5
@@ -25,29 +26,24 @@ def watch() -> None:
         return
     # A server that was started anew takes up what an earlier one left queued.
     services.engine()
-    st.fragment(_lines, run_every=_POLL_SECONDS)(_ended(going))
+    st.fragment(_lines, run_every=_POLL_SECONDS * slowness())(going)
 
 
-def _lines(drawn: Counter[str]) -> None:
+def _lines(drawn: dict[str, int]) -> None:
     going = _going()
-    if _ended(going) != drawn:
+    if going != drawn:
         st.rerun()
-    for runs in going[:_MOST_SHOWN]:
-        _line(runs)
+    for name in list(going)[:_MOST_SHOWN]:
+        if runs := services.store().comparison(name):
+            _line(runs)
     if len(going) > _MOST_SHOWN:
         st.caption(f"{len(going) - _MOST_SHOWN} more comparisons are going.")
 
 
-def _going() -> list[list[RunRecord]]:
-    """Comparisons of which something is going, oldest first."""
-    store = services.store()
-    names = dict.fromkeys(run.comparison for run in store.active())
-    return [store.comparison(name) for name in names]
-
-
-def _ended(going: Sequence[Sequence[RunRecord]]) -> Counter[str]:
-    """How many runs have ended, by comparison."""
-    return Counter({runs[0].comparison: sum(not run.is_active for run in runs) for runs in going})
+def _going() -> dict[str, int]:
+    """How many runs are queued or running, by comparison, the oldest first."""
+    # No Counter: for one, a comparison that has ended is the same as one that was never there.
+    return dict(Counter(run.comparison for run in services.store().active()))
 
 
 def _line(runs: Sequence[RunRecord]) -> None:

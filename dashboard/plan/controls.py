@@ -13,6 +13,7 @@ from asi_core.units import KIB
 from asi_core.zoo.cards import MODELS
 from dashboard.bits import bits_control
 from dashboard.frame import URL
+from dashboard.image_size import image_size_box
 from dashboard.uploading import image_choices
 
 # What people have in mind: powers of two, and the memory of a well-known microcontroller.
@@ -25,7 +26,6 @@ NAMED_BUDGETS = {
     "1 MiB": 1024,
     "4 MiB": 4096,
 }
-_SIDE = RUN_DEFAULTS["image_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def _numbers(model: str) -> dict[str, int]:
             help="Images a step. A smaller batch keeps less, and needs smaller ranks in its mode.",
             **URL,
         ),
-        "image_size": _image_size(model),
+        "image_size": image_size_box(MODELS[model]),
         "seed": st.number_input(
             "Seed",
             value=0,
@@ -133,19 +133,6 @@ def _numbers(model: str) -> dict[str, int]:
             **URL,
         ),
     }
-
-
-def _image_size(model: str) -> int:
-    card = MODELS[model]
-    told = "Images are resized to this side, in pixels."
-    if card.fixed_size:
-        told += f" {card.title} reads no other."
-        st.number_input("Image size", value=card.native_size, disabled=True, help=told)
-        return card.native_size
-    size: int = st.number_input(
-        "Image size", value=_SIDE, step=32, key="image_size", help=told, **URL
-    )
-    return size
 
 
 def _name_of(budget_kib: int) -> str | None:

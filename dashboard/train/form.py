@@ -7,11 +7,12 @@ from typing import Any
 import streamlit as st
 
 from asi_core.errors import InvalidInput
-from asi_core.methods import METHODS, PUBLISHED
+from asi_core.methods import METHODS, PUBLISHED, USUAL_RANKS
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
 from dashboard.bits import bits_control
 from dashboard.frame import URL
+from dashboard.image_size import image_size_box
 from dashboard.uploading import image_choices, upload_menu
 
 _BY_VARIANCE, _BY_RANK = "Explained variance", "Given ranks"
@@ -116,8 +117,9 @@ def _methods(card: ModelCard) -> dict[str, Any]:
     else:
         chosen["ranks"] = st.text_input(
             f"Ranks ({', '.join(card.mode_names)})",
-            value=", ".join(map(str, (16, 32, 4, 4)[: card.modes])),
-            key="ranks",
+            value=", ".join(map(str, USUAL_RANKS[: card.modes])),
+            # Other numbers of modes have a box of their own: what is in one fits no other.
+            key="ranks" if card.modes == len(USUAL_RANKS) else f"ranks_of_{card.modes}",
             help=_help("ranks"),
             **URL,
         )
@@ -131,14 +133,7 @@ def _how_long(card: ModelCard) -> dict[str, Any]:
     left, right = st.columns(2)
     with left:
         steps = st.number_input("Steps", value=RUN_DEFAULTS["steps"], step=50, key="steps", **URL)
-        size = st.number_input(
-            "Image size",
-            value=card.native_size if card.fixed_size else RUN_DEFAULTS["image_size"],
-            step=32,
-            key="image_size",
-            help=_help("image_size"),
-            **URL,
-        )
+        size = image_size_box(card)
     with right:
         batch = st.number_input(
             "Batch size", value=RUN_DEFAULTS["batch_size"], step=16, key="batch_size", **URL
@@ -276,6 +271,6 @@ _HELP = {
     "less time, a little less energy. The batch's factor is always iterated.",
     "solver": "Both give the same ranks and subspaces. The Gram matrix is several times faster; "
     "the full SVD of every unfolding is the published way.",
-    "train_norm": "Whether scale and shift of the normalisations after the first trained layer "
-    "are trained as well.",
+    "train_norm": "Whether scale and shift of batch normalisations after the first trained layer "
+    "are trained as well. Transformers have none.",
 }

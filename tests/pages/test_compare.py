@@ -22,7 +22,7 @@ from asi_core.training.spec import RunSpec
 from dashboard import services
 from dashboard.compare.controls import View
 from dashboard.compare.report import build_report
-from dashboard.compare.watch import progress, progress_told
+from dashboard.compare.watch import _going, progress, progress_told
 from tests.runs.kept import VANILLA, asi, events, fail, keep, keep_usual, spec
 
 PAGE = str(Path(__file__).parents[2] / "pages" / "compare.py")
@@ -359,6 +359,28 @@ def test_a_run_that_is_going_is_shown_with_what_it_has(store: RunStore) -> None:
     page = opened()
     assert button(page, "Cancel all")
     assert list(shown_table(page)["state"]) == ["running"]
+
+
+def test_whatever_ends_between_two_looks_is_noticed(store: RunStore) -> None:
+    runs = store.create([spec(), spec(seed=1)], "local")
+    drawn = _going()
+    assert drawn == {runs[0].comparison: 2}
+    store.request_cancel(runs[0].id)
+    assert _going() != drawn
+    store.request_cancel(runs[1].id)
+    assert _going() != drawn
+
+
+def test_a_filter_may_reach_further_back_than_the_newest_runs(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, [spec(seed=5)], [0.5], [10])
+    keep(store, [asi(0.5), asi(0.6)], [0.6, 0.7], [20, 30])
+    newest = RunLibrary.runs
+    monkeypatch.setattr(RunLibrary, "runs", lambda self, wanted=None: newest(self, wanted, 2))
+    page = opened(only_kind=["Vanilla"])
+    assert list(shown_table(page)["run"]) == ["Vanilla"]
+    assert all(shown_table(page)["comparison"])
 
 
 def test_the_report_has_all_of_the_selection(store: RunStore) -> None:
