@@ -28,11 +28,13 @@ class RunFeed:
     Attributes:
         steps, evaluations: as rows, ascending.
         probes: step -> layer -> probe.
+        probe_seconds: what all of them took.
     """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     probes: dict[int, dict[str, LayerProbe]] = field(default_factory=dict)
+    probe_seconds: float = 0.0
     _known: dict[tuple[str, str], float] = field(default_factory=dict, compare=False)
 
     def with_news(self, store: RunStore, run_id: str) -> RunFeed:
@@ -42,11 +44,12 @@ class RunFeed:
         probes = store.events(run_id, "probe", after_step=max(self.probes, default=-1))
         if not (steps or evaluations or probes):
             return self
-        looks = {e.step: _by_layer(e) for e in probes if isinstance(e, ProbeEvent)}
+        looks = [event for event in probes if isinstance(event, ProbeEvent)]
         return RunFeed(
             [*self.steps, *(event.model_dump() for event in steps)],
             [*self.evaluations, *(event.model_dump() for event in evaluations)],
-            {**self.probes, **looks},
+            {**self.probes, **{event.step: _by_layer(event) for event in looks}},
+            self.probe_seconds + sum(event.seconds or 0.0 for event in looks),
         )
 
     def mean(self, field: str) -> float:
@@ -56,6 +59,11 @@ class RunFeed:
     def median(self, field: str) -> float:
         """As `mean`."""
         return self._once("median", field, lambda: median(row[field] for row in self.steps))
+
+    @property
+    def last_step(self) -> int:
+        """How many steps are done; of some runs not every step's numbers are kept."""
+        return max(_last(self.steps), 0)
 
     @property
     def median_step(self) -> float:

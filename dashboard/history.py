@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from math import inf
 
 import streamlit as st
 
 from asi_core.runs.examples import SHIPPED_FOLDER, example_names
+from asi_core.runs.limits import NOBODY
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store import RunStore
+from asi_core.training.spec import RunSpec
 from asi_core.units import layer_count
 from dashboard import services
 from dashboard.feed import run_label
+from dashboard.plain import plain
+from dashboard.visitor import known_owner, short_owner
 
 _MOST = 30
+PICKER_HELP = (
+    "Your own comparisons, then those of others here, both the newest first, then those that came "
+    "with the app."
+)
 _IN_URL = "comparison"
 
 
+# What tells runs of one method and the same settings of it apart, in this order.
+_FURTHER: tuple[Callable[[RunSpec], str], ...] = (
+    lambda spec: layer_count(spec.layers) if spec.layers != 0 else "",
+    lambda spec: f"seed {spec.seed}",
+)
+
+
 def comparison_picker() -> str | None:
-    """A box with all comparisons: one's own, newest first, then those that came with the app.
+    """A box with the comparisons of `known_comparisons`.
 
     Returns:
         the chosen one; None if there is none. The link names it.
@@ -33,8 +49,8 @@ def comparison_picker() -> str | None:
             known[asked] = runs
         else:
             st.warning(
-                f"The link asks for the comparison {asked!r}, which is not here: choose from the "
-                "list."
+                plain(f"The link asks for the comparison {asked!r}, which is not here:")
+                + " choose from the list."
             )
     if not known:
         return None
@@ -45,8 +61,7 @@ def comparison_picker() -> str | None:
         index=names.index(asked) if asked in known else 0,
         format_func=lambda name: comparison_title(known[name]),
         key="comparison",
-        help="All comparisons are kept: your own, the newest first, then those that came with the "
-        "app.",
+        help=PICKER_HELP,
     )
     # Not bound like other controls: titles change while runs go, and the newest is not the newest
     # for long. The address always names what is shown.
@@ -55,10 +70,13 @@ def comparison_picker() -> str | None:
 
 
 def known_comparisons() -> dict[str, list[RunRecord]]:
-    """One's own first, newest first, then those that came with the app."""
-    store = services.store()
-    own = store.latest_comparisons(_MOST, but_of=EXAMPLE_OWNER)
-    return {runs[0].comparison: runs for runs in (*own, *_shipped(store))}
+    """One's own, then others', both newest first, then those that came with the app."""
+    store, me = services.store(), known_owner()
+    # On a machine of one's own, what the command line launched is one's own too.
+    mine = NOBODY if me in NOBODY else (me or "",)
+    own = store.latest_comparisons(_MOST, of=mine)
+    others = store.latest_comparisons(_MOST, but_of=(*mine, EXAMPLE_OWNER))
+    return {runs[0].comparison: runs for runs in (*own, *others, *_shipped(store))}
 
 
 def _shipped(store: RunStore) -> tuple[list[RunRecord], ...]:
@@ -79,18 +97,29 @@ def _shipped_editions(
 
 def comparison_title(runs: Sequence[RunRecord]) -> str:
     """What a comparison is about, when it was launched, and how far it is."""
-    spec = runs[-1].spec
+    # The classifier alone is in most comparisons, and what none is about.
+    training = [run for run in runs if run.spec.layers != 0] or list(runs)
+    spec = training[-1].spec
     about = (
-        f"{spec.model_label}, {layer_count(spec.layers)}, {spec.steps} steps of {spec.batch_size} "
+        f"{spec.model_label}, {_depths(training)}, {spec.steps} steps of {spec.batch_size} "
         f"at {spec.image_size} px"
     )
     if runs[0].owner == EXAMPLE_OWNER:
-        labels = run_labels([run for run in runs if run.spec.layers != 0])
+        labels = run_labels(training)
         return f"Example · {labels[0]} to {labels[-1]} · {about}"
     when = datetime.fromtimestamp(runs[0].created_at).strftime("%d %b %H:%M")
     going = sum(run.is_active for run in runs)
     state = f"{going} of {len(runs)} still going" if going else "ended"
-    return f"{when} · {about} · {state}"
+    whose = runs[0].owner
+    by = "" if whose in (known_owner(), *NOBODY) else f" · by {short_owner(whose)}"
+    return f"{when} · {about} · {state}{by}"
+
+
+def _depths(runs: Sequence[RunRecord]) -> str:
+    depths = sorted({run.spec.layers for run in runs}, key=lambda k: inf if k == "all" else k)
+    if len(depths) == 1:
+        return layer_count(depths[0])
+    return f"{depths[0]} to {layer_count(depths[-1])}"
 
 
 def run_labels(runs: Sequence[RunRecord]) -> list[str]:
@@ -101,8 +130,10 @@ def run_labels(runs: Sequence[RunRecord]) -> list[str]:
         for run, label in zip(runs, short, strict=True)
     ]
     names = long if _has_twins(short) else short
-    if _has_twins(names):
-        names = [f"{name}, seed {run.spec.seed}" for name, run in zip(names, runs, strict=True)]
+    for told in _FURTHER:
+        texts = [told(run.spec) for run in runs]
+        if _has_twins(names) and len(set(texts) - {""}) > 1:
+            names = [", ".join(filter(None, both)) for both in zip(names, texts, strict=True)]
     if _has_twins(names):
         names = [f"{name} ({number})" for number, name in enumerate(names, start=1)]
     return names

@@ -9,21 +9,30 @@ from asi_core.runs.footprint import run_bytes
 from asi_core.settings import Settings
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
+from asi_core.zoo.cards import model_card
 
 # Whose runs anybody may change: of those who were not told apart.
 NOBODY = ("local", "command line")
 
 
 def check_specs(specs: Iterable[RunSpec], settings: Settings) -> None:
-    """Whether each of some runs is small enough.
+    """Whether each of some runs may be begun here.
 
     Raises:
-        InvalidInput: if one of them asks for more than the limits allow.
+        InvalidInput: if one of them asks for more than the limits allow, or for what means nothing
+            for its model.
     """
     limits = settings.limits
     for spec in specs:
         _at_most(limits.steps, spec.steps, "a run may have at most {} steps here")
         _at_most(limits.image_size, spec.image_size, "images may be at most {} pixels wide here")
+        card = model_card(spec.model)
+        if spec.train_norm and card.layer_kind == "linear":
+            raise InvalidInput(
+                "training normalisations too needs batch normalisations",
+                f"{card.title}, which has none",
+                "leave them frozen",
+            )
         most, needed = _most_bytes(settings), run_bytes(spec)
         if most is not None and needed > most:
             raise InvalidInput(

@@ -64,10 +64,14 @@ class RunStore:
         query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
         return self._records(query)
 
-    def latest_comparisons(self, limit: int, *, but_of: str = "") -> list[list[RunRecord]]:
-        """The newest comparisons, newest first, without those of one owner."""
+    def latest_comparisons(
+        self, limit: int, *, of: Sequence[str] | None = None, but_of: Sequence[str] = ()
+    ) -> list[list[RunRecord]]:
+        """The newest comparisons, newest first: all, some owners', or all but some owners'."""
         newest = func.max(runs.c.created_at)
-        names = select(runs.c.comparison).where(runs.c.owner != but_of)
+        names = select(runs.c.comparison).where(runs.c.owner.not_in(but_of))
+        if of is not None:
+            names = names.where(runs.c.owner.in_(of))
         names = names.group_by(runs.c.comparison).order_by(newest.desc())
         with self._engine.connect() as connection:
             found = connection.execute(names.limit(limit)).scalars().all()

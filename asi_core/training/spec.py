@@ -66,7 +66,7 @@ class RunSpec(BaseModel):
         image_size: side to which images are resized, pixels.
         final_rate: the learning rate's last value, as a share of the first.
         clip_norm: largest norm of all gradients together.
-        train_norm: whether the affine parameters of the normalisations after the first trained
+        train_norm: whether the affine parameters of batch normalisations after the first trained
             layer are trained too.
         evaluate_every: steps between two evaluations on the test images; None for ten a run.
         probe_every: steps between two looks at the spectra; None for ten a run.

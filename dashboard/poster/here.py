@@ -142,8 +142,3 @@ def _default_spec(kind: str) -> RunSpec:
 def _result(job: JobRecord) -> dict[str, Any]:
     assert job.result is not None
     return job.result
-
-
-def _layers_bytes(job: JobRecord) -> int:
-    total: int = sum(layer["measured_bytes"] for layer in _result(job)["layers"])
-    return total

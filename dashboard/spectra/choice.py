@@ -12,7 +12,8 @@ from asi_core.runs.records import RunRecord
 from asi_core.training.events import LayerProbe
 from dashboard import services
 from dashboard.frame import URL
-from dashboard.history import comparison_title, known_comparisons, run_labels
+from dashboard.history import PICKER_HELP, comparison_title, known_comparisons, run_labels
+from dashboard.plain import plain
 from dashboard.spectra.looks import SeenRun, seen
 
 _IN_URL = "comparison"
@@ -50,8 +51,8 @@ def choose_comparison() -> list[RunRecord]:
             known[asked] = named
         else:
             st.warning(
-                f"The link asks for the comparison {asked!r}, which has no runs with trained "
-                "layers here: choose from the list."
+                plain(f"The link asks for the comparison {asked!r}, which has no runs with trained")
+                + " layers here: choose from the list."
             )
     if not known:
         return []
@@ -62,7 +63,7 @@ def choose_comparison() -> list[RunRecord]:
         index=names.index(asked) if asked in known else 0,
         format_func=lambda name: comparison_title(known[name]),
         key="spectra_comparison",
-        help="Your own comparisons, the newest first, then those that came with the app.",
+        help=PICKER_HELP,
     )
     # Not bound like other controls: titles change while runs go, and the newest is not the newest
     # for long. The address always names what is shown.
@@ -146,7 +147,9 @@ def _choose_step(chosen: SeenRun) -> int:
 
 def _tell_why_not(run: RunRecord) -> None:
     if run.status == "failed":
-        st.error(f"This run failed before its layers were looked at: {run.error}")
+        st.error(
+            f"This run failed before its layers were looked at: {plain(run.error or run.status)}"
+        )
     elif run.is_active:
         st.info("The first look comes with this run's first step.", icon=":material/hourglass:")
     else:

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import streamlit as st
+from dataclasses import dataclass
 
 from asi_core.figures.drift import ProbedRun
 from asi_core.figures.spectra import Cut
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
-from asi_core.training.events import LayerProbe, ProbeEvent, StepEvent
+from asi_core.training.events import LayerProbe
 from dashboard import services
-from dashboard.feed import run_style
+from dashboard.audience import slowness
+from dashboard.feed import RunFeed, run_style
 
-
-@dataclass
-class Looks:
-    """All probes of one run that have been read so far, by step and layer."""
-
-    by_step: dict[int, dict[str, LayerProbe]] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def refresh(self, store: RunStore, run_id: str) -> None:
-        """Read what is new."""
-        for event in store.events(run_id, "probe", after_step=max(self.by_step, default=-1)):
-            assert isinstance(event, ProbeEvent)
-            self.by_step[event.step] = {layer.name: layer for layer in event.layers}
-            self.seconds += event.seconds or 0.0
+# Of a step, in its events.
+_PARTS = ("forward_seconds", "backward_seconds", "update_seconds")
 
 
 @dataclass(frozen=True)
@@ -37,7 +23,7 @@ class SeenRun:
 
     run: RunRecord
     label: str
-    looks: Looks
+    feed: RunFeed
 
     @property
     def style(self) -> str:
@@ -45,18 +31,18 @@ class SeenRun:
 
     @property
     def steps(self) -> list[int]:
-        return sorted(self.looks.by_step)
+        return sorted(self.feed.probes)
 
     @property
     def layer_names(self) -> list[str]:
-        return list(next(iter(self.looks.by_step.values()), {}))
+        return list(next(iter(self.feed.probes.values()), {}))
 
     def probe(self, step: int, layer: str) -> LayerProbe | None:
-        return self.looks.by_step.get(step, {}).get(layer)
+        return self.feed.probes.get(step, {}).get(layer)
 
     def rows(self, layer: str) -> ProbedRun:
         """One layer over the run, as figures want it."""
-        found = [(step, self.looks.by_step[step].get(layer)) for step in self.steps]
+        found = [(step, self.feed.probes[step].get(layer)) for step in self.steps]
         steps = [step for step, probe in found if probe is not None]
         probes = [probe for _, probe in found if probe is not None]
         return ProbedRun(
@@ -72,11 +58,8 @@ class SeenRun:
 
 
 def seen(run: RunRecord, label: str) -> SeenRun:
-    """`run` with all of its probes; each is read once a session."""
-    known: dict[str, Looks] = st.session_state.setdefault("looks", {})
-    looks = known.setdefault(run.id, Looks())
-    looks.refresh(services.store(), run.id)
-    return SeenRun(run, label, looks)
+    """`run` with all of its probes."""
+    return SeenRun(run, label, services.feeds().of(run, slowness()))
 
 
 def cuts(runs: Sequence[SeenRun], step: int, layer: str) -> list[Cut]:
@@ -95,6 +78,5 @@ def probe_share(seen_run: SeenRun) -> float | None:
     share = summary.get("seconds", {}).get("probe_share")
     if share is not None:
         return float(share)
-    steps = services.store().events(seen_run.run.id, "step")
-    total = sum(step.step_seconds for step in steps if isinstance(step, StepEvent))
-    return seen_run.looks.seconds / total if total and seen_run.looks.seconds else None
+    total = sum(sum(row[part] for part in _PARTS) for row in seen_run.feed.steps)
+    return seen_run.feed.probe_seconds / total if total and seen_run.feed.probe_seconds else None

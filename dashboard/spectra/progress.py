@@ -41,7 +41,7 @@ def show_progress(subject: Subject) -> None:
 
 _RANKS = (
     "Measured. ASI's ranks are fixed at the first step; HOSVD's are found anew in every step. "
-    "Vanilla and the gradient filter have none."
+    "Methods that keep no subspaces have none."
 )
 _KEPT = (
     "Measured, on each run's own input. Dotted: what HOSVD would keep of the same input at the "
@@ -49,7 +49,7 @@ _KEPT = (
 )
 _COSINE = (
     "Measured, in the step itself, against the exact gradient for the same output gradient. "
-    "Vanilla's is exact and is not drawn."
+    "Where it is exact, as vanilla's is, it is not drawn."
 )
 
 

@@ -75,6 +75,15 @@ def numbers(subject: Subject, share: float, looking: float | None) -> list[Kpi]:
     ]
 
 
+# What methods keep that keep no subspaces: as a share of the input, and why.
+_WITHOUT_FACTORS = {
+    "vanilla": (percent(1), "the input itself"),
+    "checkpointing": (percent(1), "computed again as it was"),
+    "eight_bit": ("–", "every element, rounded"),
+    "gradient_filter": ("–", "sums, no part of it"),
+}
+
+
 def _kept(probe: LayerProbe, chosen: SeenRun) -> Kpi:
     helped = (
         "Share of the squared norm of the layer's input that is in what the method keeps. HOSVD, "
@@ -85,9 +94,9 @@ def _kept(probe: LayerProbe, chosen: SeenRun) -> Kpi:
     if probe.captured_energy is not None and probe.best_energy is not None:
         best = f"HOSVD: {percent(probe.best_energy)}"
         return Kpi(label, percent(probe.captured_energy), best, helped)
-    if chosen.style == "vanilla":
-        return Kpi(label, percent(1), "the input itself", helped)
-    return Kpi(label, "–", "sums, no part of it", helped)
+    # Probes of some runs have less in them.
+    value, note = _WITHOUT_FACTORS.get(chosen.style, ("–", "not measured"))
+    return Kpi(label, value, note, helped)
 
 
 def _gradient(probe: LayerProbe, chosen: SeenRun) -> Kpi:

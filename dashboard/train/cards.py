@@ -7,22 +7,21 @@ import time
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
 from asi_core.runs.service import request_cancel
 from asi_core.runs.store import FROM_RUN
 from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
 from dashboard import services, visitor
-from dashboard.feed import RunFeed, run_style
+from dashboard.feed import RunFeed
 from dashboard.history import run_labels
+from dashboard.plain import plain
+from dashboard.train.references import head_of, vanilla_of
 
 _CARDS_A_ROW = 5
 
 
 def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     """Draw the cards of runs that were launched together, in their order."""
-    by_style = {run_style(run): feed for run, feed in zip(runs, feeds, strict=True)}
-    head, vanilla = by_style.get(HEAD_ALONE), by_style.get("vanilla")
     line = services.store().line() if any(run.status == "queued" for run in runs) else []
     place = st.container(key="run-cards")
     cards = list(zip(runs, feeds, run_labels(runs), strict=True))
@@ -31,12 +30,19 @@ def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
         columns = place.columns(len(row))
         for column, (run, feed, label) in zip(columns, row, strict=True):
             with column, st.container(border=True, height="stretch"):
-                _result(run, feed, label, head, vanilla)
+                head, vanilla = head_of(runs, run), vanilla_of(runs, run)
+                _result(
+                    run,
+                    feed,
+                    label,
+                    head=None if head is None else feeds[head],
+                    vanilla=None if vanilla is None else feeds[vanilla],
+                )
                 _state(run, feed, label, line)
 
 
 def _result(
-    run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None, vanilla: RunFeed | None
+    run: RunRecord, feed: RunFeed, label: str, *, head: RunFeed | None, vanilla: RunFeed | None
 ) -> None:
     gained = points_gained(feed, head)
     accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
@@ -53,10 +59,9 @@ def _result(
 
 def _state(run: RunRecord, feed: RunFeed, label: str, line: list[str]) -> None:
     if run.status == "failed":
-        st.error(run.error)
+        st.error(plain(run.error or run.status))
     elif run.is_active:
-        done = len(feed.steps)
-        st.progress(done / run.spec.steps, text=_progress(run, feed, line))
+        st.progress(feed.last_step / run.spec.steps, text=_progress(run, feed, line))
         st.button(
             "Cancel",
             key=f"cancel-{run.id}",
@@ -73,12 +78,12 @@ def _cancel(run: RunRecord) -> None:
     try:
         request_cancel(services.store(), [run], visitor.owner())
     except AsiError as error:
-        st.toast(one_sentence(error), icon=":material/error:")
+        st.toast(plain(one_sentence(error)), icon=":material/error:")
 
 
 def points_gained(feed: RunFeed, head: RunFeed | None) -> float | None:
     """Points of accuracy over the head alone, after the same number of steps."""
-    if head is None or head is feed or not feed.evaluations:
+    if head is None or not feed.evaluations:
         return None
     step, reached = feed.evaluations[-1]["step"], feed.evaluations[-1]["accuracy"]
     floor = [row["accuracy"] for row in head.evaluations if row["step"] == step]
@@ -92,7 +97,7 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
         f"all saved: {format_bytes(saved)}",
         f"a step: {format_seconds(feed.median_step)}",
     ]
-    if vanilla is not None and vanilla.steps and vanilla is not feed and kept:
+    if vanilla is not None and vanilla.steps and kept:
         ratio = vanilla.mean("activation_bytes") / kept
         facts.insert(0, f"**{three_digits(ratio)}{THIN_SPACE}× less than vanilla**")
     return "  \n".join(facts)
@@ -101,28 +106,28 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
 def _progress(run: RunRecord, feed: RunFeed, line: list[str]) -> str:
     if run.status == "queued":
         if run.attempt:
-            return f"its worker was lost: it goes on soon, near step {len(feed.steps)}"
+            return f"its worker was lost: it goes on soon, near step {feed.last_step}"
         before = line.index(run.id) if run.id in line else 0
         return f"waiting, {before} before it" if before else "waiting for a place"
     if run.cancel_requested:
         return "stopping"
     left = time_left(run, feed, time.time())
-    return f"step {len(feed.steps)} of {run.spec.steps}" + (
+    return f"step {feed.last_step} of {run.spec.steps}" + (
         f", {format_seconds(left)} left" if left is not None else ", preparing"
     )
 
 
 def _ending(run: RunRecord, feed: RunFeed) -> str:
     if run.status == "interrupted":
-        return run.error or "interrupted"
+        return plain(run.error or "interrupted")
     if FROM_RUN in (run.summary or {}):
-        return f"done before: {len(feed.steps)} steps, taken from the store"
-    return f"{run.status} after {len(feed.steps)} steps"
+        return f"done before: {feed.last_step} steps, taken from the store"
+    return f"{run.status} after {feed.last_step} steps"
 
 
 def time_left(run: RunRecord, feed: RunFeed, now: float) -> float | None:
     """Seconds until a running run ends, at its pace so far."""
-    done = len(feed.steps)
+    done = feed.last_step
     if run.started_at is None or not done:
         return None
     return (now - run.started_at) / done * (run.spec.steps - done)

@@ -28,6 +28,7 @@ from dashboard.feed import RunFeed, run_style
 from dashboard.history import run_labels
 from dashboard.train.cards import run_cards
 from dashboard.train.numbers import numbers_table
+from dashboard.train.references import vanilla_of
 from dashboard.train.spectra import layer_spectra
 
 Phase = Literal["waiting", "going", "ended"]
@@ -126,12 +127,21 @@ def _rows(runs: list[RunRecord], feeds: list[RunFeed]) -> list[RunRows]:
 
 def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
     """The comparison in one sentence, as far as it is known."""
-    known = {run_style(r): f for r, f in zip(runs, feeds, strict=True) if f.steps}
-    asi, vanilla = known.get("asi"), known.get("vanilla")
-    if asi is None or vanilla is None:
+    pairs = [
+        (feeds[place], feeds[vanilla])
+        for place, run in enumerate(runs)
+        if run_style(run) == "asi" and (vanilla := vanilla_of(runs, run)) is not None
+    ]
+    known = [pair for pair in pairs if all(feed.steps for feed in pair)]
+    if not known:
         if any(run.is_active for run in runs):
-            return "The curves below grow as the runs go." if known else _WAITING
+            begun = any(feed.steps for feed in feeds)
+            return "The curves below grow as the runs go." if begun else _WAITING
         return "Without both ASI and vanilla, the runs are compared with each other alone."
+    return _one_pair(*known[0]) if len(known) == 1 else _many_pairs(known)
+
+
+def _one_pair(asi: RunFeed, vanilla: RunFeed) -> str:
     kept = [feed.mean("activation_bytes") for feed in (asi, vanilla)]
     sentence = (
         f"ASI keeps {format_bytes(kept[0])} where vanilla keeps {format_bytes(kept[1])}: "
@@ -141,6 +151,27 @@ def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
         return sentence + "."
     reached = [100 * feed.evaluations[-1]["accuracy"] for feed in (asi, vanilla)]
     return f"{sentence}, at {reached[0]:.1f} % test accuracy against {reached[1]:.1f} %."
+
+
+def _many_pairs(pairs: Sequence[tuple[RunFeed, RunFeed]]) -> str:
+    times = [
+        vanilla.mean("activation_bytes") / asi.mean("activation_bytes") for asi, vanilla in pairs
+    ]
+    sentence = (
+        f"In {len(pairs)} runs ASI keeps {three_digits(min(times))} to {three_digits(max(times))}"
+        f"{THIN_SPACE}× less than vanilla with the same settings"
+    )
+    points = [
+        100 * (asi.evaluations[-1]["accuracy"] - vanilla.evaluations[-1]["accuracy"])
+        for asi, vanilla in pairs
+        if asi.evaluations and vanilla.evaluations
+    ]
+    if not points:
+        return sentence + "."
+    return (
+        f"{sentence}; its test accuracy is {min(points):+.1f} to {max(points):+.1f} points from "
+        "vanilla's."
+    )
 
 
 def _told_apart(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Figure]:

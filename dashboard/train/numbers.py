@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
-from dashboard.feed import RunFeed, run_style
+from dashboard.feed import RunFeed
 from dashboard.frame import URL, table
 from dashboard.history import run_labels
 from dashboard.train.cards import points_gained
+from dashboard.train.references import head_of
 
 
 def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
@@ -31,16 +31,18 @@ def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
 
 def number_rows(runs: list[RunRecord], feeds: list[RunFeed]) -> pd.DataFrame:
     """In base units; what is not known yet is empty."""
-    head = next((f for r, f in zip(runs, feeds, strict=True) if run_style(r) == HEAD_ALONE), None)
     labelled = zip(runs, feeds, run_labels(runs), strict=True)
-    return pd.DataFrame(_row(run, feed, label, head) for run, feed, label in labelled)
+    return pd.DataFrame(
+        _row(run, feed, label, None if (head := head_of(runs, run)) is None else feeds[head])
+        for run, feed, label in labelled
+    )
 
 
 def _row(run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": label,
         "state": run.status,
-        "steps": len(feed.steps),
+        "steps": feed.last_step,
         "test_accuracy": feed.evaluations[-1]["accuracy"] if feed.evaluations else None,
         "points_over_head_alone": points_gained(feed, head),
     }

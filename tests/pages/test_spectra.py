@@ -162,6 +162,33 @@ def test_methods_that_rebuild_nothing_say_why(method: str, expected: str) -> Non
     assert "carries no subspaces" in texts(page.caption)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("checkpointing", "100\u202f%", "computed again as it was"),
+        ("eight_bit", "–", "every element, rounded"),
+        ("gradient_filter", "–", "sums, no part of it"),
+    ],
+)
+def test_what_methods_without_subspaces_keep_is_told(kind: str, value: str, expected: str) -> None:
+    (run,) = queued({"kind": kind})
+    ended(run, [probe()], "completed")
+    (kept,) = [m for m in opened().metric if m.label.startswith("Energy kept by")]
+    assert kept.value == value
+    assert expected in (kept.delta or "") + texts(opened().markdown) + texts(opened().caption)
+
+
+def test_others_come_after_one_s_own() -> None:
+    runs = queued(VANILLA)
+    ended(runs[0], [probe()], "completed")
+    what = [RunSpec.model_validate({"method": VANILLA, **SMALL})]
+    theirs = store().create(what, "visitor-0123456789abcdef0123456789abcdef")
+    ended(theirs[0], [probe()], "completed")
+    box = opened().selectbox(key="spectra_comparison")
+    assert box.value == runs[0].comparison
+    assert " · by visitor-0123456789" in box.options[1]
+
+
 def test_at_the_first_step_all_methods_are_shown_on_the_same_input() -> None:
     assert "rebuilt from what is kept" in texts(opened(run="Vanilla", step="1").caption)
 

@@ -17,6 +17,8 @@ from asi_core.runs import worker
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
+from asi_core.training.spec import RUN_DEFAULTS
+from asi_core.units import layer_count, three_digits
 from asi_core.zoo.cards import MODELS
 from dashboard import services
 from tests.datasets.pictures import both_splits
@@ -94,6 +96,43 @@ def test_a_first_visitor_sees_real_runs_and_one_button(engine: InlineEngine) -> 
     assert "ASI keeps" in texts(page.markdown)
 
 
+def test_each_run_is_measured_against_vanilla_at_its_own_depth(engine: InlineEngine) -> None:
+    """The shipped curves have six depths, and not every step's numbers."""
+    page = opened(comparison="example-poster-curves-0")
+    cards = dict(zip([m.label for m in page.metric], card_captions(page), strict=True))
+    runs = RunStore(read_settings().database_url).comparison("example-poster-curves-0")
+    kept = {
+        (run.spec.method.kind, run.spec.layers): run.summary["activation_bytes"]
+        for run in runs
+        if run.spec.layers != 0
+    }
+    for layers in (12, 1):
+        told = cards[f"Gradient filter, patch 2, {layer_count(layers)}"]
+        ratio = kept["vanilla", layers] / kept["gradient_filter", layers]
+        assert f"{three_digits(ratio)}\u202f× less than vanilla" in told
+        assert "less than vanilla" not in cards[f"Vanilla, {layer_count(layers)}"]
+    assert "less than vanilla with the same settings" in texts(page.markdown)
+    assert "completed after 600 steps" in texts(page.caption)
+
+
+def card_captions(page: AppTest) -> list[str]:
+    return [c.value for c in page.caption if c.value.startswith(("inputs kept", "**"))]
+
+
+def test_a_model_brings_its_own_image_size_and_ranks(engine: InlineEngine) -> None:
+    page = opened(ranks_from="Given ranks")
+    page.text_input(key="ranks").set_value("8, 8, 2, 2")
+    page.selectbox(key="model").set_value("vit_b_32").run()
+    assert not page.exception
+    assert not page.error
+    assert [box.value for box in page.number_input if box.label == "Image size"] == [224]
+    assert not launch_button(page).disabled
+    page.selectbox(key="model").set_value("resnet18").run()
+    assert page.number_input(key="image_size").value == RUN_DEFAULTS["image_size"]
+    assert not page.error
+
+
+@pytest.mark.usefixtures("empty_store")
 def test_without_examples_a_first_visitor_is_told_what_to_do(
     engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

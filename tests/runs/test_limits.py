@@ -41,6 +41,12 @@ def store(database_url: str) -> RunStore:
             {"batch_size": 512, "image_size": 96},
             "of memory here, got about",
         ),
+        (
+            "ASI_MAX_STEPS",
+            "10",
+            {"model": "vit_b_32", "image_size": 224, "train_norm": True},
+            "needs batch normalisations, got ViT-B/32, which has none",
+        ),
     ],
 )
 def test_a_run_that_asks_for_too_much_is_refused(

@@ -1,0 +1,41 @@
+"""What each run of a comparison is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from asi_core.figures.style import HEAD_ALONE
+from asi_core.runs.differences import LOOKS_OF_A_RUN
+from asi_core.runs.records import RunRecord
+from dashboard.feed import run_style
+
+# What means nothing where no layer is trained.
+_OF_LAYERS = ("layers", "lean", "train_norm")
+
+
+def vanilla_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
+    """The place of the vanilla run that is the same as a run in everything but the method.
+
+    Of several the first; None where there is none, and for vanilla runs and the classifier alone.
+    """
+    if run_style(run) in ("vanilla", HEAD_ALONE):
+        return None
+    return _first(runs, "vanilla", run, but=())
+
+
+def head_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
+    """The place of the classifier alone that was trained on the same in the same way as a run."""
+    return None if run_style(run) == HEAD_ALONE else _first(runs, HEAD_ALONE, run, but=_OF_LAYERS)
+
+
+def _first(
+    runs: Sequence[RunRecord], style: str, like: RunRecord, but: Collection[str]
+) -> int | None:
+    left_out = {"method", *LOOKS_OF_A_RUN, *but}
+    wanted = like.spec.model_dump(exclude=left_out)
+    found = (
+        place
+        for place, run in enumerate(runs)
+        if run_style(run) == style and run.spec.model_dump(exclude=left_out) == wanted
+    )
+    return next(found, None)
