@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -18,6 +19,7 @@ from asi_core.runs import schema
 from asi_core.runs.database import database_url, open_database
 from asi_core.runs.store import RunStore
 from asi_core.runs.tables import metadata
+from asi_core.training.spec import RunSpec
 from tests.postgres import fresh_database
 
 # The tables as they were before they told their revision.
@@ -79,6 +81,30 @@ def test_a_database_of_before_keeps_its_runs(empty_url: str) -> None:
     assert (run.owner, run.status, run.spec.layers) == ("me", "completed", 1)
     (made,) = store.create([run.spec], "me")
     assert store.attempts.claim(made.id) is not None
+    store.close()
+
+
+def test_a_run_of_infinite_weight_decay_can_be_read(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'asi.sqlite'}"
+    store = RunStore(url)
+    spec = RunSpec.model_validate({"method": {"kind": "vanilla"}, "layers": 1})
+    endless, usual = store.create([spec, spec], "me")
+    store.close()
+    engine = plain_engine(url)
+    kept = spec.model_dump_json().replace('"weight_decay":0.0001', '"weight_decay":Infinity')
+    assert "Infinity" in kept
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE runs SET spec = :spec WHERE id = :id"), {"spec": kept, "id": endless.id}
+        )
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    engine.dispose()
+    store = RunStore(url)
+    read = store.run(endless.id)
+    assert read is not None
+    assert torch.tensor(read.spec.weight_decay, dtype=torch.float32).isinf()
+    assert read.spec.model_copy(update={"weight_decay": spec.weight_decay}) == spec
+    assert store.run(usual.id) == usual
     store.close()
 
 
