@@ -27,6 +27,7 @@ PICKER_HELP = (
     "with the app."
 )
 _IN_URL = "comparison"
+_LAUNCHED = "comparisons-launched"
 
 
 # What tells runs of one method and the same settings of it apart, in this order.
@@ -34,6 +35,17 @@ _FURTHER: tuple[Callable[[RunSpec], str], ...] = (
     lambda spec: layer_count(spec.layers) if spec.layers != 0 else "",
     lambda spec: f"seed {spec.seed}",
 )
+
+
+def look_at_launched(runs: Sequence[RunRecord]) -> None:
+    """Have the picker show the comparison that was just launched.
+
+    Its box becomes another one. If the same box were told another choice, a browser that is slow to
+    draw could be sent the box as it is drawn next before it had taken the choice over, and would go
+    on asking for the comparison that was shown before.
+    """
+    st.session_state[_LAUNCHED] = st.session_state.get(_LAUNCHED, 0) + 1
+    st.query_params[_IN_URL] = runs[0].comparison
 
 
 def comparison_picker() -> str | None:
@@ -60,7 +72,7 @@ def comparison_picker() -> str | None:
         names,
         index=names.index(asked) if asked in known else 0,
         format_func=lambda name: comparison_title(known[name]),
-        key="comparison",
+        key=f"comparison-{st.session_state.get(_LAUNCHED, 0)}",
         help=PICKER_HELP,
     )
     # Not bound like other controls: titles change while runs go, and the newest is not the newest

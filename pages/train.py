@@ -6,10 +6,9 @@ import streamlit as st
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.records import RunRecord
 from dashboard import services
 from dashboard.frame import question
-from dashboard.history import comparison_picker, run_labels
+from dashboard.history import comparison_picker, look_at_launched, run_labels
 from dashboard.launching import launch_buttons
 from dashboard.links import names_in_url
 from dashboard.plain import plain
@@ -18,11 +17,6 @@ from dashboard.train.form import comparison_form, comparison_specs
 from dashboard.train.live import live_comparison
 from dashboard.train.run_log import log_panel
 from dashboard.uploading import image_choices, images_panel
-
-
-def show(runs: list[RunRecord]) -> None:
-    """Show the comparison that was just launched."""
-    st.session_state["comparison"] = st.query_params["comparison"] = runs[0].comparison
 
 
 def main() -> None:
@@ -51,7 +45,7 @@ def main() -> None:
         label="Train and compare",
         key="launch",
         icon=":material/play_arrow:",
-        on_launched=show,
+        on_launched=look_at_launched,
     )
     if comparison := comparison_picker():
         live_comparison(comparison)

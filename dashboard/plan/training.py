@@ -50,4 +50,4 @@ def lead_to_launched() -> None:
 
 
 def _follow(runs: list[RunRecord]) -> None:
-    st.session_state["comparison"] = st.session_state["plan-launched"] = runs[0].comparison
+    st.session_state["plan-launched"] = runs[0].comparison

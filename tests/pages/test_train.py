@@ -73,6 +73,10 @@ def launch_button(page: AppTest) -> Any:
     return next(button for button in page.button if button.label == BUTTON)
 
 
+def picker(page: AppTest) -> Any:
+    return next(box for box in page.selectbox if box.label == "Comparison")
+
+
 def texts(elements: Any) -> str:
     return "\n".join(element.value for element in elements)
 
@@ -85,7 +89,7 @@ def own_comparisons() -> list[list[RunRecord]]:
 def test_a_first_visitor_sees_real_runs_and_one_button(engine: InlineEngine) -> None:
     page = opened()
     assert not launch_button(page).disabled
-    assert page.selectbox(key="comparison").value.startswith("example-")
+    assert picker(page).value.startswith("example-")
     assert [metric.label for metric in page.metric] == [
         "Head alone",
         "Vanilla",
@@ -212,6 +216,21 @@ def test_a_comparison_from_click_to_curves(engine: InlineEngine) -> None:
     loss = figures[1]["traces"]
     assert [trace["name"] for trace in loss] == [metric.label for metric in page.metric]
     assert all(trace["x"] == [1, 2] for trace in loss)
+
+
+def test_a_browser_that_is_behind_does_not_bring_back_what_it_showed(
+    engine: InlineEngine,
+) -> None:
+    page = set_small(opened())
+    was_chosen = picker(page)._widget_state
+    launch_button(page).click()
+    page.run()
+    (runs,) = own_comparisons()
+    assert picker(page).value == runs[0].comparison
+    told = page._tree.get_widget_states()
+    told.widgets.append(was_chosen)
+    page._run(told)
+    assert picker(page).value == page.query_params["comparison"] == runs[0].comparison
 
 
 def test_the_head_alone_is_queued_last_and_shown_first(engine: InlineEngine) -> None:
