@@ -18,7 +18,7 @@ from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
 from tests.postgres import Postgres, find_postgres
-from tests.side_by_side import shared_folder, use_own_processors
+from tests.side_by_side import long_first, shared_folder, use_own_processors
 
 # Before anything counts them.
 use_own_processors()
@@ -28,6 +28,10 @@ _OF_TESTS = ("ASI_CHROMIUM", "ASI_TEST_POSTGRES_URL", "ASI_REQUIRE_POSTGRES")
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = long_first(items)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,11 @@ def use_own_processors() -> None:
         os.sched_setaffinity(0, share)
 
 
+def long_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Those of browsers and of engines first, so that no process is left with a long file."""
+    return sorted(items, key=lambda item: item.path.parent.name not in ("browser", "runs"))
+
+
 def shared_folder(folders: pytest.TempPathFactory, name: str) -> Path:
     """A folder that all processes of a session use."""
     base = folders.getbasetemp()

@@ -66,7 +66,7 @@ def test_a_point_opens_its_run_and_the_link_remembers_it(
     visit.end()
     again = open_page(browser, link)
     wait_for(lambda: chosen(again.page) == [point["label"]], 60, "the same run in another browser")
-    again.page.context.close()
+    again.page.close()
     # At an address of a page, Streamlit itself first looks for its server one level too deep.
     assert all("404" in problem for problem in again.problems)
 

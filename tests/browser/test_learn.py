@@ -55,7 +55,7 @@ def test_a_student_guesses_and_sees_on_a_phone(browser: Browser, server: Server)
     again.page.goto(address)
     expect(again.page.get_by_text("You guessed 5")).to_be_visible(timeout=MINUTE)
     expect(again.page.get_by_role("slider", name="Trained layers")).to_have_value("5")
-    again.page.context.close()
+    again.page.close()
 
 
 def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) -> None:
@@ -84,7 +84,7 @@ def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) ->
     fixed = student.get_by_role("slider", name="Turn from step to step")
     expect(fixed).to_have_value("15", timeout=MINUTE)
     expect(fixed).to_be_disabled()
-    student.context.close()
+    student.close()
 
 
 def test_a_reader_searches_the_glossary(browser: Browser, server: Server) -> None:

@@ -24,7 +24,7 @@ def visits(browser: Browser, training_server: Server) -> Iterator[list[Visit]]:
     for visit in opened:
         assert not visit.problems, visit.problems
         if not visit.page.is_closed():
-            visit.page.context.close()
+            visit.page.close()
 
 
 def visit(browser: Browser, visits: list[Visit], url: str, width: int = WIDE) -> Page:
@@ -79,7 +79,7 @@ def test_a_visitor_compares_leaves_and_comes_back(
         wait_for(lambda t=title: in_sight(page, t), 60, f"all of {title}")
     expect(page.get_by_text("Why it can be small")).to_be_visible(timeout=MINUTE)
     wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
-    page.context.close()
+    page.close()
 
     again = visit(browser, visits, training_server.url + "/train")
     expect(again.get_by_text("completed after 24 steps")).to_have_count(5, timeout=2 * MINUTE)
