@@ -27,14 +27,15 @@ from asi_core.runs.examples import write_example  # noqa: E402
 from asi_core.runs.records import RunRecord  # noqa: E402
 from asi_core.runs.store import RunStore  # noqa: E402
 from asi_core.settings import read_settings  # noqa: E402
+from asi_core.training.spec import RUN_DEFAULTS  # noqa: E402
 
 FOLDER = ROOT / "data" / "examples"
-STEPS = 300
+STEPS: int = RUN_DEFAULTS["steps"]
 HEAD = "--method vanilla --layers 0"
 ALIKE = "--explained-variance 0.8"
 
 # Seven looks a run where the spectra are the subject, three where accuracy and memory are.
-OFTEN, SELDOM = "--probe-every 50", "--probe-every 150"
+OFTEN, SELDOM = "--probe-every 25", "--probe-every 75"
 
 EXAMPLES: dict[str, list[str]] = {
     "variance": [

@@ -80,7 +80,7 @@ class RunSpec(BaseModel):
     pretrained: bool = True
     lean: bool = True
     layers: Annotated[int, _at_least(0, "trained layers")] | Literal["all"] = 4
-    steps: Annotated[int, _at_least(1, "steps")] = 300
+    steps: Annotated[int, _at_least(1, "steps")] = 150
     batch_size: Annotated[int, _at_least(1, "batch size")] = 64
     image_size: Annotated[int, _at_least(32, "image size")] = 96
     seed: Annotated[int, _at_least(0, "seed")] = 0

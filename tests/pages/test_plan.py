@@ -17,7 +17,7 @@ from asi_core.runs.job_worker import execute_job
 from asi_core.runs.jobs import JobStore
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.units import format_bytes, three_digits
 from asi_core.zoo.cards import MODELS
 from dashboard import services
@@ -271,7 +271,7 @@ def test_one_click_trains_the_plan_beside_what_it_is_compared_with(
     assert uniform.method.explained_variance == 0.8
     assert isinstance(planned.method, ASI)
     assert planned.method.budget_bytes == 128 * 1024
-    assert {run.spec.steps for run in runs} == {300}
+    assert {run.spec.steps for run in runs} == {RUN_DEFAULTS["steps"]}
     assert engine.runs == [run.id for run in runs]
     (target, query), *others = led_to
     assert others == []

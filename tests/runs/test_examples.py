@@ -21,7 +21,7 @@ from asi_core.training.events import (
     ProbeEvent,
     StepEvent,
 )
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from tests.runs.kept import keep, spec
 
 METHODS: list[dict[str, Any]] = [{"kind": "vanilla"}, {"kind": "asi", "ranks": 4}]
@@ -203,10 +203,11 @@ def test_shipped_comparisons_are_small_and_every_record_in_them_is_valid(store: 
     for name in names:
         for run in store.comparison(name):
             assert run.status == "completed"
-            assert run.spec.steps == (600 if name in study else 300)
+            usual = RUN_DEFAULTS["steps"]
+            assert run.spec.steps == (600 if name in study else usual)
             written = [event.step for event in store.events(run.id, "step")]
             assert written[-1] == run.spec.steps
-            assert len(written) == (61 if name in study else 300)
+            assert len(written) == (61 if name in study else usual)
             assert store.events(run.id, "evaluation")
             assert run.summary is not None
             assert run.summary["steps_done"] == run.spec.steps
