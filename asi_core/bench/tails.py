@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asi_core.costs.accounting import with_batch
 from asi_core.costs.measure import Measurement, measure_tail
 from asi_core.layers.lean import lean_
 from asi_core.layers.shapes import observed_shapes
@@ -111,9 +113,15 @@ WAYS: Mapping[str, Way] = {
 }
 
 
+@lru_cache(maxsize=1)
+def _network(name: str) -> nn.Module:
+    """A network of the zoo, to be copied: drawing its parameters takes longer."""
+    return build_model(name, _CLASSES, seed=0, pretrained=False)
+
+
 def _split(case: Case, method: Method, device: torch.device) -> tuple[SplitModel, list[str]]:
     """A case's network, split, and the names of its trained layers."""
-    model = build_model(case.model, _CLASSES, seed=0, pretrained=False).to(device)
+    model = deepcopy(_network(case.model)).to(device)
     names = compress_(model, method, layers=case.layers, lean=False)
     choose_trained_(model, names, model_card(case.model).head, train_norm=False)
     return split_frozen(model), names
@@ -153,8 +161,9 @@ class Tail:
         self._inputs = tuple(self._repeated(value) for value in values)
         self._labels = torch.arange(case.batch_size, device=device) % _CLASSES
         with observed_shapes(self._module, names) as shapes:
-            self._module(*self._inputs)
-        self.shapes = with_openings(shapes[name] for name in names)
+            # One image is enough to see them.
+            self._module(*(laid_out(value[:1], self.layout) for value in values))
+        self.shapes = with_openings(with_batch(shapes[n], case.batch_size) for n in names)
 
     def step(self) -> None:
         """Forward and backward pass; gradients are made anew, and not applied."""
