@@ -3,7 +3,8 @@
     python -m asi_core bench --json > docs/performance.json
     python scripts/make_performance.py
 
-Nothing is measured here: every figure is one of the JSON's.
+The same of other machines may lie beside it, as `docs/performance-<name>.json`. Nothing is measured
+here: every figure is one of the JSONs'.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TARGET = ROOT / "docs" / "performance.json", ROOT / "docs" / "performance.md"
+OTHERS = "performance-*.json"
 MIB = 2**20
 
 WAYS = {
@@ -82,6 +84,15 @@ may differ from the step.
 
 """
 
+ELSEWHERE = """
+## On other machines
+
+Geometric means over the same cases. What compression is worth depends on what a processor's
+convolutions cost beside its matrix products: where the library's weight gradients are slow, more
+is saved. Everything else on this page is of the first machine.
+
+"""
+
 KERNELS = """
 ## One layer
 
@@ -109,6 +120,9 @@ def main() -> None:
         parts += [STEPS.format(batch=batch), _steps(cases)]
         if any(case["parts"] for case in cases):
             parts += [GAP, _gaps(cases)]
+    others = [json.loads(path.read_text()) for path in sorted(SOURCE.parent.glob(OTHERS))]
+    if others:
+        parts += [ELSEWHERE, _elsewhere([found, *others])]
     parts += [KERNELS, _kernels(found["kernels"]), MEMORY, _memory(found["memory"])]
     TARGET.write_text("".join(parts))
 
@@ -125,10 +139,9 @@ def _environment(machine: dict[str, Any]) -> str:
 def _summary(summary: dict[str, Any]) -> str:
     lines = ["\n## In short\n\n"]
     for name, ratio in summary["steps"].items():
-        _, batch, rest = name.split("_", 2)
-        slow, fast = rest.split("_over_")
+        batch, slow, fast = _compared(name)
         lines.append(
-            f"- Batch {batch}, {WAYS[fast]} against {WAYS[slow]}: {ratio['geometric_mean']:.2f} "
+            f"- Batch {batch}, {fast} against {slow}: {ratio['geometric_mean']:.2f} "
             f"times as fast (geometric mean of the cases), at least {ratio['least']:.2f}.\n"
         )
     for way, ratio in summary["memory_ratio"].items():
@@ -146,6 +159,33 @@ def _summary(summary: dict[str, Any]) -> str:
         "on the full tensor (geometric means over the layers).\n",
     ]
     return "".join(lines)
+
+
+def _elsewhere(found: Sequence[dict[str, Any]]) -> str:
+    """Ratios of all machines, side by side."""
+    machines = [
+        f"{one['environment']['processor']}, {one['environment']['cpu_capability']}"
+        for one in found
+    ]
+    rows = []
+    for name in found[0]["summary"]["steps"]:
+        batch, slow, fast = _compared(name)
+        ratios = [one["summary"]["steps"][name] for one in found]
+        cells = [f"{r['geometric_mean']:.2f} (at least {r['least']:.2f})" for r in ratios]
+        rows.append([f"batch {batch}, {slow} / {fast}", *cells])
+    for title, name in (
+        ("HOSVD, SVD / Gram", "hosvd_svd_over_gram"),
+        ("HOSVD, Gram / ASI", "hosvd_over_asi"),
+    ):
+        rows.append([title, *_fixed(one["summary"][name] for one in found)])
+    return _table(["seconds over seconds", *machines], rows)
+
+
+def _compared(name: str) -> tuple[str, str, str]:
+    """Batch, slower and faster way of a ratio in the summary."""
+    _, batch, rest = name.split("_", 2)
+    slow, fast = rest.split("_over_")
+    return batch, WAYS[slow], WAYS[fast]
 
 
 def _steps(cases: Sequence[dict[str, Any]]) -> str:
