@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.app import Server, running_app
 from tests.browser.chromium import ARGUMENTS, find_chromium
+from tests.browser.visiting import MINUTE
+
+# Playwright's five seconds are less than a page may take on a processor that others use too.
+expect.set_options(timeout=MINUTE / 2)
 
 
 @pytest.fixture(scope="package")

@@ -75,6 +75,7 @@ def _new_window(browser: Browser, url: str) -> Page:
         "Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "cookies,local_storage"}
     )
     context.clear_cookies()
+    page.set_default_timeout(MINUTE)
     return page
 
 
