@@ -153,7 +153,7 @@ class Tail:
         parts, names = _split(case, own, device)
         self._module: nn.Module = parts.tail
         if way.lean:
-            lean_(self._module)
+            lean_(self._module, fold=True)
         self.layout = in_layout_(self._module, way.layout)
         if way.method.repeats_blocks:
             self._module = repeated_blocks(self._module, names)

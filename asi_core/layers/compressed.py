@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
+from asi_core.layers.folding import FoldLink, channel_factor, scaled
 from asi_core.layers.scales import ScaleLink, ScaleNote
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import Geometry, LinearGeometry, Ranks
@@ -22,7 +23,8 @@ _WARM_FACTOR = "warm_start.factor_"
 class CompressedLayer(nn.Module):
     """Mixed into a plain layer: its input is kept compressed from forward to backward.
 
-    The output is that of the plain layer, bit for bit. Nothing is kept in evaluation (without
+    The output is that of the plain layer, bit for bit, unless it has a normalisation folded in;
+    then it is the normalisation's, to rounding. Nothing is kept in evaluation (without
     gradients) or while the weight is frozen. `torch.compile` leaves the layer as it is.
 
     Loading a state dict takes over its warm start. One without, such as a plain layer's, leaves
@@ -38,6 +40,7 @@ class CompressedLayer(nn.Module):
         memory: what is carried to the next step; part of the state dict.
         ranks: the multilinear rank kept in the latest training step, None before it.
         link: to a normalisation that has the gradient of its scale computed here, if any.
+        fold: to a normalisation that may be computed here, if any.
     """
 
     plain: type[nn.Module]
@@ -45,6 +48,7 @@ class CompressedLayer(nn.Module):
     memory: WarmStart
     ranks: Ranks | None
     link: ScaleLink | None = None
+    fold: FoldLink | None = None
     weight: Tensor
     bias: Tensor | None
 
@@ -62,7 +66,7 @@ class CompressedLayer(nn.Module):
         """The plain layer again, with the same parameters."""
         plain = self.plain.__new__(self.plain)
         plain.__dict__ = self.__dict__.copy()
-        for name in ("method", "memory", "ranks", "link"):
+        for name in ("method", "memory", "ranks", "link", "fold"):
             plain.__dict__.pop(name, None)
         return plain
 
@@ -87,6 +91,8 @@ class CompressedLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad) or x.numel() == 0:
             self.memory.is_made = False
+            if self.fold is not None:
+                self.fold.factor = None
             return cast(Tensor, super().forward(x))
         if torch.compiler.is_compiling():
             return _outside_of_graph(self, x)
@@ -168,14 +174,20 @@ class _CompressedProduct(torch.autograd.Function):
     ) -> Tensor:
         geometry = layer.geometry
         padded = layer.padded(x)
-        output = layer.product(padded, weight, bias, geometry)
+        fold = None if layer.fold is None else layer.fold.fold(padded, weight, bias, geometry)
+        if fold is None:
+            output = layer.product(padded, weight, bias, geometry)
+        else:
+            output = layer.product(padded, fold.weight, fold.bias, geometry)
         ctx.is_batched = has_batch(x, geometry)
         met, made = (padded, output) if ctx.is_batched else (padded[None], output[None])
         ctx.note = None
         if scale is not None and layer.link is not None:
             ctx.note = layer.link.note = ScaleNote()
-        ctx.save_for_backward(weight, bias, *_kept(layer, met, tuple(made.shape)))
+        numbers = (None, None) if fold is None else fold.numbers
+        ctx.save_for_backward(weight, bias, *numbers, *_kept(layer, met, tuple(made.shape)))
         ctx.layer, ctx.method, ctx.geometry = layer, layer.method, geometry
+        ctx.fold_eps = None if fold is None else fold.eps
         ctx.input_shape, ctx.met_shape = tuple(x.shape), tuple(met.shape)
         return output
 
@@ -210,9 +222,10 @@ def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    weight, bias, *saved = ctx.saved_tensors
+    weight, bias, variance, gamma, *saved = ctx.saved_tensors
     method: Method = ctx.method
     note: ScaleNote | None = ctx.note
+    by = None if ctx.fold_eps is None else channel_factor(variance, gamma, ctx.fold_eps)
     needs_input, needs_weight, needs_bias, _, _ = ctx.needs_input_grad
     grad_input = grad_weight = grad_bias = grad_scale = None
     if needs_weight:
@@ -228,11 +241,15 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grad_weight = facts.without_zero(grad_weight, 0)
         grad_output = facts.without_zero(grad_output, ctx.geometry.channel_mode(grad_output.dim()))
     if needs_input:
-        grad_met = method.input_gradient(grad_output, weight, ctx.met_shape, ctx.geometry)
+        met = weight if by is None else scaled(weight, by)
+        grad_met = method.input_gradient(grad_output, met, ctx.met_shape, ctx.geometry)
         grad_met = grad_met if ctx.is_batched else grad_met[0]
         grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
     if needs_bias:
         grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
+    if by is not None:
+        grad_weight = None if grad_weight is None else scaled(grad_weight, by)
+        grad_bias = None if grad_bias is None else scaled(grad_bias, by)
     return grad_input, grad_weight, grad_bias, grad_scale, None
 
 

@@ -87,3 +87,8 @@ class ScaleLink:
 def is_fixed(norm: nn.BatchNorm2d) -> bool:
     """Whether the normalisation takes its statistics from what it has seen before."""
     return not norm.training and norm.running_mean is not None and norm.running_var is not None
+
+
+def inverse_deviation(variance: Tensor, eps: float) -> Tensor:
+    """1 over the deviation, as PyTorch's kernel rounds it."""
+    return (variance.double() + eps).sqrt().reciprocal().to(variance.dtype)

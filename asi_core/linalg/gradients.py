@@ -7,14 +7,16 @@ convolution's geometry demands (ASI, ICML 2025, section 3.3; the grouped case is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asi_core.linalg.orders import least_work_order
 from asi_core.linalg.tucker import Tucker
-from asi_core.linalg.unfolding import mode_product
+from asi_core.linalg.unfolding import Ordered, mode_inner
 from asi_core.records import ConvGeometry, Geometry, LinearGeometry
 
 
@@ -102,39 +104,46 @@ def tucker_weight_gradient(
     """
     if isinstance(geometry, LinearGeometry):
         return _linear(tucker, grad_output)
-    projected = _project(grad_output, tucker.factors[0], 0)
     if geometry.is_pointwise(weight_shape):
-        return _pointwise(tucker, projected, weight_shape)
-    lifted = tucker.core
+        return _pointwise(tucker, grad_output, weight_shape)
+    projected = _multiplied(grad_output, {0: _transposed(tucker.factors[0])})
     # The channels last: they grow most, and a product with few channels is cheap.
-    for mode in (2, 3, 1) if geometry.groups > 1 else (2, 3):
-        lifted = _lift(lifted, tucker.factors[mode], mode)
+    modes = (2, 3, 1) if geometry.groups > 1 else (2, 3)
+    lifted = _multiplied(tucker.core, {mode: tucker.factors[mode] for mode in modes})
     reduced_shape = (weight_shape[0], lifted.shape[1] // geometry.groups, *weight_shape[2:])
     gradient = conv_weight_gradient(lifted, projected, reduced_shape, geometry)
-    return gradient if geometry.groups > 1 else _lift(gradient, tucker.factors[1], 1)
+    return gradient if geometry.groups > 1 else _multiplied(gradient, {1: tucker.factors[1]})
 
 
 def _linear(tucker: Tucker, grad_output: Tensor) -> Tensor:
-    *positions, features = tucker.factors
-    projected = grad_output
-    for mode, factor in enumerate(positions):
-        projected = _project(projected, factor, mode)
-    return _lift(linear_weight_gradient(tucker.core, projected), features, 1)
+    gradient = linear_weight_gradient(tucker.core, _projected_but(-1, tucker, grad_output))
+    return _multiplied(gradient, {1: tucker.factors[-1]})
 
 
-def _pointwise(tucker: Tucker, projected: Tensor, weight_shape: tuple[int, ...]) -> Tensor:
-    for mode in (2, 3):
-        projected = _project(projected, tucker.factors[mode], mode)
-    gradient = torch.einsum("bohw,bihw->oi", projected, tucker.core)
-    return _lift(gradient, tucker.factors[1], 1).reshape(weight_shape)
+def _pointwise(tucker: Tucker, grad_output: Tensor, weight_shape: tuple[int, ...]) -> Tensor:
+    gradient = mode_inner(_projected_but(1, tucker, grad_output), tucker.core, 1)
+    return _multiplied(gradient, {1: tucker.factors[1]}).reshape(weight_shape)
 
 
-def _project(tensor: Tensor, factor: Tensor | None, mode: int) -> Tensor:
-    return tensor if factor is None else mode_product(tensor, factor.T, mode)
+def _projected_but(channel: int, tucker: Tucker, grad_output: Tensor) -> Tensor:
+    """The output gradient on the input's factors, in all modes but the channels."""
+    channel %= grad_output.dim()
+    factors = {m: f for m, f in enumerate(tucker.factors) if f is not None and m != channel}
+    sizes, ranks = grad_output.shape, tucker.core.shape
+    order = least_work_order(sizes, ranks, factors)
+    return _multiplied(grad_output, {mode: factors[mode].T for mode in order})
 
 
-def _lift(tensor: Tensor, factor: Tensor | None, mode: int) -> Tensor:
-    return tensor if factor is None else mode_product(tensor, factor, mode)
+def _multiplied(tensor: Tensor, matrices: Mapping[int, Tensor | None]) -> Tensor:
+    """`tensor` times a matrix along each mode, one after the other; None is the identity."""
+    product = Ordered.of(tensor)
+    for mode, matrix in matrices.items():
+        product = product if matrix is None else product.product(matrix, mode)
+    return product.tensor()
+
+
+def _transposed(factor: Tensor | None) -> Tensor | None:
+    return None if factor is None else factor.T
 
 
 def _unmet(

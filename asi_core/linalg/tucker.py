@@ -11,8 +11,9 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from asi_core.linalg.orders import reduction_order, uses_gram
 from asi_core.linalg.spectra import Solver, leading_vectors
-from asi_core.linalg.unfolding import mode_inner, mode_product, orthonormal
+from asi_core.linalg.unfolding import Ordered, mode_product, orthonormal
 
 
 class Tucker(NamedTuple):
@@ -40,14 +41,6 @@ def reconstruct(tucker: Tucker) -> Tensor:
     return tensor
 
 
-def projection_order(shape: Sequence[int], ranks: Sequence[int]) -> list[int]:
-    """The modes below full rank, the one with the greatest reduction first."""
-    reduced = [
-        mode for mode, (size, rank) in enumerate(zip(shape, ranks, strict=True)) if rank < size
-    ]
-    return sorted(reduced, key=lambda mode: ranks[mode] / shape[mode])
-
-
 def subspace_tucker(
     tensor: Tensor, start: Sequence[Tensor | None], *, sequential: bool, iterations: Sequence[int]
 ) -> Tucker:
@@ -62,16 +55,16 @@ def subspace_tucker(
     """
     ranks = [tensor.shape[m] if f is None else f.shape[1] for m, f in enumerate(start)]
     factors: list[Tensor | None] = [None] * tensor.dim()
-    core = tensor
-    for mode in projection_order(tensor.shape, ranks):
+    core = whole = Ordered.of(tensor)
+    for mode in reduction_order(tensor.shape, ranks):
         factor = start[mode]
         assert factor is not None
-        source = core if sequential else tensor
+        source = core if sequential else whole
         for _ in range(iterations[mode]):
             factor = _iterate(source, factor, mode)
         factors[mode] = factor
-        core = mode_product(core, factor.T, mode)
-    return Tucker(core, tuple(factors))
+        core = core.product(factor.T, mode)
+    return Tucker(tensor if core is whole else core.tensor(), tuple(factors))
 
 
 def hosvd(
@@ -101,7 +94,7 @@ def hosvd(
         return whole(tensor)
     kept = [tensor.shape[m] if f is None else f.shape[1] for m, f in enumerate(bases)]
     core = tensor
-    for mode in projection_order(tensor.shape, kept):
+    for mode in reduction_order(tensor.shape, kept):
         factor = bases[mode]
         assert factor is not None
         core = mode_product(core, factor.T, mode)
@@ -121,5 +114,8 @@ def _basis(
     return basis if basis.shape[1] < size else None
 
 
-def _iterate(tensor: Tensor, factor: Tensor, mode: int) -> Tensor:
-    return orthonormal(mode_inner(tensor, mode_product(tensor, factor.T, mode), mode))
+def _iterate(tensor: Ordered, factor: Tensor, mode: int) -> Tensor:
+    """An orthonormal basis of A A^T U, A the mode's unfolding."""
+    if uses_gram(*factor.shape):
+        return orthonormal(tensor.inner(tensor, mode) @ factor)
+    return orthonormal(tensor.inner(tensor.product(factor.T, mode), mode))

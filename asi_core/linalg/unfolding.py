@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch import Tensor
 
 # Up to this many slices a batch of small products beats the copy that one large product needs.
 _MOST_SLICES = 512
-_CHANNELS_LAST = [0, 2, 3, 1]
+_CHANNELS_LAST = (0, 2, 3, 1)
 
 
 def unfold(tensor: Tensor, mode: int) -> Tensor:
@@ -29,36 +30,77 @@ def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
 
     The result's modes lie in memory in the order of the tensor's.
     """
-    order = memory_order(tensor)
-    if order == _CHANNELS_LAST and mode == 1 and tensor.device.type == "cpu":
-        # Its kernel is quicker than the matrix product's with few rows. Not on accelerators, whose
-        # convolutions may round to fewer bits.
-        return F.conv2d(tensor, matrix[:, :, None, None])
-    three = _three_way(tensor, mode, order)
-    if three.shape[2] == 1:
-        product = three[:, :, 0] @ matrix.T
-    elif three.shape[0] == 1:
-        product = matrix @ three[0]
-    else:
-        product = torch.bmm(matrix.expand(three.shape[0], -1, -1), three)
-    shape = [matrix.shape[0] if m == mode else tensor.shape[m] for m in order]
-    return product.reshape(shape).permute(_inverse(order))
+    return Ordered.of(tensor).product(matrix, mode).tensor()
 
 
 def mode_inner(left: Tensor, right: Tensor, mode: int) -> Tensor:
     """left_(mode) right_(mode)^T: the sum over all other modes, D_left x D_right."""
-    order = memory_order(left)
-    a, b = _three_way(left, mode, order), _three_way(right, mode, order)
-    inner: Tensor
-    if a.shape[0] == 1:
-        inner = a[0] @ b[0].T
-    elif a.shape[2] == 1:
-        inner = a[:, :, 0].T @ b[:, :, 0]
-    elif a.shape[0] <= _MOST_SLICES:
-        inner = torch.bmm(a, b.transpose(1, 2)).sum(0)
-    else:
-        inner = torch.tensordot(a, b, dims=([0, 2], [0, 2]))
-    return inner
+    ordered = Ordered.of(left)
+    return ordered.inner(Ordered(right.permute(ordered.order), ordered.order), mode)
+
+
+class Ordered(NamedTuple):
+    """A tensor with its modes in the order in which they lie in memory.
+
+    Products in a row work on it: to look up the order, and to go there and back, takes as long as
+    a product of a small core.
+
+    Attributes:
+        dense: the tensor, its modes permuted.
+        order: which mode of the tensor each of `dense` is.
+    """
+
+    dense: Tensor
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Ordered:
+        """The same numbers, not copied."""
+        order = tuple(memory_order(tensor))
+        return cls(tensor.permute(order), order)
+
+    def tensor(self) -> Tensor:
+        """With the modes in their own order again."""
+        return self.dense.permute(_inverse(self.order))
+
+    def product(self, matrix: Tensor, mode: int) -> Ordered:
+        """`mode_product`."""
+        is_narrower = matrix.shape[0] < matrix.shape[1]
+        on_cpu = self.dense.device.type == "cpu"
+        if mode == 1 and is_narrower and self.order == _CHANNELS_LAST and on_cpu:
+            # Its kernel is quicker than the matrix product's with few rows. Not on accelerators,
+            # whose convolutions may round to fewer bits.
+            product = F.conv2d(self.dense.permute(0, 3, 1, 2), matrix[:, :, None, None])
+            return Ordered(product.permute(0, 2, 3, 1), self.order)
+        three = self._three_way(mode)
+        if three.shape[2] == 1:
+            product = three[:, :, 0] @ matrix.T
+        elif three.shape[0] == 1:
+            product = matrix @ three[0]
+        else:
+            product = torch.bmm(matrix.expand(three.shape[0], -1, -1), three)
+        shape = list(self.dense.shape)
+        shape[self.order.index(mode)] = matrix.shape[0]
+        return Ordered(product.view(shape), self.order)
+
+    def inner(self, other: Ordered, mode: int) -> Tensor:
+        """`mode_inner`, of two in the same order."""
+        a, b = self._three_way(mode), other._three_way(mode)
+        inner: Tensor
+        if a.shape[0] == 1:
+            inner = a[0] @ b[0].T
+        elif a.shape[2] == 1:
+            inner = a[:, :, 0].T @ b[:, :, 0]
+        elif a.shape[0] <= _MOST_SLICES:
+            inner = torch.bmm(a, b.transpose(1, 2)).sum(0)
+        else:
+            inner = torch.tensordot(a, b, dims=([0, 2], [0, 2]))
+        return inner
+
+    def _three_way(self, mode: int) -> Tensor:
+        """The modes before `mode`, itself, and those after it: a view, if memory is dense."""
+        place, shape = self.order.index(mode), self.dense.shape
+        return self.dense.reshape(prod(shape[:place]), shape[place], prod(shape[place + 1 :]))
 
 
 def memory_order(tensor: Tensor) -> list[int]:
@@ -84,13 +126,6 @@ def random_orthonormal(size: int, rank: int, seed: int, like: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     gaussian = torch.randn(size, rank, generator=generator, dtype=torch.float64)
     return orthonormal(gaussian).to(like)
-
-
-def _three_way(tensor: Tensor, mode: int, order: list[int]) -> Tensor:
-    """The modes before `mode`, itself, and those after it: a view, if `order` is the memory's."""
-    ordered = tensor.permute(order)
-    place, shape = order.index(mode), ordered.shape
-    return ordered.reshape(prod(shape[:place]), shape[place], prod(shape[place + 1 :]))
 
 
 def _inverse(order: Sequence[int]) -> list[int]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import prod
 
 from asi_core.errors import InvalidInput
+from asi_core.linalg.orders import least_work_order, reduction_order, uses_gram
 from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Macs, Ranks
 
 
@@ -109,7 +110,9 @@ def subspace_overhead(
     current, work = list(sizes), 0
     for mode in reduction_order(sizes, ranks):
         source = prod(current) if sequential else prod(sizes)
-        iteration = 2 * source * ranks[mode] + qr_macs(sizes[mode], ranks[mode])
+        size, rank = sizes[mode], ranks[mode]
+        iteration = source * size + size**2 * rank if uses_gram(size, rank) else 2 * source * rank
+        iteration += qr_macs(size, rank)
         work += iteration // (refresh_every if mode else 1)
         work += prod(current) * ranks[mode]
         current[mode] = ranks[mode]
@@ -153,10 +156,10 @@ def tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
     """The weight gradient in the compressed space, as `linalg.gradients` computes it."""
     sizes = shape.input_shape
     full = [rank == size for rank, size in zip(ranks, sizes, strict=True)]
+    if shape.is_pointwise:
+        return _pointwise(shape, ranks)
     outputs = prod(shape.output_shape[1:])
     work = 0 if full[0] else ranks[0] * sizes[0] * outputs
-    if shape.is_pointwise:
-        return work + _pointwise(shape, ranks, full)
     lifted = list(ranks)
     for mode in (2, 3, 1) if shape.geometry.groups > 1 else (2, 3):
         if not full[mode]:
@@ -208,12 +211,6 @@ def tucker_step(shape: LayerShape, ranks: Ranks, overhead: int, convention: Conv
     )
 
 
-def reduction_order(sizes: tuple[int, ...], ranks: Ranks) -> list[int]:
-    """The modes below full rank, the one with the greatest reduction first."""
-    reduced = [mode for mode, size in enumerate(sizes) if ranks[mode] < size]
-    return sorted(reduced, key=lambda mode: ranks[mode] / sizes[mode])
-
-
 def qr_macs(rows: int, columns: int) -> int:
     """Householder QR with the thin Q formed (Golub & Van Loan, 4th ed., section 5.2)."""
     return 2 * rows * columns**2 - 2 * columns**3 // 3
@@ -232,17 +229,24 @@ def _svd_basis(size: int, rest: int, rank: int) -> int:
     return (6 * tall * small**2 + 20 * small**3) // 2
 
 
-def _pointwise(shape: LayerShape, ranks: Ranks, full: list[bool]) -> int:
-    """Project the output gradient on every position mode, contract with the core, lift."""
-    outputs, channel = shape.weight_shape[0], shape.channel_mode
-    current = [ranks[0], *shape.output_shape[1:]]
-    work = 0
-    for mode in shape.position_modes:
-        if not full[mode]:
-            work += prod(current) * ranks[mode]
+def _pointwise(shape: LayerShape, ranks: Ranks) -> int:
+    """Project the output gradient on all modes but the channels, contract with the core, lift."""
+    sizes, channel = shape.input_shape, shape.channel_mode
+    current, work = list(shape.output_shape), 0
+    for mode in gradient_order(shape, ranks):
+        work += prod(current) * ranks[mode]
         current[mode] = ranks[mode]
+    outputs = shape.weight_shape[0]
     work += outputs * prod(ranks)
-    return work if full[channel] else work + outputs * ranks[channel] * shape.input_shape[channel]
+    is_full = ranks[channel] == sizes[channel]
+    return work if is_full else work + outputs * ranks[channel] * sizes[channel]
+
+
+def gradient_order(shape: LayerShape, ranks: Ranks) -> list[int]:
+    """In which order a pointwise layer's output gradient is projected on the input's factors."""
+    sizes = shape.input_shape
+    modes = [m for m, r in enumerate(ranks) if r < sizes[m] and m != shape.channel_mode]
+    return least_work_order(sizes, ranks, modes)
 
 
 def _paper_taps(shape: LayerShape) -> int:

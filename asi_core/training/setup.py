@@ -52,7 +52,7 @@ class TrainingSetup:
         start = frozen_start(model)
         self.tail = start.tail
         if spec.lean:
-            lean_(self.tail)
+            lean_(self.tail, fold=True)
         self.layout = in_layout_(self.tail)
         if spec.method.repeats_blocks and self.layer_names:
             self.tail = repeated_blocks(self.tail, self.layer_names)

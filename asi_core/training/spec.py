@@ -60,7 +60,8 @@ class RunSpec(BaseModel):
     Attributes:
         pretrained: False starts from random weights, for measuring where there are no others.
         lean: whether normalisations and activation functions of the trained part keep only what
-            their gradients need (`layers.lean`): the same numbers from fewer bytes.
+            their gradients need (`layers.lean`): the same numbers from fewer bytes, to the last
+            bit, or to rounding where a compressed layer does a normalisation's work as well.
         layers: how many of the last layers are trained (convolutions; in transformers the linear
             layers of the MLPs); 0 trains the new head alone.
         image_size: side to which images are resized, pixels.

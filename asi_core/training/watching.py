@@ -19,7 +19,8 @@ class Watched:
 
     Attributes:
         x: its input.
-        grad_output: gradient of its output, after backward.
+        grad_output: gradient of its output, after backward; of what it would give without a
+            normalisation folded into it.
         earlier_factors: mode -> factor with which the step began, of a warm-started method.
     """
 
@@ -36,8 +37,14 @@ def watched(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Watche
     def hook_for(note: Watched) -> Any:
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             note.x = met_input(layer, inputs[0].detach())
+            fold = layer.fold if isinstance(layer, CompressedLayer) else None
+            factor = None if fold is None else fold.factor
+
+            def keep(gradient: Tensor) -> None:
+                note.grad_output = gradient if factor is None else gradient * factor[:, None, None]
+
             if output.requires_grad:
-                output.register_hook(lambda gradient: setattr(note, "grad_output", gradient))
+                output.register_hook(keep)
 
         return record
 

@@ -262,8 +262,9 @@ _HELP = {
     "clip_norm": "The largest norm that all gradients together may have.",
     "pretrained": "Off starts from random weights: for measuring memory and time where the "
     "pretrained ones cannot be had. The accuracy then means nothing.",
-    "lean": "Whether they keep only what their gradients need: the same numbers to the last bit "
-    "from fewer bytes.",
+    "lean": "Whether they keep only what their gradients need: the same numbers from fewer "
+    "bytes. To the last bit, or to rounding where a compressed layer does the work of a frozen "
+    "normalisation as well, which saves time.",
     "sequential": "Each mode is iterated on the tensor that the modes before have already reduced, "
     "which is far cheaper. Off iterates every mode on the full tensor, as published.",
     "refresh_every": "1 iterates all factors at every step, as published. 4 iterates the channel, "

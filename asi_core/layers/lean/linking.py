@@ -1,4 +1,4 @@
-"""Finding trained normalisations whose scale's gradient the convolution before them can give."""
+"""Finding normalisations for which the convolution before them can do something."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from torch.fx import GraphModule, Node
 
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.folding import FoldLink
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
 from asi_core.layers.scales import ScaleLink, is_fixed
 from asi_core.methods import Vanilla
 
 
-def link_norms_(model: GraphModule) -> list[str]:
-    """Link trained convolutions and the trained normalisations after them, in place.
+def link_norms_(model: GraphModule, *, fold: bool) -> list[str]:
+    """Link trained convolutions and the fixed normalisations after them, in place.
 
-    Nothing else may read such a convolution's output, and both are called once. A plain convolution
-    becomes one that keeps its whole input.
+    Nothing else may read such a convolution's output, and both are called once. If the
+    normalisation is trained, the gradient of its scale comes from the convolution, which keeps its
+    whole input if it is plain; if it is frozen, a compressed convolution may do its work where
+    `fold` allows that.
 
     Returns:
         the names of the normalisations, which are lean now.
@@ -27,13 +30,18 @@ def link_norms_(model: GraphModule) -> list[str]:
     linked = []
     for conv_name, norm_name in _pairs(model):
         conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
-        if type(conv) is nn.Conv2d:
-            conv = CompressedConv2d.from_plain(conv, Vanilla(), seed=0)
-            model.set_submodule(conv_name, conv)
-        assert isinstance(conv, CompressedLayer)
         assert isinstance(norm, nn.BatchNorm2d)
         lean = LeanBatchNorm2d.from_plain(norm)
-        conv.link = lean.link = ScaleLink(lean)
+        if _is_trained(norm):
+            if type(conv) is nn.Conv2d:
+                conv = CompressedConv2d.from_plain(conv, Vanilla(), seed=0)
+                model.set_submodule(conv_name, conv)
+            assert isinstance(conv, CompressedLayer)
+            conv.link = lean.link = ScaleLink(lean)
+        elif fold and isinstance(conv, CompressedLayer) and conv.method.replaces_layers:
+            conv.fold = lean.fold = FoldLink(lean)
+        else:
+            continue
         model.set_submodule(norm_name, lean)
         linked.append(norm_name)
     return linked
@@ -48,14 +56,14 @@ def _pairs(model: GraphModule) -> Iterator[tuple[str, str]]:
         if not (isinstance(before, Node) and calls[before.target] == 1 and len(before.users) == 1):
             continue
         conv, norm = _layer(model, before), model.get_submodule(str(node.target))
+        assert isinstance(norm, nn.BatchNorm2d)
         trained = isinstance(conv, nn.Conv2d) and conv.weight.requires_grad
-        if trained and type(conv) in (nn.Conv2d, CompressedConv2d) and _is_trained(norm):
+        if trained and type(conv) in (nn.Conv2d, CompressedConv2d) and is_fixed(norm):
             yield str(before.target), str(node.target)
 
 
-def _is_trained(norm: nn.Module) -> bool:
-    assert isinstance(norm, nn.BatchNorm2d)
-    return norm.affine and is_fixed(norm) and norm.weight.requires_grad
+def _is_trained(norm: nn.BatchNorm2d) -> bool:
+    return norm.affine and norm.weight.requires_grad
 
 
 def _calls(model: GraphModule, node: Node, kind: type[nn.Module]) -> bool:

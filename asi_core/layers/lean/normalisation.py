@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from asi_core.layers.folding import FoldLink
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
-from asi_core.layers.scales import ScaleFacts, ScaleLink, ScaleNote
+from asi_core.layers.scales import ScaleFacts, ScaleLink, ScaleNote, inverse_deviation
 
 _TRAINED = "it trains its affine map, whose gradient needs its input"
 
@@ -20,21 +21,27 @@ class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
 
     If its affine map is trained, the gradient of the scale comes from the convolution before it
     (`layers.scales`); without one, or in training mode, it is the plain layer, which keeps its
-    input.
+    input. What a compressed convolution before it has folded in (`layers.folding`) is not done
+    again.
 
     Attributes:
-        link: to that convolution.
+        link: to the convolution that gives the gradient of its scale.
+        fold: to the convolution that may do its work.
     """
 
     plain = nn.BatchNorm2d
     link: ScaleLink | None = None
+    fold: FoldLink | None = None
 
     def to_plain(self) -> nn.Module:
         plain = super().to_plain()
-        plain.__dict__.pop("link", None)
+        for name in ("link", "fold"):
+            plain.__dict__.pop(name, None)
         return plain
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.fold is not None and self.fold.take():
+            return x
         note = None if self.link is None else self.link.take()
         if not needs_gradient(x) or self._why_not_fixed() is not None:
             return super().forward(x)
@@ -108,7 +115,7 @@ def _noted(
     grad_output: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, ctx: Any
 ) -> tuple[Tensor, Tensor]:
     """Gradients of input and shift, with a note for the convolution, which gives the scale's."""
-    inverse = _inverse_deviation(variance, ctx.eps)
+    inverse = inverse_deviation(variance, ctx.eps)
     factor = weight * inverse
     # What is divided by later must not be so small that a product with it has lost its digits.
     is_zero = factor.abs() <= torch.finfo(factor.dtype).tiny ** 0.5
@@ -125,11 +132,6 @@ def _like_input(grad_output: Tensor, ctx: Any) -> Tensor:
     )
 
 
-def _inverse_deviation(variance: Tensor, eps: float) -> Tensor:
-    """As the kernel rounds it."""
-    return (variance.double() + eps).sqrt().reciprocal().to(variance.dtype)
-
-
 def _is_two_products(grad_output: Tensor, variance: Tensor) -> bool:
     """Whether PyTorch's kernel rounds as two products do: the CPU's, in single precision."""
     types = {grad_output.dtype, variance.dtype}
@@ -140,6 +142,6 @@ def _two_products(
     grad_output: Tensor, weight: Tensor | None, variance: Tensor, eps: float, result: Tensor
 ) -> Tensor:
     """The kernel's gradient to the last bit, without the sums over it that the kernel makes too."""
-    inverse = _inverse_deviation(variance, eps)
+    inverse = inverse_deviation(variance, eps)
     torch.mul(grad_output, inverse.view(1, -1, 1, 1), out=result)
     return result if weight is None else result.mul_(weight.view(1, -1, 1, 1))

@@ -31,7 +31,9 @@ class LeanReport:
     kept: Mapping[str, str]
 
 
-def lean_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
+def lean_(
+    model: nn.Module, names: Sequence[str] | None = None, *, fold: bool = False
+) -> LeanReport:
     """Make normalisations and activations of `model` keep fewer bytes, in place and lossless.
 
     To be called when it is settled what is trained, and in which mode. In a traced model, such as
@@ -42,6 +44,9 @@ def lean_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
 
     Args:
         names: of the layers to replace; None for all, and for functions.
+        fold: whether a compressed convolution of a traced model also does the work of a frozen
+            normalisation after it, where that is quicker: the same numbers to rounding only, in a
+            layer whose weight gradient is approximate anyway (`layers.folding`).
 
     Raises:
         InvalidInput: if the model has no layer of a name, or is a layer itself.
@@ -56,7 +61,7 @@ def lean_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
     for name, module in list(model.named_modules()):
         if isinstance(module, GraphModule):
             functions_to_layers_(module)
-            linked += [f"{name}.{norm}".lstrip(".") for norm in link_norms_(module)]
+            linked += [f"{name}.{norm}".lstrip(".") for norm in link_norms_(module, fold=fold)]
     report = lean_layers_(model)
     functions = {n: why for n, why in called_functions(model).items() if why is not None}
     return LeanReport((*report.replaced, *linked), {**report.kept, **functions})
@@ -76,9 +81,10 @@ def unlean_(model: nn.Module) -> None:
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if isinstance(layer, LeanLayer) and name:
             model.set_submodule(name, plain.setdefault(layer, layer.to_plain()))
-        elif isinstance(layer, CompressedLayer) and layer.link is not None:
-            layer.link = None
-            if not layer.method.replaces_layers:
+        elif isinstance(layer, CompressedLayer):
+            was_linked = layer.link is not None
+            layer.link = layer.fold = None
+            if was_linked and not layer.method.replaces_layers:
                 model.set_submodule(name, layer.to_plain())
 
 

@@ -1,0 +1,112 @@
+"""A fixed normalisation folded into the convolution before it.
+
+A normalisation in evaluation mode, its affine map frozen, multiplies each channel by a constant and
+adds another. So does a convolution whose weight and bias have been multiplied and shifted alike:
+then the normalisation passes over nothing, forward and backward. Results are those without, to
+rounding, which is why only a layer is folded into whose weight gradient is approximate anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from asi_core.layers.scales import inverse_deviation, is_fixed
+from asi_core.records import ConvGeometry, Geometry
+
+# In fewer bits the scaled weight would be rounded once more than its exact product is.
+_PRECISE = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A convolution's weight and bias that have a normalisation in them.
+
+    Attributes:
+        weight, bias: of both together.
+        factor: by what each output channel was multiplied.
+        numbers: the normalisation's own tensors that backward needs for `channel_factor`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    factor: Tensor
+    numbers: tuple[Tensor, Tensor | None]
+    eps: float
+
+
+def folded(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> Fold:
+    """A convolution's weight and bias with a fixed normalisation in them."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    gamma, beta = cast("Tensor | None", norm.weight), cast("Tensor | None", norm.bias)
+    by = channel_factor(variance, gamma, norm.eps)
+    shift = (-mean if bias is None else bias - mean) * by
+    shift = shift if beta is None else shift + beta
+    return Fold(scaled(weight, by), shift, by, (variance, gamma), norm.eps)
+
+
+def channel_factor(variance: Tensor, gamma: Tensor | None, eps: float) -> Tensor:
+    """By what a fixed normalisation multiplies each channel."""
+    inverse = inverse_deviation(variance, eps)
+    return inverse if gamma is None else inverse * gamma
+
+
+def scaled(weight: Tensor, by: Tensor) -> Tensor:
+    """A weight, or a gradient of one or of a bias, with each output channel multiplied."""
+    return weight * by.view(-1, *[1] * (weight.dim() - 1))
+
+
+@dataclass(slots=True)
+class FoldLink:
+    """Shared by a convolution and the normalisation that alone reads its output.
+
+    Attributes:
+        norm: the normalisation.
+        factor: by what each channel of the convolution's latest output was multiplied, which is
+            normalised already, until the normalisation takes note of it; else None.
+    """
+
+    norm: nn.BatchNorm2d
+    factor: Tensor | None = field(default=None, repr=False)
+
+    def fold(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Fold | None:
+        """Weight and bias for both, if the normalisation is fixed now and one pass is quicker."""
+        found = folded(weight, bias, self.norm) if self._is_worth_it(x, weight, geometry) else None
+        self.factor = None if found is None else found.factor
+        return found
+
+    def take(self) -> bool:
+        """Whether the normalisation has nothing left to do; asked once."""
+        factor, self.factor = self.factor, None
+        return factor is not None
+
+    def _is_worth_it(self, x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+        norm = self.norm
+        return (
+            is_fixed(norm)
+            and not any(p.requires_grad for p in norm.parameters(recurse=False))
+            and not torch.is_autocast_enabled(x.device.type)
+            and x.dtype == weight.dtype
+            and x.dtype in _PRECISE
+            and _outputs_a_channel(x, geometry) > weight[0].numel()
+        )
+
+    def __getstate__(self) -> Any:
+        return {"norm": self.norm}
+
+    def __setstate__(self, state: Any) -> None:
+        self.norm, self.factor = state["norm"], None
+
+
+def _outputs_a_channel(x: Tensor, geometry: Geometry) -> int:
+    """About as many numbers as a channel of the output has: the weight's factor saves a pass."""
+    assert isinstance(geometry, ConvGeometry)
+    return x.numel() // x.shape[-3] // prod(geometry.stride)

@@ -1,0 +1,225 @@
+"""Frozen normalisations that a compressed convolution does the work of."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor, fx, nn
+from torch.testing import assert_close
+
+from asi_core.costs.measurement import SavedBytes
+from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.lean import LeanBatchNorm2d, LeanReport, lean_, unlean_
+from asi_core.layers.surgery import compress_
+from asi_core.methods import ASI, HOSVD, EightBit, Method, Vanilla
+from tests.geometries import ConvCase, conv_cases
+from tests.layers.lean.cases import assert_all_close, assert_all_equal, random_norm, types
+from tests.layers.lean.test_zoo import ZOO, tail_of
+
+FULL = ASI(ranks=10**6)
+
+
+def compressed(conv: nn.Conv2d, *others: nn.Module, method: Method = FULL) -> fx.GraphModule:
+    """A traced row of layers whose convolution, the first, is compressed."""
+    model = nn.Sequential(conv, *others).eval()
+    compress_(model, method, layers=["0"], lean=False)
+    tracer = fx.Tracer()
+    tracer.is_leaf_module = lambda layer, name: True  # type: ignore[method-assign]
+    return fx.GraphModule(model, tracer.trace(model))
+
+
+def folded(model: nn.Module) -> LeanReport:
+    return lean_(model, fold=True)
+
+
+def is_folded(model: nn.Module, x: Tensor) -> bool:
+    """Whether the normalisation of `compressed` passes on what it is given."""
+    norm, met = model.get_submodule("1"), []
+    handle = norm.register_forward_hook(lambda layer, inputs, y: met.append(y is inputs[0]))
+    model(x)
+    handle.remove()
+    return met == [True]
+
+
+def output_and_gradients(model: nn.Module, x: Tensor) -> list[Tensor]:
+    leaf = x.clone().requires_grad_()
+    output = model(leaf)
+    drawn = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    return [output.detach(), *torch.autograd.grad(output, [leaf, *weights], drawn)]
+
+
+def assert_close_all(found: list[Tensor], expected: list[Tensor]) -> None:
+    assert len(found) == len(expected) > 2
+    for own, native in zip(found, expected, strict=True):
+        assert_close(own, native, rtol=1e-4, atol=1e-4)
+
+
+@given(conv_cases())
+def test_output_and_gradients_are_autograds(case: ConvCase) -> None:
+    norm = random_norm(case.conv.out_channels).double()
+    model = compressed(case.conv.double(), norm)
+    expected = output_and_gradients(model, case.x)
+    assert folded(model).replaced == ("1",)
+    for own, native in zip(output_and_gradients(model, case.x), expected, strict=True):
+        assert_close(own, native, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("method", [FULL, HOSVD(ranks=10**6)], ids=lambda m: m.kind)
+def test_every_kind_of_pair_is_folded(method: Method, bias: bool, affine: bool) -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(4, 6, 3, bias=bias), torch.randn(5, 4, 12, 12)
+    model = compressed(conv, random_norm(6, affine=affine), nn.ReLU(inplace=True), method=method)
+    expected = output_and_gradients(model, x)
+    folded(model)
+    assert is_folded(model, x)
+    assert_close_all(output_and_gradients(model, x), expected)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_tails_of_the_zoo_train_as_before_to_rounding(name: str) -> None:
+    _, tail, _, crossing = tail_of(name, FULL)
+    twin = copy.deepcopy(tail)
+    assert folded(twin).kept == {}
+    convs = [layer for layer in twin.modules() if isinstance(layer, CompressedConv2d)]
+    norms = [layer for layer in tail.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert sum(conv.fold is not None for conv in convs) == min(len(convs), len(norms)) > 2
+    assert_all_close(tail, twin, crossing)
+    assert_all_close(tail, twin, crossing)  # warm
+
+
+def test_nothing_more_is_kept() -> None:
+    x = torch.randn(5, 4, 12, 12)
+    sizes = []
+    for fold in (False, True):
+        model = compressed(nn.Conv2d(4, 8, 3), random_norm(8), nn.ReLU(), method=EightBit())
+        lean_(model, fold=fold)
+        with SavedBytes(model) as meter:
+            model(x)
+        sizes.append(meter.total)
+    assert sizes[0] == sizes[1]
+
+
+def test_a_weight_larger_than_its_output_is_not_worth_scaling() -> None:
+    model = compressed(nn.Conv2d(8, 4, 3, padding=1), random_norm(4))
+    folded(model)
+    for side, batch, is_worth in ((6, 2, False), (6, 3, True)):
+        assert is_folded(model, torch.randn(batch, 8, side, side)) is is_worth
+    assert is_folded(model, torch.randn(2, 8, 6, 6)) is False
+
+
+def test_what_is_exact_or_not_asked_for_stays_exact() -> None:
+    for method, fold in ((Vanilla(), True), (FULL, False)):
+        model = compressed(nn.Conv2d(4, 8, 3), random_norm(8), method=method)
+        twin = copy.deepcopy(model)
+        lean_(twin, fold=fold)
+        x = torch.randn(5, 4, 12, 12)
+        assert not is_folded(twin, x)
+        found = output_and_gradients(twin, x)
+        for own, native in zip(found, output_and_gradients(model, x), strict=True):
+            assert torch.equal(own, native)
+
+
+def test_evaluation_is_exact_also_after_a_step_that_was_cut_short() -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    plain, x = copy.deepcopy(model), torch.randn(5, 4, 12, 12)
+    folded(model)
+    model.get_submodule("0")(x)  # and not the normalisation
+    with torch.no_grad():
+        assert torch.equal(model(x), plain(x))
+    assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
+
+
+@pytest.mark.parametrize("change", ["training", "shift", "scale", "autocast"])
+def test_what_changes_later_is_computed_as_before(change: str) -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    folded(model)
+    x, norm = torch.randn(5, 4, 12, 12), model.get_submodule("1")
+    assert isinstance(norm, LeanBatchNorm2d)
+    assert is_folded(model, x)
+    if change == "training":
+        norm.train()
+    elif change in ("shift", "scale"):
+        (norm.bias if change == "shift" else norm.weight).requires_grad_(True)
+    plain = copy.deepcopy(model)
+    unlean_(plain)
+    with torch.autocast("cpu", enabled=change == "autocast"):
+        assert not is_folded(model, x)
+        if change != "autocast":
+            assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
+
+
+def test_changed_numbers_count_from_the_next_step() -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    plain, x = copy.deepcopy(model), torch.randn(5, 4, 12, 12)
+    folded(model)
+    output_and_gradients(model, x)
+    for each in (model, plain):
+        norm = each.get_submodule("1")
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_var is not None
+        norm.running_var.mul_(3)
+        norm.weight.data.neg_()
+    assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
+
+
+def test_a_change_between_forward_and_backward_is_noticed() -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    folded(model)
+    output = model(torch.randn(5, 4, 12, 12))
+    norm = model.get_submodule("1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_var is not None
+    norm.running_var.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+class Branching(nn.Module):
+    """The convolution's output is read by another layer as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), random_norm(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        z: Tensor = self.norm(y) + y
+        return z
+
+
+def test_an_output_that_others_read_is_not_folded() -> None:
+    plain = Branching().eval()
+    compress_(plain, FULL, layers=1, lean=False)
+    tracer = fx.Tracer()
+    tracer.is_leaf_module = lambda layer, name: True  # type: ignore[method-assign]
+    model = fx.GraphModule(plain, tracer.trace(plain))
+    twin = copy.deepcopy(model)
+    folded(twin)
+    assert_all_equal(model, twin, (torch.randn(4, 4, 6, 6),))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_folds_are_copied_and_undone(copied: Callable[[nn.Module], nn.Module]) -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    before, keys, x = types(model), list(model.state_dict()), torch.randn(5, 4, 12, 12)
+    folded(model)
+    twin = copied(model)
+    conv, norm = twin.get_submodule("0"), twin.get_submodule("1")
+    assert isinstance(conv, CompressedConv2d)
+    assert isinstance(norm, LeanBatchNorm2d)
+    assert conv.fold is norm.fold is not None
+    assert conv.fold.norm is norm
+    assert is_folded(twin, x)
+    assert list(twin.state_dict()) == keys
+    unlean_(twin)
+    assert types(twin) == before
+    assert "fold" not in vars(twin.get_submodule("1"))
+    assert not is_folded(twin, x)
