@@ -79,7 +79,8 @@ def run(
         names = ways or (_OF_SMALL_BATCHES if is_small else _OF_LARGE_BATCHES)
         tails = {name: Tail(case, WAYS[name], device) for name in names}
         steps: dict[str, Callable[[], object]] = {name: tail.step for name, tail in tails.items()}
-        times = alternating(steps, seconds, device, 3 if is_small else 2)
+        settle: dict[str, Callable[[], object]] = {n: tail.settle for n, tail in tails.items()}
+        times = alternating(steps, seconds, device, settle)
         layouts = {name: layout_name(tail.layout) for name, tail in tails.items()}
         shapes = next(iter(tails.values())).shapes
         # A small batch gives time to look closer.

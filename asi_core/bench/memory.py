@@ -14,6 +14,7 @@ _MEASURED = (
     *("vanilla_nchw", "vanilla_lean", "asi", "asi_half"),
     *("gradient_filter", "eight_bit", "checkpointing"),
 )
+_BY_FORMULA = ("vanilla_nchw", "asi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ def run(chosen: Sequence[Case], device: torch.device) -> Iterator[CaseBytes]:
         MetersDisagree: if the two counts differ.
     """
     for case in chosen:
-        found = {name: Tail(case, WAYS[name], device).measured() for name in _MEASURED}
-        yield CaseBytes(
-            case,
-            {name: found[name].formula_bytes for name in ("vanilla_nchw", "asi")},
-            {name: measured.step.saved_bytes for name, measured in found.items()},
-            _is_lossless(case, device),
-        )
+        formula, saved = {}, {}
+        for name in _MEASURED:
+            tail = Tail(case, WAYS[name], device)
+            saved[name] = tail.kept_bytes()
+            if name in _BY_FORMULA:
+                formula[name] = tail.formula_bytes()
+        yield CaseBytes(case, formula, saved, _is_lossless(case, device))
 
 
 def _is_lossless(case: Case, device: torch.device) -> bool:

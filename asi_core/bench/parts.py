@@ -13,7 +13,7 @@ from asi_core.bench.timing import now
 from asi_core.methods import ASI, USUAL_RANKS
 from asi_core.methods.base import Saved
 
-_STEPS, _WARM_STEPS = 5, 2
+_STEPS, _WARM_STEPS = 3, 1
 
 
 class _TimedASI(ASI):

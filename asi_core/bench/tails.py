@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asi_core.costs.accounting import with_batch
-from asi_core.costs.measure import Measurement, measure_tail
+from asi_core.costs.accounting import step_cost, with_batch
+from asi_core.costs.measurement import kept_bytes
 from asi_core.layers.lean import lean_
 from asi_core.layers.shapes import observed_shapes
 from asi_core.layers.surgery import compress_
@@ -113,7 +113,7 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _network(name: str) -> nn.Module:
     """A network of the zoo, to be copied: drawing its parameters takes longer."""
     return build_model(name, _CLASSES, seed=0, pretrained=False)
@@ -127,7 +127,7 @@ def _split(case: Case, method: Method, device: torch.device) -> tuple[SplitModel
     return split_frozen(model), names
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _crossing(case: Case, device: torch.device) -> tuple[Tensor, ...]:
     """What the frozen prefix of a case gives, the same for all ways of training the rest."""
     parts, _ = _split(case, Vanilla(), device)
@@ -192,16 +192,27 @@ class Tail:
             handle.remove()
         return found
 
-    def measured(self) -> Measurement:
-        """Formula and real bytes of a step."""
-        return measure_tail(
+    def settle(self) -> None:
+        """Forward pass alone: warm starts, kernels and memory are then ready for a long step."""
+        self._loss(self._module(*self._inputs))
+
+    def kept_bytes(self) -> int:
+        """Real bytes that a step keeps for backward.
+
+        Raises:
+            MetersDisagree: if the two counts of them differ.
+        """
+        return kept_bytes(
             self._module,
             lambda: tuple(value.clone() for value in self._inputs),
             self._loss,
-            head=model_card(self.case.model).head,
-            method=self.way.method,
-            shapes=self.shapes,
+            [shape.name for shape in self.shapes],
+            model_card(self.case.model).head,
         )
+
+    def formula_bytes(self) -> int:
+        """The trained layers' inputs by formula, as the way's method keeps them."""
+        return step_cost(self.shapes, self.way.method, "exact").activation_bytes
 
     def _loss(self, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits, self._labels)

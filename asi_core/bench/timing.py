@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 15
+# A round that takes so many seconds is made of steps long enough that two of them tell.
+_LONG_ROUND, _LEAST_LONG_ROUNDS = 8.0, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def alternating(
     ways: Mapping[str, Callable[[], object]],
     seconds: float,
     device: torch.device,
-    least_rounds: int = _LEAST_ROUNDS,
+    settle: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, Timing]:
     """Time several ways of doing the same, one after the other, again and again.
 
@@ -43,17 +45,27 @@ def alternating(
     round goes backwards, so that none always follows the same one.
 
     Args:
-        seconds: about how long all rounds together may take; at most 15 are made.
+        seconds: about how long the rounds together may take. At least 3 are made, or 2 long ones,
+            and at most 15.
+        settle: what to do in the first round instead, where a whole one takes long.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    started = time.perf_counter()
-    for way in ways.values():
+    for way in (settle or ways).values():
         _seconds(way, device)
-    rounds = int(seconds / (time.perf_counter() - started))
-    for number in range(min(max(rounds, least_rounds), _MOST_ROUNDS)):
+    started, number = time.perf_counter(), 0
+    while _goes_on(number, time.perf_counter() - started, seconds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
             taken[name].append(_seconds(ways[name], device))
+        number += 1
     return {name: _timing(all_) for name, all_ in taken.items()}
+
+
+def _goes_on(rounds: int, passed: float, seconds: float) -> bool:
+    """Whether another round is needed, or one as long as those before still ends in time."""
+    is_long = rounds > 0 and passed / rounds > _LONG_ROUND
+    if rounds < (_LEAST_LONG_ROUNDS if is_long else _LEAST_ROUNDS):
+        return True
+    return rounds < _MOST_ROUNDS and passed * (1 + 1 / rounds) <= seconds
 
 
 def _seconds(way: Callable[[], object], device: torch.device) -> float:

@@ -143,6 +143,21 @@ def measure_step(
     return StepMeasurement(total_bytes(storages), _by_category(storages), layers, peak)
 
 
+def kept_bytes(
+    model: nn.Module,
+    make_inputs: Callable[[], tuple[Tensor, ...]],
+    loss_of: Callable[[Tensor], Tensor],
+    layer_names: Sequence[str],
+    head: str | None,
+) -> int:
+    """Count what a training step keeps for backward, and no more: one forward pass.
+
+    Args and errors are those of `measure_step`.
+    """
+    _refuse_compiled(model)
+    return total_bytes(_kept_storages(model, make_inputs, loss_of, layer_names, head))
+
+
 def _kept_storages(
     model: nn.Module,
     make_inputs: Callable[[], tuple[Tensor, ...]],

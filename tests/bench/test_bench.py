@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from asi_core.bench import end_to_end, kernels, memory, report
+from asi_core.bench import end_to_end, kernels, memory, report, timing
 from asi_core.bench.end_to_end import CaseTimes, arithmetic_limit
 from asi_core.bench.tails import WAYS, Case, Tail
 from asi_core.bench.timing import Timing, alternating
 from asi_core.cli import main
+from asi_core.costs.measurement import measure_step
 from asi_core.zoo.shapes import trained_layer_shapes
 
 CPU = torch.device("cpu")
@@ -26,6 +28,27 @@ def test_ways_alternate_and_the_first_round_is_not_told() -> None:
     times = alternating(ways, 0.0, CPU)
     assert "".join(order) == "abc" + "abc" + "cba" + "abc"
     assert all(timing.rounds == 3 for timing in times.values())
+
+
+def test_long_rounds_are_fewer_and_short_ones_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(float(second) for second in range(10_000))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+
+    def rounds(ways: int, seconds: float) -> int:
+        found = alternating(dict.fromkeys(map(str, range(ways)), lambda: None), seconds, CPU)
+        return found["0"].rounds
+
+    assert rounds(ways=1, seconds=0.0) == 3
+    assert rounds(ways=10, seconds=0.0) == 2
+    assert 3 < rounds(ways=1, seconds=15.0) < 8
+    assert rounds(ways=1, seconds=1e6) == 15
+
+
+def test_another_thing_may_settle() -> None:
+    order: list[str] = []
+    ways = {name: lambda name=name: order.append(name) for name in "ab"}
+    alternating(ways, 0.0, CPU, {name: lambda: order.append("-") for name in "ab"})
+    assert "".join(order) == "--" + "ab" + "ba" + "ab"
 
 
 def test_seconds_are_those_that_passed() -> None:
@@ -80,6 +103,20 @@ def test_bytes_are_formulas_bytes_and_lean_layers_lose_nothing() -> None:
     assert found.saved_bytes["vanilla_lean"] < found.saved_bytes["vanilla_nchw"]
     assert found.formula_bytes["asi"] < found.saved_bytes["asi"]
     assert found.ratio("asi") == found.saved_bytes["vanilla_nchw"] / found.saved_bytes["asi"]
+
+
+@pytest.mark.parametrize("way", memory._MEASURED)
+def test_bytes_of_a_first_forward_pass_are_those_of_a_warm_step(way: str) -> None:
+    tail = Tail(SMALL, WAYS[way], CPU)
+    kept = tail.kept_bytes()
+    names = [shape.name for shape in tail.shapes]
+    inputs = tail._inputs
+    warm = measure_step(
+        tail._module, lambda: tuple(x.clone() for x in inputs), tail._loss, names, "classifier"
+    )
+    assert kept == warm.saved_bytes
+    by_formula = tail.formula_bytes()
+    assert sum(layer.saved_bytes for layer in warm.layers) == by_formula
 
 
 def times(seconds: dict[str, float], batch: int) -> CaseTimes:

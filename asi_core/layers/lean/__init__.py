@@ -4,7 +4,8 @@ What a compressed layer no longer keeps of its input, its neighbours still do: a
 its input even where its gradient does not depend on it, and an activation keeps a number where one
 bit would tell. The layers here give the same output and the same gradient to the last bit, because
 they call PyTorch's own kernels; only what is folded into a compressed layer, if that is asked for,
-is rounded differently (`layers.folding`). A new one is a file or class here and a line in `registry`.
+is rounded differently (`layers.folding`). A new one is a file or class here and a line in
+`registry`.
 """
 
 from asi_core.layers.lean.activations import LeanReLU, LeanReLU6
