@@ -66,10 +66,12 @@ STEPS = """
 Forward and backward pass, batch {batch}, in milliseconds. "Tail" is the trained part. Vanilla NCHW
 is PyTorch as it comes, with images in memory channel by channel; NHWC is the same with
 `channels_last`, pixel by pixel. All others have lean layers and the layout that training would
-choose. "No weight gradients" is what remains if these are free: no compression can be faster than
-that with an exact forward pass and exact input gradients. The arithmetic limit is the same by
-multiplies alone, vanilla's over those without the weight gradients. Steps can be faster than the
-limit where vanilla's weight gradients are slower, multiply for multiply, than its other products.
+choose, and all but vanilla and checkpointing do the work of frozen normalisations within their
+convolutions, where that is quicker. "No weight gradients" is what remains if these are free: no
+compression can be faster than that with an exact forward pass and exact input gradients. The
+arithmetic limit is the same by multiplies alone, vanilla's over those without the weight gradients.
+Steps can be faster than the limit where vanilla's weight gradients are slower, multiply for
+multiply, than its other products.
 
 """
 
@@ -89,7 +91,8 @@ ELSEWHERE = """
 
 Geometric means over the same cases. What compression is worth depends on what a processor's
 convolutions cost beside its matrix products: where the library's weight gradients are slow, more
-is saved. Everything else on this page is of the first machine.
+is saved. Everything else on this page is of the first machine. Figures of an earlier day are those
+of that day's code.
 
 """
 
@@ -130,7 +133,8 @@ def main() -> None:
 def _environment(machine: dict[str, Any]) -> str:
     allocator = ", ".join(f"{k}={v}" for k, v in machine["allocator"].items()) or "as it comes"
     return (
-        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
+        f"Measured on {machine['date']}. Machine: {machine['processor']}, "
+        f"{machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['cpu_capability']}; PyTorch {machine['torch']}, Python {machine['python']}; "
         f"memory allocator: {allocator}; huge pages: {machine['huge_pages']}.\n"
     )
@@ -164,8 +168,8 @@ def _summary(summary: dict[str, Any]) -> str:
 def _elsewhere(found: Sequence[dict[str, Any]]) -> str:
     """Ratios of all machines, side by side."""
     machines = [
-        f"{one['environment']['processor']}, {one['environment']['cpu_capability']}"
-        for one in found
+        f"{machine['processor']}, {machine['cpu_capability']}, {machine['date']}"
+        for machine in (one["environment"] for one in found)
     ]
     rows = []
     for name in found[0]["summary"]["steps"]:

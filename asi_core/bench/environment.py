@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Machine, versions, threads and allocator settings, for JSON."""
+    """Day, machine, versions, threads and allocator settings, for JSON."""
     return {
+        "date": date.today().isoformat(),
         "device": str(device),
         "processor": _processor(),
         "cores": os.cpu_count(),

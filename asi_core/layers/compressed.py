@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
-from asi_core.layers.folding import FoldLink, channel_factor, scaled
+from asi_core.layers.folding import Fold, FoldLink, channel_factor, scaled
 from asi_core.layers.scales import ScaleLink, ScaleNote
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import Geometry, LinearGeometry, Ranks
@@ -91,15 +91,15 @@ class CompressedLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad) or x.numel() == 0:
             self.memory.is_made = False
-            if self.fold is not None:
-                self.fold.factor = None
             return cast(Tensor, super().forward(x))
         if torch.compiler.is_compiling():
             return _outside_of_graph(self, x)
         return self._compressed(x)
 
     def _compressed(self, x: Tensor) -> Tensor:
-        operands = [x, self.weight, self.bias, None if self.link is None else self.link.scale(x)]
+        link, bias = self.fold, self.bias
+        fold = None if link is None else link.fold(x, self.weight, bias, self.geometry)
+        operands = [x, self.weight, bias, None if self.link is None else self.link.scale(x)]
         device = x.device.type
         if torch.is_autocast_enabled(device):
             # As autocast does for a plain layer: the lower precision is what is computed with
@@ -107,7 +107,10 @@ class CompressedLayer(nn.Module):
             lower = torch.get_autocast_dtype(device)
             operands = [t if t is None else _cast(t, lower) for t in operands]
         with torch.autocast(device, enabled=False):
-            return cast(Tensor, _CompressedProduct.apply(*operands, self))
+            output = cast(Tensor, _CompressedProduct.apply(*operands, self, fold))
+        if link is not None and fold is not None:
+            link.mark(output, fold)
+        return output
 
     def compress(self, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
         """What the method keeps of `x`, batched and padded; also notes the ranks in force."""
@@ -161,7 +164,10 @@ def _outside_of_graph(layer: CompressedLayer, x: Tensor) -> Tensor:
 
 
 class _CompressedProduct(torch.autograd.Function):
-    """Exact forward; gradients by the layer's method from what it kept."""
+    """Exact forward; gradients by the layer's method from what it kept.
+
+    With `fold`, of the layer and the normalisation after it.
+    """
 
     @staticmethod
     def forward(
@@ -171,10 +177,10 @@ class _CompressedProduct(torch.autograd.Function):
         bias: Tensor | None,
         scale: Tensor | None,
         layer: CompressedLayer,
+        fold: Fold | None,
     ) -> Tensor:
         geometry = layer.geometry
         padded = layer.padded(x)
-        fold = None if layer.fold is None else layer.fold.fold(padded, weight, bias, geometry)
         if fold is None:
             output = layer.product(padded, weight, bias, geometry)
         else:
@@ -226,7 +232,7 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     method: Method = ctx.method
     note: ScaleNote | None = ctx.note
     by = None if ctx.fold_eps is None else channel_factor(variance, gamma, ctx.fold_eps)
-    needs_input, needs_weight, needs_bias, _, _ = ctx.needs_input_grad
+    needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
     grad_input = grad_weight = grad_bias = grad_scale = None
     if needs_weight:
         grad_weight = method.weight_gradient(
@@ -250,7 +256,7 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     if by is not None:
         grad_weight = None if grad_weight is None else scaled(grad_weight, by)
         grad_bias = None if grad_bias is None else scaled(grad_bias, by)
-    return grad_input, grad_weight, grad_bias, grad_scale, None
+    return grad_input, grad_weight, grad_bias, grad_scale, None, None
 
 
 def _single(tensor: Tensor) -> Tensor:

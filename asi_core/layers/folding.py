@@ -8,9 +8,9 @@ rounding, which is why only a layer is folded into whose weight gradient is appr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from asi_core.records import ConvGeometry, Geometry
 
 # In fewer bits the scaled weight would be rounded once more than its exact product is.
 _PRECISE = (torch.float32, torch.float64)
+# A normalisation refuses a single image.
+_BATCHED = 4
+_MARK = "_asi_normalised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,51 +65,53 @@ def scaled(weight: Tensor, by: Tensor) -> Tensor:
     return weight * by.view(-1, *[1] * (weight.dim() - 1))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class FoldLink:
     """Shared by a convolution and the normalisation that alone reads its output.
 
-    Attributes:
-        norm: the normalisation.
-        factor: by what each channel of the convolution's latest output was multiplied, which is
-            normalised already, until the normalisation takes note of it; else None.
+    What was normalised already is told by a mark on the tensor itself: passes that run in other
+    threads, or that end between the two, cannot be mistaken for another.
     """
 
     norm: nn.BatchNorm2d
-    factor: Tensor | None = field(default=None, repr=False)
 
     def fold(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
     ) -> Fold | None:
         """Weight and bias for both, if the normalisation is fixed now and one pass is quicker."""
-        found = folded(weight, bias, self.norm) if self._is_worth_it(x, weight, geometry) else None
-        self.factor = None if found is None else found.factor
-        return found
+        if not self._is_worth_it(x, weight, geometry):
+            return None
+        with torch.no_grad():
+            return folded(weight, bias, self.norm)
 
-    def take(self) -> bool:
-        """Whether the normalisation has nothing left to do; asked once."""
-        factor, self.factor = self.factor, None
-        return factor is not None
+    def mark(self, output: Tensor, fold: Fold) -> None:
+        """Note on the convolution's output that it is normalised."""
+        setattr(output, _MARK, (self, fold.factor))
+
+    def factor_of(self, output: Tensor) -> Tensor | None:
+        """By what each channel of the output was multiplied; None if it is not normalised."""
+        link, factor = getattr(output, _MARK, (None, None))
+        return factor if link is self else None
 
     def _is_worth_it(self, x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
         norm = self.norm
         return (
             is_fixed(norm)
-            and not any(p.requires_grad for p in norm.parameters(recurse=False))
+            and is_frozen(norm)
             and not torch.is_autocast_enabled(x.device.type)
             and x.dtype == weight.dtype
             and x.dtype in _PRECISE
+            and x.dim() == _BATCHED
             and _outputs_a_channel(x, geometry) > weight[0].numel()
         )
 
-    def __getstate__(self) -> Any:
-        return {"norm": self.norm}
 
-    def __setstate__(self, state: Any) -> None:
-        self.norm, self.factor = state["norm"], None
+def is_frozen(norm: nn.BatchNorm2d) -> bool:
+    """Whether nothing of the normalisation is trained."""
+    return not any(p.requires_grad for p in norm.parameters(recurse=False))
 
 
 def _outputs_a_channel(x: Tensor, geometry: Geometry) -> int:
     """About as many numbers as a channel of the output has: the weight's factor saves a pass."""
     assert isinstance(geometry, ConvGeometry)
-    return x.numel() // x.shape[-3] // prod(geometry.stride)
+    return x.numel() // x.shape[1] // prod(geometry.stride)

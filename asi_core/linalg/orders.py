@@ -27,6 +27,6 @@ def least_work_order(sizes: Sequence[int], ranks: Sequence[int], modes: Iterable
     return sorted(modes, key=cost)
 
 
-def uses_gram(size: int, rank: int) -> bool:
-    """Whether A A^T U, A having `size` rows and U `rank` columns, is quicker as (A A^T) U."""
-    return size < 2 * rank
+def uses_gram(size: int, rest: int, rank: int) -> bool:
+    """Whether (A A^T) U takes fewer multiplies than A (A^T U): A is size x rest, U size x rank."""
+    return size * (rest + rank) < 2 * rest * rank

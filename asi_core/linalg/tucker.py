@@ -116,6 +116,7 @@ def _basis(
 
 def _iterate(tensor: Ordered, factor: Tensor, mode: int) -> Tensor:
     """An orthonormal basis of A A^T U, A the mode's unfolding."""
-    if uses_gram(*factor.shape):
+    size, rank = factor.shape
+    if uses_gram(size, tensor.dense.numel() // size, rank):
         return orthonormal(tensor.inner(tensor, mode) @ factor)
     return orthonormal(tensor.inner(tensor.product(factor.T, mode), mode))

@@ -111,7 +111,8 @@ def subspace_overhead(
     for mode in reduction_order(sizes, ranks):
         source = prod(current) if sequential else prod(sizes)
         size, rank = sizes[mode], ranks[mode]
-        iteration = source * size + size**2 * rank if uses_gram(size, rank) else 2 * source * rank
+        is_gram = uses_gram(size, source // size, rank)
+        iteration = source * size + size**2 * rank if is_gram else 2 * source * rank
         iteration += qr_macs(size, rank)
         work += iteration // (refresh_every if mode else 1)
         work += prod(current) * ranks[mode]

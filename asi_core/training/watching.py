@@ -38,7 +38,7 @@ def watched(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Watche
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             note.x = met_input(layer, inputs[0].detach())
             fold = layer.fold if isinstance(layer, CompressedLayer) else None
-            factor = None if fold is None else fold.factor
+            factor = None if fold is None else fold.factor_of(output)
 
             def keep(gradient: Tensor) -> None:
                 note.grad_output = gradient if factor is None else gradient * factor[:, None, None]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, geometric_mean
 from typing import Any
 
 from asi_core.runs.jobs import JobStore
@@ -77,20 +78,44 @@ def kept(setting: Setting) -> float:
 
 
 def cases() -> list[dict[str, Any]]:
-    found = []
-    for case in json.loads(PERFORMANCE.read_text())["end_to_end"]:
+    """The small batches of docs/performance.json, and vanilla's step over each way's."""
+    return _cases(json.loads(PERFORMANCE.read_text()))
+
+
+def _cases(found: dict[str, Any]) -> list[dict[str, Any]]:
+    cases = []
+    for case in found["end_to_end"]:
         if case["batch_size"] != 64:
             continue
         seconds = {way: timed["median"] for way, timed in case["seconds"].items()}
         ratio = {way: seconds["vanilla_nchw"] / s for way, s in seconds.items()}
-        found.append({**case, "ratio": ratio, "limit": case["arithmetic_limit"]})
-    return found
+        cases.append({**case, "ratio": ratio, "limit": case["arithmetic_limit"]})
+    return cases
 
 
-def end_to_end() -> dict[str, list[float]]:
-    found = cases()
-    ways = {way: [case["ratio"][way] for case in found] for way in ("asi", "asi_refreshed")}
-    return {**ways, "limit": [case["limit"] for case in found]}
+@dataclass(frozen=True)
+class Speed:
+    """Vanilla's step over ASI's on one machine, a geometric mean over networks and k."""
+
+    machine: str
+    asi: float
+    refreshed: float
+    limit: float
+
+
+def speeds() -> list[Speed]:
+    """Of all machines that were measured, the one of docs/performance.json first."""
+    paths = [PERFORMANCE, *sorted(PERFORMANCE.parent.glob("performance-*.json"))]
+    return [_speed(json.loads(path.read_text())) for path in paths]
+
+
+def _speed(found: dict[str, Any]) -> Speed:
+    machine, timed = found["environment"], _cases(found)
+    return Speed(
+        f"{machine['processor'].removesuffix(' Processor')} ({machine['cpu_capability']})",
+        *(geometric_mean(case["ratio"][way] for case in timed) for way in ("asi", "asi_refreshed")),
+        geometric_mean(case["limit"] for case in timed),
+    )
 
 
 def seconds(setting: Setting, part: str) -> float:

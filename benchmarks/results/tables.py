@@ -18,6 +18,7 @@ from benchmarks.results.study import (
     ratio,
     seconds,
     share,
+    speeds,
     table,
 )
 
@@ -272,5 +273,5 @@ def others() -> str:
         "Vanilla's step over ASI's at 224 pixels, batch 64, ranks 16 x 32 x 4 x 4, random weights: "
         "geometry only, as their ImageNet weights are not at hand. The limit is the time that "
         "multiplies alone allow, if weight gradients were free. From docs/performance.json, where "
-        f"all ways of a case alternate.\n\n{table(header, rows)}"
+        f"all ways of a case alternate, on {speeds()[0].machine}.\n\n{table(header, rows)}"
     )

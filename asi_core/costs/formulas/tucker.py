@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from asi_core.costs.formulas.symbols import Letters, plus, times
 from asi_core.linalg.orders import reduction_order, uses_gram
@@ -57,15 +58,16 @@ def asi_overhead(
     if convention == "paper":
         iterations = [f"2*{whole}*{rank} + {rank}**3" for rank in names.ranks]
         return plus([_at_some_steps(work, m, refresh_every) for m, work in enumerate(iterations)])
-    current, terms = list(names.sizes), []
+    current, left, terms = list(names.sizes), list(shape.input_shape), []
     for mode in reduction_order(shape.input_shape, ranks):
         size, rank = names.sizes[mode], names.ranks[mode]
         source = times(*current) if sequential else whole
-        is_gram = uses_gram(shape.input_shape[mode], ranks[mode])
+        rest = prod(left if sequential else shape.input_shape) // left[mode]
+        is_gram = uses_gram(left[mode], rest, ranks[mode])
         moved = f"{source}*{size} + {size}**2*{rank}" if is_gram else f"2*{source}*{rank}"
         iteration = f"{moved} + {_qr(size, rank)}"
         terms += [_at_some_steps(iteration, mode, refresh_every), times(*current, rank)]
-        current[mode] = rank
+        current[mode], left[mode] = rank, ranks[mode]
     return plus(terms)
 
 

@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
-from asi_core.layers.folding import FoldLink
+from asi_core.layers.folding import FoldLink, is_frozen
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
 from asi_core.layers.scales import ScaleLink, is_fixed
 from asi_core.methods import Vanilla
@@ -32,13 +32,14 @@ def link_norms_(model: GraphModule, *, fold: bool) -> list[str]:
         conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
         assert isinstance(norm, nn.BatchNorm2d)
         lean = LeanBatchNorm2d.from_plain(norm)
-        if _is_trained(norm):
+        if norm.affine and norm.weight.requires_grad:
             if type(conv) is nn.Conv2d:
                 conv = CompressedConv2d.from_plain(conv, Vanilla(), seed=0)
                 model.set_submodule(conv_name, conv)
             assert isinstance(conv, CompressedLayer)
             conv.link = lean.link = ScaleLink(lean)
-        elif fold and isinstance(conv, CompressedLayer) and conv.method.replaces_layers:
+        elif fold and is_frozen(norm) and _approximates(conv):
+            assert isinstance(conv, CompressedLayer)
             conv.fold = lean.fold = FoldLink(lean)
         else:
             continue
@@ -62,8 +63,8 @@ def _pairs(model: GraphModule) -> Iterator[tuple[str, str]]:
             yield str(before.target), str(node.target)
 
 
-def _is_trained(norm: nn.BatchNorm2d) -> bool:
-    return norm.affine and norm.weight.requires_grad
+def _approximates(conv: nn.Module) -> bool:
+    return isinstance(conv, CompressedLayer) and conv.method.replaces_layers
 
 
 def _calls(model: GraphModule, node: Node, kind: type[nn.Module]) -> bool:

@@ -40,7 +40,7 @@ class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
         return plain
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.fold is not None and self.fold.take():
+        if self.fold is not None and self.fold.factor_of(x) is not None:
             return x
         note = None if self.link is None else self.link.take()
         if not needs_gradient(x) or self._why_not_fixed() is not None:

@@ -46,7 +46,8 @@ def lean_(
         names: of the layers to replace; None for all, and for functions.
         fold: whether a compressed convolution of a traced model also does the work of a frozen
             normalisation after it, where that is quicker: the same numbers to rounding only, in a
-            layer whose weight gradient is approximate anyway (`layers.folding`).
+            layer whose weight gradient is approximate anyway (`layers.folding`). Hooks on such a
+            convolution, and whoever else calls it, then meet what the normalisation would give.
 
     Raises:
         InvalidInput: if the model has no layer of a name, or is a layer itself.

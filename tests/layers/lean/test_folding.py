@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -134,7 +135,48 @@ def test_evaluation_is_exact_also_after_a_step_that_was_cut_short() -> None:
     model.get_submodule("0")(x)  # and not the normalisation
     with torch.no_grad():
         assert torch.equal(model(x), plain(x))
+    model.get_submodule("0")(x)
+    given = torch.randn(5, 8, 10, 10)
+    assert torch.equal(model.get_submodule("1")(given), plain.get_submodule("1")(given))
     assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
+
+
+def test_threads_do_not_meet_each_others_outputs() -> None:
+    """One trains and one evaluates the same layers, as often as they can in between."""
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8), method=EightBit())
+    x = torch.randn(5, 4, 12, 12)
+    expected = model(x).detach()
+    folded(model)
+    wrong = []
+
+    def calls(trains: bool) -> None:
+        with torch.set_grad_enabled(trains):
+            for _ in range(200):
+                found = model(x).detach()
+                wrong.append(not torch.allclose(found, expected, rtol=1e-4, atol=1e-4))
+
+    threads = [threading.Thread(target=calls, args=(trains,)) for trains in (True, False, True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wrong) == 600
+    assert not any(wrong)
+
+
+def test_a_single_image_is_refused_as_before() -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    folded(model)
+    with pytest.raises(ValueError, match="expected 4D input"):
+        model(torch.randn(4, 12, 12))
+
+
+def test_a_trained_shift_is_not_reported_as_lean() -> None:
+    norm = random_norm(8)
+    norm.bias.requires_grad_(True)
+    report = folded(compressed(nn.Conv2d(4, 8, 3), norm))
+    assert report.replaced == ()
+    assert list(report.kept) == ["1"]
 
 
 @pytest.mark.parametrize("change", ["training", "shift", "scale", "autocast"])
@@ -223,3 +265,14 @@ def test_folds_are_copied_and_undone(copied: Callable[[nn.Module], nn.Module]) -
     assert types(twin) == before
     assert "fold" not in vars(twin.get_submodule("1"))
     assert not is_folded(twin, x)
+
+
+def test_compiled_models_fold_as_well() -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8), nn.ReLU())
+    plain, x = copy.deepcopy(model), torch.randn(5, 4, 12, 12)
+    folded(model)
+    compiled = torch.compile(model, backend="eager")
+    for _ in range(2):
+        assert_close_all(output_and_gradients(compiled, x), output_and_gradients(plain, x))
+        with torch.no_grad():
+            assert torch.equal(compiled(x), plain(x))
