@@ -10,7 +10,7 @@ from typing import Any
 from asi_core.cli.options import Commands
 from asi_core.errors import InvalidInput
 
-_MINUTES = 3.0
+_MINUTES = 2.0
 
 
 def add_parser(commands: Commands) -> None:
