@@ -97,9 +97,9 @@ class CompressedLayer(nn.Module):
         return self._compressed(x)
 
     def _compressed(self, x: Tensor) -> Tensor:
-        link, bias = self.fold, self.bias
-        fold = None if link is None else link.fold(x, self.weight, bias, self.geometry)
-        operands = [x, self.weight, bias, None if self.link is None else self.link.scale(x)]
+        weight, bias = self.weight, self.bias
+        fold = None if self.fold is None else self.fold.fold(x, weight, bias, self.geometry)
+        operands = [x, weight, bias, None if self.link is None else self.link.scale(x)]
         device = x.device.type
         if torch.is_autocast_enabled(device):
             # As autocast does for a plain layer: the lower precision is what is computed with
@@ -108,8 +108,8 @@ class CompressedLayer(nn.Module):
             operands = [t if t is None else _cast(t, lower) for t in operands]
         with torch.autocast(device, enabled=False):
             output = cast(Tensor, _CompressedProduct.apply(*operands, self, fold))
-        if link is not None and fold is not None:
-            link.mark(output, fold)
+        if self.fold is not None and fold is not None:
+            self.fold.mark(output, fold)
         return output
 
     def compress(self, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
