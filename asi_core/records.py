@@ -71,6 +71,8 @@ class LayerShape:
         has_input_gradient: False for the first trained layer, before which nothing is trained.
         opens_block: whether it reads what comes into the trained part of its block
             (`methods.blocks`).
+        input_id: the same for layers that read the same tensor, which plain PyTorch keeps once;
+            None where no other trained layer reads it.
     """
 
     name: str
@@ -80,6 +82,7 @@ class LayerShape:
     geometry: Geometry
     has_input_gradient: bool
     opens_block: bool = True
+    input_id: str | None = None
 
     @property
     def is_linear(self) -> bool:

@@ -43,6 +43,7 @@ def model_rows(card: ModelCard) -> list[dict[str, Any]]:
             "geometry": geometry_row(shape),
             "bias": shape.name in biases,
             "input_gradient_from": first.get(shape.name),
+            **({} if shape.input_id is None else {"input_id": shape.input_id}),
             "sizes": {
                 str(size): [shapes[at].input_shape[1:], shapes[at].output_shape[1:]]
                 for size, shapes in sizes.items()

@@ -28,7 +28,7 @@ from asi_core.methods import (
     Vanilla,
 )
 from asi_core.methods.base import Saved
-from asi_core.methods.blocks import with_openings
+from asi_core.methods.blocks import related
 from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.layout import Layout, in_layout_, laid_out
 from asi_core.training.prefix import SplitModel, split_frozen
@@ -163,7 +163,7 @@ class Tail:
         with observed_shapes(self._module, names) as shapes:
             # One image is enough to see them.
             self._module(*(laid_out(value[:1], self.layout) for value in values))
-        self.shapes = with_openings(with_batch(shapes[n], case.batch_size) for n in names)
+        self.shapes = related(with_batch(s, case.batch_size) for s in shapes.all(names))
 
     def step(self) -> None:
         """Forward and backward pass; gradients are made anew, and not applied."""

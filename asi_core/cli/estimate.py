@@ -38,6 +38,11 @@ def run(options: argparse.Namespace) -> int:
     for layer in cost.layers:
         _print_cost(layer.shape.name, layer)
     _print_cost(f"total ({cost.convention})", cost)
+    if cost.repeated_bytes:
+        print(
+            f"{format_bytes(cost.repeated_bytes)} of it are inputs that several layers read: the "
+            "paper counts them for each layer, PyTorch keeps them once (--convention exact)."
+        )
     return 0
 
 
@@ -47,6 +52,7 @@ def _as_dict(model: str, method: Method, cost: StepCost) -> dict[str, Any]:
         "method": method.model_dump(mode="json"),
         "convention": cost.convention,
         "activation_bytes": cost.activation_bytes,
+        "repeated_bytes": cost.repeated_bytes,
         "macs": cost.macs.as_dict(),
         "layers": [_layer_as_dict(layer) for layer in cost.layers],
     }

@@ -12,12 +12,19 @@ from asi_core.records import Convention, LayerShape, Macs, Ranks
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """One layer's share of a step."""
+    """One layer's share of a step.
+
+    Attributes:
+        activation_bytes: kept for backward. Of an input that an earlier layer keeps, `exact`
+            counts nothing, and `paper` all of it again.
+        kept_by: the name of that earlier layer, else None.
+    """
 
     shape: LayerShape
     ranks: Ranks | None
     activation_bytes: int
     macs: Macs
+    kept_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,11 @@ class StepCost:
         return sum(layer.activation_bytes for layer in self.layers)
 
     @property
+    def repeated_bytes(self) -> int:
+        """How much of `activation_bytes` is there only because an input is counted repeatedly."""
+        return sum(layer.activation_bytes for layer in self.layers if layer.kept_by is not None)
+
+    @property
     def macs(self) -> Macs:
         return sum((layer.macs for layer in self.layers), Macs())
 
@@ -44,8 +56,10 @@ def step_cost(
 ) -> StepCost:
     """Bytes kept for backward and multiplies of one step.
 
+    `exact` counts a tensor once that several layers keep as it is; `paper` counts it for each.
+
     Args:
-        shapes: of the trained layers, in forward order.
+        shapes: of the trained layers, in forward order; one a call of layers called repeatedly.
         ranks: the ranks in force, by layer name, where they come from data.
 
     Raises:
@@ -53,13 +67,19 @@ def step_cost(
         Unsupported: if the method means nothing for one of the layers.
     """
     layers = []
+    keepers: dict[str, str] = {}
     for shape in shapes:
         reason = method.why_unsupported(shape.geometry)
         if reason is not None:
             raise Unsupported(f"layer {shape.name}: {reason}.")
         own = ranks[shape.name] if ranks is not None else method.ranks_for(shape)
-        kept = method.saved_bytes(shape, own, convention)
-        layers.append(LayerCost(shape, own, kept, method.macs(shape, own, convention)))
+        kept, kept_by = method.saved_bytes(shape, own, convention), None
+        if shape.input_id is not None and method.keeps_input(shape, own):
+            kept_by = keepers.get(shape.input_id)
+            keepers.setdefault(shape.input_id, shape.name)
+        if convention == "exact" and kept_by is not None:
+            kept = 0
+        layers.append(LayerCost(shape, own, kept, method.macs(shape, own, convention), kept_by))
     return StepCost(convention, tuple(layers))
 
 

@@ -20,7 +20,8 @@ class Measurement:
 
     Attributes:
         cost: by formula, in the `exact` convention, with the ranks in force in the measured step.
-        step: as measured. Its layers are those of `cost`, in the same order.
+        step: as measured. Its layers are those of `cost`, in the same order; a layer that is
+            called n times has n costs, and is measured once.
     """
 
     cost: StepCost
@@ -29,6 +30,10 @@ class Measurement:
     @property
     def formula_bytes(self) -> int:
         return self.cost.activation_bytes
+
+    def layer_formula_bytes(self, name: str) -> int:
+        """By formula, of all calls of one layer."""
+        return sum(c.activation_bytes for c in self.cost.layers if c.shape.name == name)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; bytes and seconds. The meters agree, or else there is no measurement."""
@@ -43,12 +48,12 @@ class Measurement:
                 {
                     "name": measured.name,
                     "ranks": None if measured.ranks is None else list(measured.ranks),
-                    "formula_bytes": formula.activation_bytes,
+                    "formula_bytes": self.layer_formula_bytes(measured.name),
                     "measured_bytes": measured.saved_bytes,
                     "forward_seconds": measured.forward_seconds,
                     "backward_seconds": measured.backward_seconds,
                 }
-                for formula, measured in zip(self.cost.layers, self.step.layers, strict=True)
+                for measured in self.step.layers
             ],
             "peak_bytes": self.step.peak_bytes,
         }
@@ -67,11 +72,13 @@ def measure_tail(
 
     Args:
         make_inputs, loss_of, head: as `measure_step` takes them.
-        shapes: of the trained layers at this batch size; their names are looked up in `tail`.
+        shapes: of the trained layers at this batch size, one a call; their names are looked up in
+            `tail`.
 
     Raises:
         MetersDisagree, InvalidInput, Unsupported: as `measure_step` does.
     """
-    step = measure_step(tail, make_inputs, loss_of, [shape.name for shape in shapes], head)
+    names = list(dict.fromkeys(shape.name for shape in shapes))
+    step = measure_step(tail, make_inputs, loss_of, names, head)
     ranks = {layer.name: layer.ranks for layer in step.layers}
     return Measurement(step_cost(shapes, method, "exact", ranks), step)

@@ -70,7 +70,8 @@ class LayerMeasurement:
     """One trained layer's share of a measured step.
 
     Attributes:
-        saved_bytes: of the storages that this layer saves. Two layers with one input both have it.
+        saved_bytes: of the storages that this layer saves, and no layer before it in the list: an
+            input that two layers read is counted with the first.
         forward_seconds, backward_seconds: as `LayerClocks` says.
         ranks: in force in the counted step; None for a layer without.
     """
@@ -130,10 +131,11 @@ def measure_step(
     ranks = {name: getattr(model.get_submodule(name), "ranks", None) for name in layer_names}
     clocks = LayerClocks(model, layer_names)
     peak = _whole_step(model, make_inputs, loss_of, clocks)
+    saved = _by_layer(storages, layer_names)
     layers = tuple(
         LayerMeasurement(
             name,
-            total_bytes({k: s for k, s in storages.items() if name in s.layers}),
+            saved[name],
             clocks.forward_seconds[name],
             clocks.backward_seconds[name],
             ranks[name],
@@ -211,6 +213,15 @@ def _whole_step(
         for parameter, gradient in gradients:
             parameter.grad = gradient
     return torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else None
+
+
+def _by_layer(storages: Mapping[int, SavedStorage], layer_names: Sequence[str]) -> dict[str, int]:
+    sums = dict.fromkeys(layer_names, 0)
+    for storage in storages.values():
+        first = next((name for name in layer_names if name in storage.layers), None)
+        if first is not None:
+            sums[first] += storage.nbytes
+    return sums
 
 
 def _by_category(storages: Mapping[int, SavedStorage]) -> dict[str, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from asi_core.layers.compressed import has_batch
 from asi_core.layers.conv import conv_geometry, padded_input
@@ -14,22 +16,59 @@ from asi_core.records import Geometry, LayerShape, LinearGeometry
 
 
 @contextmanager
-def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, LayerShape]]:
-    """While open, every forward pass of `model` records the shapes of the layers `names`."""
-    shapes: dict[str, LayerShape] = {}
+def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[ObservedShapes]:
+    """While open, every forward pass of `model` records the shapes of the layers `names` anew."""
+    observed = ObservedShapes()
 
-    def hook_for(name: str) -> Any:
+    def recorder(name: str) -> Any:
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            shapes[name] = layer_shape(name, layer, inputs[0], output)
+            observed.add(name, layer, inputs[0], output)
 
         return record
 
-    handles = [model.get_submodule(n).register_forward_hook(hook_for(n)) for n in names]
+    handles = [model.get_submodule(n).register_forward_hook(recorder(n)) for n in names]
+    handles.append(model.register_forward_pre_hook(lambda *_: observed.clear()))
     try:
-        yield shapes
+        yield observed
     finally:
         for handle in handles:
             handle.remove()
+
+
+class ObservedShapes:
+    """Shapes of layers in the latest forward pass, one a call."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the pass."""
+        self._calls: dict[str, list[LayerShape]] = {}
+        self._readers: dict[Any, str] = {}
+
+    def add(self, name: str, layer: nn.Module, x: Tensor, output: Tensor) -> None:
+        """Record a call of a layer with input `x`."""
+        calls = self._calls.setdefault(name, [])
+        identity, call = _identity(effective_input(layer, x)), f"{name}/{len(calls)}"
+        reader = self._readers.setdefault(identity, call)
+        calls.append(replace(layer_shape(name, layer, x, output), input_id=reader))
+
+    def of(self, name: str) -> tuple[LayerShape, ...]:
+        """The calls of a layer, in their order; none if it was not called."""
+        return tuple(self._calls.get(name, ()))
+
+    def all(self, names: Iterable[str]) -> list[LayerShape]:
+        """The calls of several layers, layer by layer."""
+        return [shape for name in names for shape in self.of(name)]
+
+
+def _identity(x: Tensor) -> Hashable:
+    """What is equal for the same view of the same storage.
+
+    The weak reference stays, so that no later storage is taken for one that has gone.
+    """
+    storage = StorageWeakRef(x.untyped_storage())
+    return storage, x.storage_offset(), tuple(x.shape), x.stride()
 
 
 def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> LayerShape:
@@ -42,7 +81,7 @@ def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> Layer
     batch = () if has_batch(x, layer_geometry(layer)) else (1,)
     return LayerShape(
         name=name,
-        input_shape=tuple(met_input(layer, x.detach()).shape),
+        input_shape=tuple(effective_input(layer, x.detach()).shape),
         output_shape=(*batch, *output.shape),
         weight_shape=tuple(layer.weight.shape),
         geometry=layer_geometry(layer),
@@ -50,10 +89,10 @@ def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> Layer
     )
 
 
-def met_input(layer: nn.Module, x: Tensor) -> Tensor:
+def effective_input(layer: nn.Module, x: Tensor) -> Tensor:
     """`x` as the layer's product meets it, of the `input_shape` that `layer_shape` tells."""
-    met = padded_input(layer, x) if isinstance(layer, nn.Conv2d) else x
-    return met if has_batch(x, layer_geometry(layer)) else met[None]
+    padded = padded_input(layer, x) if isinstance(layer, nn.Conv2d) else x
+    return padded if has_batch(x, layer_geometry(layer)) else padded[None]
 
 
 def layer_geometry(layer: nn.Module) -> Geometry:

@@ -142,6 +142,9 @@ class ASI(TuckerMethod):
     def ranks_of(self, saved: Saved) -> Ranks | None:
         return core_ranks(saved)
 
+    def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
+        return self.bits != 8 and super().keeps_input(shape, ranks)
+
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         ranks = ranks or self.ranks_for(shape)
         return costs.tucker_bytes(shape.input_shape, ranks, convention, self.bits)

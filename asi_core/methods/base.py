@@ -120,6 +120,14 @@ class Method(BaseModel, ABC):
         """
         return None
 
+    def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
+        """Whether what is kept is the layer's input itself, which another layer may keep as well.
+
+        Args:
+            ranks: in force; None for a method without ranks.
+        """
+        return False
+
     @abstractmethod
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         """Bytes kept from forward to backward, of an input in single precision."""

@@ -1,9 +1,12 @@
-"""Blocks of a network: the unit that activation checkpointing repeats."""
+"""How the trained layers of one network belong together: in blocks, and by what they read.
+
+A block is the unit that activation checkpointing repeats.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from asi_core.records import LayerShape
@@ -26,18 +29,30 @@ def block_of(name: str) -> str:
     return ".".join(parts[:last])
 
 
-def with_openings(shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
-    """The shapes of one network's trained layers, which know whether they open a block.
+def related(shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+    """The shapes of one network's trained layers, which know what they share with each other:
+    which of them opens a block, and which read the same tensor.
 
     Args:
         shapes: in registration order.
     """
+    shapes = tuple(shapes)
+    names = _shared_inputs(shapes)
     seen: set[str] = set()
     found = []
     for shape in shapes:
         block = block_of(shape.name)
         # What no trained layer feeds comes from outside of the trained part of its block.
         opens = block not in seen or not shape.has_input_gradient
-        found.append(replace(shape, opens_block=opens))
+        found.append(replace(shape, opens_block=opens, input_id=names.get(shape.input_id)))
         seen.add(block)
     return tuple(found)
+
+
+def _shared_inputs(shapes: Sequence[LayerShape]) -> dict[str | None, str]:
+    """A name for each input that several of these layers read: that of the first of them."""
+    readers: dict[str, list[str]] = {}
+    for shape in shapes:
+        if shape.input_id is not None:
+            readers.setdefault(shape.input_id, []).append(shape.name)
+    return {tensor: names[0] for tensor, names in readers.items() if len(names) > 1}

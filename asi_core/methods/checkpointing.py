@@ -24,6 +24,9 @@ class Checkpointing(KeepsInput):
     replaces_layers: ClassVar[bool] = False
     repeats_blocks: ClassVar[bool] = True
 
+    def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
+        return shape.opens_block
+
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         return super().saved_bytes(shape, ranks, convention) if shape.opens_block else 0
 

@@ -65,6 +65,10 @@ class TuckerMethod(Method):
         ranks = self.ranks if isinstance(self.ranks, tuple) else (self.ranks,)
         return f"{self.label}, rank {'·'.join(map(str, ranks))}"
 
+    def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
+        # All of every mode: the core is the input, and there are no factors.
+        return (ranks or self.ranks_for(shape)) == shape.input_shape
+
     def ranks_for(self, shape: LayerShape) -> Ranks:
         if self.ranks is None:
             raise InvalidInput(

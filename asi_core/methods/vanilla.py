@@ -33,6 +33,9 @@ class KeepsInput(Method):
         assert x is not None
         return linalg.gradients.weight_gradient(x, grad_output, weight_shape, geometry)
 
+    def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
+        return True
+
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         return ELEMENT_BYTES * prod(shape.input_shape)
 

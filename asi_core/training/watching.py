@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.layers.shapes import met_input
+from asi_core.layers.shapes import effective_input
 
 
 @dataclass
@@ -36,7 +36,7 @@ def watched(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Watche
 
     def hook_for(note: Watched) -> Any:
         def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            note.x = met_input(layer, inputs[0].detach())
+            note.x = effective_input(layer, inputs[0].detach())
             fold = layer.fold if isinstance(layer, CompressedLayer) else None
             factor = None if fold is None else fold.factor_of(output)
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from asi_core.errors import InvalidInput
-from asi_core.methods.blocks import with_openings
+from asi_core.methods.blocks import related
 from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
 from asi_core.zoo.cards import ModelCard, check_image_size, model_card
 
@@ -30,6 +30,7 @@ class LayerFacts:
         has_bias: whether a bias is trained besides the weight.
         input_gradient_from: how many of the last layers must be trained for this one's input to
             need a gradient; None for a layer before which there is none.
+        input_id: of layers that read the same tensor, else None (`LayerShape`).
         sizes: image size -> sizes of input and output without the batch.
     """
 
@@ -38,6 +39,7 @@ class LayerFacts:
     geometry: Geometry
     has_bias: bool
     input_gradient_from: int | None
+    input_id: str | None
     sizes: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]]
 
 
@@ -72,7 +74,7 @@ def trained_layer_shapes(
 
         return traced_layer_shapes(name, layers, batch_size, image_size)
     trained = layer_facts(name)[card.layer_count - count :]
-    return with_openings(_shape(facts, count, batch_size, image_size) for facts in trained)
+    return related(_shape(facts, count, batch_size, image_size) for facts in trained)
 
 
 def _shape(facts: LayerFacts, trained: int, batch_size: int, image_size: int) -> LayerShape:
@@ -85,6 +87,7 @@ def _shape(facts: LayerFacts, trained: int, batch_size: int, image_size: int) ->
         weight_shape=facts.weight_shape,
         geometry=facts.geometry,
         has_input_gradient=least is not None and trained >= least,
+        input_id=facts.input_id,
     )
 
 
@@ -102,6 +105,7 @@ def _facts(row: Mapping[str, Any]) -> LayerFacts:
         geometry=_geometry(row["geometry"]),
         has_bias=row["bias"],
         input_gradient_from=row["input_gradient_from"],
+        input_id=row.get("input_id"),
         sizes={
             int(size): (tuple(inputs), tuple(outputs))
             for size, (inputs, outputs) in row["sizes"].items()

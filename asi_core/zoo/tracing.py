@@ -9,7 +9,7 @@ import torch
 
 from asi_core.layers.shapes import observed_shapes
 from asi_core.layers.surgery import last_layers
-from asi_core.methods.blocks import with_openings
+from asi_core.methods.blocks import related
 from asi_core.records import LayerShape
 from asi_core.zoo.build import build_architecture
 from asi_core.zoo.cards import model_card
@@ -33,4 +33,4 @@ def traced_layer_shapes(
         model.get_submodule(trained).requires_grad_(True)
     with observed_shapes(model, names) as shapes:
         model(images)
-    return with_openings(shapes[trained] for trained in names)
+    return related(shapes.all(names))

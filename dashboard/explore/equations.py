@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from asi_core.costs.accounting import LayerCost
 from asi_core.costs.formulas import Formula, layer_formulas
 from asi_core.costs.formulas.layer import symbols_told
 from asi_core.methods import Method
@@ -54,12 +55,14 @@ def _equations(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
         "Layer", names, key="formula_layer", help="Numbered as in the pictures.", **URL
     )
     layer = cost.layers[names.index(name)]
-    formulas = layer_formulas(method, layer.shape, layer.ranks, settings.convention)
+    formulas = layer_formulas(
+        method, layer.shape, layer.ranks, settings.convention, kept_by=layer.kept_by
+    )
     st.caption(_told(method, layer.shape))
     for part, formula in formulas.items():
         st.markdown(f"**{formula.quantity}**")
         if formula.expression == "0":
-            reason = _zero_note(part, layer.shape, settings)
+            reason = _zero_note(part, layer, settings)
             st.markdown(f"0 ({reason})")
         else:
             st.latex(equation(formula))
@@ -95,9 +98,11 @@ def _told(method: Method, shape: LayerShape) -> str:
     return f"{method.settings_label}. {symbols_told(shape)}"
 
 
-def _zero_note(part: str, shape: LayerShape, settings: ExploreSettings) -> str:
+def _zero_note(part: str, layer: LayerCost, settings: ExploreSettings) -> str:
     if part == "input_gradient" and settings.convention == "paper":
         return "left out by the paper's convention"
+    if part == "kept" and layer.kept_by is not None:
+        return f"it reads the same tensor as {layer.kept_by}, where it is counted"
     return _NOTES[part]
 
 

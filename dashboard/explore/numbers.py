@@ -38,7 +38,7 @@ def number_rows(costs: Sequence[MethodCost]) -> pd.DataFrame:
             "output": "×".join(map(str, layer.shape.output_shape)),
             "ranks": "" if layer.ranks is None else "×".join(map(str, layer.ranks)),
             "kept_bytes": layer.activation_bytes,
-            "times_vanilla": layer.activation_bytes / reference.activation_bytes,
+            "times_vanilla": _times(layer.activation_bytes, reference.activation_bytes),
             "forward_macs": layer.macs.forward,
             "overhead_macs": layer.macs.overhead,
             "input_gradient_macs": layer.macs.input_gradient,
@@ -47,3 +47,8 @@ def number_rows(costs: Sequence[MethodCost]) -> pd.DataFrame:
         for method, cost in present(costs)
         for layer, reference in zip(cost.layers, present(costs)[0][1].layers, strict=True)
     )
+
+
+def _times(kept: int, vanilla: int) -> float | None:
+    """None for a layer with which vanilla keeps nothing: an earlier one reads the same input."""
+    return kept / vanilla if vanilla else None

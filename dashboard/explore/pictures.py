@@ -11,7 +11,7 @@ from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.figures.explore import LayerBar, MethodBars, draw_kept_bytes, draw_work
 from asi_core.figures.style import Drawing
 from asi_core.methods import Method
-from asi_core.units import THIN_SPACE, three_digits
+from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from dashboard.explore.compared import MethodCost, present
 from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import figure
@@ -40,7 +40,7 @@ def pictures(
     is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
     left, right = (st.container(), st.container()) if is_wide else st.columns(2)
     with left:
-        figure(memory, key="explore-memory", caption=_memory_caption(settings, view))
+        figure(memory, key="explore-memory", caption=_memory_caption(settings, view, costs))
     with right:
         caption = _cost_caption(settings, view) + _why_hosvd_is_dear(costs)
         figure(
@@ -92,14 +92,27 @@ def _bar(layer: LayerCost, factor: int) -> LayerBar:
     return LayerBar(layer.shape.name, layer.activation_bytes, work)
 
 
-def _memory_caption(settings: ExploreSettings, view: ViewSettings) -> str:
+def _memory_caption(
+    settings: ExploreSettings, view: ViewSettings, costs: Sequence[MethodCost]
+) -> str:
     source = ""
     if settings.explained_variance is not None:
         source = " The ranks come from measured spectra of one batch."
     return (
         "By formula: the trained layers' inputs as each method keeps them, 4 bytes a number, "
         "1 of 8-bit's."
-        f"{source}{_reading(view, 'layers')}"
+        f"{source}{_repeated(costs)}{_reading(view, 'layers')}"
+    )
+
+
+def _repeated(costs: Sequence[MethodCost]) -> str:
+    """What the paper's convention counts more than once, in a sentence."""
+    vanilla = next(cost for method, cost in present(costs) if method.kind == "vanilla")
+    if not vanilla.repeated_bytes:
+        return ""
+    return (
+        f" {format_bytes(vanilla.repeated_bytes)} of vanilla's are inputs that two layers read: "
+        "the paper counts them for each layer, PyTorch keeps them once."
     )
 
 

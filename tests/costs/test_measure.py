@@ -9,12 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asi_core.costs.accounting import step_cost
 from asi_core.costs.measure import Measurement, measure_tail
 from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.shapes import observed_shapes
-from asi_core.layers.surgery import compress_
-from asi_core.methods import ASI, HOSVD, METHOD_ADAPTER, GradientFilter, Method, Vanilla
+from asi_core.layers.surgery import Layers, compress_
+from asi_core.methods import (
+    ASI,
+    HOSVD,
+    METHOD_ADAPTER,
+    Checkpointing,
+    GradientFilter,
+    Method,
+    Vanilla,
+)
+from asi_core.methods.blocks import related
+from asi_core.training.features import FeaturePool
+from asi_core.training.measuring import measure
 from asi_core.training.prefix import split_frozen
+from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.shapes import trained_layer_shapes
 from tests.costs.networks import Residual, batch
@@ -31,13 +44,13 @@ def measured(
     compress_(model, method, layers=names, lean=False)
     with torch.no_grad(), observed_shapes(model, names) as shapes:
         model(*make_inputs())
-    own = [shapes[name] for name in names]
+    own = related(shapes.all(names))
     return measure_tail(model, make_inputs, Tensor.sum, head=None, method=method, shapes=own)
 
 
 def assert_formula_is_measured(found: Measurement) -> None:
-    for formula, layer in zip(found.cost.layers, found.step.layers, strict=True):
-        assert layer.saved_bytes == formula.activation_bytes, layer.name
+    for layer in found.step.layers:
+        assert layer.saved_bytes == found.layer_formula_bytes(layer.name), layer.name
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[:-1], ids=str)
@@ -81,6 +94,71 @@ def test_ranks_found_in_the_data_are_those_of_the_formula() -> None:
     found = measured(model, batch(8, 6, 7, 7), HOSVD(explained_variance=0.6), ["0"])
     assert found.step.layers[0].ranks == found.cost.layers[0].ranks == model[0].ranks
     assert_formula_is_measured(found)
+
+
+class Branches(nn.Module):
+    """Three layers on one tensor; one of them, called again on another and on the same, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.padded = nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.second(x) + self.second(y) + self.second(x) + self.padded(x)
+
+
+WHOLE = [
+    Vanilla(),
+    ASI(ranks=100),
+    ASI(ranks=100, bits=16),
+    ASI(ranks=100, bits=8),
+    HOSVD(ranks=100),
+    HOSVD(explained_variance=1.0),
+    ASI(ranks=2),
+    GradientFilter(patch=1),
+]
+
+
+@pytest.mark.parametrize("method", WHOLE, ids=lambda method: f"{method.settings_label} {method}")
+def test_a_tensor_that_several_layers_keep_as_it_is_counts_once(method: Method) -> None:
+    names = ["first", "second", "padded"]
+    found = measured(Branches(), batch(4, 4, 6, 6), method, names)
+    assert [cost.shape.name for cost in found.cost.layers] == [
+        "first",
+        *["second"] * 3,
+        "padded",
+    ]
+    assert found.step.category_bytes["trained layer inputs"] == found.formula_bytes
+    assert_formula_is_measured(found)
+
+
+def test_the_paper_counts_an_input_for_each_layer_that_reads_it() -> None:
+    shapes = trained_layer_shapes("resnet18", 5, 4, 64)
+    paper, exact = (step_cost(shapes, Vanilla(), c) for c in ("paper", "exact"))
+    assert exact.activation_bytes == 163_840
+    assert paper.activation_bytes == 229_376
+    assert paper.repeated_bytes == 229_376 - 163_840
+    assert exact.repeated_bytes == 0
+    assert [layer.kept_by for layer in exact.layers] == [None, None, "layer4.0.conv1", None, None]
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "expected"),
+    [("resnet18", 5, 163_840), ("resnet18", "all", 2_392_064), ("resnet34", "all", 4_030_464)],
+)
+@pytest.mark.parametrize("method", [Vanilla(), Checkpointing()], ids=lambda m: m.kind)
+def test_shortcuts_of_resnets_keep_what_the_formula_says(
+    model: str, layers: Layers, expected: int, method: Method
+) -> None:
+    spec = RunSpec(
+        model=model, method=method, layers=layers, batch_size=4, image_size=64, pretrained=False
+    )
+    found = measure(spec, FeaturePool(2**29)).measurement
+    assert found.step.category_bytes["trained layer inputs"] == found.formula_bytes
+    if method == Vanilla():
+        assert found.formula_bytes == expected
 
 
 TAILS = [

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from asi_core.costs.measurement import SavedBytes
 from asi_core.costs.storages import tensors_in
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.layers.shapes import layer_shape, met_input, observed_shapes
+from asi_core.layers.shapes import layer_shape, effective_input, observed_shapes
 from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI, HOSVD, METHODS, EightBit, GradientFilter, Method, Vanilla
 
@@ -164,10 +164,11 @@ def test_closed_form_bytes_are_measured_for_every_padding(
         model(x)
     layer = model[0]
     assert isinstance(layer, CompressedLayer)
-    assert meter.total == method.saved_bytes(shapes["0"], layer.ranks, "exact")
-    assert shapes["0"].input_shape == tuple(met_input(layer, x).shape)
+    (shape,) = shapes.of("0")
+    assert meter.total == method.saved_bytes(shape, layer.ranks, "exact")
+    assert shape.input_shape == tuple(effective_input(layer, x).shape)
     if padding_mode != "zeros":
-        assert shapes["0"].input_shape == (8 if batched else 1, 6, 11, 13)
+        assert shape.input_shape == (8 if batched else 1, 6, 11, 13)
 
 
 def test_a_plain_layer_has_the_shape_of_the_compressed_one() -> None:

@@ -303,6 +303,19 @@ def test_formulas_of_a_chosen_layer_come_out_as_counted() -> None:
     assert formulas["kept"].value == method.saved_bytes(shape, ranks, "exact")
 
 
+@pytest.mark.parametrize("convention", ["exact", "paper"])
+def test_an_input_that_two_layers_read_is_counted_as_the_convention_says(convention: str) -> None:
+    settings = {"model": "ResNet-18", "layers": "5", "batch_size": "4", "image_size": "64"}
+    page = opened(**BY_RANK, **settings, formulas="true", numbers="true", convention=convention)
+    page.selectbox(key="formula_method").set_value("Vanilla").run()
+    page.selectbox(key="formula_layer").set_value("3 · layer4.0.downsample.0").run()
+    counted_once = "it reads the same tensor as layer4.0.conv1, where it is counted"
+    counted_twice = "64\u202fKiB of vanilla's are inputs that two layers read"
+    assert (counted_once in texts(page.markdown)) == (convention == "exact")
+    assert (counted_twice in texts(page.caption)) == (convention == "paper")
+    assert kept(page)["Vanilla"] == {"exact": "160\u202fKiB", "paper": "224\u202fKiB"}[convention]
+
+
 def test_closed_drawers_compute_nothing() -> None:
     page = opened()
     assert not page.latex

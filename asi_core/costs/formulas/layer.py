@@ -27,13 +27,19 @@ QUANTITIES = {
 
 
 def layer_formulas(
-    method: Method, shape: LayerShape, ranks: Ranks | None, convention: Convention
+    method: Method,
+    shape: LayerShape,
+    ranks: Ranks | None,
+    convention: Convention,
+    *,
+    kept_by: str | None = None,
 ) -> dict[str, Formula]:
     """Equations of a layer: "kept" in bytes, and the parts of a step's multiplies by their names
     in `Macs`. Their values are those of `method.saved_bytes` and `method.macs`.
 
     Args:
         ranks: in force; None for a method without ranks.
+        kept_by: another layer that keeps the same input, which `exact` then does not count here.
 
     Raises:
         Unsupported: if no equations are written for the method.
@@ -46,7 +52,10 @@ def layer_formulas(
     formulas = {
         name: Formula(QUANTITIES[name], expression, values) for name, expression in parts.items()
     }
-    return {"kept": Formula(KEPT, in_bytes, values), **formulas}
+    return {
+        "kept": Formula(KEPT, "0" if kept_by and convention == "exact" else in_bytes, values),
+        **formulas,
+    }
 
 
 def symbols_told(shape: LayerShape) -> str:
