@@ -27,12 +27,14 @@ class JobKind:
     Attributes:
         answer: computes the result, for JSON, from a specification and shared frozen features.
         settings: fields of the specification on which the answer depends.
-        doing: what a visitor is told while it is computed.
+        doing: the message to a visitor while it is computed.
+        edition: raised when the code comes to answer otherwise: earlier answers are not found then.
     """
 
     answer: Callable[[RunSpec, FeaturePool], dict[str, Any]]
     settings: frozenset[str]
     doing: str
+    edition: int = 1
 
     def settled(self, spec: RunSpec) -> RunSpec:
         """`spec` with defaults wherever the answer does not depend on it."""
@@ -64,7 +66,11 @@ def _samples(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
 
 JOB_KINDS: dict[str, JobKind] = {
     "measure": JobKind(
-        _measure, _START | {"method", "lean", "train_norm"}, "Measuring one training step"
+        _measure,
+        _START | {"method", "lean", "train_norm"},
+        "Measuring one training step",
+        # An input that two layers read counts once.
+        edition=2,
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
     "samples": JobKind(_samples, frozenset({"dataset"}), "Looking at the images"),

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,8 +26,8 @@ from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER
 from asi_core.runs.tables import jobs
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
-from asi_core.zoo.cards import model_card
-from asi_core.zoo.weights import check_obtainable
+from asi_core.zoo.cards import ModelCard, model_card
+from asi_core.zoo.weights import check_obtainable, official_fingerprint, weights_fingerprint
 
 JobStatus = Literal["queued", "running", "completed", "failed", "interrupted"]
 
@@ -153,10 +153,12 @@ class JobStore:
         """
         rows = {}
         for kind, spec, result in examples:
-            name = f"example-{_digest([kind, spec.model_dump(mode='json'), result])[:16]}"
             # Older than anything that was computed here, which is preferred.
             ended = {"status": "completed", "result": result, "created_at": 0.0}
-            rows[name] = _row(kind, spec, EXAMPLE_OWNER, id=name, **ended)
+            row = _row(kind, spec, EXAMPLE_OWNER, **ended)
+            row["key"] = _key(kind, job_kind(kind).settled(spec), official_fingerprint)
+            name = f"example-{_digest([row['key'], result])[:16]}"
+            rows[name] = {**row, "id": name}
         own = jobs.c.owner == EXAMPLE_OWNER
         with self._engine.begin() as connection:
             # A write comes first: it takes SQLite's lock, so that two servers go one by one.
@@ -246,13 +248,21 @@ def _row(kind: str, spec: RunSpec, owner: str, **values: Any) -> dict[str, Any]:
     }
 
 
-def _key(kind: str, settled: RunSpec) -> str:
+def _key(
+    kind: str,
+    settled: RunSpec,
+    fingerprint: Callable[[ModelCard], str] = weights_fingerprint,
+) -> str:
     # Without defaults: a setting that is added to specifications later changes no old key.
     settings = settled.model_dump(mode="json", exclude_defaults=True)
     if "lean" in job_kind(kind).settings:
         # Its default was another once: an old key without it stands for layers that are not lean.
         settings["lean"] = settled.lean
-    return _digest([kind, settled.method.kind, settings])
+    if "pretrained" in job_kind(kind).settings:
+        settings["weights"] = (
+            fingerprint(model_card(settled.model)) if settled.pretrained else "random"
+        )
+    return _digest([kind, job_kind(kind).edition, settled.method.kind, settings])
 
 
 def _digest(value: Any) -> str:

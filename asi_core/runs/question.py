@@ -1,4 +1,5 @@
-"""Whether two runs are the same question: the same specification, code, images and PyTorch."""
+"""Whether two runs are the same question: the same specification, code, images, weights and
+PyTorch."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from typing import Any
 
 from asi_core.datasets import DATASETS, load_dataset
 from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.weights import weights_fingerprint
 
 # What a run's numbers come from; pages, figures and stores change none.
 _PACKAGES = ("costs", "datasets", "layers", "linalg", "methods", "training", "zoo")
@@ -27,7 +30,14 @@ def questions_of(specs: Sequence[RunSpec]) -> list[str]:
     """
     # Runs that are compared have the same images, which are looked at once.
     data = {dataset: _data(dataset) for dataset in {spec.dataset for spec in specs}}
-    return [_hash([spec.model_dump(mode="json"), data[spec.dataset]]) for spec in specs]
+    return [
+        _hash([spec.model_dump(mode="json"), data[spec.dataset], start_of(spec)]) for spec in specs
+    ]
+
+
+def start_of(spec: RunSpec) -> str:
+    """What tells the weights that a run starts from from all others."""
+    return weights_fingerprint(model_card(spec.model)) if spec.pretrained else "random"
 
 
 def _hash(asked: list[Any]) -> str:

@@ -20,6 +20,7 @@ from asi_core.runs.attempts import MustWait
 from asi_core.runs.checkpoint_files import checkpoint_path
 from asi_core.runs.database import AttemptLost, NoAnswer
 from asi_core.runs.patience import StillSilent, insist
+from asi_core.runs.question import questions_of
 from asi_core.runs.records import RunRecord
 from asi_core.runs.reporter import Reporter
 from asi_core.runs.run_log import lines_of_this_context
@@ -120,7 +121,7 @@ def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> N
     reporter = Reporter(store, run.id, token, checkpoint, lambda: shop.turnstile.turns)
     try:
         with reporter, lines_of_this_context(reporter.add_line):
-            _train(store, run, reporter, checkpoint)
+            _train(store, run, token, reporter, checkpoint)
     except AttemptLost:
         log.warning("run %s was taken over by another attempt", run.id)
     except StillSilent as silence:
@@ -129,7 +130,9 @@ def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> N
         insist(lambda: store.attempts.requeue(run.id, token, blameless=True), math.inf)
 
 
-def _train(store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path) -> None:
+def _train(
+    store: RunStore, run: RunRecord, token: str, reporter: Reporter, checkpoint: Path
+) -> None:
     shop = workshop()
     log.info(
         "attempt %d by process %d on %s, %d threads",
@@ -140,6 +143,9 @@ def _train(store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path
     )
     asked = _Asked(store, run.id, reporter)
     try:
+        # What it was asked for is found again by what is computed: files may have changed since.
+        (question,) = questions_of([run.spec])
+        insist(lambda: store.attempts.write(run.id, token, question=question))
         stream = fine_tune(
             run.spec,
             should_stop=asked.to_stop,

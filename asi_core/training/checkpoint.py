@@ -35,16 +35,22 @@ class TrainingState:
         tensors: by name, with the strides that they have in the run: other strides can round
             differently.
         seconds: what the run has taken up to here, over all attempts.
+        sources: what tells the pretrained weights and the images; empty where it was not recorded.
     """
 
     spec: RunSpec
     step: int
     tensors: dict[str, Tensor]
     seconds: float = 0.0
+    sources: str = ""
 
 
 def state_of(
-    spec: RunSpec, step: int, model: nn.Module, optimiser: torch.optim.Optimizer
+    spec: RunSpec,
+    step: int,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    sources: str,
 ) -> TrainingState:
     """Copies of everything that the next steps depend on."""
     tensors = {_MODEL + name: _copy(value) for name, value in model.state_dict().items()}
@@ -52,15 +58,23 @@ def state_of(
         for name, value in values.items():
             if value is not None:
                 tensors[f"{_OPTIMISER}{index}.{name}"] = _copy(value)
-    return TrainingState(spec, step, tensors)
+    return TrainingState(spec, step, tensors, sources=sources)
 
 
-def restore_(state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def restore_(
+    state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer, sources: str
+) -> None:
     """Set a model and its optimiser to where `state` stands.
 
     Raises:
-        Unavailable: if the state is that of another model; nothing is changed then.
+        Unavailable: if the state is that of another model, or of one on another frozen part or
+            other images; nothing is changed then.
     """
+    if state.sources and state.sources != sources:
+        raise Unavailable(
+            "the pretrained weights or the images have changed since the checkpoint: the run "
+            "begins anew."
+        )
     tensors = {
         name.removeprefix(_MODEL): _copy(value)
         for name, value in state.tensors.items()
@@ -91,6 +105,7 @@ def write_state(state: TrainingState, path: Path) -> None:
         "spec": state.spec.model_dump(mode="json"),
         "step": state.step,
         "seconds": state.seconds,
+        "sources": state.sources,
         "strides": {name: value.stride() for name, value in state.tensors.items()},
         "checksum": _checksum(dense),
     }
@@ -129,7 +144,7 @@ def read_state(path: Path, spec: RunSpec, device: torch.device) -> TrainingState
         raise Unavailable("the checkpoint is that of another run: the run begins anew.")
     strides = facts["strides"]
     tensors = {name: _strided(value, strides[name]) for name, value in dense.items()}
-    return TrainingState(spec, facts["step"], tensors, facts["seconds"])
+    return TrainingState(spec, facts["step"], tensors, facts["seconds"], facts.get("sources", ""))
 
 
 def _read(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -99,7 +99,7 @@ class _Session:
         if state is None:
             return 0
         try:
-            restore_(state, self.tail, self._optimiser)
+            restore_(state, self.tail, self._optimiser, self.setup.sources)
         except Unavailable as error:
             log.warning("%s", one_sentence(error))
             return 0
@@ -107,7 +107,7 @@ class _Session:
         return state.step
 
     def state(self, step: int) -> TrainingState:
-        return state_of(self.spec, step, self.tail, self._optimiser)
+        return state_of(self.spec, step, self.tail, self._optimiser, self.setup.sources)
 
     def step(self, step: int, indices: Tensor, looks: bool, evaluates: bool) -> Iterator[Event]:
         looked_at = self.layer_names if looks else []

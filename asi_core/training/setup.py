@@ -22,6 +22,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
+from asi_core.zoo.weights import weights_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class TrainingSetup:
         layer_names: of the trained layers, in registration order.
         train, test: the crossing values of both splits, by image index.
         shapes: of the trained layers at the full batch size, in forward order.
+        sources: what tells the pretrained weights and the images from all others.
     """
 
     def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
@@ -44,6 +46,8 @@ class TrainingSetup:
         found = replace(dataset_card(spec.dataset), train_count=len(self.data.train))
         found.check_batch_size(spec.batch_size)
         card, classes = model_card(spec.model), len(self.data.classes)
+        weights = weights_fingerprint(card) if spec.pretrained else "random"
+        self.sources = f"{weights} {self.data.fingerprint}"
         model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
         names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
         own = Vanilla() if spec.method.repeats_blocks else spec.method

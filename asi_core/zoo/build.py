@@ -65,20 +65,35 @@ def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
 def _pretrained(card: ModelCard, progress: Progress) -> nn.Module:
     """Built without drawing numbers that the checkpoint replaces at once."""
     path = fetched_weights(card, progress)
-    log.info("weights of %s from %s", card.title, path.name)
     with torch.device("meta"):
         model = build_architecture(card)
     adapt = getattr(model, "adapt_keys", dict)
     read = read_checkpoint(path)
     try:
-        state = _in_types_of(model, adapt(read))
+        adapted = adapt(read)
+        state = _in_types_of(model, adapted)
         model.load_state_dict({**_counters(model), **state}, assign=True)
     except (RuntimeError, LookupError, ValueError) as error:
         raise Unavailable(
             f"the weights in {path} are not those of {card.title}: remove the file, or name "
             "another folder in ASI_WEIGHTS_DIR."
         ) from error
+    log.info("weights of %s from %s%s", card.title, path.name, _converted(adapted, state))
     return model
+
+
+def _converted(read: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Which precisions were converted, in words; empty if none was."""
+    changed = {
+        f"{_short(read[name])} to {_short(value)}"
+        for name, value in state.items()
+        if read[name].dtype != value.dtype
+    }
+    return f", converted from {' and from '.join(sorted(changed))}" if changed else ""
+
+
+def _short(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def _in_types_of(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

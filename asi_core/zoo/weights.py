@@ -8,6 +8,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import lru_cache
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,13 +66,55 @@ def check_hash(path: Path, card: ModelCard) -> None:
     expected = card.weights.sha256
     if expected is None or path.name != card.weights.name:
         return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = _content_hash(path)
     if not digest.startswith(expected):
         raise Unavailable(
             f"{path} does not hold the weights of {card.title} (sha256 {digest[:16]}, expected "
             f"{expected}): remove it or install it again."
         )
+
+
+def weights_fingerprint(card: ModelCard) -> str:
+    """What tells the weights that a model would be built with from all others.
+
+    The official file has the hash on its card whether it is here or will be downloaded; any other
+    file has the SHA-256 of its content. One that cannot be read is like no other; whoever builds
+    the model is told so.
+    """
+    found, expected = local_weights(card), card.weights.sha256
+    if found is None:
+        return official_fingerprint(card)
+    try:
+        digest = _content_hash(found)
+    except Unavailable:
+        return "unreadable"
+    if expected is not None and found.name == card.weights.name and digest.startswith(expected):
+        return expected
+    return digest
+
+
+def official_fingerprint(card: ModelCard) -> str:
+    """The `weights_fingerprint` of the published weights."""
+    return card.weights.sha256 or f"official {card.weights.name}"
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        about = path.stat()
+        # A file that was replaced has another change time, which nobody can set back.
+        return _hashed(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
+    except OSError as error:
+        raise Unavailable(
+            f"{path.name} cannot be read ({one_sentence(error)}): check the folder that "
+            "ASI_WEIGHTS_DIR names."
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, *about: int) -> str:
+    """SHA-256 of a file, computed once while what the file system says of it stays the same."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hub_folder() -> Path:

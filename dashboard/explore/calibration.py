@@ -11,6 +11,8 @@ from asi_core.methods import Vanilla
 from asi_core.planning import LayerProfile, profiles_from_dict
 from asi_core.training.spec import RunSpec
 from asi_core.units import last_layers
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.weights import weights_fingerprint
 from dashboard import services
 from dashboard.explore.settings import ExploreSettings
 from dashboard.jobs import job_panel
@@ -65,18 +67,19 @@ def calibration_panel(settings: ExploreSettings) -> None:
 def _first_known(specs: Sequence[RunSpec]) -> Calibration | None:
     """What the store has of the first of these that it has any of.
 
-    It is remembered: the same question has the same answer.
+    It is remembered: the same specification has the same answer while the weights are the same.
     """
-    memory = _memory()
-    if not any(spec in memory for spec in specs):
+    memory, weights = _memory(), weights_fingerprint(model_card(specs[0].model))
+    if not any((spec, weights) in memory for spec in specs):
         answers = services.jobs().answers("calibrate", specs)
         for spec in specs:
             if spec in answers and (result := answers[spec].result) is not None:
-                memory[spec] = Calibration({p.name: p for p in profiles_from_dict(result)})
+                found = Calibration({p.name: p for p in profiles_from_dict(result)})
+                memory[spec, weights] = found
                 break
-    return next((memory[spec] for spec in specs if spec in memory), None)
+    return next((memory[spec, weights] for spec in specs if (spec, weights) in memory), None)
 
 
 @st.cache_resource(show_spinner=False)
-def _memory() -> dict[RunSpec, Calibration]:
+def _memory() -> dict[tuple[RunSpec, str], Calibration]:
     return {}

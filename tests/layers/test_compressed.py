@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from asi_core.costs.measurement import SavedBytes
 from asi_core.costs.storages import tensors_in
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.layers.shapes import layer_shape, effective_input, observed_shapes
+from asi_core.layers.shapes import effective_input, layer_shape, observed_shapes
 from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI, HOSVD, METHODS, EightBit, GradientFilter, Method, Vanilla
 
