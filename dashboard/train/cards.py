@@ -15,6 +15,7 @@ from dashboard import services, visitor
 from dashboard.feed import RunFeed
 from dashboard.history import run_labels
 from dashboard.plain import plain
+from dashboard.train.differences import difference
 from dashboard.train.references import head_of, vanilla_of
 
 _CARDS_A_ROW = 5
@@ -44,14 +45,15 @@ def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
 def _result(
     run: RunRecord, feed: RunFeed, label: str, *, head: RunFeed | None, vanilla: RunFeed | None
 ) -> None:
-    gained = points_gained(feed, head)
+    gained = difference(feed, head)
     accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
     st.metric(
         label,
         accuracy,
-        delta=None if gained is None else f"{gained:+.1f} points",
-        help=f"{run.spec.method.settings_label}: accuracy on the test images, and how many points "
-        "it gains over training the new classifier alone.",
+        delta=None if gained is None else gained.words,
+        help=f"{run.spec.method.settings_label}: the latest accuracy on the test images, and how "
+        "many points it gains over training the new classifier alone, both at the latest step at "
+        "which both have been evaluated.",
     )
     if feed.steps:
         st.caption(_facts(feed, vanilla))
@@ -79,15 +81,6 @@ def _cancel(run: RunRecord) -> None:
         request_cancel(services.store(), [run], visitor.owner())
     except AsiError as error:
         st.toast(plain(one_sentence(error)), icon=":material/error:")
-
-
-def points_gained(feed: RunFeed, head: RunFeed | None) -> float | None:
-    """Points of accuracy over the head alone, after the same number of steps."""
-    if head is None or not feed.evaluations:
-        return None
-    step, reached = feed.evaluations[-1]["step"], feed.evaluations[-1]["accuracy"]
-    floor = [row["accuracy"] for row in head.evaluations if row["step"] == step]
-    return 100 * (reached - floor[0]) if floor else None
 
 
 def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:

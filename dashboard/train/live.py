@@ -27,6 +27,7 @@ from dashboard.drawings import drawings
 from dashboard.feed import RunFeed, run_style
 from dashboard.history import run_labels
 from dashboard.train.cards import run_cards
+from dashboard.train.differences import difference
 from dashboard.train.numbers import numbers_table
 from dashboard.train.references import vanilla_of
 from dashboard.train.spectra import layer_spectra
@@ -147,10 +148,12 @@ def _one_pair(asi: RunFeed, vanilla: RunFeed) -> str:
         f"ASI keeps {format_bytes(kept[0])} where vanilla keeps {format_bytes(kept[1])}: "
         f"{three_digits(kept[1] / kept[0])}{THIN_SPACE}× less"
     )
-    if not (asi.evaluations and vanilla.evaluations):
+    if (reached := difference(asi, vanilla)) is None:
         return sentence + "."
-    reached = [100 * feed.evaluations[-1]["accuracy"] for feed in (asi, vanilla)]
-    return f"{sentence}, at {reached[0]:.1f} % test accuracy against {reached[1]:.1f} %."
+    return (
+        f"{sentence}, at {100 * reached.accuracy:.1f} % test accuracy against "
+        f"{100 * reached.reference:.1f} %, both after {reached.step} steps."
+    )
 
 
 def _many_pairs(pairs: Sequence[tuple[RunFeed, RunFeed]]) -> str:
@@ -161,16 +164,13 @@ def _many_pairs(pairs: Sequence[tuple[RunFeed, RunFeed]]) -> str:
         f"In {len(pairs)} runs ASI keeps {three_digits(min(times))} to {three_digits(max(times))}"
         f"{THIN_SPACE}× less than vanilla with the same settings"
     )
-    points = [
-        100 * (asi.evaluations[-1]["accuracy"] - vanilla.evaluations[-1]["accuracy"])
-        for asi, vanilla in pairs
-        if asi.evaluations and vanilla.evaluations
-    ]
+    found = [difference(asi, vanilla) for asi, vanilla in pairs]
+    points = [one.points for one in found if one is not None]
     if not points:
         return sentence + "."
     return (
         f"{sentence}; its test accuracy is {min(points):+.1f} to {max(points):+.1f} points from "
-        "vanilla's."
+        "vanilla's after the same number of steps."
     )
 
 

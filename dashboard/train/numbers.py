@@ -11,7 +11,7 @@ from asi_core.runs.records import RunRecord
 from dashboard.feed import RunFeed
 from dashboard.frame import URL, table
 from dashboard.history import run_labels
-from dashboard.train.cards import points_gained
+from dashboard.train.differences import difference
 from dashboard.train.references import head_of
 
 
@@ -39,12 +39,14 @@ def number_rows(runs: list[RunRecord], feeds: list[RunFeed]) -> pd.DataFrame:
 
 
 def _row(run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None) -> dict[str, Any]:
+    gained = difference(feed, head)
     row: dict[str, Any] = {
         "run": label,
         "state": run.status,
         "steps": feed.last_step,
         "test_accuracy": feed.evaluations[-1]["accuracy"] if feed.evaluations else None,
-        "points_over_head_alone": points_gained(feed, head),
+        "points_over_head_alone": None if gained is None else gained.points,
+        "both_at_step": None if gained is None else gained.step,
     }
     means = ("activation_bytes", "saved_bytes", "forward_macs", "overhead_macs", "backward_macs")
     medians = ("forward_seconds", "backward_seconds", "update_seconds")

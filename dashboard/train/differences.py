@@ -1,0 +1,40 @@
+"""How far the accuracies of two runs lie apart, after the same number of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dashboard.feed import RunFeed
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two runs at the latest step at which both have been evaluated.
+
+    Attributes:
+        accuracy, reference: on the test images, 0 to 1.
+    """
+
+    step: int
+    accuracy: float
+    reference: float
+
+    @property
+    def points(self) -> float:
+        return 100 * (self.accuracy - self.reference)
+
+    @property
+    def words(self) -> str:
+        """The points and the step, such as +1.2 points at step 75."""
+        return f"{self.points:+.1f} points at step {self.step}"
+
+
+def difference(feed: RunFeed, reference: RunFeed | None) -> Difference | None:
+    """How far a run lies from another; None without one, or without a common evaluation."""
+    if reference is None:
+        return None
+    known = {row["step"]: row["accuracy"] for row in reference.evaluations}
+    common = (row for row in reversed(feed.evaluations) if row["step"] in known)
+    if (last := next(common, None)) is None:
+        return None
+    return Difference(last["step"], last["accuracy"], known[last["step"]])
