@@ -72,15 +72,16 @@ def show_modes(subject: Subject, look: Look) -> None:
     columns = [column for _ in range(0, len(names), 2) for column in st.columns(2)]
     for mode, (column, name) in enumerate(zip(columns, names, strict=False)):
         caption = (
-            f"{name.capitalize()}: {needed[mode]} of {probe.shape[mode]} values hold "
-            f"{percent(look.share)} of the energy."
+            f"{name.capitalize()}: {needed[mode]} of {len(probe.singular_values[mode])} directions "
+            f"hold {percent(look.share)} of the energy."
         )
         with column:
             _draw(subject, mode, look, caption)
     st.caption(
         f"All measured, on the input of `{subject.layer}` that {subject.chosen.label} met at step "
-        f"{subject.step}. A mode is one direction of that input; its singular values are those of "
-        "the input unfolded along it. Marked lines: the rank at which each method cuts that mode."
+        f"{subject.step}. A mode is one dimension of that input; its singular values are those of "
+        "the input unfolded along it, a matrix with no more directions than its shorter side is "
+        "long. Marked lines: the rank at which each method cuts that mode."
     )
 
 

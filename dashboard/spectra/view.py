@@ -85,6 +85,7 @@ def _rows(subject: Subject, share: float) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "mode": name,
             "size": probe.shape[mode],
+            "directions": len(probe.singular_values[mode]),
             f"rank for {percent(share)}": needed[mode],
         }
         for cut in cuts(subject.peers, subject.step, subject.layer):

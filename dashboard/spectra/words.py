@@ -10,7 +10,8 @@ from dashboard.frame import Kpi
 from dashboard.spectra.choice import Subject
 from dashboard.spectra.looks import SeenRun
 
-_PLURALS = {"channel": "channels", "features": "features"}
+# Names of the mode that the layer mixes, and of one of it.
+_SINGULARS = {"channel": "channel", "features": "feature"}
 _MEASURED = "Measured in the training step itself."
 
 
@@ -21,7 +22,7 @@ def mode_names(seen: SeenRun) -> tuple[str, ...]:
 
 def channel_mode(names: tuple[str, ...]) -> int:
     """The mode that holds what the layer mixes: channels or features."""
-    return next(mode for mode, name in enumerate(names) if name in _PLURALS)
+    return next(mode for mode, name in enumerate(names) if name in _SINGULARS)
 
 
 def percent(share: float) -> str:
@@ -32,9 +33,9 @@ def percent(share: float) -> str:
 def answer_sentence(subject: Subject, share: float) -> str:
     """Why it can be small, of the chosen layer and step."""
     probe, names = subject.probe, mode_names(subject.chosen)
-    few, size, plural = _few_of(probe, names, share)
+    few, count, kind = _few_of(probe, names, share)
     sentence = (
-        f"{few} of {size} {plural} hold {percent(share)} of the energy of what "
+        f"{few} of {count} {kind} directions hold {percent(share)} of the energy of what "
         f"`{subject.layer}` receives at step {subject.step}"
     )
     if probe.captured_energy is None or probe.best_energy is None:
@@ -55,13 +56,14 @@ def numbers(subject: Subject, share: float, looking: float | None) -> list[Kpi]:
         looking: what probes took as a share of what the steps took.
     """
     probe, chosen = subject.probe, subject.chosen
-    few, size, plural = _few_of(probe, mode_names(chosen), share)
+    few, count, kind = _few_of(probe, mode_names(chosen), share)
     return [
         Kpi(
-            f"{plural.capitalize()} for {percent(share)}",
-            f"{few} of {size}",
+            f"{kind.capitalize()} directions for {percent(share)}",
+            f"{few} of {count}",
             help="As many singular values of this mode as reach that share of the energy (the sum "
-            f"of their squares). {_MEASURED}",
+            "of their squares). There are as many as the shorter side of the unfolding is long. "
+            f"{_MEASURED}",
         ),
         _kept(probe, chosen),
         _gradient(probe, chosen),
@@ -111,7 +113,8 @@ def _gradient(probe: LayerProbe, chosen: SeenRun) -> Kpi:
 
 
 def _few_of(probe: LayerProbe, names: tuple[str, ...], share: float) -> tuple[str, str, str]:
-    """How many of how many channels, and their name."""
+    """How many of how many directions of the channel mode, and what a channel is called."""
     mode = channel_mode(names)
-    rank = ranks_of_spectra([probe.singular_values[mode]], share)[0]
-    return three_digits(rank), three_digits(probe.shape[mode]), _PLURALS[names[mode]]
+    values = probe.singular_values[mode]
+    rank = ranks_of_spectra([values], share)[0]
+    return three_digits(rank), three_digits(len(values)), _SINGULARS[names[mode]]

@@ -81,7 +81,7 @@ def test_a_first_visitor_sees_a_shipped_run() -> None:
     assert page.selectbox(key="spectra_comparison").value == "example-methods"
     assert page.selectbox(key="run").value == "ASI"
     told = texts(page.markdown)
-    assert "of 1\u202f152 channels hold 80\u202f% of the energy" in told
+    assert "of 576 channel directions hold 80\u202f% of the energy" in told
     assert "HOSVD at the same ranks would keep" in told
     cost = next(metric for metric in page.metric if metric.label == "Cost of looking")
     assert cost.value.endswith("%")
@@ -142,13 +142,13 @@ def test_a_link_brings_the_same_view() -> None:
     ],
 )
 def test_wrong_values_in_a_link_are_ignored(query: dict[str, str]) -> None:
-    assert "channels hold" in texts(opened(**query).markdown)
+    assert "channel directions hold" in texts(opened(**query).markdown)
 
 
 def test_an_unknown_comparison_in_a_link_is_told() -> None:
     page = opened(comparison="lost")
     assert "'lost', which has no runs with trained layers here" in texts(page.warning)
-    assert "channels hold" in texts(page.markdown)
+    assert "channel directions hold" in texts(page.markdown)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_modes_of_a_transformer_have_their_own_names() -> None:
     look = probe(shape=(2, 17, 8), singular_values=values, pictures=input_pictures(x, 2, None))
     ended(run, [look], "completed")
     page = opened()
-    assert "of 8 features hold" in texts(page.markdown)
+    assert "of 8 feature directions hold" in texts(page.markdown)
     assert "Tokens: " in texts(page.caption)
     assert page.button_group(key="mode").options[1] == "Tokens"
 
