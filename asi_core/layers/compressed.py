@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -10,8 +11,6 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 
-from asi_core.layers.folding import Fold, FoldLink, channel_factor, scaled
-from asi_core.layers.scales import ScaleLink, ScaleNote
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import Geometry, LinearGeometry, Ranks
 
@@ -23,8 +22,7 @@ _WARM_FACTOR = "warm_start.factor_"
 class CompressedLayer(nn.Module):
     """Mixed into a plain layer: its input is kept compressed from forward to backward.
 
-    The output is that of the plain layer, bit for bit, unless it has a normalisation folded in;
-    then it is the normalisation's, to rounding. Nothing is kept in evaluation (without
+    The output is that of the plain layer, bit for bit. Nothing is kept in evaluation (without
     gradients) or while the weight is frozen. `torch.compile` leaves the layer as it is.
 
     Loading a state dict takes over its warm start. One without, such as a plain layer's, leaves
@@ -39,16 +37,15 @@ class CompressedLayer(nn.Module):
         method: how the input is kept and both gradients are computed.
         memory: what is carried to the next step; part of the state dict.
         ranks: the multilinear rank kept in the latest training step, None before it.
-        link: to a normalisation that has the gradient of its scale computed here, if any.
-        fold: to a normalisation that may be computed here, if any.
+        watcher: called in each training step with a tensor and a factor, or None for 1: the
+            tensor's gradient, times the factor channel by channel, is that of the product's output.
     """
 
     plain: type[nn.Module]
     method: Method
     memory: WarmStart
     ranks: Ranks | None
-    link: ScaleLink | None = None
-    fold: FoldLink | None = None
+    watcher: Callable[[Tensor, Tensor | None], None] | None = None
     weight: Tensor
     bias: Tensor | None
 
@@ -66,7 +63,7 @@ class CompressedLayer(nn.Module):
         """The plain layer again, with the same parameters."""
         plain = self.plain.__new__(self.plain)
         plain.__dict__ = self.__dict__.copy()
-        for name in ("method", "memory", "ranks", "link", "fold"):
+        for name in ("method", "memory", "ranks", "watcher"):
             plain.__dict__.pop(name, None)
         return plain
 
@@ -91,15 +88,18 @@ class CompressedLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad) or x.numel() == 0:
             self.memory.is_made = False
-            return cast(Tensor, super().forward(x))
+            return self.plain_output(x)
         if torch.compiler.is_compiling():
             return _outside_of_graph(self, x)
-        return self._compressed(x)
+        return self.compressed_output(x)
 
-    def _compressed(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
-        fold = None if self.fold is None else self.fold.fold(x, weight, bias, self.geometry)
-        operands = [x, weight, bias, None if self.link is None else self.link.scale(x)]
+    def plain_output(self, x: Tensor) -> Tensor:
+        """What the plain layer gives, which keeps what it keeps."""
+        return cast(Tensor, super().forward(x))
+
+    def compressed_output(self, x: Tensor) -> Tensor:
+        """The same, of a training step."""
+        operands = [x, self.weight, self.bias]
         device = x.device.type
         if torch.is_autocast_enabled(device):
             # As autocast does for a plain layer: the lower precision is what is computed with
@@ -107,9 +107,9 @@ class CompressedLayer(nn.Module):
             lower = torch.get_autocast_dtype(device)
             operands = [t if t is None else _cast(t, lower) for t in operands]
         with torch.autocast(device, enabled=False):
-            output = cast(Tensor, _CompressedProduct.apply(*operands, self, fold))
-        if self.fold is not None and fold is not None:
-            self.fold.mark(output, fold)
+            output = cast(Tensor, _CompressedProduct.apply(*operands, self))
+        if self.watcher is not None:
+            self.watcher(output, None)
         return output
 
     def compress(self, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
@@ -160,40 +160,23 @@ class CompressedLayer(nn.Module):
 # The public `torch.compiler.disable` imports the compiler at once, which takes seconds.
 @_disable_dynamo
 def _outside_of_graph(layer: CompressedLayer, x: Tensor) -> Tensor:
-    return layer._compressed(x)
+    return layer.compressed_output(x)
 
 
 class _CompressedProduct(torch.autograd.Function):
-    """Exact forward; gradients by the layer's method from what it kept.
-
-    With `fold`, of the layer and the normalisation after it.
-    """
+    """Exact forward; gradients by the layer's method from what it kept."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        scale: Tensor | None,
-        layer: CompressedLayer,
-        fold: Fold | None,
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: CompressedLayer
     ) -> Tensor:
         geometry = layer.geometry
         padded = layer.padded(x)
-        if fold is None:
-            output = layer.product(padded, weight, bias, geometry)
-        else:
-            output = layer.product(padded, fold.weight, fold.bias, geometry)
+        output = layer.product(padded, weight, bias, geometry)
         ctx.is_batched = has_batch(x, geometry)
         met, made = (padded, output) if ctx.is_batched else (padded[None], output[None])
-        ctx.note = None
-        if scale is not None and layer.link is not None:
-            ctx.note = layer.link.note = ScaleNote()
-        numbers = (None, None) if fold is None else fold.numbers
-        ctx.save_for_backward(weight, bias, *numbers, *_kept(layer, met, tuple(made.shape)))
+        ctx.save_for_backward(weight, *kept_of(layer, met, tuple(made.shape)))
         ctx.layer, ctx.method, ctx.geometry = layer, layer.method, geometry
-        ctx.fold_eps = None if fold is None else fold.eps
         ctx.input_shape, ctx.met_shape = tuple(x.shape), tuple(met.shape)
         return output
 
@@ -210,11 +193,11 @@ def has_batch(x: Tensor, geometry: Geometry) -> bool:
     return x.dim() != (1 if isinstance(geometry, LinearGeometry) else 3)
 
 
-def _kept(layer: CompressedLayer, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
+def kept_of(layer: CompressedLayer, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
     """What is kept of `x`, in its own precision where that has the range."""
-    single = _single(x)
-    first, *others = layer.compress(single, output_shape)
-    if first is single:
+    precise = single(x)
+    first, *others = layer.compress(precise, output_shape)
+    if first is precise:
         first = x
     elif first is not None and x.dtype != torch.float16:
         # Cores and window sums are sums over the input, which float16 may not reach.
@@ -228,38 +211,27 @@ def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-    weight, bias, variance, gamma, *saved = ctx.saved_tensors
+    weight, *saved = ctx.saved_tensors
     method: Method = ctx.method
-    note: ScaleNote | None = ctx.note
-    by = None if ctx.fold_eps is None else channel_factor(variance, gamma, ctx.fold_eps)
-    needs_input, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-    grad_input = grad_weight = grad_bias = grad_scale = None
+    needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
+    grad_input = grad_weight = grad_bias = None
     if needs_weight:
         grad_weight = method.weight_gradient(
-            tuple(None if t is None else _single(t) for t in saved),
-            _single(grad_output),
+            tuple(None if t is None else single(t) for t in saved),
+            single(grad_output),
             tuple(weight.shape),
             ctx.geometry,
         ).to(weight.dtype)
-    facts = None if note is None else note.facts
-    if facts is not None and grad_weight is not None:
-        grad_scale = facts.gradient(weight, grad_weight, bias)
-        grad_weight = facts.without_zero(grad_weight, 0)
-        grad_output = facts.without_zero(grad_output, ctx.geometry.channel_mode(grad_output.dim()))
     if needs_input:
-        met = weight if by is None else scaled(weight, by)
-        grad_met = method.input_gradient(grad_output, met, ctx.met_shape, ctx.geometry)
+        grad_met = method.input_gradient(grad_output, weight, ctx.met_shape, ctx.geometry)
         grad_met = grad_met if ctx.is_batched else grad_met[0]
         grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
     if needs_bias:
         grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
-    if by is not None:
-        grad_weight = None if grad_weight is None else scaled(grad_weight, by)
-        grad_bias = None if grad_bias is None else scaled(grad_bias, by)
-    return grad_input, grad_weight, grad_bias, grad_scale, None, None
+    return grad_input, grad_weight, grad_bias, None
 
 
-def _single(tensor: Tensor) -> Tensor:
+def single(tensor: Tensor) -> Tensor:
     """Half precisions as float32: decompositions and small contractions need its range."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 

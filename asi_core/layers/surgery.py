@@ -12,6 +12,7 @@ from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.lean import lean_layers_, unlean_
+from asi_core.layers.lean.conv_norm import FusedBatchNorm2d
 from asi_core.layers.linear import CompressedLinear
 from asi_core.methods import Method
 
@@ -84,7 +85,14 @@ def restore_(model: nn.Module) -> None:
 
 def _plain_layers(model: nn.Module) -> dict[nn.Module, nn.Module]:
     """What each compressed layer would be restored to."""
-    return {m: m.to_plain() for m in model.modules() if isinstance(m, CompressedLayer)}
+    plain: dict[nn.Module, nn.Module] = {}
+    for module in model.modules():
+        if isinstance(module, CompressedLayer):
+            plain[module] = module.to_plain()
+        elif isinstance(module, FusedBatchNorm2d):
+            # The convolution that computed it does so no more.
+            plain[module] = module.alone()
+    return plain
 
 
 def _swap_(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:

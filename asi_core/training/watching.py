@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,8 +18,7 @@ class Watched:
 
     Attributes:
         x: its input.
-        grad_output: gradient of its output, after backward; of what it would give without a
-            normalisation folded into it.
+        grad_output: gradient of its product's output, after backward.
         earlier_factors: mode -> factor with which the step began, of a warm-started method.
     """
 
@@ -34,29 +32,35 @@ def watched(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Watche
     """While open, notes what the layers `names` meet; the tensors are held, not copied."""
     notes: dict[str, Watched] = {}
 
-    def hook_for(note: Watched) -> Any:
-        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            note.x = effective_input(layer, inputs[0].detach())
-            fold = layer.fold if isinstance(layer, CompressedLayer) else None
-            factor = None if fold is None else fold.factor_of(output)
-
-            def keep(gradient: Tensor) -> None:
-                note.grad_output = gradient if factor is None else gradient * factor[:, None, None]
-
-            if output.requires_grad:
-                output.register_hook(keep)
-
-        return record
-
-    handles = []
-    for name in names:
-        layer = model.get_submodule(name)
-        notes[name] = Watched()
-        if isinstance(layer, CompressedLayer):
-            notes[name].earlier_factors = dict(layer.memory.factors)
-        handles.append(layer.register_forward_hook(hook_for(notes[name])))
-    try:
+    with ExitStack() as stack:
+        for name in names:
+            layer = model.get_submodule(name)
+            notes[name] = Watched()
+            stack.enter_context(_watched(layer, notes[name]))
         yield notes
+
+
+@contextmanager
+def _watched(layer: nn.Module, note: Watched) -> Iterator[None]:
+    def keep_gradient(output: Tensor, factor: Tensor | None) -> None:
+        def keep(gradient: Tensor) -> None:
+            note.grad_output = gradient if factor is None else gradient * factor[:, None, None]
+
+        if output.requires_grad:
+            output.register_hook(keep)
+
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        note.x = effective_input(layer, inputs[0].detach())
+        if not isinstance(layer, CompressedLayer):
+            keep_gradient(output, None)
+
+    handle = layer.register_forward_hook(record)
+    if isinstance(layer, CompressedLayer):
+        note.earlier_factors = dict(layer.memory.factors)
+        layer.watcher = keep_gradient
+    try:
+        yield
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
+        if isinstance(layer, CompressedLayer):
+            layer.watcher = None

@@ -4,7 +4,7 @@ What a compressed layer no longer keeps of its input, its neighbours still do: a
 its input even where its gradient does not depend on it, and an activation keeps a number where one
 bit would tell. The layers here give the same output and the same gradient to the last bit, because
 they call PyTorch's own kernels; only what is folded into a compressed layer, if that is asked for,
-is rounded differently (`layers.folding`). A new one is a file or class here and a line in
+is rounded differently (`lean.conv_norm`). A new one is a file or class here and a line in
 `registry`.
 """
 

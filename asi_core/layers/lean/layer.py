@@ -11,8 +11,6 @@ from torch import Tensor, nn
 class LeanLayer(nn.Module):
     """Mixed into a plain layer: its output and its gradient, bit for bit, from fewer bytes.
 
-    But for a normalisation that is folded into the convolution before it (`layers.folding`).
-
     Where no gradient is asked for, it is the plain layer, and nothing is kept. Its gradient cannot
     be differentiated again.
 

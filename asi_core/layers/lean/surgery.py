@@ -9,10 +9,10 @@ from torch import nn
 from torch.fx import GraphModule
 
 from asi_core.errors import InvalidInput
-from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.lean.conv_norm import CompressedConvNorm2d
 from asi_core.layers.lean.functions import called_functions, functions_to_layers_
 from asi_core.layers.lean.layer import LeanLayer
-from asi_core.layers.lean.linking import link_norms_
+from asi_core.layers.lean.pairing import pair_norms_
 from asi_core.layers.lean.reasons import why_kept
 from asi_core.layers.lean.registry import LEAN
 
@@ -22,8 +22,8 @@ class LeanReport:
     """What `lean_` did.
 
     Attributes:
-        replaced: names of the layers that are lean now, in registration order, those last that are
-            linked to a convolution. A function called in a traced graph has become a layer.
+        replaced: names of the layers that are lean now, in registration order, those last that a
+            convolution computes. A function called in a traced graph has become a layer.
         kept: name of a layer, or of a node of the traced graph -> why it keeps what it kept.
     """
 
@@ -38,16 +38,16 @@ def lean_(
 
     To be called when it is settled what is trained, and in which mode. In a traced model, such as
     the tail of `split_frozen`, functions become layers as well, and a normalisation whose affine
-    map is trained keeps nothing after a trained convolution: the gradient of its scale then comes
-    from that of the convolution's weight, to rounding, and is as exact as that. Any other model is
-    traced to find the functions that it calls: no other thread may call a module meanwhile.
+    map is trained keeps nothing right after a trained convolution, which then computes both
+    (`lean.conv_norm`): gradients are those without, to rounding. Hooks on such a convolution, and
+    whoever else calls it, meet what the normalisation gives. Any other model is traced to find
+    the functions that it calls: no other thread may call a module meanwhile.
 
     Args:
         names: of the layers to replace; None for all, and for functions.
-        fold: whether a compressed convolution of a traced model also does the work of a frozen
-            normalisation after it, where that is quicker: the same numbers to rounding only, in a
-            layer whose weight gradient is approximate anyway (`layers.folding`). Hooks on such a
-            convolution, and whoever else calls it, then meet what the normalisation would give.
+        fold: whether a compressed convolution of a traced model also computes a frozen
+            normalisation after it, in one pass where that is quicker: the same numbers to rounding
+            only, in a layer whose weight gradient is approximate anyway.
 
     Raises:
         InvalidInput: if the model has no layer of a name, or is a layer itself.
@@ -58,14 +58,14 @@ def lean_(
         )
     if names is not None:
         return lean_layers_(model, names)
-    linked: list[str] = []
+    paired: list[str] = []
     for name, module in list(model.named_modules()):
         if isinstance(module, GraphModule):
             functions_to_layers_(module)
-            linked += [f"{name}.{norm}".lstrip(".") for norm in link_norms_(module, fold=fold)]
+            paired += [f"{name}.{norm}".lstrip(".") for norm in pair_norms_(module, fold=fold)]
     report = lean_layers_(model)
     functions = {n: why for n, why in called_functions(model).items() if why is not None}
-    return LeanReport((*report.replaced, *linked), {**report.kept, **functions})
+    return LeanReport((*report.replaced, *paired), {**report.kept, **functions})
 
 
 def lean_layers_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
@@ -82,11 +82,9 @@ def unlean_(model: nn.Module) -> None:
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if isinstance(layer, LeanLayer) and name:
             model.set_submodule(name, plain.setdefault(layer, layer.to_plain()))
-        elif isinstance(layer, CompressedLayer):
-            was_linked = layer.link is not None
-            layer.link = layer.fold = None
-            if was_linked and not layer.method.replaces_layers:
-                model.set_submodule(name, layer.to_plain())
+        elif isinstance(layer, CompressedConvNorm2d):
+            is_own = layer.method.replaces_layers
+            model.set_submodule(name, layer.alone() if is_own else layer.to_plain())
 
 
 def _named_layers(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Module]:

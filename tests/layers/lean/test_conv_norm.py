@@ -1,4 +1,4 @@
-"""Frozen normalisations that a compressed convolution does the work of."""
+"""Frozen normalisations that a compressed convolution computes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import copy
 import pickle
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from torch import Tensor, fx, nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.lean import LeanBatchNorm2d, LeanReport, lean_, unlean_
+from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
 from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI, HOSVD, EightBit, Method, Vanilla
+from asi_core.training.watching import watched
 from tests.geometries import ConvCase, conv_cases
 from tests.layers.lean.cases import assert_all_close, assert_all_equal, random_norm, types
 from tests.layers.lean.test_zoo import ZOO, tail_of
@@ -39,12 +43,22 @@ def folded(model: nn.Module) -> LeanReport:
 
 
 def is_folded(model: nn.Module, x: Tensor) -> bool:
-    """Whether the normalisation of `compressed` passes on what it is given."""
-    norm, met = model.get_submodule("1"), []
-    handle = norm.register_forward_hook(lambda layer, inputs, y: met.append(y is inputs[0]))
-    model(x)
-    handle.remove()
-    return met == [True]
+    """Whether one convolution gives the output, and nothing is normalised."""
+    with CalledOperators() as called:
+        model(x)
+    return not any("batch_norm" in name for name in called.names)
+
+
+class CalledOperators(TorchDispatchMode):
+    """Notes the names of PyTorch's operators while it is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 def output_and_gradients(model: nn.Module, x: Tensor) -> list[Tensor]:
@@ -91,7 +105,8 @@ def test_tails_of_the_zoo_train_as_before_to_rounding(name: str) -> None:
     assert folded(twin).kept == {}
     convs = [layer for layer in twin.modules() if isinstance(layer, CompressedConv2d)]
     norms = [layer for layer in tail.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert sum(conv.fold is not None for conv in convs) == min(len(convs), len(norms)) > 2
+    paired = [conv for conv in convs if isinstance(conv, CompressedConvNorm2d)]
+    assert len(paired) == min(len(convs), len(norms)) > 2
     assert_all_close(tail, twin, crossing)
     assert_all_close(tail, twin, crossing)  # warm
 
@@ -135,10 +150,36 @@ def test_evaluation_is_exact_also_after_a_step_that_was_cut_short() -> None:
     model.get_submodule("0")(x)  # and not the normalisation
     with torch.no_grad():
         assert torch.equal(model(x), plain(x))
-    model.get_submodule("0")(x)
-    given = torch.randn(5, 8, 10, 10)
-    assert torch.equal(model.get_submodule("1")(given), plain.get_submodule("1")(given))
     assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
+
+
+def test_hooks_that_replace_or_watch_an_output_change_no_number() -> None:
+    """A full backward hook passes the output on as another tensor."""
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    plain, x, seen = copy.deepcopy(model), torch.randn(5, 4, 12, 12), []
+    folded(model)
+    conv = model.get_submodule("0")
+    conv.register_full_backward_hook(lambda layer, ins, outs: seen.append(outs[0].shape))
+    conv.register_forward_hook(lambda layer, ins, y: y.clone())
+    assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
+    assert seen == [(5, 8, 10, 10)]
+
+
+def test_the_convolutions_own_gradients_are_watched() -> None:
+    """Of its product's output, as a probe compares it with the exact weight gradient."""
+    for norm in (random_norm(8), random_norm(8).requires_grad_(True)):
+        model = compressed(nn.Conv2d(4, 8, 3), norm)
+        plain, x = copy.deepcopy(model), torch.randn(5, 4, 12, 12)
+        folded(model)
+        found = []
+        for each in (plain, model):
+            with watched(each, ["0"]) as notes:
+                each(x).square().sum().backward()
+            gradient = notes["0"].grad_output
+            assert gradient is not None
+            found.append(gradient)
+            assert each.get_submodule("0").watcher is None
+        assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
 
 
 def test_threads_do_not_meet_each_others_outputs() -> None:
@@ -171,12 +212,18 @@ def test_a_single_image_is_refused_as_before() -> None:
         model(torch.randn(4, 12, 12))
 
 
-def test_a_trained_shift_is_not_reported_as_lean() -> None:
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_a_trained_part_of_the_affine_map_is_computed_exactly(part: str) -> None:
     norm = random_norm(8)
-    norm.bias.requires_grad_(True)
-    report = folded(compressed(nn.Conv2d(4, 8, 3), norm))
-    assert report.replaced == ()
-    assert list(report.kept) == ["1"]
+    getattr(norm, part).requires_grad_(True)
+    model = compressed(nn.Conv2d(4, 8, 3), norm)
+    x = torch.randn(5, 4, 12, 12)
+    expected = output_and_gradients(model, x)
+    report = folded(model)
+    assert report.replaced == ("1",)
+    assert report.kept == {}
+    assert not is_folded(model, x)
+    assert_close_all(output_and_gradients(model, x), expected)
 
 
 @pytest.mark.parametrize("change", ["training", "shift", "scale", "autocast"])
@@ -255,16 +302,16 @@ def test_folds_are_copied_and_undone(copied: Callable[[nn.Module], nn.Module]) -
     folded(model)
     twin = copied(model)
     conv, norm = twin.get_submodule("0"), twin.get_submodule("1")
-    assert isinstance(conv, CompressedConv2d)
-    assert isinstance(norm, LeanBatchNorm2d)
-    assert conv.fold is norm.fold is not None
-    assert conv.fold.norm is norm
+    assert isinstance(conv, CompressedConvNorm2d)
+    assert isinstance(norm, FusedBatchNorm2d)
+    assert conv.norm is norm
+    assert conv.norm is not model.get_submodule("1")
     assert is_folded(twin, x)
     assert list(twin.state_dict()) == keys
     unlean_(twin)
     assert types(twin) == before
-    assert "fold" not in vars(twin.get_submodule("1"))
     assert not is_folded(twin, x)
+    assert_close_all(output_and_gradients(twin, x), output_and_gradients(model, x))
 
 
 def test_compiled_models_fold_as_well() -> None:

@@ -1,0 +1,67 @@
+"""Finding convolutions that can compute the normalisation after them as well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
+from asi_core.layers.lean.normalisation import LeanBatchNorm2d
+from asi_core.methods import Vanilla
+
+_KNOWN = {nn.Conv2d, CompressedConv2d, nn.BatchNorm2d, LeanBatchNorm2d}
+
+
+def pair_norms_(model: GraphModule, *, fold: bool) -> list[str]:
+    """Let trained convolutions compute the fixed normalisations after them, in place.
+
+    Nothing else may read such a convolution's output, and both are called once. It is done where
+    the normalisation is trained, as the plain one would keep its input, and where the convolution
+    is compressed and `fold` allows for one pass instead of two.
+
+    Returns:
+        the names of the normalisations.
+    """
+    paired = []
+    for conv_name, norm_name in list(_pairs(model)):
+        conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
+        assert isinstance(norm, nn.BatchNorm2d)
+        fused = FusedBatchNorm2d.from_plain(norm)
+        if not (fused.is_trained or (fold and _approximates(conv))):
+            continue
+        if not isinstance(conv, CompressedConv2d):
+            conv = CompressedConv2d.from_plain(conv, Vanilla(), seed=0)
+        may_fold = fold and _approximates(conv)
+        both = CompressedConvNorm2d.of(conv, fused, may_fold=may_fold)
+        model.set_submodule(conv_name, both)
+        model.set_submodule(norm_name, fused)
+        paired.append(norm_name)
+    return paired
+
+
+def _pairs(model: GraphModule) -> Iterator[tuple[str, str]]:
+    calls = Counter(node.target for node in model.graph.nodes if node.op == "call_module")
+    for node in model.graph.nodes:
+        norm = _layer(model, node)
+        if not isinstance(norm, nn.BatchNorm2d) or calls[node.target] != 1:
+            continue
+        before = node.args[0] if node.args else None
+        if not (isinstance(before, Node) and calls[before.target] == 1 and len(before.users) == 1):
+            continue
+        conv = _layer(model, before)
+        trained = isinstance(conv, nn.Conv2d) and conv.weight.requires_grad
+        is_known = trained and {type(conv), type(norm)} <= _KNOWN
+        if is_known and FusedBatchNorm2d.from_plain(norm).why_not_fixed() is None:
+            yield str(before.target), str(node.target)
+
+
+def _approximates(conv: nn.Module) -> bool:
+    return isinstance(conv, CompressedConv2d) and conv.method.replaces_layers
+
+
+def _layer(model: GraphModule, node: Node) -> nn.Module | None:
+    return model.get_submodule(str(node.target)) if node.op == "call_module" else None
