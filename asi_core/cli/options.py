@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import deque
+from collections.abc import Iterable
 from typing import Any, NoReturn, TypeAlias
 
+from asi_core.datasets import check_images
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
@@ -70,13 +73,18 @@ _FLAGS: dict[str, dict[str, Any]] = {
         "default": None,
         "help": "start from random weights instead of pretrained ones",
     },
+    "--skip-damaged": {
+        "action": "store_true",
+        "default": None,
+        "help": "leave out images of your own that cannot be read, and count them",
+    },
     "--lean": {
         "action": argparse.BooleanOptionalAction,
         "help": "keep of normalisations and activations only what their gradients need",
     },
 }
 SIZE_FLAGS = ("--batch-size", "--image-size")
-START_FLAGS = ("--random-weights", "--lean")
+START_FLAGS = ("--random-weights", "--lean", "--skip-damaged")
 # Settings of methods that are called like the flag.
 _OWN_SETTINGS = ("patch", "sequential", "refresh_every", "bits", "solver")
 METHOD_FLAGS = (
@@ -106,6 +114,16 @@ def run_spec(options: argparse.Namespace, **fields: Any) -> RunSpec:
     values = ((name, getattr(options, name, None)) for name in RunSpec.model_fields)
     given = {name: value for name, value in values if value is not None}
     return RunSpec.model_validate({**given, **fields})
+
+
+def find_damage(specs: Iterable[RunSpec]) -> None:
+    """Look at all images of some runs, so that what is damaged is told before anything is queued.
+
+    Raises:
+        As `check_images`.
+    """
+    for name in {spec.dataset for spec in specs}:
+        deque(check_images(name), maxlen=0)
 
 
 def method_settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from asi_core.cli.options import (
     START_FLAGS,
     Commands,
     add_flags,
+    find_damage,
     method_settings,
     run_spec,
 )
@@ -120,6 +121,7 @@ def _execute(sweep: Sweep) -> list[RunRecord]:
     from asi_core.runs.sweeps import request_sweep
     from asi_core.runs.worker import open_store
 
+    find_damage([sweep.base])
     store = open_store(read_settings().database_url)
     queued = request_sweep(store, sweep, owner="command line")
 

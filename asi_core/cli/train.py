@@ -13,6 +13,7 @@ from asi_core.cli.options import (
     STEP_FLAGS,
     Commands,
     add_flags,
+    find_damage,
     method_settings,
     run_spec,
 )
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     from asi_core.runs.service import request_runs
     from asi_core.runs.worker import execute, open_store
 
+    find_damage([spec])
     store = open_store(read_settings().database_url)
     (queued,) = request_runs(store, [spec], owner="command line")
     execute(queued.id, store.url)
@@ -108,6 +110,10 @@ def _print_run(ended: RunRecord) -> None:
     summary = ended.summary or {}
     print(f"run {ended.id}: {ended.status}")
     print(f"test accuracy      {summary['test_accuracy']:.4f}")
+    if (balanced := summary.get("balanced_accuracy")) is not None:
+        print(f"balanced accuracy  {balanced:.4f} (mean over classes, whose test images differ)")
+    if left_out := (summary.get("images") or {}).get("left_out"):
+        print(f"damaged images     {left_out} left out")
     print(f"activation memory  {format_bytes(summary['activation_bytes'])} by formula")
     print(f"saved for backward {format_bytes(summary['measured_saved_bytes'])} measured")
     print(f"step               {format_seconds(summary['seconds']['step_median'])} (median)")

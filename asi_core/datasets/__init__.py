@@ -3,6 +3,8 @@
 Names are those of `DATASETS`, or for images of one's own `imagefolder:PATH` and `upload:NAME`.
 """
 
+from collections.abc import Iterator
+
 from asi_core.datasets import imagefolder, uploads
 from asi_core.datasets.bundled import BUNDLED
 from asi_core.datasets.cards import DatasetCard, Source
@@ -23,7 +25,9 @@ __all__ = [
     "ImageData",
     "Split",
     "check_dataset",
+    "check_images",
     "dataset_card",
+    "dataset_fingerprint",
     "load_dataset",
 ]
 
@@ -37,29 +41,60 @@ def dataset_card(name: str) -> DatasetCard:
     return _source(name).card
 
 
-def check_dataset(name: str) -> DatasetCard:
-    """Check what can be checked before a run is queued, without importing torch.
+def check_dataset(name: str, skip_damaged: bool = False) -> DatasetCard:
+    """Check what can be checked before a run is queued, without decoding any image.
+
+    Args:
+        skip_damaged: whether images that are known to be damaged are left out of the counts.
 
     Returns:
         the card, with the counts and classes that were found.
 
     Raises:
-        InvalidInput: if there is no such data set, or a folder or zip is not laid out as it
-            must be.
+        InvalidInput: if there is no such data set, a folder or zip is not laid out as it must be,
+            or a class has no image without the damaged ones.
         Unavailable: if its files are missing or damaged.
     """
-    return _source(name).check()
+    return _source(name).check(skip_damaged)
 
 
-def load_dataset(name: str) -> ImageData:
-    """Check a data set and give access to its images; what is not here is downloaded.
+def check_images(name: str) -> Iterator[int]:
+    """Find out which images of a data set can be read, which `check_dataset` then knows.
+
+    It takes about as long as decoding them once, and no time where it is known already.
+
+    Yields:
+        how many are left, now and then.
 
     Raises:
-        InvalidInput: if there is no such data set, or a folder or zip is not laid out as it
-            must be.
-        Unavailable: if its files are missing or damaged, or cannot be downloaded.
+        As `check_dataset`.
     """
-    return _source(name).load()
+    return _source(name).check_images()
+
+
+def dataset_fingerprint(name: str) -> str:
+    """What tells the images from others, without decoding any; of named ones their name, as they
+    are checked against hashes in the code.
+
+    Raises:
+        As `check_dataset`.
+    """
+    return _source(name).fingerprint()
+
+
+def load_dataset(name: str, skip_damaged: bool = False) -> ImageData:
+    """Check a data set and give access to its images; what is not here is downloaded.
+
+    Args:
+        skip_damaged: whether images that cannot be read are left out.
+
+    Raises:
+        InvalidInput: if there is no such data set, a folder or zip is not laid out as it must be,
+            or a class has no image without the damaged ones.
+        Unavailable: if its files are missing or cannot be downloaded, or images are damaged,
+            naming all of them.
+    """
+    return _source(name).load(skip_damaged)
 
 
 def _source(name: str) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Bundled:
     path: Path
     sha256: str
 
-    def check(self) -> DatasetCard:
+    def check(self, skip_damaged: bool = False) -> DatasetCard:
         if not self.path.is_file():
             raise Unavailable(
                 f"data set {self.card.name} is missing at {self.path}: restore it from the "
@@ -37,7 +38,14 @@ class Bundled:
             )
         return self.card
 
-    def load(self) -> ImageData:
+    def check_images(self) -> Iterator[int]:
+        # They are known by a hash.
+        return iter(())
+
+    def fingerprint(self) -> str:
+        return self.card.name
+
+    def load(self, skip_damaged: bool = False) -> ImageData:
         classes = self.check().classes
         assert classes is not None
         with np.load(self.path, allow_pickle=False) as arrays:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from asi_core.datasets.checking import Damage
 from asi_core.datasets.splits import ImageData
 from asi_core.errors import InvalidInput
 
@@ -18,6 +20,8 @@ class DatasetCard:
         class_count, train_count, test_count: numbers of classes and images; None where only
             reading tells.
         licence: the terms of the images, and whose they are.
+        remarks: sentences about what is there and not used.
+        damage: images that cannot be read; None where not all have been looked at.
     """
 
     name: str
@@ -27,6 +31,17 @@ class DatasetCard:
     train_count: int | None
     test_count: int | None
     licence: str
+    remarks: tuple[str, ...] = ()
+    damage: Damage | None = None
+
+    def check_images(self, skip_damaged: bool) -> None:
+        """Refuse images that are known to be damaged, unless they are left out.
+
+        Raises:
+            Unavailable: naming them.
+        """
+        if self.damage is not None and not skip_damaged:
+            self.damage.check()
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuse a batch that is larger than the training images, if their number is known.
@@ -49,8 +64,14 @@ class Source(Protocol):
     def card(self) -> DatasetCard:
         """What is known without looking at the disk."""
 
-    def check(self) -> DatasetCard:
+    def check(self, skip_damaged: bool = False) -> DatasetCard:
         """Look at the files as far as that is quick; the card with what was found."""
 
-    def load(self) -> ImageData:
+    def check_images(self) -> Iterator[int]:
+        """Find out which images can be read; yields how many are left, now and then."""
+
+    def fingerprint(self) -> str:
+        """What tells the images from others, without decoding any."""
+
+    def load(self, skip_damaged: bool = False) -> ImageData:
         """Give access to the images."""

@@ -8,14 +8,22 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from asi_core.datasets import limits
+from asi_core.datasets.formats import is_image, is_junk
+from asi_core.datasets.others import Others
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.units import format_bytes
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+class Unreadable(Unavailable):
+    """A file that cannot be read now; later it may be."""
+
+
+class Changed(Unavailable):
+    """A file that is not what it was."""
 
 
 class ImageFile(NamedTuple):
@@ -32,17 +40,26 @@ class ImageFile(NamedTuple):
 
 
 class ImageFiles(ABC):
-    """The image files below `path`, sorted by name."""
+    """The image files below `path`, sorted by name.
+
+    Attributes:
+        title: what errors call the folder or zip; a visitor sees no path of the server.
+        others: what else is there.
+    """
 
     path: Path
+    title: str
     files: tuple[ImageFile, ...]
+    others: Others
 
     @abstractmethod
     def read(self, file: ImageFile) -> bytes:
         """The content of a file; safe to be called by several threads.
 
         Raises:
-            Unavailable: if it cannot be read, or is not what it was when `files` was made.
+            Unreadable: if it cannot be read.
+            Changed: if it is not what it was when `files` was made.
+            Unavailable: if it is damaged.
         """
 
 
@@ -54,9 +71,9 @@ class FolderFiles(ImageFiles):
         Unavailable: if a folder cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.files = within_limits(_walk(path), path)
+    def __init__(self, path: Path, title: str | None = None) -> None:
+        self.path, self.title, self.others = path, title or str(path), Others()
+        self.files = within_limits(_walk(path, self.title, self.others), self.title)
 
     def read(self, file: ImageFile) -> bytes:
         try:
@@ -64,21 +81,15 @@ class FolderFiles(ImageFiles):
                 status = os.fstat(stream.fileno())
                 data = stream.read(file.size_bytes)
         except OSError as error:
-            raise Unavailable(
-                f"{file.name!r} in {self.path} cannot be read ({error.strerror}): restore it."
+            raise Unreadable(
+                f"{file.name!r} in {self.title} cannot be read ({error.strerror}): restore it."
             ) from error
         if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.stamp):
-            raise changed(file, self.path)
+            raise changed(file, self.title)
         return data
 
 
-def is_image(name: str) -> bool:
-    """Whether a relative name is an image's: by its suffix, and by no part of it being hidden."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(map(_is_hidden, path.parts))
-
-
-def within_limits(files: Iterable[ImageFile], path: Path) -> tuple[ImageFile, ...]:
+def within_limits(files: Iterable[ImageFile], title: str) -> tuple[ImageFile, ...]:
     """The files, sorted by name.
 
     Raises:
@@ -90,13 +101,13 @@ def within_limits(files: Iterable[ImageFile], path: Path) -> tuple[ImageFile, ..
         kept.append(file)
         total_bytes += file.size_bytes
         if len(kept) > limits.MOST_IMAGES:
-            _refuse(f"at most {limits.MOST_IMAGES} images", f"more in {path}")
+            _refuse(f"at most {limits.MOST_IMAGES} images", f"more in {title}")
         if file.size_bytes > limits.LARGEST_FILE_BYTES:
             most, got = format_bytes(limits.LARGEST_FILE_BYTES), format_bytes(file.size_bytes)
-            _refuse(f"at most {most} a file", f"{got} in {file.name!r} of {path}")
+            _refuse(f"at most {most} a file", f"{got} in {file.name!r} of {title}")
         if total_bytes > limits.LARGEST_TOTAL_BYTES:
             most = format_bytes(limits.LARGEST_TOTAL_BYTES)
-            _refuse(f"at most {most}, uncompressed", f"more in {path}")
+            _refuse(f"at most {most}, uncompressed", f"more in {title}")
     return tuple(sorted(kept))
 
 
@@ -105,12 +116,12 @@ def fingerprint(files: Iterable[ImageFile]) -> str:
     return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
 
 
-def changed(file: ImageFile, path: Path) -> Unavailable:
+def changed(file: ImageFile, title: str) -> Changed:
     """The error for a file that is not what it was."""
-    return Unavailable(f"{file.name!r} in {path} was changed while it was in use: start again.")
+    return Changed(f"{file.name!r} in {title} was changed while it was in use: start again.")
 
 
-def _walk(root: Path) -> Iterator[ImageFile]:
+def _walk(root: Path, title: str, others: Others) -> Iterator[ImageFile]:
     """All images below, however deep: whether one lies too deep for its class, the layout tells."""
     entries = 0
     above: dict[str, frozenset[tuple[int, int]]] = {}
@@ -118,17 +129,19 @@ def _walk(root: Path) -> Iterator[ImageFile]:
         inside = Path(folder).relative_to(root)
         entries += len(below) + len(names)
         if entries > limits.MOST_ENTRIES:
-            _refuse(f"at most {limits.MOST_ENTRIES} files", f"more in {root}")
+            _refuse(f"at most {limits.MOST_ENTRIES} files", f"more in {title}")
         way = above.pop(folder, frozenset()) | {_identity(folder)}
         # A link that leads back up would be followed for ever.
         below[:] = [
             name
             for name in below
-            if not _is_hidden(name) and _identity(os.path.join(folder, name)) not in way
+            if not is_junk(name) and _identity(os.path.join(folder, name)) not in way
         ]
         above |= {os.path.join(folder, name): way for name in below}
+        for name in below:
+            others.add_folder((inside / name).as_posix())
         for name in names:
-            yield from _image_file(root, (inside / name).as_posix())
+            yield from _image_file(root, (inside / name).as_posix(), others)
 
 
 def _identity(folder: str) -> tuple[int, int]:
@@ -140,8 +153,9 @@ def _identity(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _image_file(root: Path, name: str) -> Iterator[ImageFile]:
+def _image_file(root: Path, name: str, others: Others) -> Iterator[ImageFile]:
     if not is_image(name):
+        others.add_file(name)
         return
     try:
         status = (root / name).stat()
@@ -149,10 +163,6 @@ def _image_file(root: Path, name: str) -> Iterator[ImageFile]:
         return  # a link that leads nowhere
     if stat.S_ISREG(status.st_mode):
         yield ImageFile(name, status.st_size, status.st_mtime_ns)
-
-
-def _is_hidden(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
 
 
 def _raise_unreadable(error: OSError) -> NoReturn:

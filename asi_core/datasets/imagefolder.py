@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from asi_core.datasets.cards import DatasetCard
-from asi_core.datasets.files import FolderFiles, ImageFiles, fingerprint
+from asi_core.datasets.checking import Damage, check_files, damage, known_damage
+from asi_core.datasets.files import FolderFiles, ImageFile, ImageFiles, fingerprint
 from asi_core.datasets.layout import Example, Layout, find_layout
 from asi_core.datasets.splits import FileSplit, ImageData
-from asi_core.datasets.zips import zip_files
+from asi_core.datasets.zips import ZipFiles, zip_files
 from asi_core.errors import InvalidInput, Unavailable
 
 PREFIX = "imagefolder:"
@@ -22,11 +25,15 @@ PREFIX = "imagefolder:"
 class ImageFolder:
     """The images at `path`, a folder or a zip.
 
+    Attributes:
+        called: what errors call it; the path as it was given unless somebody else chose it.
+
     Raises:
         InvalidInput: if the path is empty.
     """
 
     path: str
+    called: str | None = None
 
     def __post_init__(self) -> None:
         if not self.path.strip():
@@ -48,33 +55,79 @@ class ImageFolder:
             licence="whoever gave the images knows",
         )
 
-    def check(self) -> DatasetCard:
-        _, layout = self._scan()
+    def check(self, skip_damaged: bool = False) -> DatasetCard:
+        found = self._scan()
+        known = known_damage(found.source, found.files)
+        layout = found.without(known) if skip_damaged and known else found.layout
         return replace(
             self.card,
             classes=layout.classes,
             class_count=len(layout.classes),
             train_count=len(layout.train),
             test_count=len(layout.test),
+            remarks=layout.remarks,
+            damage=known,
         )
 
-    def load(self) -> ImageData:
-        source, layout = self._scan()
+    def check_images(self) -> Iterator[int]:
+        found = self._scan()
+        yield from check_files(found.source, found.files)
+
+    def fingerprint(self) -> str:
+        return fingerprint(self._scan().files)
+
+    def load(self, skip_damaged: bool = False) -> ImageData:
+        found = self._scan()
+        known = damage(found.source, found.files)
+        if not skip_damaged:
+            known.check()
+        layout = found.without(known)
         return ImageData(
             layout.classes,
-            _split(source, layout.train),
-            _split(source, layout.test),
+            _split(found.source, layout.train),
+            _split(found.source, layout.test),
             fingerprint=fingerprint(example.file for example in (*layout.train, *layout.test)),
+            left_out=known.damaged,
+            remarks=layout.remarks,
         )
 
-    def _scan(self) -> tuple[ImageFiles, Layout]:
-        source = _files(self.path)
-        return source, find_layout(source.files, source.path)
+    def _scan(self) -> _Scan:
+        source = _files(self.path, self.called or self.path)
+        # A folder is another at each time.
+        return _scan_of_zip(source) if isinstance(source, ZipFiles) else _scan_of(source)
 
 
-def _files(text: str) -> ImageFiles:
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """Image files, and what they are for.
+
+    Attributes:
+        files: those that are trained or tested on.
+    """
+
+    source: ImageFiles
+    layout: Layout
+    files: tuple[ImageFile, ...]
+
+    def without(self, known: Damage) -> Layout:
+        """The layout of what can be read."""
+        return self.layout.without(known.names, self.source.title)
+
+
+def _scan_of(source: ImageFiles) -> _Scan:
+    layout = find_layout(source.files, source.title, source.others)
+    used = tuple(example.file for example in (*layout.train, *layout.test))
+    return _Scan(source, layout, used)
+
+
+@lru_cache(maxsize=4)
+def _scan_of_zip(source: ZipFiles) -> _Scan:
+    return _scan_of(source)
+
+
+def _files(text: str, title: str) -> ImageFiles:
     absent = Unavailable(
-        f"no folder or zip of images is at {text!r}: check the path, as this machine sees it."
+        f"no folder or zip of images is at {title!r}: check the path, as this machine sees it."
     )
     try:
         path = Path(text).expanduser().resolve(strict=True)
@@ -83,9 +136,9 @@ def _files(text: str) -> ImageFiles:
         # Also names that no file can have, and a ~user whom the machine does not know.
         raise absent from None
     if stat.S_ISDIR(status.st_mode):
-        return FolderFiles(path)
+        return FolderFiles(path, title)
     if stat.S_ISREG(status.st_mode):
-        return zip_files(path, status.st_mtime_ns, status.st_size)
+        return zip_files(path, title, status.st_mtime_ns, status.st_size)
     raise absent
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
 
 from asi_core.datasets import limits
+from asi_core.datasets.formats import FORMATS, NAMES
+from asi_core.datasets.metadata import upright, without_metadata
+from asi_core.datasets.pixels import colours, on_ground
 from asi_core.errors import InvalidInput, Unavailable
 
-# Whatever a file's name says, no other decoder of Pillow is tried on it.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+Result = TypeVar("Result")
+
+# Of a picture that is checked while others are: four of the largest at once would take a GiB.
+_MANY_PIXELS = 2**23
+_ONE_LARGE = threading.Lock()
 
 
 def decode(data: bytes, what: str, size: int) -> NDArray[np.uint8]:
@@ -28,10 +39,66 @@ def decode(data: bytes, what: str, size: int) -> NDArray[np.uint8]:
         InvalidInput: if the image has more pixels than are decoded here.
         Unavailable: if the file is damaged or holds no image.
     """
+    return _with_pixels(data, what, lambda image: square(image, size))
+
+
+def check_image(data: bytes, what: str) -> None:
+    """Decode an image file as far as tells whether `decode` can read it.
+
+    Raises:
+        As `decode`.
+    """
+    _with_pixels(data, what, _read_through)
+
+
+def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Turn an image upright, resize its shorter side to `size` and crop around the centre.
+
+    What is transparent is laid on white, or on black where it is nearly white itself.
+
+    Returns:
+        size x size x 3.
+    """
+    shown = colours(upright(image))
+    width, height = shown.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    # Only the square is resized: the whole of an image of one pixel times millions would not fit.
+    box = (left, top, left + side, top + side)
+    pixels = np.asarray(shown.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    return on_ground(pixels) if shown.mode == "RGBA" else pixels
+
+
+def _read_through(image: Image.Image) -> None:
+    large = image.width * image.height > _MANY_PIXELS
+    with _ONE_LARGE if large else nullcontext():
+        # A JPEG is read to its end, but an eighth of its pixels are made of it.
+        image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
+        colours(upright(image))
+
+
+def _with_pixels(data: bytes, what: str, read: Callable[[Image.Image], Result]) -> Result:
+    """`read` of the opened image; once more without metadata if that is what fails."""
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
-            _check_pixels(image, what)
-            return square(image, size)
+        return _opened(data, what, read)
+    except Unavailable:
+        bare = without_metadata(data)
+        if bare is None or len(bare) == len(data):
+            raise
+        return _opened(bare, what, read)
+
+
+def _opened(data: bytes, what: str, read: Callable[[Image.Image], Result]) -> Result:
+    with _told(what), Image.open(BytesIO(data), formats=tuple(FORMATS)) as image:
+        _check_pixels(image, what)
+        return read(_with_raw_alpha(image, data))
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What decoders raise, in our words."""
+    try:
+        yield
     except InvalidInput:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -39,30 +106,27 @@ def decode(data: bytes, what: str, size: int) -> NDArray[np.uint8]:
     except Exception as error:
         # The boundary to the decoders: damaged files make them raise nearly anything.
         raise Unavailable(
-            f"{what} is damaged, or is no JPEG, PNG, BMP or WebP image: replace or remove it."
+            f"{what} is damaged, or no picture of a kind that is read here ({NAMES}): replace or "
+            "remove it."
         ) from error
 
 
-def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Turn an image upright, resize its shorter side to `size` and crop around the centre.
+def _with_raw_alpha(image: Image.Image, data: bytes) -> Image.Image:
+    """A bitmap of 32 bits with its fourth channel, which Pillow leaves out.
 
-    Returns:
-        size x size x 3.
+    The format calls it unused, and most programs write transparency there, or nothing.
     """
-    upright = _rgb(ImageOps.exif_transpose(image))
-    width, height = upright.size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    # Only the square is resized: the whole of an image of one pixel times millions would not fit.
-    box = (left, top, left + side, top + side)
-    return np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR, box=box))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # Grey of 16 bits, which Pillow would clip at 255 instead of scaling.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+    if not isinstance(image, BmpImageFile) or image.info.get("compression") != 0 or not image.tile:
+        return image
+    _, _, start, how = image.tile[0]
+    if not isinstance(how, tuple) or how[0] != "BGRX":
+        return image
+    _, stride, direction = how
+    rows = np.frombuffer(data, np.uint8, stride * image.height, start)
+    alpha = rows.reshape(image.height, stride)[::direction, 3 : 4 * image.width : 4]
+    image.load()
+    image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
+    return image
 
 
 def _check_pixels(image: Image.Image, what: str) -> None:

@@ -25,6 +25,10 @@ LARGEST_TOTAL_BYTES = 50 * GIB
 # memory use.
 LARGEST_RATIO = 200
 
+# Uncompressed bytes of a member up to which the ratio does not matter: a blank bitmap of the size
+# of a screen has six MiB, and shrinks a thousandfold.
+SMALL_FILE_BYTES = 8 * MIB
+
 # Of one image; decoded, three bytes each make 192 MiB. Above what cameras of 64 megapixels write,
 # and below the 89 million from which on Pillow warns.
 MOST_PIXELS = 2**26

@@ -6,6 +6,7 @@ import hashlib
 import tarfile
 import threading
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException
@@ -56,11 +57,18 @@ class Published:
     labels: str
     archives: tuple[str, ...]
 
-    def check(self) -> DatasetCard:
+    def check(self, skip_damaged: bool = False) -> DatasetCard:
         # Whether the files are there only torchvision tells, and the worker downloads them.
         return self.card
 
-    def load(self) -> ImageData:
+    def check_images(self) -> Iterator[int]:
+        # They are known by a hash.
+        return iter(())
+
+    def fingerprint(self) -> str:
+        return self.card.name
+
+    def load(self, skip_damaged: bool = False) -> ImageData:
         # Two threads must not download into one folder, nor hold the same images twice.
         with _LOADING:
             return _load(self, read_settings().home / "datasets")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asi_core.datasets.checking import Damaged
 from asi_core.datasets.files import ImageFile, ImageFiles
 from asi_core.datasets.images import decode
 
@@ -71,14 +72,22 @@ class FileSplit(LazySplit):
 
     def image(self, index: int, size: int) -> NDArray[np.uint8]:
         file = self.files[index]
-        return decode(self.source.read(file), f"{file.name!r} in {self.source.path}", size)
+        return decode(self.source.read(file), f"{file.name!r} in {self.source.title}", size)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageData:
-    """A data set; `fingerprint` tells two contents apart."""
+    """A data set.
+
+    Attributes:
+        fingerprint: tells two contents apart.
+        left_out: images that cannot be read, and are in no split.
+        remarks: sentences about what else is there and not used.
+    """
 
     classes: tuple[str, ...]
     train: Split
     test: Split
     fingerprint: str
+    left_out: tuple[Damaged, ...] = ()
+    remarks: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from asi_core.datasets import limits
 from asi_core.datasets.cards import DatasetCard
 from asi_core.datasets.imagefolder import ImageFolder
 from asi_core.datasets.splits import ImageData
-from asi_core.errors import AsiError, InvalidInput, Unavailable
+from asi_core.errors import InvalidInput, Unavailable
 from asi_core.settings import read_settings
 from asi_core.units import format_bytes
 
@@ -64,18 +64,27 @@ class Upload:
         title = f"{called} ({digest[:4]}), uploaded"
         return replace(self._images.card, name=PREFIX + self.name, title=title)
 
-    def check(self) -> DatasetCard:
+    def check(self, skip_damaged: bool = False) -> DatasetCard:
         self._require()
-        found = self._images.check()
+        found = self._images.check(skip_damaged)
         return replace(found, name=self.card.name, title=self.card.title)
 
-    def load(self) -> ImageData:
+    def check_images(self) -> Iterator[int]:
         self._require()
-        return self._images.load()
+        return self._images.check_images()
+
+    def fingerprint(self) -> str:
+        self._require()
+        return self._images.fingerprint()
+
+    def load(self, skip_damaged: bool = False) -> ImageData:
+        self._require()
+        return self._images.load(skip_damaged)
 
     @property
     def _images(self) -> ImageFolder:
-        return ImageFolder(str(self.path))
+        # Errors speak of what the visitor sees: no path of the server.
+        return ImageFolder(str(self.path), called=f"{self.name.rpartition('-')[0]}.zip")
 
     def _require(self) -> None:
         if not self.path.is_file():
@@ -230,11 +239,7 @@ def _check_room(owner: str, size: int) -> None:
 
 def _refuse_in_own_words(copy: Path, file_name: str) -> None:
     """Check the copy; errors speak of the visitor's file, not of ours."""
-    try:
-        ImageFolder(str(copy)).check()
-    except AsiError as error:
-        error.args = (str(error).replace(str(copy), PurePath(file_name).name or "the upload"),)
-        raise
+    ImageFolder(str(copy), called=PurePath(file_name).name or "the upload").check()
 
 
 def _slug(file_name: str) -> str:

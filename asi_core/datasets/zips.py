@@ -11,13 +11,15 @@ import stat
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from asi_core.datasets import limits
-from asi_core.datasets.files import ImageFile, ImageFiles, changed, is_image, within_limits
+from asi_core.datasets.files import ImageFile, ImageFiles, changed, within_limits
+from asi_core.datasets.formats import is_image
+from asi_core.datasets.others import Others
 from asi_core.errors import InvalidInput, Unavailable
 
 # What zipfile raises for damaged, truncated or unreadable archives.
@@ -32,6 +34,8 @@ _BROKEN = (
     zlib.error,
 )
 _ENCRYPTED = 1
+# Names of the folder that is packed.
+_ITSELF = ("./", ".\\")
 
 
 class ZipFiles(ImageFiles):
@@ -42,12 +46,14 @@ class ZipFiles(ImageFiles):
         Unavailable: if it cannot be read as a zip.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, title: str | None = None) -> None:
+        self.path, self.title, self.others = path, title or str(path), Others()
         self._lock = threading.Lock()
         self._archive: ZipFile | None = None
-        with _open(path) as archive:
-            self.files = within_limits(_safe_images(archive.infolist(), path), path)
+        # What members are called in the zip, where that is not as they are called here.
+        self._called: dict[str, str] = {}
+        with _open(path, self.title) as archive:
+            self.files = within_limits(self._safe_images(archive.infolist()), self.title)
 
     def read(self, file: ImageFile) -> bytes:
         try:
@@ -55,39 +61,78 @@ class ZipFiles(ImageFiles):
                 return self._read(file)
         except _BROKEN as error:
             raise Unavailable(
-                f"{file.name!r} in {self.path} is damaged: restore the zip or remove the image."
+                f"{file.name!r} in {self.title} is damaged: restore the zip or remove the image."
             ) from error
 
     def _read(self, file: ImageFile) -> bytes:
         if self._archive is None:
-            self._archive = _open(self.path)
+            self._archive = _open(self.path, self.title)
         try:
-            member = self._archive.getinfo(file.name)
+            member = self._archive.getinfo(self._called.get(file.name, file.name))
         except KeyError:
-            raise changed(file, self.path) from None
-        if _image_file(member) != file:
-            raise changed(file, self.path)
+            raise changed(file, self.title) from None
+        if _image_file(member, file.name) != file:
+            raise changed(file, self.title)
         with self._archive.open(member) as stream:
             # Without the number, zipfile inflates all there is before it looks at the size.
             return stream.read(file.size_bytes)
 
+    def _safe_images(self, members: list[ZipInfo]) -> Iterator[ImageFile]:
+        if len(members) > limits.MOST_ENTRIES:
+            raise InvalidInput(
+                f"a zip must have at most {limits.MOST_ENTRIES} members",
+                f"{len(members)} in {self.title}",
+                "pack the images alone",
+            )
+        seen: set[str] = set()
+        for member in members:
+            name = plain_name(member.filename)
+            is_read = is_image(name) and not name.endswith("/")
+            twice = "a name that comes twice" if name in seen else None
+            fault = _fault(member) or (_fault_of_read(member) if is_read else None) or twice
+            if fault is not None:
+                raise InvalidInput(
+                    f"a zip must have no member with {fault}",
+                    f"{member.orig_filename!r} in {self.title}",
+                    "pack the folder again",
+                )
+            seen.add(name)
+            if is_read:
+                if name != member.filename:
+                    self._called[name] = member.filename
+                yield _image_file(member, name)
+            elif name.endswith("/"):
+                self.others.add_folder(name.removesuffix("/"))
+            elif name:
+                self.others.add_file(name)
+
 
 @lru_cache(maxsize=4)
-def zip_files(path: Path, mtime_ns: int, size_bytes: int) -> ZipFiles:
+def zip_files(path: Path, title: str, mtime_ns: int, size_bytes: int) -> ZipFiles:
     """The image files of a zip, looked at once until it has another time or size.
 
     Raises:
         InvalidInput, Unavailable: as `ZipFiles` does.
     """
-    return ZipFiles(path)
+    return ZipFiles(path, title)
+
+
+def plain_name(name: str) -> str:
+    """A member's name as the format wants it: parts separated by slashes, and no `./` in front.
+
+    PowerShell 5 and other tools of its age write backslashes; many write `./`.
+    """
+    name = name.replace("\\", "/")
+    while name.startswith("./"):
+        name = name.removeprefix("./")
+    return name
 
 
 def unsafe_name(name: str) -> str | None:
-    """What is unsafe about a member's name, or None."""
+    """What is unsafe about a member's name (`plain_name`), or None."""
     parts = name.removesuffix("/").split("/")
     faults = {
         "a null byte": "\0" in name,
-        "a backslash": "\\" in name,
         "an absolute path": name.startswith("/"),
         "a drive letter": re.match("[A-Za-z]:", name) is not None,
         "a step up": ".." in parts,
@@ -96,53 +141,41 @@ def unsafe_name(name: str) -> str | None:
     return next((fault for fault, present in faults.items() if present), None)
 
 
-def _open(path: Path) -> ZipFile:
+def _open(path: Path, title: str) -> ZipFile:
     try:
         return ZipFile(path)
     except _BROKEN as error:
         raise Unavailable(
-            f"{path} is not a zip, or a damaged one: choose a folder or a zip of images."
+            f"{title} is not a zip, or a damaged one: choose a folder or a zip of images."
         ) from error
 
 
-def _safe_images(members: list[ZipInfo], path: Path) -> Iterator[ImageFile]:
-    if len(members) > limits.MOST_ENTRIES:
-        raise InvalidInput(
-            f"a zip must have at most {limits.MOST_ENTRIES} members",
-            f"{len(members)} in {path}",
-            "pack the images alone",
-        )
-    seen: set[str] = set()
-    for member in members:
-        fault = _fault(member) or ("a name that comes twice" if member.filename in seen else None)
-        if fault is not None:
-            raise InvalidInput(
-                f"a zip must have no member with {fault}",
-                f"{member.orig_filename!r} in {path}",
-                "pack the folder again",
-            )
-        seen.add(member.filename)
-        if not member.is_dir() and is_image(member.filename):
-            yield _image_file(member)
-
-
 def _fault(member: ZipInfo) -> str | None:
-    # zipfile cuts names at null bytes; the original shows them.
-    name = unsafe_name(member.orig_filename) or unsafe_name(member.filename)
-    if name is not None:
+    """What could do harm, whatever the member is for."""
+    names = (plain_name(member.orig_filename), plain_name(member.filename))
+    # What is packed as `.` has an entry of its own, of no name. zipfile cuts names at null bytes;
+    # the original shows them.
+    if member.filename not in _ITSELF and (name := _first(map(unsafe_name, names))) is not None:
         return name
     kind = stat.S_IFMT(member.external_attr >> 16)
+    return None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "a link or device"
+
+
+def _fault_of_read(member: ZipInfo) -> str | None:
+    """What could do harm in a member that is read."""
+    most = max(limits.LARGEST_RATIO * max(member.compress_size, 1), limits.SMALL_FILE_BYTES)
     faults = {
-        "a link or device": kind not in (0, stat.S_IFREG, stat.S_IFDIR),
         "a password": bool(member.flag_bits & _ENCRYPTED),
         # The other methods may inflate without bound at a single call.
         "a compression but deflate": member.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
-        f"a compression of more than {limits.LARGEST_RATIO} to 1": (
-            member.file_size > limits.LARGEST_RATIO * max(member.compress_size, 1)
-        ),
+        f"a compression of more than {limits.LARGEST_RATIO} to 1": member.file_size > most,
     }
-    return next((fault for fault, present in faults.items() if present), None)
+    return _first(fault if present else None for fault, present in faults.items())
 
 
-def _image_file(member: ZipInfo) -> ImageFile:
-    return ImageFile(member.filename, member.file_size, member.CRC)
+def _first(faults: Iterable[str | None]) -> str | None:
+    return next((fault for fault in faults if fault is not None), None)
+
+
+def _image_file(member: ZipInfo, name: str) -> ImageFile:
+    return ImageFile(name, member.file_size, member.CRC)

@@ -117,7 +117,10 @@ def write_archive(
         for kind, model in _COLUMNS.items():
             rows = [event for event in happened[run.id] if event.kind == kind]
             for column in _fields(model):
-                curves[f"{number}/{kind}/{column}"] = np.array([getattr(r, column) for r in rows])
+                values = [getattr(row, column) for row in rows]
+                # What no row has is no column.
+                if None not in values:
+                    curves[f"{number}/{kind}/{column}"] = np.array(values)
     written = io.BytesIO()
     np.savez_compressed(written, allow_pickle=False, **curves)
     result = io.BytesIO()
@@ -232,7 +235,11 @@ def _check_storable(run: ArchivedRun, events: Sequence[Event]) -> None:
 
 def _events(number: int, curves: Mapping[str, NDArray[Any]]) -> Iterator[Event]:
     for kind, model in _COLUMNS.items():
-        fields = _fields(model)
+        fields = [
+            field
+            for field in _fields(model)
+            if model.model_fields[field].is_required() or f"{number}/{kind}/{field}" in curves
+        ]
         columns = [curves[f"{number}/{kind}/{field}"].tolist() for field in fields]
         for row in zip(*columns, strict=True):
             values = dict(zip(fields, row, strict=True))

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 
+from asi_core.datasets.checking import forget_older
 from asi_core.datasets.uploads import remove_older, remove_parts
 from asi_core.errors import one_sentence
 from asi_core.runs.checkpoint_files import is_checkpoint_folder
@@ -17,6 +18,8 @@ from asi_core.settings import Settings
 log = logging.getLogger(__name__)
 
 _DAY_SECONDS = 24 * 3600.0
+# What was found out about images of one's own is found out again after so many.
+_CHECKED_DAYS = 90
 # A run that has just been taken up may not be in the list of those that are active.
 _YOUNG_SECONDS = 3600.0
 
@@ -40,6 +43,7 @@ def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStor
         except OSError as error:
             log.warning("%s could not be removed (%s)", place, one_sentence(error))
     remove_parts(now - _YOUNG_SECONDS)
+    forget_older(now - _CHECKED_DAYS * _DAY_SECONDS)
     if settings.keep_days is not None:
         oldest = now - settings.keep_days * _DAY_SECONDS
         jobs.delete_older(oldest)

@@ -17,7 +17,8 @@ from asi_core.training.spec import RunSpec
 if TYPE_CHECKING:
     from asi_core.training.features import FeaturePool
 
-_START = frozenset({"model", "dataset", "pretrained", "layers", "batch_size", "image_size", "seed"})
+_IMAGES = frozenset({"dataset", "skip_damaged"})
+_START = _IMAGES | {"model", "pretrained", "layers", "batch_size", "image_size", "seed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,11 @@ def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
 
 
 def _samples(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
-    """`look_at` of the specification's data set."""
+    """`look_at` of the specification's data set, of what can be read of it."""
     from asi_core.datasets import load_dataset
     from asi_core.datasets.samples import look_at
 
-    return look_at(load_dataset(spec.dataset))
+    return look_at(load_dataset(spec.dataset, skip_damaged=True))
 
 
 JOB_KINDS: dict[str, JobKind] = {

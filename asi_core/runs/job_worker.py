@@ -8,6 +8,7 @@ import time
 from functools import lru_cache
 from typing import Any
 
+from asi_core.datasets import check_images
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.attempts import MustWait
 from asi_core.runs.database import AttemptLost
@@ -15,6 +16,7 @@ from asi_core.runs.heartbeat import Heartbeat
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.jobs import JobRecord, JobStore
 from asi_core.runs.patience import StillSilent, insist
+from asi_core.runs.turnstile import in_turns
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.runs.worker import LATER_SECONDS, OPENING_SECONDS, Workshop, claiming, workshop
 
@@ -71,6 +73,8 @@ def _answer(store: JobStore, job_id: str, token: str, heart: Heartbeat) -> None:
     try:
         record = insist(lambda: store.job(job_id))
         assert record is not None
+        for _ in in_turns(check_images(record.spec.dataset), shop.turnstile):
+            heart.check()
         result = shop.turnstile.run(_computed, record, shop, heart)
     except (AttemptLost, StillSilent):
         raise

@@ -219,7 +219,10 @@ def request_job(
     check_specs([spec], settings)
     if spec.pretrained:
         check_obtainable(model_card(spec.model))
-    check_dataset(spec.dataset).check_batch_size(spec.batch_size)
+    card = check_dataset(spec.dataset, spec.skip_damaged)
+    if "skip_damaged" in job_kind(kind).settings:
+        card.check_images(spec.skip_damaged)
+    card.check_batch_size(spec.batch_size)
     limits, asking = settings.limits, store.active_owners()
     _check_room(limits.questions_per_owner, asking.count(owner), "of one visitor")
     _check_room(limits.questions, len(asking), "of all visitors together")

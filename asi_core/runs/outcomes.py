@@ -18,6 +18,7 @@ from asi_core.zoo.cards import model_card
 # What a run is compared by, and where its summary has it.
 MEASURES: dict[str, tuple[str, ...]] = {
     "accuracy": ("test_accuracy",),
+    "balanced_accuracy": ("balanced_accuracy",),
     "activation_bytes": ("activation_bytes",),
     "saved_bytes": ("measured_saved_bytes",),
     "macs": ("macs", "total"),

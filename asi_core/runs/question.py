@@ -11,14 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from asi_core.datasets import DATASETS, load_dataset
+from asi_core.datasets import dataset_fingerprint
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import weights_fingerprint
 
 # What a run's numbers come from; pages, figures and stores change none.
 _PACKAGES = ("costs", "datasets", "layers", "linalg", "methods", "training", "zoo")
-_LIBRARIES = ("torch", "torchvision", "numpy", "pillow")
+_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-heif")
 _ROOT = Path(__file__).parents[1]
 
 
@@ -29,7 +29,7 @@ def questions_of(specs: Sequence[RunSpec]) -> list[str]:
         InvalidInput, Unavailable: if images of one's own cannot be read.
     """
     # Runs that are compared have the same images, which are looked at once.
-    data = {dataset: _data(dataset) for dataset in {spec.dataset for spec in specs}}
+    data = {name: dataset_fingerprint(name) for name in {spec.dataset for spec in specs}}
     return [
         _hash([spec.model_dump(mode="json"), data[spec.dataset], start_of(spec)]) for spec in specs
     ]
@@ -60,8 +60,3 @@ def code_version() -> str:
             # Installed in another way, or not at all.
             digest.update(library.encode())
     return digest.hexdigest()
-
-
-def _data(dataset: str) -> str:
-    """What tells the images from others: named ones are checked against hashes in the code."""
-    return dataset if dataset in DATASETS else load_dataset(dataset).fingerprint

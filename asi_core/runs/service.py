@@ -41,7 +41,8 @@ def request_runs(
         InvalidInput: if there are none or too many, one asks for more than the limits allow, or
             images are not as they must be or fewer than a batch.
         Refused: where visitors may only look.
-        Unavailable: if weights or images are missing or damaged; nothing is queued then.
+        Unavailable: if weights or images are missing, or images are known to be damaged and not
+            left out; nothing is queued then.
     """
     settings = read_settings()
     settings.check_may_change()
@@ -54,9 +55,7 @@ def request_runs(
     check_specs(specs, settings)
     for model in {spec.model for spec in specs if spec.pretrained}:
         check_obtainable(model_card(model))
-    cards = {dataset: check_dataset(dataset) for dataset in {spec.dataset for spec in specs}}
-    for spec in specs:
-        cards[spec.dataset].check_batch_size(spec.batch_size)
+    _check_images(specs)
     questions = questions_of(specs)
     if not again and (going := _already_going(store, specs, questions, owner)) is not None:
         return going
@@ -64,6 +63,15 @@ def request_runs(
     if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
         return same
     return store.create(specs, owner, settings.limits, questions, answers)
+
+
+def _check_images(specs: Sequence[RunSpec]) -> None:
+    asked = {(spec.dataset, spec.skip_damaged) for spec in specs}
+    cards = {(name, skip): check_dataset(name, skip) for name, skip in asked}
+    for spec in specs:
+        card = cards[spec.dataset, spec.skip_damaged]
+        card.check_images(spec.skip_damaged)
+        card.check_batch_size(spec.batch_size)
 
 
 def known_runs(store: RunStore, specs: Sequence[RunSpec]) -> int:

@@ -8,12 +8,14 @@ import os
 import platform
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
+from asi_core.datasets import check_images
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.methods import Vanilla
 from asi_core.runs.attempts import MustWait
@@ -29,6 +31,7 @@ from asi_core.runs.turnstile import Turnstile, in_turns
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import read_settings
 from asi_core.training.checkpoint import TrainingState, read_state
+from asi_core.training.events import Event
 from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.loop import fine_tune
 from asi_core.training.setup import default_device
@@ -153,8 +156,9 @@ def _train(
             resume=_earlier(store, run, reporter, checkpoint),
             keep=reporter.keep,
         )
-        for item in in_turns(stream, shop.turnstile):
-            reporter.add(item)
+        for item in in_turns(_with_checked_images(run.spec, stream, asked), shop.turnstile):
+            if item is not None:
+                reporter.add(item)
     except (AttemptLost, StillSilent):
         raise
     except AsiError as error:
@@ -171,6 +175,18 @@ def _train(
             reporter.end("failed", asked.too_late)
         else:
             reporter.end("completed" if done else "cancelled", None)
+
+
+def _with_checked_images(
+    spec: RunSpec, stream: Iterator[Event], asked: _Asked
+) -> Iterator[Event | None]:
+    """The run's events, and before them None after each part of its images that was checked:
+    others have their turns meanwhile, and it can be cancelled."""
+    for _ in check_images(spec.dataset):
+        if asked.to_stop():
+            return
+        yield None
+    yield from stream
 
 
 def _earlier(

@@ -26,10 +26,28 @@ class _Event(BaseModel):
         return True
 
 
+class ImageCounts(BaseModel):
+    """How many classes and images a run has.
+
+    Attributes:
+        left_out: damaged images that are in neither split.
+        is_unbalanced: whether the test images are (`training.balance`).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    classes: int = Field(ge=0)
+    train: int = Field(ge=0)
+    test: int = Field(ge=0)
+    left_out: int = Field(default=0, ge=0)
+    is_unbalanced: bool = False
+
+
 class PreparedEvent(_Event):
     """What is about to be trained.
 
     Attributes:
+        images: None in events of earlier versions.
         layers: shapes of the trained layers at the full batch size, in forward order.
         frozen_values: elements an image that cross from the frozen prefix to the trained part.
     """
@@ -41,6 +59,7 @@ class PreparedEvent(_Event):
     device: str
     threads: int
     layout: str | None = None
+    images: ImageCounts | None = None
 
 
 class StepEvent(_Event):
@@ -80,11 +99,17 @@ class StepEvent(_Event):
 
 
 class EvaluationEvent(_Event):
-    """Accuracy (0 to 1) and mean loss on all test images after `step` steps."""
+    """Accuracy (0 to 1) and mean loss on all test images after `step` steps.
+
+    Attributes:
+        balanced_accuracy: the mean of the classes' own accuracies, where the test images are very
+            unbalanced (`training.balance`); None where they are not.
+    """
 
     kind: Literal["evaluation"] = "evaluation"
     accuracy: float
     loss: float
+    balanced_accuracy: float | None = None
 
 
 class LayerProbe(BaseModel):

@@ -33,7 +33,7 @@ CHUNK = 32
 # a share of the largest result. Other sums in another order, nothing else (`tests/training/`).
 TOLERANCE = 1e-5
 # To be raised when images are read, resized or normalised in another way than before.
-_FORMAT = 1
+_FORMAT = 2
 
 # Why rows that were kept somewhere else could not be.
 Failed: TypeAlias = "OSError | None"

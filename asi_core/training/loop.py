@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from asi_core.costs.accounting import StepCost, step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.layers.compressed import CompressedLayer
+from asi_core.training.balance import balanced_accuracy, is_very_unbalanced
 from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import plan_ranks_
 from asi_core.training.checkpoint import TrainingState, restore_, state_of
@@ -128,6 +130,7 @@ class _Session:
             device=str(self.device),
             threads=torch.get_num_threads(),
             layout=layout_name(self.setup.layout),
+            images=self.setup.image_counts(),
         )
 
     def train_step(self, step: int, indices: Tensor) -> StepEvent:
@@ -168,16 +171,24 @@ class _Session:
 
     @torch.no_grad()
     def evaluate(self, step: int) -> EvaluationEvent:
-        correct, loss = 0, 0.0
-        count = len(self.setup.data.test)
+        loss = 0.0
+        labels = self.setup.data.test.labels
+        count, right = len(labels), np.zeros(len(labels), np.bool_)
         for indices in torch.arange(count).split(_EVALUATION_BATCH):
             logits = self.tail(*self.setup.values("test", indices))
-            labels = self.setup.test_labels[indices]
-            correct += int((logits.argmax(1) == labels).sum())
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            wanted = self.setup.test_labels[indices]
+            right[indices] = (logits.argmax(1) == wanted).cpu()
+            loss += float(F.cross_entropy(logits, wanted, reduction="sum"))
+        correct = int(right.sum())
         log.info("step %d: %d of %d test images right", step, correct, count)
-        mean = _finite(loss / count, step)
-        return EvaluationEvent(step=step, accuracy=correct / count, loss=mean)
+        return EvaluationEvent(
+            step=step,
+            accuracy=correct / count,
+            loss=_finite(loss / count, step),
+            balanced_accuracy=(
+                balanced_accuracy(labels, right) if is_very_unbalanced(labels) else None
+            ),
+        )
 
     def probe(self, step: int, notes: Mapping[str, Watched]) -> ProbeEvent:
         clock = _Clock(self.device)

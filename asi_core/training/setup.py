@@ -13,8 +13,10 @@ from asi_core.datasets import Split, dataset_card, load_dataset
 from asi_core.layers.lean import lean_
 from asi_core.layers.surgery import compress_, last_layers
 from asi_core.methods import Vanilla
+from asi_core.training.balance import is_very_unbalanced
 from asi_core.training.batches import ImageLoader
 from asi_core.training.checkpointing import repeated_blocks
+from asi_core.training.events import ImageCounts
 from asi_core.training.features import FeaturePool, FeatureStore
 from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
 from asi_core.training.layout import in_layout_, laid_out
@@ -25,6 +27,9 @@ from asi_core.zoo.shapes import trained_layer_shapes
 from asi_core.zoo.weights import weights_fingerprint
 
 log = logging.getLogger(__name__)
+
+# Of damaged images in the log.
+_MOST_NAMED = 20
 
 
 class TrainingSetup:
@@ -41,7 +46,7 @@ class TrainingSetup:
 
     def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
         self.spec, self.device = spec, device
-        self.data = load_dataset(spec.dataset)
+        self.data = load_dataset(spec.dataset, skip_damaged=spec.skip_damaged)
         # Of images of one's own, the specification alone does not tell how many there are.
         found = replace(dataset_card(spec.dataset), train_count=len(self.data.train))
         found.check_batch_size(spec.batch_size)
@@ -82,6 +87,17 @@ class TrainingSetup:
         store: FeatureStore | ImagesThemselves = getattr(self, split)
         return tuple(laid_out(value, self.layout) for value in store.values(indices))
 
+    def image_counts(self) -> ImageCounts:
+        """How many images there are, and how many were left out."""
+        data = self.data
+        return ImageCounts(
+            classes=len(data.classes),
+            train=len(data.train),
+            test=len(data.test),
+            left_out=len(data.left_out),
+            is_unbalanced=is_very_unbalanced(data.test.labels),
+        )
+
     def _tell(self, title: str) -> None:
         layers = ", ".join(self.layer_names) or "none but the new classifier"
         log.info("%s on %s; trained layers: %s", title, self.device, layers)
@@ -94,6 +110,11 @@ class TrainingSetup:
             self.train.filled_count,
             self.test.filled_count,
         )
+        for remark in self.data.remarks:
+            log.warning("%s", remark)
+        if left_out := self.data.left_out:
+            names = ", ".join(repr(name) for name, _ in left_out[:_MOST_NAMED])
+            log.warning("damaged images left out: %d (%s)", len(left_out), names)
 
     def _store(
         self, pool: FeaturePool, start: FrozenStart, name: Literal["train", "test"]

@@ -58,6 +58,8 @@ class RunSpec(BaseModel):
     The defaults of the recipe are those of the ASI authors (SGD, cosine to a tenth, clipping).
 
     Attributes:
+        skip_damaged: whether images of one's own that cannot be read are left out, and counted;
+            else there is no run while there are any.
         pretrained: False starts from random weights, for measuring where there are no others.
         lean: whether normalisations and activation functions of the trained part keep only what
             their gradients need (`layers.lean`): the same numbers from fewer bytes, to the last
@@ -77,6 +79,7 @@ class RunSpec(BaseModel):
 
     model: str = "efficientnet_lite0"
     dataset: str = "fashion_mnist_small"
+    skip_damaged: bool = False
     method: AnyMethod
     pretrained: bool = True
     lean: bool = True

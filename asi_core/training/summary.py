@@ -9,6 +9,7 @@ from typing import Any
 from asi_core.training.events import (
     EvaluationEvent,
     Event,
+    PreparedEvent,
     ProbeEvent,
     StepEvent,
 )
@@ -18,17 +19,23 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     """Accuracy, bytes, multiplies and seconds of a run; what it has not reached yet is None.
 
     Bytes and multiplies are means over the steps (HOSVD's ranks change with every batch), seconds
-    are medians. `probe_share` is what all probes took as a share of what all steps took.
+    are medians. `balanced_accuracy` is None where the test images are not very unbalanced, `images`
+    are those of `ImageCounts`. `probe_share` is what all probes took as a share of what all steps
+    took.
     """
     steps = [event for event in events if isinstance(event, StepEvent)]
     evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
     probes = [event for event in events if isinstance(event, ProbeEvent)]
+    prepared = [event for event in events if isinstance(event, PreparedEvent)]
+    images = prepared[-1].images if prepared else None
     seconds = [step.step_seconds for step in steps]
     looks = [probe.seconds for probe in probes if probe.seconds is not None]
     return {
         "steps_done": steps[-1].step if steps else 0,
         "test_accuracy": evaluations[-1].accuracy if evaluations else None,
+        "balanced_accuracy": evaluations[-1].balanced_accuracy if evaluations else None,
         "best_accuracy": max((e.accuracy for e in evaluations), default=None),
+        "images": None if images is None else images.model_dump(),
         "final_loss": steps[-1].loss if steps else None,
         "activation_bytes": _mean([s.activation_bytes for s in steps]),
         "measured_saved_bytes": _mean([s.saved_bytes for s in steps]),

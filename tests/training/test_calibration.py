@@ -90,7 +90,7 @@ def test_only_full_batches_calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_dataset("fashion_mnist_small")
     few = ArraySplit(data.train.images[:13], data.train.labels[:13])
     cut = replace(data, train=few, fingerprint="13")
-    monkeypatch.setattr(training_setup, "load_dataset", lambda name: cut)
+    monkeypatch.setattr(training_setup, "load_dataset", lambda name, **more: cut)
     sizes: list[int] = []
     one_pass = calibration._one_pass
 

@@ -148,7 +148,7 @@ def test_a_smaller_last_batch_is_trained_on_and_accounted_for(
     data = load_dataset("fashion_mnist_small")
     few, test = (ArraySplit(part.images[:24], part.labels[:24]) for part in (data.train, data.test))
     images = replace(data, train=few, test=test, fingerprint="few")
-    monkeypatch.setattr(setup, "load_dataset", lambda name: images)
+    monkeypatch.setattr(setup, "load_dataset", lambda name, **more: images)
     sizes = [s.activation_bytes for s in steps(run(METHODS[1], batch_size=16, steps=3))]
     vanilla = [s.activation_bytes for s in steps(run(batch_size=16, steps=3))]
     assert vanilla[1] * 2 == vanilla[0] == vanilla[2]

@@ -1,0 +1,252 @@
+"""Whether images can be read: decoded once, and remembered for as long as a file is the same.
+
+Pages must answer at once, so they ask what is known; the worker and the command line find out.
+What was found lies beside the runs, a line an image: a check that is interrupted goes on where it
+stood, and one image more in a folder is one image to check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import __version__ as pillow_version
+
+from asi_core.datasets.files import Changed, ImageFile, ImageFiles, Unreadable
+from asi_core.datasets.formats import FORMATS
+from asi_core.datasets.images import check_image
+from asi_core.errors import InvalidInput, Unavailable, one_sentence
+from asi_core.settings import read_settings
+
+log = logging.getLogger(__name__)
+
+# To be raised when other files than before can be read.
+_EDITION = 1
+_READER = f"{_EDITION}/{pillow_version}/{','.join(FORMATS)}"
+# Checked at a time: between two of them others may have their turn.
+_CHUNK = 64
+_MOST_THREADS = 4
+# What the control is called that leaves damaged images out.
+SKIP_LABEL = "Leave out damaged images"
+_MOST_NAMED, _LONGEST_NAME = 20, 80
+_SOUND = ""
+# Of a file that lies there and is not given: nothing that lasts.
+_NOT_NOW = "no access"
+_KEY_LENGTH = 24
+
+
+class Damaged(NamedTuple):
+    """An image that cannot be read.
+
+    Attributes:
+        name: in its folder or zip.
+        fault: what is the matter, in few words.
+    """
+
+    name: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What was found in a folder or zip all of whose images were looked at.
+
+    Attributes:
+        damaged: the images that cannot be read; none, if all is well.
+        count: of all images.
+        title: of the folder or zip, for errors.
+    """
+
+    damaged: tuple[Damaged, ...]
+    count: int
+    title: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(name for name, _ in self.damaged)
+
+    @property
+    def sentence(self) -> str:
+        """What cannot be read, and why; without a full stop."""
+        named = [f"{_shortened(name)!r} ({fault})" for name, fault in self.damaged[:_MOST_NAMED]]
+        if len(self.damaged) > _MOST_NAMED:
+            named.append(f"and {len(self.damaged) - _MOST_NAMED} more")
+        images = f"{len(self.damaged)} of {self.count} images"
+        return f"{images} in {self.title} cannot be read: {', '.join(named)}"
+
+    def check(self) -> None:
+        """Raise `Unavailable`, naming all images that cannot be read, if there are any."""
+        if self.damaged:
+            raise Unavailable(
+                f"{self.sentence}; restore or remove them, or leave them out ({SKIP_LABEL!r} on "
+                "the Train page, --skip-damaged on the command line)."
+            )
+
+
+def check_files(source: ImageFiles, files: Sequence[ImageFile]) -> Iterator[int]:
+    """Find out of all `files` whether they can be read; yields how many are left, now and then.
+
+    Raises:
+        Changed: if a file is not what it was.
+    """
+    record = _record(source.path)
+    keys = _keys(tuple(files))
+    known = record.known()
+    unknown = [(key, file) for key, file in zip(keys, files, strict=True) if key not in known]
+    if not unknown:
+        return
+    with ThreadPoolExecutor(min(read_settings().threads_each, _MOST_THREADS)) as threads:
+        for start in range(0, len(unknown), _CHUNK):
+            chunk = unknown[start : start + _CHUNK]
+            faults = list(threads.map(partial(_fault, source), [file for _, file in chunk]))
+            record.add({key: fault for (key, _), fault in zip(chunk, faults, strict=True)})
+            yield len(unknown) - start - len(chunk)
+    record.forget_all_but(set(keys))
+
+
+def known_damage(source: ImageFiles, files: Sequence[ImageFile]) -> Damage | None:
+    """Which of `files` cannot be read; None while that is not known of all."""
+    known = _record(source.path).known()
+    faults = [known.get(key) for key in _keys(tuple(files))]
+    if None in faults:
+        return None
+    found = zip(files, faults, strict=True)
+    damaged = tuple(Damaged(file.name, fault) for file, fault in found if fault)
+    return Damage(damaged, len(files), source.title)
+
+
+def damage(source: ImageFiles, files: Sequence[ImageFile]) -> Damage:
+    """Which of `files` cannot be read, found out where it is not known.
+
+    Raises:
+        Changed: if a file is not what it was.
+    """
+    while (known := known_damage(source, files)) is None:
+        for _ in check_files(source, files):
+            pass
+    return known
+
+
+def forget_older(before: float) -> None:
+    """Forget what was last found out before a time (Unix seconds); it is found out again."""
+    for path in _folder().glob("*.txt"):
+        if path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
+
+
+class _Record:
+    """What was found out about the images of one folder or zip, in a file; safe for threads.
+
+    A line has an image's key and its fault, if any. Lines are added only, so that several processes
+    may write; one that is cut off has no key's length and counts for nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._read: tuple[int, int, int] | None = None
+        self._known: dict[str, str] = {}
+
+    def known(self) -> Mapping[str, str]:
+        """Key -> fault, empty for an image that can be read."""
+        with self._lock:
+            try:
+                status = self._path.stat()
+            except OSError:
+                return self._known
+            state = status.st_ino, status.st_size, status.st_mtime_ns
+            if state != self._read:
+                lines = self._path.read_text(errors="replace").splitlines()
+                found = (line.partition(" ") for line in lines)
+                read = {key: fault for key, _, fault in found if len(key) == _KEY_LENGTH}
+                self._known = self._known | read
+                self._read = state
+            return self._known
+
+    def add(self, found: Mapping[str, str]) -> None:
+        """Remember faults by key."""
+        with self._lock:
+            self._known = {**self._known, **found}
+        # What may be readable again is asked again by the next process.
+        lasting = {key: fault for key, fault in found.items() if fault != _NOT_NOW}
+        self._write(lambda: _append(self._path, lasting))
+
+    def forget_all_but(self, keys: set[str]) -> None:
+        """Write the file anew where most of it is about files that are not here any more."""
+        known = dict(self.known())
+        if len(known) > 2 * len(keys) + _CHUNK:
+            left = {key: fault for key, fault in known.items() if key in keys}
+            with self._lock:
+                self._known = left
+            self._write(lambda: _replace(self._path, left))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write()
+        except OSError as error:
+            log.warning("checked images are not remembered (%s)", one_sentence(error))
+
+
+@lru_cache(maxsize=8)
+def _record_at(path: Path) -> _Record:
+    return _Record(path)
+
+
+def _record(source: Path) -> _Record:
+    name = hashlib.sha256(os.fsencode(source) + _READER.encode()).hexdigest()[:_KEY_LENGTH]
+    return _record_at(_folder() / f"{name}.txt")
+
+
+def _folder() -> Path:
+    return read_settings().home / "checked"
+
+
+@lru_cache(maxsize=8)
+def _keys(files: tuple[ImageFile, ...]) -> tuple[str, ...]:
+    texts = (json.dumps(file).encode() for file in files)
+    return tuple(hashlib.sha256(text).hexdigest()[:_KEY_LENGTH] for text in texts)
+
+
+def _fault(source: ImageFiles, file: ImageFile) -> str:
+    if file.size_bytes == 0:
+        return "empty"
+    try:
+        check_image(source.read(file), file.name)
+    except Changed:
+        raise
+    except Unreadable:
+        return _NOT_NOW
+    except InvalidInput:
+        return "too many pixels"
+    except Unavailable:
+        return "damaged"
+    return _SOUND
+
+
+def _append(path: Path, found: Mapping[str, str]) -> None:
+    with path.open("ab") as file:
+        file.write(_lines(found))
+
+
+def _replace(path: Path, found: Mapping[str, str]) -> None:
+    new = path.with_suffix(f".{os.getpid()}.part")
+    new.write_bytes(_lines(found))
+    os.replace(new, path)
+
+
+def _lines(found: Mapping[str, str]) -> bytes:
+    return "".join(f"{key} {fault}\n" for key, fault in found.items()).encode()
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else "…" + name[-_LONGEST_NAME:]

@@ -1,0 +1,86 @@
+"""Which files are pictures, told by the ending of their names, and what reads them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import PurePosixPath
+
+from PIL import features
+
+# What the extra `heic` installs: HEIF pictures are read where it is there.
+HEIF_READER = "pillow_heif"
+
+_ALWAYS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png", ".apng"),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+}
+_HEIF = (".heic", ".heif", ".hif")
+
+# Endings of files that lie beside pictures and are none: a folder of these alone is no class.
+_TABLES = frozenset((".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".xls", ".txt", ".xml"))
+_TEXTS = frozenset((".md", ".rst", ".rtf", ".html", ".htm", ".pdf", ".tex", ".doc", ".docx"))
+_SETTINGS = frozenset((".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".css", ".js"))
+_CODE = frozenset((".py", ".ipynb", ".sh", ".m", ".mat", ".npy", ".npz", ".pkl", ".h5", ".pt"))
+_DOCUMENTS = _TABLES | _TEXTS | _SETTINGS | _CODE | {"", ".pth", ".onnx", ".db", ".sqlite"}
+_ARCHIVES = frozenset((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"))
+# What Windows, macOS and their tools leave in folders; hidden files are left aside anyway.
+_JUNK = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"))
+
+
+def _formats() -> dict[str, tuple[str, ...]]:
+    found = dict(_ALWAYS)
+    if features.check("jpg_2000"):
+        found["JPEG2000"] = (".jp2", ".j2k")
+    if features.check("avif"):
+        found["AVIF"] = (".avif",)
+    if find_spec(HEIF_READER) is not None:
+        import_module(HEIF_READER).register_heif_opener()
+        found["HEIF"] = _HEIF
+    return found
+
+
+# Pillow's name of each format that is read here, and the endings of its files.
+FORMATS = _formats()
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+NAMES = ", ".join(FORMATS)
+
+
+def is_image(name: str) -> bool:
+    """Whether a relative name is an image's: by its ending, and by no part of it being junk."""
+    return suffix_of(name) in SUFFIXES and not is_junk(name)
+
+
+def is_junk(name: str) -> bool:
+    """Whether a part of a relative name is hidden, or is what systems leave everywhere."""
+    return any(part.startswith(".") or part.lower() in _JUNK for part in PurePosixPath(name).parts)
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a name in small letters, with its dot; empty if it has none."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def is_document(suffix: str) -> bool:
+    """Whether files of this ending are no pictures, whatever reads them."""
+    return suffix in _DOCUMENTS
+
+
+def is_table(suffix: str) -> bool:
+    """Whether files of this ending may say which picture has which class."""
+    return suffix in _TABLES
+
+
+def is_archive(suffix: str) -> bool:
+    """Whether files of this ending have other files inside."""
+    return suffix in _ARCHIVES
+
+
+def needs_heif_reader(suffix: str) -> bool:
+    """Whether pictures of this ending would be read if the extra were installed."""
+    return suffix in _HEIF and suffix not in SUFFIXES
