@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asi_core.training.balance import VERY_UNBALANCED
+
 # In alphabetical order, capitals and small letters alike.
 GLOSSARY: dict[str, str] = {
     "8-bit": "A method that keeps each trained layer's input in 256 steps a channel: a byte an "
@@ -12,6 +14,9 @@ GLOSSARY: dict[str, str] = {
     "from which its weight gradient is computed.",
     "ASI": "Activation Subspace Iteration (ICML 2025): keeps each trained layer's input in Tucker "
     "form, found by one warm-started subspace iteration a mode and step.",
+    "Balanced accuracy": "The mean of the classes' own accuracies. It is shown where the largest "
+    f"class has at least {VERY_UNBALANCED} times the test images of the smallest: there, accuracy "
+    "says most about the large classes.",
     "Budget": "How many bytes all trained layers together may keep of their inputs.",
     "Calibration": "Looking at a few batches before training, to learn the spectra of the layers' "
     "inputs and the gradient error of possible ranks.",

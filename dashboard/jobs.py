@@ -37,7 +37,7 @@ def job_panel(
     if newest is not None and newest.is_active:
         # Starts the worker, and takes up what an earlier server left, if nobody has yet.
         services.engine()
-        st.fragment(_progress, run_every=_POLL_SECONDS)(newest.id)
+        st.fragment(job_progress, run_every=_POLL_SECONDS)(newest.id)
     elif newest is not None and newest.status != "completed":
         st.error(f"No answer: {plain(newest.error or newest.status)}")
         _button("Try again", kind, spec, key, again=True)
@@ -73,7 +73,8 @@ def _ask(kind: str, spec: RunSpec, key: str, again: bool) -> None:
         services.engine().submit_job(job.id)
 
 
-def _progress(job_id: str) -> None:
+def job_progress(job_id: str) -> None:
+    """How far a job is, redrawn as a fragment until it has ended."""
     job = services.jobs().job(job_id)
     if job is None or not job.is_active:
         # The answer belongs to the whole page, not to this part of it.

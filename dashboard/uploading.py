@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from asi_core.datasets import DATASETS, DatasetCard
+from asi_core.datasets.formats import NAMES
 from asi_core.datasets.limits import LARGEST_UPLOAD_BYTES
 from asi_core.datasets.samples import MOST_CLASSES
 from asi_core.datasets.uploads import keep_upload, remove_upload, uploads
@@ -16,6 +17,7 @@ from asi_core.methods import Vanilla
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 from dashboard import visitor
+from dashboard.damage import look_through
 from dashboard.jobs import job_panel
 from dashboard.plain import plain
 
@@ -42,8 +44,8 @@ def upload_menu(chosen: str) -> None:
             key=_FILE,
             on_change=_keep,
             help="A folder for each class, or train and test with a folder for each class inside. "
-            "Without test images, a fifth of each class is kept for testing. JPEG, PNG, BMP or "
-            f"WebP; at most {format_bytes(LARGEST_UPLOAD_BYTES)}. The zip stays on this server.",
+            f"Without test images, a fifth of each class is kept for testing. {NAMES}; at most "
+            f"{format_bytes(LARGEST_UPLOAD_BYTES)}. The zip stays on this server.",
         )
         if chosen not in DATASETS:
             st.button(
@@ -94,6 +96,8 @@ def _keep() -> None:
         return
     try:
         card = keep_upload(file, file.name, visitor.owner())
+        if card.damage is None:
+            look_through(card.name)
     except AsiError as error:
         st.session_state[_TOLD] = "refused", one_sentence(error)
         return

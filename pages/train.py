@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
 from dashboard import services
+from dashboard.damage import damage_notice
 from dashboard.frame import question
 from dashboard.history import comparison_picker, look_at_launched, run_labels
 from dashboard.launching import launch_buttons
@@ -39,6 +40,7 @@ def main() -> None:
             f"are trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
             "the same images in the same order. The classifier alone is the floor to beat."
         )
+        damage_notice(spec)
         images_panel(spec)
     launch_buttons(
         specs,

@@ -183,8 +183,8 @@ def remarks_on(found: Found, used: Collection[str], sections: Sequence[str]) -> 
     if beside:
         endings = of_endings((kind.suffix, kind.number) for kind in beside)
         count = sum(kind.number for kind in beside)
-        files = "1 file is" if count == 1 else f"{count} files are"
-        remarks.append(f"{files} no images, though in a folder with some: {endings}.")
+        files = "1 file beside the images is" if count == 1 else f"{count} files beside them are"
+        remarks.append(f"{files} not read: {endings}.")
     if without := sorted(places - with_images):
         names = ", ".join(map(repr, without[:_MOST_NAMED]))
         more = f" and {len(without) - _MOST_NAMED} more" if len(without) > _MOST_NAMED else ""

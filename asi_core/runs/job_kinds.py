@@ -74,7 +74,7 @@ JOB_KINDS: dict[str, JobKind] = {
         edition=2,
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
-    "samples": JobKind(_samples, frozenset({"dataset"}), "Looking at the images"),
+    "samples": JobKind(_samples, frozenset({"dataset"}), "Looking at all images"),
 }
 
 

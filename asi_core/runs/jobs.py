@@ -219,14 +219,19 @@ def request_job(
     check_specs([spec], settings)
     if spec.pretrained:
         check_obtainable(model_card(spec.model))
-    card = check_dataset(spec.dataset, spec.skip_damaged)
-    if "skip_damaged" in job_kind(kind).settings:
-        card.check_images(spec.skip_damaged)
-    card.check_batch_size(spec.batch_size)
+    _check_images(kind, spec)
     limits, asking = settings.limits, store.active_owners()
     _check_room(limits.questions_per_owner, asking.count(owner), "of one visitor")
     _check_room(limits.questions, len(asking), "of all visitors together")
     return store.create(kind, spec, owner)
+
+
+def _check_images(kind: str, spec: RunSpec) -> None:
+    settings, card = job_kind(kind).settings, check_dataset(spec.dataset, spec.skip_damaged)
+    if "skip_damaged" in settings:
+        card.check_images(spec.skip_damaged)
+    if "batch_size" in settings:
+        card.check_batch_size(spec.batch_size)
 
 
 def _check_room(most: int, waiting: int, whose: str) -> None:

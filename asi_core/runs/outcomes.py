@@ -78,6 +78,12 @@ def measure(run: RunRecord, name: str) -> float | None:
     return None if value is None else float(value)
 
 
+def left_out(run: RunRecord) -> int:
+    """Damaged images that a run went without; known once it has ended."""
+    images = (run.summary or {}).get("images") or {}
+    return int(images.get("left_out", 0))
+
+
 def kind_of(spec: RunSpec) -> str:
     """The kind of the method, or `HEAD_KIND` where the classifier alone is trained."""
     return HEAD_KIND if spec.layers == 0 else spec.method.kind

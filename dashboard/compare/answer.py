@@ -56,7 +56,7 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             percent(known["accuracy"].mean),
             _points(verdict),
             f"{chosen.label}, measured on the test images; {seeds_told(chosen)}. The difference is "
-            "to vanilla.",
+            f"to vanilla.{_balanced(chosen)}",
         ),
         Kpi(
             "Activation memory",
@@ -98,6 +98,16 @@ def seeds_told(outcome: Outcome) -> str:
         return "one seed"
     points = three_digits(100 * accuracy.deviation)
     return f"mean of {accuracy.count} seeds, standard deviation {points} points"
+
+
+def _balanced(outcome: Outcome) -> str:
+    balanced = outcome.mean("balanced_accuracy")
+    if balanced is None:
+        return ""
+    return (
+        f" Balanced accuracy, the mean of the classes' own, is {percent(balanced)}: some classes "
+        "have many more test images than others."
+    )
 
 
 def _without_methods(reference: Outcome | None) -> str:

@@ -98,6 +98,8 @@ def facts(outcome: Outcome, reference: Outcome | None) -> dict[str, str]:
         "time of a step (measured)": ("step_seconds", format_seconds),
     }
     told = {"accuracy (measured)": f"{percent(outcome.measures['accuracy'].mean)}"}
+    if (balanced := outcome.mean("balanced_accuracy")) is not None:
+        told["balanced accuracy (measured)"] = percent(balanced)
     for name, (measure, written) in shown.items():
         value = outcome.mean(measure)
         if value is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from asi_core.runs.outcomes import Outcome
+from asi_core.runs.outcomes import Outcome, left_out
 from asi_core.units import format_bytes, format_count, format_seconds, three_digits
 from dashboard.compare.answer import percent
 from dashboard.compare.controls import View
@@ -21,12 +21,15 @@ from dashboard.compare.selection import select_rows
 _WRITTEN: dict[Any, str | Callable[[Any], str] | None] = {
     "accuracy": percent,
     "± points": three_digits,
+    "balanced accuracy": percent,
+    "damaged images left out": "{:.0f}",
     "activation memory (formula)": format_bytes,
     "all saved (measured)": format_bytes,
     "cost of a step (formula)": lambda count: format_count(count, "MACs"),
     "step (measured)": format_seconds,
     "started": lambda when: when.strftime("%d %b %Y %H:%M"),
 }
+_RARE = ("balanced accuracy", "damaged images left out")
 
 
 def runs_table(view: View) -> None:
@@ -34,7 +37,7 @@ def runs_table(view: View) -> None:
     rows = table_rows(view)
     labels = [outcome.label for outcome in view.outcomes]
     st.dataframe(
-        rows.style.format(_WRITTEN, na_rep="–"),
+        rows.style.format({n: how for n, how in _WRITTEN.items() if n in rows}, na_rep="–"),
         key="runs-table",
         hide_index=True,
         placeholder="–",
@@ -64,7 +67,9 @@ def runs_table(view: View) -> None:
 def table_rows(view: View) -> pd.DataFrame:
     """One row an outcome, in base units; what is not known yet is missing."""
     rows = pd.DataFrame([_row(outcome, view.titles) for outcome in view.outcomes])
-    numbers = [name for name in _WRITTEN if name != "started"]
+    # Few tasks have them: their columns are there where there is something in them.
+    rows = rows.drop(columns=[name for name in _RARE if rows[name].isna().all()])
+    numbers = [name for name in _WRITTEN if name in rows and name != "started"]
     return rows.astype(dict.fromkeys(numbers, float))
 
 
@@ -77,6 +82,8 @@ def _row(outcome: Outcome, titles: dict[str, str]) -> dict[str, Any]:
         "seeds": ", ".join(map(str, outcome.seeds)),
         "accuracy": outcome.mean("accuracy"),
         "± points": None if deviation is None else 100 * deviation,
+        "balanced accuracy": outcome.mean("balanced_accuracy"),
+        "damaged images left out": max(map(left_out, outcome.runs)) or None,
         "activation memory (formula)": outcome.mean("activation_bytes"),
         "all saved (measured)": outcome.mean("saved_bytes"),
         "cost of a step (formula)": outcome.mean("macs"),

@@ -17,6 +17,7 @@ from asi_core.runs.sweeps import (
 from asi_core.training.spec import RUN_DEFAULTS
 from asi_core.zoo.cards import MODELS
 from dashboard.compare.kept import library
+from dashboard.damage import skip_control
 from dashboard.frame import URL
 from dashboard.image_size import image_size_box
 from dashboard.launching import launch_buttons
@@ -153,6 +154,7 @@ def _base() -> dict[str, Any]:
     dataset = st.selectbox(
         "Images", list(images), key="sweep_dataset", help="What it is fine-tuned on.", **URL
     )
+    skip = skip_control(images[dataset], key="sweep_skip_damaged")
     card = MODELS[models[model]]
     numbers = {
         "steps": ("Steps", RUN_DEFAULTS["steps"]),
@@ -161,6 +163,7 @@ def _base() -> dict[str, Any]:
     return {
         "model": models[model],
         "dataset": images[dataset],
+        "skip_damaged": skip,
         **{
             name: st.number_input(
                 label, value=value, step=1, key=f"sweep_{name}", help=_HELP[name], **URL

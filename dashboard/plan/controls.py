@@ -12,6 +12,7 @@ from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.units import KIB
 from asi_core.zoo.cards import MODELS
 from dashboard.bits import bits_control
+from dashboard.damage import skip_control
 from dashboard.frame import URL
 from dashboard.image_size import image_size_box
 from dashboard.uploading import image_choices
@@ -86,9 +87,11 @@ def network_controls() -> dict[str, str | int]:
         help="The ranks are found on two batches of these.",
         **URL,
     )
+    skip = skip_control(dataset)
     numbers = _numbers(model)
     bits = bits_control("Bits of a kept number")
-    return {"model": model, "dataset": dataset, **numbers, "bits": bits}
+    asked = {"model": model, "dataset": dataset, "skip_damaged": skip}
+    return {**asked, **numbers, "bits": bits}
 
 
 def plan_question(chosen: dict[str, str | int], budget_kib: int) -> PlanQuestion:

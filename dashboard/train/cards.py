@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from asi_core.runs.service import request_cancel
 from asi_core.runs.store import FROM_RUN
@@ -57,6 +58,19 @@ def _result(
     )
     if feed.steps:
         st.caption(_facts(feed, vanilla))
+    if told := images_told(run, feed):
+        st.caption(told)
+
+
+def images_told(run: RunRecord, feed: RunFeed) -> str:
+    """What must be known of the run's images: that classes differ, and how many were left out."""
+    told = []
+    balanced = feed.evaluations[-1].get("balanced_accuracy") if feed.evaluations else None
+    if balanced is not None:
+        told.append(f"**{100 * balanced:.1f} %** balanced: the mean of the classes' own accuracies")
+    if count := left_out(run):
+        told.append(f"{count} damaged image{'s' if count > 1 else ''} left out")
+    return "  \n".join(told)
 
 
 def _state(run: RunRecord, feed: RunFeed, label: str, line: list[str]) -> None:

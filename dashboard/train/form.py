@@ -11,6 +11,7 @@ from asi_core.methods import METHODS, PUBLISHED, USUAL_RANKS
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
 from dashboard.bits import bits_control
+from dashboard.damage import skip_control
 from dashboard.frame import URL
 from dashboard.image_size import image_size_box
 from dashboard.uploading import image_choices, upload_menu
@@ -78,6 +79,7 @@ def _what() -> dict[str, Any]:
         **URL,
     )
     upload_menu(data)
+    skip = skip_control(data)
     most = MODELS[model].layer_count
     layers = st.number_input(
         f"Trained layers (of {most})",
@@ -87,7 +89,7 @@ def _what() -> dict[str, Any]:
         help=_help("layers"),
         **URL,
     )
-    return {"model": model, "dataset": data, "layers": layers}
+    return {"model": model, "dataset": data, "skip_damaged": skip, "layers": layers}
 
 
 def _methods(card: ModelCard) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from asi_core.runs.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from dashboard.feed import RunFeed
 from dashboard.frame import URL, table
@@ -24,7 +25,8 @@ def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
             table(
                 number_rows(runs, feeds),
                 key="train-comparison",
-                caption="Measured: accuracies, saved bytes and seconds (medians over steps). "
+                caption="Measured: accuracies (balanced where test classes differ much in size), "
+                "saved bytes and seconds (medians over steps). "
                 "Formula: kept bytes and multiply-accumulates (means over steps).",
             )
 
@@ -40,11 +42,14 @@ def number_rows(runs: list[RunRecord], feeds: list[RunFeed]) -> pd.DataFrame:
 
 def _row(run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None) -> dict[str, Any]:
     gained = difference(feed, head)
+    last = feed.evaluations[-1] if feed.evaluations else {}
     row: dict[str, Any] = {
         "run": label,
         "state": run.status,
         "steps": feed.last_step,
-        "test_accuracy": feed.evaluations[-1]["accuracy"] if feed.evaluations else None,
+        "test_accuracy": last.get("accuracy"),
+        "balanced_accuracy": last.get("balanced_accuracy"),
+        "damaged_images_left_out": left_out(run),
         "points_over_head_alone": None if gained is None else gained.points,
         "both_at_step": None if gained is None else gained.step,
     }

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from asi_core.datasets import limits
-from asi_core.datasets.files import FolderFiles, ImageFile, fingerprint, is_image
+from asi_core.datasets.files import FolderFiles, ImageFile, fingerprint
+from asi_core.datasets.formats import is_image
 from asi_core.errors import InvalidInput, Unavailable
 from tests.datasets.pictures import write_folder
 
@@ -15,7 +16,10 @@ def names(path: Path) -> list[str]:
     return [file.name for file in FolderFiles(path).files]
 
 
-@pytest.mark.parametrize("name", ["a/b.jpg", "a/b.JPEG", "b.Png", "a b/c.bmp", "a/b.tar.webp"])
+@pytest.mark.parametrize(
+    "name",
+    ["a/b.jpg", "a/b.JPEG", "b.Png", "a b/c.bmp", "a/b.tar.webp", "a/b.gif", "a/b.TIF", "a/b.jfif"],
+)
 def test_images_are_known_by_their_suffix(name: str) -> None:
     assert is_image(name)
 
@@ -30,7 +34,8 @@ def test_images_are_known_by_their_suffix(name: str) -> None:
         "a/._b.jpg",
         "__MACOSX/a/b.jpg",
         "a/.DS_Store",
-        "a/b.gif",
+        "a/b.svg",
+        "a/Thumbs.db/c.png",
         "a/b.jpg.exe",
     ],
 )

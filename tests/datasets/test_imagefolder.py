@@ -57,9 +57,9 @@ def test_a_zip_is_looked_at_again_when_it_changes(
     looks: list[Path] = []
 
     class Watched(zips.ZipFiles):
-        def __init__(self, path: Path) -> None:
+        def __init__(self, path: Path, title: str | None = None) -> None:
             looks.append(path)
-            super().__init__(path)
+            super().__init__(path, title)
 
     monkeypatch.setattr(zips, "ZipFiles", Watched)
     place = write_zip(tmp_path / "photos.zip", both_splits(train=3))

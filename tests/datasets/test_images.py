@@ -7,17 +7,27 @@ import pytest
 from PIL import Image
 
 from asi_core.datasets import limits
-from asi_core.datasets.images import decode, square
+from asi_core.datasets.formats import FORMATS
+from asi_core.datasets.images import check_image, decode, square
 from asi_core.errors import InvalidInput, Unavailable
 from tests.datasets.pictures import encoded, noise, picture
 
+LOSSY = ("JPEG", "WEBP", "AVIF", "HEIF", "JPEG2000", "GIF")
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
-def test_four_formats_are_read_whatever_the_name(kind: str) -> None:
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_formats_are_read_whatever_the_name(kind: str) -> None:
     pixels = decode(picture((10, 200, 30), (20, 10), kind), "an image.jpg", 16)
     assert pixels.shape == (16, 16, 3)
     assert pixels.dtype == np.uint8
-    assert np.abs(pixels.astype(int) - (10, 200, 30)).max() <= 4  # JPEG and WebP lose a little
+    assert np.abs(pixels.astype(int) - (10, 200, 30)).max() <= (4 if kind in LOSSY else 0)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_of_several_pictures_in_a_file_the_first_is_read(kind: str) -> None:
+    first, second = (Image.new("RGB", (16, 16), colour) for colour in ((255, 0, 0), (0, 0, 255)))
+    data = encoded(first, kind, save_all=True, append_images=[second])
+    assert np.abs(decode(data, "an image", 8).astype(int) - (255, 0, 0)).max() <= 4
 
 
 def test_an_image_of_the_asked_size_is_left_alone() -> None:
@@ -79,11 +89,15 @@ def test_a_truncated_image_is_told_by_its_name(cut: int, kind: str) -> None:
     assert cut < len(data)
     with pytest.raises(Unavailable, match=r"^'cat/1.jpg' is damaged"):
         decode(data[:cut], "'cat/1.jpg'", 16)
+    with pytest.raises(Unavailable, match=r"^'cat/1.jpg' is damaged"):
+        check_image(data[:cut], "'cat/1.jpg'")
 
 
-def test_formats_beside_the_four_are_not_tried() -> None:
-    for kind in ("GIF", "TIFF", "ICO"):
-        with pytest.raises(Unavailable, match="no JPEG, PNG, BMP or WebP"):
+def test_other_formats_are_not_tried() -> None:
+    for kind in ("ICO", "PCX", "TGA"):
+        with pytest.raises(
+            Unavailable, match=r"no picture of a kind that is read here \(JPEG, PNG"
+        ):
             decode(picture(kind=kind, size=(16, 16)), "'cat/1.jpg'", 16)
 
 

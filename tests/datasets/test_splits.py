@@ -88,11 +88,27 @@ def test_a_damaged_image_is_found_when_it_is_read_and_named(packed: bool, tmp_pa
     contents["train/dog/0.png"] = contents["train/dog/0.png"][:40]
     place = tmp_path / "photos.zip"
     place = write_zip(place, contents) if packed else write_folder(place, contents)
+    with pytest.raises(Unavailable, match=r"1 of 8 images in .*'train/dog/0.png' \(damaged\)"):
+        load_dataset(f"imagefolder:{place}")
+
+
+def test_an_image_that_is_damaged_later_is_told_when_it_is_read(tmp_path: Path) -> None:
+    place = write_folder(tmp_path / "photos", both_splits(train=2))
     split = load_dataset(f"imagefolder:{place}").train
     assert isinstance(split, FileSplit)
+    file = split.files[2]
+    (place / file.name).write_bytes((place / file.name).read_bytes()[:40] + bytes(8))
+    status = (place / file.name).stat()
+    object.__setattr__(
+        split,
+        "files",
+        [
+            *split.files[:2],
+            file._replace(size_bytes=status.st_size, stamp=status.st_mtime_ns),
+            *split.files[3:],
+        ],
+    )
     split.read(np.array([0, 1, 3]), 8)
-    with pytest.raises(
-        Unavailable, match=r"'train/dog/0.png' in .*photos.zip is damaged"
-    ) as caught:
+    with pytest.raises(Unavailable, match=r"'train/dog/0.png' in .*photos is damaged") as caught:
         split.read(np.array([0, 2]), 8)
     assert "\n" not in str(caught.value)

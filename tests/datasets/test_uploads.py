@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,10 @@ def test_what_is_kept_is_what_was_uploaded(home: Path) -> None:
     assert (card.classes, card.train_count, card.test_count) == (("cat", "dog"), 6, 4)
     data = load_dataset(card.name)
     assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert check_dataset(card.name) == card
+    known = check_dataset(card.name)
+    assert known.damage is not None
+    assert not known.damage.damaged
+    assert replace(known, damage=None) == card
     assert RunSpec.model_validate({"method": {"kind": "vanilla"}, "dataset": card.name})
     stem = card.name.removeprefix("upload:")
     assert left_in(home) == [f"{stem}.json", f"{stem}.zip"]
