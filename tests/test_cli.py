@@ -13,6 +13,7 @@ import pytest
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS
+from tests.datasets.pictures import encoded, noise, write_folder
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--steps", "2", "--batch-size", "16", "--image-size", "32", "--layers", "2"]
@@ -103,6 +104,28 @@ def test_wrong_input_is_one_line_and_leaves_no_run(arguments: list[str], expecte
     assert len(lines) == 1
     assert expected in lines[0]
     assert not (read_settings().home / "asi.sqlite").exists()
+
+
+def test_damaged_images_are_refused_at_once_or_left_out_and_counted(tmp_path: Path) -> None:
+    contents = {f"cat/{n}.png": encoded(noise(32, 32, n)) for n in range(15)}
+    contents |= {f"dog/{n}.png": encoded(noise(32, 32, 20 + n)) for n in range(5)}
+    contents |= {name: contents[name][:-9] for name in ("cat/3.png", "dog/1.png")}
+    place = f"imagefolder:{write_folder(tmp_path, contents)}"
+    head = ("train", "--method", "vanilla", "--dataset", place, "--image-size", "32")
+    arguments = (*head, "--layers", "0", "--steps", "2", "--batch-size", "4")
+    refused = call(*arguments)
+    assert refused.returncode == 2
+    assert "2 of 20 images" in refused.stderr
+    assert "'cat/3.png' (damaged), 'dog/1.png' (damaged)" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (read_settings().home / "asi.sqlite").exists()
+    result = answer(*arguments, "--skip-damaged")
+    assert result["images"]["left_out"] == 2
+    assert result["images"]["train"] + result["images"]["test"] == 18
+    assert result["spec"]["skip_damaged"] is True
+    last = [row for row in result["history"] if row["kind"] == "evaluation"][-1]
+    assert result["balanced_accuracy"] == last["balanced_accuracy"]
+    assert (result["balanced_accuracy"] is not None) == result["images"]["is_unbalanced"]
 
 
 def test_unreadable_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

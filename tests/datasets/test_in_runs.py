@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,24 @@ from pydantic import ValidationError
 
 from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import InvalidInput, Unavailable, one_sentence
+from asi_core.runs import worker
 from asi_core.runs.service import request_runs
 from asi_core.runs.store import RunStore
+from asi_core.runs.worker import execute
 from asi_core.settings import read_settings
 from asi_core.training.batches import ImageLoader
 from asi_core.training.events import EvaluationEvent
 from asi_core.training.features import FeaturePool
-from asi_core.training.loop import fine_tune
+from asi_core.training.loop import _Session, fine_tune
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS
-from tests.datasets.pictures import both_splits, write_folder, write_zip
+from tests.datasets.pictures import (
+    both_splits,
+    encoded,
+    noise,
+    write_folder,
+    write_zip,
+)
 
 CARD = MODELS["efficientnet_lite0"]
 
@@ -55,6 +64,84 @@ def test_what_cannot_be_read_is_refused_before_it_is_queued(tmp_path: Path) -> N
     with pytest.raises(Unavailable, match="no folder or zip of images"):
         request_runs(store, [spec(tmp_path / "gone", 2)], "me")
     assert store.latest_comparisons(10) == []
+
+
+def damaged(contents: dict[str, bytes]) -> dict[str, bytes]:
+    """Three of the images are cut off."""
+    names = sorted(contents)[::3][:3]
+    return contents | {name: contents[name][:40] for name in names}
+
+
+def test_a_run_on_damaged_images_ends_before_it_begins_and_names_all(tmp_path: Path) -> None:
+    contents = damaged(both_splits(train=6))
+    asked = spec(write_zip(tmp_path / "photos.zip", contents), 4, layers=0)
+    store = RunStore(read_settings().database_url)
+    (queued,) = request_runs(store, [asked], "me")
+    execute(queued.id, store.url)
+    ended = store.run(queued.id)
+    assert ended is not None
+    assert (ended.status, store.all_events(queued.id)) == ("failed", [])
+    assert ended.error is not None
+    assert ended.error.startswith("3 of 16 images in ")
+    cut = [name for name, content in contents.items() if len(content) == 40]
+    assert all(repr(name) in ended.error for name in cut)
+    with pytest.raises(Unavailable, match="3 of 16 images"):
+        request_runs(store, [asked.model_copy(update={"seed": 1})], "me")
+    with pytest.raises(InvalidInput, match="batch size must be at most 1"):
+        request_runs(store, [spec(tmp_path / "photos.zip", 12, layers=0, skip_damaged=True)], "me")
+    without = asked.model_copy(update={"skip_damaged": True})
+    (queued,) = request_runs(store, [without], "me")
+    execute(queued.id, store.url)
+    done = store.run(queued.id)
+    assert done is not None
+    assert done.summary is not None
+    assert done.summary["images"]["left_out"] == 3
+    assert done.summary["images"]["train"] + done.summary["images"]["test"] == 13
+    log = "\n".join(line.text for line in store.log_tail(queued.id, 100))
+    assert "damaged images left out: 3 (" in log
+
+
+def test_a_run_can_be_cancelled_while_its_images_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(read_settings().database_url)
+    place = write_zip(tmp_path / "photos.zip", both_splits(train=6))
+    (queued,) = request_runs(store, [spec(place, 4)], "me")
+
+    def checking(name: str) -> Iterator[int]:
+        yield 2
+        store.request_cancel(queued.id)
+        yield 1
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(worker, "check_images", checking)
+    execute(queued.id, store.url)
+    ended = store.run(queued.id)
+    assert ended is not None
+    assert (ended.status, store.all_events(queued.id)) == ("cancelled", [])
+
+
+def test_the_accuracy_of_unbalanced_images_is_balanced(tmp_path: Path) -> None:
+    """Against the network's own answers, counted by hand."""
+    contents = {f"{c}/{n}.png": encoded(noise(32, 32, n)) for c in "ab" for n in range(10)}
+    contents |= {f"c/{n}.png": encoded(noise(32, 32, 99 - n)) for n in range(40)}
+    asked = spec(write_zip(tmp_path / "photos.zip", contents), 16, layers=0, steps=3)
+    session = _Session(asked, FeaturePool(2**24), torch.device("cpu"))
+    event = session.evaluate(0)
+    labels = session.setup.data.test.labels.tolist()
+    assert [labels.count(label) for label in range(3)] == [2, 2, 8]
+    with torch.no_grad():
+        told = session.tail(*session.setup.values("test", torch.arange(12))).argmax(1).tolist()
+    own = [
+        sum(t == label for t, is_it in zip(told, labels, strict=True) if is_it == label)
+        / labels.count(label)
+        for label in range(3)
+    ]
+    assert event.balanced_accuracy == pytest.approx(sum(own) / 3)
+    assert event.accuracy == pytest.approx(
+        sum(t == label for t, label in zip(told, labels, strict=True)) / 12
+    )
+    assert session.setup.image_counts().is_unbalanced
 
 
 def test_the_loop_itself_refuses_a_batch_of_more_than_there_is(tmp_path: Path) -> None:

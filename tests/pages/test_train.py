@@ -14,6 +14,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from asi_core.runs import worker
+from asi_core.runs.job_worker import execute_job
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
@@ -33,11 +34,18 @@ class InlineEngine:
 
     def __init__(self) -> None:
         self.waiting: list[str] = []
+        self.jobs: list[str] = []
 
     def submit(self, run_id: str) -> None:
         self.waiting.append(run_id)
 
+    def submit_job(self, job_id: str) -> None:
+        self.jobs.append(job_id)
+
     def work(self) -> None:
+        for job_id in self.jobs:
+            execute_job(job_id, read_settings().database_url)
+        self.jobs.clear()
         for run_id in self.waiting:
             worker.execute(run_id, read_settings().database_url)
         self.waiting.clear()
@@ -393,6 +401,45 @@ def test_images_of_ones_own_from_upload_to_accuracy(engine: InlineEngine) -> Non
     assert not page.exception
     assert page.selectbox(key="dataset").value == "fashion_mnist_small"
     assert not any("uploaded" in option for option in page.selectbox(key="dataset").options)
+
+
+def test_damaged_images_are_named_after_the_upload_and_can_be_left_out(
+    engine: InlineEngine,
+) -> None:
+    contents = both_splits(train=12, test=4)
+    for name in ("train/cat/3.png", "test/dog/1.png"):
+        contents[name] = contents[name][:40]
+    del contents["test/dog/2.png"], contents["test/dog/3.png"]
+    page = upload(opened(), "pets.zip", contents)
+    assert len(engine.jobs) == 1
+    assert not texts(page.warning)
+    engine.work()
+    page.run()
+    told = texts(page.warning)
+    assert told.startswith("2 of 30 images in pets.zip cannot be read: ")
+    assert "'train/cat/3.png' (damaged)" in told
+    assert "'test/dog/1.png' (damaged)" in told
+    set_small(page)
+    launch_button(page).click()
+    page.run()
+    assert "leave them out" in texts(page.error)
+    assert own_comparisons() == []
+    page.toggle(key="skip_damaged").set_value(True).run()
+    assert "Runs go without them" in texts(page.info)
+    launch_button(page).click()
+    page.run()
+    engine.work()
+    page.run()
+    (runs,) = own_comparisons()
+    for run in runs:
+        assert run.status == "completed"
+        images = {"classes": 2, "train": 23, "test": 5, "left_out": 2, "is_unbalanced": True}
+        assert run.summary is not None
+        assert run.summary["images"] == images
+        assert 0 <= run.summary["balanced_accuracy"] <= 1
+    captions = [c.value for c in page.caption if "balanced" in c.value]
+    assert len(captions) == len(runs)
+    assert all("2 damaged images left out" in caption for caption in captions)
 
 
 def test_a_wrong_zip_is_told_and_changes_nothing(engine: InlineEngine) -> None:

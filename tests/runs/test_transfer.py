@@ -26,8 +26,10 @@ from asi_core.runs.service import known_runs
 from asi_core.runs.store import RunStore
 from asi_core.runs.transfer import export_comparison, import_comparison
 from asi_core.settings import read_settings
+from asi_core.training.events import EvaluationEvent, ImageCounts
+from asi_core.training.summary import summarise
 from asi_core.units import MIB
-from tests.runs.kept import asi, fail, keep, spec
+from tests.runs.kept import asi, events, fail, keep, spec
 
 
 @pytest.fixture
@@ -118,6 +120,26 @@ def test_other_programs_can_read_it(store: RunStore) -> None:
     assert [run["spec"]["method"]["kind"] for run in told["runs"]] == ["vanilla", "asi"]
     assert curves["0/step/step"].tolist() == list(range(1, 21))
     assert curves["1/evaluation/accuracy"][-1] == pytest.approx(0.8)
+
+
+def test_balanced_accuracies_and_counts_of_images_come_along(store: RunStore) -> None:
+    (run,) = store.create([spec(steps=1)], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    prepared, step = events(spec(steps=1), 0.5, 10)[:2]
+    counts = ImageCounts(classes=2, train=9, test=8, left_out=3, is_unbalanced=True)
+    told = [
+        prepared.model_copy(update={"images": counts}),
+        step,
+        EvaluationEvent(step=1, accuracy=0.9, loss=0.1, balanced_accuracy=0.4),
+    ]
+    store.append(run.id, token, told)
+    store.finish(run.id, token, "completed", summarise(told))
+    (copy,) = imported(store, exported(store, run.comparison))
+    assert store.events(copy.id, "evaluation") == told[2:]
+    assert copy.summary is not None
+    assert copy.summary["balanced_accuracy"] == 0.4
+    assert copy.summary["images"]["left_out"] == 3
 
 
 def test_an_unknown_comparison_is_refused(store: RunStore) -> None:

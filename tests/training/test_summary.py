@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from asi_core.training.events import EvaluationEvent, ProbeEvent, StepEvent
+from asi_core.training.events import (
+    EvaluationEvent,
+    ImageCounts,
+    PreparedEvent,
+    ProbeEvent,
+    StepEvent,
+)
 from asi_core.training.summary import summarise
 
 
@@ -39,6 +45,24 @@ def test_what_was_not_reached_is_none() -> None:
     assert summary["seconds"]["probe_share"] is None
     assert summary["test_accuracy"] is None
     assert summarise([])["seconds"]["step_median"] is None
+
+
+def test_of_the_images_what_was_prepared_is_told() -> None:
+    counts = ImageCounts(classes=3, train=10, test=5, left_out=2, is_unbalanced=True)
+    prepared = PreparedEvent(
+        step=0,
+        layers=(),
+        trained_parameters=1,
+        frozen_values=1,
+        device="cpu",
+        threads=1,
+        images=counts,
+    )
+    tested = EvaluationEvent(step=1, accuracy=0.9, loss=1.0, balanced_accuracy=0.5)
+    summary = summarise([prepared, tested])
+    assert summary["images"] == counts.model_dump()
+    assert (summary["test_accuracy"], summary["balanced_accuracy"]) == (0.9, 0.5)
+    assert summarise([])["images"] is summarise([])["balanced_accuracy"] is None
 
 
 def test_the_last_accuracy_counts_and_the_best_is_told() -> None:
