@@ -38,9 +38,11 @@ _MOST_THREADS = 4
 # What the control is called that leaves damaged images out.
 SKIP_LABEL = "Leave out damaged images"
 _MOST_NAMED, _LONGEST_NAME = 20, 80
-_SOUND = ""
+# What can be the matter with an image.
+_SOUND, _EMPTY, _LARGE, _DAMAGED = "sound", "empty", "too many pixels", "damaged"
 # Of a file that lies there and is not given: nothing that lasts.
 _NOT_NOW = "no access"
+_FAULTS = (_SOUND, _EMPTY, _LARGE, _DAMAGED)
 _KEY_LENGTH = 24
 
 
@@ -101,7 +103,11 @@ def check_files(source: ImageFiles, files: Sequence[ImageFile]) -> Iterator[int]
     record = _record(source.path)
     keys = _keys(tuple(files))
     known = record.known()
-    unknown = [(key, file) for key, file in zip(keys, files, strict=True) if key not in known]
+    unknown = [
+        (key, file)
+        for key, file in zip(keys, files, strict=True)
+        if known.get(key, _NOT_NOW) == _NOT_NOW
+    ]
     if not unknown:
         return
     with ThreadPoolExecutor(min(read_settings().threads_each, _MOST_THREADS)) as threads:
@@ -116,11 +122,11 @@ def check_files(source: ImageFiles, files: Sequence[ImageFile]) -> Iterator[int]
 def known_damage(source: ImageFiles, files: Sequence[ImageFile]) -> Damage | None:
     """Which of `files` cannot be read; None while that is not known of all."""
     known = _record(source.path).known()
-    faults = [known.get(key) for key in _keys(tuple(files))]
-    if None in faults:
+    keys = _keys(tuple(files))
+    if not all(key in known for key in keys):
         return None
-    found = zip(files, faults, strict=True)
-    damaged = tuple(Damaged(file.name, fault) for file, fault in found if fault)
+    found = zip(files, (known[key] for key in keys), strict=True)
+    damaged = tuple(Damaged(file.name, fault) for file, fault in found if fault != _SOUND)
     return Damage(damaged, len(files), source.title)
 
 
@@ -130,10 +136,12 @@ def damage(source: ImageFiles, files: Sequence[ImageFile]) -> Damage:
     Raises:
         Changed: if a file is not what it was.
     """
-    while (known := known_damage(source, files)) is None:
+    while True:
         for _ in check_files(source, files):
             pass
-    return known
+        # Not known, still, if another process has written the record for other files meanwhile.
+        if (known := known_damage(source, files)) is not None:
+            return known
 
 
 def forget_older(before: float) -> None:
@@ -146,8 +154,8 @@ def forget_older(before: float) -> None:
 class _Record:
     """What was found out about the images of one folder or zip, in a file; safe for threads.
 
-    A line has an image's key and its fault, if any. Lines are added only, so that several processes
-    may write; one that is cut off has no key's length and counts for nothing.
+    A line has an image's key and its fault. Lines are added only, so that several processes
+    may write; one that is cut off says nothing of any image.
     """
 
     def __init__(self, path: Path) -> None:
@@ -157,7 +165,7 @@ class _Record:
         self._known: dict[str, str] = {}
 
     def known(self) -> Mapping[str, str]:
-        """Key -> fault, empty for an image that can be read."""
+        """Key -> fault, `_SOUND` for an image that can be read."""
         with self._lock:
             try:
                 status = self._path.stat()
@@ -167,8 +175,8 @@ class _Record:
             if state != self._read:
                 lines = self._path.read_text(errors="replace").splitlines()
                 found = (line.partition(" ") for line in lines)
-                read = {key: fault for key, _, fault in found if len(key) == _KEY_LENGTH}
-                self._known = self._known | read
+                read = {key: fault for key, _, fault in found if fault in _FAULTS}
+                self._known = {**self._known, **read}
                 self._read = state
             return self._known
 
@@ -177,7 +185,7 @@ class _Record:
         with self._lock:
             self._known = {**self._known, **found}
         # What may be readable again is asked again by the next process.
-        lasting = {key: fault for key, fault in found.items() if fault != _NOT_NOW}
+        lasting = {key: fault for key, fault in found.items() if fault in _FAULTS}
         self._write(lambda: _append(self._path, lasting))
 
     def forget_all_but(self, keys: set[str]) -> None:
@@ -219,7 +227,7 @@ def _keys(files: tuple[ImageFile, ...]) -> tuple[str, ...]:
 
 def _fault(source: ImageFiles, file: ImageFile) -> str:
     if file.size_bytes == 0:
-        return "empty"
+        return _EMPTY
     try:
         check_image(source.read(file), file.name)
     except Changed:
@@ -227,9 +235,9 @@ def _fault(source: ImageFiles, file: ImageFile) -> str:
     except Unreadable:
         return _NOT_NOW
     except InvalidInput:
-        return "too many pixels"
+        return _LARGE
     except Unavailable:
-        return "damaged"
+        return _DAMAGED
     return _SOUND
 
 

@@ -29,8 +29,10 @@ _SETTINGS = frozenset((".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".css",
 _CODE = frozenset((".py", ".ipynb", ".sh", ".m", ".mat", ".npy", ".npz", ".pkl", ".h5", ".pt"))
 _DOCUMENTS = _TABLES | _TEXTS | _SETTINGS | _CODE | {"", ".pth", ".onnx", ".db", ".sqlite"}
 _ARCHIVES = frozenset((".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"))
-# What Windows, macOS and their tools leave in folders; hidden files are left aside anyway.
-_JUNK = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx"))
+# What systems leave in folders: Windows, macOS, and storage devices. Hidden files are left aside
+# anyway.
+_WINDOWS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
+_JUNK = frozenset((*_WINDOWS, "icon\r", "__macosx", "@eadir", "#recycle"))
 
 
 def _formats() -> dict[str, tuple[str, ...]]:

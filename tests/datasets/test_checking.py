@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from asi_core.datasets import check_dataset, check_images, checking, limits, load_dataset
 from asi_core.datasets.checking import Damage, Damaged, forget_older
+from asi_core.datasets.files import FolderFiles, ImageFile, Unreadable
 from asi_core.datasets.uploads import keep_upload
 from asi_core.errors import InvalidInput, Unavailable
 from tests.datasets.pictures import both_splits, encoded, noise, write_folder, write_zip
@@ -147,8 +146,13 @@ def test_a_torn_line_counts_for_nothing(home: Path, tmp_path: Path, no_memory: N
     found_out(name)
     (record,) = (home / "checked").iterdir()
     text = record.read_text()
-    record.write_text(text[: len(text) // 2 - 3] + "\n" + text[len(text) // 2 :] + "junk")
-    checking._record_at.cache_clear()
+    for cut in range(len(text) - 1):
+        # A process ended in the middle of a line, and another went on writing.
+        for rest in ("", text[cut + 1 :]):
+            record.write_text(text[:cut] + rest)
+            checking._record_at.cache_clear()
+            known = check_dataset(name).damage
+            assert known is None or sorted(known.names) == DAMAGED
     with pytest.raises(Unavailable, match="3 of 12 images"):
         load_dataset(name)
 
@@ -191,16 +195,24 @@ def test_faults_have_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert f"'train/cat/{name}.png' ({fault})" in told
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="to root, everything can be read")
-def test_a_file_without_access_is_asked_for_again(tmp_path: Path, no_memory: None) -> None:
-    place = write_folder(tmp_path, contents([]))
-    closed = place / "train/cat/0.png"
-    closed.chmod(0)
-    with pytest.raises(Unavailable, match=r"'train/cat/0.png' \(no access\)"):
-        load_dataset(f"imagefolder:{place}")
-    closed.chmod(stat.S_IRUSR)
-    checking._record_at.cache_clear()
+def test_a_file_without_access_is_asked_for_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = write_folder(tmp_path / "photos", contents([]))
+    with monkeypatch.context() as closed:
+        read = FolderFiles.read
+
+        def refuse(self: FolderFiles, file: ImageFile) -> bytes:
+            if file.name == "train/cat/0.png":
+                raise Unreadable("it is locked")
+            return read(self, file)
+
+        closed.setattr(FolderFiles, "read", refuse)
+        with pytest.raises(Unavailable, match=r"'train/cat/0.png' \(no access\)"):
+            load_dataset(f"imagefolder:{place}")
     assert len(load_dataset(f"imagefolder:{place}").train) == 8
+    (record,) = (home / "checked").iterdir()
+    assert "no access" not in record.read_text()
 
 
 def test_of_very_many_some_are_named_and_all_counted() -> None:
