@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import streamlit as st
 
 from asi_core.datasets import DATASETS, check_dataset
@@ -14,6 +16,8 @@ from dashboard import services, visitor
 from dashboard.frame import URL
 from dashboard.jobs import job_progress
 from dashboard.plain import plain
+
+log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 
@@ -34,11 +38,14 @@ def skip_control(dataset: str, key: str = "skip_damaged") -> bool:
 def look_through(dataset: str) -> None:
     """Have the worker look at all images of an upload; what it finds, `damage_notice` shows.
 
-    Raises:
-        AsiError: if nothing can be asked for now.
+    If nothing can be asked for now, the first run looks at them before it begins.
     """
     about = RunSpec(method=Vanilla(), dataset=dataset)
-    job = request_job(services.jobs(), "samples", about, visitor.owner(), again=True)
+    try:
+        job = request_job(services.jobs(), "samples", about, visitor.owner(), again=True)
+    except AsiError as error:
+        log.info("images are not looked through yet: %s", one_sentence(error))
+        return
     if job.status == "queued":
         services.engine().submit_job(job.id)
 

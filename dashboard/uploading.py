@@ -96,11 +96,11 @@ def _keep() -> None:
         return
     try:
         card = keep_upload(file, file.name, visitor.owner())
-        if card.damage is None:
-            look_through(card.name)
     except AsiError as error:
         st.session_state[_TOLD] = "refused", one_sentence(error)
         return
+    if card.damage is None:
+        look_through(card.name)
     st.session_state["dataset"] = card.name
     st.session_state[_TOLD] = (
         "kept",
