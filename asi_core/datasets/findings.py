@@ -12,6 +12,7 @@ from asi_core.datasets.formats import (
     NAMES,
     is_archive,
     is_document,
+    is_picture,
     is_table,
     needs_heif_reader,
 )
@@ -144,7 +145,7 @@ class Found:
 def unread_classes(found: Found, sections: Sequence[str]) -> list[UnreadClass]:
     """Folders in the place of classes that have files but no image, by name.
 
-    Documents alone make no class: notes or tables often lie in a folder of their own.
+    Documents make no class: notes or tables often lie in a folder of their own, with other files.
 
     Args:
         sections: the folders that hold the classes, in small letters; empty for the top.
@@ -158,7 +159,8 @@ def unread_classes(found: Found, sections: Sequence[str]) -> list[UnreadClass]:
     return [
         UnreadClass(name, tuple(there))
         for name, there in sorted(kinds.items())
-        if not all(is_document(kind.suffix) for kind in there)
+        if any(is_picture(kind.suffix) for kind in there)
+        or not any(is_document(kind.suffix) for kind in there)
     ]
 
 

@@ -22,6 +22,12 @@ _ALWAYS = {
 }
 _HEIF = (".heic", ".heif", ".hif")
 
+# Endings of pictures and films that other programs read.
+_CAMERAS = (".raw", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
+_DRAWINGS = (".svg", ".svgz", ".psd", ".ai", ".eps", ".xcf", ".ico", ".icns", ".tga", ".pcx")
+_SCANS = (".dcm", ".nii", ".exr", ".hdr", ".jxl", ".jp2", ".j2k", ".avif", *_HEIF)
+_FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+_PICTURES = frozenset((*_CAMERAS, *_DRAWINGS, *_SCANS, *_FILMS))
 # Endings of files that lie beside pictures and are none: a folder of these alone is no class.
 _TABLES = frozenset((".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".xls", ".txt", ".xml"))
 _TEXTS = frozenset((".md", ".rst", ".rtf", ".html", ".htm", ".pdf", ".tex", ".doc", ".docx"))
@@ -66,6 +72,11 @@ def is_junk(name: str) -> bool:
 def suffix_of(name: str) -> str:
     """The ending of a name in small letters, with its dot; empty if it has none."""
     return PurePosixPath(name).suffix.lower()
+
+
+def is_picture(suffix: str) -> bool:
+    """Whether files of this ending are pictures, though none are read here."""
+    return suffix in _PICTURES
 
 
 def is_document(suffix: str) -> bool:

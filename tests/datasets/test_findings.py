@@ -63,6 +63,11 @@ def test_a_class_of_which_nothing_can_be_read_is_refused_by_name(
         checked(*(f"{wrapper}{name}" for name in [*CLASSES, *unread]))
 
 
+def test_so_is_one_of_files_that_nobody_knows(checked: Checked) -> None:
+    with pytest.raises(InvalidInput, match=r"'emu' of .*\(2 \.xyz, 1 \.abc\)"):
+        checked(*CLASSES, "emu/1.xyz", "emu/2.xyz", "emu/3.abc")
+
+
 def test_all_such_classes_are_counted(checked: Checked) -> None:
     unread = [f"{name}/{n}.psd" for name in ("ant", "bee", "emu") for n in range(2)]
     with pytest.raises(InvalidInput, match=r"'ant' of .*\(2 \.psd, and 2 such folders more\)"):
@@ -99,7 +104,7 @@ def test_heic_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
         (["notes.txt", "cat/.DS_Store", "dog/Thumbs.db", "__MACOSX/cat/._1.png"], None),
         (["cat/notes.txt", "cat/1.svg", "dog/2.svg"], "3 files beside them are not read"),
         (["cat/1.svg"], "1 file beside the images is not read: 1 .svg."),
-        (["docs/a.md", "docs/b.md"], "1 folder has no images: 'docs'."),
+        (["docs/a.md", "docs/b.exe"], "1 folder has no images: 'docs'."),
         (["1.png", "2.png"], "2 images are not used: 2 images in no folder."),
     ],
 )
