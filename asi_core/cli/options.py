@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, NoReturn, TypeAlias
 
-from asi_core.datasets import check_images
+from asi_core.datasets import check_dataset, check_images
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
@@ -120,10 +120,11 @@ def find_damage(specs: Iterable[RunSpec]) -> None:
     """Look at all images of some runs, so that what is damaged is told before anything is queued.
 
     Raises:
-        As `check_images`.
+        As `check_dataset`, and Unavailable if images are damaged and not left out.
     """
-    for name in {spec.dataset for spec in specs}:
+    for name, skip in {(spec.dataset, spec.skip_damaged) for spec in specs}:
         deque(check_images(name), maxlen=0)
+        check_dataset(name, skip).check_images(skip)
 
 
 def method_settings(options: argparse.Namespace) -> dict[str, Any]:
