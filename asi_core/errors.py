@@ -31,6 +31,13 @@ class Unsupported(AsiError):
     """A layer or a model that a method cannot treat."""
 
 
+class NoClosedForm(Unsupported):
+    """A method whose bytes and multiplies are not known by formula."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"{label} has no closed form: measure it.")
+
+
 def one_sentence(error: Exception) -> str:
     """The message of `error` on a single line, without the noise of the validation library."""
     if isinstance(error, ValidationError):

@@ -89,6 +89,11 @@ class LayerShape:
         return isinstance(self.geometry, LinearGeometry)
 
     @property
+    def is_grouped(self) -> bool:
+        """Whether channels are contracted group by group."""
+        return self.geometry.groups > 1
+
+    @property
     def is_pointwise(self) -> bool:
         """Whether the layer is a plain matrix product at every position."""
         return self.geometry.is_pointwise(self.weight_shape)

@@ -7,12 +7,14 @@ on first use only, so that accounting and pages can read the settings and the co
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from asi_core import linalg
+from asi_core.errors import NoClosedForm
 from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class Method(BaseModel, ABC):
     label: ClassVar[str]
     # False where PyTorch's own layer already does what the method means.
     replaces_layers: ClassVar[bool] = True
+    # Settings that closed forms read, and the letters that equations call them by.
+    letters: ClassVar[Mapping[str, str]] = {}
     # True where blocks of trained layers run again before their backward pass.
     repeats_blocks: ClassVar[bool] = False
 
@@ -128,10 +132,23 @@ class Method(BaseModel, ABC):
         """
         return False
 
-    @abstractmethod
-    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
-        """Bytes kept from forward to backward, of an input in single precision."""
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether bytes and multiplies are known by formula."""
+        own = type(self)
+        return own.saved_bytes is not Method.saved_bytes and own.macs is not Method.macs
 
-    @abstractmethod
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        """Bytes kept from forward to backward, of an input in single precision.
+
+        To be computed by + - * // ** and `asi_core.counting.ceil_div` alone: then the equation is
+        shown as well (`costs.formulas`).
+
+        Raises:
+            NoClosedForm: if there is no formula.
+        """
+        raise NoClosedForm(self.label)
+
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
-        """Multiply-accumulates of one training step."""
+        """Multiply-accumulates of one training step; otherwise as `saved_bytes`."""
+        raise NoClosedForm(self.label)

@@ -70,9 +70,11 @@ def tucker_bytes(
         for size, rank in zip(sizes, ranks, strict=True)
         if convention == "paper" or rank < size
     )
-    if bits != 8:
-        return ELEMENT_BYTES * prod(ranks) + bits // 8 * factors
+    if bits == 16:
+        return ELEMENT_BYTES * prod(ranks) + 2 * factors
     kept = prod(ranks) + factors
+    if bits == 32:
+        return ELEMENT_BYTES * kept
     return kept if convention == "paper" else kept + ELEMENT_BYTES * step_count(sizes, ranks)
 
 
@@ -137,8 +139,9 @@ def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str, *, are_giv
     """
     basis = _gram_basis if solver == "gram" else _svd_basis
     current = list(sizes)
-    found = [(s, r) for s, r in zip(sizes, ranks, strict=True) if r < s or not are_given]
-    work = sum(basis(size, prod(sizes) // size, rank) for size, rank in found)
+    sides = zip(sizes, _others(sizes), ranks, strict=True)
+    found = [(s, rest, r) for s, rest, r in sides if r < s or not are_given]
+    work = sum(basis(size, rest, rank) for size, rest, rank in found)
     for mode in reduction_order(sizes, ranks):
         work += prod(current) * ranks[mode]
         current[mode] = ranks[mode]
@@ -147,10 +150,15 @@ def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str, *, are_giv
 
 def paper_svd_overhead(sizes: tuple[int, ...]) -> int:
     """The paper's count of the decompositions."""
-    others = [prod(sizes) // size for size in sizes]
     return sum(
-        max(size, rest) ** 2 * min(size, rest) for size, rest in zip(sizes, others, strict=True)
+        max(size, rest) ** 2 * min(size, rest)
+        for size, rest in zip(sizes, _others(sizes), strict=True)
     )
+
+
+def _others(sizes: tuple[int, ...]) -> list[int]:
+    """The other side of each unfolding: the product of the other sizes."""
+    return [prod(sizes[:mode] + sizes[mode + 1 :]) for mode in range(len(sizes))]
 
 
 def tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:

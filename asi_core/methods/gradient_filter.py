@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from math import ceil, floor, prod
+from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
 from asi_core import linalg
+from asi_core.counting import ceil_div
 from asi_core.errors import InvalidInput
 from asi_core.methods import costs
 from asi_core.methods.base import Method, Saved, WarmStart
@@ -38,6 +40,7 @@ class GradientFilter(Method):
 
     kind: Literal["gradient_filter"] = "gradient_filter"
     label: ClassVar[str] = "Gradient filter"
+    letters: ClassVar[Mapping[str, str]] = {"patch": "R"}
     patch: int = 2
 
     @field_validator("patch")
@@ -111,12 +114,12 @@ class GradientFilter(Method):
         return min(geometry.dilation) >= max(self.patch, 2)
 
     def _patches(self, shape: LayerShape) -> int:
-        return prod(ceil(size / self.patch) for size in shape.output_shape[2:])
+        return prod(ceil_div(size, self.patch) for size in shape.output_shape[2:])
 
     def _paper_windows(self, size: int, output: int, stride: int) -> int:
         window = self.patch * stride
-        margin = ceil((ceil(output / self.patch) * window - size) / 2)
-        return floor((size + 2 * margin - window) / window) + 1
+        margin = ceil_div(ceil_div(output, self.patch) * window - size, 2)
+        return (size + 2 * margin - window) // window + 1
 
     def _paper_macs(self, shape: LayerShape) -> Macs:
         batch, channels, height, width = shape.input_shape

@@ -9,7 +9,7 @@ import streamlit as st
 
 from asi_core.costs.accounting import LayerCost
 from asi_core.costs.formulas import Formula, layer_formulas
-from asi_core.costs.formulas.layer import symbols_told
+from asi_core.costs.formulas.symbols import symbols_explained
 from asi_core.methods import Method
 from asi_core.records import LayerShape
 from asi_core.units import format_bytes, format_count
@@ -95,7 +95,7 @@ def _width(latex: str) -> int:
 
 
 def _told(method: Method, shape: LayerShape) -> str:
-    return f"{method.settings_label}. {symbols_told(shape)}"
+    return f"{method.settings_label}. {symbols_explained(shape)}"
 
 
 def _zero_note(part: str, layer: LayerCost, settings: ExploreSettings) -> str:

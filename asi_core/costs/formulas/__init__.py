@@ -1,7 +1,7 @@
 """The closed forms of `methods` as equations that people read, with the numbers of one layer in.
 
-An equation is written once, as text; its LaTeX, its LaTeX with numbers, and its value all come from
-that text, so that what is read is what was computed.
+No equation is written here: a method's counts are run with numbers that remember how they came
+about (`asi_core.counting`), and its LaTeX, its LaTeX with numbers and its value come from that.
 """
 
 from asi_core.costs.formulas.expression import Formula

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil
 
 _THIN = r"\,"
 # From loose to tight, as in Python; a part that binds looser than its place gets brackets.
@@ -18,7 +18,7 @@ class Formula:
 
     Attributes:
         quantity: what is counted, in plain words.
-        expression: over the names in `values`: + - * / // **, `ceil` and `floor`.
+        expression: over the names in `values`: + - * / // ** and `ceil`.
         values: name -> whole number. A name is a letter with an optional index, such as `k_1` or
             `H_out`.
     """
@@ -53,8 +53,6 @@ def _value(node: ast.expr, values: Mapping[str, int]) -> float:
             return values[name]
         case ast.Call(func=ast.Name(id="ceil"), args=[inner]):
             return ceil(_value(inner, values))
-        case ast.Call(func=ast.Name(id="floor"), args=[inner]):
-            return floor(_value(inner, values))
         case ast.BinOp(left=left, op=operator, right=right):
             return _OPERATORS[type(operator)](_value(left, values), _value(right, values))
     raise ValueError(f"no arithmetic: {ast.unparse(node)}")

@@ -1,9 +1,11 @@
-"""The letters of a layer: one for every size, and their values."""
+"""The letters of a layer: one for every size."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from asi_core.counting import TracedInt
+from asi_core.methods import Method
 from asi_core.records import ConvGeometry, LayerShape, Ranks
 
 # By layer kind and number of modes: the letters of the input's sizes.
@@ -11,57 +13,82 @@ _CONV, _IMAGE_TOKENS, _TOKENS = ("B", "C", "H", "W"), ("B", "H", "W", "F"), ("B"
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """Names of a layer's sizes, mode by mode.
+class Lettered:
+    """What a closed form reads, with every size called by a letter.
 
     Attributes:
-        sizes: of the input; ranks are called `k_` and the same letter.
-        outputs: of the output. A position of a linear layer's output is one of its input.
-        kernel: of a convolution's kernel; empty for a linear layer.
-        values: what every name stands for.
+        values: what the letters stand for.
     """
 
-    sizes: tuple[str, ...]
-    outputs: tuple[str, ...]
-    kernel: tuple[str, ...]
+    method: Method
+    shape: LayerShape
+    ranks: Ranks | None
     values: dict[str, int]
 
-    @property
-    def ranks(self) -> tuple[str, ...]:
-        return tuple(f"k_{size}" for size in self.sizes)
 
+def lettered(method: Method, shape: LayerShape, ranks: Ranks | None) -> Lettered:
+    """A method and a layer, with the ranks in force if there are any, in letters."""
+    values: dict[str, int] = {}
 
-def letters(shape: LayerShape, ranks: Ranks | None) -> Letters:
-    """The letters of a layer, with its ranks if it has any."""
+    def named(number: int, name: str) -> int:
+        values[name] = int(number)
+        return TracedInt.named(number, name)
+
+    def all_named(numbers: tuple[int, ...], names: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(map(named, numbers, names))
+
     sizes = _sizes(shape)
-    outputs: tuple[str, ...] = (*sizes[:-1], "F_out")
-    kernel: tuple[str, ...] = ()
-    geometry: dict[str, int] = {}
-    if isinstance(shape.geometry, ConvGeometry):
-        outputs, kernel = ("B", "C_out", "H_out", "W_out"), ("K_H", "K_W")
-        stride_height, stride_width = shape.geometry.stride
-        geometry = {"C_g": shape.weight_shape[1], "s_H": stride_height, "s_W": stride_width}
-    values = {
-        **dict(zip(sizes, shape.input_shape, strict=True)),
-        **dict(zip(outputs, shape.output_shape, strict=True)),
-        **dict(zip(kernel, shape.weight_shape[2:], strict=True)),
-        **geometry,
-        **{f"k_{size}": rank for size, rank in zip(sizes, ranks or (), strict=ranks is not None)},
-    }
-    return Letters(sizes, outputs, kernel, values)
+    read = replace(
+        shape,
+        input_shape=all_named(shape.input_shape, sizes),
+        output_shape=all_named(shape.output_shape, _outputs(shape, sizes)),
+        weight_shape=all_named(shape.weight_shape, _weights(shape)),
+    )
+    geometry = shape.geometry
+    if isinstance(geometry, ConvGeometry):
+        height, width = geometry.stride
+        strides = (named(height, "s_H"), named(width, "s_W"))
+        groups = named(geometry.groups, "G") if geometry.groups > 1 else 1
+        geometry = geometry._replace(stride=strides, groups=groups)
+    own = {field: named(getattr(method, field), name) for field, name in method.letters.items()}
+    return Lettered(
+        method.model_copy(update=own),
+        replace(read, geometry=geometry),
+        None if ranks is None else all_named(ranks, tuple(f"k_{size}" for size in sizes)),
+        values,
+    )
 
 
-def times(*parts: str) -> str:
-    """The product; 1 of nothing."""
-    return "*".join(parts) or "1"
-
-
-def plus(terms: list[str]) -> str:
-    """The sum; 0 of nothing."""
-    return " + ".join(terms) or "0"
+def symbols_explained(shape: LayerShape) -> str:
+    """What the letters mean: Markdown with LaTeX between dollar signs."""
+    ranks = "$k$ is the rank of the mode that its index names"
+    if shape.is_linear:
+        positions = "$T$ tokens" if len(shape.input_shape) == 3 else r"$H \times W$ positions"
+        return (
+            f"The layer reads a batch of $B$, {positions} and $F$ features, and writes "
+            rf"$F_\mathrm{{out}}$ features; {ranks}."
+        )
+    grouped = r" in $G$ groups, over $C_\mathrm{g}$ channels each," if shape.is_grouped else ""
+    return (
+        r"The layer reads a batch of $B$ with $C$ channels of $H \times W$ and writes "
+        r"$C_\mathrm{out}$ channels of $H_\mathrm{out} \times W_\mathrm{out}$, with a kernel of "
+        rf"$K_\mathrm{{H}} \times K_\mathrm{{W}}$,{grouped} and strides $s_\mathrm{{H}}$ and "
+        rf"$s_\mathrm{{W}}$; {ranks}, $R$ the side of a patch."
+    )
 
 
 def _sizes(shape: LayerShape) -> tuple[str, ...]:
     if not shape.is_linear:
         return _CONV
     return _TOKENS if len(shape.input_shape) == len(_TOKENS) else _IMAGE_TOKENS
+
+
+def _outputs(shape: LayerShape, sizes: tuple[str, ...]) -> tuple[str, ...]:
+    # A position of a linear layer's output is one of its input.
+    return (*sizes[:-1], "F_out") if shape.is_linear else ("B", "C_out", "H_out", "W_out")
+
+
+def _weights(shape: LayerShape) -> tuple[str, ...]:
+    if shape.is_linear:
+        return "F_out", "F"
+    return "C_out", "C_g" if shape.is_grouped else "C", "K_H", "K_W"

@@ -31,7 +31,6 @@ def latex(expression: str) -> tuple[str, str]:
             r"\lceil\,\frac{H_{\mathrm{out}}}{k_{\mathrm{B}}}\,\rceil \cdot R",
             r"\lceil\,\frac{1\,280}{3}\,\rceil \cdot 2",
         ),
-        ("floor(B/k_B)", 21, r"\lfloor\,\frac{B}{k_{\mathrm{B}}}\,\rfloor", None),
     ],
 )
 def test_value_and_both_readings(
