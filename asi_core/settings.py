@@ -35,9 +35,12 @@ class Limits(BaseModel):
     Attributes:
         runs_per_owner: runs of one owner that may wait or go at a time
             (`ASI_MAX_RUNS_PER_OWNER`).
+        runs_per_network: of one network address, whatever names its visitors take
+            (`ASI_MAX_RUNS_PER_NETWORK`).
         runs: of all owners together (`ASI_MAX_RUNS`).
-        questions_per_owner, questions: that may wait for the worker at a time, as runs do
-            (`ASI_MAX_QUESTIONS_PER_OWNER`, `ASI_MAX_QUESTIONS`).
+        questions_per_owner, questions_per_network, questions: that may wait for the worker at a
+            time, as runs do (`ASI_MAX_QUESTIONS_PER_OWNER`, `ASI_MAX_QUESTIONS_PER_NETWORK`,
+            `ASI_MAX_QUESTIONS`).
         steps: of one run (`ASI_MAX_STEPS`).
         image_size: of one run, pixels (`ASI_MAX_IMAGE_SIZE`).
         run_seconds: that one run may take (`ASI_MAX_RUN_SECONDS`).
@@ -48,8 +51,11 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     runs_per_owner: int = Field(default=48, ge=1)
+    # Half of all: a class behind one address fits, and nobody fills the queue from one.
+    runs_per_network: int = Field(default=200, ge=1)
     runs: int = Field(default=400, ge=1)
     questions_per_owner: int = Field(default=8, ge=1)
+    questions_per_network: int = Field(default=50, ge=1)
     questions: int = Field(default=100, ge=1)
     steps: int = Field(default=20_000, ge=1)
     image_size: int = Field(default=512, ge=32)
@@ -79,6 +85,10 @@ class Settings(BaseModel):
         feature_bytes: memory that one process may fill with frozen features where there is no such
             room on disk.
         user_header: request header in which a proxy names the visitor; None where there is none.
+        address_header: request header in which a proxy names the visitor's network address; None
+            where visitors connect by themselves.
+        allowed_hosts: names, besides its own, by which browsers may ask for this server, separated
+            by commas; `*.name` for all below a name, `*` for any.
         read_only: whether visitors may look at what is there and change nothing.
         keep_days: after which runs that have ended are deleted, shipped ones excepted; None for
             never.
@@ -101,6 +111,8 @@ class Settings(BaseModel):
     feature_disk_bytes: int = Field(default=8 * GIB, ge=0)
     feature_bytes: int = Field(default=2 * GIB, ge=0)
     user_header: str | None = None
+    address_header: str | None = None
+    allowed_hosts: str = ""
     read_only: bool = False
     keep_days: float | None = Field(default=None, gt=0)
     limits: Limits = Limits()
