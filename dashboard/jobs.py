@@ -65,7 +65,7 @@ def _button(label: str, kind: str, spec: RunSpec, key: str, *, again: bool) -> N
 def _ask(kind: str, spec: RunSpec, key: str, again: bool) -> None:
     """Queue the question; a refusal is told by the panel, and nothing is queued."""
     try:
-        job = request_job(services.jobs(), kind, spec, visitor.owner(), again)
+        job = request_job(services.jobs(), kind, spec, visitor.owner(), again, visitor.network())
     except AsiError as error:
         st.session_state[f"{key}-refusal"] = one_sentence(error)
         return

@@ -42,7 +42,7 @@ MOST_UPLOAD_MEMBERS = 50_000
 class Total(NamedTuple):
     """The most of several uploads together."""
 
-    count: int
+    uploads: int
     size_bytes: int
 
 

@@ -262,8 +262,8 @@ def _check_room(claim: Claim, size: int, is_new: bool) -> None:
 
 
 def _check_total(sizes: Sequence[int], new: int, most: limits.Total, whose: str) -> None:
-    if len(sizes) >= most.count:
-        _refuse(f"all uploads {whose} may be at most {most.count}", "one more")
+    if len(sizes) >= most.uploads:
+        _refuse(f"all uploads {whose} may be at most {most.uploads}", "one more")
     if sum(sizes) + new > most.size_bytes:
         taken = format_bytes(sum(sizes) + new)
         _refuse(f"all uploads {whose} may take {format_bytes(most.size_bytes)}", taken)

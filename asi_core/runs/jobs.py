@@ -131,9 +131,7 @@ class JobStore:
             query = delete(jobs).where(jobs.c.status.not_in(ACTIVE), *old)
             return connection.execute(query).rowcount
 
-    def create(
-        self, kind: str, spec: RunSpec, owner: str, network: str | None = None
-    ) -> JobRecord:
+    def create(self, kind: str, spec: RunSpec, owner: str, network: str | None = None) -> JobRecord:
         """Queue a job, or return the one about the same question that is going already."""
         new = {"id": uuid.uuid4().hex[:12], "status": "queued", "network": network}
         row = _row(kind, spec, owner, **new)

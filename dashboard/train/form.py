@@ -13,7 +13,7 @@ from asi_core.zoo.cards import MODELS, ModelCard
 from dashboard.bits import bits_control
 from dashboard.frame import URL
 from dashboard.image_size import image_size_box
-from dashboard.uploading import image_choices, upload_menu
+from dashboard.uploading import choose_images, upload_menu
 
 _BY_VARIANCE, _BY_RANK = "Explained variance", "Given ranks"
 
@@ -68,15 +68,7 @@ def _what() -> dict[str, Any]:
         help=_help("model"),
         **URL,
     )
-    images = image_choices()
-    data = st.selectbox(
-        "Images",
-        list(images),
-        format_func=lambda name: images[name].title,
-        key="dataset",
-        help=_help("dataset"),
-        **URL,
-    )
+    data = choose_images("dataset", _help("dataset"))
     upload_menu(data)
     most = MODELS[model].layer_count
     layers = st.number_input(
