@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from asi_core.datasets import DATASETS, DatasetCard
+from asi_core.datasets import DATASETS, DatasetCard, dataset_card
 from asi_core.datasets.limits import LARGEST_UPLOAD_BYTES
 from asi_core.datasets.samples import MOST_CLASSES
 from asi_core.datasets.uploads import keep_upload, remove_upload, uploads
@@ -75,10 +75,17 @@ def settle_images(key: str) -> str | None:
         return None
     st.session_state[key] = next(iter(images))
     return plain(
-        f"The images {wanted!r} are not in your list any more: choose from the list."
+        f"The images {_title(wanted)} are not in your list any more: choose from the list."
         if is_chosen
         else f"The link asks for the dataset {wanted!r}, which is unknown: choose from the list."
     )
+
+
+def _title(name: Any) -> str:
+    try:
+        return dataset_card(str(name)).title
+    except AsiError:
+        return repr(name)
 
 
 def upload_menu(chosen: str) -> None:
