@@ -51,19 +51,21 @@ def job_panel(
 
 
 def _button(label: str, kind: str, spec: RunSpec, key: str, *, again: bool) -> None:
-    st.button(
+    # Not in a callback, which would be asked what was drawn before: a setting may have been changed
+    # just before the click.
+    if st.button(
         label,
         key=f"{key}-ask",
         icon=":material/replay:" if again else ":material/play_arrow:",
         type="secondary" if again else "primary",
-        on_click=_ask,
-        args=(kind, spec, key, again),
         help=f"{job_kind(kind).doing} on this machine takes seconds; the answer is kept.",
-    )
+    ):
+        _ask(kind, spec, key, again)
 
 
 def _ask(kind: str, spec: RunSpec, key: str, again: bool) -> None:
-    """Queue the question; a refusal is told by the panel, and nothing is queued."""
+    """Queue the question and draw the page anew; a refusal is told by the panel, and nothing is
+    queued."""
     try:
         job = request_job(services.jobs(), kind, spec, visitor.owner(), again, visitor.network())
     except AsiError as error:
@@ -71,6 +73,7 @@ def _ask(kind: str, spec: RunSpec, key: str, again: bool) -> None:
         return
     if job.status == "queued":
         services.engine().submit_job(job.id)
+    st.rerun()
 
 
 def _progress(job_id: str) -> None:
