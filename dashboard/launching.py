@@ -30,7 +30,7 @@ def launch_buttons(
 
     Args:
         specs: what is launched; nothing can be while there is none.
-        on_launched: given the runs, before the page is drawn again.
+        on_launched: given the runs, before what stands below the button is drawn.
         most: runs that may be launched at once.
     """
     known = _known(specs)
@@ -71,7 +71,7 @@ def _known(specs: Sequence[RunSpec]) -> int:
 def _launch(
     specs: Sequence[RunSpec], key: str, on_launched: Launched, most: int, again: bool
 ) -> None:
-    """Queue the runs and draw the page anew; a refusal is told, and nothing is queued."""
+    """Queue the runs; a refusal is told, and nothing is queued."""
     try:
         runs = request_runs(
             services.store(),
@@ -88,4 +88,3 @@ def _launch(
         if run.status == "queued":
             services.engine().submit(run.id)
     on_launched(runs)
-    st.rerun()
