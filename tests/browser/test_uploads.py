@@ -62,8 +62,8 @@ def trained(store: RunStore, page: Page, before: set[str]) -> list[RunRecord]:
 def test_two_visitors_bring_the_same_zip_and_both_train_on_it(
     browser: Browser, training_server: Server, store: RunStore
 ) -> None:
-    # Two windows that are open at once share no cookie. Of the same run, the second visitor would be
-    # shown the first one's numbers.
+    # Two windows that are open at once share no cookie. Of the same run, the second visitor would
+    # be shown the first one's numbers.
     urls = (f"{training_server.url}{TINY}&seed={seed}" for seed in range(2))
     visits: list[Visit] = [open_page(browser, url) for url in urls]
     zipped = packed(both_splits(train=16, test=4)).getvalue()
