@@ -7,7 +7,10 @@ process.
 import streamlit as st
 from starlette.middleware import Middleware
 
+from dashboard.connections import DropHalfOpen
 from dashboard.failures import tell_failure
+from dashboard.guard import Guard
+from dashboard.held_files import HeldFiles
 from dashboard.plotly_js import PlotlyJs
 from dashboard.startup import prepared
 from dashboard.visitor import VisitorCookie
@@ -15,6 +18,8 @@ from dashboard.visitor import VisitorCookie
 app = st.App(
     "dashboard/main.py",
     lifespan=prepared,
-    middleware=[Middleware(PlotlyJs), Middleware(VisitorCookie)],
+    middleware=[
+        Middleware(layer) for layer in (DropHalfOpen, Guard, HeldFiles, PlotlyJs, VisitorCookie)
+    ],
     on_script_error=tell_failure,
 )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from asi_core.errors import InvalidInput, Refused
-from asi_core.units import GIB
+from asi_core.units import GIB, MIB
 
 PROJECT = Path(__file__).resolve().parents[1]
 _IS_CHECKOUT = (PROJECT / "app.py").is_file()
@@ -35,12 +35,19 @@ class Limits(BaseModel):
     Attributes:
         runs_per_owner: runs of one owner that may wait or go at a time
             (`ASI_MAX_RUNS_PER_OWNER`).
+        runs_per_network: of one network address, whatever names its visitors take
+            (`ASI_MAX_RUNS_PER_NETWORK`).
         runs: of all owners together (`ASI_MAX_RUNS`).
-        questions_per_owner, questions: that may wait for the worker at a time, as runs do
-            (`ASI_MAX_QUESTIONS_PER_OWNER`, `ASI_MAX_QUESTIONS`).
+        questions_per_owner, questions_per_network, questions: that may wait for the worker at a
+            time, as runs do (`ASI_MAX_QUESTIONS_PER_OWNER`, `ASI_MAX_QUESTIONS_PER_NETWORK`,
+            `ASI_MAX_QUESTIONS`).
         steps: of one run (`ASI_MAX_STEPS`).
         image_size: of one run, pixels (`ASI_MAX_IMAGE_SIZE`).
         run_seconds: that one run may take (`ASI_MAX_RUN_SECONDS`).
+        session_files, session_bytes: uploaded files that the server holds in memory for one window
+            (`ASI_MAX_SESSION_FILES`, `ASI_MAX_SESSION_BYTES`).
+        held_bytes: of all windows together (`ASI_MAX_HELD_BYTES`); those of one network address
+            may fill half.
         run_bytes: memory that one run may ask for, by estimate (`ASI_MAX_RUN_BYTES`); None for
             what the machine of the worker has.
     """
@@ -48,12 +55,18 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     runs_per_owner: int = Field(default=48, ge=1)
+    # Half of all: a class behind one address fits, and nobody fills the queue from one.
+    runs_per_network: int = Field(default=200, ge=1)
     runs: int = Field(default=400, ge=1)
     questions_per_owner: int = Field(default=8, ge=1)
+    questions_per_network: int = Field(default=50, ge=1)
     questions: int = Field(default=100, ge=1)
     steps: int = Field(default=20_000, ge=1)
     image_size: int = Field(default=512, ge=32)
     run_seconds: float = Field(default=6 * 3600, gt=0)
+    session_files: int = Field(default=4, ge=1)
+    session_bytes: int = Field(default=64 * MIB, ge=1)
+    held_bytes: int = Field(default=512 * MIB, ge=1)
     run_bytes: int | None = Field(default=None, ge=1)
 
 
@@ -79,6 +92,12 @@ class Settings(BaseModel):
         feature_bytes: memory that one process may fill with frozen features where there is no such
             room on disk.
         user_header: request header in which a proxy names the visitor; None where there is none.
+        address_header: request header in which a proxy names the visitor's network address; None
+            where visitors connect by themselves.
+        allowed_hosts: names, besides its own, by which browsers may ask for this server, separated
+            by commas; `*.name` for all below a name, `*` for any.
+        request_seconds: within which a request's header must be complete, and for which its body
+            may pause.
         read_only: whether visitors may look at what is there and change nothing.
         keep_days: after which runs that have ended are deleted, shipped ones excepted; None for
             never.
@@ -101,6 +120,9 @@ class Settings(BaseModel):
     feature_disk_bytes: int = Field(default=8 * GIB, ge=0)
     feature_bytes: int = Field(default=2 * GIB, ge=0)
     user_header: str | None = None
+    address_header: str | None = None
+    allowed_hosts: str = ""
+    request_seconds: float = Field(default=20, gt=0, le=3600)
     read_only: bool = False
     keep_days: float | None = Field(default=None, gt=0)
     limits: Limits = Limits()

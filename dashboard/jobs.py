@@ -16,6 +16,7 @@ from dashboard import services, visitor
 from dashboard.plain import plain
 
 _POLL_SECONDS = 1.0
+_RETRY = "Try again"
 
 
 def job_panel(
@@ -34,43 +35,63 @@ def job_panel(
     """
     jobs = services.jobs()
     newest, known = jobs.latest(kind, spec), jobs.latest(kind, spec, "completed")
-    if newest is not None and newest.is_active:
-        # Starts the worker, and takes up what an earlier server left, if nobody has yet.
-        services.engine()
-        st.fragment(job_progress, run_every=_POLL_SECONDS)(newest.id)
-    elif newest is not None and newest.status != "completed":
-        st.error(f"No answer: {plain(newest.error or newest.status)}")
-        _button("Try again", kind, spec, key, again=True)
-    elif known is None:
-        _button(button, kind, spec, key, again=False)
-    elif again is not None:
-        _button(again, kind, spec, key, again=True)
-    if refusal := st.session_state.pop(f"{key}-refusal", None):
-        st.error(plain(refusal))
+    # What was asked for stands where the button was.
+    place = st.empty()
+    going = newest if newest is not None and newest.is_active else None
+    if going is None:
+        with place.container():
+            going = _offer(kind, spec, newest, _label(newest, known, button, again), key)
+    if going is not None:
+        with place.container():
+            _watch(going)
     return None if known is None else known.result
 
 
-def _button(label: str, kind: str, spec: RunSpec, key: str, *, again: bool) -> None:
-    st.button(
+def _label(
+    newest: JobRecord | None, known: JobRecord | None, button: str, again: str | None
+) -> str | None:
+    """What the button says; None for no button."""
+    if newest is not None and newest.status != "completed":
+        return _RETRY
+    return button if known is None else again
+
+
+def _offer(
+    kind: str, spec: RunSpec, newest: JobRecord | None, label: str | None, key: str
+) -> JobRecord | None:
+    """Draw the button, below why there is no answer, and ask when it is pressed.
+
+    Not in a callback, which would be asked what was drawn before: a setting may have been changed
+    just before the click.
+
+    Returns:
+        the job that was asked for; None if none was, or it was refused.
+    """
+    again = newest is not None
+    if newest is not None and label == _RETRY:
+        st.error(f"No answer: {plain(newest.error or newest.status)}")
+    if label is None or not st.button(
         label,
         key=f"{key}-ask",
         icon=":material/replay:" if again else ":material/play_arrow:",
         type="secondary" if again else "primary",
-        on_click=_ask,
-        args=(kind, spec, key, again),
         help=f"{job_kind(kind).doing} on this machine takes seconds; the answer is kept.",
-    )
-
-
-def _ask(kind: str, spec: RunSpec, key: str, again: bool) -> None:
-    """Queue the question; a refusal is told by the panel, and nothing is queued."""
+    ):
+        return None
     try:
-        job = request_job(services.jobs(), kind, spec, visitor.owner(), again)
+        job = request_job(services.jobs(), kind, spec, visitor.owner(), again, visitor.network())
     except AsiError as error:
-        st.session_state[f"{key}-refusal"] = one_sentence(error)
-        return
+        st.error(plain(one_sentence(error)))
+        return None
     if job.status == "queued":
         services.engine().submit_job(job.id)
+    return job
+
+
+def _watch(job: JobRecord) -> None:
+    # Starts the worker, and takes up what an earlier server left, if nobody has yet.
+    services.engine()
+    st.fragment(job_progress, run_every=_POLL_SECONDS)(job.id)
 
 
 def job_progress(job_id: str) -> None:

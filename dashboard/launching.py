@@ -30,41 +30,32 @@ def launch_buttons(
 
     Args:
         specs: what is launched; nothing can be while there is none.
-        on_launched: given the runs, before the page is drawn again.
+        on_launched: given the runs, before what stands below the button is drawn.
         most: runs that may be launched at once.
     """
     known = _known(specs)
     reason = visitor.why_not()
     disabled = not specs or reason is not None
-
-    def launch(again: bool) -> None:
-        _launch(specs, key, on_launched, most, again)
-
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            label,
-            key=key,
-            type="primary",
-            icon=icon,
-            help=reason or help,
+        wanted = st.button(
+            label, key=key, type="primary", icon=icon, help=reason or help, disabled=disabled
+        )
+        again = bool(known) and st.button(
+            "Run all again",
+            key=f"{key}-again",
+            icon=":material/replay:",
+            help="Also those that were run here with the same settings, code and images.",
             disabled=disabled,
-            on_click=launch,
-            args=(False,),
         )
         if known:
-            st.button(
-                "Run all again",
-                key=f"{key}-again",
-                icon=":material/replay:",
-                help="Also those that were run here with the same settings, code and images.",
-                disabled=disabled,
-                on_click=launch,
-                args=(True,),
-            )
             st.caption(
                 f"{known} of {len(specs)} runs were done here before, with the same code and "
                 "images: they are shown at once."
             )
+    # Not in a callback, which would be given what was drawn before: a setting that was changed just
+    # before the click is shown, and has to be launched.
+    if specs and (wanted or again):
+        _launch(specs, key, on_launched, most, again)
     if refusal := st.session_state.pop(f"{key}-refusal", None):
         st.error(plain(refusal))
 
@@ -82,7 +73,14 @@ def _launch(
 ) -> None:
     """Queue the runs; a refusal is told, and nothing is queued."""
     try:
-        runs = request_runs(services.store(), specs, visitor.owner(), most=most, again=again)
+        runs = request_runs(
+            services.store(),
+            specs,
+            visitor.owner(),
+            most=most,
+            again=again,
+            network=visitor.network(),
+        )
     except AsiError as error:
         st.session_state[f"{key}-refusal"] = one_sentence(error)
         return

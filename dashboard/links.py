@@ -12,18 +12,20 @@ from asi_core.zoo.cards import MODELS
 from dashboard.plain import plain
 
 
-def names_in_url(images: Mapping[str, DatasetCard] = DATASETS) -> str | None:
+def names_in_url(images: Mapping[str, DatasetCard] | None = DATASETS) -> str | None:
     """Take a model and data set that a link names as the command line does.
 
     Boxes themselves read and write titles, as a visitor sees them.
 
     Args:
-        images: what the page offers, by name.
+        images: what the page offers, by name; None where `settle_images` looks after them.
 
     Returns:
         a sentence about a name that there is not.
     """
-    known: dict[str, Mapping[str, Any]] = {"model": MODELS, "dataset": images}
+    known: dict[str, Mapping[str, Any]] = {"model": MODELS}
+    if images is not None:
+        known["dataset"] = images
     for key, cards in known.items():
         named = st.query_params.get(key)
         if named in cards and key not in st.session_state:

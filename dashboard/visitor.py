@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -13,16 +13,15 @@ from starlette.requests import cookie_parser
 
 from asi_core.errors import AsiError, Refused, Unavailable, one_sentence
 from asi_core.runs.limits import NOBODY
+from asi_core.runs.networks import network_of
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.settings import read_settings
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaitable[None]]
+from dashboard.asgi import Application, Message, Receive, Send
 
 COOKIE = "asi_visitor"
 _BROWSER, _SHORT = "visitor-", 18
 _YEAR_SECONDS = 365 * 24 * 3600
+_LOOPBACK = "127.0.0.1"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _SIGN_IN = "sign in to launch runs and to change what is yours; looking needs no name."
 
@@ -30,12 +29,10 @@ _SIGN_IN = "sign in to launch runs and to change what is yours; looking needs no
 class VisitorCookie:
     """Middleware that gives a browser a secret of its own, by which its runs are known again."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
 
-    async def __call__(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Send
-    ) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _token_of(_cookies_of(scope)):
             await self._app(scope, receive, send)
         else:
@@ -59,6 +56,13 @@ def owner() -> str:
     token = _token_of(dict(st.context.cookies))
     # Of the secret, only what nobody can get it back from is shown to others.
     return f"{_BROWSER}{hashlib.sha256(token.encode()).hexdigest()[:32]}" if token else NOBODY[0]
+
+
+def network() -> str | None:
+    """From which network this visitor asks; `Guard` has put the address there."""
+    address = st.context.ip_address
+    # Streamlit tells of no loopback address, and of none without a browser.
+    return network_of(address if isinstance(address, str) else _LOOPBACK)
 
 
 def short_owner(name: str) -> str:
@@ -96,6 +100,17 @@ def may_change(run: RunRecord) -> bool:
     if run.owner == EXAMPLE_OWNER or why_not() is not None:
         return False
     return run.owner in (owner(), *NOBODY)
+
+
+def sign_in_reason(user: Mapping[str, Any]) -> str | None:
+    """Why a visitor may only look, where visitors sign in.
+
+    Args:
+        user: what Streamlit knows of a session's visitor.
+    """
+    if not _signs_in() or user.get("is_logged_in") is True:
+        return None
+    return _SIGN_IN
 
 
 def sign_in_button() -> None:

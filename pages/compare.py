@@ -24,13 +24,16 @@ def main() -> None:
     """Draw the page."""
     question("Which runs are worth their memory?")
     tell_what_was_done()
-    watch()
+    going = st.container()
     view = chosen_view()
     if view is None:
         st.info("There is no such run yet: start a sweep below, or choose less in the filter.")
     else:
         _compare(view)
     sweep_panel()
+    # With what was launched just now.
+    with going:
+        watch()
     transfer({} if view is None else view.titles)
 
 

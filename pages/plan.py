@@ -13,16 +13,14 @@ from dashboard.links import names_in_url
 from dashboard.plain import plain
 from dashboard.plan.controls import budget_control, network_controls, plan_question
 from dashboard.plan.planned import planned
-from dashboard.plan.training import lead_to_launched
 from dashboard.plan.view import plan_view, unknown_view
-from dashboard.uploading import image_choices
+from dashboard.uploading import settle_images
 
 
 def main() -> None:
     """Draw the page."""
-    lead_to_launched()
     question("Which ranks fit my device?")
-    if unknown := names_in_url(image_choices()):
+    for unknown in filter(None, (names_in_url(None), settle_images("dataset"))):
         st.warning(unknown)
     with st.sidebar:
         chosen = network_controls()

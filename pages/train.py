@@ -17,14 +17,14 @@ from dashboard.reproduce import reproduce_panel
 from dashboard.train.form import comparison_form, comparison_specs
 from dashboard.train.live import live_comparison
 from dashboard.train.run_log import log_panel
-from dashboard.uploading import image_choices, images_panel
+from dashboard.uploading import images_panel, settle_images
 
 
 def main() -> None:
     """Draw the page."""
     services.warm_up()
     question("What does compression cost in accuracy?")
-    if unknown := names_in_url(image_choices()):
+    for unknown in filter(None, (names_in_url(None), settle_images("dataset"))):
         st.warning(unknown)
     with st.sidebar:
         chosen = comparison_form()

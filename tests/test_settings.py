@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asi_core.errors import InvalidInput
-from asi_core.settings import PROJECT, read_settings
+from asi_core.settings import PROJECT, Limits, Settings, read_settings
 
 
 def test_what_is_not_said_has_a_default() -> None:
@@ -59,6 +59,13 @@ def test_a_bound_process_counts_what_it_may_use() -> None:
     )
     done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "1"
+
+
+def test_every_variable_is_documented() -> None:
+    told = (PROJECT / "docs" / "deployment.md").read_text()
+    names = [f"ASI_{name.upper()}" for name in Settings.model_fields if name != "limits"]
+    names += [f"ASI_MAX_{name.upper()}" for name in Limits.model_fields]
+    assert [name for name in names if f"`{name}`" not in told] == []
 
 
 def test_an_empty_variable_is_as_none() -> None:

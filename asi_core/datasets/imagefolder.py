@@ -120,7 +120,7 @@ def _scan_of(source: ImageFiles) -> _Scan:
     return _Scan(source, layout, used)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _scan_of_zip(source: ZipFiles) -> _Scan:
     return _scan_of(source)
 

@@ -5,6 +5,8 @@ All are far above what fine-tuning on a small device needs: they stop mistakes a
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from asi_core.units import GIB, MIB
 
 # Names, labels and sizes of all images are held in memory, about 300 bytes each. Food-101, the
@@ -36,6 +38,20 @@ MOST_PIXELS = 2**26
 # Of one upload through the browser; Streamlit's own limit (.streamlit/config.toml) is the same.
 LARGEST_UPLOAD_BYTES = 20 * MIB
 
-# Of one owner, and of all together on this installation.
+# Of one upload through the browser, counted before they are listed: at 400 bytes a member, those of
+# the largest upload. A zip of 20 MiB has room for 200 000 empty ones.
+MOST_UPLOAD_MEMBERS = 50_000
+
+
+class Total(NamedTuple):
+    """The most of several uploads together."""
+
+    uploads: int
+    size_bytes: int
+
+
+# Of one owner; of those from one network address, which are half of all, so that nobody fills the
+# rest by taking another name each time; and of all on this installation.
 MOST_UPLOADS = 20
-ALL_UPLOADS_BYTES = 2 * GIB
+NETWORK_UPLOADS = Total(500, GIB)
+ALL_UPLOADS = Total(1000, 2 * GIB)

@@ -1,27 +1,29 @@
 """Image zips that visitors have uploaded, kept in the app's home under the hash of their content.
 
 A name such as `upload:photos-1a2b3c4d5e6f` means the same images on this installation for ever, so
-a run that names it can be repeated. Beside each zip lies a small file that says whose it is.
+a run that names it can be repeated. Beside each zip lies a small file that says whose it is: the
+same zip may belong to several, and goes when it belongs to nobody any more.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import filecmp
 import os
 import re
 import time
 import unicodedata
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from tempfile import NamedTemporaryFile
-from typing import IO, Any, BinaryIO
+from typing import BinaryIO, NoReturn
+
+from filelock import FileLock
 
 from asi_core.datasets import limits
 from asi_core.datasets.cards import DatasetCard
+from asi_core.datasets.claims import Claim, Claims, read_claims, write_claims
 from asi_core.datasets.imagefolder import ImageFolder
+from asi_core.datasets.received import received
 from asi_core.datasets.splits import ImageData
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.settings import read_settings
@@ -29,7 +31,6 @@ from asi_core.units import format_bytes
 
 PREFIX = "upload:"
 _NAME = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{12}")
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,46 +60,53 @@ class Upload:
 
     @property
     def card(self) -> DatasetCard:
-        called, _, digest = self.name.rpartition("-")
-        # Two uploads may be called the same.
-        title = f"{called} ({digest[:4]}), uploaded"
-        return replace(self._images.card, name=PREFIX + self.name, title=title)
+        return self._titled(ImageFolder(str(self.path)).card, self.name.rpartition("-")[0])
+
+    def card_of(self, claim: Claim) -> DatasetCard:
+        """The card, called as the owner calls the zip: somebody else may have called it first."""
+        return self._titled(self.card, _slug(claim.file_name))
 
     def check(self, skip_damaged: bool = False) -> DatasetCard:
-        self._require()
         found = self._images.check(skip_damaged)
         return replace(found, name=self.card.name, title=self.card.title)
 
     def check_images(self) -> Iterator[int]:
-        self._require()
         return self._images.check_images()
 
     def fingerprint(self) -> str:
-        self._require()
         return self._images.fingerprint()
 
     def load(self, skip_damaged: bool = False) -> ImageData:
-        self._require()
         return self._images.load(skip_damaged)
 
     @property
     def _images(self) -> ImageFolder:
-        # Errors speak of what the visitor sees: no path of the server.
-        return ImageFolder(str(self.path), called=f"{self.name.rpartition('-')[0]}.zip")
+        """The zip, which errors call as its first owner does: no path of the server.
 
-    def _require(self) -> None:
+        Raises:
+            Unavailable: if it is not here.
+        """
         if not self.path.is_file():
             raise Unavailable(
                 f"the uploaded images {self.name!r} are not here (any more): upload them again."
             )
+        return ImageFolder(str(self.path), called=f"{self.name.rpartition('-')[0]}.zip")
+
+    def _titled(self, card: DatasetCard, called: str) -> DatasetCard:
+        # Two uploads may be called the same.
+        title = f"{called} ({self.name.rpartition('-')[2][:4]}), uploaded"
+        return replace(card, name=PREFIX + self.name, title=title)
 
 
-def keep_upload(stream: BinaryIO, file_name: str, owner: str) -> DatasetCard:
-    """Check a zip and keep it. The same content is kept once, and belongs to who came first.
+def keep_upload(
+    stream: BinaryIO, file_name: str, owner: str, network: str | None = None
+) -> DatasetCard:
+    """Check a zip and keep it for its owner. The same content is kept once, for all its owners.
 
     Args:
         stream: read from where it stands; at most `limits.LARGEST_UPLOAD_BYTES`.
         file_name: what the visitor calls it; only letters and digits of it are used.
+        network: from where it came (`asi_core.runs.networks`), if that is known.
 
     Returns:
         the card, with the classes and counts that were found.
@@ -110,43 +118,44 @@ def keep_upload(stream: BinaryIO, file_name: str, owner: str) -> DatasetCard:
     read_settings().check_may_change()
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with _copied(stream, folder) as (copy, digest):
-        known = next(folder.glob(f"*-{digest[:12]}.zip"), None)
-        if known is not None:
-            return Upload(known.stem).check()
-        _check_room(owner, copy.stat().st_size)
-        upload = Upload(f"{_slug(file_name)}-{digest[:12]}")
-        # Refused before it is kept, in words that name the file as the visitor does.
-        _refuse_in_own_words(copy, file_name)
-        about = {"owner": owner, "file_name": file_name[:200], "created_at": time.time()}
-        upload.path.with_suffix(".json").write_text(json.dumps(about))
-        os.replace(copy, upload.path)
-    return upload.check()
+    claim = Claim(owner, file_name[:200], time.time(), network)
+    with received(stream, folder) as (copy, digest):
+        if _known(copy, digest) is None:
+            # Refused before it is kept, in words that name the file as the visitor does.
+            ImageFolder(str(copy), called=PurePath(file_name).name or "the upload").check()
+        upload = _kept(copy, digest, claim)
+    found = upload.check()
+    return replace(found, title=upload.card_of(claim).title)
 
 
 def uploads(owner: str) -> list[DatasetCard]:
-    """An owner's uploads, newest first."""
-    mine = [upload for upload in _all() if _about(upload)["owner"] == owner]
-    return [u.card for u in sorted(mine, key=lambda u: -float(_about(u)["created_at"]))]
+    """An owner's uploads, newest first, called as the owner calls them."""
+    mine = [(upload, claim) for upload in _all() if (claim := _claims(upload).of(owner))]
+    mine.sort(key=lambda pair: -pair[1].created_at)
+    return [upload.card_of(claim) for upload, claim in mine]
 
 
 def remove_upload(name: str, owner: str) -> None:
-    """Remove an upload; runs that were trained on it keep all that they have measured.
+    """Remove an owner's upload; the zip stays while it belongs to others.
+
+    Runs that were trained on it keep all that they have measured.
 
     Args:
         name: with `PREFIX`.
 
     Raises:
-        InvalidInput: if it is somebody else's.
+        InvalidInput: if it is somebody else's alone.
         Unavailable: if it is not here.
     """
     read_settings().check_may_change()
     upload = Upload(name.removeprefix(PREFIX))
     upload.check()
-    if _about(upload)["owner"] != owner:
-        raise InvalidInput("only one's own uploads can be removed", repr(name), "leave it")
-    upload.path.unlink(missing_ok=True)
-    upload.path.with_suffix(".json").unlink(missing_ok=True)
+    with _locked():
+        claims = _claims(upload)
+        if claims.of(owner) is None:
+            raise InvalidInput("only one's own uploads can be removed", repr(name), "leave it")
+        others = (claim for claim in claims.all if claim.owner != owner)
+        write_claims(upload.path, claims.keeping(others))
 
 
 def remove_older(before: float, used: Container[str]) -> None:
@@ -156,11 +165,13 @@ def remove_older(before: float, used: Container[str]) -> None:
         used: names, with `PREFIX`, that are still wanted.
     """
     for upload in _all():
-        about = _about(upload)
-        wanted = about["owner"] is None or PREFIX + upload.name in used
-        if not wanted and float(about["created_at"]) < before:
-            upload.path.unlink(missing_ok=True)
-            upload.path.with_suffix(".json").unlink(missing_ok=True)
+        if PREFIX + upload.name in used:
+            continue
+        with _locked():
+            claims = _claims(upload)
+            young = [claim for claim in claims.all if claim.created_at >= before]
+            if len(young) < len(claims.all):
+                write_claims(upload.path, claims.keeping(young))
 
 
 def remove_parts(before: float) -> None:
@@ -174,72 +185,81 @@ def _folder() -> Path:
     return read_settings().home / "uploads"
 
 
+def _locked() -> FileLock:
+    """Held from reading claims until they are written: servers and workers may share the folder."""
+    return FileLock(_folder() / ".lock")
+
+
 def _all() -> Iterator[Upload]:
     for path in sorted(_folder().glob("*.zip")):
         if _NAME.fullmatch(path.stem):
             yield Upload(path.stem)
 
 
-def _about(upload: Upload) -> dict[str, Any]:
-    """What is known of an upload; of nobody if it was put there by hand."""
-    try:
-        return dict(json.loads(upload.path.with_suffix(".json").read_text()))
-    except (OSError, ValueError):
-        return {"owner": None, "created_at": 0.0}
+def _claims(upload: Upload) -> Claims:
+    return read_claims(upload.path)
 
 
-@contextmanager
-def _copied(stream: BinaryIO, folder: Path) -> Iterator[tuple[Path, str]]:
-    """The stream as a file in `folder` that is gone afterwards, and its SHA-256."""
-    with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as copy:
-        path = Path(copy.name)
-        try:
-            digest = _copy(stream, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
-        except BaseException:
-            path.unlink()
-            raise
-    try:
-        yield path, digest
-    finally:
-        path.unlink(missing_ok=True)
+def _known(copy: Path, digest: str) -> Upload | None:
+    """The upload with the content of `copy`, if it is here.
 
-
-def _copy(stream: BinaryIO, copy: IO[bytes]) -> str:
-    digest, size = hashlib.sha256(), 0
-    while chunk := stream.read(_CHUNK):
-        size += len(chunk)
-        if size > limits.LARGEST_UPLOAD_BYTES:
-            raise InvalidInput(
-                f"an uploaded zip must have at most {format_bytes(limits.LARGEST_UPLOAD_BYTES)}",
-                "more",
-                "resize the images first, or put them on the server and use imagefolder:PATH",
-            )
-        digest.update(chunk)
-        copy.write(chunk)
-    return digest.hexdigest()
-
-
-def _check_room(owner: str, size: int) -> None:
-    if len(uploads(owner)) >= limits.MOST_UPLOADS:
+    Raises:
+        InvalidInput: if another content would have the same name.
+    """
+    found = next(_folder().glob(f"*-{digest[:12]}.zip"), None)
+    if found is None:
+        return None
+    # Names have a part of the digest, so that somebody with time can make two contents of one name.
+    if not filecmp.cmp(copy, found, shallow=False):
         raise InvalidInput(
-            f"at most {limits.MOST_UPLOADS} uploads are kept for one owner",
-            "one more",
-            "remove one first",
+            "an upload must differ from all others in the first 12 digits of its SHA-256",
+            digest[:12],
+            "pack the images again",
         )
-    taken = sum(upload.path.stat().st_size for upload in _all())
-    if taken + size > limits.ALL_UPLOADS_BYTES:
-        raise InvalidInput(
-            f"all uploads together may take {format_bytes(limits.ALL_UPLOADS_BYTES)}",
-            format_bytes(taken + size),
-            "remove one first",
-        )
+    return Upload(found.stem)
 
 
-def _refuse_in_own_words(copy: Path, file_name: str) -> None:
-    """Check the copy; errors speak of the visitor's file, not of ours."""
-    ImageFolder(str(copy), called=PurePath(file_name).name or "the upload").check()
+def _kept(copy: Path, digest: str, claim: Claim) -> Upload:
+    """Keep a checked zip, or one more claim to the one that is here."""
+    with _locked():
+        upload = _known(copy, digest)
+        is_new = upload is None
+        upload = upload or Upload(f"{_slug(claim.file_name)}-{digest[:12]}")
+        claims = Claims(by_hand=False) if is_new else _claims(upload)
+        if claims.of(claim.owner) is None:
+            _check_room(claim, copy.stat().st_size, is_new)
+        write_claims(upload.path, claims.adding(claim))
+        if is_new:
+            os.replace(copy, upload.path)
+        return upload
+
+
+def _check_room(claim: Claim, size: int, is_new: bool) -> None:
+    there = [(_claims(upload).all, upload.path.stat().st_size) for upload in _all()]
+    same_owner = [size for all_, size in there if any(c.owner == claim.owner for c in all_)]
+    same_network = [
+        size
+        for all_, size in there
+        if claim.network and any(c.network == claim.network for c in all_)
+    ]
+    count, most = len(same_owner), limits.MOST_UPLOADS
+    if count >= most:
+        _refuse(f"at most {most} uploads are kept for one owner", "one more")
+    _check_total(same_network, size, limits.NETWORK_UPLOADS, "from one network address")
+    if is_new:
+        _check_total([size for _, size in there], size, limits.ALL_UPLOADS, "together")
+
+
+def _check_total(sizes: Sequence[int], new: int, most: limits.Total, whose: str) -> None:
+    if len(sizes) >= most.uploads:
+        _refuse(f"all uploads {whose} may be at most {most.uploads}", "one more")
+    if sum(sizes) + new > most.size_bytes:
+        taken = format_bytes(sum(sizes) + new)
+        _refuse(f"all uploads {whose} may take {format_bytes(most.size_bytes)}", taken)
+
+
+def _refuse(rule: str, got: str) -> NoReturn:
+    raise InvalidInput(rule, got, "remove one first")
 
 
 def _slug(file_name: str) -> str:

@@ -107,7 +107,7 @@ class ZipFiles(ImageFiles):
                 self.others.add_file(name)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def zip_files(path: Path, title: str, mtime_ns: int, size_bytes: int) -> ZipFiles:
     """The image files of a zip, looked at once until it has another time or size.
 

@@ -114,11 +114,11 @@ class JobStore:
                 for row in connection.execute(query.order_by(jobs.c.created_at))
             }
 
-    def active_owners(self) -> list[str]:
-        """The owner of each job that is queued or running."""
-        query = select(jobs.c.owner).where(jobs.c.status.in_(ACTIVE))
+    def active(self) -> list[tuple[str, str | None]]:
+        """The owner and network of each job that is queued or running."""
+        query = select(jobs.c.owner, jobs.c.network).where(jobs.c.status.in_(ACTIVE))
         with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            return [(row.owner, row.network) for row in connection.execute(query)]
 
     def delete_older(self, before: float) -> int:
         """Remove jobs that ended before a time (Unix seconds), but what came with the app.
@@ -131,9 +131,10 @@ class JobStore:
             query = delete(jobs).where(jobs.c.status.not_in(ACTIVE), *old)
             return connection.execute(query).rowcount
 
-    def create(self, kind: str, spec: RunSpec, owner: str) -> JobRecord:
+    def create(self, kind: str, spec: RunSpec, owner: str, network: str | None = None) -> JobRecord:
         """Queue a job, or return the one about the same question that is going already."""
-        row = _row(kind, spec, owner, id=uuid.uuid4().hex[:12], status="queued")
+        new = {"id": uuid.uuid4().hex[:12], "status": "queued", "network": network}
+        row = _row(kind, spec, owner, **new)
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(jobs), row)
@@ -199,15 +200,23 @@ class JobStore:
 
 
 def request_job(
-    store: JobStore, kind: str, spec: RunSpec, owner: str, again: bool = False
+    store: JobStore,
+    kind: str,
+    spec: RunSpec,
+    owner: str,
+    again: bool = False,
+    network: str | None = None,
 ) -> JobRecord:
     """Queue a job, if it can start.
 
     Asked for the same again, it returns what is going, or unless `again` what is completed.
 
+    Args:
+        network: from where it is asked for (`networks`), where that is known.
+
     Raises:
-        InvalidInput: if there is no such kind, images are not as they must be, or too many of the
-            owner's jobs are waiting.
+        InvalidInput: if there is no such kind, images are not as they must be, or too many jobs of
+            the owner or from the network are waiting.
         Refused: where visitors may only look.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
@@ -220,10 +229,13 @@ def request_job(
     if spec.pretrained:
         check_obtainable(model_card(spec.model))
     _check_images(kind, spec)
-    limits, asking = settings.limits, store.active_owners()
-    _check_room(limits.questions_per_owner, asking.count(owner), "of one visitor")
+    limits, asking = settings.limits, store.active()
+    same_owner = sum(whose == owner for whose, _ in asking)
+    same_network = sum(network is not None and place == network for _, place in asking)
+    _check_room(limits.questions_per_owner, same_owner, "of one visitor")
+    _check_room(limits.questions_per_network, same_network, "from one network address")
     _check_room(limits.questions, len(asking), "of all visitors together")
-    return store.create(kind, spec, owner)
+    return store.create(kind, spec, owner, network)
 
 
 def _check_images(kind: str, spec: RunSpec) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from asi_core.errors import Unavailable
 
 # The newest of `migrations/versions`.
-REVISION = "0003"
+REVISION = "0004"
 # What databases were before they told their revision.
 _FIRST = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -27,6 +27,7 @@ def request_runs(
     *,
     most: int = MOST_RUNS_AT_ONCE,
     again: bool = False,
+    network: str | None = None,
 ) -> list[RunRecord]:
     """Queue runs that are to be compared, if all of them can start.
 
@@ -36,6 +37,7 @@ def request_runs(
     Args:
         most: runs that may be asked for at once.
         again: whether all are run, also those whose numbers are known.
+        network: from where they are asked for (`networks`), where that is known.
 
     Raises:
         InvalidInput: if there are none or too many, one asks for more than the limits allow, or
@@ -62,7 +64,7 @@ def request_runs(
     answers = {} if again else _answers(store, questions)
     if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
         return same
-    return store.create(specs, owner, settings.limits, questions, answers)
+    return store.create(specs, owner, settings.limits, questions, answers, network)
 
 
 def _check_images(specs: Sequence[RunSpec]) -> None:

@@ -186,16 +186,18 @@ class RunStore:
         limits: Limits | None = None,
         questions: Sequence[str] | None = None,
         answers: Mapping[int, RunRecord] | None = None,
+        network: str | None = None,
     ) -> list[RunRecord]:
         """Queue runs that belong together; all of them or none.
 
         Args:
             questions: of the specifications (`questions_of`), by which runs are found again.
             answers: by position, completed runs that are copied instead of run again.
+            network: from where they are asked for (`networks`), where that is known.
 
         Raises:
-            InvalidInput: if more runs of the owner, or of all, would then be queued or running
-                than `limits` allow.
+            InvalidInput: if more runs of the owner, from the network, or of all, would then be
+                queued or running than `limits` allow.
         """
         comparison, now = uuid.uuid4().hex[:12], time.time()
         rows = [
@@ -204,6 +206,7 @@ class RunStore:
                 "comparison": comparison,
                 "position": position,
                 "owner": owner,
+                "network": network,
                 "spec": spec.model_dump(mode="json"),
                 "status": "queued",
                 "created_at": now,
@@ -224,7 +227,7 @@ class RunStore:
             for position, run in known.items():
                 _copy(connection, run, rows[position])
             if limits is not None:
-                _check_queue(connection, owner, len(queued), limits)
+                _check_queue(connection, owner, network, len(queued), limits)
         return self.comparison(comparison)
 
     def request_cancel(self, run_id: str) -> None:
@@ -359,10 +362,15 @@ def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
     connection.execute(insert(events).from_select(["run_id", "kind", "step", "payload"], same))
 
 
-def _check_queue(connection: Connection, owner: str, new: int, limits: Limits) -> None:
+def _check_queue(
+    connection: Connection, owner: str, network: str | None, new: int, limits: Limits
+) -> None:
     active = select(func.count()).where(runs.c.status.in_(ACTIVE))
+    from_there = active.where(runs.c.network == network)
     for count, most, whose in (
         (active.where(runs.c.owner == owner), limits.runs_per_owner, "of one owner"),
+        # Nothing equals NULL: where no network is known, none is counted.
+        (from_there, limits.runs_per_network, "from one network address"),
         (active, limits.runs, "of all visitors together"),
     ):
         found = connection.execute(count).scalar_one()

@@ -31,6 +31,8 @@ runs = Table(
     Column("comparison", String(32), nullable=False),
     Column("position", Integer, nullable=False),
     Column("owner", String(128), nullable=False),
+    # From where it was asked for (`networks`), where that is known.
+    Column("network", String(32)),
     Column("spec", JSON, nullable=False),
     Column("status", String(16), nullable=False),
     # Unix seconds, UTC.
@@ -99,6 +101,8 @@ jobs = Table(
     # Hash of kind and specification: what is asked for again is found by it.
     Column("key", String(64), nullable=False),
     Column("owner", String(128), nullable=False),
+    # From where it was asked for (`networks`), where that is known.
+    Column("network", String(32)),
     Column("spec", JSON, nullable=False),
     Column("status", String(16), nullable=False),
     # Unix seconds, UTC.

@@ -22,7 +22,7 @@ from dashboard.frame import URL
 from dashboard.image_size import image_size_box
 from dashboard.launching import launch_buttons
 from dashboard.plain import plain
-from dashboard.uploading import image_choices
+from dashboard.uploading import choose_images
 
 Number = TypeVar("Number", int, float)
 
@@ -147,14 +147,11 @@ def _more_axes() -> dict[str, Any]:
 
 def _base() -> dict[str, Any]:
     models = {card.title: name for name, card in MODELS.items()}
-    images = {card.title: name for name, card in image_choices().items()}
     model = st.selectbox(
         "Model", list(models), key="sweep_model", help="A network pretrained on ImageNet.", **URL
     )
-    dataset = st.selectbox(
-        "Images", list(images), key="sweep_dataset", help="What it is fine-tuned on.", **URL
-    )
-    skip = skip_control(images[dataset], key="sweep_skip_damaged")
+    dataset = choose_images("sweep_dataset", "What it is fine-tuned on.")
+    skip = skip_control(dataset, key="sweep_skip_damaged")
     card = MODELS[models[model]]
     numbers = {
         "steps": ("Steps", RUN_DEFAULTS["steps"]),
@@ -162,7 +159,7 @@ def _base() -> dict[str, Any]:
     }
     return {
         "model": models[model],
-        "dataset": images[dataset],
+        "dataset": dataset,
         "skip_damaged": skip,
         **{
             name: st.number_input(

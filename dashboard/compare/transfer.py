@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.transfer import export_comparison, import_comparison
 from dashboard import services, visitor
 from dashboard.compare.kept import library
+from dashboard.held_files import forget
 from dashboard.plain import plain
 
 _FILE, _TOLD, _COUNT = "transfer-file", "transfer-told", "transfer-count"
@@ -71,7 +73,7 @@ def _open() -> None:
 def _keep(key: str) -> None:
     """Keep what was uploaded; a refusal is told, and nothing is kept."""
     file = st.session_state[key]
-    if file is None:
+    if not isinstance(file, UploadedFile):
         return
     st.session_state[_COUNT] = st.session_state.get(_COUNT, 0) + 1
     try:
@@ -81,3 +83,5 @@ def _keep(key: str) -> None:
     else:
         count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
         st.session_state[_TOLD] = "kept", f"{count} of {file.name} are kept here now."
+    finally:
+        forget(file)

@@ -15,7 +15,7 @@ from dashboard.bits import bits_control
 from dashboard.damage import skip_control
 from dashboard.frame import URL
 from dashboard.image_size import image_size_box
-from dashboard.uploading import image_choices
+from dashboard.uploading import choose_images
 
 # What people have in mind: powers of two, and the memory of a well-known microcontroller.
 NAMED_BUDGETS = {
@@ -78,15 +78,7 @@ def network_controls() -> dict[str, str | int]:
         help="A network pretrained on ImageNet. Only its last layers are trained.",
         **URL,
     )
-    images = image_choices()
-    dataset = st.selectbox(
-        "Images",
-        list(images),
-        format_func=lambda name: images[name].title,
-        key="dataset",
-        help="The ranks are found on two batches of these.",
-        **URL,
-    )
+    dataset = choose_images("dataset", "The ranks are found on two batches of these.")
     skip = skip_control(dataset)
     numbers = _numbers(model)
     bits = bits_control("Bits of a kept number")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import streamlit as st
-
 from asi_core.methods import ASI, Vanilla
 from asi_core.runs.records import RunRecord
 from asi_core.training.spec import RunSpec
@@ -39,15 +37,10 @@ def train_button(question: PlanQuestion, what: Planned) -> None:
     )
 
 
-def lead_to_launched() -> None:
-    """Go to the comparison that was just launched, if any.
+def _follow(runs: list[RunRecord]) -> None:
+    """Go to the comparison that was just launched.
 
     Only it is in the link: Streamlit refuses to set parameters that are bound to a control of the
     page that is left, and both pages have a model, layers and so on.
     """
-    if (comparison := st.session_state.pop("plan-launched", None)) is not None:
-        switch_to("train", {"comparison": comparison})
-
-
-def _follow(runs: list[RunRecord]) -> None:
-    st.session_state["plan-launched"] = runs[0].comparison
+    switch_to("train", {"comparison": runs[0].comparison})

@@ -14,7 +14,7 @@ from dashboard.bits import bits_control
 from dashboard.damage import skip_control
 from dashboard.frame import URL
 from dashboard.image_size import image_size_box
-from dashboard.uploading import image_choices, upload_menu
+from dashboard.uploading import choose_images, upload_menu
 
 _BY_VARIANCE, _BY_RANK = "Explained variance", "Given ranks"
 
@@ -69,15 +69,7 @@ def _what() -> dict[str, Any]:
         help=_help("model"),
         **URL,
     )
-    images = image_choices()
-    data = st.selectbox(
-        "Images",
-        list(images),
-        format_func=lambda name: images[name].title,
-        key="dataset",
-        help=_help("dataset"),
-        **URL,
-    )
+    data = choose_images("dataset", _help("dataset"))
     upload_menu(data)
     skip = skip_control(data)
     most = MODELS[model].layer_count

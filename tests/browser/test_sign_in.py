@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store import RunStore
 from tests.browser.app import Server, free_port, running_app
+from tests.browser.session import session
 from tests.browser.visiting import MINUTE, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
@@ -45,6 +46,13 @@ def sign_in(page: Page, name: str) -> None:
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name=name).click()
     expect(page.get_by_role("button", name=f"Sign out {name}")).to_be_visible(timeout=MINUTE)
+
+
+def test_who_has_not_signed_in_sends_no_files(signing_in: Server) -> None:
+    with session(signing_in) as stranger:
+        found = stranger.send(1000)
+    assert found.status == 403
+    assert "sign in to launch runs" in found.text
 
 
 def test_runs_belong_to_whoever_has_signed_in(browser: Browser, signing_in: Server) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from asi_core.datasets import check_dataset, limits, load_dataset
+from asi_core.datasets import check_dataset, imagefolder, limits, load_dataset
 from asi_core.datasets.uploads import (
     keep_upload,
     remove_older,
@@ -18,6 +20,7 @@ from asi_core.datasets.uploads import (
     remove_upload,
     uploads,
 )
+from asi_core.datasets.zips import ZipFiles
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.training.spec import RunSpec
 from tests.datasets.pictures import both_splits, picture, write_zip
@@ -33,7 +36,8 @@ def packed(contents: dict[str, bytes]) -> io.BytesIO:
 
 
 def left_in(home: Path) -> list[str]:
-    return sorted(path.name for path in (home / "uploads").iterdir())
+    names = (path.name for path in (home / "uploads").iterdir())
+    return sorted(name for name in names if name != ".lock")
 
 
 def test_what_is_kept_is_what_was_uploaded(home: Path) -> None:
@@ -59,6 +63,126 @@ def test_the_same_content_is_kept_once_under_its_first_name(home: Path) -> None:
     other = keep_upload(packed(both_splits(train=4)), "a.zip", "me")
     assert other.name != first.name
     assert other.title != first.title
+
+
+def test_the_same_zip_belongs_to_everybody_who_uploads_it(home: Path) -> None:
+    mine = keep_upload(packed(both_splits()), "mine.zip", "me")
+    theirs = keep_upload(packed(both_splits()), "theirs.zip", "them")
+    assert mine.name == theirs.name
+    assert theirs.title.startswith("theirs (")
+    for owner, title in (("me", mine.title), ("them", theirs.title)):
+        assert [(card.name, card.title) for card in uploads(owner)] == [(mine.name, title)]
+    remove_upload(mine.name, "me")
+    assert uploads("me") == []
+    assert [card.name for card in uploads("them")] == [mine.name]
+    assert load_dataset(mine.name).classes == ("cat", "dog")
+    with pytest.raises(InvalidInput, match="only one's own uploads"):
+        remove_upload(mine.name, "me")
+    remove_upload(mine.name, "them")
+    assert left_in(home) == []
+
+
+def test_many_who_upload_the_same_at_once_all_have_it(home: Path) -> None:
+    owners = [f"visitor {number}" for number in range(12)]
+    content = both_splits()
+
+    def keep(owner: str) -> str:
+        return keep_upload(packed(content), f"{owner}.zip", owner).name
+
+    with ThreadPoolExecutor(len(owners)) as threads:
+        names = set(threads.map(keep, owners))
+    assert len(names) == 1
+    assert all([card.name for card in uploads(owner)] == [*names] for owner in owners)
+
+
+def test_an_upload_of_a_version_with_one_owner_is_still_theirs(home: Path) -> None:
+    card = keep_upload(packed(both_splits()), "a.zip", "me")
+    beside = home / "uploads" / f"{card.name.removeprefix('upload:')}.json"
+    beside.write_text('{"owner": "me", "file_name": "a.zip", "created_at": 5.0}')
+    assert [known.name for known in uploads("me")] == [card.name]
+    keep_upload(packed(both_splits()), "b.zip", "them")
+    assert [known.name for known in uploads("me")] == [card.name]
+    remove_older(6.0, set())
+    assert uploads("me") == []
+    assert [known.name for known in uploads("them")] == [card.name]
+
+
+def test_what_was_put_there_by_hand_outlives_its_owners(home: Path) -> None:
+    content = packed(both_splits()).read()
+    digest = hashlib.sha256(content).hexdigest()
+    by_hand = home / "uploads" / f"by-hand-{digest[:12]}.zip"
+    by_hand.parent.mkdir(parents=True)
+    by_hand.write_bytes(content)
+    card = keep_upload(io.BytesIO(content), "a.zip", "me")
+    assert card.name == f"upload:{by_hand.stem}"
+    assert [known.name for known in uploads("me")] == [card.name]
+    remove_upload(card.name, "me")
+    assert uploads("me") == []
+    assert left_in(home) == [by_hand.name]
+
+
+def test_another_content_under_the_same_name_is_refused(home: Path) -> None:
+    card = keep_upload(packed(both_splits()), "a.zip", "me")
+    kept = home / "uploads" / f"{card.name.removeprefix('upload:')}.zip"
+    kept.write_bytes(packed(both_splits(train=4)).read())
+    with pytest.raises(InvalidInput, match="first 12 digits"):
+        keep_upload(packed(both_splits()), "a.zip", "them")
+    assert uploads("them") == []
+
+
+def test_a_zip_of_very_many_empty_members_is_refused_before_they_are_listed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for number in range(limits.MOST_UPLOAD_MEMBERS + 1):
+            archive.writestr(zipfile.ZipInfo(f"{number % 2}/{number}.png"), b"")
+    stream.seek(0)
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda *_, **__: pytest.fail("was opened"))
+    with pytest.raises(InvalidInput, match="at most 50000 members"):
+        keep_upload(stream, "empty.zip", "me")
+    assert left_in(home) == []
+
+
+@pytest.mark.parametrize("first_chunk", range(1, 12))
+def test_members_are_counted_across_chunks(
+    home: Path, monkeypatch: pytest.MonkeyPatch, first_chunk: int
+) -> None:
+    class InPieces(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(first_chunk)
+
+    monkeypatch.setattr(limits, "MOST_UPLOAD_MEMBERS", 5)
+    directory = b"PK\x01\x02" * 6
+    with pytest.raises(InvalidInput, match="at most 5 members"):
+        keep_upload(InPieces(directory), "a.zip", "me")
+    with pytest.raises(Unavailable, match="is not a zip"):
+        keep_upload(InPieces(directory[4:]), "a.zip", "me")
+
+
+def test_a_zip_is_looked_through_once_however_often_it_is_asked_about(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = keep_upload(packed(both_splits()), "a.zip", "me")
+    first = load_dataset(card.name)
+    again = "looked through again"
+    monkeypatch.setattr(ZipFiles, "__init__", lambda self, *given: pytest.fail(again))
+    monkeypatch.setattr(imagefolder, "find_layout", lambda *given: pytest.fail(again))
+    assert check_dataset(card.name).classes == first.classes
+    assert load_dataset(card.name).fingerprint == first.fingerprint
+
+
+def test_nobody_fills_the_room_of_others_by_taking_other_names(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "NETWORK_UPLOADS", limits.Total(2, limits.GIB))
+    for number in (3, 4):
+        keep_upload(packed(both_splits(train=number)), "a.zip", f"name {number}", "here")
+    third = both_splits(train=5)
+    with pytest.raises(InvalidInput, match="all uploads from one network address"):
+        keep_upload(packed(third), "a.zip", "name 5", "here")
+    keep_upload(packed(third), "a.zip", "name 5", "elsewhere")
+    keep_upload(packed(third), "a.zip", "name 6", None)
 
 
 def test_everybody_sees_their_own(home: Path) -> None:
@@ -128,7 +252,7 @@ def test_too_much_is_refused_before_it_fills_the_disk(
     for limit, value, rule in (
         ("LARGEST_UPLOAD_BYTES", 1000, "an uploaded zip must have at most"),
         ("MOST_UPLOADS", 1, "at most 1 uploads"),
-        ("ALL_UPLOADS_BYTES", 100, "all uploads together"),
+        ("ALL_UPLOADS", limits.Total(9, 100), "all uploads together"),
     ):
         second.seek(0)
         with monkeypatch.context() as lowered:

@@ -15,6 +15,7 @@ from asi_core.errors import InvalidInput, Refused
 from asi_core.runs.footprint import run_bytes
 from asi_core.runs.jobs import JobStore, request_job
 from asi_core.runs.library import Description, RunLibrary
+from asi_core.runs.networks import network_of
 from asi_core.runs.service import request_cancel, request_runs
 from asi_core.runs.store import RunStore
 from asi_core.training.spec import RunSpec
@@ -154,3 +155,53 @@ def test_a_method_that_keeps_less_asks_for_less() -> None:
     assert compressed < vanilla == by_variance
     assert run_bytes(spec(layers=0)) < run_bytes(spec(layers=4))
     assert run_bytes(spec(image_size=100)) > run_bytes(spec(image_size=96))
+
+
+def test_another_name_each_time_does_not_fill_the_queue(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_MAX_RUNS_PER_OWNER", "2")
+    monkeypatch.setenv("ASI_MAX_RUNS_PER_NETWORK", "3")
+    here, elsewhere = network_of("192.0.2.1"), network_of("192.0.2.2")
+    for number in range(3):
+        request_runs(store, [spec(seed=number)], f"name {number}", network=here)
+    with pytest.raises(InvalidInput, match=r"at most 3 runs from one network address.*1 more"):
+        request_runs(store, [spec(seed=8)], "name 8", network=here)
+    request_runs(store, [spec(seed=8)], "name 8", network=elsewhere)
+    request_runs(store, [spec(seed=9)], "command line")
+    assert len(store.active()) == 5
+
+
+def test_another_name_each_time_does_not_fill_the_queue_of_questions(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_MAX_QUESTIONS_PER_NETWORK", "2")
+    jobs, here = JobStore(store.url), network_of("192.0.2.1")
+    for number in range(2):
+        asked = spec(layers=number + 1)
+        request_job(jobs, "measure", asked, f"name {number}", network=here)
+    with pytest.raises(InvalidInput, match="at most 2 questions from one network address"):
+        request_job(jobs, "measure", spec(layers=3), "name 3", network=here)
+    request_job(jobs, "measure", spec(layers=3), "name 3", network=network_of("192.0.2.2"))
+    request_job(jobs, "measure", spec(layers=4), "name 4")
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::ffff:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("hidden", "hidden", True),
+    ],
+)
+def test_a_network_is_what_one_customer_has(address: str, other: str, same: bool) -> None:
+    assert (network_of(address) == network_of(other)) is same
+    assert address not in str(network_of(address))
+
+
+def test_without_an_address_there_is_no_network() -> None:
+    assert network_of(None) is None
+    assert network_of("") is None

@@ -1,0 +1,132 @@
+"""Connections on which nothing complete comes: uvicorn waits for a request's header without end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from asi_core.settings import read_settings
+from dashboard.asgi import PEER, Application, Message, Receive, Send
+
+log = logging.getLogger(__name__)
+
+_WANTED_DESCRIPTORS = 65_536
+# Of all descriptors, the share that connections without a request may hold.
+_WAITING_SHARE = 4
+
+
+class DropHalfOpen:
+    """A layer around the app (ASGI) that has uvicorn drop connections which bring no request.
+
+    uvicorn has no setting for it: at its start, before it listens, the class that serves a
+    connection is replaced by one that is derived from it.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            _watch(getattr(getattr(receive, "__self__", None), "config", None))
+        await self._app(scope, receive, send)
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process have as many descriptors as the system allows: a session takes about four.
+
+    Returns:
+        how many it may have; the number wanted where nobody counts.
+    """
+    try:
+        import resource
+    except ImportError:
+        # Windows.
+        return _WANTED_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = (
+        _WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _WANTED_DESCRIPTORS)
+    )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def watching(base: type[Any], seconds: float, most: int) -> type[Any]:
+    """A protocol class of uvicorn's that drops connections on which no request comes.
+
+    Args:
+        base: the class to derive from.
+        seconds: within which a request's header must be complete.
+        most: connections that may wait for theirs; for one more the oldest is dropped.
+    """
+    # Oldest first.
+    waiting: dict[Any, asyncio.TimerHandle] = {}
+
+    class Watched(base):  # type: ignore[misc]
+        app_state: dict[str, Any]
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            _drop_deaf(transport, seconds)
+            self.app_state = {**self.app_state, PEER: self.client}
+            self._await_request()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._is_asked():
+                self._await_nothing()
+
+        def on_response_complete(self) -> None:
+            # Before what came meanwhile is looked at, which may be the next request.
+            self._await_request()
+            super().on_response_complete()
+            if self._is_asked():
+                self._await_nothing()
+
+        def handle_websocket_upgrade(self, *arguments: Any) -> None:
+            self._await_nothing()
+            super().handle_websocket_upgrade(*arguments)
+
+        def connection_lost(self, error: Exception | None) -> None:
+            self._await_nothing()
+            super().connection_lost(error)
+
+        def _is_asked(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _await_request(self) -> None:
+            self._await_nothing()
+            if self.transport.is_closing():
+                return
+            if len(waiting) >= most:
+                next(iter(waiting))._drop()
+            waiting[self] = self.loop.call_later(seconds, self._drop)
+
+        def _await_nothing(self) -> None:
+            if (timer := waiting.pop(self, None)) is not None:
+                timer.cancel()
+
+        def _drop(self) -> None:
+            self._await_nothing()
+            self.transport.abort()
+
+    return Watched
+
+
+def _watch(config: Any) -> None:
+    base = getattr(config, "http_protocol_class", None)
+    if base is None:
+        log.warning("half-open connections are not dropped: the server is not uvicorn")
+        return
+    most = max(1, raise_descriptor_limit() // _WAITING_SHARE)
+    config.http_protocol_class = watching(base, read_settings().request_seconds, most)
+
+
+def _drop_deaf(transport: asyncio.Transport, seconds: float) -> None:
+    """Have the system end a connection whose other end takes nothing of what it asked for."""
+    option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+    plain = transport.get_extra_info("socket")
+    if option is not None and plain is not None and plain.family != getattr(socket, "AF_UNIX", 0):
+        plain.setsockopt(socket.IPPROTO_TCP, option, int(3 * seconds * 1000))

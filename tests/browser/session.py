@@ -1,0 +1,90 @@
+"""A visitor without a browser: a session of the app over its socket, and files sent to it."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.sync.client import connect
+
+from tests.browser.app import Server
+
+_BOUNDARY = "a-boundary-of-this-test"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answers, with header names in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open session.
+
+    Attributes:
+        xsrf: the cookie that allows changes.
+    """
+
+    server: Server
+    id: str
+    xsrf: str
+
+    def send(self, size: int, name: str | None = None, **headers: str) -> Answer:
+        """Send a file of so many bytes, as the page's own script does."""
+        head = (
+            f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n'
+            "Content-Type: application/zip\r\n\r\n"
+        )
+        body = head.encode() + b"x" * size + f"\r\n--{_BOUNDARY}--\r\n".encode()
+        kind = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+        return self.ask("PUT", name or uuid4().hex, body, kind | headers)
+
+    def ask(self, method: str, file: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Ask for something to be done with a file."""
+        own = {"Cookie": f"_streamlit_xsrf={self.xsrf}", "X-Xsrftoken": self.xsrf}
+        path = f"/_stcore/upload_file/{self.id}/{file}"
+        return ask(self.server, path, method, body, own | dict(headers))
+
+
+def ask(
+    server: Server,
+    path: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        answer = connection.getresponse()
+        told = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, told, answer.read().decode(errors="replace"))
+    finally:
+        connection.close()
+
+
+@contextmanager
+def session(server: Server, **headers: str) -> Iterator[Session]:
+    """A session in which a page has begun to be drawn."""
+    cookie = ask(server, "/_stcore/health").headers["set-cookie"]
+    xsrf = cookie.split("_streamlit_xsrf=")[1].split(";")[0]
+    url = f"{server.url.replace('http', 'ws')}/_stcore/stream"
+    with connect(url, additional_headers=headers, max_size=None, max_queue=None) as socket:
+        asked = BackMsg()
+        asked.rerun_script.query_string = ""
+        socket.send(asked.SerializeToString())
+        told = ForwardMsg()
+        while told.WhichOneof("type") != "new_session":
+            told.ParseFromString(bytes(socket.recv(timeout=60)))  # type: ignore[arg-type]
+        yield Session(server, told.new_session.initialize.session_id, xsrf)
