@@ -38,7 +38,10 @@ ALLOWED = {
         "datasets",
     },
     "__main__": {"cli"},
-    "__init__": {"layers", "costs", "training"},
+    "__init__": {
+        *("bench", "costs", "datasets", "figures", "layers", "linalg", "methods"),
+        *("planning", "poster", "runs", "training", "zoo"),
+    },
 }
 LIBRARY_HOMES = {
     "streamlit": ("app.py", "pages/", "dashboard/"),

@@ -131,15 +131,15 @@ def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> N
 
 def _train(store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path) -> None:
     shop = workshop()
-    log.info(
-        "attempt %d by process %d on %s, %d threads",
-        run.attempt,
-        os.getpid(),
-        platform.node(),
-        shop.turnstile.run(torch.get_num_threads),
-    )
     asked = _Asked(store, run.id, reporter)
     try:
+        log.info(
+            "attempt %d by process %d on %s, %d threads",
+            run.attempt,
+            os.getpid(),
+            platform.node(),
+            shop.turnstile.run(torch.get_num_threads),
+        )
         stream = fine_tune(
             run.spec,
             should_stop=asked.to_stop,
