@@ -154,6 +154,17 @@ def test_what_answers_at_once_does_not_import_torch() -> None:
     assert result.returncode == 0
 
 
+def test_all_rooms_are_there_once_the_package_is_imported() -> None:
+    code = (
+        "import sys, asi_core; asi_core.methods.ASI(ranks=4); asi_core.datasets.DATASETS; "
+        "assert not {'compress_', 'methods', 'zoo'} - set(dir(asi_core)); "
+        "assert 'torch' not in sys.modules; asi_core.layers.surgery; asi_core.compress_; "
+        "[getattr(asi_core, name) for name in asi_core.__all__]"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert result.returncode == 0
+
+
 def test_pages_are_short() -> None:
     for path in (ROOT / "pages").glob("*.py"):
         assert len(path.read_text().splitlines()) < 100, path

@@ -31,6 +31,8 @@ _HANDLER = "asi-plain"
 
 def say(line: str) -> None:
     """Tell something on stderr, in one line of at most 400 characters."""
+    if sys.stderr is None:
+        return
     words = " ".join(line.split())
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     # Some characters become several.
