@@ -73,8 +73,12 @@ def ports() -> set[int]:
     here = psutil.Process()
     found: set[int] = set()
     for process in (here, *here.children(recursive=True)):
-        listening = (c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
-        for connection in listening:
+        try:
+            opened = process.net_connections("tcp")
+        except (psutil.NoSuchProcess, FileNotFoundError):
+            # One of an earlier test, which ends meanwhile.
+            continue
+        for connection in (c for c in opened if c.status == psutil.CONN_LISTEN):
             assert connection.laddr.ip == "127.0.0.1", "nobody beyond this machine is listened to"
             found.add(connection.laddr.port)
     return found
