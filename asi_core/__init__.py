@@ -7,7 +7,31 @@ from typing import TYPE_CHECKING
 
 from asi_core.lazy import lazy_names
 
+# Whole rooms, for whoever writes `asi_core.methods.ASI(ranks=4)`.
+_ROOMS = (
+    *("bench", "costs", "datasets", "errors", "figures", "layers", "linalg", "methods"),
+    *("planning", "poster", "records", "runs", "settings", "training", "units", "zoo"),
+)
+
 if TYPE_CHECKING:
+    from asi_core import (
+        bench,
+        costs,
+        datasets,
+        errors,
+        figures,
+        layers,
+        linalg,
+        methods,
+        planning,
+        poster,
+        records,
+        runs,
+        settings,
+        training,
+        units,
+        zoo,
+    )
     from asi_core.costs.estimate import estimate
     from asi_core.layers.surgery import compress_, restore_
     from asi_core.training.loop import fine_tune
@@ -19,8 +43,34 @@ else:
             "restore_": "layers.surgery:restore_",
             "estimate": "costs.estimate:estimate",
             "fine_tune": "training.loop:fine_tune",
+            **{room: room for room in _ROOMS},
         },
     )
 
 __version__ = "1.0.0"
-__all__ = ["compress_", "estimate", "fine_tune", "restore_"]
+__all__ = [
+    "bench",
+    "compress_",
+    "costs",
+    "datasets",
+    "errors",
+    "estimate",
+    "figures",
+    "fine_tune",
+    "layers",
+    "linalg",
+    "methods",
+    "planning",
+    "poster",
+    "records",
+    "restore_",
+    "runs",
+    "settings",
+    "training",
+    "units",
+    "zoo",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+# Of what the validation library names: values and places may be as long as somebody likes.
+_LONGEST_VALUE = 80
+_MOST_DETAILS = 4
+
 
 class AsiError(Exception):
     """Base of all errors that are told to a person without a traceback."""
@@ -38,10 +42,22 @@ class NoClosedForm(Unsupported):
         super().__init__(f"{label} has no closed form: measure it.")
 
 
+def shortened(text: str, most: int) -> str:
+    """`text`, with as much of its middle left out that it has at most `most` characters."""
+    if len(text) <= most:
+        return text
+    first = 2 * most // 3
+    return f"{text[:first]}…{text[first + 1 - most :]}"
+
+
 def one_sentence(error: Exception) -> str:
     """The message of `error` on a single line, without the noise of the validation library."""
     if isinstance(error, ValidationError):
-        return "; ".join(_validation_sentence(detail) for detail in error.errors(include_url=False))
+        details = error.errors(include_url=False)
+        told = [_validation_sentence(detail) for detail in details[:_MOST_DETAILS]]
+        if others := len(details) - len(told):
+            told.append(f"and {others} more")
+        return "; ".join(told)
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -51,8 +67,9 @@ def _validation_sentence(detail: object) -> str:
     if isinstance(cause, AsiError):
         return one_sentence(cause)
     place = ".".join(str(part) for part in detail["loc"]) or "specification"
+    place = shortened(place, _LONGEST_VALUE)
     rule = str(detail["msg"])
     rule = rule[0].lower() + rule[1:]
     if detail["type"] in ("missing", "extra_forbidden"):
         return f"{place}: {rule}."
-    return f"{place}: {rule}, got {detail['input']!r}."
+    return f"{place}: {rule}, got {shortened(repr(detail['input']), _LONGEST_VALUE)}."

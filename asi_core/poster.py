@@ -86,7 +86,7 @@ class Row:
 @cache
 def poster_facts() -> dict[str, Any]:
     """The printed table, its setting and its headline claims."""
-    text = files("asi_core").joinpath("facts/poster_table.json").read_text()
+    text = files("asi_core").joinpath("facts/poster_table.json").read_text(encoding="utf-8")
     facts: dict[str, Any] = json.loads(text)
     return facts
 

@@ -22,8 +22,22 @@ _HOME = DATA / "home" if _IS_CHECKOUT else Path("~/.asi-lab")
 _PREFIX = "ASI_"
 
 
+# More than any machine has; PyTorch counts them in 32 bits.
+_MOST_THREADS = 4096
+
+
 def _resolved(value: Any) -> Any:
-    return Path(value).expanduser().resolve() if isinstance(value, (str, Path)) else value
+    if not isinstance(value, (str, Path)):
+        return value
+    try:
+        return Path(value).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        # Of somebody who has no home, a link that leads to itself, or a name that is none.
+        raise InvalidInput(
+            "a folder must have a path that leads somewhere",
+            repr(str(value)),
+            str(error).rstrip("."),
+        ) from None
 
 
 Folder = Annotated[Path, BeforeValidator(_resolved)]
@@ -111,7 +125,7 @@ class Settings(BaseModel):
     weights_dir: Folder | None = None
     scheduler: str | None = None
     workers: int = Field(default=1, ge=1)
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=_MOST_THREADS)
     niceness: int = Field(default=5, ge=0, le=19)
     worker_memory_bytes: int | None = Field(default=None, ge=GIB)
     concurrent_runs: int = Field(default=8, ge=1)
@@ -183,7 +197,8 @@ def _read(variables: frozenset[tuple[str, str]]) -> Settings:
     given = {name.removeprefix(_PREFIX).lower(): value for name, value in variables}
     known: dict[str, Any] = {name: given[name] for name in Settings.model_fields if name in given}
     known.setdefault("home", _HOME)
-    known.setdefault("features_dir", _resolved(known["home"]) / "features")
+    known["home"] = _resolved(known["home"])
+    known.setdefault("features_dir", known["home"] / "features")
     known["limits"] = {
         name: given[f"max_{name}"] for name in Limits.model_fields if f"max_{name}" in given
     }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from asi_core.errors import InvalidInput, one_sentence
+from asi_core.errors import InvalidInput, one_sentence, shortened
 from asi_core.units import format_bytes, format_count, format_seconds, three_digits
 
 
@@ -23,6 +23,18 @@ def test_validation_errors_become_one_line() -> None:
     assert sentence.startswith("count: ")
     assert "'many'" in sentence
     assert "\n" not in sentence
+
+
+def test_what_is_long_loses_its_middle() -> None:
+    assert shortened("all of it", 9) == "all of it"
+    assert shortened("0123456789", 9) == "012345…89"
+    assert len(shortened("x" * 10**6, 400)) == 400
+
+
+def test_a_value_may_be_as_long_as_somebody_likes() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Record.model_validate({"count": "x" * 10**6})
+    assert len(one_sentence(caught.value)) < 200
 
 
 @pytest.mark.parametrize(

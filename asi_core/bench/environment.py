@@ -29,7 +29,9 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "onednn": torch.backends.mkldnn.is_available(),
         "allocator": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_ALLOCATOR)},
-        "huge_pages": _HUGE_PAGES.read_text().strip() if _HUGE_PAGES.exists() else None,
+        "huge_pages": _HUGE_PAGES.read_text(encoding="utf-8").strip()
+        if _HUGE_PAGES.exists()
+        else None,
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
 
@@ -37,7 +39,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 def _processor() -> str:
     names = Path("/proc/cpuinfo")
     if names.exists():
-        for line in names.read_text().splitlines():
+        for line in names.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

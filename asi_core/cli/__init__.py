@@ -1,45 +1,44 @@
-"""The command line: what the dashboard does, without a browser."""
+"""The command line: what the dashboard does, without a browser.
+
+Whatever is asked for and whatever happens, what is told is one line on stderr and an exit code.
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+# All else is imported where signals are heard already: even without torch it takes a while.
+from asi_core.cli.signals import Interrupted, interrupting
 
-from asi_core.cli import bench, estimate, export, measure, plan, poster, sweep, train
-from asi_core.cli.options import USAGE_ERROR, Commands, Parser
-from asi_core.errors import AsiError, one_sentence
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["main", "parse"]
-
-
-class _Command(Protocol):
-    """A module of this package: its flags, and a function that takes them and returns a code."""
-
-    def add_parser(self, commands: Commands) -> None: ...
-
-
-# The registry, in the order of --help. What needs torch is imported where it runs, so that help
-# and wrong flags are answered at once.
-_COMMANDS: tuple[_Command, ...] = (estimate, poster, measure, plan, train, sweep, export, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 if a run failed on its way; 2, with one line on stderr, if what was asked cannot be.
+        0; 1 if a run failed on its way; 2 if what was asked cannot be; 128 and a signal's number
+        if one has ended the command.
     """
-    options = parse(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
-    except (AsiError, ValidationError) as error:
-        print(one_sentence(error), file=sys.stderr)
-        return USAGE_ERROR
+        with interrupting():
+            return _run(arguments)
+    except Interrupted as interrupted:
+        from asi_core.cli.terminal import leave, say
+
+        say(interrupted.told)
+        # What a thread computes, nobody waits for any more.
+        leave(interrupted.code)
+    except BrokenPipeError:
+        from asi_core.cli.terminal import PIPE_CLOSED, to_nowhere
+
+        to_nowhere()
+        return PIPE_CLOSED
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,8 +47,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         SystemExit: with one line on stderr, if they cannot be understood.
     """
-    parser = Parser(prog="python -m asi_core", description=__doc__)
-    commands = parser.add_subparsers(title="commands", required=True, parser_class=Parser)
-    for command in _COMMANDS:
-        command.add_parser(commands)
-    return parser.parse_args(arguments)
+    from asi_core.cli.registry import parsed
+
+    return parsed(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from asi_core.cli.registry import run
+    from asi_core.cli.terminal import plain_characters, write_out
+
+    plain_characters()
+    try:
+        return run(arguments)
+    finally:
+        write_out(sys.stdout)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from asi_core.cli.options import Commands
 from asi_core.errors import InvalidInput
-from asi_core.settings import read_settings
 
 
 def add_parser(commands: Commands) -> None:
@@ -23,33 +22,36 @@ def add_parser(commands: Commands) -> None:
 
 def run_export(options: argparse.Namespace) -> int:
     """Write the file and print its name."""
+    from asi_core.cli.stores import opened
     from asi_core.runs.library import RunLibrary
     from asi_core.runs.store import RunStore
     from asi_core.runs.transfer import export_comparison
 
-    url = read_settings().database_url
-    content = export_comparison(RunStore(url), RunLibrary(url), options.comparison)
+    content = export_comparison(opened(RunStore), opened(RunLibrary), options.comparison)
     path = options.out or Path(f"asi-runs-{options.comparison}.zip")
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise InvalidInput("--out must be a file that can be written", path, str(error)) from error
+        raise InvalidInput(
+            "--out must be a file that can be written", path, error.strerror or str(error)
+        ) from error
     print(path)
     return 0
 
 
 def run_import(options: argparse.Namespace) -> int:
     """Keep the runs and print the name of their comparison."""
+    from asi_core.cli.stores import opened
     from asi_core.runs.library import RunLibrary
     from asi_core.runs.store import RunStore
     from asi_core.runs.transfer import import_comparison
 
-    url = read_settings().database_url
+    store, library = opened(RunStore), opened(RunLibrary)
     try:
         with options.file.open("rb") as content:
-            runs = import_comparison(RunStore(url), RunLibrary(url), content, "command line")
+            runs = import_comparison(store, library, content, "command line")
     except OSError as error:
         rule = "the file must be one that can be read"
-        raise InvalidInput(rule, options.file, str(error)) from error
+        raise InvalidInput(rule, options.file, error.strerror or str(error)) from error
     print(f"comparison {runs[0].comparison}: {len(runs)} runs")
     return 0

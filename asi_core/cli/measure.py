@@ -34,7 +34,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what a step keeps and how long it takes."""
-    spec = run_spec(options, method=method_settings(options), steps=1)
+    spec = run_spec(options, method=method_settings(options, from_images=True), steps=1)
     from asi_core.training.features import installed_pool
     from asi_core.training.measuring import measure_and_compare, with_weights_at_hand
 

@@ -3,47 +3,79 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
+from asi_core.cli.terminal import USAGE_ERROR, say
 from asi_core.datasets import check_dataset, check_images
-from asi_core.errors import InvalidInput
-from asi_core.methods import METHODS
+from asi_core.errors import InvalidInput, shortened
+from asi_core.methods import METHODS, USUAL_EXPLAINED_VARIANCE
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.units import MIB
 
-USAGE_ERROR = 2
+Number = TypeVar("Number", int, float)
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all others."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{message} (see {self.prog} --help)", file=sys.stderr)
+        say(f"{message} (see {self.prog} --help)")
         raise SystemExit(USAGE_ERROR)
 
+
+# Of what somebody has written, in a message about it.
+_LONGEST_PART = 80
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
-def _layers(text: str) -> int | str:
-    return text if text == "all" else int(text)
+def layers(text: str) -> int | str:
+    """How many of the last layers, or all."""
+    return text if text == "all" else _numbers(text, int, "a whole number, or all")[0]
 
 
-def _ranks(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them."""
+    return _numbers(text, int, "whole numbers with commas between them")
 
+
+def shares(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    return _numbers(text, float, "numbers with commas between them")
+
+
+def ranks(text: str) -> tuple[int, ...]:
+    """A list of ranks."""
+    found = numbers(text)
+    if len(found) == 1:
+        raise argparse.ArgumentTypeError(
+            f"a list of ranks needs one per mode, such as 16,32,4,4 for batch, channel, height and "
+            f"width; write --rank {shortened(text, _LONGEST_PART)} for one rank in all modes"
+        )
+    return found
+
+
+def _numbers(text: str, kind: Callable[[str], Number], rule: str) -> tuple[Number, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        got = shortened(repr(text), _LONGEST_PART)
+        raise argparse.ArgumentTypeError(f"must be {rule}, got {got}") from None
+
+
+# What is used unless a method is given.
+_METHOD = "asi"
 
 # Flags of several commands. One that is called like a field of `RunSpec` sets that field.
 _FLAGS: dict[str, dict[str, Any]] = {
     "--model": {"default": RUN_DEFAULTS["model"]},
     "--dataset": {"default": RUN_DEFAULTS["dataset"]},
-    "--method": {"default": "asi", "help": ", ".join(METHODS)},
-    "--layers": {"type": _layers, "default": RUN_DEFAULTS["layers"], "metavar": "K|all"},
+    "--method": {"help": f"{', '.join(METHODS)}; {_METHOD} if layers are trained"},
+    "--layers": {"type": layers, "default": RUN_DEFAULTS["layers"], "metavar": "K|all"},
     "--rank": {"type": int, "help": "one rank for all modes"},
-    "--ranks": {"type": _ranks, "metavar": "B,C,H,W", "help": "one rank a mode"},
+    "--ranks": {"type": ranks, "metavar": "B,C,H,W", "help": "one rank a mode"},
     "--explained-variance": {"type": float, "metavar": "E", "help": "0 to 1"},
     "--budget-mib": {"type": float, "metavar": "M", "help": "plan ASI's ranks under it"},
     "--patch": {"type": int, "metavar": "R", "help": "of the gradient filter"},
@@ -91,6 +123,7 @@ METHOD_FLAGS = (
     *("--method", "--rank", "--ranks", "--explained-variance", "--budget-mib"),
     *(f"--{name.replace('_', '-')}" for name in _OWN_SETTINGS),
 )
+_SOURCES_OF_RANKS = {"ranks", "explained_variance", "budget_bytes"}
 STEP_FLAGS = ("--model", "--layers", *METHOD_FLAGS, *SIZE_FLAGS, "--json")
 
 
@@ -127,21 +160,28 @@ def find_damage(specs: Iterable[RunSpec]) -> None:
         check_dataset(name, skip).check_images(skip)
 
 
-def method_settings(options: argparse.Namespace) -> dict[str, Any]:
+def method_settings(options: argparse.Namespace, *, from_images: bool = False) -> dict[str, Any]:
     """The method's fields as given; what was not given is left to its defaults.
+
+    Where no layer is trained and nothing is said of a method, it is vanilla, as all are the same.
+
+    Args:
+        from_images: whether ranks can be found from images, and are unless others are given.
 
     Raises:
         InvalidInput: if there is no such method, or it has no such setting.
     """
-    kind = options.method
+    given = {name: value for name, value in _settings(options).items() if value is not None}
+    kind = options.method or (_METHOD if given or options.layers != 0 else "vanilla")
     if kind not in METHODS:
         raise InvalidInput("method must be a known one", repr(kind), f"choose {', '.join(METHODS)}")
-    given = {name: value for name, value in _settings(options).items() if value is not None}
-    unknown = sorted(set(given) - set(METHODS[kind].model_fields))
-    if unknown:
+    fields = METHODS[kind].model_fields
+    if unknown := sorted(set(given) - set(fields)):
         raise InvalidInput(
             f"{kind} has no such setting", ", ".join(unknown), "drop it, or change --method"
         )
+    if from_images and "explained_variance" in fields and not given.keys() & _SOURCES_OF_RANKS:
+        given["explained_variance"] = USUAL_EXPLAINED_VARIANCE
     return {"kind": kind, **given}
 
 
@@ -163,6 +203,6 @@ def budget_bytes(mib: float) -> int:
     Raises:
         InvalidInput: if it is not positive and finite.
     """
-    if not 0 < mib < float("inf"):
+    if not 0 < mib * MIB < float("inf"):
         raise InvalidInput("the budget must be a positive number of MiB", mib, "try 1")
     return int(mib * MIB)

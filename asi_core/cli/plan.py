@@ -18,6 +18,9 @@ from asi_core.planning import Plan, plan
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 
+# Many more than change any rank.
+_MOST_BATCHES = 1000
+
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
@@ -35,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
     budget = budget_bytes(options.budget_mib)
     own = {} if options.bits is None else {"bits": options.bits}
     spec = run_spec(options, method={"kind": "asi", "budget_bytes": budget, **own})
-    if options.batches < 1:
-        raise InvalidInput("calibration batches must be at least 1", options.batches, "choose 2")
+    if not 1 <= options.batches <= _MOST_BATCHES:
+        rule = f"calibration batches must be 1 to {_MOST_BATCHES}"
+        raise InvalidInput(rule, options.batches, "choose 2")
     made = _made(spec, options.batches, budget)
     if options.json:
         print(json.dumps(made.as_dict()))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from asi_core.cli.options import (
-    METHOD_FLAGS,
     SIZE_FLAGS,
     START_FLAGS,
     Commands,
     add_flags,
     find_damage,
-    method_settings,
+    layers,
+    numbers,
+    ranks,
     run_spec,
+    shares,
 )
-from asi_core.settings import read_settings
+from asi_core.cli.terminal import say
 from asi_core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -33,32 +34,24 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(","))
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
 def _layers(text: str) -> tuple[int | str, ...]:
-    return tuple(part if part == "all" else int(part) for part in _words(text))
+    return tuple(layers(part) for part in _words(text))
 
 
 # Flags that take several values, what reads them, and the field of `Sweep` that they fill.
 _AXES: dict[str, dict[str, Any]] = {
     "--methods": {"type": _words, "metavar": "KIND,..."},
-    "--rank": {"type": _numbers, "metavar": "R,...", "help": "each one rank for all modes"},
+    "--rank": {"type": numbers, "metavar": "R,...", "help": "each one rank for all modes"},
     "--ranks": {
-        "type": _numbers,
+        "type": ranks,
         "action": "append",
         "metavar": "B,C,H,W",
         "help": "one rank a mode; may be given several times",
     },
-    "--explained-variances": {"type": _shares, "metavar": "E,...", "help": "each 0 to 1"},
-    "--patches": {"type": _numbers, "metavar": "R,...", "help": "of the gradient filter"},
+    "--explained-variances": {"type": shares, "metavar": "E,...", "help": "each 0 to 1"},
+    "--patches": {"type": numbers, "metavar": "R,...", "help": "of the gradient filter"},
     "--layers": {"type": _layers, "metavar": "K|all,..."},
-    "--seeds": {"type": _numbers, "metavar": "S,..."},
+    "--seeds": {"type": numbers, "metavar": "S,..."},
 }
 
 
@@ -86,51 +79,50 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run all to the end, one after the other, and print what became of them."""
     sweep = _sweep(options)
+    from asi_core.cli.stores import opened
     from asi_core.runs.forecast import forecast
     from asi_core.runs.library import RunLibrary
 
-    cost = forecast(sweep.specs(), RunLibrary(read_settings().database_url).runs())
+    cost = forecast(sweep.specs(), opened(RunLibrary).runs())
     if options.dry_run:
         print(json.dumps(_cost_as_dict(sweep, cost)) if options.json else _told(sweep, cost))
         return 0
-    print(_told(sweep, cost), file=sys.stderr)
+    say(_told(sweep, cost))
     ended = _execute(sweep)
     _print(ended, sweep, cost, as_json=options.json)
     failed = [run for run in ended if run.status == "failed"]
     for run in failed:
-        print(f"run {run.id}: {run.error}", file=sys.stderr)
+        say(f"run {run.id}: {run.error}")
     return _RUN_FAILED if failed else 0
 
 
 def _sweep(options: argparse.Namespace) -> Sweep:
     from asi_core.runs.sweeps import Sweep
 
-    base = argparse.Namespace(**{**vars(options), "layers": None, "method": "vanilla"})
-    nothing = {flag.strip("-").replace("-", "_"): None for flag in METHOD_FLAGS[1:]}
-    method = method_settings(argparse.Namespace(**{**vars(base), **nothing}))
+    base = argparse.Namespace(**{**vars(options), "layers": None})
     names = ("methods", "explained_variances", "patches", "layers", "seeds", "references")
     asked = {name: getattr(options, name) for name in names}
-    ranks = (*(options.rank or ()), *(options.ranks or ()))
+    given_ranks = (*(options.rank or ()), *(options.ranks or ()))
     given = {name: value for name, value in asked.items() if value is not None}
-    return Sweep.model_validate({**given, "ranks": ranks, "base": run_spec(base, method=method)})
+    return Sweep.model_validate(
+        {**given, "ranks": given_ranks, "base": run_spec(base, method={"kind": "vanilla"})}
+    )
 
 
 def _execute(sweep: Sweep) -> list[RunRecord]:
-    from asi_core.runs.foreground import work_through
+    from asi_core.cli.executing import OWNER, execute_all
     from asi_core.runs.outcomes import single_outcomes
     from asi_core.runs.sweeps import request_sweep
-    from asi_core.runs.worker import open_store
 
     find_damage([sweep.base])
-    store = open_store(read_settings().database_url)
-    queued = request_sweep(store, sweep, owner="command line")
+    count = len(sweep.specs())
 
     def told(number: int, ended: RunRecord) -> None:
         (outcome,) = single_outcomes([ended])
-        print(f"{number} of {len(queued)}: {outcome.label}: {ended.status}", file=sys.stderr)
+        say(f"{number} of {count}: {outcome.label}: {ended.status}")
 
-    work_through(store.url, queued, told)
-    return store.comparison(queued[0].comparison)
+    _, runs = execute_all(lambda store: request_sweep(store, sweep, owner=OWNER), told)
+    return runs
 
 
 def _print(ended: list[RunRecord], sweep: Sweep, cost: Forecast, *, as_json: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +16,18 @@ from asi_core.cli.options import (
     method_settings,
     run_spec,
 )
+from asi_core.cli.terminal import say
 from asi_core.errors import InvalidInput
-from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
-from asi_core.units import format_bytes, format_seconds
+from asi_core.units import MIB, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from asi_core.runs.records import RunRecord
     from asi_core.runs.store import RunStore
 
 _RUN_FAILED = 1
+# Bytes; the longest that says anything has less than a thousand.
+_LONGEST_SPEC = MIB
 
 
 def add_parser(commands: Commands) -> None:
@@ -53,17 +54,13 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run to the end, and print what became of it."""
     spec = requested_spec(options)
+    from asi_core.cli.executing import OWNER, execute_all
     from asi_core.runs.service import request_runs
-    from asi_core.runs.worker import execute, open_store
 
     find_damage([spec])
-    store = open_store(read_settings().database_url)
-    (queued,) = request_runs(store, [spec], owner="command line")
-    execute(queued.id, store.url)
-    ended = store.run(queued.id)
-    assert ended is not None
-    if ended.status == "failed":
-        print(ended.error, file=sys.stderr)
+    store, (ended,) = execute_all(lambda store: request_runs(store, [spec], owner=OWNER))
+    if ended.status != "completed":
+        say(ended.error or f"run {ended.id} was {ended.status}: what was measured is kept.")
         return _RUN_FAILED
     if options.json:
         print(json.dumps(_as_dict(ended, store)))
@@ -79,18 +76,25 @@ def requested_spec(options: argparse.Namespace) -> RunSpec:
         InvalidInput, ValidationError: if it is none.
     """
     if options.spec is None:
-        return run_spec(options, method=method_settings(options))
+        return run_spec(options, method=method_settings(options, from_images=True))
     text = options.spec
-    if not text.lstrip().startswith("{"):
-        try:
-            text = Path(text).read_text()
-        except OSError as error:
-            raise InvalidInput(
-                "--spec must be JSON or a readable file of it",
-                f"{options.spec!r} ({error.strerror})",
-                "check the path",
-            ) from None
-    return RunSpec.model_validate_json(text)
+    return RunSpec.model_validate_json(text if text.lstrip().startswith("{") else _read(text))
+
+
+def _read(name: str) -> str:
+    try:
+        # A device has no end.
+        with Path(name).open("rb") as file:
+            content = file.read(_LONGEST_SPEC + 1)
+        if len(content) > _LONGEST_SPEC:
+            raise ValueError(f"more than {format_bytes(_LONGEST_SPEC)}")
+        return content.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = "no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = getattr(error, "strerror", None) or reason
+        raise InvalidInput(
+            "--spec must be JSON or a readable file of it", f"{name!r} ({reason})", "check the path"
+        ) from None
 
 
 def _as_dict(ended: RunRecord, store: RunStore) -> dict[str, Any]:

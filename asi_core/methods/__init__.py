@@ -26,6 +26,8 @@ METHOD_ADAPTER: TypeAdapter[Vanilla | ASI | HOSVD | GradientFilter | EightBit | 
 PUBLISHED = ("vanilla", "asi", "hosvd", "gradient_filter")
 # At which costs are compared unless others are given: batch, channel, height and width.
 USUAL_RANKS = (16, 32, 4, 4)
+# From which ranks are found unless something else is given.
+USUAL_EXPLAINED_VARIANCE = 0.8
 
 __all__ = [
     "ASI",
@@ -33,6 +35,7 @@ __all__ = [
     "METHODS",
     "METHOD_ADAPTER",
     "PUBLISHED",
+    "USUAL_EXPLAINED_VARIANCE",
     "USUAL_RANKS",
     "AnyMethod",
     "Bits",

@@ -1,6 +1,8 @@
 """Where runs are executed: worker processes of our own, or those of somebody's Dask scheduler.
 
-Schedulers execute pickles, so nothing of our own listens beyond the loopback address.
+Schedulers execute pickles, so nothing of our own listens beyond the loopback address, and what
+listens there talks only to those who have the cluster's key: other accounts of the machine reach
+the same address.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, fire_and_forget
 from distributed.comm.addressing import get_address_host_port
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from asi_core.errors import Unavailable, one_sentence
@@ -111,8 +115,11 @@ class Cluster:
     def _start(self) -> Client:
         if self._settings.scheduler is not None:
             return _client_of(self._settings.scheduler)
-        with dask.config.set({"distributed.nanny.pre-spawn-environ": _environment(self._settings)}):
+        with dask.config.set(_configuration(self._settings)):
             self._local = LocalCluster(
+                # Made anew for each cluster, and in memory alone: whoever has no key, which all
+                # sides of a connection show each other, is hung up on before anything is read.
+                security=Security.temporary(),
                 n_workers=self._settings.workers,
                 threads_per_worker=self._settings.concurrent_runs,
                 processes=True,
@@ -137,15 +144,51 @@ def machine_bytes() -> int:
 
 def _client_of(scheduler: str) -> Client:
     try:
-        # A client that found nobody would leave its thread behind, each time.
-        with socket.create_connection(get_address_host_port(scheduler), _CONNECT_SECONDS):
-            pass
+        _knock(scheduler)
         return Client(scheduler, set_as_default=False, timeout=_CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise Unavailable(
             f"the Dask scheduler at {scheduler} does not answer ({one_sentence(error)}): start it, "
             "or change ASI_SCHEDULER."
         ) from error
+
+
+def _knock(scheduler: str) -> None:
+    """Hear a first byte from a scheduler: clients that find nobody leave their threads behind.
+
+    Raises:
+        Unavailable: if its address asks for certificates that are not configured.
+        OSError, ValueError: if nobody is there, or it does not take ours.
+    """
+    with socket.create_connection(get_address_host_port(scheduler), _CONNECT_SECONDS) as plain:
+        if not scheduler.startswith("tls://"):
+            _hear(plain)
+            return
+        context: SSLContext | None = Security().get_connection_args("client")["ssl_context"]
+        if context is None:
+            raise Unavailable(
+                f"the Dask scheduler at {scheduler} talks to those alone who have a certificate, "
+                "and this app has none: name its files in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+                "..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY."
+            )
+        with context.wrap_socket(plain) as encrypted:
+            _hear(encrypted)
+
+
+def _hear(connection: socket.socket) -> None:
+    # Whoever listens for Dask begins to talk.
+    if not connection.recv(1):
+        raise ConnectionResetError("it hung up")
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    """Of Dask, for workers of our own."""
+    return {
+        "distributed.nanny.pre-spawn-environ": _environment(settings),
+        # Pages and metrics of Dask ask nobody for a key.
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
 
 
 def _environment(settings: Settings) -> dict[str, str]:

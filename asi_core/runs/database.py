@@ -16,7 +16,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from asi_core.errors import InvalidInput, one_sentence
+from asi_core.errors import InvalidInput, Unavailable, one_sentence
 from asi_core.runs.schema import bring_up_to_date
 
 _SQLITE_PRAGMAS = (
@@ -33,6 +33,16 @@ _POSTGRES_CONNECT = {"connect_timeout": 5, "application_name": "asi"}
 NoAnswer: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
 # What of that may pass: a server that is started anew, a lock, a full disk.
 Passing: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout, OSError)
+
+
+def silence_of(error: Exception) -> Unavailable:
+    """What to tell a person of a store that did not answer, and what may be done about it."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else reason_of(error)
+    return Unavailable(
+        f"the store cannot be used ({reason.rstrip('.')}): make ASI_HOME a folder that can be "
+        "written, or ASI_DATABASE_URL a database that answers."
+    )
 
 
 def reason_of(error: Exception) -> str:
@@ -53,12 +63,13 @@ def database_url(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except ArgumentError:
-        raise _no_database(text) from None
+    except (ArgumentError, ValueError):
+        # Without its text: nobody can tell what of it is the password.
+        raise _no_database("what is no address") from None
     if url.drivername in _POSTGRES_NAMES:
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise _no_database(url.render_as_string())
+        raise _no_database(repr(url.render_as_string()))
     return url
 
 
@@ -85,10 +96,10 @@ def open_database(text: str) -> Engine:
     return engine
 
 
-def _no_database(text: str) -> InvalidInput:
+def _no_database(found: str) -> InvalidInput:
     return InvalidInput(
         "ASI_DATABASE_URL must name a database",
-        repr(text),
+        found,
         "write sqlite:////folder/asi.sqlite or postgresql://user:password@host/database",
     )
 

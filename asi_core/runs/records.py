@@ -62,7 +62,7 @@ class RunRecord:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """The record of a row of the table of runs."""
         values = {name: row[name] for name in cls.__dataclass_fields__}
-        return cls(**{**values, "spec": RunSpec.model_validate(row["spec"])})
+        return cls(**{**values, "spec": RunSpec.of_record(row["spec"])})
 
     @property
     def is_active(self) -> bool:

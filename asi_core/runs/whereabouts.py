@@ -57,6 +57,6 @@ class Whereabouts:
 def _this_machine() -> str:
     try:
         # A container has a count of processes of its own, and may have its neighbour's name.
-        return f"{_BOOT.read_text().strip()}/{_NAMESPACE.stat().st_ino}"
+        return f"{_BOOT.read_text(encoding='utf-8').strip()}/{_NAMESPACE.stat().st_ino}"
     except OSError:
         return f"{platform.node()}/{uuid.getnode():x}"

@@ -137,15 +137,15 @@ def _train(
     store: RunStore, run: RunRecord, token: str, reporter: Reporter, checkpoint: Path
 ) -> None:
     shop = workshop()
-    log.info(
-        "attempt %d by process %d on %s, %d threads",
-        run.attempt,
-        os.getpid(),
-        platform.node(),
-        shop.turnstile.run(torch.get_num_threads),
-    )
     asked = _Asked(store, run.id, reporter)
     try:
+        log.info(
+            "attempt %d by process %d on %s, %d threads",
+            run.attempt,
+            os.getpid(),
+            platform.node(),
+            shop.turnstile.run(torch.get_num_threads),
+        )
         # What it was asked for is found again by what is computed: files may have changed since.
         (question,) = questions_of([run.spec])
         insist(lambda: store.attempts.write(run.id, token, question=question))

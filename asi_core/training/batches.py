@@ -47,6 +47,6 @@ def batch_indices(count: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     """
     epoch = 0
     while True:
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+        generator = torch.Generator().manual_seed((1_000_003 * seed + epoch) % 2**64)
         yield from torch.randperm(count, generator=generator).split(batch_size)
         epoch += 1

@@ -88,7 +88,7 @@ class FileRows(Rows):
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        facts = EntryFacts.model_validate_json((folder / _FACTS).read_text())
+        facts = EntryFacts.model_validate_json((folder / _FACTS).read_text(encoding="utf-8"))
         self._device, self._formats = device, facts.formats
         self._maps = [
             _mapped(folder / _value_name(place), (facts.count, value.row_bytes), np.uint8)
@@ -188,7 +188,7 @@ class FeatureDirectory:
             for place, value in enumerate(facts.formats):
                 _make_empty(unfinished / _value_name(place), facts.count * value.row_bytes)
             _make_empty(unfinished / _CHECKS, facts.count * np.dtype(np.uint32).itemsize)
-            (unfinished / _FACTS).write_text(facts.model_dump_json())
+            (unfinished / _FACTS).write_text(facts.model_dump_json(), encoding="utf-8")
             unfinished.rename(self._root / key)
         return FileRows(self._root / key, device)
 
@@ -213,7 +213,9 @@ class FeatureDirectory:
             if folder.name.startswith("."):
                 continue
             try:
-                facts = EntryFacts.model_validate_json((folder / _FACTS).read_text())
+                facts = EntryFacts.model_validate_json(
+                    (folder / _FACTS).read_text(encoding="utf-8")
+                )
                 used = folder.stat().st_mtime
             except (OSError, ValidationError):
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import ceil, inf
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput
@@ -14,13 +14,29 @@ from asi_core.methods import AnyMethod
 from asi_core.zoo.cards import check_image_size, model_card
 
 _POINTS_A_RUN = 10
+# Pixels a side that a run may have.
 _LARGEST_IMAGE = 512
+# Numbers of a recipe become single precision, which has hardly any beyond.
+_LARGEST_SINGLE = 3.4e38
+# Beyond, browsers and others who read JSON round whole numbers.
+_LARGEST_SEED = 2**53 - 1
 
 
 def _at_least(least: int, what: str) -> AfterValidator:
     def check(value: int) -> int:
         if value < least:
             raise InvalidInput(f"{what} must be at least {least}", value, f"choose {least} or more")
+        return value
+
+    return AfterValidator(check)
+
+
+def _computable(what: str, most: float) -> AfterValidator:
+    """Not checked in runs of before there was this rule: they have failed, and are shown."""
+
+    def check(value: float, info: ValidationInfo) -> float:
+        if value > most and not (info.context or {}).get(_KEPT):
+            raise InvalidInput(f"{what} must be at most {most}", value, "choose less")
         return value
 
     return AfterValidator(check)
@@ -37,9 +53,10 @@ def _number(
     return AfterValidator(check)
 
 
-def _positive(what: str) -> AfterValidator:
+def _positive(what: str) -> tuple[AfterValidator, AfterValidator]:
     # Nothing is infinite: no store keeps a number that JSON has not.
-    return _number(what, "a positive number", lambda v: 0 < v < inf, "choose one above 0")
+    is_one = _number(what, "a positive number", lambda v: 0 < v < inf, "choose one above 0")
+    return is_one, _computable(what, _LARGEST_SINGLE)
 
 
 _MOMENTUM = _number("momentum", "at least 0 and below 1", lambda v: 0 <= v < 1, "try 0.9")
@@ -50,6 +67,9 @@ _SHARE = _number("final rate", "a share, from 0 to 1", lambda v: 0 <= v <= 1, "t
 def _at_most(most: int, what: str, value: int, why: str) -> None:
     if value > most:
         raise InvalidInput(f"{what} must be at most {most}, {why}", value, "choose less")
+
+
+_KEPT = "kept"
 
 
 class RunSpec(BaseModel):
@@ -86,13 +106,13 @@ class RunSpec(BaseModel):
     layers: Annotated[int, _at_least(0, "trained layers")] | Literal["all"] = 4
     steps: Annotated[int, _at_least(1, "steps")] = 150
     batch_size: Annotated[int, _at_least(1, "batch size")] = 64
-    image_size: Annotated[int, _at_least(32, "image size")] = 96
-    seed: Annotated[int, _at_least(0, "seed")] = 0
-    learning_rate: Annotated[float, _positive("learning rate")] = 0.05
+    image_size: int = 96
+    seed: Annotated[int, _at_least(0, "seed"), _computable("seed", _LARGEST_SEED)] = 0
+    learning_rate: Annotated[float, *_positive("learning rate")] = 0.05
     momentum: Annotated[float, _MOMENTUM] = 0.0
-    weight_decay: Annotated[float, _DECAY] = 1e-4
+    weight_decay: Annotated[float, _DECAY, _computable("weight decay", _LARGEST_SINGLE)] = 1e-4
     final_rate: Annotated[float, _SHARE] = 0.1
-    clip_norm: Annotated[float, _positive("clip norm")] = 2.0
+    clip_norm: Annotated[float, *_positive("clip norm")] = 2.0
     train_norm: bool = False
     evaluate_every: Annotated[int, _at_least(1, "evaluate_every")] | None = None
     probe_every: Annotated[int, _at_least(1, "probe_every")] | None = None
@@ -105,9 +125,9 @@ class RunSpec(BaseModel):
         ranks = getattr(self.method, "ranks", None)
         if isinstance(ranks, tuple) and len(ranks) != model.modes:
             raise InvalidInput(
-                f"ranks must be one number or {model.modes}, one a mode of {model.name}'s layers",
-                f"{len(ranks)} numbers",
-                f"give them as {', '.join(model.mode_names)}",
+                f"ranks must be one number or {model.modes}, one per mode of {model.title}",
+                f"a list of {len(ranks)}",
+                f"give {', '.join(model.mode_names)}, or one number for all modes",
             )
         if model.layer_kind == "linear" and self.method.kind == "gradient_filter":
             raise InvalidInput(
@@ -119,6 +139,11 @@ class RunSpec(BaseModel):
         _at_most(_LARGEST_IMAGE, "image size", self.image_size, "pixels")
         check_image_size(model, self.image_size)
         return self
+
+    @classmethod
+    def of_record(cls, fields: Any) -> Self:
+        """The specification of a run that a store has kept, whatever became of it."""
+        return cls.model_validate(fields, context={_KEPT: True})
 
     @property
     def model_label(self) -> str:

@@ -10,6 +10,12 @@ from asi_core.errors import InvalidInput
 
 LayerKind = Literal["conv", "linear"]
 
+# Of images, pixels a side. All models halve it five times: below, EfficientNet-Lite0's padding,
+# which is that of its published size, leaves a kernel less than itself.
+SMALLEST_IMAGE = 32
+# Beyond, even formulas tell of nothing that a machine could hold.
+LARGEST_IMAGE = 2**15
+
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
@@ -261,8 +267,16 @@ def model_card(name: str) -> ModelCard:
 
 def check_image_size(card: ModelCard, size: int) -> None:
     """Raise `InvalidInput` if the model cannot read images of `size` pixels a side."""
-    if size < 1:
-        raise InvalidInput("image size must be at least 1 pixel", size, "choose 96")
+    if size < SMALLEST_IMAGE:
+        raise InvalidInput(
+            f"image size must be at least {SMALLEST_IMAGE}, which leaves all models a pixel",
+            size,
+            f"choose {SMALLEST_IMAGE} or more",
+        )
+    if size > LARGEST_IMAGE:
+        raise InvalidInput(
+            f"image size must be at most {LARGEST_IMAGE} pixels", size, "choose less"
+        )
     if card.fixed_size and size != card.native_size:
         raise InvalidInput(
             f"image size must be {card.native_size}, the only one that {card.title} reads",

@@ -93,7 +93,7 @@ def _shape(facts: LayerFacts, trained: int, batch_size: int, image_size: int) ->
 
 @cache
 def _table() -> dict[str, list[dict[str, Any]]]:
-    text = files("asi_core").joinpath(TABLE).read_text()
+    text = files("asi_core").joinpath(TABLE).read_text(encoding="utf-8")
     models: dict[str, list[dict[str, Any]]] = json.loads(text)["models"]
     return models
 

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.datasets import DATASETS
-from asi_core.methods import METHODS, USUAL_RANKS, Method
+from asi_core.methods import METHODS, USUAL_EXPLAINED_VARIANCE, USUAL_RANKS, Method
 from asi_core.records import Convention
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
@@ -222,7 +222,7 @@ def _ranks(card: ModelCard, variance_first: bool) -> None:
             "Explained variance",
             0.05,
             1.0,
-            0.8,
+            USUAL_EXPLAINED_VARIANCE,
             0.01,
             key="explained_variance",
             width=_WIDE,

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 import streamlit as st
 
-from asi_core.methods import ASI, Method, Vanilla
+from asi_core.methods import ASI, USUAL_EXPLAINED_VARIANCE, Method, Vanilla
 from asi_core.runs.library import RunFilter, RunLibrary
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.training.events import LayerProbe, ProbeEvent
@@ -16,7 +16,7 @@ from asi_core.training.spec import RunSpec
 from dashboard import services
 
 # What the lessons are about: the specification that everything starts with.
-USUAL = RunSpec(method=ASI(explained_variance=0.8))
+USUAL = RunSpec(method=ASI(explained_variance=USUAL_EXPLAINED_VARIANCE))
 
 _SECONDS_UNTIL_LOOKED_FOR_AGAIN = 30
 

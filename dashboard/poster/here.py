@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from asi_core.methods import METHOD_ADAPTER, METHODS, PUBLISHED
+from asi_core.methods import METHOD_ADAPTER, METHODS, PUBLISHED, USUAL_EXPLAINED_VARIANCE
 from asi_core.poster import poster_facts, poster_rows
 from asi_core.runs.jobs import JobRecord, JobStore
 from asi_core.runs.poster_study import PAPER_MACS
@@ -18,7 +18,7 @@ from asi_core.units import format_seconds, layer_count
 from dashboard.poster.study import study
 
 # The comparison with which the Train page opens.
-_SETTINGS = {"explained_variance": 0.8, "patch": 2}
+_SETTINGS = {"explained_variance": USUAL_EXPLAINED_VARIANCE, "patch": 2}
 _MOST_COMPARISONS = 10
 
 

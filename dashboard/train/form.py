@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from asi_core.errors import InvalidInput
-from asi_core.methods import METHODS, PUBLISHED, USUAL_RANKS
+from asi_core.methods import METHODS, PUBLISHED, USUAL_EXPLAINED_VARIANCE, USUAL_RANKS
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard
 from dashboard.bits import bits_control
@@ -101,7 +101,7 @@ def _methods(card: ModelCard) -> dict[str, Any]:
     if by == _BY_VARIANCE:
         chosen["explained_variance"] = st.number_input(
             "Explained variance",
-            value=0.8,
+            value=USUAL_EXPLAINED_VARIANCE,
             step=0.05,
             format="%.2f",
             key="explained_variance",

@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from asi_core.runs import foreground
-from asi_core.runs.foreground import work_through
+from asi_core.runs.database import AttemptLost
+from asi_core.runs.foreground import Stop, give_up, work_through
 from asi_core.runs.heartbeat import Heartbeat
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
@@ -119,3 +123,39 @@ def test_a_server_is_given_the_time_to_see_to_its_workers(database_url: str) -> 
             foreground._put_back_lost(store, run.id, watch)
     assert store.attempts.claim(run.id) is not None
     assert store.attempts.running()[0].tries == 2, "the server's counts, the command's does not"
+
+
+def test_who_gives_up_ends_what_does_not_stop_and_leaves_others_runs(database_url: str) -> None:
+    store = open_store(database_url)
+    here = str(Whereabouts.here())
+    (earlier,) = store.create([SMALL], "somebody else")
+    elsewhere = store.attempts.claim(earlier.id, str(replace(Whereabouts.here(), pid=1)))
+    since = time.time()
+    stuck, waiting = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
+    token = store.attempts.claim(stuck.id, here)
+    assert token is not None
+    assert elsewhere is not None
+    begun = time.monotonic()
+    pressed = iter(range(1, 100))
+    # Asked for once more each time that it is looked at: nobody waits for the run to stop.
+    give_up(store, [earlier, stuck, waiting], Stop(lambda: next(pressed), since))
+    assert time.monotonic() - begun < foreground._STOPPING_SECONDS
+    found = {run.id: store.run(run.id) for run in (earlier, stuck, waiting)}
+    assert {run_id: run and run.status for run_id, run in found.items()} == {
+        earlier.id: "running",
+        stuck.id: "cancelled",
+        waiting.id: "cancelled",
+    }
+    with pytest.raises(AttemptLost):
+        store.attempts.write(stuck.id, token)
+
+
+def test_a_run_of_others_is_cancelled_by_whoever_executes_it(database_url: str) -> None:
+    store = open_store(database_url)
+    (run,) = store.create([SMALL], "somebody else")
+    assert store.attempts.claim(run.id, str(Whereabouts.here())) is not None
+    pressed = iter(range(1, 100))
+    give_up(store, [run], Stop(lambda: next(pressed), since=time.time() + 1))
+    found = store.run(run.id)
+    assert found is not None
+    assert found.status == "cancelled"

@@ -10,6 +10,7 @@ from asi_core.errors import AsiError
 from asi_core.runs import reporter, worker
 from asi_core.runs.patience import StillSilent
 from asi_core.runs.store import RunStore
+from asi_core.runs.turnstile import Turnstile
 from asi_core.runs.whereabouts import Whereabouts
 from asi_core.training.events import Event, StepEvent
 from asi_core.training.spec import RunSpec
@@ -73,6 +74,21 @@ def test_a_run_that_another_attempt_has_is_left_alone(store: RunStore) -> None:
     store.attempts.claim(run.id)
     worker.execute(run.id, store.url)
     assert store.events(run.id, "step") == []
+
+
+def test_a_process_that_cannot_compute_leaves_no_run_that_is_running(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise OverflowError("no such number of threads")
+
+    monkeypatch.setattr(worker, "workshop", lambda: worker.Workshop(Turnstile(broken)))
+    (run,) = store.create([spec()], "me")
+    worker.execute(run.id, store.url)
+    ended = store.run(run.id)
+    assert ended is not None
+    assert ended.status == "failed"
+    assert "not usable anymore" in str(ended.error)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ def test_the_recipe_is_the_authors() -> None:
         ({"weight_decay": -1e-4}, "weight decay must be a number of 0 or more"),
         ({"final_rate": 1.5}, "final rate must be a share, from 0 to 1, got 1.5"),
         ({"clip_norm": float("inf")}, "clip norm must be a positive number"),
+        ({"seed": 2**53}, "seed must be at most 9007199254740991, got 9007199254740992"),
+        ({"learning_rate": 1e308}, "learning rate must be at most 3.4e+38, got 1e+308"),
+        ({"weight_decay": 1e308}, "weight decay must be at most 3.4e+38"),
+        ({"clip_norm": 3.5e38}, "clip norm must be at most 3.4e+38"),
+        ({"method": {"kind": "asi", "ranks": [4]}}, "one per mode of EfficientNet-Lite0"),
+        ({"model": "x" * 9999}, "model must be one of the zoo"),
+        ({"dataset": ["x" * 9999]}, "dataset"),
         ({"evaluate_every": 0}, "at least 1"),
         ({"method": {"kind": "nothing"}}, "method"),
         ({"speed": 3}, "speed"),
@@ -61,3 +68,13 @@ def test_ten_points_a_run_unless_asked_otherwise() -> None:
     assert RunSpec(method=VANILLA, steps=300).evaluation_interval == 30  # type: ignore[arg-type]
     assert RunSpec(method=VANILLA, steps=5).probe_interval == 1  # type: ignore[arg-type]
     assert RunSpec(method=VANILLA, evaluate_every=7).evaluation_interval == 7  # type: ignore[arg-type]
+
+
+def test_runs_that_failed_before_a_value_was_refused_are_still_read() -> None:
+    kept = RunSpec(method=VANILLA).model_dump(mode="json")  # type: ignore[arg-type]
+    for wrong in ({"seed": 10**20}, {"learning_rate": 1e308}):
+        with pytest.raises(ValidationError):
+            RunSpec.model_validate({**kept, **wrong})
+        assert RunSpec.of_record({**kept, **wrong}).model_dump(mode="json") == {**kept, **wrong}
+    with pytest.raises(ValidationError):
+        RunSpec.of_record({**kept, "learning_rate": -1})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asi_core.errors import InvalidInput
 from asi_core.training.setup import choose_trained_
 from asi_core.zoo.build import build_model
-from asi_core.zoo.cards import MODELS, ModelCard
+from asi_core.zoo.cards import LARGEST_IMAGE, MODELS, SMALLEST_IMAGE, ModelCard
 from asi_core.zoo.parameters import parameter_count
 from asi_core.zoo.shapes import TABLE, layer_facts, tabled_sizes, trained_layer_shapes
 from asi_core.zoo.tracing import traced_layer_shapes
@@ -52,6 +52,16 @@ def test_a_shortcut_needs_no_input_gradient_before_its_block_is_trained(count: i
     )
 
 
+@CARDS
+def test_all_sizes_that_are_allowed_can_be_read(card: ModelCard) -> None:
+    if not card.fixed_size:
+        for size in (SMALLEST_IMAGE, SMALLEST_IMAGE + 1, LARGEST_IMAGE):
+            assert len(traced_layer_shapes(card.name, "all", 1, size)) == card.layer_count
+    for size in (-1, 0, 1, 3, 10, SMALLEST_IMAGE - 1, LARGEST_IMAGE + 1, 10**20):
+        with pytest.raises(InvalidInput, match="image size must be at"):
+            trained_layer_shapes(card.name, 1, 1, size)
+
+
 def test_other_sizes_are_traced() -> None:
     (last,) = trained_layer_shapes("resnet18", 1, 2, 80)
     assert last.input_shape == (2, 512, 3, 3)
@@ -87,5 +97,5 @@ def test_an_estimate_imports_no_torch() -> None:
 
 @pytest.mark.parametrize("sizes", [(0, 96), (-1, 96), (8, 0), (8, -32)])
 def test_what_is_no_batch_or_image_is_refused(sizes: tuple[int, int]) -> None:
-    with pytest.raises(InvalidInput, match="must be at least 1"):
+    with pytest.raises(InvalidInput, match="must be at least"):
         trained_layer_shapes("mobilenet_v2", 2, *sizes)

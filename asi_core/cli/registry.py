@@ -1,0 +1,71 @@
+"""All commands, and what is told when one of them cannot do what it was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from asi_core.cli import bench, estimate, export, measure, plan, poster, sweep, train
+from asi_core.cli.options import Commands, Parser
+from asi_core.cli.terminal import USAGE_ERROR, say
+from asi_core.errors import AsiError, one_sentence
+
+_BROKEN = 1
+
+
+class _Command(Protocol):
+    """A module of this package: its flags, and a function that takes them and returns a code."""
+
+    def add_parser(self, commands: Commands) -> None: ...
+
+
+# The registry, in the order of --help. What needs torch is imported where it runs, so that help
+# and wrong flags are answered at once.
+_COMMANDS: tuple[_Command, ...] = (estimate, poster, measure, plan, train, sweep, export, bench)
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """As `asi_core.cli.parse`."""
+    parser = Parser(prog="python -m asi_core", description="What the app does, without a browser.")
+    commands = parser.add_subparsers(title="commands", required=True, parser_class=Parser)
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    return parser.parse_args(arguments)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command; returns its exit code."""
+    options = parsed(arguments)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except (AsiError, ValidationError) as error:
+        say(one_sentence(error))
+        return USAGE_ERROR
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> int:
+    # Imported here: whoever needs no store does not wait for it.
+    from asi_core.runs.database import NoAnswer, silence_of
+
+    if isinstance(error, OSError):
+        say(one_sentence(error))
+        return USAGE_ERROR
+    if isinstance(error, NoAnswer):
+        say(one_sentence(silence_of(error)))
+        return USAGE_ERROR
+    if sys.flags.dev_mode:
+        raise error
+    say(
+        f"{type(error).__name__}: {one_sentence(error).rstrip('.')}: this is a fault of the "
+        "program; python -X dev -m asi_core ... shows where."
+    )
+    return _BROKEN

@@ -1,0 +1,24 @@
+"""Opening a store for a command: what is wrong with it is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from asi_core.runs.database import NoAnswer, silence_of
+from asi_core.settings import read_settings
+
+Store = TypeVar("Store")
+
+
+def opened(kind: Callable[[str], Store]) -> Store:
+    """The store of the settings, such as `opened(RunStore)`.
+
+    Raises:
+        Unavailable: if it does not answer, or its folder cannot be made.
+        InvalidInput: if the settings name none.
+    """
+    try:
+        return kind(read_settings().database_url)
+    except NoAnswer as error:
+        raise silence_of(error) from error

@@ -1,0 +1,93 @@
+"""What a command writes to: one line for errors, and characters that the terminal has."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import signal
+import sys
+from typing import NoReturn, TextIO
+
+from asi_core.errors import shortened
+
+USAGE_ERROR = 2
+# What a shell tells of a program that wrote to a pipe which nobody reads any more.
+PIPE_CLOSED = 128 + getattr(signal, "SIGPIPE", 13)
+
+# Two less than are promised: where there is no "…", three points stand for it.
+_LONGEST_LINE = 398
+_PLAIN = {
+    **dict.fromkeys("\u202f\u2009\u00a0", " "),
+    "×": "x",
+    "±": "+-",
+    "…": "...",
+    "–": "-",
+    "−": "-",
+    "·": "*",
+}
+_HANDLER = "asi-plain"
+
+
+def say(line: str) -> None:
+    """Tell something on stderr, in one line of at most 400 characters."""
+    if sys.stderr is None:
+        return
+    words = " ".join(line.split())
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    # Some characters become several.
+    written = words.encode(encoding, _HANDLER).decode(encoding)
+    print(shortened(written, _LONGEST_LINE), file=sys.stderr, flush=True)
+
+
+def plain_characters() -> None:
+    """Let characters that an output lacks be written as others, instead of not at all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _in_plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    missing = error.object[error.start]
+    if missing not in _PLAIN:
+        return codecs.backslashreplace_errors(error)
+    return _PLAIN[missing], error.start + 1
+
+
+codecs.register_error(_HANDLER, _in_plain)
+
+
+def write_out(stream: TextIO | None) -> None:
+    """Write what waits to be written.
+
+    Raises:
+        BrokenPipeError: if nobody reads it.
+        SystemExit: with one line on stderr, if it cannot be written.
+    """
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        say(f"the output cannot be written ({error.strerror}).")
+        to_nowhere()
+        raise SystemExit(USAGE_ERROR) from None
+
+
+def to_nowhere() -> None:
+    """Let what is written from now on go nowhere: the interpreter writes once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)

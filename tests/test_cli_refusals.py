@@ -1,0 +1,207 @@
+"""What a command cannot do is told in one line: every bad input, as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from asi_core.cli import parse
+from asi_core.cli.train import requested_spec
+from asi_core.methods import ASI, HOSVD, USUAL_EXPLAINED_VARIANCE, Vanilla
+from asi_core.training.spec import RunSpec
+from tests.browser.app import free_port
+from tests.test_cli import ROOT
+
+HUGE = str(10**20)
+LONG = "x" * 5000
+TRAIN = ("train", "--method", "vanilla")
+# Characters that are no others, and files that are read as such.
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, and what its one line has to say. `{}` is a folder of files."""
+
+    arguments: tuple[str, ...]
+    told: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def case(*arguments: str, told: str, **variables: str) -> Case:
+    return Case(arguments, told, variables)
+
+
+CASES = {
+    **{
+        f"{command}, {size} pixels": case(
+            *(command, "--image-size", size, *more),
+            told=f"image size must be at {'most' if size == HUGE else 'least'}",
+        )
+        for size in ("1", "3", "10", HUGE)
+        for command, more in (
+            ("train", ("--method", "vanilla")),
+            ("estimate", ("--method", "vanilla")),
+        )
+    },
+    "plan, 10 pixels": case("plan", "--budget-mib", "1", "--image-size", "10", told="at least 32"),
+    "binary file": case("train", "--spec", "{}/binary", told="no text in UTF-8"),
+    "deep JSON": case("train", "--spec", "{}/deep.json", told="recursion limit"),
+    "large file": case("train", "--spec", "{}/large.json", told="more than 1 MiB"),
+    "long name": case("train", "--spec", "{}/long.json", told="extra inputs"),
+    "many names": case("train", "--spec", "{}/many.json", told="and 496 more"),
+    "no file": case("train", "--spec", LONG, told="File name too long"),
+    "folder": case("train", "--spec", "{}", told="Is a directory"),
+    "a home that is a file": case(
+        *TRAIN, told="cannot be used (File exists)", ASI_HOME="{}/binary"
+    ),
+    "a home in /proc": case(*TRAIN, told="make ASI_HOME a folder", ASI_HOME="/proc/asi"),
+    "a long home": case(*TRAIN, told="File name too long", ASI_HOME="/tmp/" + "x" * 3000),
+    "nobody's home": case(*TRAIN, told="home directory", ASI_HOME="~nobody-here/asi"),
+    "no database": case(
+        *("sweep", "--methods", "vanilla"),
+        told="Connection refused",
+        ASI_DATABASE_URL=f"postgresql://me:secret@127.0.0.1:{free_port()}/asi",
+    ),
+    "no address": case(
+        *TRAIN, told="must name a database", ASI_DATABASE_URL="postgresql://me:secret:x/1"
+    ),
+    "threads": case(*TRAIN, told="ASI_THREADS", ASI_THREADS=HUGE),
+    "seed": case(*TRAIN, "--seed", HUGE, told="seed must be at most 9007199254740991"),
+    "digits": case(*TRAIN, "--seed", "1" * 5000, told="--seed"),
+    "learning rate": case(*TRAIN, "--learning-rate", "1e308", told="must be at most 3.4e+38"),
+    "weight decay": case(*TRAIN, "--weight-decay", "1e308", told="must be at most 3.4e+38"),
+    "clip norm": case(*TRAIN, "--clip-norm", "1e308", told="must be at most 3.4e+38"),
+    "steps": case(*TRAIN, "--steps", HUGE, told="at most 20000 steps"),
+    "a list of one rank": case("train", "--ranks", "4", told="needs one per mode"),
+    "a list of letters": case("sweep", "--ranks", "4,x,4,4", told="must be whole numbers"),
+    "a list of two ranks": case("train", "--ranks", "4,4", told="got a list of 2"),
+    "budget": case("train", "--budget-mib", "1e308", told="positive number of MiB"),
+    "batches": case("plan", "--budget-mib", "1", "--batches", HUGE, told="must be 1 to 1000"),
+    "estimate without ranks": case("estimate", told="needs either ranks"),
+    "model": case("estimate", "--method", "vanilla", "--model", LONG, told="one of the zoo"),
+    "flag": case("train", f"--{LONG}", told="unrecognized arguments"),
+    "command": case(LONG, told="invalid choice"),
+    "comparison": case("export", LONG, told="such a comparison"),
+    "archive": case("import", "{}/binary", told="not a zip file"),
+    "characters": Case(
+        ("estimate", "--method", "vanilla", "--model", "模型"), "must be one of the zoo", ASCII
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+    statuses: list[str]
+
+
+def ask(arguments: tuple[str, ...], home: Path, **variables: str) -> Said:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ASI_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "asi_core", *arguments],
+        cwd=ROOT,
+        env={**others, "ASI_HOME": str(home), **variables},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    return Said(ended.returncode, ended.stdout.decode(), ended.stderr.decode(), statuses(home))
+
+
+def statuses(home: Path) -> list[str]:
+    """Of all runs that a home's store has."""
+    # Of a path that is none, pathlib would raise.
+    if not os.path.isfile(home / "asi.sqlite"):
+        return []
+    with sqlite3.connect(home / "asi.sqlite") as store:
+        return [status for (status,) in store.execute("SELECT status FROM runs")]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
+    """What each case says: two at a time, as most of it is the start of Python."""
+    files = tmp_path_factory.mktemp("files")
+    (files / "binary").write_bytes(bytes(range(256)) * 9)
+    (files / "deep.json").write_text('{"method":' + "[" * 10**5 + "]" * 10**5 + "}")
+    (files / "large.json").write_text('{"method":' + " " * 2**20 + "1}")
+    (files / "long.json").write_text(json.dumps({"method": {"kind": "vanilla"}, LONG: 1}))
+    many = {f"x{n}": 1 for n in range(500)}
+    (files / "many.json").write_text(json.dumps({"method": {"kind": "vanilla"}, **many}))
+
+    def one(item: tuple[int, Case]) -> Said:
+        number, what = item
+        arguments = tuple(word.replace("{}", str(files)) for word in what.arguments)
+        variables = {n: value.replace("{}", str(files)) for n, value in what.variables.items()}
+        home = Path(variables.pop("ASI_HOME", files / f"home-{number}"))
+        return ask(arguments, home, **variables)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(CASES, pool.map(one, enumerate(CASES.values())), strict=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_cannot_be_is_told_in_one_line(name: str, said: dict[str, Said]) -> None:
+    found = said[name]
+    assert found.code == 2
+    assert found.out == ""
+    assert found.err.endswith("\n")
+    (line,) = found.err.splitlines()
+    assert len(line) <= 400
+    assert "Traceback" not in line
+    assert CASES[name].told in line
+    assert "secret" not in line, "of an address with a password"
+    assert found.statuses == []
+
+
+def test_a_terminal_without_a_character_is_given_another(tmp_path: Path) -> None:
+    for arguments in (("poster",), ("estimate", "--method", "vanilla")):
+        found = ask(arguments, tmp_path, **ASCII)
+        assert found.code == 0, found.err
+        assert found.out.isascii()
+    assert "432 KiB" in found.out
+
+
+def test_whoever_reads_one_line_sees_no_traceback(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "asi_core", "estimate", "--method", "vanilla", "--layers", "all"],
+        cwd=ROOT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=120,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("flags", "method"),
+    [
+        ([], ASI(explained_variance=USUAL_EXPLAINED_VARIANCE)),
+        (["--method", "hosvd"], HOSVD(explained_variance=USUAL_EXPLAINED_VARIANCE)),
+        (["--rank", "4"], ASI(ranks=4)),
+        (["--bits", "8"], ASI(explained_variance=USUAL_EXPLAINED_VARIANCE, bits=8)),
+        (["--budget-mib", "1"], ASI(budget_bytes=2**20)),
+        (["--layers", "0"], Vanilla()),
+        (["--layers", "0", "--rank", "4"], ASI(ranks=4)),
+    ],
+)
+def test_what_is_not_said_of_a_method_is_what_pages_begin_with(
+    flags: list[str], method: ASI | HOSVD | Vanilla
+) -> None:
+    spec = requested_spec(parse(["train", *flags]))
+    assert spec.method == method
+    assert spec == RunSpec(method=method, layers=spec.layers)
