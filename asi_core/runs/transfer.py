@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import IO
+from collections.abc import Iterator
+from typing import IO, Any
 
 from asi_core.errors import InvalidInput
-from asi_core.runs.archive import ArchivedRun, read_archive, write_archive
+from asi_core.runs.archive import ArchivedRun, Happened, read_archive, write_archive
+from asi_core.runs.archive_files import MOST_LINES
+from asi_core.runs.finished import IMPORTED
 from asi_core.runs.library import Description, RunLibrary
 from asi_core.runs.records import LogLine, RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.events import Event
 from asi_core.training.summary import summarise
-
-_MOST_LINES = 200
 
 
 def export_comparison(store: RunStore, library: RunLibrary, comparison: str) -> bytes:
@@ -32,7 +33,7 @@ def export_comparison(store: RunStore, library: RunLibrary, comparison: str) -> 
     return write_archive(
         ended,
         {run.id: store.all_events(run.id) for run in ended},
-        {run.id: store.log_tail(run.id, _MOST_LINES) for run in ended},
+        {run.id: store.log_tail(run.id, MOST_LINES) for run in ended},
         name=described.name,
         note=described.note,
     )
@@ -52,16 +53,16 @@ def import_comparison(
     read_settings().check_may_change()
     archive, happened = read_archive(content)
     comparison = uuid.uuid4().hex[:12]
-    happened = [_once(items) for items in happened]
     runs = [
-        _record(run, items, comparison, position, owner)
-        for position, (run, items) in enumerate(zip(archive.runs, happened, strict=True))
+        _record(run, happened[position], comparison, position, owner)
+        for position, run in enumerate(archive.runs)
     ]
-    events, logs = {}, {}
-    for run, items, archived in zip(runs, happened, archive.runs, strict=True):
-        events[run.id] = [item.model_dump(mode="json") for item in items]
-        logs[run.id] = [LogLine(line.at, line.level, line.text) for line in archived.log]
-    store.finished.add(runs, events, f"imported-{comparison}", logs)
+    events = {run.id: _as_json(happened, position) for position, run in enumerate(runs)}
+    logs = {
+        run.id: [LogLine(line.at, line.level, line.text) for line in archived.log]
+        for run, archived in zip(runs, archive.runs, strict=True)
+    }
+    store.finished.add(runs, events, f"{IMPORTED}{comparison}", logs)
     if archive.name or archive.note:
         library.describe(comparison, Description(archive.name, archive.note))
     return runs
@@ -91,7 +92,7 @@ def _record(
     )
 
 
-def _once(items: list[Event]) -> list[Event]:
-    """Each event of a kind and step once, in the order of their steps."""
-    found = {(item.kind, item.step): item for item in items}
-    return sorted(found.values(), key=lambda item: (item.step, item.kind))
+def _as_json(happened: Happened, position: int) -> Iterator[dict[str, Any]]:
+    """Events of one run, made when the first is taken."""
+    for event in happened[position]:
+        yield event.model_dump(mode="json")
