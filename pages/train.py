@@ -49,9 +49,9 @@ def main() -> None:
     )
     if comparison := comparison_picker():
         live_comparison(comparison)
-        runs = services.store().comparison(comparison)
-        log_panel(runs)
-        reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
+        if runs := services.store().comparison(comparison):
+            log_panel(runs)
+            reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
     else:
         st.info("Nothing has been trained here yet. The button above starts a comparison.")
 

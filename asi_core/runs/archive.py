@@ -32,7 +32,7 @@ from asi_core.runs.archive_files import (
     read_column,
     read_json,
 )
-from asi_core.runs.probe_validity import check_prepared, check_probes
+from asi_core.runs.probe_validity import check_model, check_prepared, check_probes
 from asi_core.runs.records import LogLine, RunRecord
 from asi_core.runs.validity import (
     COLUMNS,
@@ -238,6 +238,8 @@ def _check_run(run: ArchivedRun, columns: _Columns) -> None:
     """What a database does not take, or what no run can have had."""
     check_spec(run.spec)
     check_times(run.created_at, run.started_at, run.finished_at)
+    if run.finished_at is not None and run.finished_at < (run.started_at or 0):
+        raise InvalidRun("finished_at is before started_at")
     for kind, of_kind in columns.items():
         check_columns(run.spec, kind, of_kind)
         if run.status == "completed" and run.spec.steps not in of_kind["step"][-1:]:
@@ -248,6 +250,7 @@ def _check_run(run: ArchivedRun, columns: _Columns) -> None:
     for row in prepared:
         check_prepared(run.spec, row)
     check_probes(run.spec, [row for row in run.rows if isinstance(row, ProbeEvent)])
+    check_model(run.spec, run.rows)
     texts = [row.model_dump_json() for row in run.rows]
     texts += [run.spec.model_dump_json(), json.dumps(run.error), *(line.text for line in run.log)]
     if any("\\u0000" in text or "\x00" in text for text in texts):

@@ -13,8 +13,6 @@ from asi_core.runs.records import LogLine, RunRecord
 from asi_core.runs.tables import events, log_lines, runs
 
 _ROWS_AT_ONCE = 2000
-# Editions of what came in somebody's file begin so.
-IMPORTED = "imported-"
 
 
 class FinishedRuns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
@@ -12,46 +13,76 @@ import numpy as np
 
 from asi_core.methods.tucker_settings import TuckerMethod
 from asi_core.runs.validity import (
+    COLUMNS,
     LARGEST_SINGLE,
     MOST_COUNT,
-    ROUNDING,
     SECONDS,
     InvalidRun,
     Range,
     check_number,
+    check_rows,
 )
-from asi_core.training.events import LayerProbe, PreparedEvent, ProbeEvent
+from asi_core.training.events import Event, LayerProbe, PreparedEvent, ProbeEvent
 from asi_core.training.pictures import LONGEST_SIDE, LayerPictures, PackedValues
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import LayerFacts, layer_facts
 
-_SHARE = Range(-ROUNDING, 1 + ROUNDING)
-_COSINE = Range(-1 - ROUNDING, 1 + ROUNDING)
-_DEGREES = Range(-ROUNDING, 90 + ROUNDING)
+# Factors in 8 bits are orthonormal to some percent only.
+_SHARE = Range(0, 1.1)
+_COSINE, _DEGREES = Range(-1.001, 1.001), Range(0, 90.001)
 # Of inputs in single precision; squares and sums of them stay far from infinity.
 _SINGULAR_VALUE = Range(0, 1e50)
 _PACKED = Range(-LARGEST_SINGLE, LARGEST_SINGLE)
 _LONGEST_NAME = 200
+_NAME = re.compile(r"[\w.]{1,200}", re.ASCII)
+
+
+def check_model(spec: RunSpec, events: Sequence[Event]) -> None:
+    """Whether layers and their shapes are those of the model.
+
+    Raises:
+        InvalidRun: naming what the model does not have.
+    """
+    for event in events:
+        if isinstance(event, PreparedEvent):
+            _check_names(spec, [layer.name for layer in event.layers])
+            for layer in event.layers:
+                _check_of_model(spec, layer.name, layer.input_shape)
+                facts = _facts(spec)[layer.name]
+                if layer.weight_shape != facts.weight_shape or layer.geometry != facts.geometry:
+                    raise InvalidRun(f"{layer.name} has another weight or geometry in the model")
+        if isinstance(event, ProbeEvent):
+            _check_names(spec, [layer.name for layer in event.layers])
+            for probe in event.layers:
+                _check_of_model(spec, probe.name, probe.shape)
+
+
+def check_events(spec: RunSpec, events: Sequence[Event]) -> None:
+    """Whether events of one run can be drawn; those of each kind in the order of their steps.
+
+    Raises:
+        InvalidRun: naming what no run with this specification can have.
+    """
+    for kind in COLUMNS:
+        check_rows(spec, kind, [event.model_dump() for event in events if event.kind == kind])
+    for event in events:
+        if isinstance(event, PreparedEvent):
+            check_prepared(spec, event)
+    check_probes(spec, [event for event in events if isinstance(event, ProbeEvent)])
 
 
 def check_prepared(spec: RunSpec, event: PreparedEvent) -> None:
     """What was about to be trained.
 
     Raises:
-        InvalidRun: naming what the model does not have.
+        InvalidRun: naming what no run can have.
     """
     if event.step != 0:
         raise InvalidRun("what was prepared is not at step 0")
-    _check_names(spec, [layer.name for layer in event.layers])
     for layer in event.layers:
-        facts = _facts(spec)[layer.name]
-        _check_shape(spec, layer.name, layer.input_shape)
-        if tuple(layer.weight_shape) != facts.weight_shape or layer.geometry != facts.geometry:
-            raise InvalidRun(f"{layer.name} has another weight or geometry in the model")
-        if len(layer.output_shape) != len(layer.input_shape):
-            raise InvalidRun(f"output of {layer.name} has another number of modes")
-        _check_sizes(f"output of {layer.name}", layer.output_shape)
+        _check_shape(spec, f"input of {_plain(layer.name)}", layer.input_shape)
+        _check_shape(spec, f"output of {_plain(layer.name)}", layer.output_shape)
     for name in ("trained_parameters", "frozen_values", "threads"):
         check_number(name, getattr(event, name), Range(0, MOST_COUNT, True))
     if max(len(event.device), len(event.layout or "")) > _LONGEST_NAME:
@@ -59,27 +90,34 @@ def check_prepared(spec: RunSpec, event: PreparedEvent) -> None:
 
 
 def check_probes(spec: RunSpec, events: Sequence[ProbeEvent]) -> None:
-    """Probes of one run, in their order.
+    """Probes of one run, in their order: each has the modes of the model and can be drawn.
 
     Raises:
-        InvalidRun: naming the step and layer, and what the model or method does not have.
+        InvalidRun: naming the step and layer, and what no run can have.
     """
     names = [layer.name for layer in events[0].layers] if events else []
     before = 0
     for event in events:
         if not before < event.step <= spec.steps:
             raise InvalidRun(f"a probe is at step {event.step!s:.30}, out of order or range")
-        if [layer.name for layer in event.layers] != names or not names:
-            raise InvalidRun("probes of one run have different layers, or none")
-        _check_names(spec, names)
+        if [layer.name for layer in event.layers] != names or len(set(names)) != len(names):
+            raise InvalidRun("probes of one run have different layers, or one twice")
         if event.seconds is not None:
             check_number("seconds of a probe", event.seconds, SECONDS)
         for layer in event.layers:
             try:
                 _check_layer(spec, layer)
             except InvalidRun as error:
-                raise InvalidRun(f"probe of {layer.name} at step {event.step}: {error}") from None
+                place = f"probe of {_plain(layer.name)} at step {event.step}"
+                raise InvalidRun(f"{place}: {error}") from None
         before = event.step
+
+
+def _plain(name: str) -> str:
+    """The name of a layer, as PyTorch makes them."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRun(f"a layer is called {name!r:.80}")
+    return name
 
 
 def _check_names(spec: RunSpec, names: Sequence[str]) -> None:
@@ -104,7 +142,7 @@ def _last_facts(model: str, count: int) -> dict[str, LayerFacts]:
 
 def _check_layer(spec: RunSpec, probe: LayerProbe) -> None:
     shape = probe.shape
-    _check_shape(spec, probe.name, shape)
+    _check_shape(spec, "input", shape)
     _check_ranks(spec, probe)
     if len(probe.singular_values) != len(shape):
         raise InvalidRun(f"{len(probe.singular_values)} spectra for {len(shape)} modes")
@@ -123,41 +161,38 @@ def _check_layer(spec: RunSpec, probe: LayerProbe) -> None:
             if degrees is not None:
                 check_number("drift", degrees, _DEGREES)
     if probe.pictures is not None:
-        _check_pictures(probe.pictures, _channels(spec, probe.name))
+        _check_pictures(probe.pictures, shape[_channel_mode(spec)])
 
 
-def _check_shape(spec: RunSpec, name: str, shape: Sequence[int]) -> None:
-    """Modes, batch, channels, and where the table has them height and width (or tokens)."""
-    card, facts = model_card(spec.model), _facts(spec)[name]
-    if len(shape) != card.modes:
-        raise InvalidRun(
-            f"input of {name} has {len(shape)} modes where {spec.model} has {card.modes}"
-        )
-    _check_sizes(f"input of {name}", shape)
+def _check_shape(spec: RunSpec, what: str, shape: Sequence[int]) -> None:
+    modes = model_card(spec.model).modes
+    if len(shape) != modes:
+        raise InvalidRun(f"{what} has {len(shape)} modes where {spec.model} has {modes}")
+    for size in shape:
+        check_number(f"a size of {what}", size, Range(1, MOST_COUNT, True))
+    if prod(shape) > MOST_COUNT:
+        raise InvalidRun(f"{what} has more than {MOST_COUNT} elements")
     if shape[0] > spec.batch_size:
-        raise InvalidRun(f"input of {name} has a batch of more than {spec.batch_size}")
+        raise InvalidRun(f"{what} has a batch of more than {spec.batch_size}")
+
+
+def _check_of_model(spec: RunSpec, name: str, shape: Sequence[int]) -> None:
+    """Channels, and where the table has them height and width (or tokens)."""
+    facts, channel_mode = _facts(spec)[name], _channel_mode(spec)
     # Not traced where it lacks: that takes seconds, and here for whatever somebody sends.
     known = facts.sizes.get(spec.image_size)
     if known is not None and tuple(shape[1:]) != known[0]:
         raise InvalidRun(f"input of {name} has another shape in the model")
-    channel_mode = facts.geometry.channel_mode(card.modes)
-    if shape[channel_mode] != _channels(spec, name):
+    if shape[channel_mode] != facts.weight_shape[1] * facts.geometry.groups:
         raise InvalidRun(f"input of {name} has another number of channels in the model")
     positions = [size for mode, size in enumerate(shape) if mode not in (0, channel_mode)]
     if max(positions) > spec.image_size:
         raise InvalidRun(f"input of {name} is larger than the images")
 
 
-def _check_sizes(what: str, shape: Sequence[int]) -> None:
-    for size in shape:
-        check_number(f"a size of the {what}", size, Range(1, MOST_COUNT, True))
-    if prod(shape) > MOST_COUNT:
-        raise InvalidRun(f"the {what} has more than {MOST_COUNT} elements")
-
-
-def _channels(spec: RunSpec, name: str) -> int:
-    facts = _facts(spec)[name]
-    return facts.weight_shape[1] * facts.geometry.groups
+def _channel_mode(spec: RunSpec) -> int:
+    card = model_card(spec.model)
+    return layer_facts(card.name)[0].geometry.channel_mode(card.modes)
 
 
 def _check_ranks(spec: RunSpec, probe: LayerProbe) -> None:

@@ -19,8 +19,16 @@ from asi_core.runs.attempts import Attempts, MustWait, Running
 from asi_core.runs.database import open_database
 from asi_core.runs.finished import FinishedRuns
 from asi_core.runs.line import Served, Waiting, in_line
-from asi_core.runs.records import ACTIVE, LogLine, RunRecord, Status
-from asi_core.runs.tables import events, head_alone, jobs, log_lines, runs
+from asi_core.runs.records import ACTIVE, LeftOut, LogLine, RunRecord, Status, read_rows
+from asi_core.runs.tables import (
+    events,
+    head_alone,
+    is_imported,
+    jobs,
+    known_time,
+    log_lines,
+    runs,
+)
 from asi_core.settings import Limits
 from asi_core.training.events import EVENT_ADAPTER, Event
 from asi_core.training.spec import RunSpec
@@ -64,18 +72,35 @@ class RunStore:
         query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
         return self._records(query)
 
+    def unreadable(self, comparison: str) -> list[LeftOut]:
+        """Runs of a comparison whose specification is none: `comparison` leaves them out."""
+        query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
+        with self._engine.connect() as connection:
+            return read_rows(connection.execute(query).mappings().all())[1]
+
     def latest_comparisons(
-        self, limit: int, *, of: Sequence[str] | None = None, but_of: Sequence[str] = ()
+        self,
+        limit: int,
+        *,
+        of: Sequence[str] | None = None,
+        but_of: Sequence[str] = (),
+        imported: bool | None = None,
     ) -> list[list[RunRecord]]:
-        """The newest comparisons, newest first: all, some owners', or all but some owners'."""
-        newest = func.max(runs.c.created_at)
+        """The newest comparisons, newest first: all, some owners', or all but some owners'.
+
+        Args:
+            imported: only what came in somebody's file, or only what did not; None for both.
+        """
+        newest = func.max(known_time(runs.c.created_at))
         names = select(runs.c.comparison).where(runs.c.owner.not_in(but_of))
         if of is not None:
             names = names.where(runs.c.owner.in_(of))
+        if imported is not None:
+            names = names.where(is_imported if imported else ~is_imported)
         names = names.group_by(runs.c.comparison).order_by(newest.desc())
         with self._engine.connect() as connection:
             found = connection.execute(names.limit(limit)).scalars().all()
-        return [self.comparison(name) for name in found]
+        return [readable for name in found if (readable := self.comparison(name))]
 
     def active(self) -> list[RunRecord]:
         """Runs that are queued or running, oldest first."""
@@ -168,7 +193,8 @@ class RunStore:
         query = select(runs).where(runs.c.question.in_(questions), runs.c.status == "completed")
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
-        return {row["question"]: RunRecord.from_row(dict(row)) for row in rows}
+        asked = {row["id"]: row["question"] for row in rows}
+        return {asked[run.id]: run for run in read_rows(rows)[0]}
 
     def going(self, owner: str, questions: Sequence[str]) -> list[str]:
         """Comparisons of an owner in which one of these questions is queued or running."""
@@ -345,7 +371,7 @@ class RunStore:
     def _records(self, query: Select[Any]) -> list[RunRecord]:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        return [RunRecord.from_row(dict(row)) for row in rows]
+        return read_rows(rows)[0]
 
 
 def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:

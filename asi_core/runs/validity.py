@@ -26,8 +26,6 @@ MOST_SECONDS = 1e9
 LARGEST_SINGLE = 3.5e38
 # Unix seconds that every calendar can tell: from 1970 to 2100.
 LATEST_TIME = 4_102_444_800
-# By which a share or a cosine may be off for rounding.
-ROUNDING = 1e-3
 _LONGEST_DATASET = 4096
 
 
@@ -110,7 +108,7 @@ def check_spec(spec: RunSpec) -> None:
 
 
 def check_times(created_at: float, started_at: float | None, finished_at: float | None) -> None:
-    """Times that a calendar can tell, none of a run's end before that of its start.
+    """Times that a calendar can tell.
 
     Raises:
         InvalidRun: naming the time.
@@ -119,8 +117,6 @@ def check_times(created_at: float, started_at: float | None, finished_at: float 
     for name, value in told.items():
         if value is not None:
             check_number(name, value, Range(0, LATEST_TIME))
-    if started_at is not None and finished_at is not None and finished_at < started_at:
-        raise InvalidRun("finished_at is before started_at")
 
 
 def check_columns(spec: RunSpec, kind: str, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -151,7 +147,7 @@ def check_rows(spec: RunSpec, kind: str, rows: Sequence[Mapping[str, Any]]) -> N
 
 
 def check_record(run: RunRecord) -> None:
-    """State, times and summary of a run: what lists and comparisons show without its events.
+    """State, times and summary of a run, as far as there is one.
 
     Raises:
         InvalidRun: naming the field.
@@ -160,10 +156,30 @@ def check_record(run: RunRecord) -> None:
         raise InvalidRun(f"its state is {run.status!r:.40}")
     check_spec(run.spec)
     check_times(run.created_at, run.started_at, run.finished_at)
-    if run.error is not None and not isinstance(run.error, str):
-        raise InvalidRun("error is no text")
-    if run.summary is not None or run.status == "completed":
+    if run.summary is not None:
         _check_summary(run)
+
+
+def check_outcome(run: RunRecord) -> None:
+    """As `check_record`; and a completed run has come to all that it is compared by.
+
+    Raises:
+        InvalidRun: naming the field.
+    """
+    check_record(run)
+    if run.status == "completed":
+        for place in _SUMMARY:
+            if _summed_up(run, place) is None:
+                raise InvalidRun(f"its summary lacks {_name_of(place)}")
+
+
+def problem_of(run: RunRecord) -> str | None:
+    """What `check_outcome` finds; None if it finds nothing."""
+    try:
+        check_outcome(run)
+    except InvalidRun as error:
+        return str(error)
+    return None
 
 
 def check_number(name: str, value: Any, allowed: Range, *, is_trained: bool = False) -> None:
@@ -193,23 +209,26 @@ def _check_column(name: str, values: NDArray[Any], allowed: Range, spec: RunSpec
 
 def _check_summary(run: RunRecord) -> None:
     if not isinstance(run.summary, Mapping):
-        raise InvalidRun("its summary is missing")
-    is_whole = run.status == "completed"
+        raise InvalidRun("its summary is none")
     for place, allowed in {**_SUMMARY, **_MAY_LACK}.items():
-        value: Any = run.summary
-        for key in place:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is None and not (is_whole and place in _SUMMARY):
+        if (value := _summed_up(run, place)) is None:
             continue
         # A run that was stopped before its first step has done none.
-        low = allowed.low if is_whole else 0
-        name = " ".join(place).replace("_", " ")
-        check_number(
-            f"{name} of its summary",
-            value,
-            allowed._replace(low=low),
-            is_trained=run.spec.layers != 0,
-        )
+        low = allowed.low if run.status == "completed" else 0
+        is_trained = run.spec.layers != 0
+        name = f"{_name_of(place)} of its summary"
+        check_number(name, value, allowed._replace(low=low), is_trained=is_trained)
+
+
+def _summed_up(run: RunRecord, place: tuple[str, ...]) -> Any:
+    value: Any = run.summary
+    for key in place:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _name_of(place: tuple[str, ...]) -> str:
+    return " ".join(place).replace("_", " ")
 
 
 def _leaves(value: Any, name: str = "specification") -> list[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from asi_core.training.events import LayerProbe
 from dashboard import services
 from dashboard.frame import URL
 from dashboard.history import PICKER_HELP, comparison_title, known_comparisons, run_labels
+from dashboard.left_out import drawable
 from dashboard.plain import plain
 from dashboard.spectra.looks import SeenRun, seen
 
@@ -73,7 +74,9 @@ def choose_comparison() -> list[RunRecord]:
 
 def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
     """The run, layer and step to look at; None, and the reason told, before there is any look."""
-    runs = with_layers(comparison)
+    runs, _ = drawable(with_layers(comparison))
+    if not runs:
+        return None
     labels = run_labels(runs)
     left, right = st.columns(2)
     with left:
