@@ -19,6 +19,7 @@ from asi_core.units import layer_count
 from dashboard import services
 from dashboard.feed import run_label
 from dashboard.left_out import left_out_of, tell_left_out
+from dashboard.links import COMPARISON, comparison_in_url
 from dashboard.plain import plain
 from dashboard.visitor import known_owner, short_owner
 
@@ -27,7 +28,6 @@ PICKER_HELP = (
     "Your own comparisons, then those of others here, both the newest first, then those that came "
     "with the app, and what others have imported."
 )
-_IN_URL = "comparison"
 _LAUNCHED = "comparisons-launched"
 
 
@@ -46,7 +46,7 @@ def look_at_launched(runs: Sequence[RunRecord]) -> None:
     on asking for the comparison that was shown before.
     """
     st.session_state[_LAUNCHED] = st.session_state.get(_LAUNCHED, 0) + 1
-    st.query_params[_IN_URL] = runs[0].comparison
+    st.query_params[COMPARISON] = runs[0].comparison
 
 
 def comparison_picker() -> str | None:
@@ -56,15 +56,15 @@ def comparison_picker() -> str | None:
         the chosen one; None if there is none. The link names it.
     """
     known = known_comparisons()
-    asked = st.query_params.get(_IN_URL)
-    if asked and asked not in known:
-        if runs := services.store().comparison(asked):
+    asked, told = comparison_in_url()
+    if told and asked not in known:
+        if asked and (runs := services.store().comparison(asked)):
             known[asked] = runs
-        elif left_out := left_out_of(asked, []):
+        elif asked and (left_out := left_out_of(asked, [])):
             tell_left_out(left_out)
         else:
             st.warning(
-                plain(f"The link asks for the comparison {asked!r}, which is not here:")
+                plain(f"The link asks for the comparison {told}, which is not here:")
                 + " choose from the list."
             )
     if not known:
@@ -80,7 +80,7 @@ def comparison_picker() -> str | None:
     )
     # Not bound like other controls: titles change while runs go, and the newest is not the newest
     # for long. The address always names what is shown.
-    st.query_params[_IN_URL] = chosen
+    st.query_params[COMPARISON] = chosen
     return chosen
 
 

@@ -10,7 +10,7 @@ from dashboard import services
 from dashboard.frame import question
 from dashboard.history import comparison_picker, look_at_launched, run_labels
 from dashboard.launching import launch_buttons
-from dashboard.links import names_in_url
+from dashboard.links import checked, names_in_url
 from dashboard.plain import plain
 from dashboard.reproduce import reproduce_panel
 from dashboard.train.form import comparison_form, comparison_specs
@@ -19,6 +19,7 @@ from dashboard.train.run_log import log_panel
 from dashboard.uploading import image_choices, images_panel
 
 
+@checked
 def main() -> None:
     """Draw the page."""
     services.warm_up()

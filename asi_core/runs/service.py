@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput, Refused
@@ -10,7 +12,7 @@ from asi_core.methods import METHODS
 from asi_core.runs.limits import NOBODY, check_specs
 from asi_core.runs.question import questions_of
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import FROM_RUN, RunStore
+from asi_core.runs.store import AT_ONCE_SECONDS, FROM_RUN, RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
@@ -35,7 +37,8 @@ def request_runs(
 
     Args:
         most: runs that may be asked for at once.
-        again: whether all are run, also those whose numbers are known.
+        again: whether all are run, also those whose numbers are known, or that are going since
+            more than a moment.
 
     Raises:
         InvalidInput: if there are none or too many, one asks for more than the limits allow, or
@@ -63,7 +66,9 @@ def request_runs(
     answers = {} if again else _answers(store, questions)
     if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
         return same
-    return store.create(specs, owner, settings.limits, questions, answers)
+    since = time.time() - AT_ONCE_SECONDS
+    is_same = partial(_is_same_request, specs=list(specs), again=again, since=since)
+    return store.create(specs, owner, settings.limits, questions, answers, is_same)
 
 
 def known_runs(store: RunStore, specs: Sequence[RunSpec]) -> int:
@@ -97,6 +102,19 @@ def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None
         )
     for run in runs:
         store.request_cancel(run.id)
+
+
+def _is_same_request(
+    runs: Sequence[RunRecord], *, specs: list[RunSpec], again: bool, since: float
+) -> bool:
+    """Whether a comparison that another request has made is what this one asks for too."""
+    if [run.spec for run in runs] != specs:
+        return False
+    going = [run.is_active and not run.cancel_requested for run in runs]
+    if again:
+        return all(going) and all(run.created_at >= since for run in runs)
+    copied = [FROM_RUN in (run.summary or {}) for run in runs]
+    return all(is_going or is_copied for is_going, is_copied in zip(going, copied, strict=True))
 
 
 def _one_comparison(

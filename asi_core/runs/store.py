@@ -9,10 +9,22 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, literal, select, text, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts, MustWait, Running
@@ -35,6 +47,8 @@ from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 
 _ALL_STEPS = 2**31 - 1
+# Requests that are no further apart come from one click, or from a browser that asks again.
+AT_ONCE_SECONDS = 5.0
 # In a summary: the run that it was taken from.
 FROM_RUN = "from_run"
 
@@ -212,12 +226,17 @@ class RunStore:
         limits: Limits | None = None,
         questions: Sequence[str] | None = None,
         answers: Mapping[int, RunRecord] | None = None,
+        same: Callable[[Sequence[RunRecord]], bool] | None = None,
     ) -> list[RunRecord]:
         """Queue runs that belong together; all of them or none.
+
+        Of equal requests at once, one is written, and the others return what it has made.
 
         Args:
             questions: of the specifications (`questions_of`), by which runs are found again.
             answers: by position, completed runs that are copied instead of run again.
+            same: whether a comparison of the owner with the same questions, which is going or was
+                made a moment ago, is what is asked for; None for never.
 
         Raises:
             InvalidInput: if more runs of the owner, or of all, would then be queued or running
@@ -249,6 +268,11 @@ class RunStore:
                 connection.execute(insert(runs), queued)
             for position, run in known.items():
                 _copy(connection, run, rows[position])
+            twin = None if same is None else _twin(connection, rows, same)
+            if twin is not None:
+                # Another request was a moment earlier: these rows were never there.
+                connection.rollback()
+                return twin
             if limits is not None:
                 _check_queue(connection, owner, len(queued), limits)
         return self.comparison(comparison)
@@ -383,6 +407,27 @@ def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
     c = events.c
     same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)
     connection.execute(insert(events).from_select(["run_id", "kind", "step", "payload"], same))
+
+
+def _twin(
+    connection: Connection,
+    rows: Sequence[dict[str, Any]],
+    same: Callable[[Sequence[RunRecord]], bool],
+) -> list[RunRecord] | None:
+    """The comparison that `rows`, which were just written, would be once more."""
+    c, first = runs.c, rows[0]
+    questions = [row["question"] for row in rows]
+    lately = or_(c.status.in_(ACTIVE), c.created_at >= first["created_at"] - AT_ONCE_SECONDS)
+    others = c.owner == first["owner"], c.comparison != first["comparison"]
+    query = select(c.comparison).where(*others, c.question.in_(questions), lately)
+    names = connection.execute(query.order_by(c.created_at)).scalars().all()
+    for name in dict.fromkeys(names):
+        its = select(runs).where(c.comparison == name).order_by(c.position)
+        found = connection.execute(its).mappings().all()
+        records = read_rows(found)[0]
+        if [row["question"] for row in found] == questions and same(records):
+            return records
+    return None
 
 
 def _check_queue(connection: Connection, owner: str, new: int, limits: Limits) -> None:

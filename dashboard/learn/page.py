@@ -10,6 +10,7 @@ from dashboard.learn.evidence import left_out
 from dashboard.learn.lesson import Lesson
 from dashboard.learn.stages import draw_lesson
 from dashboard.left_out import tell_left_out
+from dashboard.links import quoted
 from dashboard.plain import plain
 
 LESSONS: dict[str, Lesson] = {
@@ -89,4 +90,6 @@ def _name(slug: str) -> None:
 
 
 def _unknown(slug: str) -> str:
-    return plain(f"The link asks for the lesson {slug!r}, which is unknown: choose one of these.")
+    return plain(
+        f"The link asks for the lesson {quoted(slug)}, which is unknown: choose one of these."
+    )
