@@ -18,8 +18,9 @@ from asi_core.figures.curves import RunRows, median_step
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.probe_validity import check_events
 from asi_core.runs.records import RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
-from asi_core.runs.validity import InvalidRun, check_record
+from asi_core.runs.validity import check_record
 from asi_core.training.events import LayerProbe, ProbeEvent
 
 # Whose events are held in memory: a run of a thousand steps has less than a megabyte.

@@ -153,6 +153,6 @@ def _is_same(value: Any, text: str) -> bool:
     return str(value).casefold() == text.strip().casefold()
 
 
-def _ignored(key: str, texts: list[str], reason: str = "there is no such choice") -> str:
+def _ignored(key: str, texts: list[str], reason: str = "its box does not take it") -> str:
     asked = ", ".join(quoted(text) for text in texts[:2])
     return plain(f"The link's {quoted(key)[1:-1]}={asked} is ignored ({reason}).")

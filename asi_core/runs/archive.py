@@ -34,14 +34,8 @@ from asi_core.runs.archive_files import (
 )
 from asi_core.runs.probe_validity import check_model, check_prepared, check_probes
 from asi_core.runs.records import LogLine, RunRecord
-from asi_core.runs.validity import (
-    COLUMNS,
-    LATEST_TIME,
-    InvalidRun,
-    check_columns,
-    check_spec,
-    check_times,
-)
+from asi_core.runs.spec_validity import InvalidRun, check_spec
+from asi_core.runs.validity import COLUMNS, LATEST_TIME, check_columns, check_times
 from asi_core.training.events import EVENT_ADAPTER, Event, PreparedEvent, ProbeEvent
 from asi_core.training.spec import RunSpec
 

@@ -28,7 +28,7 @@ LARGEST_ARCHIVE_BYTES = 64 * MIB
 LARGEST_CONTENT_BYTES = 256 * MIB
 # The largest comparison that comes with the app has 1.4 MiB and 0.2 million values.
 LARGEST_JSON_BYTES = 64 * MIB
-MOST_JSON_VALUES, _MOST_JSON_PARTS, _MOST_JSON_NAMES = 8_000_000, 1_000_000, 2_000_000
+MOST_JSON_VALUES, _MOST_JSON_PARTS, _MOST_JSON_NAMES = 8_000_000, 1_000_000, 1_000_000
 # Lists with a name of their own: no model has more layers. Spectra have none, and many values.
 _MOST_KEYS, _LONGEST_LIST = 64, 64
 _LONGEST_LISTS = {"runs": MOST_RUNS, "log": MOST_LINES, "rows": 20_001}

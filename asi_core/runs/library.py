@@ -27,6 +27,7 @@ from asi_core.errors import InvalidInput, Refused
 from asi_core.runs.database import open_database
 from asi_core.runs.limits import NOBODY
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER, LeftOut, RunRecord, read_rows
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.tables import (
     comparison_notes,
     events,
@@ -35,7 +36,7 @@ from asi_core.runs.tables import (
     known_time,
     runs,
 )
-from asi_core.runs.validity import InvalidRun, check_record
+from asi_core.runs.validity import check_record
 from asi_core.settings import read_settings
 from asi_core.training.events import EVENT_ADAPTER, Event
 

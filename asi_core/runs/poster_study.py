@@ -17,8 +17,9 @@ from asi_core.runs.equal_accuracy import Reached, price_of
 from asi_core.runs.outcomes import Spread, measure, spread
 from asi_core.runs.probe_validity import check_probes
 from asi_core.runs.records import LeftOut, RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
-from asi_core.runs.validity import InvalidRun, check_record
+from asi_core.runs.validity import check_record
 from asi_core.training.events import ProbeEvent
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.shapes import trained_layer_shapes

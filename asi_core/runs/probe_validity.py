@@ -12,16 +12,8 @@ from math import prod
 import numpy as np
 
 from asi_core.methods.tucker_settings import TuckerMethod
-from asi_core.runs.validity import (
-    COLUMNS,
-    LARGEST_SINGLE,
-    MOST_COUNT,
-    SECONDS,
-    InvalidRun,
-    Range,
-    check_number,
-    check_rows,
-)
+from asi_core.runs.spec_validity import MOST_COUNT, InvalidRun
+from asi_core.runs.validity import COLUMNS, LARGEST_SINGLE, SECONDS, Range, check_number, check_rows
 from asi_core.training.events import Event, LayerProbe, PreparedEvent, ProbeEvent
 from asi_core.training.pictures import LONGEST_SIDE, LayerPictures, PackedValues
 from asi_core.training.spec import RunSpec

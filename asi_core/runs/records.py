@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.spec_validity import check_spec
 from asi_core.training.spec import RunSpec
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
@@ -98,7 +99,9 @@ def read_rows(rows: Iterable[Any]) -> tuple[list[RunRecord], list[LeftOut]]:
     found, left_out = [], []
     for row in rows:
         try:
-            found.append(RunRecord.from_row(dict(row)))
+            record = RunRecord.from_row(dict(row))
+            check_spec(record.spec)
+            found.append(record)
         except (AsiError, ValidationError) as error:
             reason = shorten(one_sentence(error), _LONGEST_REASON).rstrip(".")
             left_out.append(LeftOut(row["id"], row["comparison"], reason))

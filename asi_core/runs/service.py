@@ -12,6 +12,7 @@ from asi_core.methods import METHODS
 from asi_core.runs.limits import NOBODY, check_specs
 from asi_core.runs.question import questions_of
 from asi_core.runs.records import RunRecord
+from asi_core.runs.spec_validity import check_spec
 from asi_core.runs.store import AT_ONCE_SECONDS, FROM_RUN, RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
@@ -43,6 +44,7 @@ def request_runs(
     Raises:
         InvalidInput: if there are none or too many, one asks for more than the limits allow, or
             images are not as they must be or fewer than a batch.
+        InvalidRun: if a number of a specification is beyond all that can be drawn.
         Refused: where visitors may only look.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
@@ -55,6 +57,8 @@ def request_runs(
             "choose other methods",
         )
     check_specs(specs, settings)
+    for spec in specs:
+        check_spec(spec)
     for model in {spec.model for spec in specs if spec.pretrained}:
         check_obtainable(model_card(model))
     cards = {dataset: check_dataset(dataset) for dataset in {spec.dataset for spec in specs}}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import (
@@ -28,7 +29,7 @@ from sqlalchemy import (
 
 from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts, MustWait, Running
-from asi_core.runs.database import open_database
+from asi_core.runs.database import AttemptLost, open_database
 from asi_core.runs.finished import FinishedRuns
 from asi_core.runs.line import Served, Waiting, in_line
 from asi_core.runs.records import ACTIVE, LeftOut, LogLine, RunRecord, Status, read_rows
@@ -305,8 +306,13 @@ class RunStore:
                 self._check_may_begin(run_id, worker)
             token = self.attempts.claim(run_id, worker)
             # Another worker may have been faster.
-            if token is not None and (run := self.run(run_id)) is not None:
+            if token is None:
+                continue
+            if (run := self.run(run_id)) is not None:
                 return run, token
+            with suppress(AttemptLost):
+                error = "its specification is none that this version can read."
+                self.finish(run_id, token, "failed", error=error)
         return None
 
     def _check_may_begin(self, run_id: str, worker: str) -> None:

@@ -16,9 +16,10 @@ from asi_core.runs.archive_files import MOST_LINES
 from asi_core.runs.library import Description, RunLibrary
 from asi_core.runs.probe_validity import check_events, check_model
 from asi_core.runs.records import LogLine, RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
 from asi_core.runs.tables import IMPORTED
-from asi_core.runs.validity import InvalidRun, check_record
+from asi_core.runs.validity import check_record
 from asi_core.settings import read_settings
 from asi_core.training.events import Event
 from asi_core.training.summary import summarise

@@ -14,23 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asi_core.errors import AsiError
 from asi_core.runs.records import STATUSES, RunRecord
+from asi_core.runs.spec_validity import MOST_COUNT, InvalidRun
 from asi_core.training.spec import RunSpec
 
-# The largest whole number that a double holds exactly.
-MOST_COUNT = 2**53
 # Thirty years; sums of any run's seconds stay far from infinity.
 MOST_SECONDS = 1e9
 # What single precision, in which runs compute, can hold.
 LARGEST_SINGLE = 3.5e38
 # Unix seconds that every calendar can tell: from 1970 to 2100.
 LATEST_TIME = 4_102_444_800
-_LONGEST_DATASET = 4096
-
-
-class InvalidRun(AsiError, ValueError):
-    """A value that no run with its specification can have."""
 
 
 class Range(NamedTuple):
@@ -94,19 +87,6 @@ _MAY_LACK: dict[tuple[str, ...], Range] = {
 }
 
 
-def check_spec(spec: RunSpec) -> None:
-    """Numbers and names that can be written and drawn; the specification has checked the rest.
-
-    Raises:
-        InvalidRun: naming the field.
-    """
-    for name, value in _leaves(spec.model_dump()):
-        if isinstance(value, int) and abs(value) > MOST_COUNT:
-            raise InvalidRun(f"{name} is beyond {MOST_COUNT}")
-    if len(spec.dataset) > _LONGEST_DATASET:
-        raise InvalidRun(f"dataset has more than {_LONGEST_DATASET} characters")
-
-
 def check_times(created_at: float, started_at: float | None, finished_at: float | None) -> None:
     """Times that a calendar can tell.
 
@@ -154,7 +134,6 @@ def check_record(run: RunRecord) -> None:
     """
     if run.status not in STATUSES:
         raise InvalidRun(f"its state is {run.status!r:.40}")
-    check_spec(run.spec)
     check_times(run.created_at, run.started_at, run.finished_at)
     if run.summary is not None:
         _check_summary(run)
@@ -229,11 +208,3 @@ def _summed_up(run: RunRecord, place: tuple[str, ...]) -> Any:
 
 def _name_of(place: tuple[str, ...]) -> str:
     return " ".join(place).replace("_", " ")
-
-
-def _leaves(value: Any, name: str = "specification") -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        return [leaf for key, part in value.items() for leaf in _leaves(part, str(key))]
-    if isinstance(value, (list, tuple)):
-        return [leaf for part in value for leaf in _leaves(part, name)]
-    return [(name, value)]

@@ -12,8 +12,9 @@ from asi_core.poster import poster_facts, poster_rows
 from asi_core.runs.jobs import JobRecord, JobStore
 from asi_core.runs.poster_study import PAPER_MACS
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
-from asi_core.runs.validity import InvalidRun, check_record
+from asi_core.runs.validity import check_record
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds, layer_count
 from dashboard.poster.study import study
