@@ -34,7 +34,7 @@ from asi_core.settings import read_settings
 from dashboard.feed import Feeds
 
 # All mutations are drawn by `make faults`; every so many-th otherwise.
-EVERY = int(os.environ.get("FUZZ_DRAW_EVERY", "6"))
+EVERY = int(os.environ.get("FUZZ_DRAW_EVERY", "12"))
 PAGES = Path(__file__).parents[2] / "pages"
 HEAD, VANILLA, ASI = 0, 1, 2
 
