@@ -11,10 +11,16 @@ from statistics import fmean, median
 from threading import Lock
 from typing import Any
 
+from pydantic import ValidationError
+
+from asi_core.errors import one_sentence
 from asi_core.figures.curves import RunRows, median_step
 from asi_core.figures.style import HEAD_ALONE
+from asi_core.runs.probe_validity import check_events
 from asi_core.runs.records import RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
+from asi_core.runs.validity import check_record
 from asi_core.training.events import LayerProbe, ProbeEvent
 
 # Whose events are held in memory: a run of a thousand steps has less than a megabyte.
@@ -29,22 +35,37 @@ class RunFeed:
         steps, evaluations: as rows, ascending.
         probes: step -> layer -> probe.
         probe_seconds: what all of them took.
+        problem: what no run can have, without a full stop; such a run is not drawn.
     """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     probes: dict[int, dict[str, LayerProbe]] = field(default_factory=dict)
     probe_seconds: float = 0.0
+    problem: str | None = None
     _known: dict[tuple[str, str], float] = field(default_factory=dict, compare=False)
 
-    def with_news(self, store: RunStore, run_id: str) -> RunFeed:
+    def with_news(self, store: RunStore, run: RunRecord) -> RunFeed:
         """This and what the store has beyond it; itself if that is nothing."""
-        steps = store.events(run_id, "step", after_step=_last(self.steps))
-        evaluations = store.events(run_id, "evaluation", after_step=_last(self.evaluations))
-        probes = store.events(run_id, "probe", after_step=max(self.probes, default=-1))
+        if self.problem is not None:
+            return self
+        try:
+            check_record(run)
+            return self._read_on(store, run)
+        except (InvalidRun, ValidationError) as error:
+            return RunFeed(problem=f"{one_sentence(error):.200}".rstrip("."))
+
+    def _read_on(self, store: RunStore, run: RunRecord) -> RunFeed:
+        steps = store.events(run.id, "step", after_step=_last(self.steps))
+        evaluations = store.events(run.id, "evaluation", after_step=_last(self.evaluations))
+        probes = store.events(run.id, "probe", after_step=max(self.probes, default=-1))
         if not (steps or evaluations or probes):
             return self
+        check_events(run.spec, [*steps, *evaluations, *probes])
         looks = [event for event in probes if isinstance(event, ProbeEvent)]
+        names = list(next(iter(self.probes.values()), {}))
+        if names and any([layer.name for layer in look.layers] != names for look in looks):
+            raise InvalidRun("probes of one run have different layers")
         return RunFeed(
             [*self.steps, *(event.model_dump() for event in steps)],
             [*self.evaluations, *(event.model_dump() for event in evaluations)],
@@ -124,7 +145,7 @@ class Feeds:
             is_fresh = time.monotonic() - known.at <= self._fresh_seconds * slowness
             if known.is_whole or (is_fresh and run.is_active):
                 return known.feed
-            feed = known.feed.with_news(self._store, run.id)
+            feed = known.feed.with_news(self._store, run)
             self._keep(run.id, _Read(feed, time.monotonic(), is_whole=not run.is_active))
         return feed
 

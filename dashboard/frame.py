@@ -16,6 +16,7 @@ import streamlit as st
 
 from asi_core.figures.report import figure_page
 from asi_core.figures.style import Drawing, Figure
+from dashboard.csv_files import csv_bytes, harmless
 from dashboard.live_chart import live_chart
 
 _MOST_IN_A_ROW = 5
@@ -160,7 +161,8 @@ def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options
     Returns:
         what `st.dataframe` returns.
     """
-    shown = st.dataframe(rows, key=key, hide_index=True, **options)
+    # The browser too offers what is shown as CSV.
+    shown = st.dataframe(harmless(rows), key=key, hide_index=True, **options)
     _below_table(rows, key, caption)
     return shown
 
@@ -182,7 +184,7 @@ def _below_table(rows: pd.DataFrame, key: str, caption: str | None) -> None:
         words.caption(caption)
     button.download_button(
         "CSV",
-        lambda: rows.to_csv(index=False).encode(),
+        lambda: csv_bytes(rows),
         file_name=f"{key}.csv",
         mime="text/csv",
         key=f"{key}-csv",

@@ -18,15 +18,16 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import layer_count
 from dashboard import services
 from dashboard.feed import run_label
+from dashboard.left_out import left_out_of, tell_left_out
+from dashboard.links import COMPARISON, comparison_in_url
 from dashboard.plain import plain
 from dashboard.visitor import known_owner, short_owner
 
 _MOST = 30
 PICKER_HELP = (
     "Your own comparisons, then those of others here, both the newest first, then those that came "
-    "with the app."
+    "with the app, and what others have imported."
 )
-_IN_URL = "comparison"
 _LAUNCHED = "comparisons-launched"
 
 
@@ -45,7 +46,7 @@ def look_at_launched(runs: Sequence[RunRecord]) -> None:
     on asking for the comparison that was shown before.
     """
     st.session_state[_LAUNCHED] = st.session_state.get(_LAUNCHED, 0) + 1
-    st.query_params[_IN_URL] = runs[0].comparison
+    st.query_params[COMPARISON] = runs[0].comparison
 
 
 def comparison_picker() -> str | None:
@@ -55,13 +56,15 @@ def comparison_picker() -> str | None:
         the chosen one; None if there is none. The link names it.
     """
     known = known_comparisons()
-    asked = st.query_params.get(_IN_URL)
-    if asked and asked not in known:
-        if runs := services.store().comparison(asked):
+    asked, told = comparison_in_url()
+    if told and asked not in known:
+        if asked and (runs := services.store().comparison(asked)):
             known[asked] = runs
+        elif asked and (left_out := left_out_of(asked, [])):
+            tell_left_out(left_out)
         else:
             st.warning(
-                plain(f"The link asks for the comparison {asked!r}, which is not here:")
+                plain(f"The link asks for the comparison {told}, which is not here:")
                 + " choose from the list."
             )
     if not known:
@@ -77,18 +80,38 @@ def comparison_picker() -> str | None:
     )
     # Not bound like other controls: titles change while runs go, and the newest is not the newest
     # for long. The address always names what is shown.
-    st.query_params[_IN_URL] = chosen
+    st.query_params[COMPARISON] = chosen
     return chosen
 
 
 def known_comparisons() -> dict[str, list[RunRecord]]:
-    """One's own, then others', both newest first, then those that came with the app."""
-    store, me = services.store(), known_owner()
+    """One's own, then others', both newest first, then those that came with the app, and last what
+    others have imported, which nobody is shown first."""
+    store, mine = services.store(), my_names()
+    others = (*mine, EXAMPLE_OWNER)
+    ordered = (
+        *store.latest_comparisons(_MOST, of=mine),
+        *store.latest_comparisons(_MOST, but_of=others, imported=False),
+        *_shipped(store),
+        *store.latest_comparisons(_MOST, but_of=others, imported=True),
+    )
+    return {runs[0].comparison: runs for runs in ordered}
+
+
+def my_names() -> tuple[str, ...]:
+    """Whose runs are one's own."""
+    me = known_owner()
     # On a machine of one's own, what the command line launched is one's own too.
-    mine = NOBODY if me in NOBODY else (me or "",)
-    own = store.latest_comparisons(_MOST, of=mine)
-    others = store.latest_comparisons(_MOST, but_of=(*mine, EXAMPLE_OWNER))
-    return {runs[0].comparison: runs for runs in (*own, *others, *_shipped(store))}
+    return NOBODY if me in NOBODY else (me or "",)
+
+
+def told_time(at: float, pattern: str) -> str:
+    """Unix seconds as `pattern` says, in the server's time zone."""
+    try:
+        return datetime.fromtimestamp(at).strftime(pattern)
+    except (ValueError, OverflowError, OSError):
+        # In a database that was changed by hand.
+        return "unknown time"
 
 
 def _shipped(store: RunStore) -> tuple[list[RunRecord], ...]:
@@ -119,7 +142,7 @@ def comparison_title(runs: Sequence[RunRecord]) -> str:
     if runs[0].owner == EXAMPLE_OWNER:
         labels = run_labels(training)
         return f"Example · {labels[0]} to {labels[-1]} · {about}"
-    when = datetime.fromtimestamp(runs[0].created_at).strftime("%d %b %H:%M")
+    when = told_time(runs[0].created_at, "%d %b %H:%M")
     going = sum(run.is_active for run in runs)
     state = f"{going} of {len(runs)} still going" if going else "ended"
     whose = runs[0].owner

@@ -1,15 +1,59 @@
-"""What links say about a model and images, before the boxes are drawn."""
+"""What links say, before the boxes are drawn, and which of it no box takes.
+
+Streamlit lets a box take its value from the address and drops most of what it cannot take; some
+numbers, and nothing where there must be something, make it fail instead. These are dropped here
+first. Whatever is dropped is told, and the box has its default.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from asi_core.datasets import DATASETS, DatasetCard
 from asi_core.zoo.cards import MODELS
 from dashboard.plain import plain
+
+COMPARISON = "comparison"
+_TOLD = "links-told"
+# What a browser's numbers hold exactly.
+_LARGEST = 2**53 - 1
+_MOST_TOLD, _LONGEST = 5, 40
+_NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
+# Boxes of text, and of any number of choices; keys that begin with `only_` are filters.
+_MAY_BE_EMPTY = frozenset(
+    (
+        *("ranks", "ranks_of_3", "methods", "models", "poster_methods", "runs"),
+        *("sweep_methods", "sweep_variances", "sweep_ranks", "sweep_patches"),
+        *("sweep_layers", "sweep_seeds"),
+    )
+)
+# Links name these as the command line does, or by titles: `names_in_url`, and what Streamlit finds.
+_TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))
+
+
+def checked(page: Callable[[], None]) -> Callable[[], None]:
+    """A page that tells which parameters of its link were ignored, and why."""
+
+    @wraps(page)
+    def drawn() -> None:
+        _drop_unusable()
+        told: list[str] = st.session_state.pop(_TOLD, [])
+        asked = {key: st.query_params.get_all(key) for key in st.query_params}
+        place = st.container()
+        page()
+        told += [_ignored(key, texts) for key, texts in asked.items() if not _is_taken(key, texts)]
+        if told:
+            more = f" {len(told) - _MOST_TOLD} more are ignored." if len(told) > _MOST_TOLD else ""
+            place.warning(" ".join(told[:_MOST_TOLD]) + more)
+
+    return drawn
 
 
 def names_in_url(images: Mapping[str, DatasetCard] | None = DATASETS) -> str | None:
@@ -31,7 +75,86 @@ def names_in_url(images: Mapping[str, DatasetCard] | None = DATASETS) -> str | N
         if named in cards and key not in st.session_state:
             st.session_state[key] = named
         elif named is not None and named not in {*cards, *(c.title for c in cards.values())}:
-            return plain(
-                f"The link asks for the {key} {named!r}, which is unknown: choose from the list."
+            return (
+                plain(f"The link asks for the {key} {quoted(named)}, which is unknown:")
+                + " choose from the list."
             )
     return None
+
+
+def comparison_in_url() -> tuple[str | None, str | None]:
+    """The comparison that the link names, and as it is told; None and its text if it can be none.
+
+    No name of a comparison has other characters or is longer: databases need not be asked.
+    """
+    asked = st.query_params.get(COMPARISON) or None
+    if asked is None:
+        return None, None
+    return asked if _NAME.fullmatch(asked) else None, quoted(asked)
+
+
+def quoted(text: str) -> str:
+    """Text of a link as it is told: in quotes, and not longer than a line."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
+def _drop_unusable() -> None:
+    """Take out of the address what would make Streamlit fail, and begin again without it."""
+    told = []
+    for key in list(st.query_params):
+        reason = _unusable(key, st.query_params[key])
+        if reason is None:
+            continue
+        text = st.query_params[key]
+        try:
+            del st.query_params[key]
+        except StreamlitAPIException:
+            # Its box was drawn before, and has a value of its own.
+            continue
+        told.append(_ignored(key, [text], reason))
+    if told:
+        st.session_state[_TOLD] = told
+        # Boxes read the address that a run begins with.
+        st.rerun()
+
+
+def _unusable(key: str, text: str) -> str | None:
+    if key == COMPARISON:
+        return None
+    if not text.strip():
+        may_be_empty = key in _MAY_BE_EMPTY or key.startswith("only_")
+        return None if may_be_empty else "it is empty"
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        return "it is no finite number"
+    return "it is too large a number" if abs(number) > _LARGEST else None
+
+
+def _is_taken(key: str, texts: list[str]) -> bool:
+    """Whether the box of a parameter has what the link asks for; others are nobody's."""
+    if key == COMPARISON or key in _TITLED or key not in st.session_state:
+        return True
+    value = st.session_state[key]
+    if isinstance(value, list):
+        return len(value) == len([text for text in texts if text])
+    return _is_same(value, texts[-1]) or (
+        # Some links name choices by their titles, which stay in the address.
+        not isinstance(value, int | float) and key in st.query_params
+    )
+
+
+def _is_same(value: Any, text: str) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return math.isclose(float(text), value)
+        except ValueError:
+            pass
+    return str(value).casefold() == text.strip().casefold()
+
+
+def _ignored(key: str, texts: list[str], reason: str = "its box does not take it") -> str:
+    asked = ", ".join(quoted(text) for text in texts[:2])
+    return plain(f"The link's {quoted(key)[1:-1]}={asked} is ignored ({reason}).")

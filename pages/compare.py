@@ -17,9 +17,11 @@ from dashboard.compare.sweep_form import sweep_panel
 from dashboard.compare.transfer import transfer
 from dashboard.compare.watch import watch
 from dashboard.frame import answer, kpi_row, question
+from dashboard.links import checked
 from dashboard.plain import plain
 
 
+@checked
 def main() -> None:
     """Draw the page."""
     question("Which runs are worth their memory?")

@@ -24,11 +24,12 @@ from dashboard.explore.pictures import ask_again, pictures, token
 from dashboard.explore.settings import chosen, explore_controls, forget_what_was_drawn, is_drawn
 from dashboard.explore.training import train_link
 from dashboard.frame import TO_COME, answer, kpi_row, question
-from dashboard.links import names_in_url
+from dashboard.links import checked, names_in_url
 
 _DETAILS, _SEEN, _AT_ONCE = "explore-details", "explore-seen", "explore-at-once"
 
 
+@checked
 def main() -> None:
     """Draw the page."""
     question("What would it save?")
@@ -82,8 +83,7 @@ def _draw_details(seen: str) -> None:
 def _details() -> None:
     if _SEEN not in st.session_state:
         st.session_state[_SEEN] = True
-        with st.container(key=TO_COME):
-            st.caption("What follows is drawn after the pictures …")
+        st.container(key=TO_COME).caption("What follows is drawn after the pictures …")
         return
     settings, _ = chosen()
     costs = compared(settings, known_calibration(settings))

@@ -9,7 +9,7 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.planning import profiles_from_dict
 from dashboard.frame import question
 from dashboard.jobs import job_panel
-from dashboard.links import names_in_url
+from dashboard.links import checked, names_in_url
 from dashboard.plain import plain
 from dashboard.plan.controls import budget_control, network_controls, plan_question
 from dashboard.plan.planned import planned
@@ -17,6 +17,7 @@ from dashboard.plan.view import plan_view, unknown_view
 from dashboard.uploading import settle_images
 
 
+@checked
 def main() -> None:
     """Draw the page."""
     question("Which ranks fit my device?")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dashboard.frame import question
+from dashboard.links import checked
 from dashboard.poster.cells import all_rows, chosen_rows
 from dashboard.poster.view import filters, poster_view
 
 
+@checked
 def main() -> None:
     """Draw the page."""
     question("Do the printed numbers hold?")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.frame import question
+from dashboard.links import checked
 from dashboard.spectra.choice import choose_comparison
 from dashboard.spectra.view import show
 
 
+@checked
 def main() -> None:
     """Draw the page."""
     question("Why can it be small?")

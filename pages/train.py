@@ -11,7 +11,7 @@ from dashboard.damage import damage_notice
 from dashboard.frame import question
 from dashboard.history import comparison_picker, look_at_launched, run_labels
 from dashboard.launching import launch_buttons
-from dashboard.links import names_in_url
+from dashboard.links import checked, names_in_url
 from dashboard.plain import plain
 from dashboard.reproduce import reproduce_panel
 from dashboard.train.form import comparison_form, comparison_specs
@@ -20,6 +20,7 @@ from dashboard.train.run_log import log_panel
 from dashboard.uploading import images_panel, settle_images
 
 
+@checked
 def main() -> None:
     """Draw the page."""
     services.warm_up()
@@ -51,9 +52,9 @@ def main() -> None:
     )
     if comparison := comparison_picker():
         live_comparison(comparison)
-        runs = services.store().comparison(comparison)
-        log_panel(runs)
-        reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
+        if runs := services.store().comparison(comparison):
+            log_panel(runs)
+            reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
     else:
         st.info("Nothing has been trained here yet. The button above starts a comparison.")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
@@ -10,6 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from asi_core.runs.records import LogLine, RunRecord
 from asi_core.runs.tables import events, log_lines, runs
+
+_ROWS_AT_ONCE = 2000
 
 
 class FinishedRuns:
@@ -29,15 +32,15 @@ class FinishedRuns:
     def add(
         self,
         comparison: Sequence[RunRecord],
-        happened: Mapping[str, Sequence[dict[str, Any]]],
+        happened: Mapping[str, Iterable[dict[str, Any]]],
         edition: str,
         logs: Mapping[str, Sequence[LogLine]] | None = None,
     ) -> bool:
         """Keep a comparison, in place of other editions of it; all of it or none.
 
         Args:
-            happened: run -> its events as JSON.
-            edition: at most 32 signs.
+            happened: run -> its events as JSON; they may be made as they are taken.
+            edition: at most 32 characters.
             logs: run -> lines of its log.
 
         Returns:
@@ -50,7 +53,8 @@ class FinishedRuns:
                 other = runs.c.comparison == name, runs.c.token != edition
                 connection.execute(delete(runs).where(*other))
                 _insert(connection, runs, [_run_row(run, edition) for run in comparison])
-                _insert(connection, events, _event_rows(happened))
+                for rows in _event_rows(happened):
+                    _insert(connection, events, rows)
                 _insert(connection, log_lines, _log_rows(logs or {}, edition))
         except IntegrityError:
             if edition not in self.editions([name]).values():
@@ -70,12 +74,17 @@ def _run_row(run: RunRecord, edition: str) -> dict[str, Any]:
     return {**fields, "spec": run.spec.model_dump(mode="json"), "token": edition}
 
 
-def _event_rows(happened: Mapping[str, Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return [
-        {"run_id": run_id, "kind": item["kind"], "step": item["step"], "payload": item}
-        for run_id, items in happened.items()
-        for item in items
-    ]
+def _event_rows(
+    happened: Mapping[str, Iterable[dict[str, Any]]],
+) -> Iterator[list[dict[str, Any]]]:
+    """As many at once as need little memory."""
+    for run_id, items in happened.items():
+        rest = iter(items)
+        while rows := [
+            {"run_id": run_id, "kind": item["kind"], "step": item["step"], "payload": item}
+            for item in islice(rest, _ROWS_AT_ONCE)
+        ]:
+            yield rows
 
 
 def _log_rows(logs: Mapping[str, Sequence[LogLine]], edition: str) -> list[dict[str, Any]]:

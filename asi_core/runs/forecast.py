@@ -13,6 +13,7 @@ from asi_core.datasets import dataset_card
 from asi_core.methods import Vanilla
 from asi_core.runs.outcomes import kind_of
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.runs.validity import problem_of
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds
 
@@ -89,7 +90,7 @@ def forecast(specs: Sequence[RunSpec], known: Sequence[RunRecord]) -> Forecast:
 
 
 def _pace(run: RunRecord) -> _Pace | None:
-    if run.status != "completed" or run.summary is None:
+    if run.status != "completed" or run.summary is None or problem_of(run) is not None:
         return None
     seconds = run.summary["seconds"]
     # Looks at the spectra and the frozen part's output are no part of a step, but they take time.

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -25,8 +26,17 @@ from sqlalchemy.exc import IntegrityError
 from asi_core.errors import InvalidInput, Refused
 from asi_core.runs.database import open_database
 from asi_core.runs.limits import NOBODY
-from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER, RunRecord
-from asi_core.runs.tables import comparison_notes, events, head_alone, runs
+from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER, LeftOut, RunRecord, read_rows
+from asi_core.runs.spec_validity import InvalidRun
+from asi_core.runs.tables import (
+    comparison_notes,
+    events,
+    head_alone,
+    is_imported,
+    known_time,
+    runs,
+)
+from asi_core.runs.validity import check_record
 from asi_core.settings import read_settings
 from asi_core.training.events import EVENT_ADAPTER, Event
 
@@ -35,6 +45,8 @@ from asi_core.training.events import EVENT_ADAPTER, Event
 HEAD_KIND = "head"
 
 LONGEST_NAME, LONGEST_NOTE = 80, 2000
+# Runs that are read at a time.
+MOST_READ = 1000
 
 _METHOD = runs.c.spec[("method", "kind")].as_string()
 _COLUMNS: dict[str, ColumnElement[Any]] = {
@@ -53,6 +65,7 @@ class RunFilter:
 
     Attributes:
         kind: of the method, or `HEAD_KIND`.
+        imports_of: whose imported runs are meant; None for everybody's.
     """
 
     status: tuple[str, ...] = ()
@@ -61,6 +74,22 @@ class RunFilter:
     kind: tuple[str, ...] = ()
     owner: tuple[str, ...] = ()
     comparison: tuple[str, ...] = ()
+    imports_of: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Runs that a filter means.
+
+    Attributes:
+        runs: the newest, newest first, in their order in a comparison.
+        left_out: of these, what cannot be read or drawn.
+        count: of all runs that are meant.
+    """
+
+    runs: list[RunRecord]
+    left_out: list[LeftOut]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +113,42 @@ class RunLibrary:
 
     # Finding ----------------------------------------------------------------------------------
 
-    def runs(self, wanted: RunFilter | None = None, limit: int = 1000) -> list[RunRecord]:
-        """The newest runs that `wanted` means, newest first, in their order in a comparison."""
-        query = (
-            select(runs)
-            .where(*_conditions(wanted or RunFilter()))
-            .order_by(runs.c.created_at.desc(), runs.c.comparison, runs.c.position)
-            .limit(limit)
-        )
+    def runs(self, wanted: RunFilter | None = None, limit: int = MOST_READ) -> list[RunRecord]:
+        """The newest runs that `wanted` means, newest first, in their order in a comparison;
+        without those that cannot be read or drawn."""
+        return self.found(wanted, limit).runs
+
+    def found(self, wanted: RunFilter | None = None, limit: int = MOST_READ) -> Found:
+        """As `runs`, with what is left out, and how many there are."""
+        conditions = _conditions(wanted or RunFilter())
+        newest = known_time(runs.c.created_at).desc()
+        query = select(runs).where(*conditions).order_by(newest, runs.c.comparison, runs.c.position)
+        count = self.count(wanted or RunFilter())
         with self._engine.connect() as connection:
-            return [RunRecord.from_row(dict(row)) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query.limit(limit)).mappings().all()
+        readable, left_out = read_rows(rows)
+        valid = []
+        for run in readable:
+            try:
+                check_record(run)
+            except InvalidRun as error:
+                left_out.append(LeftOut(run.id, run.comparison, str(error)))
+            else:
+                valid.append(run)
+        return Found(valid, left_out, count)
+
+    def count(self, wanted: RunFilter) -> int:
+        """How many runs `wanted` means."""
+        query = select(func.count()).select_from(runs).where(*_conditions(wanted))
+        with self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def values(self, field: str) -> list[str]:
         """What there is to choose from in a field of `RunFilter`, in alphabetical order."""
         query = select(_COLUMNS[field]).distinct()
         with self._engine.connect() as connection:
-            return sorted(connection.execute(query).scalars())
+            # A specification that is none may lack it.
+            return sorted(value for value in connection.execute(query).scalars() if value)
 
     def last_event(self, run_id: str, kind: str) -> Event | None:
         """A run's latest event of a kind, None if it has none."""
@@ -227,7 +276,12 @@ class RunLibrary:
 
 def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
     asked = {name: getattr(wanted, name) for name in _COLUMNS}
-    return [_COLUMNS[name].in_(values) for name, values in asked.items() if values]
+    found: list[ColumnElement[bool]] = [
+        _COLUMNS[name].in_(values) for name, values in asked.items() if values
+    ]
+    if wanted.imports_of is not None:
+        found.append(or_(~is_imported, runs.c.owner.in_(wanted.imports_of)))
+    return found
 
 
 def _deletion(which: ColumnElement[bool], owner: str | None) -> Delete:

@@ -7,13 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from pydantic import ValidationError
+
 from asi_core.costs.accounting import step_cost
+from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import ASI, Method, Vanilla
 from asi_core.records import LayerShape
 from asi_core.runs.equal_accuracy import Reached, price_of
 from asi_core.runs.outcomes import Spread, measure, spread
-from asi_core.runs.records import RunRecord
+from asi_core.runs.probe_validity import check_probes
+from asi_core.runs.records import LeftOut, RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
+from asi_core.runs.validity import check_record
 from asi_core.training.events import ProbeEvent
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.shapes import trained_layer_shapes
@@ -86,21 +92,34 @@ class AtEqualAccuracy:
     by_seed: tuple[float | None, ...]
 
 
-def study_settings(store: RunStore, comparisons: Iterable[str]) -> list[Setting]:
+def study_settings(
+    store: RunStore, comparisons: Iterable[str], left_out: list[LeftOut] | None = None
+) -> list[Setting]:
     """The settings of shipped comparisons in the order of their first runs; none if they are not
-    there."""
-    alike: dict[tuple[object, ...], list[RunRecord]] = defaultdict(list)
+    there.
+
+    Args:
+        left_out: gets the runs that cannot be read.
+    """
+    alike: dict[tuple[object, ...], list[tuple[RunRecord, float]]] = defaultdict(list)
+    bad: list[LeftOut] = [] if left_out is None else left_out
     for comparison in comparisons:
+        bad += store.unreadable(comparison)
         for run in store.comparison(comparison):
-            if run.status == "completed":
-                alike[_key(run)].append(run)
+            if run.status != "completed":
+                continue
+            try:
+                check_record(run)
+                alike[_key(run)].append((run, paper_macs(store, run)))
+            except (AsiError, ValidationError) as error:
+                bad.append(LeftOut(run.id, comparison, f"{one_sentence(error):.200}".rstrip(".")))
     found = []
-    for runs in alike.values():
-        runs.sort(key=lambda run: run.spec.seed)
-        macs = tuple(paper_macs(store, run) for run in runs)
-        first = runs[0].spec
-        assert isinstance(first.layers, int)
-        found.append(Setting(first.layers, first.method, tuple(runs), macs))
+    for counted in alike.values():
+        counted.sort(key=lambda pair: pair[0].spec.seed)
+        runs, macs = zip(*counted, strict=True)
+        layers, method = runs[0].spec.layers, runs[0].spec.method
+        assert isinstance(layers, int), "those of other depths are left out"
+        found.append(Setting(layers, method, runs, macs))
     return found
 
 
@@ -164,13 +183,21 @@ def paper_macs(store: RunStore, run: RunRecord) -> float:
     """Multiply-accumulates of a step by the paper's count, of the trained layers.
 
     Ranks that follow from the data are those of the steps that were looked at; their mean counts.
+
+    Raises:
+        InvalidRun: if it was never looked at, or its probes are none of its model and method.
     """
     if run.spec.layers == 0:
         return 0.0
+    if run.spec.layers == "all":
+        raise InvalidRun("it trains all layers, where the study names how many")
     shapes = _shapes(run.spec)
     found = []
-    for event in store.events(run.id, "probe"):
-        assert isinstance(event, ProbeEvent)
+    probes = [event for event in store.events(run.id, "probe") if isinstance(event, ProbeEvent)]
+    check_probes(run.spec, probes)
+    if not probes:
+        raise InvalidRun("it was never probed")
+    for event in probes:
         ranks = {layer.name: layer.ranks for layer in event.layers}
         found.append(step_cost(shapes, run.spec.method, "paper", ranks).macs.total)
     return fmean(found)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from textwrap import shorten
 from typing import Any, Literal, Self
 
+from pydantic import ValidationError
+
+from asi_core.errors import AsiError, one_sentence
+from asi_core.runs.spec_validity import check_spec
 from asi_core.training.spec import RunSpec
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
 # Of what came with the app; nobody else is called so.
 EXAMPLE_OWNER = "example"
 ACTIVE: tuple[Status, ...] = ("queued", "running")
+_LONGEST_REASON = 200
 STATUSES: tuple[Status, ...] = (*ACTIVE, "completed", "failed", "cancelled", "interrupted")
 
 
@@ -67,3 +73,36 @@ class RunRecord:
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run that is kept and cannot be read or drawn.
+
+    Attributes:
+        reason: what no run can have, without a full stop.
+    """
+
+    id: str
+    comparison: str
+    reason: str
+
+
+def read_rows(rows: Iterable[Any]) -> tuple[list[RunRecord], list[LeftOut]]:
+    """Records of rows of the table of runs, and the rows whose specification is none.
+
+    Args:
+        rows: as mappings.
+
+    An older version, or somebody at the database, may have written anything.
+    """
+    found, left_out = [], []
+    for row in rows:
+        try:
+            record = RunRecord.from_row(dict(row))
+            check_spec(record.spec)
+            found.append(record)
+        except (AsiError, ValidationError) as error:
+            reason = shorten(one_sentence(error), _LONGEST_REASON).rstrip(".")
+            left_out.append(LeftOut(row["id"], row["comparison"], reason))
+    return found, left_out

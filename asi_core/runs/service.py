@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput, Refused
@@ -10,7 +12,8 @@ from asi_core.methods import METHODS
 from asi_core.runs.limits import NOBODY, check_specs
 from asi_core.runs.question import questions_of
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import FROM_RUN, RunStore
+from asi_core.runs.spec_validity import check_spec
+from asi_core.runs.store import AT_ONCE_SECONDS, FROM_RUN, RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
@@ -36,12 +39,14 @@ def request_runs(
 
     Args:
         most: runs that may be asked for at once.
-        again: whether all are run, also those whose numbers are known.
+        again: whether all are run, also those whose numbers are known, or that are going since
+            more than a moment.
         network: from where they are asked for (`networks`), where that is known.
 
     Raises:
         InvalidInput: if there are none or too many, one asks for more than the limits allow, or
             images are not as they must be or fewer than a batch.
+        InvalidRun: if a number of a specification is beyond all that can be drawn.
         Refused: where visitors may only look.
         Unavailable: if weights or images are missing, or images are known to be damaged and not
             left out; nothing is queued then.
@@ -55,6 +60,8 @@ def request_runs(
             "choose other methods",
         )
     check_specs(specs, settings)
+    for spec in specs:
+        check_spec(spec)
     for model in {spec.model for spec in specs if spec.pretrained}:
         check_obtainable(model_card(model))
     _check_images(specs)
@@ -64,7 +71,9 @@ def request_runs(
     answers = {} if again else _answers(store, questions)
     if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
         return same
-    return store.create(specs, owner, settings.limits, questions, answers, network)
+    since = time.time() - AT_ONCE_SECONDS
+    is_same = partial(_is_same_request, specs=list(specs), again=again, since=since)
+    return store.create(specs, owner, settings.limits, questions, answers, network, is_same)
 
 
 def _check_images(specs: Sequence[RunSpec]) -> None:
@@ -107,6 +116,19 @@ def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None
         )
     for run in runs:
         store.request_cancel(run.id)
+
+
+def _is_same_request(
+    runs: Sequence[RunRecord], *, specs: list[RunSpec], again: bool, since: float
+) -> bool:
+    """Whether a comparison that another request has made is what this one asks for too."""
+    if [run.spec for run in runs] != specs:
+        return False
+    going = [run.is_active and not run.cancel_requested for run in runs]
+    if again:
+        return all(going) and all(run.created_at >= since for run in runs)
+    copied = [FROM_RUN in (run.summary or {}) for run in runs]
+    return all(is_going or is_copied for is_going, is_copied in zip(going, copied, strict=True))
 
 
 def _one_comparison(

@@ -9,24 +9,47 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, literal, select, text, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from asi_core.errors import InvalidInput
 from asi_core.runs.attempts import Attempts, MustWait, Running
-from asi_core.runs.database import open_database
+from asi_core.runs.database import AttemptLost, open_database
 from asi_core.runs.finished import FinishedRuns
 from asi_core.runs.line import Served, Waiting, in_line
-from asi_core.runs.records import ACTIVE, LogLine, RunRecord, Status
-from asi_core.runs.tables import events, head_alone, jobs, log_lines, runs
+from asi_core.runs.records import ACTIVE, LeftOut, LogLine, RunRecord, Status, read_rows
+from asi_core.runs.tables import (
+    events,
+    head_alone,
+    is_imported,
+    jobs,
+    known_time,
+    log_lines,
+    runs,
+)
 from asi_core.settings import Limits
 from asi_core.training.events import EVENT_ADAPTER, Event
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 
 _ALL_STEPS = 2**31 - 1
+# Requests that are no further apart come from one click, or from a browser that asks again.
+AT_ONCE_SECONDS = 5.0
 # In a summary: the run that it was taken from.
 FROM_RUN = "from_run"
 
@@ -64,18 +87,35 @@ class RunStore:
         query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
         return self._records(query)
 
+    def unreadable(self, comparison: str) -> list[LeftOut]:
+        """Runs of a comparison whose specification is none: `comparison` leaves them out."""
+        query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
+        with self._engine.connect() as connection:
+            return read_rows(connection.execute(query).mappings().all())[1]
+
     def latest_comparisons(
-        self, limit: int, *, of: Sequence[str] | None = None, but_of: Sequence[str] = ()
+        self,
+        limit: int,
+        *,
+        of: Sequence[str] | None = None,
+        but_of: Sequence[str] = (),
+        imported: bool | None = None,
     ) -> list[list[RunRecord]]:
-        """The newest comparisons, newest first: all, some owners', or all but some owners'."""
-        newest = func.max(runs.c.created_at)
+        """The newest comparisons, newest first: all, some owners', or all but some owners'.
+
+        Args:
+            imported: only what came in somebody's file, or only what did not; None for both.
+        """
+        newest = func.max(known_time(runs.c.created_at))
         names = select(runs.c.comparison).where(runs.c.owner.not_in(but_of))
         if of is not None:
             names = names.where(runs.c.owner.in_(of))
+        if imported is not None:
+            names = names.where(is_imported if imported else ~is_imported)
         names = names.group_by(runs.c.comparison).order_by(newest.desc())
         with self._engine.connect() as connection:
             found = connection.execute(names.limit(limit)).scalars().all()
-        return [self.comparison(name) for name in found]
+        return [readable for name in found if (readable := self.comparison(name))]
 
     def active(self) -> list[RunRecord]:
         """Runs that are queued or running, oldest first."""
@@ -168,7 +208,8 @@ class RunStore:
         query = select(runs).where(runs.c.question.in_(questions), runs.c.status == "completed")
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
-        return {row["question"]: RunRecord.from_row(dict(row)) for row in rows}
+        asked = {row["id"]: row["question"] for row in rows}
+        return {asked[run.id]: run for run in read_rows(rows)[0]}
 
     def going(self, owner: str, questions: Sequence[str]) -> list[str]:
         """Comparisons of an owner in which one of these questions is queued or running."""
@@ -187,13 +228,18 @@ class RunStore:
         questions: Sequence[str] | None = None,
         answers: Mapping[int, RunRecord] | None = None,
         network: str | None = None,
+        same: Callable[[Sequence[RunRecord]], bool] | None = None,
     ) -> list[RunRecord]:
         """Queue runs that belong together; all of them or none.
+
+        Of equal requests at once, one is written, and the others return what it has made.
 
         Args:
             questions: of the specifications (`questions_of`), by which runs are found again.
             answers: by position, completed runs that are copied instead of run again.
             network: from where they are asked for (`networks`), where that is known.
+            same: whether a comparison of the owner with the same questions, which is going or was
+                made a moment ago, is what is asked for; None for never.
 
         Raises:
             InvalidInput: if more runs of the owner, from the network, or of all, would then be
@@ -226,6 +272,11 @@ class RunStore:
                 connection.execute(insert(runs), queued)
             for position, run in known.items():
                 _copy(connection, run, rows[position])
+            twin = None if same is None else _twin(connection, rows, same)
+            if twin is not None:
+                # Another request was a moment earlier: these rows were never there.
+                connection.rollback()
+                return twin
             if limits is not None:
                 _check_queue(connection, owner, network, len(queued), limits)
         return self.comparison(comparison)
@@ -258,8 +309,13 @@ class RunStore:
                 self._check_may_begin(run_id, worker)
             token = self.attempts.claim(run_id, worker)
             # Another worker may have been faster.
-            if token is not None and (run := self.run(run_id)) is not None:
+            if token is None:
+                continue
+            if (run := self.run(run_id)) is not None:
                 return run, token
+            with suppress(AttemptLost):
+                error = "its specification is none that this version can read."
+                self.finish(run_id, token, "failed", error=error)
         return None
 
     def _check_may_begin(self, run_id: str, worker: str) -> None:
@@ -348,7 +404,7 @@ class RunStore:
     def _records(self, query: Select[Any]) -> list[RunRecord]:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
-        return [RunRecord.from_row(dict(row)) for row in rows]
+        return read_rows(rows)[0]
 
 
 def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
@@ -360,6 +416,27 @@ def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
     c = events.c
     same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)
     connection.execute(insert(events).from_select(["run_id", "kind", "step", "payload"], same))
+
+
+def _twin(
+    connection: Connection,
+    rows: Sequence[dict[str, Any]],
+    same: Callable[[Sequence[RunRecord]], bool],
+) -> list[RunRecord] | None:
+    """The comparison that `rows`, which were just written, would be once more."""
+    c, first = runs.c, rows[0]
+    questions = [row["question"] for row in rows]
+    lately = or_(c.status.in_(ACTIVE), c.created_at >= first["created_at"] - AT_ONCE_SECONDS)
+    others = c.owner == first["owner"], c.comparison != first["comparison"]
+    query = select(c.comparison).where(*others, c.question.in_(questions), lately)
+    names = connection.execute(query.order_by(c.created_at)).scalars().all()
+    for name in dict.fromkeys(names):
+        its = select(runs).where(c.comparison == name).order_by(c.position)
+        found = connection.execute(its).mappings().all()
+        records = read_rows(found)[0]
+        if [row["question"] for row in found] == questions and same(records):
+            return records
+    return None
 
 
 def _check_queue(

@@ -5,10 +5,13 @@ A change here needs a file in `migrations/versions` and its number in `schema.RE
 
 from __future__ import annotations
 
+import time
+
 from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -17,11 +20,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    case,
     cast,
+    func,
     text,
 )
 
 metadata = MetaData()
+
+# Of the machines of one installation.
+_CLOCKS_DIFFER_SECONDS = 3600.0
 
 runs = Table(
     "runs",
@@ -61,6 +69,16 @@ runs = Table(
 
 # Whether a run trains the classifier alone. SQLite would give the number as such.
 head_alone = cast(runs.c.spec["layers"].as_string(), String) == "0"
+
+# Editions of what came in somebody's file begin so.
+IMPORTED = "imported-"
+is_imported = func.coalesce(runs.c.token, "").startswith(IMPORTED)
+
+
+def known_time(at: ColumnElement[float]) -> ColumnElement[float]:
+    """A time by which rows are ordered, newest first: who claims the future comes last."""
+    return case((at > time.time() + _CLOCKS_DIFFER_SECONDS, 0.0), else_=at)
+
 
 events = Table(
     "events",

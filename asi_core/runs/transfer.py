@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from typing import IO
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
 
-from asi_core.errors import InvalidInput
-from asi_core.runs.archive import ArchivedRun, read_archive, write_archive
+from pydantic import ValidationError
+
+from asi_core.errors import InvalidInput, one_sentence
+from asi_core.runs.archive import ArchivedRun, Happened, read_archive, write_archive
+from asi_core.runs.archive_files import MOST_LINES
 from asi_core.runs.library import Description, RunLibrary
+from asi_core.runs.probe_validity import check_events, check_model
 from asi_core.runs.records import LogLine, RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
+from asi_core.runs.tables import IMPORTED
+from asi_core.runs.validity import check_record
 from asi_core.settings import read_settings
 from asi_core.training.events import Event
 from asi_core.training.summary import summarise
 
-_MOST_LINES = 200
+log = logging.getLogger(__name__)
 
 
 def export_comparison(store: RunStore, library: RunLibrary, comparison: str) -> bytes:
     """All runs of a comparison that have ended, with name, note, events and the end of their logs.
+
+    Runs with values that no run can have are left out, which is logged.
 
     Raises:
         InvalidInput: if there is no such comparison, or none of its runs has ended.
@@ -28,14 +39,39 @@ def export_comparison(store: RunStore, library: RunLibrary, comparison: str) -> 
     if not runs:
         raise InvalidInput("there must be such a comparison", repr(comparison), "choose another")
     described = library.descriptions().get(comparison, Description())
-    ended = [run for run in runs if not run.is_active]
+    happened = _readable_events(store, [run for run in runs if not run.is_active])
     return write_archive(
-        ended,
-        {run.id: store.all_events(run.id) for run in ended},
-        {run.id: store.log_tail(run.id, _MOST_LINES) for run in ended},
+        [run for run in runs if run.id in happened],
+        happened,
+        {run_id: store.log_tail(run_id, MOST_LINES) for run_id in happened},
         name=described.name,
         note=described.note,
     )
+
+
+def _readable_events(store: RunStore, runs: Sequence[RunRecord]) -> dict[str, list[Event]]:
+    """Run -> all its events; without runs that another installation would refuse.
+
+    Raises:
+        InvalidInput: if it would refuse all of them.
+    """
+    happened: dict[str, list[Event]] = {}
+    reasons = []
+    for run in runs:
+        try:
+            check_record(run)
+            found = store.all_events(run.id)
+            check_events(run.spec, found)
+            check_model(run.spec, found)
+        except (InvalidRun, ValidationError) as error:
+            reasons.append(f"{run.id}: {one_sentence(error):.200}")
+            log.warning("run %s is left out", reasons[-1])
+        else:
+            happened[run.id] = found
+    if reasons and not happened:
+        rule = "runs that are taken along must have values that runs can have"
+        raise InvalidInput(rule, reasons[0].rstrip("."), "take another comparison along")
+    return happened
 
 
 def import_comparison(
@@ -52,16 +88,16 @@ def import_comparison(
     read_settings().check_may_change()
     archive, happened = read_archive(content)
     comparison = uuid.uuid4().hex[:12]
-    happened = [_once(items) for items in happened]
     runs = [
-        _record(run, items, comparison, position, owner)
-        for position, (run, items) in enumerate(zip(archive.runs, happened, strict=True))
+        _record(run, happened[position], comparison, position, owner)
+        for position, run in enumerate(archive.runs)
     ]
-    events, logs = {}, {}
-    for run, items, archived in zip(runs, happened, archive.runs, strict=True):
-        events[run.id] = [item.model_dump(mode="json") for item in items]
-        logs[run.id] = [LogLine(line.at, line.level, line.text) for line in archived.log]
-    store.finished.add(runs, events, f"imported-{comparison}", logs)
+    events = {run.id: _as_json(happened, position) for position, run in enumerate(runs)}
+    logs = {
+        run.id: [LogLine(line.at, line.level, line.text) for line in archived.log]
+        for run, archived in zip(runs, archive.runs, strict=True)
+    }
+    store.finished.add(runs, events, f"{IMPORTED}{comparison}", logs)
     if archive.name or archive.note:
         library.describe(comparison, Description(archive.name, archive.note))
     return runs
@@ -91,7 +127,7 @@ def _record(
     )
 
 
-def _once(items: list[Event]) -> list[Event]:
-    """Each event of a kind and step once, in the order of their steps."""
-    found = {(item.kind, item.step): item for item in items}
-    return sorted(found.values(), key=lambda item: (item.step, item.kind))
+def _as_json(happened: Happened, position: int) -> Iterator[dict[str, Any]]:
+    """Events of one run, made when the first is taken."""
+    for event in happened[position]:
+        yield event.model_dump(mode="json")

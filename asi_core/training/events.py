@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter
 
 from asi_core.records import LayerShape
 from asi_core.training.pictures import LayerPictures
@@ -133,7 +133,8 @@ class LayerProbe(BaseModel):
     name: str
     shape: tuple[int, ...]
     ranks: tuple[int, ...] | None = None
-    singular_values: tuple[tuple[float, ...], ...]
+    # They are many, and the first that is none tells enough.
+    singular_values: Annotated[tuple[Annotated[tuple[float, ...], FailFast()], ...], FailFast()]
     captured_energy: float | None = None
     best_energy: float | None = None
     gradient_cosine: float | None = None

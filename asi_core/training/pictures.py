@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 _LEVELS = 255
+# Values of a picture's longer side, at most; of tokens as many features are shown.
+LONGEST_SIDE = 24
 
 
 class PackedValues(BaseModel):

@@ -8,10 +8,9 @@ from math import isqrt
 from torch import Tensor
 
 from asi_core import linalg
-from asi_core.training.pictures import LayerPictures, pack
+from asi_core.training.pictures import LONGEST_SIDE, LayerPictures, pack
 
 _PICTURES = 6
-_LONGEST_SIDE = 24
 
 
 def input_pictures(
@@ -27,7 +26,7 @@ def input_pictures(
     """
     first = x[:1].movedim(channel_mode, 1)[0]
     grid = _has_grid(tuple(first.shape[1:]))
-    count = _PICTURES if grid else _LONGEST_SIDE
+    count = _PICTURES if grid else LONGEST_SIDE
     energy = first.float().flatten(1).square().sum(1)
     channels = energy.topk(min(count, len(energy))).indices
     before = _thinned(_laid_out(first[channels]))
@@ -83,6 +82,6 @@ def _laid_out(slices: Tensor) -> Tensor:
 
 def _thinned(pictures: Tensor) -> Tensor:
     """Every n-th row and column, so that no side is too long."""
-    step = -(-max(pictures.shape[1:]) // _LONGEST_SIDE)
+    step = -(-max(pictures.shape[1:]) // LONGEST_SIDE)
     thinned: Tensor = pictures[:, ::step, ::step]
     return thinned

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from asi_core.datasets import dataset_card
+from asi_core.errors import AsiError
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.methods import METHODS
 from asi_core.runs.differences import changed_recipe, task_of
-from asi_core.runs.library import Description, RunFilter
+from asi_core.runs.library import MOST_READ, Description, Found, RunFilter
 from asi_core.runs.outcomes import Outcome, outcomes_by_seed, single_outcomes, without_seed
-from asi_core.runs.records import EXAMPLE_OWNER, STATUSES, RunRecord
+from asi_core.runs.records import EXAMPLE_OWNER, STATUSES, LeftOut, RunRecord
+from asi_core.runs.validity import problem_of
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from dashboard.compare.kept import library
 from dashboard.frame import URL
+from dashboard.history import my_names, told_time
+from dashboard.left_out import names_of, tell_left_out
 from dashboard.visitor import short_owner
 
 # A filter's field of `RunFilter`, its label and its help; the key in the URL is "only_<field>".
@@ -41,6 +44,7 @@ class View:
         outcomes: the same, one for all seeds or one a run.
         tolerance: accuracy that may be lost, 0 to 1.
         titles: of comparisons, by id.
+        left_out: in words, what cannot be drawn.
     """
 
     task: str
@@ -48,6 +52,7 @@ class View:
     outcomes: list[Outcome]
     tolerance: float
     titles: dict[str, str]
+    left_out: tuple[str, ...] = ()
 
     def outcome(self, label: str) -> Outcome:
         return next(outcome for outcome in self.outcomes if outcome.label == label)
@@ -55,13 +60,16 @@ class View:
 
 def chosen_view() -> View | None:
     """Draw the controls; None if there is no run to look at."""
-    everything = library().runs()
+    everything = library().found()
     described = library().descriptions()
     with st.sidebar:
         task_place, seeds_place = st.container(), st.container()
         with st.expander("Filter", icon=":material/filter_list:"):
-            found = library().runs(_filter(comparison_titles(everything, described)))
-        tasks = _tasks(found)
+            wanted = _filter(comparison_titles(everything.runs, described))
+            found = _comparable(library().found(wanted))
+    _tell_what_is_missing(wanted, found)
+    with st.sidebar:
+        tasks = _tasks(found.runs)
         if not tasks:
             return None
         with task_place:
@@ -70,9 +78,39 @@ def chosen_view() -> View | None:
             tolerance, by_seed = _how()
     runs = tasks[task]
     # Of many runs a filter reaches further back than the newest of all.
-    titles = comparison_titles([*everything, *found], described)
+    titles = comparison_titles([*everything.runs, *found.runs], described)
     outcomes = outcomes_by_seed(runs) if by_seed else single_outcomes(runs)
-    return View(task, runs, outcomes, tolerance, titles)
+    return View(task, runs, outcomes, tolerance, titles, tuple(names_of(found.left_out)))
+
+
+def _comparable(found: Found) -> Found:
+    """Without completed runs that lack what runs are compared by."""
+    problems = {run.id: problem_of(run) for run in found.runs}
+    lacking = [
+        LeftOut(run.id, run.comparison, reason)
+        for run in found.runs
+        if (reason := problems[run.id]) is not None
+    ]
+    sound = [run for run in found.runs if problems[run.id] is None]
+    return Found(sound, [*found.left_out, *lacking], found.count)
+
+
+def _tell_what_is_missing(wanted: RunFilter, found: Found) -> None:
+    """What is kept and not shown: what cannot be drawn, others' imports, and the oldest runs."""
+    tell_left_out(names_of(found.left_out))
+    if older := found.count - len(found.runs) - len(found.left_out):
+        st.info(
+            f"{older} of {found.count} runs are left out: this page reads the newest {MOST_READ}. "
+            "Choose fewer in the filter to reach older ones."
+        )
+    if wanted.imports_of is not None:
+        count = library().count(replace(wanted, imports_of=None)) - found.count
+        if count:
+            runs = "1 run" if count == 1 else f"{count} runs"
+            st.caption(
+                f"{runs} that others have imported: not shown until you choose their comparison or "
+                "owner in the filter."
+            )
 
 
 def comparison_titles(
@@ -97,7 +135,7 @@ def comparison_titles(
 def _own_title(run: RunRecord) -> str:
     if run.owner == EXAMPLE_OWNER:
         return f"Example: {run.comparison.removeprefix('example-')}"
-    return datetime.fromtimestamp(run.created_at).strftime("%d %b %Y %H:%M")
+    return told_time(run.created_at, "%d %b %Y %H:%M")
 
 
 def _task_box(labels: list[str]) -> str:
@@ -148,7 +186,11 @@ def _filter(titles: dict[str, str]) -> RunFilter:
         help="Only runs that were launched in these comparisons or sweeps.",
         **URL,
     )
-    return RunFilter(**chosen, comparison=tuple(names[name] for name in picked))
+    comparisons = tuple(names[name] for name in picked)
+    # What somebody brought along stands beside nobody else's runs unless they ask for it.
+    asked = comparisons or chosen["owner"]
+    imports_of = None if asked else my_names()
+    return RunFilter(**chosen, comparison=comparisons, imports_of=imports_of)
 
 
 def _values(field: str) -> list[str]:
@@ -157,14 +199,18 @@ def _values(field: str) -> list[str]:
 
 
 def _name(field: str, value: str) -> str:
-    if field == "kind":
-        return "Head alone" if value == HEAD_ALONE else METHODS[value].label
-    if field == "model":
-        return model_card(value).title
-    if field == "dataset":
-        return dataset_card(value).title
     if field == "owner":
         return "shipped examples" if value == EXAMPLE_OWNER else short_owner(value)
+    try:
+        if field == "kind":
+            return "Head alone" if value == HEAD_ALONE else METHODS[value].label
+        if field == "model":
+            return model_card(value).title
+        if field == "dataset":
+            return dataset_card(value).title
+    except (AsiError, KeyError):
+        # Of a run that cannot be read.
+        return value
     return value
 
 

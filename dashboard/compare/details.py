@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,12 +13,14 @@ from asi_core.figures.style import Figure
 from asi_core.runs.differences import differing_settings
 from asi_core.runs.outcomes import Outcome
 from asi_core.runs.records import RunRecord
-from asi_core.training.events import ProbeEvent
+from asi_core.training.events import LayerProbe, ProbeEvent
 from dashboard import services
+from dashboard.audience import slowness
 from dashboard.compare.answer import percent
 from dashboard.compare.kept import library
 from dashboard.frame import figure, table
 from dashboard.history import run_labels
+from dashboard.left_out import drawable, tell_left_out
 from dashboard.navigation import switch_to
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import with_layers
@@ -37,6 +38,7 @@ CUTS_CAPTION = (
 def details(outcomes: Sequence[Outcome]) -> None:
     """Draw what there is to say about the selected outcomes."""
     runs = named_runs(outcomes)
+    tell_left_out(undrawn(outcomes))
     _curves(outcomes)
     left, right = st.columns(2, gap="large")
     with left:
@@ -60,7 +62,8 @@ def named_runs(outcomes: Sequence[Outcome]) -> dict[str, RunRecord]:
 
 def curve_figures(outcomes: Sequence[Outcome]) -> tuple[Figure, Figure]:
     """Accuracy and loss of at most `MOST_CURVES` runs; the seeds of an outcome look alike."""
-    shown = [(o.label, run) for o in outcomes for run in o.runs][:MOST_CURVES]
+    sound = [(o.label, run) for o in outcomes for run in o.runs if problem_of(run) is None]
+    shown = sound[:MOST_CURVES]
     rows = [_rows(label, run) for label, run in shown]
     styles, groups = [row.style for row in rows], [label for label, _ in shown]
     return shaded(plot_accuracy(rows), styles, groups), shaded(plot_loss(rows), styles, groups)
@@ -85,9 +88,7 @@ def cut_rows(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
     """One row for each outcome and layer whose spectrum is cut, at the newest run's last look."""
     rows = []
     for outcome in outcomes:
-        looked = library().last_event(outcome.runs[0].id, "probe")
-        layers = looked.layers if isinstance(looked, ProbeEvent) else ()
-        for layer in layers:
+        for layer in _last_probe(outcome.runs[0]):
             if layer.ranks is None:
                 continue
             rows.append(
@@ -101,6 +102,25 @@ def cut_rows(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
                 }
             )
     return rows
+
+
+def undrawn(outcomes: Sequence[Outcome]) -> list[str]:
+    """Runs of outcomes whose curves and spectra cannot be drawn, and why."""
+    runs = [(o.label, run) for o in outcomes for run in o.runs]
+    found = [(label, run, problem_of(run)) for label, run in runs]
+    return [f"{label} {run.id} ({problem})" for label, run, problem in found if problem]
+
+
+def problem_of(run: RunRecord) -> str | None:
+    """What the events of a run have that no run can have; None for one that can be drawn."""
+    return services.feeds().of(run, slowness()).problem
+
+
+def _last_probe(run: RunRecord) -> Sequence[LayerProbe]:
+    if problem_of(run) is not None:
+        return ()
+    looked = library().last_event(run.id, "probe")
+    return looked.layers if isinstance(looked, ProbeEvent) else ()
 
 
 def _curves(outcomes: Sequence[Outcome]) -> None:
@@ -138,29 +158,14 @@ def _spectra_button(run: RunRecord) -> None:
         key="to-spectra",
         help="The singular values behind the first run of this table, layer by layer.",
     ):
-        runs = with_layers(services.store().comparison(run.comparison))
+        runs, _ = drawable(with_layers(services.store().comparison(run.comparison)))
         label = run_labels(runs)[[other.id for other in runs].index(run.id)]
         query = {"comparison": run.comparison, "run": label}
         switch_to("spectra", query)
 
 
 def _rows(name: str, run: RunRecord) -> RunRows:
-    steps, evaluations = (
-        _ended_rows(run.id, kind) if not run.is_active else _read_rows(run.id, kind)
-        for kind in ("step", "evaluation")
-    )
-    style = "head" if run.spec.layers == 0 else run.spec.method.kind
-    return RunRows(name, style, steps, evaluations)
-
-
-@st.cache_data(max_entries=200, show_spinner=False)
-def _ended_rows(run_id: str, kind: str) -> list[dict[str, Any]]:
-    """Of a run that has ended, nothing changes any more."""
-    return _read_rows(run_id, kind)
-
-
-def _read_rows(run_id: str, kind: str) -> list[dict[str, Any]]:
-    return [event.model_dump() for event in services.store().events(run_id, kind)]
+    return services.feeds().of(run, slowness()).rows(run, name)
 
 
 def _seed(run: RunRecord) -> str:

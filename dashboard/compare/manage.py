@@ -85,7 +85,7 @@ def _describe(comparison: str, runs: Sequence[RunRecord]) -> None:
 def _delete_comparison(title: str, comparison: str, runs: Sequence[RunRecord]) -> None:
     _confirmed(
         "Delete this comparison",
-        f"{title}, with {_count(runs)} and all that was measured, is gone for good then.",
+        f"{plain(title)}, with {_count(runs)} and all that was measured, is gone for good then.",
         runs,
         lambda: library().delete_comparison(comparison, visitor.owner()),
     )

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from pydantic import ValidationError
+
 from asi_core.figures.report import (
     ReportCode,
     ReportFigure,
@@ -16,6 +18,7 @@ from asi_core.figures.report import (
     report_page,
 )
 from asi_core.runs.outcomes import Outcome
+from asi_core.runs.records import RunRecord
 from asi_core.runs.verdict import Verdict
 from asi_core.training.events import PreparedEvent
 from asi_core.training.reproduce import as_command, as_json
@@ -28,9 +31,12 @@ from dashboard.compare.details import (
     cut_rows,
     difference_rows,
     named_runs,
+    problem_of,
+    undrawn,
 )
 from dashboard.compare.kept import library
 from dashboard.compare.picture import AXES, CAPTION, facts, pareto_figure
+from dashboard.left_out import left_out_sentence
 
 _PACKAGES = ("torch", "numpy", "plotly", "pydantic", "sqlalchemy", "streamlit")
 
@@ -39,7 +45,7 @@ def build_report(view: View, verdict: Verdict, selected: Sequence[Outcome]) -> b
     """The task's picture, and figures, tables, settings and commands of the selected outcomes."""
     answer = sentence(verdict, view.outcomes, view.tolerance)
     sections = [
-        Section("What was compared", [view.task, _notes(view)]),
+        Section("What was compared", [view.task, _notes(view), *_left_out(view, selected)]),
         Section("Accuracy against cost", _pictures(view, verdict)),
         Section("All runs", [_facts(view.outcomes, verdict)]),
         Section("The runs in detail", [_names(selected), *_curves(selected)]),
@@ -62,6 +68,11 @@ def _notes(view: View) -> str:
     ]
     count = len(comparisons)
     return "; ".join(told) or f"{len(view.runs)} runs, in {count} comparison{'s' * (count > 1)}."
+
+
+def _left_out(view: View, selected: Sequence[Outcome]) -> list[str]:
+    told = left_out_sentence([*view.left_out, *undrawn(selected)])
+    return [told] if told else []
 
 
 def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
@@ -102,8 +113,10 @@ def _commands(selected: Sequence[Outcome]) -> list[str | ReportCode]:
 def _machines(selected: Sequence[Outcome]) -> ReportTable:
     rows = []
     for name, run in named_runs(selected).items():
-        prepared = library().last_event(run.id, "prepared")
-        if isinstance(prepared, PreparedEvent):
+        if problem_of(run) is not None:
+            continue
+        prepared = _prepared(run)
+        if prepared is not None:
             started = datetime.fromtimestamp(run.started_at or run.created_at, UTC)
             rows.append(
                 {
@@ -114,6 +127,14 @@ def _machines(selected: Sequence[Outcome]) -> ReportTable:
                 }
             )
     return ReportTable(rows, "Step times depend on it; the other numbers hardly do.")
+
+
+def _prepared(run: RunRecord) -> PreparedEvent | None:
+    try:
+        found = library().last_event(run.id, "prepared")
+    except ValidationError:
+        return None
+    return found if isinstance(found, PreparedEvent) else None
 
 
 def _versions() -> ReportTable:

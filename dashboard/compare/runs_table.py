@@ -16,6 +16,7 @@ from asi_core.units import format_bytes, format_count, format_seconds, three_dig
 from dashboard.compare.answer import percent
 from dashboard.compare.controls import View
 from dashboard.compare.selection import select_rows
+from dashboard.csv_files import csv_bytes, harmless
 
 # Columns of the table and how their values are written; the file has them in base units.
 _WRITTEN: dict[Any, str | Callable[[Any], str] | None] = {
@@ -37,7 +38,9 @@ def runs_table(view: View) -> None:
     rows = table_rows(view)
     labels = [outcome.label for outcome in view.outcomes]
     st.dataframe(
-        rows.style.format({n: how for n, how in _WRITTEN.items() if n in rows}, na_rep="–"),
+        harmless(rows).style.format(
+            {n: how for n, how in _WRITTEN.items() if n in rows}, na_rep="–"
+        ),
         key="runs-table",
         hide_index=True,
         placeholder="–",
@@ -53,7 +56,7 @@ def runs_table(view: View) -> None:
     )
     button.download_button(
         "CSV",
-        rows.to_csv(index=False).encode(),
+        csv_bytes(rows),
         file_name="runs.csv",
         mime="text/csv",
         key="runs-csv",

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from asi_core.errors import InvalidInput, one_sentence
+from dashboard.links import quoted
 from dashboard.plain import plain
 
 Value = TypeVar("Value")
@@ -146,7 +147,7 @@ def _number(key: str, text: str, low: float, high: float, *, whole: bool) -> flo
     if not low <= value <= high:
         kind = "a whole number" if whole else "a number"
         raise InvalidInput(
-            f"{key} must be {kind} from {low:g} to {high:g}", repr(text), "set it below"
+            f"{key} must be {kind} from {low:g} to {high:g}", quoted(text), "set it below"
         )
     return value
 
@@ -159,6 +160,6 @@ def _one_of(
             if text in (str(option), title(option)):
                 return option
         known = ", ".join(map(str, options))
-        raise InvalidInput(f"{key} must be one of {known}", repr(text), "choose below")
+        raise InvalidInput(f"{key} must be one of {known}", quoted(text), "choose below")
 
     return parse

@@ -9,15 +9,19 @@ from statistics import fmean, stdev
 import streamlit as st
 
 from asi_core.methods import ASI, USUAL_EXPLAINED_VARIANCE, Method, Vanilla
-from asi_core.runs.library import RunFilter, RunLibrary
+from asi_core.runs.library import Found, RunFilter, RunLibrary
+from asi_core.runs.outcomes import measure
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
-from asi_core.training.events import LayerProbe, ProbeEvent
+from asi_core.training.events import LayerProbe
 from asi_core.training.spec import RunSpec
 from dashboard import services
+from dashboard.left_out import names_of
 
 # What the lessons are about: the specification that everything starts with.
 USUAL = RunSpec(method=ASI(explained_variance=USUAL_EXPLAINED_VARIANCE))
 
+# What a point of a sweep is made of; none of it is 0.
+_MEASURES = ("accuracy", "activation_bytes", "saved_bytes")
 _SECONDS_UNTIL_LOOKED_FOR_AGAIN = 30
 
 
@@ -104,9 +108,7 @@ def saved_by_category(method: Method) -> dict[str, int] | None:
 def _probed_run(url: str) -> ProbedRun | None:
     for run in sorted(_completed(url), key=lambda run: (_is_own(run), run.spec.probe_interval)):
         if _trained_like(run.spec) == USUAL:
-            found = services.store().events(run.id, "probe")
-            events = [event for event in found if isinstance(event, ProbeEvent)]
-            probes = {event.step: {layer.name: layer for layer in event.layers} for event in events}
+            probes = services.feeds().of(run).probes
             if _can_be_replayed(probes):
                 return ProbedRun(run.spec, _origin([run]), probes)
     return None
@@ -122,7 +124,7 @@ def _can_be_replayed(probes: Mapping[int, Mapping[str, LayerProbe]]) -> bool:
 def _sweep(url: str) -> Sweep | None:
     by_method: dict[Method, dict[int, RunRecord]] = {}
     for run in _completed(url):
-        if _belongs_to_sweep(run.spec) and run.summary is not None:
+        if _belongs_to_sweep(run.spec) and all(measure(run, name) for name in _MEASURES):
             by_method.setdefault(run.spec.method, {}).setdefault(run.spec.seed, run)
     points = {method: _point(method, runs) for method, runs in by_method.items()}
     if Vanilla() not in points or USUAL.method not in points:
@@ -136,12 +138,38 @@ def _sweep(url: str) -> Sweep | None:
     return Sweep(_origin(everything), points[Vanilla()], asi)
 
 
+def left_out() -> list[str]:
+    """Runs of the usual model and images that no lesson can rest on, and why."""
+    store = services.store()
+    drawn = [_drawn_problem(run) for run in _completed(store.url)]
+    return [*names_of(_found(store.url).left_out), *(told for told in drawn if told)]
+
+
+def _drawn_problem(run: RunRecord) -> str | None:
+    if _trained_like(run.spec) != USUAL:
+        return None
+    problem = services.feeds().of(run).problem
+    return problem and f"{run.id} ({problem})"
+
+
 def _completed(url: str) -> list[RunRecord]:
     """Completed runs of the usual model and images: the shipped ones first, then the newest."""
+    return sorted(_found(url).runs, key=_is_own)
+
+
+@st.cache_resource(ttl=_SECONDS_UNTIL_LOOKED_FOR_AGAIN, show_spinner=False)
+def _found(url: str) -> Found:
     library = RunLibrary(url)
     try:
-        wanted = RunFilter(status=("completed",), model=(USUAL.model,), dataset=(USUAL.dataset,))
-        return sorted(library.runs(wanted), key=_is_own)
+        return library.found(
+            RunFilter(
+                status=("completed",),
+                model=(USUAL.model,),
+                dataset=(USUAL.dataset,),
+                # A lesson rests on nothing that somebody has brought along.
+                imports_of=(),
+            )
+        )
     finally:
         library.close()
 

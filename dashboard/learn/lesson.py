@@ -10,6 +10,7 @@ from asi_core.errors import InvalidInput
 from asi_core.figures.lessons import Figure
 from asi_core.units import THIN_SPACE, three_digits
 from dashboard.learn.controls import Controls
+from dashboard.links import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Question:
         if not self.low <= value <= self.high:
             raise InvalidInput(
                 f"a guess must be a number from {self.low:g} to {self.high:g}",
-                repr(text),
+                quoted(text),
                 "guess again below",
             )
         return value

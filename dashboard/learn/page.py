@@ -6,8 +6,11 @@ import streamlit as st
 
 from dashboard.frame import answer, question
 from dashboard.learn import address, low_rank, memory, trade_offs, warm_start
+from dashboard.learn.evidence import left_out
 from dashboard.learn.lesson import Lesson
 from dashboard.learn.stages import draw_lesson
+from dashboard.left_out import tell_left_out
+from dashboard.links import quoted
 from dashboard.plain import plain
 
 LESSONS: dict[str, Lesson] = {
@@ -27,6 +30,7 @@ def draw_one(slug: str) -> None:
         return
     question(LESSONS[slug].title)
     draw_lesson(LESSONS[slug], is_lecturers=True)
+    tell_left_out(left_out())
 
 
 def draw_all() -> None:
@@ -49,6 +53,7 @@ def draw_all() -> None:
     )
     st.header(LESSONS[topic].title, anchor=False)
     draw_lesson(LESSONS[topic], is_lecturers=False)
+    tell_left_out(left_out())
     _next(topic)
 
 
@@ -85,4 +90,6 @@ def _name(slug: str) -> None:
 
 
 def _unknown(slug: str) -> str:
-    return plain(f"The link asks for the lesson {slug!r}, which is unknown: choose one of these.")
+    return plain(
+        f"The link asks for the lesson {quoted(slug)}, which is unknown: choose one of these."
+    )

@@ -12,7 +12,9 @@ from asi_core.poster import poster_facts, poster_rows
 from asi_core.runs.jobs import JobRecord, JobStore
 from asi_core.runs.poster_study import PAPER_MACS
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.runs.spec_validity import InvalidRun
 from asi_core.runs.store import RunStore
+from asi_core.runs.validity import check_record
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds, layer_count
 from dashboard.poster.study import study
@@ -20,6 +22,8 @@ from dashboard.poster.study import study
 # The comparison with which the Train page opens.
 _SETTINGS = {"explained_variance": USUAL_EXPLAINED_VARIANCE, "patch": 2}
 _MOST_COMPARISONS = 10
+# Of a step, as summaries name them.
+_PARTS = ("backward_median", "step_median")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def _equal_accuracy(store: RunStore) -> str:
 
 def _step_times(store: RunStore) -> str:
     """Backward pass and step of ASI against vanilla in the newest comparison that ran both."""
-    for runs in store.latest_comparisons(_MOST_COMPARISONS):
+    for runs in store.latest_comparisons(_MOST_COMPARISONS, imported=False):
         timed = [run for run in runs if run.spec.layers and _timed(run)]
         # Of several depths, one with both.
         depths = [run.spec.layers for run in timed if run.spec.method.kind == "asi"]
@@ -113,14 +117,20 @@ def _step_times(store: RunStore) -> str:
             spec = ended["asi"].spec
             return (
                 f"{spec.model_label}, {layer_count(spec.layers)}: backward "
-                f"{_ratio(vanilla, asi, 'backward_median')}, step "
-                f"{_ratio(vanilla, asi, 'step_median')}"
+                f"{_ratio(vanilla, asi, _PARTS[0])}, step {_ratio(vanilla, asi, _PARTS[1])}"
             )
     return "not measured yet"
 
 
 def _timed(run: RunRecord) -> bool:
-    return run.status == "completed" and run.summary is not None
+    if run.status != "completed" or run.summary is None:
+        return False
+    try:
+        check_record(run)
+    except InvalidRun:
+        return False
+    seconds = run.summary.get("seconds", {})
+    return all(seconds.get(part) is not None for part in _PARTS)
 
 
 def _seconds(run: RunRecord) -> dict[str, float]:

@@ -20,10 +20,12 @@ from asi_core.runs.poster_study import (
     series,
     study_settings,
 )
+from asi_core.runs.records import LeftOut
 from asi_core.runs.store import RunStore
 from asi_core.units import layer_count
 from dashboard import services
 from dashboard.frame import figure
+from dashboard.left_out import names_of, tell_left_out
 
 _PRICES = (
     ("activation_bytes", "Accuracy against activation memory", "by formula", "KiB", 1024.0),
@@ -39,10 +41,12 @@ class Study:
 
     Attributes:
         head: accuracy of the classifier alone, 0 to 1.
+        left_out: runs that cannot be drawn.
     """
 
     curves: dict[str, list[Setting]]
     head: float
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def vanilla(self) -> list[Setting]:
@@ -72,7 +76,7 @@ class Study:
 
 
 def study(store: RunStore) -> Study | None:
-    """The shipped study; None if the store does not have it."""
+    """The shipped study; None if the store does not have it, or not enough of it."""
     there = store.finished.editions(list(CURVES))
     return _study(store.url, tuple(there.get(name) for name in CURVES))
 
@@ -84,11 +88,14 @@ def _study(url: str, editions: tuple[str | None, ...]) -> Study | None:
         return None
     store = RunStore(url)
     try:
-        found = study_settings(store, CURVES)
+        left_out: list[LeftOut] = []
+        found = study_settings(store, CURVES, left_out)
     finally:
         store.close()
-    head = next(setting for setting in found if not setting.layers)
-    return Study(series(found), fmean(head.prices("accuracy")))
+    heads = [setting for setting in found if not setting.layers]
+    if not heads or not {"vanilla", "asi"} <= {s.method.kind for s in found if s.layers}:
+        return None
+    return Study(series(found), fmean(heads[0].prices("accuracy")), tuple(left_out))
 
 
 def study_view() -> None:
@@ -98,6 +105,7 @@ def study_view() -> None:
         return
     spec = found.vanilla[0].runs[0].spec
     st.subheader("MCUNet on CIFAR-10, fine-tuned here")
+    tell_left_out(names_of(found.left_out))
     for column, (name, title, price, unit, scale) in zip(st.columns(2), _PRICES, strict=True):
         with column:
             figure(

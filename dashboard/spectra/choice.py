@@ -13,10 +13,11 @@ from asi_core.training.events import LayerProbe
 from dashboard import services
 from dashboard.frame import URL
 from dashboard.history import PICKER_HELP, comparison_title, known_comparisons, run_labels
+from dashboard.left_out import drawable
+from dashboard.links import COMPARISON, comparison_in_url
 from dashboard.plain import plain
 from dashboard.spectra.looks import SeenRun, seen
 
-_IN_URL = "comparison"
 # The first of these that a comparison has is shown first: it tells most.
 _TELLING = ("asi", "hosvd")
 
@@ -45,13 +46,13 @@ class Subject:
 def choose_comparison() -> list[RunRecord]:
     """The comparison that the link names or somebody chooses; empty if there is none."""
     known = {name: runs for name, runs in known_comparisons().items() if with_layers(runs)}
-    asked = st.query_params.get(_IN_URL)
-    if asked and asked not in known:
-        if with_layers(named := services.store().comparison(asked)):
+    asked, told = comparison_in_url()
+    if told and asked not in known:
+        if asked and with_layers(named := services.store().comparison(asked)):
             known[asked] = named
         else:
             st.warning(
-                plain(f"The link asks for the comparison {asked!r}, which has no runs with trained")
+                plain(f"The link asks for the comparison {told}, which has no runs with trained")
                 + " layers here: choose from the list."
             )
     if not known:
@@ -67,13 +68,15 @@ def choose_comparison() -> list[RunRecord]:
     )
     # Not bound like other controls: titles change while runs go, and the newest is not the newest
     # for long. The address always names what is shown.
-    st.query_params[_IN_URL] = chosen
+    st.query_params[COMPARISON] = chosen
     return known[chosen]
 
 
 def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
     """The run, layer and step to look at; None, and the reason told, before there is any look."""
-    runs = with_layers(comparison)
+    runs, _ = drawable(with_layers(comparison))
+    if not runs:
+        return None
     labels = run_labels(runs)
     left, right = st.columns(2)
     with left:

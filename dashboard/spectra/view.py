@@ -13,8 +13,9 @@ from asi_core.figures.spectra import explained_percent
 from asi_core.runs.records import RunRecord
 from dashboard import services
 from dashboard.frame import answer, kpi_row, table
+from dashboard.left_out import left_out_of, tell_left_out
 from dashboard.reproduce import reproduce_panel
-from dashboard.spectra.choice import Subject, choose_subject
+from dashboard.spectra.choice import Subject, choose_subject, with_layers
 from dashboard.spectra.images import show_images
 from dashboard.spectra.looks import cuts, probe_share
 from dashboard.spectra.modes import choose_look, show_modes
@@ -41,6 +42,7 @@ def _body(name: str, pace: float | None) -> None:
     if _pace(comparison) != pace:
         st.rerun()
     _advance()
+    tell_left_out(left_out_of(name, with_layers(comparison)))
     subject = choose_subject(comparison)
     if subject is None:
         return

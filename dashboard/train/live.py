@@ -26,6 +26,7 @@ from dashboard.audience import slowness
 from dashboard.drawings import drawings
 from dashboard.feed import RunFeed, run_style
 from dashboard.history import run_labels
+from dashboard.left_out import drawable, left_out_of, tell_left_out
 from dashboard.train.cards import run_cards
 from dashboard.train.differences import difference
 from dashboard.train.numbers import numbers_table
@@ -42,7 +43,11 @@ def live_comparison(comparison: str) -> None:
 
     What is dear to draw is drawn less often: browser and worker may share two cores.
     """
-    drawn = Drawn(_phase(*_read(comparison)), slowness())
+    runs, feeds = _read(comparison)
+    tell_left_out(left_out_of(comparison, services.store().comparison(comparison)))
+    if not runs:
+        return
+    drawn = Drawn(_phase(runs, feeds), slowness())
     for part, seconds in ((_progress_part, 1.0), (_curves_part, 3.0), (_details_part, 6.0)):
         every = None if drawn.phase == "ended" else seconds * drawn.slowness
         st.fragment(part, run_every=every)(comparison, drawn)
@@ -110,9 +115,7 @@ def _details_part(comparison: str, drawn: Drawn) -> None:
 
 
 def _read(comparison: str) -> tuple[list[RunRecord], list[RunFeed]]:
-    runs = services.store().comparison(comparison)
-    feeds, wait = services.feeds(), slowness()
-    return runs, [feeds.of(run, wait) for run in runs]
+    return drawable(services.store().comparison(comparison))
 
 
 def _phase(runs: list[RunRecord], feeds: list[RunFeed]) -> Phase:

@@ -26,6 +26,8 @@ _SCALE = {
     "FUZZ_SPECS": "10000",
     "FUZZ_UPLOADS": "500",
     "FUZZ_EXECUTED": "40",
+    "FUZZ_DRAW_EVERY": "1",
+    "FUZZ_LINKS": "3000",
 }
 
 
@@ -38,7 +40,8 @@ def main() -> int:
     rows.parent.mkdir(exist_ok=True)
     if not again:
         rows.write_text("")
-    suites = ["tests/faults", "tests/runs/test_fuzz.py"]
+    fuzz = ("runs/test_fuzz.py", "runs/test_fuzz_imports.py", "pages/test_fuzz_links.py")
+    suites = ["tests/faults", *(f"tests/{path}" for path in fuzz)]
     # Without the suite's own choice of markers: all of both.
     command = [sys.executable, "-m", "pytest", "-q", "-m", "faults or not faults", *suites]
     command += ["--last-failed", "--last-failed-no-failures", "none"] if again else []

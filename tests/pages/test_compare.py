@@ -105,6 +105,32 @@ def test_a_first_visit_shows_the_shipped_examples(monkeypatch: pytest.MonkeyPatc
     assert len(page.metric) == 5
 
 
+def test_it_says_how_many_runs_are_not_read(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_usual(store)
+    assert "left out" not in texts(opened().info)
+    few = RunLibrary.found
+
+    def newest(library: RunLibrary, wanted: Any = None, limit: int = 0) -> Any:
+        return few(library, wanted, 4)
+
+    monkeypatch.setattr(RunLibrary, "found", newest)
+    monkeypatch.setattr("dashboard.compare.controls.MOST_READ", 4)
+    assert "6 of 10 runs are left out: this page reads the newest 4" in texts(opened().info)
+
+
+def test_names_are_no_markdown_and_no_formulas(store: RunStore) -> None:
+    runs = keep_usual(store, seeds=(0,))
+    library = RunLibrary(store.url)
+    library.describe(runs[0].comparison, Description("=[x](https://x) **y**", ""))
+    page = opened()
+    warnings = [m.value for m in page.markdown if "is gone for good" in m.value]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(r"\=\[x\](https\://x) \*\*y\*\*, with 5 runs")
+    assert set(shown_table(page)["comparison"]) == {"'=[x](https://x) **y**"}
+
+
 def test_the_answer_is_computed_from_the_runs(store: RunStore) -> None:
     keep_usual(store, seeds=(0,))
     page = opened()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp
 from typing import Any
 
-from asi_core.records import ConvGeometry, LayerShape
+from asi_core.records import LayerShape
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store import RunStore
 from asi_core.training.events import (
@@ -19,12 +19,9 @@ from asi_core.training.events import (
 )
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
+from asi_core.zoo.shapes import trained_layer_shapes
 
 VANILLA = {"kind": "vanilla"}
-LAYER = LayerShape(
-    "blocks.6", (64, 8, 4, 4), (64, 8, 4, 4), (8, 8, 1, 1),
-    ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), 1), False,
-)  # fmt: skip
 
 
 def spec(method: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
@@ -43,7 +40,7 @@ def events(
     told: list[Event] = [
         PreparedEvent(
             step=0,
-            layers=(LAYER,),
+            layers=() if spec.layers == 0 else (last_layer(spec),),
             trained_parameters=10,
             frozen_values=10,
             device="cpu",
@@ -125,12 +122,18 @@ def _step(step: int, kept_bytes: int, step_seconds: float) -> StepEvent:
 
 def _probe(spec: RunSpec) -> ProbeEvent:
     compressed = spec.method.kind in ("asi", "hosvd")
+    shape = last_layer(spec).input_shape
     layer = LayerProbe(
-        name=LAYER.name,
-        shape=LAYER.input_shape,
-        ranks=(4, 2, 2, 2) if compressed else None,
-        singular_values=((3.0, 1.0), (3.0, 1.0), (2.0, 1.0), (2.0, 1.0)),
+        name=last_layer(spec).name,
+        shape=shape,
+        ranks=(4, *(2 for _ in shape[1:])) if compressed else None,
+        singular_values=tuple((3.0 if mode < 2 else 2.0, 1.0) for mode in range(len(shape))),
         captured_energy=0.75 if compressed else None,
         gradient_cosine=0.9 if compressed else None,
     )
     return ProbeEvent(step=spec.steps, layers=(layer,), seconds=0.01)
+
+
+def last_layer(spec: RunSpec) -> LayerShape:
+    """The last trained layer, as the model has it."""
+    return trained_layer_shapes(spec.model, 1, spec.batch_size, spec.image_size)[-1]

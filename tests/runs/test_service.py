@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from asi_core.errors import InvalidInput, Unavailable
+from asi_core.runs import service
 from asi_core.runs.service import MOST_RUNS_AT_ONCE, request_runs
 from asi_core.runs.store import RunStore
 from asi_core.training.spec import RunSpec
@@ -28,6 +31,50 @@ def test_a_second_click_shows_what_is_going_and_a_later_one_starts_anew(database
     assert request_runs(store, [SPEC], "me") != first
     store.request_cancel(first[0].id)
     assert request_runs(store, [SPEC, SPEC], "me") != first
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_equal_requests_at_once_make_one_comparison(again: bool, database_url: str) -> None:
+    """Double clicks, several tabs, a proxy that asks again: each has a connection of its own."""
+    stores = [RunStore(database_url) for _ in range(20)]
+    begin = threading.Barrier(len(stores))
+
+    def ask(store: RunStore) -> str:
+        begin.wait()
+        return request_runs(store, [SPEC, SPEC], "me", again=again)[0].comparison
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        found = set(pool.map(ask, stores))
+    assert len(found) == 1
+    assert len(stores[0].active()) == 2
+
+
+def test_known_runs_that_are_asked_for_at_once_are_copied_once(database_url: str) -> None:
+    store = RunStore(database_url)
+    (run,) = request_runs(store, [SPEC], "somebody else")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    store.finish(run.id, token, "completed", {})
+    stores = [RunStore(database_url) for _ in range(8)]
+    begin = threading.Barrier(len(stores))
+
+    def ask(store: RunStore) -> str:
+        begin.wait()
+        return request_runs(store, [SPEC], "me")[0].comparison
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        assert len(set(pool.map(ask, stores))) == 1
+    assert len(store.latest_comparisons(10)) == 2
+
+
+def test_the_same_may_be_launched_again_later(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(database_url)
+    first = request_runs(store, [SPEC], "me")
+    assert request_runs(store, [SPEC], "me", again=True) == first
+    monkeypatch.setattr(service, "AT_ONCE_SECONDS", -1.0)
+    assert request_runs(store, [SPEC], "me", again=True) != first
 
 
 @pytest.mark.parametrize("count", [0, MOST_RUNS_AT_ONCE + 1])

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from asi_core.cli import main
 from asi_core.errors import InvalidInput
+from asi_core.runs import tables
 from asi_core.runs.archive import read_archive
-from asi_core.runs.library import Description, RunLibrary
+from asi_core.runs.library import Description, RunFilter, RunLibrary
 from asi_core.runs.records import LogLine, RunRecord
 from asi_core.runs.service import known_runs
 from asi_core.runs.store import RunStore
@@ -265,6 +267,98 @@ def test_a_list_of_runs_that_nobody_could_read_is_not_parsed(store: RunStore) ->
         imported(store, packed({"runs.json": b" " * 70_000_000, "curves.npz": b""}))
     with pytest.raises(InvalidInput, match="the file of an archive may have at most 64"):
         imported(store, packed({}) + b"\0" * 70_000_000)
+
+
+MANY = 400_000
+
+
+def bombs() -> dict[str, Any]:
+    """What a few kilobytes can ask for: made of an archive's list of runs."""
+
+    def one(**changes: Any) -> Any:
+        return lambda told: json.dumps({**told, "runs": [{**told["runs"][0], **changes}]})
+
+    layer = {"name": "a", "shape": [1], "singular_values": [[""] * MANY]}
+    return {
+        "many runs": lambda told: json.dumps({**told, "runs": [0] * MANY}),
+        "deep": lambda told: '{"runs":' + "[" * MANY + "]" * MANY + "}",
+        "many rows": one(rows=[{}] * MANY),
+        "many lines": one(log=[0] * MANY),
+        "many keys": one(spec={str(n): 0 for n in range(MANY)}),
+        "many ranks": one(spec={"method": {"kind": "asi", "ranks": ["x"] * MANY}}),
+        "many words": one(rows=[{"kind": "probe", "step": 1, "layers": [layer]}]),
+    }
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """An archive, taken apart."""
+    store = RunStore(f"sqlite:///{tmp_path_factory.mktemp('archive') / 'asi.sqlite'}")
+    return unpacked(exported(store, comparison(store)[0].comparison))
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_a_list_that_asks_for_much_is_refused_in_little_memory(
+    members: dict[str, bytes], name: str
+) -> None:
+    """Of each wrong value a reason would be told, at a thousand times its bytes."""
+    told = bombs()[name](json.loads(members["runs.json"]))
+    assert refusing_bytes(packed({**members, "runs.json": told.encode()})) < 160 * MIB
+
+
+def test_columns_and_members_that_ask_for_much_are_not_made(members: dict[str, bytes]) -> None:
+    curves = unpacked(members["curves.npz"])
+    long = {name: array_of(np.zeros(2 * MANY, np.int8)) for name in curves}
+    many = {**curves, **{str(n): b"" for n in range(MANY // 10)}}
+    told = json.loads(members["runs.json"])
+    told["runs"][0]["spec"]["steps"] = 2 * MANY
+    for columns in (long, many):
+        for runs in (members["runs.json"], json.dumps(told).encode()):
+            content = packed({"runs.json": runs, "curves.npz": packed(columns)})
+            assert refusing_bytes(content) < 48 * MIB
+
+
+def refusing_bytes(content: bytes) -> int:
+    """The most memory that it takes to refuse an archive."""
+    tracemalloc.start()
+    with pytest.raises(InvalidInput) as refusal:
+        read_archive(io.BytesIO(content))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(str(refusal.value)) < 400
+    return peak
+
+
+def test_what_is_exported_lacks_runs_that_would_be_refused(store: RunStore) -> None:
+    runs = comparison(store)
+    with store._engine.begin() as connection:
+        connection.execute(
+            update(tables.runs)
+            .where(tables.runs.c.id == runs[0].id)
+            .values(summary={"test_accuracy": 7})
+        )
+    (copy,) = imported(store, exported(store, runs[0].comparison))
+    assert copy.spec == runs[1].spec
+    with store._engine.begin() as connection:
+        connection.execute(update(tables.runs).values(summary={"test_accuracy": 7}))
+    with pytest.raises(InvalidInput, match="test accuracy of its summary is 7"):
+        exported(store, runs[0].comparison)
+
+
+def test_imports_and_the_future_come_last(store: RunStore) -> None:
+    runs = comparison(store)
+    found = imported(store, exported(store, runs[0].comparison))
+    library = RunLibrary(store.url)
+    mine, theirs = runs[0].comparison, found[0].comparison
+    assert [r[0].comparison for r in store.latest_comparisons(9, imported=False)] == [mine]
+    assert [r[0].comparison for r in store.latest_comparisons(9, imported=True)] == [theirs]
+    assert {r.comparison for r in library.runs(RunFilter(imports_of=("me",)))} == {mine, theirs}
+    assert {r.comparison for r in library.runs(RunFilter(imports_of=()))} == {mine}
+    with store._engine.begin() as connection:
+        later = update(tables.runs).where(tables.runs.c.comparison == theirs)
+        connection.execute(later.values(created_at=4e9))
+    assert [r[0].comparison for r in store.latest_comparisons(9)] == [mine, theirs]
+    assert [r.comparison for r in library.runs()] == [mine, mine, theirs, theirs]
 
 
 def refuse(store: RunStore, content: bytes) -> None:

@@ -1,0 +1,157 @@
+"""Whatever a link says: a page, and a short sentence about what no box takes. Never a failure.
+
+`make faults` opens 3,000 links.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+PAGES = Path(__file__).parents[2] / "pages"
+LINKS = int(os.environ.get("FUZZ_LINKS", "300"))
+
+# What each page's boxes are called in links, and how many of the links it gets: some pages take
+# twenty times as long as others.
+KEYS: dict[str, tuple[float, list[str]]] = {
+    "explore": (0.5, [
+        "model", "layers", "batch_size", "image_size", "dataset", "ranks_from", "patch", "lean",
+        "explained_variance", "rank", "rank_batch", "rank_channel", "activation_budget", "bits",
+        "with_momentum", "measure", "numbers", "formulas", "formula_method", "formula_layer",
+    ]),
+    "plan": (0.22, [
+        "model", "dataset", "layers", "batch_size", "image_size", "seed", "budget_kib", "bits",
+        "comparison",
+    ]),
+    "train": (0.15, [
+        "model", "dataset", "layers", "methods", "ranks_from", "explained_variance", "ranks",
+        "patch", "steps", "image_size", "batch_size", "seed", "learning_rate", "momentum",
+        "clip_norm", "pretrained", "lean", "train_norm", "sequential", "refresh_every", "bits",
+        "solver", "comparison", "spectrum_layer", "spectrum_step", "train-log", "log_run",
+        "train-numbers", "train-commands", "train-reproduce",
+    ]),
+    "learn": (0.07, [
+        "topic", "lesson", "memory-guess", "low-rank-guess", "warm-start-guess",
+        "trade-offs-guess", "layer", "step", "explained_variance", "budget_kib", "memory", "model",
+    ]),
+    "spectra": (0.03, [
+        "comparison", "run", "layer", "step", "play", "show", "axes", "share", "mode",
+        "spectra-commands", "spectra-reproduce",
+    ]),
+    "compare": (0.015, [
+        "task", "tolerance", "by_seed", "only_kind", "only_status", "only_model", "only_dataset",
+        "only_owner", "only_comparison", "against", "runs", "named", "sweep_methods",
+        "sweep_variances", "sweep_ranks", "sweep_patches", "sweep_layers", "sweep_seeds",
+        "sweep_references", "sweep_model", "sweep_dataset", "sweep_steps", "sweep_batch_size",
+        "sweep_image_size", "compare-commands",
+    ]),
+    "poster": (0.015, ["convention", "models", "poster_methods"]),
+}  # fmt: skip
+VALUES = [
+    *("", " ", "0", "-1", "1", "2", "0.5", "1.5", "true", "FALSE", "all", "none", "32", "77"),
+    *("1e309", "-1e309", "inf", "-inf", "nan", "1e308", "-1e308", "9" * 5000, "-" + "9" * 5000),
+    *("9007199254740992", "18446744073709551616", "1e-400", "0x10", "1_000", "٣", "1,2", "1;2"),
+    *("[sign in](https://x)", "<script>alert(1)</script>", "../../etc/passwd", "\x00", "'; --"),
+    *("asi", "ASI", "resnet18", "vit_b_32", "Given ranks", "Linear", "Exact", "example-methods"),
+    *("x" * 5000, "\u202e", "\U0001f600", "%", "None", "[1]", "{}", "low-rank", "warm-start"),
+]
+
+
+@pytest.fixture(autouse=True)
+def looking_only(opened_before: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ASI_READ_ONLY", "1")
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+def opened(page: str, query: dict[str, str | list[str]]) -> AppTest:
+    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    told = {key: str(value)[:40] for key, value in query.items()}
+    assert not app.exception, (page, told, [e.stack_trace for e in app.exception])
+    assert not [e for e in app.error if "could not be drawn" in e.value], (page, told)
+    for warning in app.warning:
+        assert "\n" not in warning.value
+        assert len(warning.value) < 1500, (page, told)
+    return app
+
+
+@pytest.mark.parametrize("page", KEYS)
+def test_any_link_draws_the_page(page: str) -> None:
+    draw = random.Random(page)
+    share, keys = KEYS[page]
+    for _ in range(round(share * LINKS)):
+        some = draw.sample(keys, draw.randint(1, min(4, len(keys))))
+        query: dict[str, str | list[str]] = {key: draw.choice(VALUES) for key in some}
+        if draw.random() < 0.05:
+            query[some[0]] = [draw.choice(VALUES), draw.choice(VALUES)]
+        opened(page, query)
+
+
+def test_there_are_as_many_links_as_are_said() -> None:
+    assert abs(sum(share for share, _ in KEYS.values()) - 1) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("page", "key", "value", "reason", "default"),
+    [
+        ("train", "steps", "1e309", "it is no finite number", 150),
+        ("train", "batch_size", "-inf", "it is no finite number", 64),
+        ("train", "seed", "9" * 5000, "it is no finite number", 0),
+        ("train", "layers", "1e300", "it is too large a number", 4),
+        ("train", "layers", "four", "its box does not take it", 4),
+        ("train", "learning_rate", "", "it is empty", 0.05),
+        ("train", "bits", "77", "its box does not take it", 32),
+        ("compare", "against", "", "it is empty", "Activation memory"),
+        ("compare", "sweep_steps", "nan", "it is no finite number", 150),
+        ("compare", "tolerance", "-3", "its box does not take it", 1.0),
+        ("spectra", "show", "", "it is empty", "Explained energy"),
+        ("spectra", "share", "inf", "it is no finite number", 80),
+        ("spectra", "run", "nobody", "its box does not take it", None),
+        ("plan", "budget_kib", "1e309", "it is no finite number", None),
+        ("explore", "layers", "-inf", "it is no finite number", None),
+        ("poster", "convention", "", "it is empty", "paper"),
+    ],
+)
+def test_what_no_box_takes_is_told_and_its_default_drawn(
+    page: str, key: str, value: str, reason: str, default: object
+) -> None:
+    app = opened(page, {key: value})
+    (told,) = [w.value for w in app.warning if "is ignored" in w.value]
+    assert told.replace("\\", "").startswith(f"The link's {key}=")
+    assert f"({reason})" in told
+    usual = opened(page, {}).session_state[key]
+    assert app.session_state[key] == usual
+    assert default is None or usual == default
+    assert not [w for w in app.run().warning if "is ignored" in w.value], "told once"
+
+
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [
+        ("train", {"steps": "200", "bits": "8", "lean": "false", "methods": ["ASI", "Vanilla"]}),
+        ("train", {"model": "EfficientNet-Lite0", "steps": "150", "lean": "true"}),
+        ("train", {"model": "mcunet_in1", "ranks_from": "Given ranks", "ranks": "8"}),
+        ("compare", {"against": "Multiplies", "by_seed": "False", "only_kind": ["ASI"]}),
+        ("spectra", {"show": "Singular values", "share": "80", "axes": "Log", "mode": "Height"}),
+        ("poster", {"convention": "exact", "models": ["ResNet-18"]}),
+        ("explore", {"layers": "2", "utm_source": "letter"}),
+    ],
+)
+def test_what_boxes_take_is_not_told(page: str, query: dict[str, str | list[str]]) -> None:
+    assert not [w.value for w in opened(page, query).warning]
+
+
+def test_all_boxes_that_may_be_empty_are_known() -> None:
+    """A link without a choice in a box of many says that none is chosen."""
+    app = opened("train", {"methods": ""})
+    assert not [w for w in app.warning if "is ignored" in w.value]
