@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -35,6 +36,7 @@ _MAY_BE_EMPTY = frozenset(
     )
 )
 # Links name these as the command line does, or by titles: `names_in_url`, and what Streamlit finds.
+_NAMED: dict[str, Mapping[str, Any]] = {"model": MODELS, "dataset": DATASETS}
 _TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))
 
 
@@ -43,7 +45,9 @@ def checked(page: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(page)
     def drawn() -> None:
-        _drop_unusable()
+        if _drop_unusable() or _spell_titles():
+            # Boxes read the address that a run begins with.
+            st.rerun()
         told: list[str] = st.session_state.pop(_TOLD, [])
         asked = {key: st.query_params.get_all(key) for key in st.query_params}
         place = st.container()
@@ -98,8 +102,30 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
-def _drop_unusable() -> None:
-    """Take out of the address what would make Streamlit fail, and begin again without it."""
+def _spell_titles() -> bool:
+    """Have the address call models and images as their boxes do, which drop what they do not know.
+
+    Returns:
+        whether it was changed.
+    """
+    changed = False
+    for key, cards in _NAMED.items():
+        card = cards.get(st.query_params.get(key, ""))
+        if card is None or key in st.session_state:
+            continue
+        with suppress(StreamlitAPIException):
+            # Raised where its box was drawn before, and has a value of its own.
+            st.query_params[key] = card.title
+            changed = True
+    return changed
+
+
+def _drop_unusable() -> bool:
+    """Take out of the address what would make Streamlit fail.
+
+    Returns:
+        whether anything was taken out.
+    """
     told = []
     for key in list(st.query_params):
         reason = _unusable(key, st.query_params[key])
@@ -114,8 +140,7 @@ def _drop_unusable() -> None:
         told.append(_ignored(key, [text], reason))
     if told:
         st.session_state[_TOLD] = told
-        # Boxes read the address that a run begins with.
-        st.rerun()
+    return bool(told)
 
 
 def _unusable(key: str, text: str) -> str | None:

@@ -356,11 +356,15 @@ def test_the_train_page_opens_with_the_same_settings(
         assert page.number_input(key="explained_variance").value == variance
 
 
-def test_a_link_names_model_and_images_as_the_command_line_does() -> None:
-    page = opened(model="resnet18", dataset="cifar10")
+@pytest.mark.parametrize("name", ["explore", "train", "plan"])
+def test_a_link_names_model_and_images_as_the_command_line_does(name: str) -> None:
+    page = opened(name, model="mcunet_in1", dataset="cifar10")
     assert not page.warning
-    assert page.selectbox(key="model").value == "resnet18"
+    assert page.selectbox(key="model").value == "mcunet_in1"
     assert page.selectbox(key="dataset").value == "cifar10"
+    # They stay in the address, as the boxes call them.
+    assert page.query_params["model"] == MODELS["mcunet_in1"].title
+    assert page.query_params["dataset"] == DATASETS["cifar10"].title
 
 
 @pytest.mark.parametrize(
