@@ -165,19 +165,19 @@ def _is_taken(key: str, texts: list[str]) -> bool:
     value = st.session_state[key]
     if isinstance(value, list):
         return len(value) == len([text for text in texts if text])
-    return _is_same(value, texts[-1]) or (
-        # Some links name choices by their titles, which stay in the address.
-        not isinstance(value, int | float) and key in st.query_params
-    )
+    # Boxes of numbers put what they have in the place of what they cannot take; all others take
+    # what they cannot out of the address, which names some choices by their titles.
+    number = _number(text := texts[-1])
+    if isinstance(value, int | float) and not isinstance(value, bool) and number is not None:
+        return math.isclose(number, value)
+    return str(value).casefold() == text.strip().casefold() or key in st.query_params
 
 
-def _is_same(value: Any, text: str) -> bool:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return math.isclose(float(text), value)
-        except ValueError:
-            pass
-    return str(value).casefold() == text.strip().casefold()
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _ignored(key: str, texts: list[str], reason: str = "its box does not take it") -> str:

@@ -91,7 +91,7 @@ CASES = {
     "flag": case("train", f"--{LONG}", told="unrecognized arguments"),
     "command": case(LONG, told="invalid choice"),
     "comparison": case("export", LONG, told="such a comparison"),
-    "archive": case("import", "{}/binary", told="not a zip file"),
+    "archive": case("import", "{}/binary", told="must be a file that this app has written"),
     "characters": Case(
         ("estimate", "--method", "vanilla", "--model", "模型"), "must be one of the zoo", ASCII
     ),

@@ -319,7 +319,7 @@ def test_wrong_numbers_are_told_and_nothing_is_launched(
     [
         ("0", "rank must be at least 1, got 0"),
         ("many", "one whole number, or one a mode"),
-        ("1, 2", "one a mode of efficientnet_lite0"),
+        ("1, 2", "one per mode of EfficientNet-Lite0"),
     ],
 )
 def test_wrong_ranks_are_told(engine: InlineEngine, ranks: str, expected: str) -> None:

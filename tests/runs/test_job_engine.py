@@ -7,11 +7,11 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from asi_core.runs.engine import RunEngine
 from asi_core.runs.jobs import JobRecord, JobStore
+from asi_core.runs.whereabouts import Whereabouts
 from asi_core.settings import Settings
 from asi_core.training.spec import RunSpec
 from tests.waiting import wait_for
@@ -82,16 +82,13 @@ def test_a_job_whose_worker_was_killed_is_answered_by_the_next(
     job = store.create("calibrate", spec(batch_size=128, image_size=160, layers=8), "me")
     engine.submit_job(job.id)
 
-    def running() -> bool:
-        found = store.job(job.id)
-        return found is not None and found.status == "running"
+    def worker() -> int | None:
+        found = [attempt for attempt in store.attempts.running() if attempt.id == job.id]
+        where = Whereabouts.read(found[0].worker) if found else None
+        return None if where is None else where.pid
 
-    wait_for(running, 60, "the job's start")
-    workers = [p for p in psutil.Process(os.getpid()).children(recursive=True) if is_worker(p)]
-    os.kill(workers[0].pid, signal.SIGKILL)
+    pid = wait_for(worker, 60, "the job's start")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
     again = ended(store, job)
     assert (again.status, again.attempt) == ("completed", 2)
-
-
-def is_worker(process: psutil.Process) -> bool:
-    return "spawn_main" in " ".join(process.cmdline())

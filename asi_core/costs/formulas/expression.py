@@ -99,7 +99,8 @@ def _binary(
     if isinstance(operator, (ast.Div, ast.FloorDiv)):
         fraction = rf"\frac{{{_latex(left, shown)[0]}}}{{{_latex(right, shown)[0]}}}"
         if isinstance(operator, ast.FloorDiv):
-            fraction = rf"\left\lfloor {fraction} \right\rfloor"
+            # Of one size: KaTeX draws brackets that grow with a path that browsers cannot read.
+            fraction = rf"\Bigl\lfloor {fraction} \Bigr\rfloor"
         return fraction, _ATOM
     if isinstance(operator, ast.Mult):
         both = _bound(left, _PRODUCT, shown), _bound(right, _POWER, shown)

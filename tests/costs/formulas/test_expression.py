@@ -22,8 +22,8 @@ def latex(expression: str) -> tuple[str, str]:
         (
             "2*k_B**3//4",
             13,
-            r"\left\lfloor \frac{2 \cdot k_{\mathrm{B}}^{3}}{4} \right\rfloor",
-            r"\left\lfloor \frac{2 \cdot 3^{3}}{4} \right\rfloor",
+            r"\Bigl\lfloor \frac{2 \cdot k_{\mathrm{B}}^{3}}{4} \Bigr\rfloor",
+            r"\Bigl\lfloor \frac{2 \cdot 3^{3}}{4} \Bigr\rfloor",
         ),
         (
             "ceil(H_out/k_B)*R",
