@@ -51,11 +51,13 @@ def _result(
     st.metric(
         label,
         accuracy,
-        delta=None if gained is None else gained.words,
+        delta=None if gained is None else f"{gained.points:+.1f} points",
         help=f"{run.spec.method.settings_label}: the latest accuracy on the test images, and how "
         "many points it gains over training the new classifier alone, both at the latest step at "
         "which both have been evaluated.",
     )
+    if gained is not None:
+        st.caption(f"over the head alone at step {gained.step}")
     if feed.steps:
         st.caption(_facts(feed, vanilla))
     if told := images_told(run, feed):

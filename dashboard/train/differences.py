@@ -23,11 +23,6 @@ class Difference:
     def points(self) -> float:
         return 100 * (self.accuracy - self.reference)
 
-    @property
-    def words(self) -> str:
-        """The points and the step, such as +1.2 points at step 75."""
-        return f"{self.points:+.1f} points at step {self.step}"
-
 
 def difference(feed: RunFeed, reference: RunFeed | None) -> Difference | None:
     """How far a run lies from another; None without one, or without a common evaluation."""
