@@ -59,11 +59,11 @@ def numbers(subject: Subject, share: float, looking: float | None) -> list[Kpi]:
     few, count, kind = _few_of(probe, mode_names(chosen), share)
     return [
         Kpi(
-            f"{kind.capitalize()} directions for {percent(share)}",
+            f"Directions for {percent(share)}",
             f"{few} of {count}",
-            help="As many singular values of this mode as reach that share of the energy (the sum "
-            "of their squares). There are as many as the shorter side of the unfolding is long. "
-            f"{_MEASURED}",
+            help=f"As many singular values of the {kind} mode as reach that share of the energy "
+            "(the sum of their squares). There are as many as the unfolding's shorter side is "
+            f"long. {_MEASURED}",
         ),
         _kept(probe, chosen),
         _gradient(probe, chosen),

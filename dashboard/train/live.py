@@ -154,9 +154,13 @@ def _one_pair(asi: RunFeed, vanilla: RunFeed) -> str:
     if (reached := difference(asi, vanilla)) is None:
         return sentence + "."
     return (
-        f"{sentence}, at {100 * reached.accuracy:.1f} % test accuracy against "
-        f"{100 * reached.reference:.1f} %, both after {reached.step} steps."
+        f"{sentence}, at {_percent(reached.accuracy)} test accuracy against "
+        f"{_percent(reached.reference)}, both after {reached.step} steps."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}{THIN_SPACE}%"
 
 
 def _many_pairs(pairs: Sequence[tuple[RunFeed, RunFeed]]) -> str:

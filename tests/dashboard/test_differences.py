@@ -49,4 +49,4 @@ def test_the_answer_compares_at_one_step_as_the_cards_do() -> None:
     ]
     sentence = answer(runs, feeds)
     assert "4\u202f× less" in sentence
-    assert "at 55.0 % test accuracy against 60.0 %, both after 20 steps." in sentence
+    assert "at 55.0\u202f% test accuracy against 60.0\u202f%, both after 20 steps." in sentence
