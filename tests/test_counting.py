@@ -54,6 +54,19 @@ def test_sums_and_products_of_nothing_leave_no_trace() -> None:
     assert ast.unparse(expression_of(a**2 // ceil_div(b, 1))) == "a ** 2 // b"
 
 
+def test_what_is_taken_away_keeps_its_brackets() -> None:
+    a, b, c = (TracedInt.named(number, name) for number, name in ((9, "a"), (4, "b"), (2, "c")))
+    for found, text in (
+        (a - (b + c), "a - (b + c)"),
+        (a - (b - c), "a - (b - c)"),
+        (a + (b - c), "a + b - c"),
+        (a // (b * c), "a // (b * c)"),
+        ((a + b) * c, "(a + b) * c"),
+    ):
+        assert ast.unparse(expression_of(found)) == text
+        assert read(found, {"a": 9, "b": 4, "c": 2}) == found
+
+
 def test_other_numbers_take_it_for_an_integer() -> None:
     a = TracedInt.named(3, "a")
     assert a / 2 == 1.5

@@ -145,6 +145,16 @@ def test_wrong_values_in_a_link_are_ignored(query: dict[str, str]) -> None:
     assert "channel directions hold" in texts(opened(**query).markdown)
 
 
+def test_a_link_names_a_choice_by_what_its_box_shows() -> None:
+    """Of a box whose values are numbers, as those of Reproduce are."""
+    page = opened(**{"spectra-commands": "true", "spectra-reproduce": "HOSVD"})
+    assert page.selectbox(key="spectra-reproduce").value == 2
+    assert not page.warning
+    page = opened(**{"spectra-commands": "true", "spectra-reproduce": "nothing of the kind"})
+    assert page.selectbox(key="spectra-reproduce").value == 0
+    assert "nothing of the kind" in texts(page.warning)
+
+
 def test_an_unknown_comparison_in_a_link_is_told() -> None:
     page = opened(comparison="lost")
     assert "'lost', which has no runs with trained layers here" in texts(page.warning)

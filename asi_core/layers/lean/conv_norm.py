@@ -35,7 +35,8 @@ _PRECISE = (torch.float32, torch.float64)
 class FusedBatchNorm2d(LeanBatchNorm2d):
     """Stands for a normalisation that the convolution before it computes: it passes its input on.
 
-    Its parameters, statistics and mode are those that the convolution reads.
+    Its parameters, statistics and mode are those that the convolution reads. The two belong
+    together: whoever replaces one of them calls `restore_` or `unlean_` first.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.lean import LeanBatchNorm2d, LeanReport, lean_, unlean_
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
-from asi_core.layers.surgery import compress_
+from asi_core.layers.surgery import compress_, restore_
 from asi_core.methods import ASI, HOSVD, EightBit, Method, Vanilla
 from asi_core.training.watching import watched
 from tests.geometries import ConvCase, conv_cases
@@ -312,6 +312,23 @@ def test_folds_are_copied_and_undone(copied: Callable[[nn.Module], nn.Module]) -
     assert types(twin) == before
     assert not is_folded(twin, x)
     assert_close_all(output_and_gradients(twin, x), output_and_gradients(model, x))
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_normalisation_computes_itself_where_its_convolution_is_compressed_anew(
+    lean: bool,
+) -> None:
+    model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
+    plain, x = copy.deepcopy(model), torch.randn(5, 4, 12, 12)
+    folded(model)
+    compress_(model, FULL, layers=["0"], lean=lean)
+    assert not isinstance(model.get_submodule("1"), FusedBatchNorm2d)
+    assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
+    folded(model)
+    assert is_folded(model, x)
+    restore_(model)
+    assert types(model) == {"0": nn.Conv2d, "1": nn.BatchNorm2d}
+    assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
 
 
 def test_compiled_models_fold_as_well() -> None:
