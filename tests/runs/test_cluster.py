@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import psutil
 import pytest
 import torch
 from distributed.comm import connect
@@ -25,6 +24,7 @@ from asi_core.errors import Unavailable
 from asi_core.runs.cluster import Cluster
 from asi_core.settings import Settings
 from tests.browser.app import free_port
+from tests.listening import listening_ends
 from tests.waiting import wait_for
 
 _ROLES = ("client", "scheduler", "worker")
@@ -70,18 +70,9 @@ def test_a_scheduler_that_is_away_costs_nothing_to_ask_for(tmp_path: Path) -> No
 
 def ports() -> set[int]:
     """At which this process and those that it has started listen."""
-    here = psutil.Process()
-    found: set[int] = set()
-    for process in (here, *here.children(recursive=True)):
-        try:
-            opened = process.net_connections("tcp")
-        except (psutil.NoSuchProcess, FileNotFoundError):
-            # One of an earlier test, which ends meanwhile.
-            continue
-        for connection in (c for c in opened if c.status == psutil.CONN_LISTEN):
-            assert connection.laddr.ip == "127.0.0.1", "nobody beyond this machine is listened to"
-            found.add(connection.laddr.port)
-    return found
+    ends = listening_ends()
+    assert {end.ip for end in ends} <= {"127.0.0.1"}, "nobody beyond this machine is listened to"
+    return {end.port for end in ends}
 
 
 def is_answered(address: str, security: Security) -> bool:
