@@ -49,7 +49,14 @@ def write_folder(root: Path, contents: Mapping[str, bytes]) -> Path:
 
 
 def write_zip(path: Path, contents: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in contents.items():
-            archive.writestr(name, content)
+    path.write_bytes(zip_bytes(contents, method))
     return path
+
+
+def zip_bytes(contents: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip of these members; the same members are the same bytes at any time of day."""
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return stream.getvalue()

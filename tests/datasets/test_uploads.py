@@ -23,16 +23,11 @@ from asi_core.datasets.uploads import (
 from asi_core.datasets.zips import ZipFiles
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.training.spec import RunSpec
-from tests.datasets.pictures import both_splits, picture, write_zip
+from tests.datasets.pictures import both_splits, picture, write_zip, zip_bytes
 
 
 def packed(contents: dict[str, bytes]) -> io.BytesIO:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in contents.items():
-            archive.writestr(name, content)
-    stream.seek(0)
-    return stream
+    return io.BytesIO(zip_bytes(contents))
 
 
 def left_in(home: Path) -> list[str]:

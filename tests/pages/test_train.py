@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from asi_core.training.spec import RUN_DEFAULTS
 from asi_core.units import layer_count, three_digits
 from asi_core.zoo.cards import MODELS
 from dashboard import services
-from tests.datasets.pictures import both_splits
+from tests.datasets.pictures import both_splits, zip_bytes
 
 pytestmark = pytest.mark.usefixtures("opened_before")
 PAGE = str(Path(__file__).parents[2] / "pages" / "train.py")
@@ -374,11 +372,7 @@ def test_a_failed_run_says_why(engine: InlineEngine, monkeypatch: pytest.MonkeyP
 
 
 def upload(page: AppTest, name: str, contents: dict[str, bytes]) -> AppTest:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for path, content in contents.items():
-            archive.writestr(path, content)
-    page.get("file_uploader")[0].upload(name, stream.getvalue(), "application/zip").run()
+    page.get("file_uploader")[0].upload(name, zip_bytes(contents), "application/zip").run()
     assert not page.exception
     return page
 
