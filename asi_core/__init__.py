@@ -10,7 +10,7 @@ from asi_core.lazy import lazy_names
 # Whole rooms, for whoever writes `asi_core.methods.ASI(ranks=4)`.
 _ROOMS = (
     *("bench", "costs", "datasets", "errors", "figures", "layers", "linalg", "methods"),
-    *("planning", "poster", "records", "runs", "settings", "training", "units", "zoo"),
+    *("planning", "poster", "records", "results", "runs", "settings", "training", "units", "zoo"),
 )
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         planning,
         poster,
         records,
+        results,
         runs,
         settings,
         training,
@@ -64,6 +65,7 @@ __all__ = [
     "poster",
     "records",
     "restore_",
+    "results",
     "runs",
     "settings",
     "training",

@@ -35,10 +35,10 @@ _NOTHING_KEPT = {"ASI_FEATURE_DISK_BYTES": "0", "ASI_FEATURE_BYTES": "0"}
 def compare_once() -> dict[str, Any]:
     """One comparison in this process's home: seconds, and each run's losses and accuracies."""
     from asi_core.methods import Vanilla
-    from asi_core.runs.engine import RunEngine
+    from asi_core.runs.engine.engine import RunEngine
     from asi_core.runs.records import RunRecord
-    from asi_core.runs.service import request_runs
-    from asi_core.runs.store import RunStore
+    from asi_core.runs.store.run_store import RunStore
+    from asi_core.runs.submit.service import request_runs
     from asi_core.settings import read_settings
     from asi_core.training.spec import RunSpec
 

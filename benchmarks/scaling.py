@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asi_core.runs.line import Served, Waiting, in_line
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.fair_queue import Served, Waiting, in_line
+from asi_core.runs.store.run_store import RunStore
 from asi_core.training.events import StepEvent
 from asi_core.training.spec import RunSpec
 from tests.browser.app import ROOT

@@ -10,7 +10,7 @@ from asi_core.datasets import DATASETS, check_dataset
 from asi_core.datasets.checking import SKIP_LABEL
 from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import Vanilla
-from asi_core.runs.jobs import request_job
+from asi_core.runs.submit.jobs import request_job
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from dashboard import services, visitor
 from dashboard.frame import URL

@@ -7,7 +7,7 @@ import logging
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.database import NoAnswer
+from asi_core.runs.store.database import NoAnswer
 from dashboard.plain import plain
 
 log = logging.getLogger(__name__)

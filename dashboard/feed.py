@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from asi_core.errors import one_sentence
 from asi_core.figures.curves import RunRows, median_step
 from asi_core.figures.style import HEAD_ALONE
-from asi_core.runs.probe_validity import check_events
 from asi_core.runs.records import RunRecord
-from asi_core.runs.spec_validity import InvalidRun
-from asi_core.runs.store import RunStore
-from asi_core.runs.validity import check_record
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.validity.probes import check_events
+from asi_core.runs.validity.rows import check_record
+from asi_core.runs.validity.specs import InvalidRun
 from asi_core.training.events import LayerProbe, ProbeEvent
 
 # Whose events are held in memory: a run of a thousand steps has less than a megabyte.

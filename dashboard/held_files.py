@@ -12,7 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.networks import network_of
+from asi_core.runs.submit.networks import network_of
 from asi_core.settings import Limits, read_settings
 from asi_core.units import format_bytes
 from dashboard.asgi import Application, Message, Receive, Send, answer, headers_of

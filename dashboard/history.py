@@ -10,10 +10,9 @@ from math import inf
 
 import streamlit as st
 
-from asi_core.runs.examples import SHIPPED_FOLDER, example_names
-from asi_core.runs.limits import NOBODY
-from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.exchange.examples import SHIPPED_FOLDER, example_names
+from asi_core.runs.records import EXAMPLE_OWNER, NOBODY, RunRecord
+from asi_core.runs.store.run_store import RunStore
 from asi_core.training.spec import RunSpec
 from asi_core.units import layer_count
 from dashboard import services

@@ -9,7 +9,8 @@ import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.job_kinds import job_kind
-from asi_core.runs.jobs import JobRecord, request_job
+from asi_core.runs.store.job_store import JobRecord
+from asi_core.runs.submit.jobs import request_job
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds
 from dashboard import services, visitor

@@ -8,7 +8,7 @@ import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.records import RunRecord
-from asi_core.runs.service import MOST_RUNS_AT_ONCE, known_runs, request_runs
+from asi_core.runs.submit.service import MOST_RUNS_AT_ONCE, known_runs, request_runs
 from asi_core.training.spec import RunSpec
 from dashboard import services, visitor
 from dashboard.plain import plain

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from asi_core.runs.engine import RunEngine, shared_engine
-from asi_core.runs.example_jobs import import_example_jobs
-from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
-from asi_core.runs.jobs import JobStore
-from asi_core.runs.store import RunStore
+from asi_core.runs.engine.engine import RunEngine, shared_engine
+from asi_core.runs.exchange.example_jobs import import_example_jobs
+from asi_core.runs.exchange.examples import SHIPPED_FOLDER, import_examples
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from dashboard.feed import Feeds
 

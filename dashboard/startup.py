@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from asi_core.errors import Unavailable, one_sentence
-from asi_core.runs.database import NoAnswer, reason_of
+from asi_core.runs.store.database import NoAnswer, reason_of
 from dashboard import services
 from dashboard.navigation import PAGES
 from dashboard.plotly_js import compressed

@@ -12,9 +12,8 @@ import streamlit as st
 from starlette.requests import cookie_parser
 
 from asi_core.errors import AsiError, Refused, Unavailable, one_sentence
-from asi_core.runs.limits import NOBODY
-from asi_core.runs.networks import network_of
-from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.runs.records import EXAMPLE_OWNER, NOBODY, RunRecord
+from asi_core.runs.submit.networks import network_of
 from asi_core.settings import read_settings
 from dashboard.asgi import Application, Message, Receive, Send
 

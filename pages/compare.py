@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from asi_core.runs.verdict import judge
+from asi_core.results.verdict import judge
 from dashboard.compare.answer import kpis, sentence
 from dashboard.compare.controls import View, chosen_view
 from dashboard.compare.details import details

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from asi_core.methods import METHOD_ADAPTER, METHODS, PUBLISHED  # noqa: E402
-from asi_core.runs.example_jobs import write_example_job  # noqa: E402
+from asi_core.runs.exchange.example_jobs import write_example_job  # noqa: E402
 from asi_core.runs.job_kinds import job_kind  # noqa: E402
 from asi_core.training.features import installed_pool  # noqa: E402
 from asi_core.training.spec import RunSpec  # noqa: E402

@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from asi_core.cli import main as command_line  # noqa: E402
-from asi_core.runs.examples import write_example  # noqa: E402
+from asi_core.runs.exchange.examples import write_example  # noqa: E402
 from asi_core.runs.records import RunRecord  # noqa: E402
-from asi_core.runs.store import RunStore  # noqa: E402
+from asi_core.runs.store.run_store import RunStore  # noqa: E402
 from asi_core.settings import read_settings  # noqa: E402
 from asi_core.training.spec import RUN_DEFAULTS  # noqa: E402
 

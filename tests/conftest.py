@@ -13,10 +13,10 @@ import pytest
 from hypothesis import settings
 from streamlit.components.v2 import manifest_scanner
 
-from asi_core.runs.example_jobs import import_example_jobs
-from asi_core.runs.examples import SHIPPED_FOLDER, import_examples
-from asi_core.runs.jobs import JobStore
-from asi_core.runs.store import RunStore
+from asi_core.runs.exchange.example_jobs import import_example_jobs
+from asi_core.runs.exchange.examples import SHIPPED_FOLDER, import_examples
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.run_store import RunStore
 from tests.postgres import Postgres, find_postgres
 from tests.side_by_side import long_first, shared_folder, use_own_processors
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS
 from tests.datasets.pictures import encoded, noise, write_folder

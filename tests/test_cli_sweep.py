@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from asi_core.cli import main
-from asi_core.runs.store import RunStore
-from asi_core.runs.sweeps import Sweep
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.submit.sweeps import Sweep
 from asi_core.settings import read_settings
 from tests.datasets.pictures import both_splits, write_folder
 from tests.runs.kept import asi, keep, spec

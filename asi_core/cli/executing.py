@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from asi_core.cli.signals import Interrupted, noting
 from asi_core.cli.stores import opened
 from asi_core.cli.terminal import say
-from asi_core.runs.database import NoAnswer
-from asi_core.runs.foreground import Stop, give_up, work_through
+from asi_core.runs.engine.foreground import Stop, give_up, work_through
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.database import NoAnswer
+from asi_core.runs.store.run_store import RunStore
 
 OWNER = "command line"
 

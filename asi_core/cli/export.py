@@ -23,9 +23,9 @@ def add_parser(commands: Commands) -> None:
 def run_export(options: argparse.Namespace) -> int:
     """Write the file and print its name."""
     from asi_core.cli.stores import opened
-    from asi_core.runs.library import RunLibrary
-    from asi_core.runs.store import RunStore
-    from asi_core.runs.transfer import export_comparison
+    from asi_core.runs.exchange.transfer import export_comparison
+    from asi_core.runs.store.library import RunLibrary
+    from asi_core.runs.store.run_store import RunStore
 
     content = export_comparison(opened(RunStore), opened(RunLibrary), options.comparison)
     path = options.out or Path(f"asi-runs-{options.comparison}.zip")
@@ -42,9 +42,9 @@ def run_export(options: argparse.Namespace) -> int:
 def run_import(options: argparse.Namespace) -> int:
     """Keep the runs and print the name of their comparison."""
     from asi_core.cli.stores import opened
-    from asi_core.runs.library import RunLibrary
-    from asi_core.runs.store import RunStore
-    from asi_core.runs.transfer import import_comparison
+    from asi_core.runs.exchange.transfer import import_comparison
+    from asi_core.runs.store.library import RunLibrary
+    from asi_core.runs.store.run_store import RunStore
 
     store, library = opened(RunStore), opened(RunLibrary)
     try:

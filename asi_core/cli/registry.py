@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def _unforeseen(error: Exception) -> int:
     # Imported here: whoever needs no store does not wait for it.
-    from asi_core.runs.database import NoAnswer, silence_of
+    from asi_core.runs.store.database import NoAnswer, silence_of
 
     if isinstance(error, OSError):
         say(one_sentence(error))

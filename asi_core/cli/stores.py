@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from asi_core.runs.database import NoAnswer, silence_of
+from asi_core.runs.store.database import NoAnswer, silence_of
 from asi_core.settings import read_settings
 
 Store = TypeVar("Store")

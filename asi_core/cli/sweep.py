@@ -22,10 +22,10 @@ from asi_core.cli.terminal import say
 from asi_core.units import format_bytes
 
 if TYPE_CHECKING:
-    from asi_core.runs.forecast import Forecast
-    from asi_core.runs.outcomes import Outcome
+    from asi_core.results.outcomes import Outcome
     from asi_core.runs.records import RunRecord
-    from asi_core.runs.sweeps import Sweep
+    from asi_core.runs.submit.forecast import Forecast
+    from asi_core.runs.submit.sweeps import Sweep
 
 _RUN_FAILED = 1
 
@@ -80,8 +80,8 @@ def run(options: argparse.Namespace) -> int:
     """Run all to the end, one after the other, and print what became of them."""
     sweep = _sweep(options)
     from asi_core.cli.stores import opened
-    from asi_core.runs.forecast import forecast
-    from asi_core.runs.library import RunLibrary
+    from asi_core.runs.store.library import RunLibrary
+    from asi_core.runs.submit.forecast import forecast
 
     cost = forecast(sweep.specs(), opened(RunLibrary).runs())
     if options.dry_run:
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> Sweep:
-    from asi_core.runs.sweeps import Sweep
+    from asi_core.runs.submit.sweeps import Sweep
 
     base = argparse.Namespace(**{**vars(options), "layers": None})
     names = ("methods", "explained_variances", "patches", "layers", "seeds", "references")
@@ -111,8 +111,8 @@ def _sweep(options: argparse.Namespace) -> Sweep:
 
 def _execute(sweep: Sweep) -> list[RunRecord]:
     from asi_core.cli.executing import OWNER, execute_all
-    from asi_core.runs.outcomes import single_outcomes
-    from asi_core.runs.sweeps import request_sweep
+    from asi_core.results.outcomes import single_outcomes
+    from asi_core.runs.submit.sweeps import request_sweep
 
     find_damage([sweep.base])
     count = len(sweep.specs())
@@ -126,7 +126,7 @@ def _execute(sweep: Sweep) -> list[RunRecord]:
 
 
 def _print(ended: list[RunRecord], sweep: Sweep, cost: Forecast, *, as_json: bool) -> None:
-    from asi_core.runs.outcomes import outcomes_by_seed
+    from asi_core.results.outcomes import outcomes_by_seed
 
     outcomes = outcomes_by_seed(ended)
     if as_json:

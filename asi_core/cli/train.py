@@ -23,7 +23,7 @@ from asi_core.units import MIB, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from asi_core.runs.records import RunRecord
-    from asi_core.runs.store import RunStore
+    from asi_core.runs.store.run_store import RunStore
 
 _RUN_FAILED = 1
 # Bytes; the longest that says anything has less than a thousand.
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     """Run to the end, and print what became of it."""
     spec = requested_spec(options)
     from asi_core.cli.executing import OWNER, execute_all
-    from asi_core.runs.service import request_runs
+    from asi_core.runs.submit.service import request_runs
 
     find_damage([spec])
     store, (ended,) = execute_all(lambda store: request_runs(store, [spec], owner=OWNER))

@@ -21,7 +21,7 @@ class Claim:
     Attributes:
         file_name: what its owner calls the zip.
         created_at: when it was uploaded, Unix seconds.
-        network: from which network (`asi_core.runs.networks`), if that is known.
+        network: from which network (`asi_core.runs.submit.networks`), if that is known.
     """
 
     owner: str

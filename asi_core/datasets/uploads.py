@@ -106,7 +106,7 @@ def keep_upload(
     Args:
         stream: read from where it stands; at most `limits.LARGEST_UPLOAD_BYTES`.
         file_name: what the visitor calls it; only letters and digits of it are used.
-        network: from where it came (`asi_core.runs.networks`), if that is known.
+        network: from where it came (`asi_core.runs.submit.networks`), if that is known.
 
     Returns:
         the card, with the classes and counts that were found.

@@ -10,12 +10,16 @@ from typing import Any, Literal, Self
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.spec_validity import check_spec
+from asi_core.runs.validity.specs import check_spec
 from asi_core.training.spec import RunSpec
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
 # Of what came with the app; nobody else is called so.
 EXAMPLE_OWNER = "example"
+# Whose runs anybody may change: of those who were not told apart.
+NOBODY = ("local", "command line")
+# The kind of a run that trains the classifier alone, whatever method it names.
+HEAD_KIND = "head"
 ACTIVE: tuple[Status, ...] = ("queued", "running")
 _LONGEST_REASON = 200
 STATUSES: tuple[Status, ...] = (*ACTIVE, "completed", "failed", "cancelled", "interrupted")
@@ -106,3 +110,8 @@ def read_rows(rows: Iterable[Any]) -> tuple[list[RunRecord], list[LeftOut]]:
             reason = shorten(one_sentence(error), _LONGEST_REASON).rstrip(".")
             left_out.append(LeftOut(row["id"], row["comparison"], reason))
     return found, left_out
+
+
+def kind_of(spec: RunSpec) -> str:
+    """The kind of the method, or `HEAD_KIND` where the classifier alone is trained."""
+    return HEAD_KIND if spec.layers == 0 else spec.method.kind

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asi_core.figures.style import HEAD_ALONE
-from asi_core.runs.outcomes import Outcome
-from asi_core.runs.verdict import Verdict
+from asi_core.results.outcomes import Outcome
+from asi_core.results.verdict import Verdict
 from asi_core.units import (
     THIN_SPACE,
     format_bytes,

@@ -11,11 +11,11 @@ from asi_core.datasets import dataset_card
 from asi_core.errors import AsiError
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.methods import METHODS
-from asi_core.runs.differences import changed_recipe, task_of
-from asi_core.runs.library import MOST_READ, Description, Found, RunFilter
-from asi_core.runs.outcomes import Outcome, outcomes_by_seed, single_outcomes, without_seed
+from asi_core.results.differences import changed_recipe, task_of
+from asi_core.results.outcomes import Outcome, outcomes_by_seed, single_outcomes, without_seed
 from asi_core.runs.records import EXAMPLE_OWNER, STATUSES, LeftOut, RunRecord
-from asi_core.runs.validity import problem_of
+from asi_core.runs.store.library import MOST_READ, Description, Found, RunFilter
+from asi_core.runs.validity.rows import problem_of
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from dashboard.compare.kept import library

@@ -10,8 +10,8 @@ import streamlit as st
 from asi_core.figures.curves import RunRows, plot_accuracy, plot_loss
 from asi_core.figures.shades import shaded
 from asi_core.figures.style import Figure
-from asi_core.runs.differences import differing_settings
-from asi_core.runs.outcomes import Outcome
+from asi_core.results.differences import differing_settings
+from asi_core.results.outcomes import Outcome
 from asi_core.runs.records import RunRecord
 from asi_core.training.events import LayerProbe, ProbeEvent
 from dashboard import services

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from asi_core.runs.library import RunLibrary
+from asi_core.runs.store.library import RunLibrary
 from dashboard import services
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.library import LONGEST_NAME, LONGEST_NOTE, Description
-from asi_core.runs.outcomes import Outcome
+from asi_core.results.outcomes import Outcome
 from asi_core.runs.records import RunRecord
+from asi_core.runs.store.library import LONGEST_NAME, LONGEST_NOTE, Description
 from dashboard import services, visitor
 from dashboard.compare.controls import View
 from dashboard.compare.kept import library

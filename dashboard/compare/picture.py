@@ -10,7 +10,7 @@ import streamlit as st
 from asi_core.figures.pareto import ParetoRow, plot_pareto
 from asi_core.figures.report import figure_page
 from asi_core.figures.style import Figure
-from asi_core.runs.outcomes import Outcome
+from asi_core.results.outcomes import Outcome
 from asi_core.units import (
     KIB,
     MIB,

@@ -17,9 +17,9 @@ from asi_core.figures.report import (
     Section,
     report_page,
 )
-from asi_core.runs.outcomes import Outcome
+from asi_core.results.outcomes import Outcome
+from asi_core.results.verdict import Verdict
 from asi_core.runs.records import RunRecord
-from asi_core.runs.verdict import Verdict
 from asi_core.training.events import PreparedEvent
 from asi_core.training.reproduce import as_command, as_json
 from dashboard.compare.answer import sentence

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from asi_core.runs.outcomes import Outcome, left_out
+from asi_core.results.outcomes import Outcome, left_out
 from asi_core.units import format_bytes, format_count, format_seconds, three_digits
 from dashboard.compare.answer import percent
 from dashboard.compare.controls import View

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from asi_core.runs.outcomes import Outcome
-from asi_core.runs.verdict import Verdict
+from asi_core.results.outcomes import Outcome
+from asi_core.results.verdict import Verdict
 from dashboard.compare.controls import View
 from dashboard.frame import URL
 

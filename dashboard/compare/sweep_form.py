@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from asi_core.errors import AsiError, InvalidInput, one_sentence
 from asi_core.methods import METHODS
-from asi_core.runs.forecast import forecast
-from asi_core.runs.sweeps import (
+from asi_core.runs.submit.forecast import forecast
+from asi_core.runs.submit.sweeps import (
     MOST_RUNS_OF_A_SWEEP,
     Sweep,
 )

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.transfer import export_comparison, import_comparison
+from asi_core.runs.exchange.transfer import export_comparison, import_comparison
 from dashboard import services, visitor
 from dashboard.compare.kept import library
 from dashboard.held_files import forget

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from asi_core.runs.records import RunRecord
-from asi_core.runs.sweeps import cancel_all
+from asi_core.runs.submit.sweeps import cancel_all
 from asi_core.units import format_seconds
 from dashboard import services, visitor
 from dashboard.audience import slowness

@@ -9,9 +9,9 @@ from statistics import fmean, stdev
 import streamlit as st
 
 from asi_core.methods import ASI, USUAL_EXPLAINED_VARIANCE, Method, Vanilla
-from asi_core.runs.library import Found, RunFilter, RunLibrary
-from asi_core.runs.outcomes import measure
+from asi_core.results.outcomes import measure
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
+from asi_core.runs.store.library import Found, RunFilter, RunLibrary
 from asi_core.training.events import LayerProbe
 from asi_core.training.spec import RunSpec
 from dashboard import services

@@ -9,12 +9,12 @@ import pandas as pd
 
 from asi_core.methods import METHOD_ADAPTER, METHODS, PUBLISHED, USUAL_EXPLAINED_VARIANCE
 from asi_core.poster import poster_facts, poster_rows
-from asi_core.runs.jobs import JobRecord, JobStore
-from asi_core.runs.poster_study import PAPER_MACS
+from asi_core.results.poster_study import PAPER_MACS
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
-from asi_core.runs.spec_validity import InvalidRun
-from asi_core.runs.store import RunStore
-from asi_core.runs.validity import check_record
+from asi_core.runs.store.job_store import JobRecord, JobStore
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.validity.rows import check_record
+from asi_core.runs.validity.specs import InvalidRun
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds, layer_count
 from dashboard.poster.study import study

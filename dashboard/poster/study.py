@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from asi_core.figures.study import DepthCurve, DepthPoint, plot_over_depth
-from asi_core.runs.poster_study import (
+from asi_core.results.poster_study import (
     CURVES,
     PAPER_MACS,
     AtEqualAccuracy,
@@ -21,7 +21,7 @@ from asi_core.runs.poster_study import (
     study_settings,
 )
 from asi_core.runs.records import LeftOut
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.units import layer_count
 from dashboard import services
 from dashboard.frame import figure

@@ -7,10 +7,10 @@ import time
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.outcomes import left_out
+from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
-from asi_core.runs.service import request_cancel
-from asi_core.runs.store import FROM_RUN
+from asi_core.runs.store.run_store import FROM_RUN
+from asi_core.runs.submit.service import request_cancel
 from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
 from dashboard import services, visitor
 from dashboard.feed import RunFeed

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from asi_core.runs.outcomes import left_out
+from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from dashboard.feed import RunFeed
 from dashboard.frame import URL, table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from asi_core.figures.style import HEAD_ALONE
-from asi_core.runs.differences import LOOKS_OF_A_RUN
+from asi_core.results.differences import LOOKS_OF_A_RUN
 from asi_core.runs.records import RunRecord
 from dashboard.feed import run_style
 

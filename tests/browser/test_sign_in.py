@@ -10,7 +10,7 @@ from oidc_provider_mock import User, run_server_in_thread
 from playwright.sync_api import Browser, Page, expect
 
 from asi_core.runs.records import EXAMPLE_OWNER
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from tests.browser.app import Server, free_port, running_app
 from tests.browser.session import session
 from tests.browser.visiting import MINUTE, open_page, wait_until_drawn

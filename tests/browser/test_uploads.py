@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from tests.browser.app import Server
 from tests.browser.controls import close_popover, open_popover
 from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asi_core.methods import ASI, Method, Vanilla
 from asi_core.runs.records import Status
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.training.events import LayerProbe, ProbeEvent
 from asi_core.training.spec import RunSpec
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as given_by
 from asi_core.figures.pareto import ParetoRow
 from asi_core.methods import ASI, HOSVD, Vanilla
 from asi_core.runs.records import EXAMPLE_OWNER
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from dashboard import services

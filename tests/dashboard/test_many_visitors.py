@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.training.events import Event
 from dashboard.audience import Audience
 from dashboard.drawings import Drawings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.training.spec import RunSpec
 from dashboard.history import comparison_title, run_labels
 from dashboard.train.references import head_of, vanilla_of

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from asi_core.runs.outcomes import outcomes_by_seed
-from asi_core.runs.store import RunStore
-from asi_core.runs.verdict import judge
+from asi_core.results.outcomes import outcomes_by_seed
+from asi_core.results.verdict import judge
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from dashboard.compare.answer import kpis
 from dashboard.compare.controls import View

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from asi_core.errors import Refused, Unavailable
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.training.spec import RunSpec
 from dashboard import visitor
 

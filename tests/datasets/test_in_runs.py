@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import InvalidInput, Unavailable, one_sentence
-from asi_core.runs import worker
-from asi_core.runs.service import request_runs
-from asi_core.runs.store import RunStore
-from asi_core.runs.worker import execute
+from asi_core.runs.engine import worker
+from asi_core.runs.engine.worker import execute
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.submit.service import request_runs
 from asi_core.settings import read_settings
 from asi_core.training.batches import ImageLoader
 from asi_core.training.events import EvaluationEvent

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from asi_core.runs.engine import RunEngine
+from asi_core.runs.engine.engine import RunEngine
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import Settings
 from tests.faults.scene import SPECS, all_ended, numbers
 

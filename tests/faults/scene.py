@@ -16,9 +16,9 @@ from sqlalchemy import update
 
 from asi_core.methods import Vanilla
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
-from asi_core.runs.tables import runs as runs_table
-from asi_core.runs.whereabouts import Whereabouts
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.store.tables import runs as runs_table
+from asi_core.runs.store.worker_id import Whereabouts
 from asi_core.training.events import Event
 from asi_core.training.spec import RunSpec
 from tests.browser.app import ROOT, free_port

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from asi_core.runs.attempts import MOST_TRIES
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
-from asi_core.runs.sweeps import Sweep, request_sweep
+from asi_core.runs.store.attempts import MOST_TRIES
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.submit.sweeps import Sweep, request_sweep
 from asi_core.units import GIB
 from tests.faults.scene import (
     SPECS,

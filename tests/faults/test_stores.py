@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from tests.faults.scene import SPECS, app_with_runs, kill_worker, steps
 from tests.postgres import Postgres, find_postgres
 from tests.waiting import wait_for

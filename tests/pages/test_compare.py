@@ -11,12 +11,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from asi_core.runs.library import Description, RunLibrary
-from asi_core.runs.outcomes import outcomes_by_seed
+from asi_core.results.outcomes import outcomes_by_seed
+from asi_core.results.verdict import judge
+from asi_core.runs.exchange.transfer import export_comparison
 from asi_core.runs.records import EXAMPLE_OWNER
-from asi_core.runs.store import RunStore
-from asi_core.runs.transfer import export_comparison
-from asi_core.runs.verdict import judge
+from asi_core.runs.store.library import Description, RunLibrary
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from dashboard import services
@@ -97,7 +97,7 @@ def test_a_page_without_runs_offers_a_sweep() -> None:
 
 
 def test_a_first_visit_shows_the_shipped_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asi_core.runs.examples import import_examples
+    from asi_core.runs.exchange.examples import import_examples
 
     monkeypatch.setattr(services, "import_examples", import_examples)
     page = opened()

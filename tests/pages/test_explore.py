@@ -17,8 +17,8 @@ from asi_core.costs.formulas import layer_formulas
 from asi_core.datasets import DATASETS
 from asi_core.methods import ASI, METHODS, GradientFilter, Vanilla
 from asi_core.planning import profiles_from_dict
-from asi_core.runs.job_worker import execute_job
-from asi_core.runs.jobs import JobStore
+from asi_core.runs.engine.job_worker import execute_job
+from asi_core.runs.store.job_store import JobStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes

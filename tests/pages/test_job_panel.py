@@ -10,7 +10,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from asi_core.methods import ASI
-from asi_core.runs.jobs import JobStore, request_job
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.submit.jobs import request_job
 from asi_core.settings import Limits, read_settings
 from asi_core.training.spec import RunSpec
 from dashboard import services, visitor

@@ -15,8 +15,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from asi_core.runs.jobs import JobStore
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.units import THIN_SPACE, three_digits
 from asi_core.zoo.cards import MODELS

@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 from asi_core.datasets import DATASETS
 from asi_core.methods import ASI
 from asi_core.planning import plan, profiles_from_dict, smallest_bytes
-from asi_core.runs.job_worker import execute_job
-from asi_core.runs.jobs import JobStore
-from asi_core.runs.store import RunStore
+from asi_core.runs.engine.job_worker import execute_job
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.units import format_bytes, three_digits

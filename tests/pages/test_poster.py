@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from asi_core.methods import ASI, Vanilla
 from asi_core.poster import Cell, poster_rows
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from dashboard import services
@@ -139,7 +139,7 @@ def test_without_the_study_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("empty_store")
 def test_without_measurements_the_way_to_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from asi_core.runs.jobs import JobStore
+    from asi_core.runs.store.job_store import JobStore
 
     monkeypatch.setattr(services, "jobs", lambda: JobStore(read_settings().database_url))
     assert "Explore page measures" in texts(opened().info)

@@ -10,9 +10,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from asi_core.runs import examples
+from asi_core.runs.exchange import examples
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.events import EvaluationEvent, LayerProbe, ProbeEvent
 from asi_core.training.slices import input_pictures

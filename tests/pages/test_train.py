@@ -11,10 +11,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from asi_core.runs import worker
-from asi_core.runs.job_worker import execute_job
+from asi_core.runs.engine import worker
+from asi_core.runs.engine.job_worker import execute_job
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RUN_DEFAULTS
 from asi_core.units import layer_count, three_digits

@@ -8,7 +8,7 @@ from typing import Any
 
 from asi_core.records import LayerShape
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
 from asi_core.training.events import (
     EvaluationEvent,
     Event,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asi_core.runs.jobs import JobStore
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.run_store import RunStore
 
 
 def lose_all(store: RunStore | JobStore) -> int:

@@ -20,10 +20,10 @@ from asi_core.datasets import load_dataset
 from asi_core.datasets.uploads import keep_upload
 from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import METHODS
-from asi_core.runs import worker
+from asi_core.runs.engine import worker
 from asi_core.runs.records import RunRecord
-from asi_core.runs.service import request_runs
-from asi_core.runs.store import RunStore
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.submit.service import request_runs
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asi_core.runs.turnstile import Turnstile
+from asi_core.runs.engine.serial_executor import Turnstile
 
 
 @contextmanager

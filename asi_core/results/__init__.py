@@ -1,0 +1,1 @@
+"""What runs came to: measures, verdicts, comparisons; over records alone, without an engine."""

@@ -1,0 +1,150 @@
+"""What runs came to: their measures, and means over seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from asi_core.results.differences import LOOKS_OF_A_RUN
+from asi_core.runs.records import RunRecord, kind_of
+from asi_core.training.spec import RunSpec
+from asi_core.units import layer_count
+from asi_core.zoo.cards import model_card
+
+# What a run is compared by, and where its summary has it.
+MEASURES: dict[str, tuple[str, ...]] = {
+    "accuracy": ("test_accuracy",),
+    "balanced_accuracy": ("balanced_accuracy",),
+    "activation_bytes": ("activation_bytes",),
+    "saved_bytes": ("measured_saved_bytes",),
+    "macs": ("macs", "total"),
+    "step_seconds": ("seconds", "step_median"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A measure over runs that differ in their seed alone.
+
+    Attributes:
+        deviation: the sample's standard deviation; None for a single seed.
+        count: of seeds.
+    """
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One run, or runs that differ in their seed alone.
+
+    Attributes:
+        kind: of the method, or `HEAD_KIND` where the classifier alone was trained.
+        runs: newest first.
+        measures: by name as in `MEASURES`, of the runs that were completed; empty if none was. Of
+            several runs with one seed the newest counts.
+    """
+
+    label: str
+    kind: str
+    runs: tuple[RunRecord, ...]
+    measures: dict[str, Spread]
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.runs[0].spec
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted({run.spec.seed for run in self.runs}))
+
+    def mean(self, measure: str) -> float | None:
+        """Of one measure; None where it is not known."""
+        spread = self.measures.get(measure)
+        return None if spread is None else spread.mean
+
+
+def measure(run: RunRecord, name: str) -> float | None:
+    """A measure of one run; None if it has not come to it."""
+    value: Any = run.summary
+    for key in MEASURES[name]:
+        value = value.get(key) if isinstance(value, dict) else None
+    return None if value is None else float(value)
+
+
+def left_out(run: RunRecord) -> int:
+    """Damaged images that a run went without; known once it has ended."""
+    images = (run.summary or {}).get("images") or {}
+    return int(images.get("left_out", 0))
+
+
+def single_outcomes(runs: Iterable[RunRecord]) -> list[Outcome]:
+    """One outcome a run, with labels that tell them apart."""
+    return _labelled([(run,) for run in runs], with_seed=True)
+
+
+def outcomes_by_seed(runs: Iterable[RunRecord]) -> list[Outcome]:
+    """One outcome for all runs that differ in their seed alone, in the order of their newest."""
+    alike: dict[RunSpec, list[RunRecord]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.created_at, reverse=True):
+        alike[without_seed(run.spec)].append(run)
+    return _labelled([tuple(group) for group in alike.values()], with_seed=False)
+
+
+def without_seed(spec: RunSpec) -> RunSpec:
+    """The same specification at seed 0, without what makes no difference to the outcome: how often
+    is looked, and the method of a classifier alone."""
+    changes: dict[str, Any] = {"seed": 0, **LOOKS_OF_A_RUN}
+    if spec.layers == 0:
+        changes["method"] = RunSpec.model_validate({"method": {"kind": "vanilla"}}).method
+    return spec.model_copy(update=changes)
+
+
+def spread(runs: Sequence[RunRecord], name: str) -> Spread | None:
+    """Mean and deviation of a measure over the seeds of completed runs, given newest first."""
+    by_seed: dict[int, float] = {}
+    for run in runs:
+        value = measure(run, name)
+        if run.status == "completed" and value is not None:
+            by_seed.setdefault(run.spec.seed, value)
+    if not by_seed:
+        return None
+    values = list(by_seed.values())
+    return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+def _labelled(groups: list[tuple[RunRecord, ...]], *, with_seed: bool) -> list[Outcome]:
+    """Outcomes whose labels are all different: what already tells them apart is enough."""
+    depths = {_layers(runs[0].spec) for runs in groups if runs[0].spec.layers != 0}
+    labels = [
+        _label(runs[0].spec, with_layers=len(depths) > 1, with_seed=with_seed) for runs in groups
+    ]
+    twice = {label for label in labels if labels.count(label) > 1}
+    return [
+        Outcome(
+            f"{label} ({runs[0].id})" if label in twice else label,
+            kind_of(runs[0].spec),
+            runs,
+            {name: found for name in MEASURES if (found := spread(runs, name)) is not None},
+        )
+        for label, runs in zip(labels, groups, strict=True)
+    ]
+
+
+def _label(spec: RunSpec, *, with_layers: bool, with_seed: bool) -> str:
+    parts = ["Head alone" if spec.layers == 0 else spec.method.settings_label]
+    if with_layers and spec.layers != 0:
+        parts.append(_layers(spec))
+    if with_seed:
+        parts.append(f"seed {spec.seed}")
+    return ", ".join(parts)
+
+
+def _layers(spec: RunSpec) -> str:
+    count = model_card(spec.model).layer_count if spec.layers == "all" else spec.layers
+    return layer_count(count)

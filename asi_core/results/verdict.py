@@ -1,0 +1,57 @@
+"""Which run is worth its memory: the cheapest that loses no more accuracy than is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asi_core.results.outcomes import Outcome
+from asi_core.runs.records import HEAD_KIND
+
+# Sums of shares of a thousand images are not exact.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a set of outcomes comes to.
+
+    Attributes:
+        reference: the most accurate vanilla outcome; None if there is none.
+        chosen: of the compressed outcomes the one that keeps least by formula among those within
+            the tolerance of the reference, else the most accurate; None if there is none.
+        within: whether it is within the tolerance.
+    """
+
+    reference: Outcome | None
+    chosen: Outcome | None
+    within: bool
+
+    def ratio(self, measure: str) -> float | None:
+        """The chosen outcome's measure as a multiple of the reference's."""
+        if self.reference is None or self.chosen is None:
+            return None
+        ours, theirs = self.chosen.mean(measure), self.reference.mean(measure)
+        return ours / theirs if ours is not None and theirs else None
+
+
+def judge(outcomes: Sequence[Outcome], tolerance: float) -> Verdict:
+    """The verdict on outcomes of one task.
+
+    Args:
+        tolerance: accuracy that may be lost against vanilla, 0 to 1.
+    """
+    ended = [o for o in outcomes if o.measures.get("accuracy") and o.kind != HEAD_KIND]
+    vanilla = [o for o in ended if o.kind == "vanilla"]
+    compressed = [o for o in ended if o.kind != "vanilla"]
+    reference = max(vanilla, key=_accuracy, default=None)
+    floor = 0.0 if reference is None else _accuracy(reference) - tolerance - _ROUNDING
+    near = [o for o in compressed if reference is not None and _accuracy(o) >= floor]
+    if near:
+        chosen = min(near, key=lambda o: (o.measures["activation_bytes"].mean, -_accuracy(o)))
+        return Verdict(reference, chosen, True)
+    return Verdict(reference, max(compressed, key=_accuracy, default=None), False)
+
+
+def _accuracy(outcome: Outcome) -> float:
+    return outcome.measures["accuracy"].mean

@@ -1,0 +1,1 @@
+"""What works on runs and jobs: the worker's processes, and who watches over them."""

@@ -1,0 +1,254 @@
+"""The engine: hands queued runs and jobs to workers, and watches over those that are going."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+
+from asi_core.errors import Unavailable, one_sentence
+from asi_core.runs.engine.cluster import Cluster
+from asi_core.runs.engine.dispatcher import Tickets, What, new_key
+from asi_core.runs.engine.housekeeping import tidy
+from asi_core.runs.engine.watch import Watch, surely_lost
+from asi_core.runs.store.attempts import MOST_TRIES, Attempts, Running
+from asi_core.runs.store.database import NoAnswer, reason_of
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.library import RunLibrary
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.settings import Settings, read_settings
+
+log = logging.getLogger(__name__)
+
+# A worker beats every half second; this long a silence means that it is gone.
+_SILENT_SECONDS = 15.0
+_STUCK_SECONDS = 10.0
+# By how much longer the workers of another server may be silent or stuck.
+_FOREIGN_PATIENCE = 3.0
+_PATROL_SECONDS = 1.0
+# Queued runs of which none is begun for so long, while none is going: the workers are of no use.
+_STALLED_SECONDS = 60.0
+_TIDY_SECONDS = 3600.0
+
+
+class RunEngine:
+    """Executes what is queued in the store.
+
+    Every queued run has a ticket among the scheduler's tasks. A worker with a free thread draws a
+    ticket and takes up whichever run is next in line. Runs and jobs are threads of few processes,
+    so that they share frozen features and take turns.
+
+    Args:
+        silent_seconds: without a heartbeat, after which an attempt is given up.
+
+    Raises:
+        Unavailable: if the scheduler that the settings name does not answer.
+        SQLAlchemyError, OSError: if the store cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, *, silent_seconds: float = _SILENT_SECONDS) -> None:
+        self._settings, self._url = settings, settings.database_url
+        self._checkpoints = str(settings.checkpoints_dir) if settings.scheduler is None else None
+        self._store, self._jobs = RunStore(self._url), JobStore(self._url)
+        self._library = RunLibrary(self._url)
+        self._tidy_at = time.monotonic() + _PATROL_SECONDS
+        self._watches: dict[What, Watch] = {
+            "run": Watch(silent_seconds, _STUCK_SECONDS, self._patience),
+            "job": Watch(silent_seconds, _STUCK_SECONDS, self._patience),
+        }
+        try:
+            self._cluster = Cluster(settings)
+        except BaseException:
+            self._close_stores()
+            raise
+        self._tickets = Tickets(self._cluster, self._url, self._checkpoints, self._refuse)
+        # Until what an earlier process left has been taken up.
+        self._recovering = False
+        # Workers that were ended for the sake of one of their runs: the others are not to blame.
+        self._ended_workers: set[str] = set()
+        self._last_begun = time.monotonic()
+        for _ in range(settings.workers if self._cluster.is_ours else 0):
+            self._cluster.submit(_warm_up, key=new_key("warm-up"), priority=2)
+        self._closing = threading.Event()
+        # One patrol at a time; visitors who launch something do not wait for it.
+        self._patrolling = threading.Lock()
+        self._watchdog = threading.Thread(target=self._patrols, name="run-watchdog", daemon=True)
+        self._watchdog.start()
+
+    def submit(self, run_id: str) -> None:
+        """Execute a queued run as soon as a thread of a worker is free and it is next in line."""
+        self._tickets.give("run", run_id)
+
+    def submit_job(self, job_id: str) -> None:
+        """Answer a queued job as soon as a thread of a worker is free: before queued runs."""
+        self._tickets.give("job", job_id)
+
+    def recover(self) -> None:
+        """Take up what an earlier process left queued, and what has lost its worker.
+
+        As soon as the store and the scheduler answer: if not now, by the next patrol.
+        """
+        self._recovering = True
+        self._try_patrol()
+
+    def close(self) -> None:
+        """Stop workers that are our own; what they were at is queued again."""
+        self._closing.set()
+        self._watchdog.join()
+        self._cluster.close()
+        try:
+            self._put_back()
+        except NoAnswer as error:
+            log.warning("the store did not answer at the end (%s)", reason_of(error))
+        self._close_stores()
+
+    def _close_stores(self) -> None:
+        for opened in (self._store, self._jobs, self._library):
+            opened.close()
+
+    def _refuse(self, what: What, row_id: str, error: str) -> None:
+        # Where something is going there are workers that can: it waits for those.
+        if not self._going():
+            self._attempts(what).refuse(row_id, error)
+
+    # Watching -----------------------------------------------------------------------------------
+
+    def _patrols(self) -> None:
+        while not self._closing.wait(_PATROL_SECONDS):
+            self._try_patrol()
+
+    def _try_patrol(self) -> None:
+        try:
+            self._patrol()
+        except NoAnswer as error:
+            log.warning("the store did not answer the watchdog (%s)", reason_of(error))
+            self._heard_nothing()
+        except Unavailable as error:
+            log.warning("%s", one_sentence(error))
+        except Exception:
+            # Whatever it is, runs that lose their worker must be seen.
+            log.exception("the watchdog stumbled")
+
+    def _heard_nothing(self) -> None:
+        for watch in self._watches.values():
+            watch.forget()
+        self._last_begun = time.monotonic()
+
+    def _patrol(self) -> None:
+        with self._patrolling:
+            for what, watch in self._watches.items():
+                lost, stuck = watch.look(self._attempts(what).running())
+                for attempt in surely_lost(self._attempts(what), lost, self._closing.wait):
+                    self._take_back(what, attempt)
+                for attempt in stuck:
+                    self._end_stuck(attempt)
+            self._hand_out(everything=self._recovering)
+            self._recovering = False
+            self._mend_cluster()
+            self._tidy()
+
+    def _patience(self, attempt: Running) -> float:
+        """Another server's workers are its own to replace: it is given the time to."""
+        where = Whereabouts.read(attempt.worker)
+        is_ours = where is not None and self._cluster.knows(where.address)
+        return 1.0 if is_ours else _FOREIGN_PATIENCE
+
+    def _take_back(self, what: What, attempt: Running) -> None:
+        """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
+        blameless = attempt.worker in self._ended_workers
+        # A process that is there and says nothing would be given the next runs as well.
+        self._replace_worker(attempt.worker)
+        if attempt.cancel_requested:
+            self._store.end_lost(attempt, "cancelled", None)
+        elif attempt.tries < MOST_TRIES or blameless:
+            if self._attempts(what).requeue(attempt.id, attempt.token, blameless=blameless):
+                self._tickets.take_over(attempt.id)
+                log.warning("%s %s had lost its worker: it is queued again", what, attempt.id)
+        else:
+            error = (
+                f"its worker process ended {MOST_TRIES} times at the same place, killed or out of "
+                "memory: make the batch, the images or the trained part smaller."
+            )
+            if what == "run":
+                self._store.end_lost(attempt, "failed", error)
+            else:
+                self._jobs.attempts.end(attempt.id, attempt.token, status="failed", error=error)
+
+    def _end_stuck(self, attempt: Running) -> None:
+        """A run that should have stopped, in a process that hangs: the process is replaced."""
+        log.warning("run %s did not stop", attempt.id)
+        self._store.end_lost(attempt, "cancelled", None)
+        self._replace_worker(attempt.worker)
+
+    def _replace_worker(self, worker: str | None) -> None:
+        where = Whereabouts.read(worker)
+        if worker is None or where is None or where.is_gone or worker in self._ended_workers:
+            return
+        if self._cluster.restart_worker(where.address):
+            self._ended_workers.add(worker)
+            log.warning("process %d is replaced", where.pid)
+
+    def _hand_out(self, *, everything: bool) -> None:
+        self._tickets.hand_out(self._waiting, everything=everything)
+
+    def _waiting(self) -> dict[What, dict[str, float]]:
+        return {"run": self._store.queued(), "job": self._jobs.queued()}
+
+    def _tidy(self) -> None:
+        """Once an hour, and soon after the start."""
+        now = time.monotonic()
+        if now >= self._tidy_at:
+            self._tidy_at = now + _TIDY_SECONDS
+            tidy(self._settings, self._store, self._library, self._jobs)
+
+    def _mend_cluster(self) -> None:
+        """Connect anew if the scheduler was lost, or if its workers take up nothing any more."""
+        now = time.monotonic()
+        is_idle = bool(self._tickets) and any(self._waiting().values()) and not self._going()
+        if not is_idle:
+            self._last_begun = now
+        stalled = self._cluster.is_ours and now - self._last_begun > _STALLED_SECONDS
+        if self._cluster.is_connected and not stalled:
+            return
+        log.warning("the workers take up nothing: they are replaced")
+        self._last_begun = now
+        self._tickets.forget()
+        self._cluster.restart()
+        self._hand_out(everything=True)
+
+    def _going(self) -> bool:
+        return bool(self._store.attempts.running() or self._jobs.attempts.running())
+
+    def _put_back(self) -> None:
+        """What was going in workers that were ended in good order is queued again."""
+        for what in self._watches:
+            attempts = self._attempts(what)
+            for attempt in attempts.running():
+                if attempt.is_gone:
+                    attempts.requeue(attempt.id, attempt.token, blameless=True)
+
+    def _attempts(self, what: What) -> Attempts:
+        return self._store.attempts if what == "run" else self._jobs.attempts
+
+
+_engines: dict[int, RunEngine] = {}
+_lock = threading.Lock()
+
+
+def shared_engine() -> RunEngine:
+    """This process's engine, started on first use and stopped at exit."""
+    with _lock:
+        if os.getpid() not in _engines:
+            engine = _engines[os.getpid()] = RunEngine(read_settings())
+            atexit.register(engine.close)
+            engine.recover()
+        return _engines[os.getpid()]
+
+
+def _warm_up() -> None:
+    from asi_core.runs.engine.worker import warm_up
+
+    warm_up()

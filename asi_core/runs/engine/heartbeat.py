@@ -1,0 +1,60 @@
+"""A thread that says every half second that an attempt is alive, and learns when it was lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from asi_core.runs.store.database import AttemptLost, NoAnswer
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 0.5
+
+
+class Heartbeat:
+    """Calls `beat` for as long as it is open, whatever the thread that opened it does.
+
+    A store that does not answer is asked again at the next beat.
+
+    Args:
+        name: of what is attempted, in the log.
+        beat: raises `AttemptLost` if the row belongs to another attempt.
+    """
+
+    def __init__(self, name: str, beat: Callable[[], None]) -> None:
+        self._name, self._call = name, beat
+        self._closing = threading.Event()
+        self._lost: AttemptLost | None = None
+        self._thread = threading.Thread(target=self._beat, name=f"beat-{name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise `AttemptLost` if the attempt was lost: what nobody waits for is not computed."""
+        if self._lost is not None:
+            raise self._lost
+
+    def _beat(self) -> None:
+        while not self._closing.wait(BEAT_SECONDS):
+            try:
+                self._call()
+            except AttemptLost as lost:
+                self._lost = lost
+                return
+            except NoAnswer as error:
+                log.warning("%s: the store did not answer (%s)", self._name, error)

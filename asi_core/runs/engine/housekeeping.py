@@ -1,0 +1,53 @@
+"""What nobody needs any more: checkpoints of runs that have ended, and runs that are too old."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+
+from asi_core.datasets.checking import forget_older
+from asi_core.datasets.uploads import remove_older, remove_parts
+from asi_core.errors import one_sentence
+from asi_core.runs.engine.checkpoint_files import is_checkpoint_folder
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.library import RunLibrary
+from asi_core.runs.store.run_store import RunStore
+from asi_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_DAY_SECONDS = 24 * 3600.0
+# What was found out about images of one's own is found out again after so many.
+_CHECKED_DAYS = 90
+# A run that has just been taken up may not be in the list of those that are active.
+_YOUNG_SECONDS = 3600.0
+
+
+def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStore) -> None:
+    """Remove what nobody needs: checkpoints that no run will go on from and interrupted uploads.
+
+    Of what is older than `keep_days`, runs and answers go, and uploads that no run was trained on.
+
+    Raises:
+        SQLAlchemyError: if the store does not answer; nothing is removed then.
+    """
+    needed = {run.id for run in store.active()}
+    folder, now = settings.checkpoints_dir, time.time()
+    for place in folder.iterdir() if folder.is_dir() else ():
+        try:
+            if place.name in needed or not is_checkpoint_folder(place):
+                continue
+            if now - place.stat().st_mtime > _YOUNG_SECONDS:
+                shutil.rmtree(place)
+        except OSError as error:
+            log.warning("%s could not be removed (%s)", place, one_sentence(error))
+    remove_parts(now - _YOUNG_SECONDS)
+    forget_older(now - _CHECKED_DAYS * _DAY_SECONDS)
+    if settings.keep_days is not None:
+        oldest = now - settings.keep_days * _DAY_SECONDS
+        jobs.delete_older(oldest)
+        removed = library.delete_older(oldest)
+        remove_older(oldest, set(library.values("dataset")))
+        if removed:
+            log.info("%d runs were older than %g days", removed, settings.keep_days)

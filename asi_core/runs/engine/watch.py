@@ -1,0 +1,125 @@
+"""Which attempts are lost or stuck, by what is seen of them and by a clock of one's own.
+
+The clocks of workers, and this machine's own time of day, may be wrong or be set while runs go on.
+So nothing here compares times: an attempt is lost if its heartbeat has not *changed* for some time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from asi_core.runs.engine.heartbeat import BEAT_SECONDS
+from asi_core.runs.store.attempts import Attempts, Running
+
+# In which any heart beats, once the store can be written.
+_BEATS_SECONDS = 4 * BEAT_SECONDS
+
+
+@dataclass(slots=True)
+class _Seen:
+    value: Hashable
+    since: float
+
+
+class _Unchanged:
+    """For how long values have been the same."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+
+    def seconds(self, key: str, value: Hashable) -> float:
+        now = self._clock()
+        seen = self._seen.get(key)
+        if seen is None or seen.value != value:
+            self._seen[key] = _Seen(value, now)
+            return 0.0
+        return now - seen.since
+
+    def keep_only(self, keys: set[str]) -> None:
+        for key in self._seen.keys() - keys:
+            del self._seen[key]
+
+
+class Watch:
+    """Looks again and again at attempts that are running.
+
+    Args:
+        silent_seconds: without a heartbeat, after which an attempt is lost.
+        stuck_seconds: without anything computed, after which one that is to stop is stuck.
+        patience: by how much longer both may last for an attempt.
+    """
+
+    def __init__(
+        self,
+        silent_seconds: float,
+        stuck_seconds: float,
+        patience: Callable[[Running], float] = lambda attempt: 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._silent_seconds, self._stuck_seconds = silent_seconds, stuck_seconds
+        self._patience, self._clock = patience, clock
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: while the store did not answer, nobody could be heard."""
+        self._beats = _Unchanged(self._clock)
+        self._turns = _Unchanged(self._clock)
+
+    def look(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
+        """All attempts that are running now.
+
+        Returns:
+            those that are lost, and those that are to stop and whose process computes nothing.
+        """
+        tokens = {attempt.token for attempt in running}
+        self._beats.keep_only(tokens)
+        self._turns.keep_only(tokens)
+        lost = [attempt for attempt in running if self._is_lost(attempt)]
+        # All are looked at, so that the time counts from the request on.
+        waits = {attempt.token: self._standing(attempt) for attempt in running}
+        stuck = [
+            attempt
+            for attempt in running
+            if attempt not in lost
+            and attempt.cancel_requested
+            and self._is_over(waits[attempt.token], self._stuck_seconds, attempt)
+        ]
+        return lost, stuck
+
+    def _is_lost(self, attempt: Running) -> bool:
+        if attempt.is_gone:
+            return True
+        silent = self._beats.seconds(attempt.token, attempt.heartbeat_at)
+        return self._is_over(silent, self._silent_seconds, attempt)
+
+    def _is_over(self, seconds: float, most: float, attempt: Running) -> bool:
+        return seconds > most and seconds > most * self._patience(attempt)
+
+    def _standing(self, attempt: Running) -> float:
+        """Seconds since the process computed anything, or since the attempt was asked to stop."""
+        return self._turns.seconds(attempt.token, (attempt.turns, attempt.cancel_requested))
+
+
+def surely_lost(
+    attempts: Attempts, lost: list[Running], pause: Callable[[float], bool | None]
+) -> list[Running]:
+    """Whose process has ended, or who stay silent although the store can be written.
+
+    Args:
+        pause: waits for so many seconds; true if it could not, and nobody's silence tells anything.
+
+    Raises:
+        SQLAlchemyError: if it cannot: then no heart can be seen to beat.
+    """
+    silent = [attempt for attempt in lost if not attempt.is_gone]
+    if not silent:
+        return lost
+    # It may have waited for a lock, and the first to write again need not be a heart.
+    attempts.touch(silent[0].id)
+    if pause(_BEATS_SECONDS):
+        return [attempt for attempt in lost if attempt.is_gone]
+    beats = {a.token: a.heartbeat_at for a in attempts.running()}
+    return [a for a in lost if a.is_gone or beats.get(a.token) == a.heartbeat_at]

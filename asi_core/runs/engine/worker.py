@@ -1,0 +1,237 @@
+"""Executing one run: from the store, through the loop, back to the store."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from asi_core.datasets import check_images
+from asi_core.errors import AsiError, Unavailable, one_sentence
+from asi_core.methods import Vanilla
+from asi_core.runs.engine.checkpoint_files import checkpoint_path
+from asi_core.runs.engine.reporter import Reporter
+from asi_core.runs.engine.serial_executor import Turnstile, in_turns
+from asi_core.runs.records import RunRecord
+from asi_core.runs.store.attempts import MustWait
+from asi_core.runs.store.database import AttemptLost, NoAnswer
+from asi_core.runs.store.retry import StillSilent, insist
+from asi_core.runs.store.run_log import lines_of_this_context
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.submit.fingerprint import questions_of
+from asi_core.settings import read_settings
+from asi_core.training.checkpoint import TrainingState, read_state
+from asi_core.training.events import Event
+from asi_core.training.features import FeaturePool, installed_pool
+from asi_core.training.loop import fine_tune
+from asi_core.training.setup import default_device
+from asi_core.training.spec import RunSpec
+from asi_core.units import format_seconds
+
+log = logging.getLogger(__name__)
+
+
+# Held by whoever takes something up in this process: each sees what the others have.
+claiming = threading.Lock()
+# In which a store that is there has a connection to give; nobody has begun anything yet.
+OPENING_SECONDS = 10.0
+# For how long a thread is not asked again that could not begin what is next.
+LATER_SECONDS = 2.0
+
+
+def _use_threads() -> None:
+    # A Dask worker tells OpenMP to use one thread; here one thing is computed at a time.
+    torch.set_num_threads(read_settings().threads_each)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the runs of one process share."""
+
+    turnstile: Turnstile = field(default_factory=lambda: Turnstile(_use_threads))
+    features: FeaturePool = field(default_factory=installed_pool)
+
+
+@lru_cache(maxsize=1)
+def workshop() -> Workshop:
+    """This process's workshop, made on first use."""
+    return Workshop()
+
+
+@lru_cache(maxsize=4)
+def open_store(url: str) -> RunStore:
+    """This process's store at `url`: one engine a process."""
+    return RunStore(url)
+
+
+def warm_up() -> None:
+    """Go once through what a run does before its first step, so that no visitor waits for it."""
+    spec, shop = RunSpec(method=Vanilla()), workshop()
+    try:
+        next(in_turns(fine_tune(spec, features=shop.features), shop.turnstile))
+    except AsiError as error:
+        log.warning("the worker is not warm: %s", one_sentence(error))
+
+
+def execute_next(url: str, checkpoints: str | None = None, address: str = "") -> None:
+    """Run what is next in line; do nothing if nothing waits.
+
+    Whatever happens is in the store afterwards: everything measured, the state, and the reason.
+
+    Args:
+        url: the store's.
+        checkpoints: folder of the checkpoints; None for that of this process's settings.
+        address: of this process, as a scheduler knows it.
+
+    Raises:
+        SQLAlchemyError: if the store cannot be opened.
+        StillSilent: if it does not answer for long.
+    """
+    store = insist(lambda: open_store(url), OPENING_SECONDS)
+    try:
+        with claiming:
+            claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
+    except MustWait:
+        # This ticket is used, and another will be given at once.
+        time.sleep(LATER_SECONDS)
+        return
+    if claimed is not None:
+        folder = Path(checkpoints) if checkpoints else read_settings().checkpoints_dir
+        _execute(store, *claimed, checkpoint_path(folder, claimed[0].id))
+
+
+def execute(run_id: str, url: str) -> None:
+    """As `execute_next`, what is queued under `run_id`; nothing if another attempt has it."""
+    store = open_store(url)
+    token = store.attempts.claim(run_id, str(Whereabouts.here()))
+    run = store.run(run_id)
+    if token is not None and run is not None:
+        _execute(store, run, token, checkpoint_path(read_settings().checkpoints_dir, run_id))
+
+
+def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> None:
+    shop = workshop()
+    reporter = Reporter(store, run.id, token, checkpoint, lambda: shop.turnstile.turns)
+    try:
+        with reporter, lines_of_this_context(reporter.add_line):
+            _train(store, run, token, reporter, checkpoint)
+    except AttemptLost:
+        log.warning("run %s was taken over by another attempt", run.id)
+    except StillSilent as silence:
+        log.error("run %s is put back: %s", run.id, silence)
+        # Before anybody takes this process for lost, which has done nothing wrong.
+        insist(lambda: store.attempts.requeue(run.id, token, blameless=True), math.inf)
+
+
+def _train(
+    store: RunStore, run: RunRecord, token: str, reporter: Reporter, checkpoint: Path
+) -> None:
+    shop = workshop()
+    asked = _Asked(store, run.id, reporter)
+    try:
+        log.info(
+            "attempt %d by process %d on %s, %d threads",
+            run.attempt,
+            os.getpid(),
+            platform.node(),
+            shop.turnstile.run(torch.get_num_threads),
+        )
+        # What it was asked for is found again by what is computed: files may have changed since.
+        (question,) = questions_of([run.spec])
+        insist(lambda: store.attempts.write(run.id, token, question=question))
+        stream = fine_tune(
+            run.spec,
+            should_stop=asked.to_stop,
+            features=shop.features,
+            resume=_earlier(store, run, reporter, checkpoint),
+            keep=reporter.keep,
+        )
+        for item in in_turns(_with_checked_images(run.spec, stream, asked), shop.turnstile):
+            if item is not None:
+                reporter.add(item)
+    except (AttemptLost, StillSilent):
+        raise
+    except AsiError as error:
+        log.error("failed: %s", one_sentence(error))
+        reporter.end("failed", one_sentence(error))
+    except Exception as error:
+        # The boundary of the worker: nothing that a run does may take other runs with it.
+        log.exception("run %s failed", run.id)
+        reporter.end("failed", f"{type(error).__name__}: {one_sentence(error)}")
+    else:
+        log.info("all done after %s", format_seconds(reporter.seconds))
+        done = reporter.reached(run.spec.steps)
+        if asked.too_late and not done:
+            reporter.end("failed", asked.too_late)
+        else:
+            reporter.end("completed" if done else "cancelled", None)
+
+
+def _with_checked_images(
+    spec: RunSpec, stream: Iterator[Event], asked: _Asked
+) -> Iterator[Event | None]:
+    """The run's events, and before them None after each part of its images that was checked:
+    others have their turns meanwhile, and it can be cancelled."""
+    for _ in check_images(spec.dataset):
+        if asked.to_stop():
+            return
+        yield None
+    yield from stream
+
+
+def _earlier(
+    store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path
+) -> TrainingState | None:
+    """Where an earlier attempt stood; None where the run begins."""
+    reporter.gains_beyond(insist(lambda: store.last_step(run.id)))
+    try:
+        state = read_state(checkpoint, run.spec, default_device())
+    except Unavailable as error:
+        log.warning("%s", one_sentence(error))
+        return None
+    if state is None:
+        return None
+    events = insist(lambda: store.events_up_to(run.id, state.step))
+    if sum(event.kind == "step" for event in events) != state.step:
+        log.warning("the checkpoint is ahead of what was kept: the run begins anew.")
+        return None
+    reporter.goes_on_from(events, state.seconds)
+    return state
+
+
+class _Asked:
+    """Whether a run is to stop: somebody wants it, or its time is over.
+
+    Attributes:
+        too_late: why it is, in one sentence, once its time is over.
+    """
+
+    def __init__(self, store: RunStore, run_id: str, reporter: Reporter) -> None:
+        self._store, self._run_id, self._reporter = store, run_id, reporter
+        self._most_seconds = read_settings().limits.run_seconds
+        self.too_late: str | None = None
+
+    def to_stop(self) -> bool:
+        if self._reporter.seconds > self._most_seconds:
+            limit = format_seconds(self._most_seconds)
+            self.too_late = (
+                f"a run may take {limit} here, and this one was not done: take fewer steps or "
+                "smaller images, or raise ASI_MAX_RUN_SECONDS."
+            )
+            return True
+        try:
+            return self._store.cancel_requested(self._run_id)
+        except NoAnswer as error:
+            # Then nobody can want it.
+            log.warning("the store did not answer (%s)", one_sentence(error))
+            return False

@@ -1,0 +1,36 @@
+"""Answers that come with the app, so that a first visit has something real to show."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+from asi_core.runs.job_kinds import job_kind
+from asi_core.runs.store.job_store import JobStore
+from asi_core.training.spec import RunSpec
+
+_SUFFIX = ".json.gz"
+
+
+def write_example_job(
+    folder: Path, name: str, kind: str, spec: RunSpec, result: dict[str, Any]
+) -> Path:
+    """Write an answer to `folder/name.json.gz`: the same bytes for the same answer."""
+    settled = job_kind(kind).settled(spec).model_dump(mode="json")
+    text = json.dumps({"kind": kind, "spec": settled, "result": result}, separators=(",", ":"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}{_SUFFIX}"
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    return path
+
+
+def import_example_jobs(jobs: JobStore, folder: Path) -> None:
+    """Have the answers in `folder` in the store, and no older edition of them."""
+    examples = []
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        written = json.loads(gzip.decompress(path.read_bytes()))
+        spec = RunSpec.model_validate(written["spec"])
+        examples.append((written["kind"], spec, written["result"]))
+    jobs.keep_examples(examples)

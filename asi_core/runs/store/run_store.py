@@ -1,0 +1,466 @@
+"""The record of truth about runs.
+
+A run goes queued -> running -> completed | failed | cancelled; one whose worker is lost is queued
+again. Every change of state is one conditional UPDATE, and whatever a worker writes is fenced by
+the token of its attempt: a second attempt, or a worker that was given up, changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from asi_core.errors import InvalidInput
+from asi_core.runs.records import ACTIVE, LeftOut, LogLine, RunRecord, Status, read_rows
+from asi_core.runs.store.attempts import Attempts, MustWait, Running
+from asi_core.runs.store.database import AttemptLost, open_database
+from asi_core.runs.store.fair_queue import Served, Waiting, in_line
+from asi_core.runs.store.finished import FinishedRuns
+from asi_core.runs.store.tables import (
+    events,
+    head_alone,
+    is_imported,
+    jobs,
+    known_time,
+    log_lines,
+    runs,
+)
+from asi_core.settings import Limits
+from asi_core.training.events import EVENT_ADAPTER, Event
+from asi_core.training.spec import RunSpec
+from asi_core.training.summary import summarise
+
+_ALL_STEPS = 2**31 - 1
+# Requests that are no further apart come from one click, or from a browser that asks again.
+AT_ONCE_SECONDS = 5.0
+# In a summary: the run that it was taken from.
+FROM_RUN = "from_run"
+
+
+class RunStore:
+    """Runs and their events, in any database that SQLAlchemy reaches.
+
+    Args:
+        url: such as sqlite:////folder/asi.sqlite; the folder is made if needed.
+
+    Attributes:
+        attempts: at the runs, for workers and those who watch over them.
+        finished: what was run elsewhere and is kept here.
+
+    Raises:
+        As `open_database`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = open_database(url)
+        self.attempts = Attempts(self._engine, runs, "run")
+        self._jobs = Attempts(self._engine, jobs, "job")
+        self.finished = FinishedRuns(self._engine)
+
+    # Asking -----------------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run, None if there is none of that id."""
+        found = self._records(select(runs).where(runs.c.id == run_id))
+        return found[0] if found else None
+
+    def comparison(self, comparison: str) -> list[RunRecord]:
+        """The runs that were launched together, in their order."""
+        query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
+        return self._records(query)
+
+    def unreadable(self, comparison: str) -> list[LeftOut]:
+        """Runs of a comparison whose specification is none: `comparison` leaves them out."""
+        query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
+        with self._engine.connect() as connection:
+            return read_rows(connection.execute(query).mappings().all())[1]
+
+    def latest_comparisons(
+        self,
+        limit: int,
+        *,
+        of: Sequence[str] | None = None,
+        but_of: Sequence[str] = (),
+        imported: bool | None = None,
+    ) -> list[list[RunRecord]]:
+        """The newest comparisons, newest first: all, some owners', or all but some owners'.
+
+        Args:
+            imported: only what came in somebody's file, or only what did not; None for both.
+        """
+        newest = func.max(known_time(runs.c.created_at))
+        names = select(runs.c.comparison).where(runs.c.owner.not_in(but_of))
+        if of is not None:
+            names = names.where(runs.c.owner.in_(of))
+        if imported is not None:
+            names = names.where(is_imported if imported else ~is_imported)
+        names = names.group_by(runs.c.comparison).order_by(newest.desc())
+        with self._engine.connect() as connection:
+            found = connection.execute(names.limit(limit)).scalars().all()
+        return [readable for name in found if (readable := self.comparison(name))]
+
+    def active(self) -> list[RunRecord]:
+        """Runs that are queued or running, oldest first."""
+        query = select(runs).where(runs.c.status.in_(ACTIVE))
+        return self._records(query.order_by(runs.c.created_at, runs.c.position))
+
+    def all_events(self, run_id: str) -> list[Event]:
+        """Events of all kinds, in the order of their steps."""
+        return self.events_up_to(run_id, _ALL_STEPS)
+
+    def events_up_to(self, run_id: str, step: int) -> list[Event]:
+        """Events of all kinds up to and with a step, in the order of their steps."""
+        query = (
+            select(events.c.payload)
+            .where(events.c.run_id == run_id, events.c.step <= step)
+            .order_by(events.c.step, events.c.kind)
+        )
+        with self._engine.connect() as connection:
+            payloads = connection.execute(query).scalars().all()
+        return [EVENT_ADAPTER.validate_python(payload) for payload in payloads]
+
+    def events(self, run_id: str, kind: str, after_step: int = -1) -> list[Event]:
+        """Events of one kind with a step beyond `after_step`, in order."""
+        query = (
+            select(events.c.payload)
+            .where(events.c.run_id == run_id, events.c.kind == kind, events.c.step > after_step)
+            .order_by(events.c.step)
+        )
+        with self._engine.connect() as connection:
+            payloads = connection.execute(query).scalars().all()
+        return [EVENT_ADAPTER.validate_python(payload) for payload in payloads]
+
+    def last_step(self, run_id: str) -> int:
+        """The furthest step that any attempt at a run has told of; 0 if none has."""
+        query = select(func.max(events.c.step)).where(events.c.run_id == run_id)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar() or 0
+
+    def log_tail(self, run_id: str, limit: int) -> list[LogLine]:
+        """The last lines of a run's log, oldest first."""
+        lines = log_lines
+        query = (
+            select(lines.c.at, lines.c.level, lines.c.text)
+            .where(lines.c.run_id == run_id)
+            .order_by(lines.c.at.desc(), lines.c.number.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [LogLine(*row) for row in reversed(connection.execute(query).all())]
+
+    def queued(self) -> dict[str, float]:
+        """When each queued run was launched, Unix seconds, by its id; oldest first."""
+        query = select(runs.c.id, runs.c.created_at).where(runs.c.status == "queued")
+        with self._engine.connect() as connection:
+            return {
+                row.id: row.created_at
+                for row in connection.execute(query.order_by(runs.c.created_at))
+            }
+
+    def line(self) -> list[str]:
+        """Ids of queued runs, in the order in which they will be begun.
+
+        Those that are to be tried again alone come first: workers empty for them.
+        """
+        c = runs.c
+        queued = select(c.id, c.owner, c.created_at, ~head_alone, c.position, c.tries)
+        going = func.sum(case((c.status == "running", 1), else_=0))
+        owners = select(c.owner, going, func.max(func.coalesce(c.started_at, 0.0)))
+        with self._engine.connect() as connection:
+            rows = connection.execute(queued.where(c.status == "queued")).all()
+            if not rows:
+                return []
+            lost = sorted((row.created_at, row.position, row.id) for row in rows if row.tries)
+            waiting = [Waiting(*row[:-1]) for row in rows if not row.tries]
+            names = {row.owner for row in waiting}
+            found = connection.execute(owners.where(c.owner.in_(names)).group_by(c.owner)).all()
+        served = {owner: Served(running, last) for owner, running, last in found}
+        return [*(run_id for _, _, run_id in lost), *in_line(waiting, served)]
+
+    def cancel_requested(self, run_id: str) -> bool:
+        """Whether somebody asked the run to stop."""
+        query = select(runs.c.cancel_requested).where(runs.c.id == run_id)
+        with self._engine.connect() as connection:
+            return bool(connection.execute(query).scalar())
+
+    # Asking for a run ---------------------------------------------------------------------------
+
+    def answered(self, questions: Sequence[str]) -> dict[str, RunRecord]:
+        """The newest completed run of each question (`questions_of`) that has one."""
+        query = select(runs).where(runs.c.question.in_(questions), runs.c.status == "completed")
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
+        asked = {row["id"]: row["question"] for row in rows}
+        return {asked[run.id]: run for run in read_rows(rows)[0]}
+
+    def going(self, owner: str, questions: Sequence[str]) -> list[str]:
+        """Comparisons of an owner in which one of these questions is queued or running."""
+        c = runs.c
+        mine = c.owner == owner, c.question.in_(questions), c.status.in_(ACTIVE)
+        query = select(c.comparison).where(*mine).group_by(c.comparison)
+        with self._engine.connect() as connection:
+            found = connection.execute(query.order_by(func.min(c.created_at))).scalars().all()
+        return list(found)
+
+    def create(
+        self,
+        specs: Sequence[RunSpec],
+        owner: str,
+        limits: Limits | None = None,
+        questions: Sequence[str] | None = None,
+        answers: Mapping[int, RunRecord] | None = None,
+        network: str | None = None,
+        same: Callable[[Sequence[RunRecord]], bool] | None = None,
+    ) -> list[RunRecord]:
+        """Queue runs that belong together; all of them or none.
+
+        Of equal requests at once, one is written, and the others return what it has made.
+
+        Args:
+            questions: of the specifications (`questions_of`), by which runs are found again.
+            answers: by position, completed runs that are copied instead of run again.
+            network: from where they are asked for (`networks`), where that is known.
+            same: whether a comparison of the owner with the same questions, which is going or was
+                made a moment ago, is what is asked for; None for never.
+
+        Raises:
+            InvalidInput: if more runs of the owner, from the network, or of all, would then be
+                queued or running than `limits` allow.
+        """
+        comparison, now = uuid.uuid4().hex[:12], time.time()
+        rows = [
+            {
+                "id": uuid.uuid4().hex[:12],
+                "comparison": comparison,
+                "position": position,
+                "owner": owner,
+                "network": network,
+                "spec": spec.model_dump(mode="json"),
+                "status": "queued",
+                "created_at": now,
+                "attempt": 0,
+                "cancel_requested": False,
+                "question": None if questions is None else questions[position],
+            }
+            for position, spec in enumerate(specs)
+        ]
+        known = answers or {}
+        queued = [row for position, row in enumerate(rows) if position not in known]
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # As SQLite does by itself: who counts next sees these.
+                connection.execute(text("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE"))
+            if queued:
+                connection.execute(insert(runs), queued)
+            for position, run in known.items():
+                _copy(connection, run, rows[position])
+            twin = None if same is None else _twin(connection, rows, same)
+            if twin is not None:
+                # Another request was a moment earlier: these rows were never there.
+                connection.rollback()
+                return twin
+            if limits is not None:
+                _check_queue(connection, owner, network, len(queued), limits)
+        return self.comparison(comparison)
+
+    def request_cancel(self, run_id: str) -> None:
+        """Stop a run: at once if it is queued, within a step if it is running."""
+        now = time.time()
+        with self._engine.begin() as connection:
+            queued = update(runs).where(runs.c.id == run_id, runs.c.status == "queued")
+            connection.execute(queued.values(status="cancelled", finished_at=now))
+            running = update(runs).where(runs.c.id == run_id, runs.c.status == "running")
+            connection.execute(running.values(cancel_requested=True))
+
+    # What a worker writes -------------------------------------------------------------------------
+
+    def claim_next(self, worker: str | None = None) -> tuple[RunRecord, str] | None:
+        """Start an attempt at the run whose turn it is.
+
+        Args:
+            worker: where (`whereabouts`).
+
+        Returns:
+            the run and the attempt's token; None if nothing waits.
+
+        Raises:
+            MustWait: if what is next, or a job, has to be alone there and is not yet.
+        """
+        while (run_id := next(iter(self.line()), None)) is not None:
+            if worker is not None:
+                self._check_may_begin(run_id, worker)
+            token = self.attempts.claim(run_id, worker)
+            # Another worker may have been faster.
+            if token is None:
+                continue
+            if (run := self.run(run_id)) is not None:
+                return run, token
+            with suppress(AttemptLost):
+                error = "its specification is none that this version can read."
+                self.finish(run_id, token, "failed", error=error)
+        return None
+
+    def _check_may_begin(self, run_id: str, worker: str) -> None:
+        self.attempts.check_may_begin(run_id, worker)
+        # It has to be alone too, and comes first: until then a process stays empty for it.
+        if self._jobs.has_lost_ones():
+            raise MustWait(f"run {run_id} waits until a job has had a process")
+
+    def append(
+        self,
+        run_id: str,
+        token: str,
+        new: Iterable[Event],
+        lines: Mapping[int, LogLine] | None = None,
+        turns: int | None = None,
+        gained: bool = False,
+    ) -> None:
+        """Add events and lines of the log, and beat, in one transaction.
+
+        An event takes the place of the same one of an earlier attempt.
+
+        Args:
+            lines: by their number in the attempt.
+            turns: how much the worker's process has computed by now.
+            gained: whether a later attempt will go on from further than this one did.
+
+        Raises:
+            AttemptLost: if the run does not belong to the token's attempt; nothing is written.
+        """
+        rows = [
+            {
+                "run_id": run_id,
+                "kind": item.kind,
+                "step": item.step,
+                "payload": item.model_dump(mode="json"),
+            }
+            for item in new
+        ]
+        logged = [line.as_row(run_id, token, number) for number, line in (lines or {}).items()]
+        progress = {"tries": 0} if gained else {}
+        with self._engine.begin() as connection:
+            self.attempts.fence(connection, run_id, token, turns=turns, **progress)
+            if rows:
+                _delete_events(connection, run_id, rows)
+                connection.execute(insert(events), rows)
+            if logged:
+                # Written before, if the answer to that was lost.
+                mine = log_lines.c.run_id == run_id, log_lines.c.attempt_token == token
+                same = log_lines.c.number.in_([row["number"] for row in logged])
+                connection.execute(delete(log_lines).where(*mine, same))
+                connection.execute(insert(log_lines), logged)
+
+    def finish(
+        self,
+        run_id: str,
+        token: str,
+        status: Status,
+        summary: dict[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """End an attempt.
+
+        Raises:
+            AttemptLost: if the run does not belong to the token's attempt; nothing is written.
+        """
+        self.attempts.write(
+            run_id, token, status=status, summary=summary, error=error, finished_at=time.time()
+        )
+
+    # What those write who watch over workers ------------------------------------------------------
+
+    def end_lost(self, attempt: Running, status: Status, error: str | None) -> bool:
+        """End a run whose attempt will not, with the summary of what was measured.
+
+        Returns:
+            whether it was going.
+        """
+        summary = summarise(self.all_events(attempt.id))
+        values = {"status": status, "summary": summary, "error": error}
+        return self.attempts.end(attempt.id, attempt.token, **values)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._engine.dispose()
+
+    def _records(self, query: Select[Any]) -> list[RunRecord]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return read_rows(rows)[0]
+
+
+def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
+    """A completed run once more, with all its events, as `row`."""
+    fields = ("status", "started_at", "finished_at", "attempt")
+    told = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
+    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": told}
+    connection.execute(insert(runs), [values])
+    c = events.c
+    same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)
+    connection.execute(insert(events).from_select(["run_id", "kind", "step", "payload"], same))
+
+
+def _twin(
+    connection: Connection,
+    rows: Sequence[dict[str, Any]],
+    same: Callable[[Sequence[RunRecord]], bool],
+) -> list[RunRecord] | None:
+    """The comparison that `rows`, which were just written, would be once more."""
+    c, first = runs.c, rows[0]
+    questions = [row["question"] for row in rows]
+    lately = or_(c.status.in_(ACTIVE), c.created_at >= first["created_at"] - AT_ONCE_SECONDS)
+    others = c.owner == first["owner"], c.comparison != first["comparison"]
+    query = select(c.comparison).where(*others, c.question.in_(questions), lately)
+    names = connection.execute(query.order_by(c.created_at)).scalars().all()
+    for name in dict.fromkeys(names):
+        its = select(runs).where(c.comparison == name).order_by(c.position)
+        found = connection.execute(its).mappings().all()
+        records = read_rows(found)[0]
+        if [row["question"] for row in found] == questions and same(records):
+            return records
+    return None
+
+
+def _check_queue(
+    connection: Connection, owner: str, network: str | None, new: int, limits: Limits
+) -> None:
+    active = select(func.count()).where(runs.c.status.in_(ACTIVE))
+    from_there = active.where(runs.c.network == network)
+    for count, most, whose in (
+        (active.where(runs.c.owner == owner), limits.runs_per_owner, "of one owner"),
+        # Nothing equals NULL: where no network is known, none is counted.
+        (from_there, limits.runs_per_network, "from one network address"),
+        (active, limits.runs, "of all visitors together"),
+    ):
+        found = connection.execute(count).scalar_one()
+        if found > most:
+            raise InvalidInput(
+                f"at most {most} runs {whose} may wait or go at a time",
+                f"{new} more than {found - new}",
+                "wait until some have ended, or launch fewer",
+            )
+
+
+def _delete_events(connection: Connection, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    for kind in {row["kind"] for row in rows}:
+        same = [row["step"] for row in rows if row["kind"] == kind]
+        mine = (events.c.run_id == run_id, events.c.kind == kind, events.c.step.in_(same))
+        connection.execute(delete(events).where(*mine))

@@ -1,0 +1,62 @@
+"""Whether two runs are the same question: the same specification, code, images, weights and
+PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from asi_core.datasets import dataset_fingerprint
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.weights import weights_fingerprint
+
+# What a run's numbers come from; pages, figures and stores change none.
+_PACKAGES = ("costs", "datasets", "layers", "linalg", "methods", "training", "zoo")
+_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-heif")
+_ROOT = Path(__file__).parents[2]
+
+
+def questions_of(specs: Sequence[RunSpec]) -> list[str]:
+    """Hashes that are the same for runs whose numbers are.
+
+    Raises:
+        InvalidInput, Unavailable: if images of one's own cannot be read.
+    """
+    # Runs that are compared have the same images, which are looked at once.
+    data = {name: dataset_fingerprint(name) for name in {spec.dataset for spec in specs}}
+    return [
+        _hash([spec.model_dump(mode="json"), data[spec.dataset], start_of(spec)]) for spec in specs
+    ]
+
+
+def start_of(spec: RunSpec) -> str:
+    """What tells the weights that a run starts from from all others."""
+    return weights_fingerprint(model_card(spec.model)) if spec.pretrained else "random"
+
+
+def _hash(asked: list[Any]) -> str:
+    text = json.dumps([*asked, code_version()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """A hash of all code that computes, and of the libraries under it."""
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(_ROOT).as_posix().encode())
+            digest.update(path.read_bytes())
+    for library in _LIBRARIES:
+        try:
+            digest.update(f"{library} {version(library)}".encode())
+        except PackageNotFoundError:
+            # Installed in another way, or not at all.
+            digest.update(library.encode())
+    return digest.hexdigest()

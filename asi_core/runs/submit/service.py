@@ -1,0 +1,156 @@
+"""Asking for runs: what is checked before anything is queued."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from asi_core.datasets import check_dataset
+from asi_core.errors import InvalidInput, Refused
+from asi_core.methods import METHODS
+from asi_core.runs.records import NOBODY, RunRecord
+from asi_core.runs.store.run_store import AT_ONCE_SECONDS, FROM_RUN, RunStore
+from asi_core.runs.submit.fingerprint import questions_of
+from asi_core.runs.submit.limits import check_specs
+from asi_core.runs.validity.specs import check_spec
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.weights import check_obtainable
+
+# Every method, and the classifier alone.
+MOST_RUNS_AT_ONCE = len(METHODS) + 1
+
+
+def request_runs(
+    store: RunStore,
+    specs: Sequence[RunSpec],
+    owner: str,
+    *,
+    most: int = MOST_RUNS_AT_ONCE,
+    again: bool = False,
+    network: str | None = None,
+) -> list[RunRecord]:
+    """Queue runs that are to be compared, if all of them can start.
+
+    Asked for the same again while it is going, it returns what is going. Runs whose numbers are
+    known already, from the same code and images, are copied instead of run again.
+
+    Args:
+        most: runs that may be asked for at once.
+        again: whether all are run, also those whose numbers are known, or that are going since
+            more than a moment.
+        network: from where they are asked for (`networks`), where that is known.
+
+    Raises:
+        InvalidInput: if there are none or too many, one asks for more than the limits allow, or
+            images are not as they must be or fewer than a batch.
+        InvalidRun: if a number of a specification is beyond all that can be drawn.
+        Refused: where visitors may only look.
+        Unavailable: if weights or images are missing, or images are known to be damaged and not
+            left out; nothing is queued then.
+    """
+    settings = read_settings()
+    settings.check_may_change()
+    if not 1 <= len(specs) <= most:
+        raise InvalidInput(
+            f"a comparison must have 1 to {most} runs",
+            len(specs),
+            "choose other methods",
+        )
+    check_specs(specs, settings)
+    for spec in specs:
+        check_spec(spec)
+    for model in {spec.model for spec in specs if spec.pretrained}:
+        check_obtainable(model_card(model))
+    _check_images(specs)
+    questions = questions_of(specs)
+    if not again and (going := _already_going(store, specs, questions, owner)) is not None:
+        return going
+    answers = {} if again else _answers(store, questions)
+    if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
+        return same
+    since = time.time() - AT_ONCE_SECONDS
+    is_same = partial(_is_same_request, specs=list(specs), again=again, since=since)
+    return store.create(specs, owner, settings.limits, questions, answers, network, is_same)
+
+
+def _check_images(specs: Sequence[RunSpec]) -> None:
+    asked = {(spec.dataset, spec.skip_damaged) for spec in specs}
+    cards = {(name, skip): check_dataset(name, skip) for name, skip in asked}
+    for spec in specs:
+        card = cards[spec.dataset, spec.skip_damaged]
+        card.check_images(spec.skip_damaged)
+        card.check_batch_size(spec.batch_size)
+
+
+def known_runs(store: RunStore, specs: Sequence[RunSpec]) -> int:
+    """How many of some runs need not be run, as their numbers are known.
+
+    Raises:
+        InvalidInput, Unavailable: if images of one's own cannot be read.
+    """
+    return len(_answers(store, questions_of(specs)))
+
+
+def _answers(store: RunStore, questions: Sequence[str]) -> dict[int, RunRecord]:
+    found = store.answered(questions)
+    return {n: found[question] for n, question in enumerate(questions) if question in found}
+
+
+def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None = None) -> None:
+    """Stop runs: those that are queued at once, the others within a step.
+
+    Args:
+        owner: who asks; None for somebody who may stop all.
+
+    Raises:
+        Refused: if one of them is somebody else's, or where visitors may only look.
+    """
+    read_settings().check_may_change()
+    if others := [run for run in runs if owner is not None and run.owner not in (owner, *NOBODY)]:
+        raise Refused(
+            f"only one's own runs can be cancelled, and {len(others)} of these are somebody "
+            "else's: ask whoever launched them."
+        )
+    for run in runs:
+        store.request_cancel(run.id)
+
+
+def _is_same_request(
+    runs: Sequence[RunRecord], *, specs: list[RunSpec], again: bool, since: float
+) -> bool:
+    """Whether a comparison that another request has made is what this one asks for too."""
+    if [run.spec for run in runs] != specs:
+        return False
+    going = [run.is_active and not run.cancel_requested for run in runs]
+    if again:
+        return all(going) and all(run.created_at >= since for run in runs)
+    copied = [FROM_RUN in (run.summary or {}) for run in runs]
+    return all(is_going or is_copied for is_going, is_copied in zip(going, copied, strict=True))
+
+
+def _one_comparison(
+    store: RunStore, answers: Mapping[int, RunRecord], count: int, owner: str
+) -> list[RunRecord] | None:
+    """The owner's comparison that consists of these answers, in this order; None if none does."""
+    names = {run.comparison for run in answers.values()}
+    if len(answers) != count or len(names) != 1:
+        return None
+    runs = store.comparison(names.pop())
+    is_same = [run.id for run in runs] == [answers[n].id for n in range(count)]
+    return runs if is_same and all(run.owner == owner for run in runs) else None
+
+
+def _already_going(
+    store: RunStore, specs: Sequence[RunSpec], questions: Sequence[str], owner: str
+) -> list[RunRecord] | None:
+    """The owner's own comparison of just these runs, if all of it goes or was known: a second
+    click."""
+    for name in store.going(owner, questions):
+        runs = store.comparison(name)
+        going = all(run.is_active or FROM_RUN in (run.summary or {}) for run in runs)
+        if going and [run.spec for run in runs] == list(specs):
+            return runs
+    return None

@@ -1,0 +1,1 @@
+"""Whether rows that somebody else has written can be read and drawn."""

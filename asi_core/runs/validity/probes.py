@@ -1,0 +1,245 @@
+"""Whether layers, spectra and pictures of a run can be those of its model and method."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+
+from asi_core.methods.tucker_settings import TuckerMethod
+from asi_core.runs.validity.rows import (
+    COLUMNS,
+    LARGEST_SINGLE,
+    SECONDS,
+    Range,
+    check_number,
+    check_rows,
+)
+from asi_core.runs.validity.specs import MOST_COUNT, InvalidRun
+from asi_core.training.events import Event, LayerProbe, PreparedEvent, ProbeEvent
+from asi_core.training.pictures import LONGEST_SIDE, LayerPictures, PackedValues
+from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
+from asi_core.zoo.shapes import LayerFacts, layer_facts
+
+# Factors in 8 bits are orthonormal to some percent only.
+_SHARE = Range(0, 1.1)
+_COSINE, _DEGREES = Range(-1.001, 1.001), Range(0, 90.001)
+# Of inputs in single precision; squares and sums of them stay far from infinity.
+_SINGULAR_VALUE = Range(0, 1e50)
+_PACKED = Range(-LARGEST_SINGLE, LARGEST_SINGLE)
+_LONGEST_NAME = 200
+_NAME = re.compile(r"[\w.]{1,200}", re.ASCII)
+
+
+def check_model(spec: RunSpec, events: Sequence[Event]) -> None:
+    """Whether layers and their shapes are those of the model.
+
+    Raises:
+        InvalidRun: naming what the model does not have.
+    """
+    for event in events:
+        if isinstance(event, PreparedEvent):
+            _check_names(spec, [layer.name for layer in event.layers])
+            for layer in event.layers:
+                _check_of_model(spec, layer.name, layer.input_shape)
+                facts = _facts(spec)[layer.name]
+                if layer.weight_shape != facts.weight_shape or layer.geometry != facts.geometry:
+                    raise InvalidRun(f"{layer.name} has another weight or geometry in the model")
+        if isinstance(event, ProbeEvent):
+            _check_names(spec, [layer.name for layer in event.layers])
+            for probe in event.layers:
+                _check_of_model(spec, probe.name, probe.shape)
+
+
+def check_events(spec: RunSpec, events: Sequence[Event]) -> None:
+    """Whether events of one run can be drawn; those of each kind in the order of their steps.
+
+    Raises:
+        InvalidRun: naming what no run with this specification can have.
+    """
+    for kind in COLUMNS:
+        check_rows(spec, kind, [event.model_dump() for event in events if event.kind == kind])
+    for event in events:
+        if isinstance(event, PreparedEvent):
+            check_prepared(spec, event)
+    check_probes(spec, [event for event in events if isinstance(event, ProbeEvent)])
+
+
+def check_prepared(spec: RunSpec, event: PreparedEvent) -> None:
+    """What was about to be trained.
+
+    Raises:
+        InvalidRun: naming what no run can have.
+    """
+    if event.step != 0:
+        raise InvalidRun("what was prepared is not at step 0")
+    for layer in event.layers:
+        _check_shape(spec, f"input of {_plain(layer.name)}", layer.input_shape)
+        _check_shape(spec, f"output of {_plain(layer.name)}", layer.output_shape)
+    for name in ("trained_parameters", "frozen_values", "threads"):
+        check_number(name, getattr(event, name), Range(0, MOST_COUNT, True))
+    if max(len(event.device), len(event.layout or "")) > _LONGEST_NAME:
+        raise InvalidRun(f"device or layout has more than {_LONGEST_NAME} characters")
+
+
+def check_probes(spec: RunSpec, events: Sequence[ProbeEvent]) -> None:
+    """Probes of one run, in their order: each has the modes of the model and can be drawn.
+
+    Raises:
+        InvalidRun: naming the step and layer, and what no run can have.
+    """
+    names = [layer.name for layer in events[0].layers] if events else []
+    before = 0
+    for event in events:
+        if not before < event.step <= spec.steps:
+            raise InvalidRun(f"a probe is at step {event.step!s:.30}, out of order or range")
+        if [layer.name for layer in event.layers] != names or len(set(names)) != len(names):
+            raise InvalidRun("probes of one run have different layers, or one twice")
+        if event.seconds is not None:
+            check_number("seconds of a probe", event.seconds, SECONDS)
+        for layer in event.layers:
+            try:
+                _check_layer(spec, layer)
+            except InvalidRun as error:
+                place = f"probe of {_plain(layer.name)} at step {event.step}"
+                raise InvalidRun(f"{place}: {error}") from None
+        before = event.step
+
+
+def _plain(name: str) -> str:
+    """The name of a layer, as PyTorch makes them."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRun(f"a layer is called {name!r:.80}")
+    return name
+
+
+def _check_names(spec: RunSpec, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        raise InvalidRun("a layer is named twice")
+    for name in names:
+        if name not in _facts(spec):
+            raise InvalidRun(f"{name!r:.80} is none of the trained layers of {spec.model}")
+
+
+def _facts(spec: RunSpec) -> dict[str, LayerFacts]:
+    """Of the trained layers, by name."""
+    card = model_card(spec.model)
+    return _last_facts(card.name, card.checked_layers(spec.layers))
+
+
+@lru_cache(maxsize=256)
+def _last_facts(model: str, count: int) -> dict[str, LayerFacts]:
+    facts = layer_facts(model)
+    return {layer.name: layer for layer in facts[len(facts) - count :]}
+
+
+def _check_layer(spec: RunSpec, probe: LayerProbe) -> None:
+    shape = probe.shape
+    _check_shape(spec, "input", shape)
+    _check_ranks(spec, probe)
+    if len(probe.singular_values) != len(shape):
+        raise InvalidRun(f"{len(probe.singular_values)} spectra for {len(shape)} modes")
+    for size, values in zip(shape, probe.singular_values, strict=True):
+        _check_spectrum(values, min(size, prod(shape) // size))
+    shares = {"captured energy": probe.captured_energy, "best energy": probe.best_energy}
+    for name, share in shares.items():
+        if share is not None:
+            check_number(name, share, _SHARE)
+    if probe.gradient_cosine is not None:
+        check_number("gradient cosine", probe.gradient_cosine, _COSINE)
+    if probe.drift_degrees is not None:
+        if len(probe.drift_degrees) != len(shape):
+            raise InvalidRun(f"{len(probe.drift_degrees)} angles for {len(shape)} modes")
+        for degrees in probe.drift_degrees:
+            if degrees is not None:
+                check_number("drift", degrees, _DEGREES)
+    if probe.pictures is not None:
+        _check_pictures(probe.pictures, shape[_channel_mode(spec)])
+
+
+def _check_shape(spec: RunSpec, what: str, shape: Sequence[int]) -> None:
+    modes = model_card(spec.model).modes
+    if len(shape) != modes:
+        raise InvalidRun(f"{what} has {len(shape)} modes where {spec.model} has {modes}")
+    for size in shape:
+        check_number(f"a size of {what}", size, Range(1, MOST_COUNT, True))
+    if prod(shape) > MOST_COUNT:
+        raise InvalidRun(f"{what} has more than {MOST_COUNT} elements")
+    if shape[0] > spec.batch_size:
+        raise InvalidRun(f"{what} has a batch of more than {spec.batch_size}")
+
+
+def _check_of_model(spec: RunSpec, name: str, shape: Sequence[int]) -> None:
+    """Channels, and where the table has them height and width (or tokens)."""
+    facts, channel_mode = _facts(spec)[name], _channel_mode(spec)
+    # Not traced where it lacks: that takes seconds, and here for whatever somebody sends.
+    known = facts.sizes.get(spec.image_size)
+    if known is not None and tuple(shape[1:]) != known[0]:
+        raise InvalidRun(f"input of {name} has another shape in the model")
+    if shape[channel_mode] != facts.weight_shape[1] * facts.geometry.groups:
+        raise InvalidRun(f"input of {name} has another number of channels in the model")
+    positions = [size for mode, size in enumerate(shape) if mode not in (0, channel_mode)]
+    if max(positions) > spec.image_size:
+        raise InvalidRun(f"input of {name} is larger than the images")
+
+
+def _channel_mode(spec: RunSpec) -> int:
+    card = model_card(spec.model)
+    return layer_facts(card.name)[0].geometry.channel_mode(card.modes)
+
+
+def _check_ranks(spec: RunSpec, probe: LayerProbe) -> None:
+    if probe.ranks is None:
+        return
+    if not isinstance(spec.method, TuckerMethod):
+        raise InvalidRun(f"ranks where {spec.method.label} has none")
+    if len(probe.ranks) != len(probe.shape):
+        raise InvalidRun(f"{len(probe.ranks)} ranks for {len(probe.shape)} modes")
+    for rank, size in zip(probe.ranks, probe.shape, strict=True):
+        check_number("a rank", rank, Range(1, size, True))
+
+
+def _check_spectrum(values: Sequence[float], most: int) -> None:
+    if not 1 <= len(values) <= most:
+        raise InvalidRun(f"{len(values)} singular values where there are 1 to {most}")
+    found = np.array(values, dtype=float)
+    # Of an array with NaN, both are NaN.
+    for extreme in (found.min(), found.max()):
+        check_number("a singular value", extreme.item(), _SINGULAR_VALUE)
+    if (np.diff(found) > 0).any():
+        raise InvalidRun("singular values do not descend")
+
+
+def _check_pictures(pictures: LayerPictures, channels: int) -> None:
+    shown = pictures.channels
+    if not 1 <= len(shown) <= LONGEST_SIDE or len(set(shown)) != len(shown):
+        raise InvalidRun(f"pictures of {len(shown)} channels, or of one twice")
+    for channel in shown:
+        check_number("a channel of the pictures", channel, Range(0, channels - 1, True))
+    for side in pictures.size:
+        check_number("a side of the pictures", side, Range(1, LONGEST_SIDE, True))
+    before = _check_packed(pictures.before)
+    area = prod(pictures.size)
+    is_one_of_tokens = before == area and pictures.size[1] == len(shown)
+    if before != area * len(shown) and not is_one_of_tokens:
+        raise InvalidRun("pictures have more or fewer values than their size says")
+    if pictures.after is not None and _check_packed(pictures.after) != before:
+        raise InvalidRun("pictures before and after differ in size")
+
+
+def _check_packed(packed: PackedValues) -> int:
+    """How many values there are."""
+    for value in (packed.low, packed.high):
+        check_number("a value of the pictures", value, _PACKED)
+    if packed.low > packed.high:
+        raise InvalidRun("the lowest value of the pictures is above the highest")
+    try:
+        return len(base64.b64decode(packed.data, validate=True))
+    except (binascii.Error, ValueError):
+        raise InvalidRun("pictures are no base64") from None

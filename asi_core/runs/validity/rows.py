@@ -1,0 +1,219 @@
+"""Whether what is said of a run can have been: numbers, times and what it came to.
+
+Runs of this installation are valid by construction. Those that were imported, or changed in the
+database by hand, may say anything: they are checked when they are imported, and again before they
+are drawn. `probe_validity` does the same for layers, spectra and pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asi_core.runs.records import STATUSES, RunRecord
+from asi_core.runs.validity.specs import MOST_COUNT, InvalidRun
+from asi_core.training.spec import RunSpec
+
+# Thirty years; sums of any run's seconds stay far from infinity.
+MOST_SECONDS = 1e9
+# What single precision, in which runs compute, can hold.
+LARGEST_SINGLE = 3.5e38
+# Unix seconds that every calendar can tell: from 1970 to 2100.
+LATEST_TIME = 4_102_444_800
+
+
+class Range(NamedTuple):
+    """What a number may be.
+
+    Attributes:
+        whole: whether it has no fraction.
+        trained: whether it is above 0 wherever a layer is trained.
+    """
+
+    low: float
+    high: float
+    whole: bool = False
+    trained: bool = False
+
+
+_SHARE, _LOSS = Range(0, 1), Range(0, LARGEST_SINGLE)
+SECONDS = Range(0, MOST_SECONDS)
+_COUNT, _POSITIVE = Range(0, MOST_COUNT, True), Range(0, MOST_COUNT, True, True)
+
+# The columns of steps and evaluations.
+COLUMNS: dict[str, dict[str, Range]] = {
+    "step": {
+        "step": Range(1, MOST_COUNT, True),
+        "loss": _LOSS,
+        "accuracy": _SHARE,
+        "learning_rate": Range(0, LARGEST_SINGLE),
+        "prefix_seconds": SECONDS,
+        "forward_seconds": SECONDS,
+        "backward_seconds": SECONDS,
+        "update_seconds": SECONDS,
+        "saved_bytes": _POSITIVE,
+        "activation_bytes": _POSITIVE,
+        "forward_macs": _POSITIVE,
+        "overhead_macs": _COUNT,
+        "backward_macs": _POSITIVE,
+    },
+    "evaluation": {"step": Range(1, MOST_COUNT, True), "accuracy": _SHARE, "loss": _LOSS},
+}
+# Those that only some runs have.
+OPTIONAL_COLUMNS: dict[str, dict[str, Range]] = {
+    "step": {},
+    "evaluation": {"balanced_accuracy": _SHARE},
+}
+# The numbers of a summary; those that a completed run has, and those that it may lack.
+_SUMMARY: dict[tuple[str, ...], Range] = {
+    ("steps_done",): Range(1, MOST_COUNT, True),
+    ("test_accuracy",): _SHARE,
+    ("final_loss",): _LOSS,
+    ("activation_bytes",): _POSITIVE,
+    ("measured_saved_bytes",): _POSITIVE,
+    ("macs", "total"): _POSITIVE,
+    ("seconds", "step_median"): SECONDS,
+    ("seconds", "forward_median"): SECONDS,
+    ("seconds", "backward_median"): SECONDS,
+    ("seconds", "prefix_total"): SECONDS,
+}
+_MAY_LACK: dict[tuple[str, ...], Range] = {
+    ("best_accuracy",): _SHARE,
+    ("balanced_accuracy",): _SHARE,
+    ("macs", "forward"): _COUNT,
+    ("macs", "overhead"): _COUNT,
+    ("macs", "backward"): _COUNT,
+    ("seconds", "probe_share"): Range(0, MOST_SECONDS),
+    ("seconds", "probe_median"): SECONDS,
+    ("seconds", "total"): SECONDS,
+}
+
+
+def check_times(created_at: float, started_at: float | None, finished_at: float | None) -> None:
+    """Times that a calendar can tell.
+
+    Raises:
+        InvalidRun: naming the time.
+    """
+    told = {"created_at": created_at, "started_at": started_at, "finished_at": finished_at}
+    for name, value in told.items():
+        if value is not None:
+            check_number(name, value, Range(0, LATEST_TIME))
+
+
+def check_columns(spec: RunSpec, kind: str, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Columns of steps or evaluations, one entry an event.
+
+    Args:
+        columns: one for each of `COLUMNS[kind]`, and of `OPTIONAL_COLUMNS[kind]` those that there
+            are, all of numbers.
+
+    Raises:
+        InvalidRun: naming the column and what is wrong with it.
+    """
+    if len({len(values) for values in columns.values()}) != 1:
+        raise InvalidRun(f"columns of {kind} events differ in length")
+    steps = columns["step"]
+    for name, allowed in {**COLUMNS[kind], **OPTIONAL_COLUMNS[kind]}.items():
+        if name in columns or name in COLUMNS[kind]:
+            _check_column(f"{name} of {kind} events", columns[name], allowed, spec)
+    if len(steps) and steps.max() > spec.steps:
+        raise InvalidRun(f"{kind} events go beyond the {spec.steps} steps of the specification")
+    if (np.diff(steps.astype(float)) <= 0).any():
+        raise InvalidRun(f"steps of {kind} events do not increase")
+
+
+def check_rows(spec: RunSpec, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As `check_columns`, of events as rows."""
+    if rows:
+        optional = (n for n in OPTIONAL_COLUMNS[kind] if None not in [r.get(n) for r in rows])
+        names = [*COLUMNS[kind], *optional]
+        check_columns(spec, kind, {n: np.array([float(row[n]) for row in rows]) for n in names})
+
+
+def check_record(run: RunRecord) -> None:
+    """State, times and summary of a run, as far as there is one.
+
+    Raises:
+        InvalidRun: naming the field.
+    """
+    if run.status not in STATUSES:
+        raise InvalidRun(f"its state is {run.status!r:.40}")
+    check_times(run.created_at, run.started_at, run.finished_at)
+    if run.summary is not None:
+        _check_summary(run)
+
+
+def check_outcome(run: RunRecord) -> None:
+    """As `check_record`; and a completed run has come to all that it is compared by.
+
+    Raises:
+        InvalidRun: naming the field.
+    """
+    check_record(run)
+    if run.status == "completed":
+        for place in _SUMMARY:
+            if _summed_up(run, place) is None:
+                raise InvalidRun(f"its summary lacks {_name_of(place)}")
+
+
+def problem_of(run: RunRecord) -> str | None:
+    """What `check_outcome` finds; None if it finds nothing."""
+    try:
+        check_outcome(run)
+    except InvalidRun as error:
+        return str(error)
+    return None
+
+
+def check_number(name: str, value: Any, allowed: Range, *, is_trained: bool = False) -> None:
+    """One number.
+
+    Raises:
+        InvalidRun: if it is none, not finite, or not within `allowed`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidRun(f"{name} is no number")
+    # Of a whole number, comparing comes first: no float holds some of them.
+    if not allowed.low <= value <= allowed.high or not math.isfinite(value):
+        raise InvalidRun(f"{name} is {value!s:.30}, not within {allowed.low:g} to {allowed.high:g}")
+    if allowed.whole and value != int(value):
+        raise InvalidRun(f"{name} is {value:g}, not a whole number")
+    if allowed.trained and is_trained and value <= 0:
+        raise InvalidRun(f"{name} is 0 although layers are trained")
+
+
+def _check_column(name: str, values: NDArray[Any], allowed: Range, spec: RunSpec) -> None:
+    for extreme in (values.min(), values.max()) if len(values) else ():
+        # Of an array with NaN, both are NaN.
+        check_number(name, extreme.item(), allowed, is_trained=spec.layers != 0)
+    if allowed.whole and (values != np.floor(values)).any():
+        raise InvalidRun(f"{name} are not all whole numbers")
+
+
+def _check_summary(run: RunRecord) -> None:
+    if not isinstance(run.summary, Mapping):
+        raise InvalidRun("its summary is none")
+    for place, allowed in {**_SUMMARY, **_MAY_LACK}.items():
+        if (value := _summed_up(run, place)) is None:
+            continue
+        # A run that was stopped before its first step has done none.
+        low = allowed.low if run.status == "completed" else 0
+        is_trained = run.spec.layers != 0
+        name = f"{_name_of(place)} of its summary"
+        check_number(name, value, allowed._replace(low=low), is_trained=is_trained)
+
+
+def _summed_up(run: RunRecord, place: tuple[str, ...]) -> Any:
+    value: Any = run.summary
+    for key in place:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _name_of(place: tuple[str, ...]) -> str:
+    return " ".join(place).replace("_", " ")

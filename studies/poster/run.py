@@ -1,0 +1,242 @@
+"""The poster's study: MCUNet, pretrained on ImageNet, fine-tuned on CIFAR-10.
+
+    python -m studies.poster.run [--dataset imagefolder:PATH|cifar10] [--ship]
+
+Runs what is still to be run, into the app's own store: Compare shows it, and a study that was
+interrupted goes on where it stood. MCUNet's weights must be at hand (`ASI_WEIGHTS_DIR`, or a
+download). `--ship` then writes the runs to `data/examples/`, from which `python -m
+studies.poster.report` makes docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from asi_core.datasets.imagefolder import PREFIX  # noqa: E402
+from asi_core.results.outcomes import single_outcomes  # noqa: E402
+from asi_core.results.poster_study import vanilla_bytes  # noqa: E402
+from asi_core.runs.engine.foreground import work_through  # noqa: E402
+from asi_core.runs.engine.worker import open_store  # noqa: E402
+from asi_core.runs.exchange.example_jobs import write_example_job  # noqa: E402
+from asi_core.runs.exchange.examples import SHIPPED_FOLDER, write_example  # noqa: E402
+from asi_core.runs.job_kinds import job_kind  # noqa: E402
+from asi_core.runs.records import RunRecord  # noqa: E402
+from asi_core.runs.store.library import Description, RunLibrary  # noqa: E402
+from asi_core.runs.store.run_store import RunStore  # noqa: E402
+from asi_core.runs.submit.fingerprint import questions_of  # noqa: E402
+from asi_core.runs.submit.service import request_runs  # noqa: E402
+from asi_core.settings import read_settings  # noqa: E402
+from asi_core.training.features import installed_pool  # noqa: E402
+from asi_core.training.spec import RunSpec  # noqa: E402
+from asi_core.units import layer_count  # noqa: E402
+
+MODEL, PIXELS, BATCH = "mcunet_in1", 128, 64
+DEPTHS = (12, 8, 6, 4, 2, 1)  # the deepest first: the others go on from its frozen features
+SEEDS = (0, 1, 2)
+STEPS = 600
+# Where settings are compared, and where the small device trains.
+DEPTH = 4
+SMALL_DEVICE_BYTES = 256 * 1024
+_DATASET = "cifar10"
+_OWNER = "command line"
+_LATEST = 1000
+# Of the shipped steps; their means and medians are of all.
+_SHIPPED_STEP = 10
+
+VANILLA = {"kind": "vanilla"}
+PAPER = {"kind": "asi", "explained_variance": 0.8}
+EIGHT_BITS = {**PAPER, "bits": 8}
+MORE_RANKS = {"kind": "asi", "explained_variance": 0.9, "bits": 8}
+HOSVD = {"kind": "hosvd", "explained_variance": 0.8}
+FILTER = {"kind": "gradient_filter", "patch": 2}
+MOMENTUM = {"momentum": 0.9, "learning_rate": 0.02}
+
+
+def planned(layers: int, ratio: int, **settings: Any) -> dict[str, Any]:
+    """ASI with ranks planned for so many times fewer bytes than vanilla keeps by formula."""
+    whole = vanilla_bytes(spec("cifar10", VANILLA, layers, 0))
+    return {"kind": "asi", "budget_bytes": whole // ratio, **settings}
+
+
+def spec(dataset: str, method: dict[str, Any], layers: int, seed: int, **changes: Any) -> RunSpec:
+    """A run of the study: the published recipe, and looks at its beginning and end."""
+    return RunSpec.model_validate(
+        {
+            "model": MODEL,
+            "dataset": dataset,
+            "method": method,
+            "layers": layers,
+            "seed": seed,
+            "steps": STEPS,
+            "batch_size": BATCH,
+            "image_size": PIXELS,
+            "evaluate_every": STEPS // 4,
+            "probe_every": STEPS,
+            **changes,
+        }
+    )
+
+
+def curves(dataset: str, seed: int) -> Iterator[RunSpec]:
+    """All methods at all depths, and the classifier alone."""
+    for layers in DEPTHS:
+        for method in (VANILLA, PAPER, EIGHT_BITS, planned(layers, 50, bits=8), HOSVD, FILTER):
+            yield spec(dataset, method, layers, seed)
+    yield spec(dataset, VANILLA, 0, seed)
+
+
+def settings(dataset: str, seed: int) -> Iterator[RunSpec]:
+    """What may be better than the published algorithm, one change each."""
+    changed: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({**PAPER, "sequential": False}, {}),
+        ({**PAPER, "bits": 16}, {}),
+        ({**PAPER, "refresh_every": 4}, {}),
+        (MORE_RANKS, {}),
+        ({**MORE_RANKS, "refresh_every": 4}, {}),
+        ({"kind": "asi", "explained_variance": 0.9}, {}),
+        (planned(DEPTH, 50), {}),
+        (planned(DEPTH, 120, bits=8), {}),
+        ({"kind": "asi", "ranks": (31, 32, 3, 3), "bits": 8}, {}),
+        ({"kind": "asi", "ranks": 1}, {}),
+        (VANILLA, MOMENTUM),
+        (PAPER, MOMENTUM),
+        (EIGHT_BITS, MOMENTUM),
+        (MORE_RANKS, MOMENTUM),
+        (planned(DEPTH, 50, bits=8), MOMENTUM),
+    ]
+    for method, changes in changed:
+        yield spec(dataset, method, DEPTH, seed, **changes)
+
+
+def drift(dataset: str) -> Iterator[RunSpec]:
+    """Two runs that are looked at often."""
+    for method in (PAPER, HOSVD):
+        yield spec(dataset, method, DEPTH, 0, probe_every=STEPS // 20)
+
+
+def small(dataset: str) -> Iterator[RunSpec]:
+    """The last layers at the largest batch whose real bytes fit the small device, and vanilla."""
+    batch = largest_batch(spec(dataset, MORE_RANKS, DEPTH, 0, **MOMENTUM))
+    for seed in SEEDS:
+        for method in (MORE_RANKS, VANILLA):
+            yield spec(dataset, method, DEPTH, seed, batch_size=batch, **MOMENTUM)
+
+
+def largest_batch(asked: RunSpec, most: int = 256) -> int:
+    """The largest batch of which a measured step keeps no more than the small device has."""
+    low, high = 1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        kept = measured(asked.model_copy(update={"batch_size": middle}))["saved_bytes"]["total"]
+        low, high = (middle, high) if kept <= SMALL_DEVICE_BYTES else (low, middle - 1)
+    return low
+
+
+def measured(asked: RunSpec) -> dict[str, Any]:
+    """One step by both meters, which agree or raise."""
+    return job_kind("measure").answer(asked, installed_pool())
+
+
+def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
+    """The newest comparison of just these runs whose numbers are those of this code, or a new one
+    with copies of all that is known already."""
+    answers = store.answered(questions_of(specs))
+    for runs in store.latest_comparisons(_LATEST):
+        if [run.spec for run in runs] != list(specs):
+            continue
+        ended = [n for n, run in enumerate(runs) if not run.is_active]
+        if all(runs[n].status == "completed" and n in answers for n in ended):
+            return runs
+    return request_runs(store, specs, _OWNER, most=len(specs))
+
+
+def comparisons(dataset: str) -> Iterator[tuple[str, str, list[RunSpec]]]:
+    """Of each: its key, its name, and its runs."""
+    for seed in SEEDS:
+        name = f"Poster: accuracy over trained layers, seed {seed}"
+        yield f"curves-{seed}", name, list(curves(dataset, seed))
+    for seed in SEEDS:
+        name = f"Poster: settings of ASI at {DEPTH} layers, seed {seed}"
+        yield f"settings-{seed}", name, list(settings(dataset, seed))
+    yield "drift", "Poster: spectra while training", list(drift(dataset))
+    yield "small", "Poster: 256 KB", list(small(dataset))
+
+
+def run_study(dataset: str) -> dict[str, list[RunRecord]]:
+    """All comparisons, by key."""
+    store = open_store(read_settings().database_url)
+    library = RunLibrary(store.url)
+    found: dict[str, list[RunRecord]] = {}
+    for key, name, specs in comparisons(dataset):
+        runs = taken_up(store, specs)
+        library.describe(runs[0].comparison, Description(name))
+        print(f"{name}: {len(runs)} runs", flush=True)
+        work_through(store.url, runs, _tell)
+        found[key] = store.comparison(runs[0].comparison)
+    library.close()
+    return found
+
+
+def _tell(number: int, ended: RunRecord) -> None:
+    (outcome,) = single_outcomes([ended])
+    accuracy = (ended.summary or {}).get("test_accuracy")
+    told = f"{number}. {outcome.label}, {layer_count(ended.spec.layers)}: {ended.status}"
+    print(f"{told}, accuracy {accuracy}", flush=True)
+
+
+def ship(study: dict[str, list[RunRecord]]) -> None:
+    """Write the study to `data/examples/`, without the path of the images."""
+    store = open_store(read_settings().database_url)
+    for name, runs in study.items():
+        path = SHIPPED_FOLDER / f"poster-{name}.json.gz"
+        shown = [replace(run, spec=_with_dataset(run.spec)) for run in runs]
+        write_example(store, shown, path, step_every=_SHIPPED_STEP)
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
+    largest = {run.spec.method.kind: run.spec for run in reversed(study["small"])}
+    usual = largest["asi"].model_copy(update={"batch_size": BATCH})
+    for name, asked in (*largest.items(), (f"asi-{BATCH}", usual)):
+        path = write_example_job(
+            SHIPPED_FOLDER / "jobs",
+            f"poster-small-{name}",
+            "measure",
+            _with_dataset(asked),
+            measured(asked),
+        )
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+def _with_dataset(asked: RunSpec) -> RunSpec:
+    """With the name of the images' file alone: its folder is this machine's."""
+    name = asked.dataset
+    if name.startswith(PREFIX):
+        name = PREFIX + Path(name.removeprefix(PREFIX)).name
+    return asked.model_copy(update={"dataset": name})
+
+
+def main() -> int:
+    """Run the study; write what is shipped if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default=_DATASET)
+    parser.add_argument("--ship", action="store_true")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    study = run_study(options.dataset)
+    print(f"{sum(map(len, study.values()))} runs, {time.perf_counter() - started:.0f} s")
+    if any(run.status != "completed" for runs in study.values() for run in runs):
+        raise SystemExit("some runs did not end well: Compare and their logs say why.")
+    if options.ship:
+        ship(study)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

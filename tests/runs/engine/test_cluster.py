@@ -1,0 +1,176 @@
+"""Worker processes of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+import torch
+from distributed.comm import connect
+from distributed.security import Security
+
+from asi_core.errors import Unavailable
+from asi_core.runs.engine.cluster import Cluster
+from asi_core.settings import Settings
+from tests.browser.app import free_port
+from tests.listening import listening_ends
+from tests.waiting import wait_for
+
+_ROLES = ("client", "scheduler", "worker")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(Settings(home=tmp_path, niceness=7))
+    yield cluster
+    cluster.close()
+
+
+def tell_niceness(path: Path) -> None:
+    """Of the thread that executes a run, and of those that compute for it."""
+    torch.ones(500, 500) @ torch.ones(500, 500)
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    computing = [os.getpriority(os.PRIO_PROCESS, int(t)) for t in os.listdir("/proc/self/task")]
+    path.write_text(f"{here} {computing.count(here)}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads threads as Linux does")
+def test_runs_give_way_to_those_who_wait_for_a_page(cluster: Cluster, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    for attempt in range(2):
+        cluster.submit(tell_niceness, told, key=f"tell-{attempt}", priority=0).result(timeout=60)
+        niceness, threads = told.read_text().split()
+        assert niceness == "7"
+        assert int(threads) >= torch.get_num_threads()
+        told.unlink()
+        (address,) = cluster._client.scheduler_info(n_workers=-1)["workers"]
+        assert cluster.restart_worker(address)
+
+
+def test_a_scheduler_that_is_away_costs_nothing_to_ask_for(tmp_path: Path) -> None:
+    nowhere = f"tcp://127.0.0.1:{free_port()}"
+    settings = Settings(home=tmp_path, database_url="postgresql://nowhere/asi", scheduler=nowhere)
+    before = set(threading.enumerate())
+    for _ in range(3):
+        with pytest.raises(Unavailable, match=f"scheduler at {nowhere} does not answer"):
+            Cluster(settings)
+    assert set(threading.enumerate()) <= before
+
+
+def ports() -> set[int]:
+    """At which this process and those that it has started listen."""
+    ends = listening_ends()
+    assert {end.ip for end in ends} <= {"127.0.0.1"}, "nobody beyond this machine is listened to"
+    return {end.port for end in ends}
+
+
+def is_answered(address: str, security: Security) -> bool:
+    """Whether somebody with these keys, or none, is talked to."""
+
+    async def ask() -> bool:
+        try:
+            comm = await connect(address, timeout=3, **security.get_connection_args("client"))
+        except (OSError, TimeoutError, TypeError):
+            return False
+        comm.abort()
+        return True
+
+    return asyncio.run(ask())
+
+
+def status_of_page(port: int, page: str) -> int:
+    """What HTTP answers there; 0 from whoever does not speak it."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=3) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def test_a_connection_without_the_secret_is_refused(tmp_path: Path) -> None:
+    """Scheduler, nanny and worker execute what they are sent, and all accounts reach loopback."""
+    others = ports()
+    cluster = Cluster(Settings(home=tmp_path))
+    try:
+        own = cluster._client.security
+        scheduler = cluster._client.scheduler.address
+        (worker,) = cluster._client.scheduler_info(n_workers=-1)["workers"]
+        assert is_answered(scheduler, own)
+        assert is_answered(worker, own)
+        opened = ports() - others
+        pages = {port for port in opened if status_of_page(port, "")}
+        for page in ("info/main/workers.html", "json/counts.json", "metrics", "health", "statics/"):
+            assert {status_of_page(port, page) for port in pages} == {404}
+        assert len(opened - pages) == 3, "the scheduler, the nanny and the worker"
+        for port in opened - pages:
+            assert not is_answered(f"tcp://127.0.0.1:{port}", Security())
+            assert not is_answered(f"tls://127.0.0.1:{port}", Security.temporary())
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[Settings, dict[str, Any]]]:
+    """Somebody's scheduler with certificates, and what Dask is told of them."""
+    own = Security.temporary()
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_text(str(own.tls_client_cert))
+    key.write_text(str(own.tls_client_key))
+    named: dict[str, Any] = {"distributed.comm.tls.ca-file": str(certificate)}
+    for role in _ROLES:
+        named[f"distributed.comm.tls.{role}.cert"] = str(certificate)
+        named[f"distributed.comm.tls.{role}.key"] = str(key)
+    variables = {
+        f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": value
+        for name, value in named.items()
+    }
+    address = f"tls://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "dask", "scheduler", "--host", address, "--no-dashboard"]
+    with (tmp_path / "log").open("ab") as log:
+        started = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
+    settings = Settings(home=tmp_path, database_url="postgresql://nowhere/asi", scheduler=address)
+    yield settings, named
+    started.kill()
+    started.wait(timeout=30)
+
+
+def test_a_scheduler_with_certificates_is_reached_with_one_alone(
+    guarded: tuple[Settings, dict[str, Any]],
+) -> None:
+    settings, named = guarded
+
+    def connected() -> Cluster | None:
+        try:
+            return Cluster(settings)
+        except Unavailable:
+            return None
+
+    with dask.config.set(named):
+        cluster = wait_for(connected, 60, "the scheduler")
+        assert cluster.is_connected
+        assert not cluster.is_ours
+        cluster.close()
+    before = set(threading.enumerate())
+    with pytest.raises(Unavailable, match="talks to those alone who have a certificate"):
+        Cluster(settings)
+    stranger = Security.temporary()
+    wrong = {
+        name: stranger.tls_client_key if name.endswith("key") else stranger.tls_client_cert
+        for name in named
+    }
+    with dask.config.set(wrong), pytest.raises(Unavailable, match="does not answer"):
+        Cluster(settings)
+    assert set(threading.enumerate()) <= before

@@ -1,0 +1,164 @@
+"""What a run leaves behind, in which order: events first, then the checkpoint that they led to."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy.exc import OperationalError
+
+from asi_core.runs.engine.reporter import Reporter
+from asi_core.runs.store.run_store import RunStore
+from asi_core.training.checkpoint import TrainingState
+from asi_core.training.events import EvaluationEvent
+from asi_core.training.spec import RunSpec
+from tests.runs.losing import lose_all
+from tests.waiting import wait_for
+
+SPEC = RunSpec.model_validate({"method": {"kind": "vanilla"}, "steps": 10})
+
+
+@pytest.fixture
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
+
+
+def point(step: int, accuracy: float = 0.5) -> EvaluationEvent:
+    return EvaluationEvent(step=step, accuracy=accuracy, loss=1.0)
+
+
+def state(step: int) -> TrainingState:
+    return TrainingState(SPEC, step, {"model.weight": torch.ones(2)})
+
+
+def begun(store: RunStore, folder: Path) -> tuple[str, str, Path, Reporter]:
+    """A run that is going, its token, its checkpoint and its reporter, whose heart is still."""
+    (run,) = store.create([SPEC], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    path = folder / run.id / "state"
+    return run.id, token, path, Reporter(store, run.id, token, path)
+
+
+def test_a_checkpoint_waits_for_its_events(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, _, path, reporter = begun(store, tmp_path)
+    reporter.add(point(1))
+    reporter.keep(state(1))
+
+    def silent(*arguments: Any, **keywords: Any) -> None:
+        raise OperationalError("INSERT", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(store, "append", silent)
+    with pytest.raises(OperationalError):
+        reporter._flush()
+    assert not path.exists()
+    monkeypatch.undo()
+    reporter._flush()
+    wait_for(path.exists, 10, "the checkpoint")
+    assert store.events(run_id, "evaluation") == [point(1)]
+    # A later attempt goes on from further.
+    wait_for(lambda: store.attempts.running()[0].tries == 0, 10, "the gain")
+
+
+def test_events_that_come_while_others_are_written_are_waited_for(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, _, path, reporter = begun(store, tmp_path)
+    reporter.add(point(1))
+    write = store.append
+
+    def slow(*arguments: Any, **keywords: Any) -> None:
+        monkeypatch.setattr(store, "append", write)
+        write(*arguments, **keywords)
+        reporter._all.append(point(2))
+        reporter.keep(state(2))
+
+    monkeypatch.setattr(store, "append", slow)
+    reporter._flush()
+    assert len(store.events(run_id, "evaluation")) == 1
+    assert not path.exists(), "its events are not stored yet"
+    reporter._flush()
+    assert len(store.events(run_id, "evaluation")) == 2
+    wait_for(path.exists, 10, "the checkpoint")
+
+
+def test_hearts_beat_while_a_slow_disk_takes_a_checkpoint(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, _, reporter = begun(store, tmp_path)
+    written, disk = [], threading.Event()
+
+    def slow(state: TrainingState, path: Path) -> None:
+        written.append(state.step)
+        assert disk.wait(30)
+
+    monkeypatch.setattr("asi_core.runs.engine.reporter.write_state", slow)
+
+    def beats() -> float:
+        return store.attempts.running()[0].heartbeat_at
+
+    with reporter:
+        reporter.keep(state(1))
+        wait_for(lambda: written == [1], 10, "the first checkpoint")
+        for step in (2, 3):
+            reporter.keep(state(step))
+            before = beats()
+            wait_for(lambda before=before: beats() > before, 10, "a beat")
+        assert written == [1], "one at a time"
+        disk.set()
+        wait_for(lambda: written == [1, 3], 10, "the latest, and no other")
+
+
+def test_only_what_is_further_than_ever_is_a_gain(store: RunStore, tmp_path: Path) -> None:
+    """Or else a run that begins anew each time, and ends its process, would do so for ever."""
+    run_id, _, path, reporter = begun(store, tmp_path)
+    reporter.add(point(5))
+    reporter.gains_beyond(5)
+    for step, tries in ((5, 1), (6, 0)):
+        reporter.keep(state(step))
+        reporter._flush()
+        wait_for(reporter._checkpoint_written.done, 10, "the checkpoint")  # type: ignore[union-attr]
+        assert store.attempts.running()[0].tries == tries
+    assert path.exists()
+    assert store.last_step(run_id) == 5
+
+
+def test_what_has_ended_keeps_no_checkpoint(store: RunStore, tmp_path: Path) -> None:
+    run_id, _, path, reporter = begun(store, tmp_path)
+    reporter.add(point(1))
+    reporter.keep(state(1))
+    reporter._flush()
+    reporter.end("completed", None)
+    assert not path.parent.exists()
+    ended = store.run(run_id)
+    assert ended is not None
+    assert (ended.status, ended.summary is not None) == ("completed", True)
+
+
+def test_a_later_attempt_replaces_the_rows_that_it_measures_again(store: RunStore) -> None:
+    (run,) = store.create([SPEC], "me")
+    first = store.attempts.claim(run.id)
+    assert first is not None
+    store.append(run.id, first, [point(step, 0.1) for step in (1, 2, 3)])
+    assert lose_all(store) == 1
+    second = store.attempts.claim(run.id)
+    assert second is not None
+    store.append(run.id, second, [point(2, 0.2)])
+    found = store.events(run.id, "evaluation")
+    assert [(e.step, e.accuracy) for e in found] == [(1, 0.1), (2, 0.2), (3, 0.1)]  # type: ignore[union-attr]
+
+
+def test_a_write_whose_answer_was_lost_may_be_repeated(store: RunStore, tmp_path: Path) -> None:
+    from asi_core.runs.records import LogLine
+
+    run_id, token, _, _ = begun(store, tmp_path)
+    line = {0: LogLine(1.0, "info", "once")}
+    for _ in range(2):
+        store.append(run_id, token, [point(1)], line)
+    assert len(store.events(run_id, "evaluation")) == 1
+    assert [told.text for told in store.log_tail(run_id, 9)] == ["once"]

@@ -1,0 +1,408 @@
+"""Runs as files: from one store into another, and nothing from files that are none."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import time
+import tracemalloc
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import update
+
+from asi_core.cli import main
+from asi_core.errors import InvalidInput
+from asi_core.runs.exchange.archive import read_archive
+from asi_core.runs.exchange.transfer import export_comparison, import_comparison
+from asi_core.runs.records import LogLine, RunRecord
+from asi_core.runs.store import tables
+from asi_core.runs.store.library import Description, RunFilter, RunLibrary
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.submit.service import known_runs
+from asi_core.settings import read_settings
+from asi_core.training.events import EvaluationEvent, ImageCounts
+from asi_core.training.summary import summarise
+from asi_core.units import MIB
+from tests.runs.kept import asi, events, fail, keep, spec
+
+
+@pytest.fixture
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
+
+
+def comparison(store: RunStore) -> list[RunRecord]:
+    """Two completed runs, a failed one with a log, and one that goes on; named."""
+    specs = [spec(), asi(0.8)]
+    runs = keep(store, specs, [0.9, 0.8], [100, 10], owner="they")
+    RunLibrary(store.url).describe(runs[0].comparison, Description("Lecture", "for <all>"))
+    return runs
+
+
+def exported(store: RunStore, name: str) -> bytes:
+    return export_comparison(store, RunLibrary(store.url), name)
+
+
+def imported(store: RunStore, content: bytes) -> list[RunRecord]:
+    return import_comparison(store, RunLibrary(store.url), io.BytesIO(content), "me")
+
+
+def test_a_comparison_comes_back_in_another_store(store: RunStore, tmp_path: Path) -> None:
+    runs = comparison(store)
+    other = RunStore(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    found = imported(other, exported(store, runs[0].comparison))
+    kept = other.comparison(found[0].comparison)
+    for before, after in zip(runs, kept, strict=True):
+        for field in ("spec", "status", "created_at", "started_at", "finished_at"):
+            assert getattr(after, field) == getattr(before, field), field
+        assert without_total(after) == without_total(before)
+        assert other.all_events(after.id) == store.all_events(before.id)
+        assert (after.owner, after.comparison) == ("me", found[0].comparison)
+    assert not {run.id for run in runs} & {run.id for run in kept}
+    described = RunLibrary(other.url).descriptions()[kept[0].comparison]
+    assert described == Description("Lecture", "for <all>")
+    assert known_runs(other, [run.spec for run in runs]) == 0, "what others claim is no answer"
+
+
+def test_what_was_launched_in_the_future_was_launched_now(store: RunStore) -> None:
+    """Else it would be the newest for as long."""
+    runs = comparison(store)
+    later = time.time() + 1e9
+    content = changed(
+        exported(store, runs[0].comparison),
+        lambda told: [run.update(created_at=later) for run in told["runs"]],
+    )
+    before = time.time()
+    found = imported(store, content)
+    assert all(before <= run.created_at <= time.time() for run in found)
+
+
+def without_total(run: RunRecord) -> dict[str, Any]:
+    """A run's summary; the total is of the worker's clock, or of times of day."""
+    assert run.summary is not None
+    seconds = {k: v for k, v in run.summary["seconds"].items() if k != "total"}
+    return {**run.summary, "seconds": seconds}
+
+
+def test_it_may_be_opened_twice_and_where_it_came_from(store: RunStore) -> None:
+    runs = comparison(store)
+    content = exported(store, runs[0].comparison)
+    first, second = imported(store, content), imported(store, content)
+    assert first[0].comparison != second[0].comparison != runs[0].comparison
+    assert len(store.latest_comparisons(10)) == 3
+
+
+def test_failures_and_logs_come_along_and_what_goes_stays(store: RunStore) -> None:
+    going, failed = store.create([spec(), asi(0.8)], "me")
+    with pytest.raises(InvalidInput, match="runs that have ended"):
+        exported(store, going.comparison)
+    token = store.attempts.claim(failed.id)
+    assert token is not None
+    line = LogLine(1.0, "warning", "it <b>smells</b>")
+    store.append(failed.id, token, [], {0: line})
+    store.finish(failed.id, token, "failed", {}, "it broke.")
+    (copy,) = imported(store, exported(store, going.comparison))
+    assert (copy.status, copy.error) == ("failed", "it broke.")
+    assert store.log_tail(copy.id, 10) == [line]
+
+
+def test_other_programs_can_read_it(store: RunStore) -> None:
+    runs = comparison(store)
+    with zipfile.ZipFile(io.BytesIO(exported(store, runs[0].comparison))) as file:
+        told = json.loads(file.read("runs.json"))
+        curves = np.load(io.BytesIO(file.read("curves.npz")), allow_pickle=False)
+    assert [run["spec"]["method"]["kind"] for run in told["runs"]] == ["vanilla", "asi"]
+    assert curves["0/step/step"].tolist() == list(range(1, 21))
+    assert curves["1/evaluation/accuracy"][-1] == pytest.approx(0.8)
+
+
+def test_balanced_accuracies_and_counts_of_images_come_along(store: RunStore) -> None:
+    (run,) = store.create([spec(steps=1)], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    prepared, step = events(spec(steps=1), 0.5, 10)[:2]
+    counts = ImageCounts(classes=2, train=9, test=8, left_out=3, is_unbalanced=True)
+    told = [
+        prepared.model_copy(update={"images": counts}),
+        step,
+        EvaluationEvent(step=1, accuracy=0.9, loss=0.1, balanced_accuracy=0.4),
+    ]
+    store.append(run.id, token, told)
+    store.finish(run.id, token, "completed", summarise(told))
+    (copy,) = imported(store, exported(store, run.comparison))
+    assert store.events(copy.id, "evaluation") == told[2:]
+    assert copy.summary is not None
+    assert copy.summary["balanced_accuracy"] == 0.4
+    assert copy.summary["images"]["left_out"] == 3
+
+
+def test_an_unknown_comparison_is_refused(store: RunStore) -> None:
+    with pytest.raises(InvalidInput, match="'nothing'"):
+        exported(store, "nothing")
+
+
+def packed(members: dict[str, bytes]) -> bytes:
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return result.getvalue()
+
+
+def unpacked(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def changed(content: bytes, change: Any) -> bytes:
+    """An archive whose JSON `change` has changed."""
+    members = unpacked(content)
+    told = json.loads(members["runs.json"])
+    change(told)
+    return packed({**members, "runs.json": json.dumps(told).encode()})
+
+
+def with_array(content: bytes, array: bytes) -> bytes:
+    members = unpacked(content)
+    curves = unpacked(members["curves.npz"])
+    return packed({**members, "curves.npz": packed({**curves, "0/step/loss.npy": array})})
+
+
+def array_of(values: Any, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values, **options)
+    return stream.getvalue()
+
+
+CHANGES: dict[str, Any] = {
+    "status": lambda told: told["runs"][0].update(status="running"),
+    "method": lambda told: told["runs"][0]["spec"].update(method={"kind": "evil"}),
+    "format": lambda told: told.update(format=2),
+    "more": lambda told: told.update(more=1),
+    "none": lambda told: told.update(runs=[]),
+    "name": lambda told: told.update(name="x" * 81),
+    "many": lambda told: told.update(runs=told["runs"] * 300),
+    "year 10000": lambda told: told["runs"][0].update(created_at=3e11),
+    "no time": lambda told: told["runs"][0].update(finished_at=float("nan")),
+    "more steps": lambda told: told["runs"][0]["spec"].update(steps=30),
+    "claims": lambda told: told["runs"][0].update(summary={"test_accuracy": "100 %"}),
+    "nul": lambda told: told["runs"][0].update(error="\x00"),
+    "nul in a name": lambda told: told.update(name="\x00"),
+    "late": lambda told: told["runs"][0]["rows"][0].update(step=2**40),
+    "unmatched": lambda told: told.update(runs=told["runs"] * 2),
+}
+ARRAYS = {
+    "objects": array_of(np.array([{}], dtype=object), allow_pickle=True),
+    "text": array_of(np.array(["a"] * 20)),
+    "matrix": array_of(np.zeros((20, 2))),
+    "not finite": array_of(np.full(20, np.nan)),
+    "short": array_of(np.zeros(19)),
+    "infinite": array_of(np.zeros(20))[:-8],
+    "promising": array_of(np.zeros(20)).replace(b"(20,)", b"(9**9,)"),
+    "long header": array_of(np.zeros(20)).replace(b"'fortran_order'", b"'fortran_order" + b" "),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_other_content_is_refused(store: RunStore, name: str) -> None:
+    runs = comparison(store)
+    refuse(store, changed(exported(store, runs[0].comparison), CHANGES[name]))
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_other_arrays_are_refused(store: RunStore, name: str) -> None:
+    runs = comparison(store)
+    refuse(store, with_array(exported(store, runs[0].comparison), ARRAYS[name]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04",
+        b"no zip at all",
+        packed({}),
+        packed({"runs.json": b"{}"}),
+        packed({"runs.json": b"{", "curves.npz": b""}),
+        packed({"runs.json": b"{}", "curves.npz": b"", "../../etc/passwd": b""}),
+        packed({"runs.json": b" " * 300_000_000, "curves.npz": b""}),
+    ],
+    ids=range(8),
+)
+def test_other_files_are_refused(store: RunStore, content: bytes) -> None:
+    refuse(store, content)
+
+
+def lying(name: str, method: int) -> bytes:
+    """An archive of which one member says that it has ten bytes, and inflates to 50 MB."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w", method) as file:
+        for member in ("runs.json", "curves.npz"):
+            file.writestr(member, b" " * (50_000_000 if member == name else 10))
+    return result.getvalue().replace((50_000_000).to_bytes(4, "little"), b"\x0a\x00\x00\x00")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_inflates_to_more_than_it_says_is_not_inflated(store: RunStore, method: int) -> None:
+    content = lying("runs.json", method)
+    assert len(content) < 100_000
+    tracemalloc.start()
+    refuse(store, content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * MIB
+
+
+def test_a_list_of_runs_that_nobody_could_read_is_not_parsed(store: RunStore) -> None:
+    with pytest.raises(InvalidInput, match="the list of runs of an archive may have at most 64"):
+        imported(store, packed({"runs.json": b" " * 70_000_000, "curves.npz": b""}))
+    with pytest.raises(InvalidInput, match="the file of an archive may have at most 64"):
+        imported(store, packed({}) + b"\0" * 70_000_000)
+
+
+MANY = 400_000
+
+
+def bombs() -> dict[str, Any]:
+    """What a few kilobytes can ask for: made of an archive's list of runs."""
+
+    def one(**changes: Any) -> Any:
+        return lambda told: json.dumps({**told, "runs": [{**told["runs"][0], **changes}]})
+
+    layer = {"name": "a", "shape": [1], "singular_values": [[""] * MANY]}
+    return {
+        "many runs": lambda told: json.dumps({**told, "runs": [0] * MANY}),
+        "deep": lambda told: '{"runs":' + "[" * MANY + "]" * MANY + "}",
+        "many rows": one(rows=[{}] * MANY),
+        "many lines": one(log=[0] * MANY),
+        "many keys": one(spec={str(n): 0 for n in range(MANY)}),
+        "many ranks": one(spec={"method": {"kind": "asi", "ranks": ["x"] * MANY}}),
+        "many words": one(rows=[{"kind": "probe", "step": 1, "layers": [layer]}]),
+    }
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """An archive, taken apart."""
+    store = RunStore(f"sqlite:///{tmp_path_factory.mktemp('archive') / 'asi.sqlite'}")
+    return unpacked(exported(store, comparison(store)[0].comparison))
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_a_list_that_asks_for_much_is_refused_in_little_memory(
+    members: dict[str, bytes], name: str
+) -> None:
+    """Of each wrong value a reason would be told, at a thousand times its bytes."""
+    told = bombs()[name](json.loads(members["runs.json"]))
+    assert refusing_bytes(packed({**members, "runs.json": told.encode()})) < 160 * MIB
+
+
+def test_columns_and_members_that_ask_for_much_are_not_made(members: dict[str, bytes]) -> None:
+    curves = unpacked(members["curves.npz"])
+    long = {name: array_of(np.zeros(2 * MANY, np.int8)) for name in curves}
+    many = {**curves, **{str(n): b"" for n in range(MANY // 10)}}
+    told = json.loads(members["runs.json"])
+    told["runs"][0]["spec"]["steps"] = 2 * MANY
+    for columns in (long, many):
+        for runs in (members["runs.json"], json.dumps(told).encode()):
+            content = packed({"runs.json": runs, "curves.npz": packed(columns)})
+            assert refusing_bytes(content) < 48 * MIB
+
+
+def refusing_bytes(content: bytes) -> int:
+    """The most memory that it takes to refuse an archive."""
+    tracemalloc.start()
+    with pytest.raises(InvalidInput) as refusal:
+        read_archive(io.BytesIO(content))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(str(refusal.value)) < 400
+    return peak
+
+
+def test_what_is_exported_lacks_runs_that_would_be_refused(store: RunStore) -> None:
+    runs = comparison(store)
+    with store._engine.begin() as connection:
+        connection.execute(
+            update(tables.runs)
+            .where(tables.runs.c.id == runs[0].id)
+            .values(summary={"test_accuracy": 7})
+        )
+    (copy,) = imported(store, exported(store, runs[0].comparison))
+    assert copy.spec == runs[1].spec
+    with store._engine.begin() as connection:
+        connection.execute(update(tables.runs).values(summary={"test_accuracy": 7}))
+    with pytest.raises(InvalidInput, match="test accuracy of its summary is 7"):
+        exported(store, runs[0].comparison)
+
+
+def test_imports_and_the_future_come_last(store: RunStore) -> None:
+    runs = comparison(store)
+    found = imported(store, exported(store, runs[0].comparison))
+    library = RunLibrary(store.url)
+    mine, theirs = runs[0].comparison, found[0].comparison
+    assert [r[0].comparison for r in store.latest_comparisons(9, imported=False)] == [mine]
+    assert [r[0].comparison for r in store.latest_comparisons(9, imported=True)] == [theirs]
+    assert {r.comparison for r in library.runs(RunFilter(imports_of=("me",)))} == {mine, theirs}
+    assert {r.comparison for r in library.runs(RunFilter(imports_of=()))} == {mine}
+    with store._engine.begin() as connection:
+        later = update(tables.runs).where(tables.runs.c.comparison == theirs)
+        connection.execute(later.values(created_at=4e9))
+    assert [r[0].comparison for r in store.latest_comparisons(9)] == [mine, theirs]
+    assert [r.comparison for r in library.runs()] == [mine, mine, theirs, theirs]
+
+
+def refuse(store: RunStore, content: bytes) -> None:
+    before = len(store.latest_comparisons(100))
+    with pytest.raises(InvalidInput) as refusal:
+        imported(store, content)
+    assert "\n" not in str(refusal.value)
+    assert len(store.latest_comparisons(100)) == before
+
+
+SAMPLE: dict[str, bytes] = {}
+
+
+@given(st.integers(0, 2**32), st.integers(1, 20))
+def test_a_damaged_file_never_leads_to_a_crash(seed: int, count: int) -> None:
+    if not SAMPLE:
+        store = RunStore(read_settings().database_url)
+        SAMPLE["archive"] = exported(store, comparison(store)[0].comparison)
+    draw, content = random.Random(seed), bytearray(SAMPLE["archive"])
+    for _ in range(count):
+        content[draw.randrange(len(content))] = draw.randrange(256)
+    with suppress(InvalidInput):
+        archive, happened = read_archive(io.BytesIO(bytes(content)))
+        assert len(archive.runs) == len(happened)
+
+
+def test_the_command_line_takes_along_and_opens(
+    store: RunStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = comparison(store)
+    path = tmp_path / "runs.zip"
+    assert main(["export", runs[0].comparison, "--out", str(path)]) == 0
+    assert main(["import", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert f"{path}\ncomparison " in told
+    assert "2 runs" in told
+    assert main(["import", str(tmp_path / "none.zip")]) == 2
+    assert main(["export", "nothing"]) == 2
+    assert main(["export", runs[0].comparison, "--out", str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 3
+
+
+def test_a_run_that_failed_at_once_may_be_taken_along(store: RunStore) -> None:
+    (run,) = store.create([spec()], "me")
+    fail(store, run, "no images.")
+    (copy,) = imported(store, exported(store, run.comparison))
+    assert copy.error == "no images."

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from asi_core.runs.store.retry import StillSilent, insist
+
+
+def failing(*errors: Exception) -> tuple[list[Exception], Callable[[], str]]:
+    left = list(errors)
+
+    def ask() -> str:
+        if left:
+            raise left.pop(0)
+        return "an answer"
+
+    return left, ask
+
+
+def test_what_passes_is_asked_again() -> None:
+    silence = OperationalError("SELECT", {}, Exception("locked"))
+    _, ask = failing(silence, OSError("gone"))
+    assert insist(ask) == "an answer"
+
+
+def test_a_store_that_stays_silent_is_told_as_that() -> None:
+    silence = OperationalError("UPDATE secret", {}, Exception("disk is full"))
+    _, ask = failing(*[silence] * 100)
+    with pytest.raises(StillSilent, match=r"^the store has not answered for 0 s \(disk is full\)$"):
+        insist(ask, 0.2)
+
+
+def test_what_asking_again_does_not_help_is_raised_at_once() -> None:
+    left, ask = failing(*[ProgrammingError("SELECT", {}, Exception("no such column"))] * 2)
+    with pytest.raises(ProgrammingError):
+        insist(ask)
+    assert len(left) == 1

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+
+from asi_core.costs.estimate import estimate
+from asi_core.methods import Vanilla
+from asi_core.runs.records import EXAMPLE_OWNER
+from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.submit.forecast import forecast
+from asi_core.training.spec import RunSpec
+from tests.runs.kept import asi, keep, spec
+
+TEST_IMAGES = 1000
+
+
+@pytest.fixture
+def store(database_url: str) -> RunStore:
+    return RunStore(database_url)
+
+
+def expected(spec: RunSpec, step_seconds: float, *, probed: bool = True) -> float:
+    """Of `tests.runs.kept`'s runs: a probe of 10 ms in 20 steps, two fifths of a step forward."""
+    looks = 0.01 / (20 * step_seconds) if probed else 0
+    evaluation = TEST_IMAGES / spec.batch_size * 0.4 * step_seconds
+    return spec.steps * step_seconds * (1 + looks) + 10 * evaluation
+
+
+def vanilla_macs(spec: RunSpec) -> int:
+    return estimate(
+        spec.model,
+        Vanilla(),
+        layers=spec.layers,
+        batch_size=spec.batch_size,
+        image_size=spec.image_size,
+        convention="exact",
+    ).macs.total
+
+
+def test_nothing_measured_is_said() -> None:
+    found = forecast([spec(), asi(0.8)], [])
+    assert (found.seconds, found.unknown) == (0, 2)
+    assert found.sentence.startswith("No measured step yet")
+
+
+def test_runs_like_those_measured_take_their_median(store: RunStore) -> None:
+    known = [
+        run
+        for seconds in (0.1, 0.2, 0.9)
+        for run in keep(store, [asi(0.4)], [0.9], [100], step_seconds=seconds)
+    ]
+    asked = asi(0.8, seed=3, steps=50)
+    found = forecast([asked, asked], known)
+    assert found.seconds == pytest.approx(2 * expected(asked, 0.2))
+    assert found.counts == {"here": 2, "elsewhere": 0, "scaled": 0}
+    assert "2 like runs measured here." in found.sentence
+
+
+def test_what_is_measured_here_counts_before_the_examples(store: RunStore) -> None:
+    shipped = keep(store, [asi(0.4)], [0.9], [100], owner=EXAMPLE_OWNER, step_seconds=0.5)
+    found = forecast([asi(0.8)], shipped)
+    assert found.counts["elsewhere"] == 1
+    assert "on another machine" in found.sentence
+    own = keep(store, [asi(0.6)], [0.9], [100], step_seconds=0.1)
+    found = forecast([asi(0.8)], [*shipped, *own])
+    assert found.counts["here"] == 1
+    assert found.seconds == pytest.approx(expected(asi(0.8), 0.1))
+
+
+@pytest.mark.parametrize("changes", [{"layers": 2}, {"batch_size": 32}, {"image_size": 64}])
+def test_other_sizes_are_scaled_by_multiplies_and_it_is_said(
+    store: RunStore, changes: dict[str, int]
+) -> None:
+    known = keep(store, [asi(0.4)], [0.9], [100], step_seconds=0.1)
+    asked = asi(0.8, **changes)
+    found = forecast([asked], known)
+    ratio = vanilla_macs(asked) / vanilla_macs(known[0].spec)
+    steps = 20 * 0.1 * (1 + 0.01 / 2)
+    evaluation = 10 * TEST_IMAGES / 64 * 0.04 * (64 / asked.batch_size)
+    assert ratio < 1
+    assert found.seconds == pytest.approx(ratio * (steps + evaluation))
+    assert found.counts["scaled"] == 1
+    assert "scaled by multiply-accumulates" in found.sentence
+
+
+def test_the_same_method_is_nearer_than_the_same_size(store: RunStore) -> None:
+    known = keep(store, [spec()], [0.9], [100], step_seconds=0.1)
+    known += keep(store, [asi(0.4, layers=2)], [0.9], [100], step_seconds=0.7)
+    found = forecast([asi(0.8)], known)
+    ratio = vanilla_macs(known[0].spec) / vanilla_macs(known[1].spec)
+    assert found.seconds == pytest.approx(ratio * expected(asi(0.8), 0.7))
+
+
+def test_what_nothing_is_known_of_is_counted_apart(store: RunStore) -> None:
+    known = keep(store, [asi(0.4)], [0.9], [100])
+    found = forecast([asi(0.8), spec(layers=0), spec(model="resnet18")], known)
+    assert (found.counts["here"], found.unknown) == (1, 2)
+    assert "2 without any measured step" in found.sentence
+
+
+def test_a_head_alone_is_known_from_heads_alone(store: RunStore) -> None:
+    known = keep(store, [spec(layers=0, batch_size=32)], [0.8], [0], step_seconds=0.01)
+    asked = spec(layers=0)
+    found = forecast([asked, spec()], known)
+    assert found.unknown == 1
+    assert found.seconds == pytest.approx(2 * expected(asked, 0.01, probed=False))
+
+
+def test_runs_that_were_not_completed_tell_nothing(store: RunStore) -> None:
+    assert forecast([spec()], store.create([spec()], "me")).unknown == 1
