@@ -46,7 +46,7 @@ READ_FIGURES = """() => [...document.querySelectorAll('[data-testid=stBidiCompon
 # The end of the run before may arrive late, when the page itself knows better.
 SETTLED = """before => runs.asked > before && runs.isOver
     && document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'
-    && !document.querySelector('[data-testid=stSkeleton]')"""
+    && !document.querySelector('[data-testid=stSkeleton], [data-stale=true]')"""
 # A click is lost when what is drawn meanwhile moves the control away under it.
 TRIES = 3
 PAINTED = "() => new Promise(seen => requestAnimationFrame(() => setTimeout(seen)))"
@@ -148,10 +148,14 @@ class Visitor:
     def _change_all(self, choices: Container[str]) -> None:
         """One after the other, for each may bring others and take some away."""
         while left := self.unchanged(self.page, choices):
-            self.done.add(left[0].name)
-            self._change(left[0])
+            if self._change(left[0]):
+                self.done.add(left[0].name)
 
-    def _change(self, control: Control, option: str | None = None) -> None:
+    def _change(self, control: Control, option: str | None = None) -> bool:
+        """Whether the control was still there; then it has been changed, if it can be."""
+        if control not in controls(self.page):
+            # What was drawn before it was read has been taken away since.
+            return False
         box = self.page.locator(CONTROLS).nth(control.place)
         around = box.locator("xpath=ancestor::details[not(@open)]")
         if around.count():
@@ -162,7 +166,7 @@ class Visitor:
         before = self._runs_asked()
         for _ in range(TRIES):
             if not CHANGERS[control.kind](box, option):
-                return
+                return True
             with suppress(AssertionError):
                 wait_for(lambda: self._runs_asked() > before, 5, "a run")
             if self._runs_asked() > before:
@@ -171,7 +175,7 @@ class Visitor:
             # part of the page that refreshes itself.
             with suppress(AssertionError):
                 wait_for(lambda: control not in controls(self.page), 5, "the change")
-                return
+                return True
         raise AssertionError(f"{control} has not changed")
 
     def _runs_asked(self) -> int:
