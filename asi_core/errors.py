@@ -64,7 +64,7 @@ def one_sentence(error: Exception) -> str:
 def _validation_sentence(detail: object) -> str:
     assert isinstance(detail, dict)
     cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, AsiError):
+    if isinstance(cause, AsiError | ValidationError):
         return one_sentence(cause)
     place = ".".join(str(part) for part in detail["loc"]) or "specification"
     place = shortened(place, _LONGEST_VALUE)

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 # Each room may import the rooms named here, itself, and the plain records.
-PLAIN = {"records", "errors", "units", "lazy", "settings", "counting"}
+PLAIN = {"records", "errors", "units", "lazy", "settings", "counting", "fields", "registry"}
 ALLOWED = {
     "linalg": set(),
     "methods": {"linalg"},
@@ -22,9 +22,10 @@ ALLOWED = {
     "poster": {"methods", "costs"},
     "training": {"layers", "methods", "linalg", "costs", "zoo", "datasets", "planning"},
     "bench": {"training", "layers", "methods", "costs", "zoo"},
+    "testing": {"layers", "methods", "costs"},
     "runs": {"training", "costs", "planning", "methods", "zoo", "datasets"},
     "results": {"runs", "training", "costs", "methods", "zoo"},
-    "figures": set(),
+    "figures": {"methods"},
     "cli": {
         "bench",
         "results",

@@ -71,14 +71,14 @@ def test_ranks_may_be_given_for_all_modes_and_one_a_mode() -> None:
         *("sweep", "--rank", "1,2", "--ranks", "8,8,2,2", "--ranks", "4,4,1,1"),
         *("--layers", "2,all", "--no-references", "--dry-run"),
     )
-    assert found["sweep"]["ranks"] == [1, 2, [8, 8, 2, 2], [4, 4, 1, 1]]
+    assert found["sweep"]["settings"]["ranks"] == [1, 2, [8, 8, 2, 2], [4, 4, 1, 1]]
     assert found["run_count"] == 8
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "needs ranks or explained variances"),
+        ([], "needs explained variances or ranks"),
         (["--rank", "0"], "rank must be at least 1, got 0"),
         (["--rank", "4", "--layers", "4,999"], "at most 49"),
         (["--rank", "4", "--methods", "nothing"], "method must be a known one"),

@@ -6,7 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from asi_core.cli.options import STEP_FLAGS, Commands, add_convention, add_flags, method_settings
+from asi_core.cli.flags import STEP_FIELDS, add_json_flag, add_method_flags, add_run_flags
+from asi_core.cli.options import Commands, add_convention, method_settings
 from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.costs.estimate import estimate
 from asi_core.methods import METHOD_ADAPTER, Method
@@ -16,7 +17,9 @@ from asi_core.units import format_bytes, format_count
 def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("estimate", help="bytes and multiplies by formula")
-    add_flags(parser, *STEP_FLAGS)
+    add_run_flags(parser, STEP_FIELDS)
+    add_method_flags(parser)
+    add_json_flag(parser)
     add_convention(parser, default="exact")
     parser.set_defaults(run=run)
 

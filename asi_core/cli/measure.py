@@ -6,14 +6,14 @@ import argparse
 import json
 from typing import Any
 
-from asi_core.cli.options import (
-    START_FLAGS,
-    STEP_FLAGS,
-    Commands,
-    add_flags,
-    method_settings,
-    run_spec,
+from asi_core.cli.flags import (
+    START_FIELDS,
+    STEP_FIELDS,
+    add_json_flag,
+    add_method_flags,
+    add_run_flags,
 )
+from asi_core.cli.options import Commands, method_settings, run_spec
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes, format_seconds
 
@@ -28,7 +28,9 @@ _TITLES = {
 def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("measure", help="one real training step: bytes and seconds")
-    add_flags(parser, *STEP_FLAGS, "--dataset", "--seed", *START_FLAGS)
+    add_run_flags(parser, (*STEP_FIELDS, "dataset", "seed", *START_FIELDS))
+    add_method_flags(parser)
+    add_json_flag(parser)
     parser.set_defaults(run=run)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 
-from asi_core.cli.options import (
-    SIZE_FLAGS,
-    START_FLAGS,
-    Commands,
-    add_flags,
-    budget_bytes,
-    run_spec,
+from asi_core.cli.flags import (
+    SIZE_FIELDS,
+    START_FIELDS,
+    add_json_flag,
+    add_run_flags,
+    add_setting_flag,
+    in_bytes,
 )
+from asi_core.cli.options import Commands, run_spec
 from asi_core.errors import InvalidInput
 from asi_core.planning import Plan, plan
 from asi_core.training.spec import RunSpec
@@ -25,17 +26,17 @@ _MOST_BATCHES = 1000
 def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("plan", help="the best ranks under a memory budget")
-    add_flags(parser, "--model", "--dataset", "--layers")
-    parser.add_argument("--budget-mib", type=float, required=True, metavar="M")
-    add_flags(parser, "--bits", *SIZE_FLAGS)
+    add_run_flags(parser, ("model", "dataset", "layers", *SIZE_FIELDS, "seed", *START_FIELDS))
+    parser.add_argument("--budget-mib", type=float, required=True, metavar="MIB")
+    add_setting_flag(parser, "bits")
     parser.add_argument("--batches", type=int, default=2, help="calibration batches")
-    add_flags(parser, "--seed", "--json", *START_FLAGS)
+    add_json_flag(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the ranks with the least gradient error, layer by layer."""
-    budget = budget_bytes(options.budget_mib)
+    budget = in_bytes(options.budget_mib)
     own = {} if options.bits is None else {"bits": options.bits}
     spec = run_spec(options, method={"kind": "asi", "budget_bytes": budget, **own})
     if not 1 <= options.batches <= _MOST_BATCHES:

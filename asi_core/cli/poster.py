@@ -6,7 +6,8 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from asi_core.cli.options import Commands, add_convention, add_flags
+from asi_core.cli.flags import add_json_flag
+from asi_core.cli.options import Commands, add_convention
 from asi_core.poster import Row, poster_facts, poster_rows
 
 
@@ -14,7 +15,7 @@ def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("poster", help="the poster's table, printed against computed")
     add_convention(parser, default="paper")
-    add_flags(parser, "--json")
+    add_json_flag(parser)
     parser.set_defaults(run=run)
 
 

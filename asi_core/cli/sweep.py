@@ -6,19 +6,19 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from asi_core.cli.options import (
-    SIZE_FLAGS,
-    START_FLAGS,
-    Commands,
-    add_flags,
-    find_damage,
-    layers,
-    numbers,
-    ranks,
-    run_spec,
-    shares,
+from asi_core.cli.flags import (
+    START_FIELDS,
+    add_axes,
+    add_json_flag,
+    add_run_flags,
+    given_settings,
+    words,
 )
+from asi_core.cli.options import Commands, find_damage, run_spec
 from asi_core.cli.terminal import say
+from asi_core.fields import setting_fields
+from asi_core.methods import METHODS
+from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -30,29 +30,9 @@ if TYPE_CHECKING:
 _RUN_FAILED = 1
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-def _layers(text: str) -> tuple[int | str, ...]:
-    return tuple(layers(part) for part in _words(text))
-
-
-# Flags that take several values, what reads them, and the field of `Sweep` that they fill.
-_AXES: dict[str, dict[str, Any]] = {
-    "--methods": {"type": _words, "metavar": "KIND,..."},
-    "--rank": {"type": numbers, "metavar": "R,...", "help": "each one rank for all modes"},
-    "--ranks": {
-        "type": ranks,
-        "action": "append",
-        "metavar": "B,C,H,W",
-        "help": "one rank a mode; may be given several times",
-    },
-    "--explained-variances": {"type": shares, "metavar": "E,...", "help": "each 0 to 1"},
-    "--patches": {"type": numbers, "metavar": "R,...", "help": "of the gradient filter"},
-    "--layers": {"type": _layers, "metavar": "K|all,..."},
-    "--seeds": {"type": numbers, "metavar": "S,..."},
-}
+# Fields of a run that are the same in all of a sweep's; several values of the others are runs each.
+_SAME = ("model", "dataset", *START_FIELDS, "train_norm")
+_AXES = tuple(name for name in setting_fields(RunSpec) if name not in _SAME)
 
 
 def add_parser(commands: Commands) -> None:
@@ -60,19 +40,16 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "sweep", help="fine-tune under many settings, kept as one comparison"
     )
-    for flag, how in _AXES.items():
-        parser.add_argument(flag, **how)
+    parser.add_argument("--methods", type=words, metavar="KIND,...", help=", ".join(METHODS))
+    add_axes(parser, _AXES)
     parser.add_argument(
         "--references",
         action=argparse.BooleanOptionalAction,
         help="run vanilla and the classifier alone too (the default)",
     )
-    add_flags(parser, "--model", "--dataset", *SIZE_FLAGS, "--steps")
-    for flag in ("--learning-rate", "--momentum", "--weight-decay", "--clip-norm"):
-        parser.add_argument(flag, type=float)
-    add_flags(parser, *START_FLAGS)
+    add_run_flags(parser, _SAME)
     parser.add_argument("--dry-run", action="store_true", help="say the cost, and run nothing")
-    add_flags(parser, "--json")
+    add_json_flag(parser)
     parser.set_defaults(run=run)
 
 
@@ -99,13 +76,21 @@ def run(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> Sweep:
     from asi_core.runs.submit.sweeps import Sweep
 
-    base = argparse.Namespace(**{**vars(options), "layers": None})
-    names = ("methods", "explained_variances", "patches", "layers", "seeds", "references")
+    names = ("methods", "layers", "references")
     asked = {name: getattr(options, name) for name in names}
-    given_ranks = (*(options.rank or ()), *(options.ranks or ()))
+    asked["seeds"] = options.seed
+    several = {name: getattr(options, name) for name in _AXES if name not in ("layers", "seed")}
+    axes = {name: values for name, values in several.items() if values is not None}
+    same = {name: values[0] for name, values in axes.items() if len(values) == 1}
+    varied = {name: values for name, values in axes.items() if len(values) > 1}
     given = {name: value for name, value in asked.items() if value is not None}
+    base = argparse.Namespace(**{name: getattr(options, name) for name in _SAME})
     return Sweep.model_validate(
-        {**given, "ranks": given_ranks, "base": run_spec(base, method={"kind": "vanilla"})}
+        {
+            **given,
+            "settings": {**given_settings(options), **varied},
+            "base": run_spec(base, method={"kind": "vanilla"}, **same),
+        }
     )
 
 

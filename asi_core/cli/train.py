@@ -7,17 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asi_core.cli.options import (
-    START_FLAGS,
-    STEP_FLAGS,
-    Commands,
-    add_flags,
-    find_damage,
-    method_settings,
-    run_spec,
-)
+from asi_core.cli.flags import add_json_flag, add_method_flags, add_run_flags
+from asi_core.cli.options import Commands, find_damage, method_settings, run_spec
 from asi_core.cli.terminal import say
 from asi_core.errors import InvalidInput
+from asi_core.fields import setting_fields
 from asi_core.training.spec import RunSpec
 from asi_core.units import MIB, format_bytes, format_seconds
 
@@ -33,16 +27,9 @@ _LONGEST_SPEC = MIB
 def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("train", help="fine-tune, and keep the run in the store")
-    add_flags(parser, *STEP_FLAGS, "--dataset")
-    add_flags(parser, "--steps", "--seed")
-    for flag in ("--learning-rate", "--momentum", "--weight-decay"):
-        parser.add_argument(flag, type=float)
-    parser.add_argument("--final-rate", type=float, help="share of the learning rate at the end")
-    parser.add_argument("--clip-norm", type=float)
-    add_flags(parser, *START_FLAGS)
-    parser.add_argument("--train-norm", action="store_true", default=None)
-    parser.add_argument("--evaluate-every", type=int, metavar="STEPS")
-    parser.add_argument("--probe-every", type=int, metavar="STEPS")
+    add_run_flags(parser, setting_fields(RunSpec))
+    add_method_flags(parser)
+    add_json_flag(parser)
     parser.add_argument(
         "--spec",
         metavar="FILE|JSON",

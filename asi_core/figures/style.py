@@ -3,12 +3,16 @@ so that a figure reads in grey too."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
+from zlib import crc32
 
 import plotly.graph_objects as go
 
+from asi_core.methods import METHODS, MethodStyle
+
 HEAD_ALONE = "head"
+_HEAD = MethodStyle("#9A9A9A", "dot", "x")
 
 # What figures are to those who only show them: who draws is known here alone.
 Figure = go.Figure
@@ -17,25 +21,34 @@ Figure = go.Figure
 Drawing = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class MethodStyle:
-    """Colour (hex), plotly dash and plotly marker of a method."""
+# Methods have Okabe & Ito's palette (2008) and a neutral grey for the baseline; those that say
+# nothing of it have one of these, by their name, so that it is the same in all processes.
+_PALETTE = (
+    MethodStyle("#56B4E9", "dash", "hexagon"),
+    MethodStyle("#8C6BB1", "dashdot", "triangle-down"),
+    MethodStyle("#B2182B", "longdash", "cross"),
+    MethodStyle("#4D9221", "dot", "bowtie"),
+    MethodStyle("#C77700", "longdashdot", "hourglass"),
+    MethodStyle("#1B7A8C", "solid", "star-diamond"),
+)
 
-    color: str
-    dash: str
-    symbol: str
+
+class _Styles(Mapping[str, MethodStyle]):
+    """The style of each method, by its kind, and of the classifier alone."""
+
+    def __getitem__(self, name: str) -> MethodStyle:
+        if name == HEAD_ALONE:
+            return _HEAD
+        return METHODS[name].style or _PALETTE[crc32(name.encode()) % len(_PALETTE)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((HEAD_ALONE, *METHODS))
+
+    def __len__(self) -> int:
+        return 1 + len(METHODS)
 
 
-# Okabe & Ito's palette (2008) and a neutral grey for the baseline.
-STYLES: dict[str, MethodStyle] = {
-    HEAD_ALONE: MethodStyle("#9A9A9A", "dot", "x"),
-    "vanilla": MethodStyle("#4D4D4D", "solid", "circle"),
-    "asi": MethodStyle("#0072B2", "solid", "diamond"),
-    "hosvd": MethodStyle("#D55E00", "dash", "square"),
-    "gradient_filter": MethodStyle("#009E73", "dashdot", "triangle-up"),
-    "eight_bit": MethodStyle("#CC79A7", "longdash", "pentagon"),
-    "checkpointing": MethodStyle("#A67B00", "longdashdot", "star"),
-}
+STYLES: Mapping[str, MethodStyle] = _Styles()
 
 # What is faint on a dark page, and what takes its place there.
 DARK_COLORS: dict[str, str] = {"#4D4D4D": "#B8BEC5"}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from asi_core import linalg
 from asi_core.errors import InvalidInput
+from asi_core.fields import Setting
 from asi_core.methods import costs
-from asi_core.methods.base import Saved, WarmStart
+from asi_core.methods.base import MethodStyle, Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
 from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 from asi_core.units import format_bytes
@@ -25,7 +26,7 @@ _WARM, _COLD = 1, 2
 
 
 class ASI(TuckerMethod):
-    """One subspace iteration a mode and step, started from the step before.
+    """One subspace iteration per mode and step, started from the step before.
 
     Given ranks are cut at every step to what its batch allows. Ranks that come from an explained
     variance are found once, on the first batch that is finite and not all zero, however small it
@@ -48,14 +49,55 @@ class ASI(TuckerMethod):
 
     kind: Literal["asi"] = "asi"
     label: ClassVar[str] = "ASI"
-    sequential: bool = True
-    refresh_every: int = 1
-    bits: Bits = 32
-    budget_bytes: int | None = None
-    _sources: ClassVar[dict[str, str]] = {
-        **TuckerMethod._sources,
-        "budget_bytes": "a budget",
-    }
+    summary: ClassVar[str] = (
+        "Activation Subspace Iteration (ICML 2025): keeps each trained layer's input in Tucker "
+        "form, found by one warm-started subspace iteration per mode and step."
+    )
+    style: ClassVar[MethodStyle] = MethodStyle("#0072B2", "solid", "diamond")
+    alternatives: ClassVar[tuple[str, ...]] = (*TuckerMethod.alternatives, "budget_bytes")
+    sequential: Annotated[
+        bool,
+        Setting(
+            "One mode after the other",
+            "Each mode is iterated on the tensor that the modes before have already reduced, which "
+            "is far cheaper. Off iterates every mode on the full tensor, as published.",
+        ),
+    ] = True
+    refresh_every: Annotated[
+        int,
+        Setting(
+            "Refresh interval",
+            "In steps. 1 iterates all factors at every step, as published. 4 iterates the channel, "
+            "height and width factors at every fourth step only and projects on the old ones in "
+            "between: less time, a little less energy. The batch's factor is always iterated.",
+            least=1,
+            step=1,
+            way_out="1 is every step",
+            plural="refresh intervals",
+        ),
+    ] = 1
+    bits: Annotated[
+        Bits,
+        Setting(
+            "Bits of a kept number",
+            "32 is single precision, as published. 16 keeps the factors in half precision: they "
+            "are orthonormal, and at small ranks most of what is kept. 8 keeps factors and core as "
+            "whole multiples of a step: four times the ranks fit into the same memory.",
+            choices={32: "32", 16: "16 (factors)", 8: "8"},
+            plural="bits",
+        ),
+    ] = 32
+    budget_bytes: Annotated[
+        int | None,
+        Setting(
+            "Budget",
+            "What the inputs of all trained layers together may keep until their gradients need "
+            "them; the ranks of each layer are planned for it.",
+            least=1,
+            unit="bytes",
+            way_out="raise it",
+        ),
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -65,20 +107,6 @@ class ASI(TuckerMethod):
             others = {name: value for name, value in given.items() if name != "half_factors"}
             return {"bits": 16, **others} if given["half_factors"] else others
         return given
-
-    @field_validator("budget_bytes")
-    @classmethod
-    def _positive_budget(cls, budget: int | None) -> int | None:
-        if budget is not None and budget < 1:
-            raise InvalidInput("the budget must be at least one byte", budget, "raise it")
-        return budget
-
-    @field_validator("refresh_every")
-    @classmethod
-    def _at_least_at_some_steps(cls, steps: int) -> int:
-        if steps < 1:
-            raise InvalidInput("refresh_every must be at least 1", steps, "1 is every step")
-        return steps
 
     @property
     def settings_label(self) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
 from asi_core import linalg
 from asi_core.errors import NoClosedForm
+from asi_core.fields import setting_fields
 from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 
 if TYPE_CHECKING:
@@ -48,26 +49,78 @@ class WarmStart:
     is_repeated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class MethodStyle:
+    """How a method is drawn: a colour (hex), and the names of plotly's dash and marker."""
+
+    color: str
+    dash: str
+    symbol: str
+
+
 class Method(BaseModel, ABC):
-    """Base of all methods. A subclass adds `kind`, its settings and both halves."""
+    """Base of all methods. A subclass adds `kind`, its settings and the tensor half.
+
+    A setting is a field with a `fields.Setting`: flags, boxes and sweeps follow from it.
+
+    Attributes:
+        kind: what specifications, flags and links call the method.
+        label: what people call it.
+        summary: what it keeps, in a sentence; by default the first of the class's docstring.
+        style: how it is drawn; one of a palette by default.
+        kept: what it keeps of an input, in a few words, where it does not project it.
+        kept_energy: the share of the input's energy in what is kept, 0 to 1, where it is the same
+            for all inputs.
+        why_no_picture: why no picture of the input can be rebuilt from what is kept.
+        replaces_layers: False where PyTorch's own layer already does what the method means.
+        letters: settings that closed forms read, and the letters that equations call them by.
+        repeats_blocks: True where blocks of trained layers run again before their backward pass.
+        alternatives: settings of which exactly one is given, if there are any.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Any
     label: ClassVar[str]
-    # False where PyTorch's own layer already does what the method means.
+    summary: ClassVar[str] = ""
+    style: ClassVar[MethodStyle | None] = None
+    kept: ClassVar[str] = "not measured"
+    kept_energy: ClassVar[float | None] = None
+    why_no_picture: ClassVar[str] = "This method rebuilds no input."
     replaces_layers: ClassVar[bool] = True
-    # Settings that closed forms read, and the letters that equations call them by.
     letters: ClassVar[Mapping[str, str]] = {}
-    # True where blocks of trained layers run again before their backward pass.
     repeats_blocks: ClassVar[bool] = False
+    alternatives: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def described(cls) -> str:
+        """What the method keeps, in a sentence."""
+        return cls.summary or (cls.__doc__ or cls.label).strip().partition("\n\n")[0]
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        """The method at a few settings, by which `asi_core.testing` tests it.
+
+        By default one: where boxes begin, with the first of its alternatives.
+        """
+        fields = setting_fields(cls)
+        given = {name: fields[name].start for name in cls.alternatives[:1]}
+        return (cls(**given),)
+
+    def is_exact(self, shape: LayerShape) -> bool:
+        """Whether the weight gradient of such a layer is the exact one, whatever its input."""
+        return False
 
     @property
     def settings_label(self) -> str:
-        """The label with the settings that tell two runs of the same method apart."""
-        return self.label
+        """The label with the settings that tell two runs of the same method apart: by default those
+        that are not at their own default."""
+        fields = setting_fields(type(self))
+        changed = [(fields[n], v) for n, v in self if n in fields and v != fields[n].default]
+        return ", ".join((self.label, *(f"{f.setting.name} {f.title(v)}" for f, v in changed)))
 
-    def why_unsupported(self, geometry: Geometry) -> str | None:
+    @classmethod
+    def why_unsupported(cls, geometry: Geometry) -> str | None:
         """Why the method means nothing for such a layer; None if it does."""
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from asi_core.methods.base import MethodStyle
 from asi_core.methods.costs import dense_step
 from asi_core.methods.vanilla import KeepsInput
 from asi_core.records import Convention, LayerShape, Macs, Ranks
@@ -21,6 +22,13 @@ class Checkpointing(KeepsInput):
 
     kind: Literal["checkpointing"] = "checkpointing"
     label: ClassVar[str] = "Checkpointing"
+    summary: ClassVar[str] = (
+        "Keeping the input of each block of trained layers alone, and running the block again "
+        "before its backward pass. Gradients are exact, for one more forward pass."
+    )
+    style: ClassVar[MethodStyle] = MethodStyle("#A67B00", "longdashdot", "star")
+    kept: ClassVar[str] = "computed again as it was"
+    why_no_picture: ClassVar[str] = "Checkpointing computes the input again as it was."
     replaces_layers: ClassVar[bool] = False
     repeats_blocks: ClassVar[bool] = True
 

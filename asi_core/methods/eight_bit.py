@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from asi_core import linalg
-from asi_core.methods.base import Method, Saved, WarmStart
+from asi_core.methods.base import Method, MethodStyle, Saved, WarmStart
 from asi_core.methods.costs import dense_step
 from asi_core.records import ELEMENT_BYTES, Convention, Geometry, LayerShape, Macs, Ranks
 
@@ -19,6 +19,15 @@ class EightBit(Method):
 
     kind: Literal["eight_bit"] = "eight_bit"
     label: ClassVar[str] = "8-bit"
+    summary: ClassVar[str] = (
+        "A method that keeps each trained layer's input in 256 steps per channel: one byte per "
+        "element instead of four."
+    )
+    style: ClassVar[MethodStyle] = MethodStyle("#CC79A7", "longdash", "pentagon")
+    kept: ClassVar[str] = "every element, rounded"
+    why_no_picture: ClassVar[str] = (
+        "8-bit keeps every element, to half a step: the picture would look the same."
+    )
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart

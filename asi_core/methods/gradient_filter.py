@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-from pydantic import field_validator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from asi_core import linalg
 from asi_core.counting import ceil_div
-from asi_core.errors import InvalidInput
+from asi_core.fields import Setting
 from asi_core.methods import costs
-from asi_core.methods.base import Method, Saved, WarmStart
+from asi_core.methods.base import Method, MethodStyle, Saved, WarmStart
 from asi_core.records import (
     ELEMENT_BYTES,
     Convention,
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_LARGEST_PATCH = 4096
-
-
 class GradientFilter(Method):
     """Keeps sums of the input over windows; approximates the input gradient too.
 
@@ -40,24 +35,45 @@ class GradientFilter(Method):
 
     kind: Literal["gradient_filter"] = "gradient_filter"
     label: ClassVar[str] = "Gradient filter"
+    summary: ClassVar[str] = (
+        "A method (CVPR 2023) that averages the output gradient over patches and keeps sums of the "
+        "input over the same patches."
+    )
+    style: ClassVar[MethodStyle] = MethodStyle("#009E73", "dashdot", "triangle-up")
+    kept: ClassVar[str] = "sums, no part of it"
+    why_no_picture: ClassVar[str] = (
+        "The gradient filter averages output gradients and keeps sums of the input over windows: "
+        "no picture can be rebuilt from them."
+    )
     letters: ClassVar[Mapping[str, str]] = {"patch": "R"}
-    patch: int = 2
+    patch: Annotated[
+        int,
+        Setting(
+            "Patch",
+            "R: the output gradient is averaged over R × R patches. 1 filters nothing.",
+            least=1,
+            # More than any layer's output has.
+            most=4096,
+            step=1,
+            way_out="2 is the published choice",
+            plural="patches",
+        ),
+    ] = 2
 
-    @field_validator("patch")
     @classmethod
-    def _positive(cls, patch: int) -> int:
-        if patch < 1:
-            raise InvalidInput("patch must be at least 1", patch, "2 is the published choice")
-        if patch > _LARGEST_PATCH:
-            rule = f"patch must be at most {_LARGEST_PATCH}, more than any layer's output has"
-            raise InvalidInput(rule, patch, "2 is the published choice")
-        return patch
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(patch=2), cls(patch=1)
+
+    def is_exact(self, shape: LayerShape) -> bool:
+        # Windows of one element; larger kernels meet several of them.
+        return self.patch == 1 and prod(shape.weight_shape[2:]) == 1
 
     @property
     def settings_label(self) -> str:
         return f"{self.label}, patch {self.patch}"
 
-    def why_unsupported(self, geometry: Geometry) -> str | None:
+    @classmethod
+    def why_unsupported(cls, geometry: Geometry) -> str | None:
         if isinstance(geometry, LinearGeometry):
             return "gradient filtering averages over the patches of an image, which tokens lack"
         return None

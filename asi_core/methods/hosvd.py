@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from asi_core import linalg
+from asi_core.fields import Setting
 from asi_core.methods import costs
 from asi_core.methods.asi import core_ranks, tucker_gradient
-from asi_core.methods.base import Saved, WarmStart
+from asi_core.methods.base import MethodStyle, Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
 from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 
@@ -28,7 +29,21 @@ class HOSVD(TuckerMethod):
 
     kind: Literal["hosvd"] = "hosvd"
     label: ClassVar[str] = "HOSVD"
-    solver: Literal["gram", "svd"] = "gram"
+    summary: ClassVar[str] = (
+        "Higher-order singular value decomposition: the Tucker form from the leading singular "
+        "vectors of every unfolding. As a method here it is computed afresh at every step."
+    )
+    style: ClassVar[MethodStyle] = MethodStyle("#D55E00", "dash", "square")
+    solver: Annotated[
+        Literal["gram", "svd"],
+        Setting(
+            "Factors from",
+            "Both give the same ranks and subspaces. The Gram matrix is several times faster; the "
+            "full SVD of every unfolding is the published way.",
+            choices={"gram": "the Gram matrix", "svd": "the full SVD"},
+            plural="solvers",
+        ),
+    ] = "gram"
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart

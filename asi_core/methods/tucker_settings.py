@@ -2,61 +2,90 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import field_validator, model_validator
 
 from asi_core.errors import InvalidInput
+from asi_core.fields import Setting, setting_fields
 from asi_core.methods.base import Method
 from asi_core.methods.costs import capped_ranks
 from asi_core.records import LayerShape, Ranks
+
+# From which ranks are found unless something else is given.
+USUAL_EXPLAINED_VARIANCE = 0.8
+# At which costs are compared unless others are given: batch, channel, height and width.
+USUAL_RANKS = (16, 32, 4, 4)
 
 
 class TuckerMethod(Method):
     """A method whose ranks are given, or found from an explained variance.
 
     Attributes:
-        ranks: one number for all modes, or one a mode (batch, channel, height, width).
+        ranks: one number for all modes, or one per mode (batch, channel, height, width).
         explained_variance: share of each unfolding's energy that the ranks keep, 0 to 1.
     """
 
-    ranks: int | Ranks | None = None
-    explained_variance: float | None = None
+    alternatives: ClassVar[tuple[str, ...]] = ("explained_variance", "ranks")
+    ranks: Annotated[
+        int | Ranks | None,
+        Setting(
+            "Rank",
+            "How many singular directions are kept: one number for all modes, or one per mode. A "
+            "rank above a mode's size keeps all of it.",
+            least=1,
+            step=1,
+            slider=(1, 64),
+            usual=USUAL_RANKS,
+        ),
+    ] = None
+    explained_variance: Annotated[
+        float | None,
+        Setting(
+            "Explained variance",
+            "Share of each mode's energy (the sum of squared singular values) that the ranks keep. "
+            "ASI chooses them once, HOSVD at every step.",
+            above=0,
+            most=1,
+            step=0.01,
+            slider=(0.05, 1.0),
+            way_out=f"try {USUAL_EXPLAINED_VARIANCE}",
+            usual=USUAL_EXPLAINED_VARIANCE,
+        ),
+    ] = None
 
     @field_validator("ranks")
     @classmethod
-    def _positive_ranks(cls, ranks: int | Ranks | None) -> int | Ranks | None:
-        many = (ranks,) if isinstance(ranks, int) else ranks
-        if many == ():
-            raise InvalidInput("ranks must be one number, or one a mode", "none", "give at least 1")
-        for rank in many or ():
-            if rank < 1:
-                raise InvalidInput("rank must be at least 1", rank, "choose 1 or more")
+    def _some_ranks(cls, ranks: int | Ranks | None) -> int | Ranks | None:
+        if ranks == ():
+            raise InvalidInput(
+                "ranks must be one number, or one per mode", "none", "give at least 1"
+            )
         return ranks
-
-    @field_validator("explained_variance")
-    @classmethod
-    def _a_share(cls, share: float | None) -> float | None:
-        if share is not None and not 0 < share <= 1:
-            raise InvalidInput("explained variance must be above 0 and at most 1", share, "try 0.8")
-        return share
-
-    # Fields of which exactly one says where the ranks come from, and what each is called.
-    _sources: ClassVar[dict[str, str]] = {
-        "ranks": "ranks",
-        "explained_variance": "an explained variance",
-    }
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [name for field, name in self._sources.items() if getattr(self, field) is not None]
+        fields = setting_fields(type(self))
+        names = {name: fields[name].setting.name for name in self.alternatives}
+        given = [name for field, name in names.items() if getattr(self, field) is not None]
         if len(given) != 1:
             raise InvalidInput(
-                f"{self.label} needs either {' or '.join(self._sources.values())}",
-                " and ".join(given) or "neither",
-                "give one of them",
+                f"{self.label} needs exactly one of {', '.join(names.values())}",
+                " and ".join(given) or "none of them",
+                "give one",
             )
         return self
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        settings = ({"ranks": 2}, {"ranks": 1000}, {"explained_variance": 1.0})
+        return tuple(cls.model_validate(given) for given in settings)
+
+    def is_exact(self, shape: LayerShape) -> bool:
+        all_of_it = capped_ranks(1000, shape.input_shape)
+        return self.explained_variance == 1 or (
+            self.ranks is not None and self.ranks_for(shape) == all_of_it
+        )
 
     @property
     def settings_label(self) -> str:

@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from asi_core import linalg
-from asi_core.methods.base import Method, Saved, WarmStart
+from asi_core.methods.base import Method, MethodStyle, Saved, WarmStart
 from asi_core.methods.costs import dense_step
 from asi_core.records import ELEMENT_BYTES, Convention, Geometry, LayerShape, Macs, Ranks
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 class KeepsInput(Method):
     """A method whose weight gradients come from the input itself."""
+
+    kept_energy: ClassVar[float | None] = 1.0
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
@@ -33,6 +35,9 @@ class KeepsInput(Method):
         assert x is not None
         return linalg.gradients.weight_gradient(x, grad_output, weight_shape, geometry)
 
+    def is_exact(self, shape: LayerShape) -> bool:
+        return True
+
     def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
         return True
 
@@ -45,6 +50,12 @@ class Vanilla(KeepsInput):
 
     kind: Literal["vanilla"] = "vanilla"
     label: ClassVar[str] = "Vanilla"
+    summary: ClassVar[str] = "Plain back-propagation: every trained layer's whole input is kept."
+    style: ClassVar[MethodStyle] = MethodStyle("#4D4D4D", "solid", "circle")
+    kept: ClassVar[str] = "the input itself"
+    why_no_picture: ClassVar[str] = (
+        "Vanilla keeps the input as it is, so there is nothing to rebuild."
+    )
     replaces_layers: ClassVar[bool] = False
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:

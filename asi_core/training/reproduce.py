@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
+from asi_core.fields import SettingField, setting_fields
 from asi_core.training.spec import RunSpec
-
-_METHOD_FLAGS = (
-    *("kind", "ranks", "explained_variance", "patch"),
-    *("sequential", "refresh_every", "bits", "solver"),
-)
 
 
 def as_json(spec: RunSpec) -> str:
@@ -21,15 +18,12 @@ def as_json(spec: RunSpec) -> str:
 
 def as_command(spec: RunSpec) -> str:
     """One line for a shell; what has its default value is left out."""
-    changed = spec.model_dump(mode="json", exclude_defaults=True)
+    changed = spec.model_dump(mode="json", exclude_defaults=True, exclude={"method"})
     method = spec.method.model_dump(mode="json", exclude_defaults=True)
-    method["kind"] = changed["method"] = spec.method.kind
+    settings = {name: value for name, value in method.items() if name != "kind"}
     words = ["python", "-m", "asi_core", "train"]
-    if set(method) <= set(_METHOD_FLAGS):
-        words += _flags(changed, method)
-    else:
-        changed["method"] = method
-        words += ["--spec", json.dumps(changed, separators=(",", ":"))]
+    words += _words(changed, setting_fields(RunSpec))
+    words += ["--method", spec.method.kind, *_words(settings, setting_fields(type(spec.method)))]
     return shlex.join(words)
 
 
@@ -53,18 +47,5 @@ def as_python(spec: RunSpec) -> str:
     )
 
 
-def _flags(changed: dict[str, Any], method: dict[str, Any]) -> list[str]:
-    words: list[str] = []
-    settings = {name: method[name] for name in _METHOD_FLAGS[1:] if name in method}
-    for name, value in {**changed, **settings}.items():
-        if name == "pretrained":
-            words.append("--random-weights")
-        elif isinstance(value, bool):
-            words.append(("--" if value else "--no-") + name.replace("_", "-"))
-        elif isinstance(value, list):
-            words += ["--" + name.replace("_", "-"), ",".join(map(str, value))]
-        elif name == "ranks":
-            words += ["--rank", str(value)]
-        else:
-            words += ["--" + name.replace("_", "-"), str(value)]
-    return words
+def _words(values: Mapping[str, Any], fields: Mapping[str, SettingField]) -> list[str]:
+    return [word for name, value in values.items() for word in fields[name].words(value)]

@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import ceil, inf
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput
+from asi_core.fields import OF_RECORD, Setting
 from asi_core.methods import AnyMethod
 from asi_core.zoo.cards import check_image_size, model_card
 
-_POINTS_A_RUN = 10
-# Pixels a side that a run may have.
-_LARGEST_IMAGE = 512
+_POINTS_PER_RUN = 10
 # Numbers of a recipe become single precision, which has hardly any beyond.
 _LARGEST_SINGLE = 3.4e38
 # Beyond, browsers and others who read JSON round whole numbers.
 _LARGEST_SEED = 2**53 - 1
 
 
-def _at_least(least: int, what: str) -> AfterValidator:
-    def check(value: int) -> int:
-        if value < least:
-            raise InvalidInput(f"{what} must be at least {least}", value, f"choose {least} or more")
-        return value
-
-    return AfterValidator(check)
-
-
-def _computable(what: str, most: float) -> AfterValidator:
-    """Not checked in runs of before there was this rule: they have failed, and are shown."""
-
-    def check(value: float, info: ValidationInfo) -> float:
-        if value > most and not (info.context or {}).get(_KEPT):
-            raise InvalidInput(f"{what} must be at most {most}", value, "choose less")
-        return value
-
-    return AfterValidator(check)
-
-
-def _number(
-    what: str, allowed: str, is_allowed: Callable[[float], bool], way_out: str
-) -> AfterValidator:
-    def check(value: float) -> float:
-        if not is_allowed(value):
-            raise InvalidInput(f"{what} must be {allowed}", value, way_out)
-        return value
-
-    return AfterValidator(check)
-
-
-def _positive(what: str) -> tuple[AfterValidator, AfterValidator]:
-    # Nothing is infinite: no store keeps a number that JSON has not.
-    is_one = _number(what, "a positive number", lambda v: 0 < v < inf, "choose one above 0")
-    return is_one, _computable(what, _LARGEST_SINGLE)
-
-
-_MOMENTUM = _number("momentum", "at least 0 and below 1", lambda v: 0 <= v < 1, "try 0.9")
-_DECAY = _number("weight decay", "a number of 0 or more", lambda v: 0 <= v < inf, "try 0.0001")
-_SHARE = _number("final rate", "a share, from 0 to 1", lambda v: 0 <= v <= 1, "try 0.1")
-
-
 def _at_most(most: int, what: str, value: int, why: str) -> None:
     if value > most:
         raise InvalidInput(f"{what} must be at most {most}, {why}", value, "choose less")
-
-
-_KEPT = "kept"
 
 
 class RunSpec(BaseModel):
@@ -97,25 +50,169 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    model: str = "efficientnet_lite0"
-    dataset: str = "fashion_mnist_small"
-    skip_damaged: bool = False
+    model: Annotated[
+        str, Setting("Model", "A network pretrained on ImageNet. Only its last layers are trained.")
+    ] = "efficientnet_lite0"
+    dataset: Annotated[
+        str,
+        Setting(
+            "Images",
+            "Images that the network has not seen, with their classes. They decide the size of "
+            "the new classifier, and the spectra from which ranks come.",
+        ),
+    ] = "fashion_mnist_small"
+    skip_damaged: Annotated[
+        bool,
+        Setting(
+            "Leave out damaged images",
+            "Images of your own that cannot be read are left out, and counted; else there is no "
+            "run while there are any.",
+        ),
+    ] = False
     method: AnyMethod
-    pretrained: bool = True
-    lean: bool = True
-    layers: Annotated[int, _at_least(0, "trained layers")] | Literal["all"] = 4
-    steps: Annotated[int, _at_least(1, "steps")] = 150
-    batch_size: Annotated[int, _at_least(1, "batch size")] = 64
-    image_size: int = 96
-    seed: Annotated[int, _at_least(0, "seed"), _computable("seed", _LARGEST_SEED)] = 0
-    learning_rate: Annotated[float, *_positive("learning rate")] = 0.05
-    momentum: Annotated[float, _MOMENTUM] = 0.0
-    weight_decay: Annotated[float, _DECAY, _computable("weight decay", _LARGEST_SINGLE)] = 1e-4
-    final_rate: Annotated[float, _SHARE] = 0.1
-    clip_norm: Annotated[float, *_positive("clip norm")] = 2.0
-    train_norm: bool = False
-    evaluate_every: Annotated[int, _at_least(1, "evaluate_every")] | None = None
-    probe_every: Annotated[int, _at_least(1, "probe_every")] | None = None
+    pretrained: Annotated[
+        bool,
+        Setting(
+            "Pretrained weights",
+            "Off starts from random weights: for measuring memory and time where the pretrained "
+            "ones cannot be had. The accuracy then means nothing.",
+            off_flag="--random-weights",
+        ),
+    ] = True
+    lean: Annotated[
+        bool,
+        Setting(
+            "Lean normalisations and activations",
+            "They keep only what their gradients need: the same numbers from fewer bytes. To the "
+            "last bit, or to rounding where a compressed layer does the work of a frozen "
+            "normalisation as well, which saves time.",
+        ),
+    ] = True
+    layers: Annotated[
+        int | Literal["all"],
+        Setting(
+            "Trained layers",
+            "How many of the last convolutions (in transformers: linear layers of the MLPs) are "
+            "trained, besides a new classifier. All before them is frozen and keeps nothing.",
+            least=0,
+            step=1,
+        ),
+    ] = 4
+    steps: Annotated[int, Setting("Steps", "Training steps.", least=1, step=50, plural="steps")] = (
+        150
+    )
+    batch_size: Annotated[
+        int,
+        Setting(
+            "Batch size",
+            "Images per training step. What is kept grows with it.",
+            least=1,
+            step=16,
+        ),
+    ] = 64
+    image_size: Annotated[
+        int,
+        Setting(
+            "Image size",
+            "Images are resized to this side. Some networks read only one size.",
+            most=512,
+            step=32,
+            unit="pixels",
+        ),
+    ] = 96
+    seed: Annotated[
+        int,
+        Setting(
+            "Seed",
+            "Decides the order of the images and the start of the new classifier. The same seed "
+            "gives the same numbers.",
+            least=0,
+            most_computed=_LARGEST_SEED,
+            step=1,
+        ),
+    ] = 0
+    learning_rate: Annotated[
+        float,
+        Setting(
+            "Learning rate",
+            "Of the first step; it falls along a cosine to a share of this.",
+            above=0,
+            most_computed=_LARGEST_SINGLE,
+            step=0.01,
+        ),
+    ] = 0.05
+    momentum: Annotated[
+        float,
+        Setting(
+            "Momentum",
+            "Of stochastic gradient descent. The published recipe uses none.",
+            least=0,
+            below=1,
+            step=0.1,
+            way_out="try 0.9",
+            plural="momenta",
+        ),
+    ] = 0.0
+    weight_decay: Annotated[
+        float,
+        Setting(
+            "Weight decay",
+            "How strongly weights are drawn to zero at every step.",
+            least=0,
+            most_computed=_LARGEST_SINGLE,
+            step=0.0001,
+            way_out="try 0.0001",
+        ),
+    ] = 1e-4
+    final_rate: Annotated[
+        float,
+        Setting(
+            "Final rate",
+            "The learning rate's last value, as a share of the first.",
+            least=0,
+            most=1,
+            step=0.1,
+            way_out="try 0.1",
+        ),
+    ] = 0.1
+    clip_norm: Annotated[
+        float,
+        Setting(
+            "Clip norm",
+            "The largest norm that all gradients together may have.",
+            above=0,
+            most_computed=_LARGEST_SINGLE,
+            step=0.5,
+        ),
+    ] = 2.0
+    train_norm: Annotated[
+        bool,
+        Setting(
+            "Train normalisations too",
+            "Scale and shift of batch normalisations after the first trained layer are trained as "
+            "well. Transformers have none.",
+        ),
+    ] = False
+    evaluate_every: Annotated[
+        int | None,
+        Setting(
+            "Evaluation interval",
+            "Steps between two evaluations on the test images; ten per run by default.",
+            least=1,
+            step=10,
+            plural="evaluation intervals",
+        ),
+    ] = None
+    probe_every: Annotated[
+        int | None,
+        Setting(
+            "Probe interval",
+            "Steps between two probes of the spectra; ten per run by default.",
+            least=1,
+            step=10,
+            plural="probe intervals",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _fits_model_and_data(self) -> Self:
@@ -129,21 +226,20 @@ class RunSpec(BaseModel):
                 f"a list of {len(ranks)}",
                 f"give {', '.join(model.mode_names)}, or one number for all modes",
             )
-        if model.layer_kind == "linear" and self.method.kind == "gradient_filter":
+        if (why := self.method.why_unsupported(model.usual_geometry)) is not None:
             raise InvalidInput(
-                "gradient filtering needs convolutions, for it averages over image patches",
-                f"{model.name}, whose trained layers are linear",
+                f"{self.method.label} must be able to treat the model's trained layers",
+                f"{model.name} ({why})",
                 "choose another method or model",
             )
         data.check_batch_size(self.batch_size)
-        _at_most(_LARGEST_IMAGE, "image size", self.image_size, "pixels")
         check_image_size(model, self.image_size)
         return self
 
     @classmethod
     def of_record(cls, fields: Any) -> Self:
         """The specification of a run that a store has kept, whatever became of it."""
-        return cls.model_validate(fields, context={_KEPT: True})
+        return cls.model_validate(fields, context={OF_RECORD: True})
 
     @property
     def model_label(self) -> str:
@@ -153,11 +249,11 @@ class RunSpec(BaseModel):
 
     @property
     def evaluation_interval(self) -> int:
-        return self.evaluate_every or ceil(self.steps / _POINTS_A_RUN)
+        return self.evaluate_every or ceil(self.steps / _POINTS_PER_RUN)
 
     @property
     def probe_interval(self) -> int:
-        return self.probe_every or ceil(self.steps / _POINTS_A_RUN)
+        return self.probe_every or ceil(self.steps / _POINTS_PER_RUN)
 
 
 # What a run is that says nothing else: forms and flags begin with it.

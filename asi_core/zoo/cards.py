@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asi_core.errors import InvalidInput
+from asi_core.records import ConvGeometry, Geometry, LinearGeometry
 
 LayerKind = Literal["conv", "linear"]
 
@@ -69,6 +70,13 @@ class ModelCard:
     std: tuple[float, float, float]
     weights: WeightFile
     fixed_size: bool = False
+
+    @property
+    def usual_geometry(self) -> Geometry:
+        """Of most layers that can be trained: whether a method can treat the model at all."""
+        if self.layer_kind == "linear":
+            return LinearGeometry()
+        return ConvGeometry((1, 1), (1, 1, 1, 1), (1, 1), 1)
 
     @property
     def mode_names(self) -> tuple[str, ...]:

@@ -29,19 +29,22 @@ SHAPE = LayerShape(
         ({"kind": "asi", "ranks": -3.0}, "rank must be at least 1, got -3"),
         ({"kind": "hosvd", "ranks": [0.0, 1, 1, 1]}, "rank must be at least 1, got 0"),
         ({"kind": "hosvd", "ranks": ["-1", 1, 1, 1]}, "rank must be at least 1, got -1"),
-        ({"kind": "asi", "ranks": []}, "one number, or one a mode, got none"),
+        ({"kind": "asi", "ranks": []}, "one number, or one per mode, got none"),
         ({"kind": "hosvd", "explained_variance": 1.5}, "at most 1, got 1.5"),
         ({"kind": "hosvd", "explained_variance": 0.0}, "above 0"),
-        ({"kind": "asi"}, "either ranks or an explained variance or a budget, got neither"),
+        ({"kind": "asi"}, "exactly one of explained variance, rank, budget, got none of them"),
         (
             {"kind": "asi", "ranks": 2, "explained_variance": 0.5},
-            "got ranks and an explained variance",
+            "got explained variance and rank",
         ),
         (
             {"kind": "asi", "ranks": 2, "refresh_every": 0},
-            "refresh_every must be at least 1, got 0",
+            "refresh interval must be at least 1, got 0",
         ),
-        ({"kind": "gradient_filter", "patch": 0}, "patch must be at least 1, got 0"),
+        (
+            {"kind": "gradient_filter", "patch": 0},
+            "at least 1 and at most 4096, got 0",
+        ),
     ],
 )
 def test_wrong_settings_are_told_in_one_sentence(settings: dict[str, Any], expected: str) -> None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from asi_core.errors import InvalidInput
-from asi_core.methods import METHODS, Vanilla
-from asi_core.records import Ranks
+from asi_core.fields import setting_fields
+from asi_core.methods import METHODS, Method, Vanilla, method_class
+from asi_core.methods.registry import method_fields
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.submit.service import request_cancel, request_runs
 from asi_core.training.spec import RunSpec
 
 MOST_RUNS_OF_A_SWEEP = 40
+_EARLIER = {
+    "ranks": "ranks",
+    "explained_variances": "explained_variance",
+    "patches": "patch",
+}
+# Fields of a run that have no field of their own in a sweep, and can be varied.
+_RUN_FIELDS = tuple(n for n in setting_fields(RunSpec) if n not in ("layers", "seed"))
 
 
 class Sweep(BaseModel):
@@ -23,9 +32,10 @@ class Sweep(BaseModel):
 
     Attributes:
         base: all that is the same in all runs; its method, layers and seed are not used.
-        methods: kinds. Those with ranks are run at each of `ranks` and `explained_variances`,
-            the gradient filter at each of `patches`.
-        ranks: one number for all modes, or one a mode.
+        methods: kinds.
+        settings: values of methods' settings and of further fields of a run, by name. A method is
+            run at every combination of those that it has; of its alternatives (ranks, or an
+            explained variance) at each.
         layers: how many of the last layers are trained.
         references: whether vanilla and the classifier alone are run too, at all layers and seeds.
     """
@@ -34,12 +44,29 @@ class Sweep(BaseModel):
 
     base: RunSpec = RunSpec(method=Vanilla())
     methods: tuple[str, ...] = ("asi",)
-    ranks: tuple[int | Ranks, ...] = ()
-    explained_variances: tuple[float, ...] = ()
-    patches: tuple[int, ...] = (2,)
+    settings: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     layers: tuple[int | Literal["all"], ...] = (4,)
     seeds: tuple[int, ...] = (0,)
     references: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, given: Any) -> Any:
+        """Three settings had fields of their own."""
+        if not isinstance(given, Mapping):
+            return given
+        old = {new: given[name] for name, new in _EARLIER.items() if name in given}
+        others = {name: value for name, value in given.items() if name not in _EARLIER}
+        return {**others, "settings": {**old, **given.get("settings", {})}} if old else others
+
+    @field_validator("settings")
+    @classmethod
+    def _frozen(cls, settings: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        """JSON has lists where there are ranks per mode."""
+        return {
+            name: tuple(tuple(value) if isinstance(value, list) else value for value in values)
+            for name, values in settings.items()
+        }
 
     @model_validator(mode="after")
     def _varies_something(self) -> Self:
@@ -47,15 +74,23 @@ class Sweep(BaseModel):
             if not getattr(self, name):
                 raise InvalidInput(f"a sweep needs {name}", "none", "give at least one")
         for kind in self.methods:
-            if kind not in METHODS:
-                known = ", ".join(METHODS)
-                raise InvalidInput("method must be a known one", repr(kind), f"choose {known}")
-            if not list(self._settings(kind)):
-                by_patch = "patch" in METHODS[kind].model_fields
-                what = "patches" if by_patch else "ranks or explained variances"
-                rule = f"a sweep of {METHODS[kind].label} needs {what}"
-                raise InvalidInput(rule, "none", "give at least one")
+            self._check_method(method_class(kind))
+        known = {*_RUN_FIELDS, *method_fields()}
+        if unknown := sorted(set(self.settings) - known):
+            raise InvalidInput(
+                "a sweep varies settings that there are", ", ".join(unknown), "check their names"
+            )
         return self
+
+    def _check_method(self, method: type[Method]) -> None:
+        fields, given = setting_fields(method), self.settings
+        missing = [name for name in fields if name in given and not given[name]]
+        if method.alternatives:
+            has_one = any(given.get(name) for name in method.alternatives)
+            missing = [] if has_one else list(method.alternatives)
+        if missing:
+            names = " or ".join(fields[name].setting.names for name in missing)
+            raise InvalidInput(f"a sweep of {method.label} needs {names}", "none", "give one")
 
     def specs(self) -> list[RunSpec]:
         """All runs, each once, the references of a seed before what is measured against them.
@@ -74,31 +109,45 @@ class Sweep(BaseModel):
         return specs
 
     def _combinations(self) -> Iterator[RunSpec]:
-        for seed in self.seeds:
-            for layers in self.layers:
-                if self.references:
-                    yield self._spec({"kind": "vanilla"}, 0, seed)
-                    yield self._spec({"kind": "vanilla"}, layers, seed)
-                for kind in self.methods:
-                    for method in self._settings(kind):
-                        yield self._spec(method, layers, seed)
+        for changes in _products(self.settings, [n for n in self.settings if n in _RUN_FIELDS]):
+            for seed in self.seeds:
+                for layers in self.layers:
+                    if self.references:
+                        yield self._spec({"kind": "vanilla"}, 0, seed, changes)
+                        yield self._spec({"kind": "vanilla"}, layers, seed, changes)
+                    for kind in self.methods:
+                        for method in self._settings(METHODS[kind]):
+                            yield self._spec({"kind": kind, **method}, layers, seed, changes)
 
-    def _settings(self, kind: str) -> Iterator[dict[str, Any]]:
+    def _settings(self, method: type[Method]) -> Iterator[dict[str, Any]]:
         """The settings at which a method is run."""
-        fields = METHODS[kind].model_fields
-        if "ranks" in fields:
-            yield from ({"kind": kind, "ranks": ranks} for ranks in self.ranks)
-            for share in self.explained_variances:
-                yield {"kind": kind, "explained_variance": share}
-        elif "patch" in fields:
-            yield from ({"kind": kind, "patch": patch} for patch in self.patches)
-        else:
-            yield {"kind": kind}
+        given = [name for name in setting_fields(method) if self.settings.get(name)]
+        common = [name for name in given if name not in method.alternatives]
+        if not method.alternatives:
+            yield from _products(self.settings, common)
+        for name in given:
+            if name in method.alternatives:
+                yield from _products(self.settings, [name, *common])
 
-    def _spec(self, method: dict[str, Any], layers: int | Literal["all"], seed: int) -> RunSpec:
+    def _spec(
+        self,
+        method: dict[str, Any],
+        layers: int | Literal["all"],
+        seed: int,
+        changes: dict[str, Any],
+    ) -> RunSpec:
         same = self.base.model_dump(exclude={"method", "layers", "seed"})
-        changes = {"method": method, "layers": layers, "seed": seed}
-        return RunSpec.model_validate({**same, **changes})
+        return RunSpec.model_validate(
+            {**same, **changes, "method": method, "layers": layers, "seed": seed}
+        )
+
+
+def _products(
+    settings: Mapping[str, tuple[Any, ...]], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Every combination of the values of some settings."""
+    rows = product(*(settings[name] for name in names))
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def request_sweep(store: RunStore, sweep: Sweep, owner: str) -> list[RunRecord]:

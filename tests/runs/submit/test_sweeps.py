@@ -109,7 +109,7 @@ def test_no_run_comes_twice_and_none_is_missing(axes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, "a sweep of ASI needs ranks or explained variances, got none"),
+        ({}, "a sweep of ASI needs explained variances or ranks or budgets, got none"),
         ({"methods": ["gradient_filter"], "patches": []}, "needs patches, got none"),
         ({"methods": ["nothing"]}, "method must be a known one, got 'nothing'"),
         ({"ranks": [4], "seeds": []}, "a sweep needs seeds, got none"),

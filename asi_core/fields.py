@@ -1,0 +1,239 @@
+"""Settings of runs and methods: what each is called, means and may be, beside its field.
+
+A field of a pydantic model that somebody may choose carries a `Setting`:
+
+    patch: Annotated[int, Setting("Patch", "R: gradients are averaged over R x R.", least=1)] = 2
+
+Everything that asks for the field or shows it reads it from there: validation, the boxes of the
+pages, the flags of the command line, the axes of sweeps, and the command that repeats a run.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import isfinite
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, PydanticUndefined, core_schema
+
+from asi_core.errors import InvalidInput
+from asi_core.units import MIB
+
+# What a box or a flag takes: on or off, a whole number, a number, one of a few, text, a number of
+# layers or all, one rank or one per mode.
+FieldType = Literal["switch", "whole", "number", "choice", "text", "layers", "ranks"]
+
+# Of ranks: one number for all modes; the field's own flag takes one per mode.
+ONE_RANK = "--rank"
+
+# In the context of a validation: the record of a run that has been, whatever became of it.
+OF_RECORD = "of_record"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a field is called, means, and may be.
+
+    Attributes:
+        label: as a box is called; errors call the field so too.
+        help: one or two sentences.
+        least, most: the smallest and largest value that is allowed.
+        above, below: the value must be more, or less, than this.
+        most_computed: a limit of what computers hold; records of runs may be beyond.
+        step: of a box's buttons.
+        slider: the ends of a slider, where values are best chosen by one.
+        unit: in which the value is counted, where that is not plain.
+        way_out: what an error advises.
+        choices: titles of the values of a field that takes one of a few.
+        usual: where boxes begin if the field has no default of its own.
+        plural: what several values are called; the label with an s by default.
+        off_flag: a flag of the command line that turns a switch off.
+    """
+
+    label: str
+    help: str
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    most_computed: float | None = None
+    step: float | None = None
+    slider: tuple[float, float] | None = None
+    unit: str = ""
+    way_out: str = ""
+    choices: Mapping[Any, str] = field(default_factory=dict, hash=False)
+    usual: Any = None
+    plural: str = ""
+    off_flag: str = ""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(self._checked, handler(source))
+
+    @property
+    def name(self) -> str:
+        """The label within a sentence."""
+        return self.label if self.label[1:2].isupper() else self.label[0].lower() + self.label[1:]
+
+    @property
+    def names(self) -> str:
+        """Several values within a sentence."""
+        return self.plural or f"{self.name}s"
+
+    def _checked(self, value: Any, info: ValidationInfo) -> Any:
+        is_record = bool((info.context or {}).get(OF_RECORD))
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                self._check(number, is_record=is_record)
+        return value
+
+    def _check(self, number: float, *, is_record: bool) -> None:
+        if not isfinite(number):
+            # No store keeps a number that JSON does not have.
+            advice = self.way_out or "choose another"
+            raise InvalidInput(f"{self.name} must be a finite number", number, advice)
+        if not self._is_allowed(number):
+            raise InvalidInput(f"{self.name} must be {self._rule}", number, self._advice(number))
+        limit = self.most_computed
+        if limit is not None and number > limit and not is_record:
+            raise InvalidInput(f"{self.name} must be at most {limit}", number, "choose less")
+
+    def _is_allowed(self, number: float) -> bool:
+        return (
+            (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
+
+    @property
+    def _rule(self) -> str:
+        limits = {
+            "at least": self.least,
+            "above": self.above,
+            "at most": self.most,
+            "below": self.below,
+        }
+        parts = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
+        if parts == ["above 0"]:
+            return "a positive number"
+        return " and ".join(parts) + (f" {self.unit}" if self.unit else "")
+
+    def _advice(self, number: float) -> str:
+        if self.way_out:
+            return self.way_out
+        if self.least is not None and number < self.least:
+            return f"choose {self.least} or more"
+        return "choose more" if self.above is not None and number <= self.above else "choose less"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """A field of a model that carries a `Setting`.
+
+    Attributes:
+        default: of the field; None for none.
+        choices: the values that it may have, where they are few.
+        is_optional: whether None is a value.
+    """
+
+    name: str
+    setting: Setting
+    type: FieldType
+    default: Any
+    choices: tuple[Any, ...]
+    is_optional: bool
+
+    @property
+    def start(self) -> Any:
+        """Where a box begins."""
+        return self.setting.usual if self.default is None else self.default
+
+    def title(self, choice: Any) -> str:
+        """What one of a few values is called."""
+        return self.setting.choices.get(choice, str(choice))
+
+    @property
+    def in_mib(self) -> bool:
+        """Whether a command line gives the value in MiB, where the field has bytes."""
+        return self.setting.unit == "bytes"
+
+    @property
+    def option(self) -> str:
+        """The field's name on a command line, which says the unit."""
+        return f"{self.name.removesuffix('_bytes')}_mib" if self.in_mib else self.name
+
+    @property
+    def flag(self) -> str:
+        """The flag that sets the field; of a switch that is only turned off, the one that does."""
+        return self.setting.off_flag or f"--{self.option.replace('_', '-')}"
+
+    def words(self, value: Any) -> list[str]:
+        """The words of a command line that give the field this value, as JSON has it."""
+        if self.type == "switch":
+            turns_off = not value and not self.setting.off_flag
+            return [f"--no-{self.flag.removeprefix('--')}" if turns_off else self.flag]
+        if self.type == "ranks" and isinstance(value, int):
+            return [ONE_RANK, str(value)]
+        if isinstance(value, list | tuple):
+            return [self.flag, ",".join(map(str, value))]
+        # A power of two divides without a rest.
+        return [self.flag, repr(value / MIB) if self.in_mib else str(value)]
+
+
+@lru_cache(maxsize=256)
+def setting_fields(model: type[BaseModel]) -> Mapping[str, SettingField]:
+    """The fields of a model that somebody may choose, by name, in their order."""
+    found: dict[str, SettingField] = {}
+    for name, info in model.model_fields.items():
+        setting = next((part for part in info.metadata if isinstance(part, Setting)), None)
+        if setting is None:
+            continue
+        options = _options(info.annotation)
+        default = None if info.default is PydanticUndefined else info.default
+        found[name] = SettingField(
+            name,
+            setting,
+            _type_of(options),
+            default,
+            tuple(choice for option in options for choice in _choices(option)),
+            type(None) in options,
+        )
+    return types.MappingProxyType(found)
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    """The types of which a value may be."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(option for part in get_args(annotation) for option in _options(part))
+    return (annotation,)
+
+
+def _choices(option: Any) -> tuple[Any, ...]:
+    return get_args(option) if get_origin(option) is Literal else ()
+
+
+_TYPES: tuple[tuple[FieldType, Callable[[set[Any]], bool]], ...] = (
+    ("switch", lambda plain: plain == {bool}),
+    ("ranks", lambda plain: int in plain and tuple in plain),
+    ("layers", lambda plain: int in plain and Literal in plain),
+    ("choice", lambda plain: plain == {Literal}),
+    ("whole", lambda plain: plain == {int}),
+    ("number", lambda plain: float in plain and plain <= {int, float}),
+    ("text", lambda plain: plain == {str}),
+)
+
+
+def _type_of(options: tuple[Any, ...]) -> FieldType:
+    plain = {get_origin(option) or option for option in options} - {type(None)}
+    for name, fits in _TYPES:
+        if fits(plain):
+            return name
+    raise TypeError(f"no box and no flag takes a setting of type {options}")

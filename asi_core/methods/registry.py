@@ -1,0 +1,106 @@
+"""The registry of methods, which is open: a new one is a file and a line, here or in a package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny, TypeAdapter, ValidationInfo
+
+from asi_core.errors import InvalidInput
+from asi_core.fields import SettingField, setting_fields
+from asi_core.methods.asi import ASI
+from asi_core.methods.base import Method
+from asi_core.methods.checkpointing import Checkpointing
+from asi_core.methods.eight_bit import EightBit
+from asi_core.methods.gradient_filter import GradientFilter
+from asi_core.methods.hosvd import HOSVD
+from asi_core.methods.vanilla import Vanilla
+from asi_core.registry import Registry
+
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+# What figures and filters call the training of the classifier alone.
+_TAKEN = frozenset(("head",))
+
+
+def _kind_of(method: Any) -> str:
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise InvalidInput("a method must be a class derived from Method", repr(method), "pass one")
+    field = method.model_fields.get("kind")
+    kind = None if field is None else field.default
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind) or kind in _TAKEN:
+        raise InvalidInput(
+            "a method needs a kind of small letters, digits and underscores as the default of its "
+            "field `kind`",
+            repr(kind),
+            'write for example kind: Literal["my_method"] = "my_method"',
+        )
+    return kind
+
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    "asi_lab.methods",
+    _kind_of,
+    (Vanilla, ASI, HOSVD, GradientFilter, EightBit, Checkpointing),
+)
+
+
+def register_method(method: type[Method]) -> type[Method]:
+    """Make a method known by its kind, for this process; a package has an entry point instead.
+
+    From then on it can be trained, estimated and measured, and has flags and boxes for its
+    settings. What it does not say of itself has a default (`Method`).
+
+    Raises:
+        InvalidInput: if it is no method, or its kind is none or taken.
+
+    Example:
+        >>> @asi_core.register_method
+        ... class HalfPrecision(Method):
+        ...     kind: Literal["half"] = "half"
+        ...     label: ClassVar[str] = "Half precision"
+        ...     def compress(self, x, output_shape, geometry, memory): return (x.half(),)
+        ...     def weight_gradient(self, saved, grad_output, weight_shape, geometry): ...
+    """
+    return METHODS.add(method)
+
+
+def method_class(kind: str) -> type[Method]:
+    """The method of that kind.
+
+    Raises:
+        InvalidInput: if there is none.
+    """
+    if kind not in METHODS:
+        raise InvalidInput("method must be a known one", repr(kind), f"choose {', '.join(METHODS)}")
+    return METHODS[kind]
+
+
+def method_fields() -> dict[str, tuple[SettingField, tuple[type[Method], ...]]]:
+    """The settings of all methods by name, each with the methods that have it.
+
+    Several methods may have a setting of the same name, which is then chosen once for all of them.
+    """
+    found: dict[str, tuple[SettingField, tuple[type[Method], ...]]] = {}
+    for method in METHODS.values():
+        for name, field in setting_fields(method).items():
+            first, owners = found.get(name, (field, ()))
+            found[name] = (first, (*owners, method))
+    return found
+
+
+def _made(value: Any, info: ValidationInfo) -> Any:
+    """The method that a mapping with its kind and settings stands for."""
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get("kind")
+    if not isinstance(kind, str):
+        raise InvalidInput("a method must have a kind", repr(kind), f"choose {', '.join(METHODS)}")
+    return method_class(kind).model_validate(dict(value), context=info.context)
+
+
+# A method, or a mapping with its kind and settings.
+AnyMethod = Annotated[SerializeAsAny[Method], BeforeValidator(_made)]
+METHOD_ADAPTER: TypeAdapter[Method] = TypeAdapter(AnyMethod)

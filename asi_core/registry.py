@@ -1,0 +1,82 @@
+"""Registries that are open: what a package brings is found by its entry points, or registered.
+
+A package offers, for instance, a method with these lines in its pyproject.toml:
+
+    [project.entry-points."asi_lab.methods"]
+    my_method = "my_package.my_module:MyMethod"
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from asi_core.errors import InvalidInput, one_sentence
+
+log = logging.getLogger(__name__)
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Mapping[str, Entry]):
+    """Entries by name: our own first, then those of packages, then those registered at run time.
+
+    Args:
+        what: an entry, in an error's words.
+        group: of entry points that packages bring entries by.
+        name_of: the name of an entry; raises `InvalidInput` for what cannot be one.
+        own: entries that are always there.
+    """
+
+    def __init__(
+        self, what: str, group: str, name_of: Callable[[Any], str], own: tuple[Entry, ...] = ()
+    ) -> None:
+        self._what, self._group, self._name_of = what, group, name_of
+        self._entries: dict[str, Entry] = {}
+        self._is_complete = False
+        for entry in own:
+            self.add(entry)
+
+    def add(self, entry: Entry) -> Entry:
+        """Make an entry known.
+
+        Raises:
+            InvalidInput: if it is none, or another one has its name.
+        """
+        name = self._name_of(entry)
+        if self._entries.get(name, entry) is not entry:
+            raise InvalidInput(
+                f"each {self._what} needs a name of its own", repr(name), "choose another name"
+            )
+        self._entries[name] = entry
+        return entry
+
+    def remove(self, name: str) -> None:
+        """Forget an entry; nothing happens if there is none of that name."""
+        self._entries.pop(name, None)
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            self._complete()
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._complete()
+        return iter(tuple(self._entries))
+
+    def __len__(self) -> int:
+        self._complete()
+        return len(self._entries)
+
+    def _complete(self) -> None:
+        """Add what packages bring; one that cannot be had is left out, and logged."""
+        if self._is_complete:
+            return
+        self._is_complete = True
+        for point in entry_points(group=self._group):
+            try:
+                self.add(point.load())
+            except Exception as error:
+                log.warning("%s %s is left out: %s", self._what, point.value, one_sentence(error))
