@@ -10,7 +10,18 @@ from asi_core.lazy import lazy_names
 # Whole rooms, for whoever writes `asi_core.methods.ASI(ranks=4)`.
 _ROOMS = (
     *("bench", "costs", "datasets", "errors", "figures", "layers", "linalg", "methods"),
-    *("planning", "poster", "records", "results", "runs", "settings", "training", "units", "zoo"),
+    *(
+        "planning",
+        "poster",
+        "records",
+        "results",
+        "runs",
+        "settings",
+        "testing",
+        "training",
+        "units",
+        "zoo",
+    ),
 )
 
 if TYPE_CHECKING:
@@ -29,13 +40,17 @@ if TYPE_CHECKING:
         results,
         runs,
         settings,
+        testing,
         training,
         units,
         zoo,
     )
     from asi_core.costs.estimate import estimate
+    from asi_core.datasets import register_dataset
     from asi_core.layers.surgery import compress_, restore_
+    from asi_core.methods import register_method
     from asi_core.training.loop import fine_tune
+    from asi_core.zoo.cards import register_model
 else:
     __getattr__ = lazy_names(
         __name__,
@@ -44,6 +59,9 @@ else:
             "restore_": "layers.surgery:restore_",
             "estimate": "costs.estimate:estimate",
             "fine_tune": "training.loop:fine_tune",
+            "register_dataset": "datasets:register_dataset",
+            "register_method": "methods:register_method",
+            "register_model": "zoo.cards:register_model",
             **{room: room for room in _ROOMS},
         },
     )
@@ -64,10 +82,14 @@ __all__ = [
     "planning",
     "poster",
     "records",
+    "register_dataset",
+    "register_method",
+    "register_model",
     "restore_",
     "results",
     "runs",
     "settings",
+    "testing",
     "training",
     "units",
     "zoo",

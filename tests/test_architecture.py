@@ -41,7 +41,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": {
         *("bench", "costs", "datasets", "figures", "layers", "linalg", "methods"),
-        *("planning", "poster", "results", "runs", "training", "zoo"),
+        *("planning", "poster", "results", "runs", "testing", "training", "zoo"),
     },
 }
 # The rooms of `runs`, each after those that it may import; plain modules there come first.

@@ -3,7 +3,7 @@
 Names are those of `DATASETS`, or for images of one's own `imagefolder:PATH` and `upload:NAME`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from asi_core.datasets import imagefolder, uploads
 from asi_core.datasets.bundled import BUNDLED
@@ -13,9 +13,44 @@ from asi_core.datasets.published import PUBLISHED
 from asi_core.datasets.splits import ArraySplit, FileSplit, ImageData, Split
 from asi_core.datasets.uploads import Upload
 from asi_core.errors import InvalidInput
+from asi_core.registry import Registry
 
-_NAMED: dict[str, Source] = {source.card.name: source for source in (*BUNDLED, *PUBLISHED)}
-DATASETS: dict[str, DatasetCard] = {name: source.card for name, source in _NAMED.items()}
+
+def _name_of(source: object) -> str:
+    if not isinstance(source, Source):
+        raise InvalidInput("a data set must be a Source", repr(source), "derive a class from it")
+    return source.card.name
+
+
+_NAMED: Registry[Source] = Registry(
+    "data set", "asi_lab.datasets", _name_of, (*BUNDLED, *PUBLISHED)
+)
+
+
+class _Cards(Mapping[str, DatasetCard]):
+    """The cards of all data sets that have a name, by it."""
+
+    def __getitem__(self, name: str) -> DatasetCard:
+        return _NAMED[name].card
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMED)
+
+    def __len__(self) -> int:
+        return len(_NAMED)
+
+
+DATASETS: Mapping[str, DatasetCard] = _Cards()
+
+
+def register_dataset(source: Source) -> Source:
+    """Make a data set known by its name, for this process; a package has an entry point instead.
+
+    Raises:
+        InvalidInput: if it is no `Source`, or its name is taken.
+    """
+    return _NAMED.add(source)
+
 
 __all__ = [
     "DATASETS",
@@ -29,6 +64,7 @@ __all__ = [
     "dataset_card",
     "dataset_fingerprint",
     "load_dataset",
+    "register_dataset",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from asi_core.datasets.checking import Damage
 from asi_core.datasets.splits import ImageData
@@ -57,6 +57,7 @@ class DatasetCard:
             )
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where a data set comes from. Errors are those of `check_dataset` and `load_dataset`."""
 

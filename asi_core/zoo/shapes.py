@@ -44,7 +44,10 @@ class LayerFacts:
 
 
 def tabled_sizes(card: ModelCard) -> tuple[int, ...]:
-    """Image sizes for which the table has the model's shapes, pixels, ascending."""
+    """Image sizes for which the table has the model's shapes, pixels, ascending; the model's own
+    size for one that is not in the table."""
+    if card.name not in _table():
+        return (card.native_size,)
     return (card.native_size,) if card.fixed_size else tuple(sorted({*_SIZES, card.native_size}))
 
 
@@ -69,7 +72,7 @@ def trained_layer_shapes(
     check_image_size(card, image_size)
     if batch_size < 1:
         raise InvalidInput("batch size must be at least 1", batch_size, "choose 1 or more")
-    if image_size not in tabled_sizes(card):
+    if card.name not in _table() or image_size not in tabled_sizes(card):
         from asi_core.zoo.tracing import traced_layer_shapes
 
         return traced_layer_shapes(name, layers, batch_size, image_size)
