@@ -50,6 +50,7 @@ class Setting:
         way_out: what an error advises.
         choices: titles of the values of a field that takes one of a few.
         usual: where boxes begin if the field has no default of its own.
+        axis: values that a sweep begins with; none for what is seldom varied.
         plural: what several values are called; the label with an s by default.
         off_flag: a flag of the command line that turns a switch off.
     """
@@ -67,6 +68,7 @@ class Setting:
     way_out: str = ""
     choices: Mapping[Any, str] = field(default_factory=dict, hash=False)
     usual: Any = None
+    axis: tuple[Any, ...] = ()
     plural: str = ""
     off_flag: str = ""
 

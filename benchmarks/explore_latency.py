@@ -30,7 +30,7 @@ from dashboard.explore.pictures import figures  # noqa: E402
 from dashboard.explore.settings import ExploreSettings, ViewSettings  # noqa: E402
 from dashboard.live_chart import chart_data  # noqa: E402
 
-PER_LAYER = ViewSettings(flops=False, byte_unit="KiB", per_layer=True, log=True)
+PER_LAYER = ViewSettings(convention="exact", flops=False, byte_unit="KiB", per_layer=True, log=True)
 MOVES, KEY_PRESSES = 40, 40
 # In the page, until the memory picture has as many bars as the slider says, drawn.
 WAIT_FOR_BARS = """count => new Promise((resolve, reject) => {
@@ -59,17 +59,15 @@ def settings_of(model: str) -> ExploreSettings:
         layers=card.layer_count,
         batch_size=64,
         image_size=size,
-        explained_variance=None,
-        ranks=8,
-        patch=2,
-        convention="exact",
+        skip_damaged=False,
+        settings=(("ranks", 8),),
     )
 
 
 def moves(model: str) -> Iterator[ExploreSettings]:
     """Every move is to a rank that has not been asked for, with all layers shown."""
     for rank in range(1, MOVES + 1):
-        yield replace(settings_of(model), ranks=rank)
+        yield replace(settings_of(model), settings=(("ranks", rank),))
 
 
 def one_move(settings: ExploreSettings) -> float:

@@ -19,6 +19,7 @@ from streamlit.errors import StreamlitAPIException
 
 from asi_core.datasets import DATASETS, DatasetCard
 from asi_core.zoo.cards import MODELS
+from dashboard.earlier_links import translate
 from dashboard.plain import plain
 
 COMPARISON = "comparison"
@@ -27,14 +28,8 @@ _TOLD = "links-told"
 _LARGEST = 2**53 - 1
 _MOST_TOLD, _LONGEST = 5, 40
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
-# Boxes of text, and of any number of choices; keys that begin with `only_` are filters.
-_MAY_BE_EMPTY = frozenset(
-    (
-        *("ranks", "ranks_of_3", "methods", "models", "poster_methods", "runs"),
-        *("sweep_methods", "sweep_variances", "sweep_ranks", "sweep_patches"),
-        *("sweep_layers", "sweep_seeds"),
-    )
-)
+# Boxes of any number of choices; those of filters and sweeps are told by how their keys begin.
+_MAY_BE_EMPTY = frozenset((*("methods", "models", "poster_methods", "runs"),))
 # Links name these as the command line does, or by titles: `names_in_url`, and what Streamlit finds.
 _NAMED: dict[str, Mapping[str, Any]] = {"model": MODELS, "dataset": DATASETS}
 _TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))
@@ -45,7 +40,7 @@ def checked(page: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(page)
     def drawn() -> None:
-        if _drop_unusable() or _spell_titles():
+        if _translate() or _drop_unusable() or _spell_titles():
             # Boxes read the address that a run begins with.
             st.rerun()
         told: list[str] = st.session_state.pop(_TOLD, [])
@@ -102,6 +97,19 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
+def _translate() -> bool:
+    """Bring the address of an earlier version's link up to date.
+
+    Returns:
+        whether it was changed.
+    """
+    address = st.query_params.to_dict()
+    if not translate(address):
+        return False
+    st.query_params.from_dict(address)
+    return True
+
+
 def _spell_titles() -> bool:
     """Have the address call models and images as their boxes do, which drop what they do not know.
 
@@ -147,7 +155,7 @@ def _unusable(key: str, text: str) -> str | None:
     if key == COMPARISON:
         return None
     if not text.strip():
-        may_be_empty = key in _MAY_BE_EMPTY or key.startswith("only_")
+        may_be_empty = key in _MAY_BE_EMPTY or key.startswith(("only_", "sweep_"))
         return None if may_be_empty else "it is empty"
     try:
         number = float(text)

@@ -9,10 +9,9 @@ def main() -> None:
 
     from asi_core.errors import AsiError, one_sentence
     from asi_core.settings import DATA
-    from dashboard.explore.settings import SHARED_KEYS
     from dashboard.frame import page_looks
     from dashboard.glossary import glossary_popover
-    from dashboard.navigation import PAGES, forget_other_page, streamlit_page
+    from dashboard.navigation import PAGES, streamlit_page
     from dashboard.plain import plain
     from dashboard.visitor import check_visitor, sign_in_button
 
@@ -27,7 +26,6 @@ def main() -> None:
     is_class = "lesson" in st.query_params
     pages = [streamlit_page(page) for page in PAGES]
     page = st.navigation(pages, position="hidden" if is_class else "top")
-    forget_other_page(page.url_path, SHARED_KEYS)
     page.run()
     sign_in_button()
     glossary_popover()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from asi_core.settings import PROJECT
-
-_SHOWN = "page-shown"
 
 
 class PageEntry(NamedTuple):
@@ -47,19 +44,3 @@ def switch_to(file: str, query: dict[str, str]) -> None:
     """Leave for the page in `pages/<file>.py` with these parameters in its address."""
     page = next(page for page in PAGES if page.file == file)
     st.switch_page(streamlit_page(page), query_params=query)
-
-
-def forget_other_page(path: str, keys: Iterable[str]) -> None:
-    """Begin a page afresh when another one was shown before.
-
-    Streamlit keeps what controls say that are bound to the address and stand in a fragment; a
-    control of the new page with the same key would take it over.
-
-    Args:
-        path: of the page that is to be drawn.
-        keys: of such controls.
-    """
-    if st.session_state.get(_SHOWN) != path:
-        for key in keys:
-            st.session_state.pop(key, None)
-    st.session_state[_SHOWN] = path

@@ -2,92 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
+from pydantic import ValidationError
 
+from asi_core.errors import AsiError, one_sentence
 from dashboard.explore.answers import answer_sentence, kpis
-from dashboard.explore.calibration import (
-    calibration_panel,
-    default_is_calibrated,
-    is_unknown,
-    known_calibration,
-)
+from dashboard.explore.calibration import calibration_panel, is_unknown, known_calibration
 from dashboard.explore.compared import compared
 from dashboard.explore.device_cards import device_cards
 from dashboard.explore.equations import formula_drawer
 from dashboard.explore.largest_rank import largest_rank
 from dashboard.explore.measuring import measure_panel
 from dashboard.explore.numbers import numbers_table
-from dashboard.explore.pictures import ask_again, pictures, token
-from dashboard.explore.settings import chosen, explore_controls, forget_what_was_drawn, is_drawn
-from dashboard.explore.training import train_link
-from dashboard.frame import TO_COME, answer, kpi_row, question
-from dashboard.links import checked, names_in_url
+from dashboard.explore.pictures import pictures, token
+from dashboard.explore.settings import ViewSettings, explored, view_menu
+from dashboard.explore.training import train_button
+from dashboard.frame import answer, kpi_row, question
+from dashboard.links import checked
+from dashboard.plain import plain
+from dashboard.setup import Setup, as_it_stands, setup_sidebar
 
-_DETAILS, _SEEN, _AT_ONCE = "explore-details", "explore-seen", "explore-at-once"
+_PICTURES, _DETAILS = "explore-pictures", "explore-details"
+_FOLLOWS, _SHOWN = "explore-follows", "explore-shown"
 
 
 @checked
 def main() -> None:
     """Draw the page."""
     question("What would it save?")
-    if unknown := names_in_url():
-        st.warning(unknown)
-    forget_what_was_drawn()
-    st.session_state[_AT_ONCE] = _SEEN in st.session_state
-    _controls_and_pictures()
-    _details()
+    setup = setup_sidebar(on_change=_redraw)
+    with st.container(horizontal=True, gap="small"):
+        train_button()
+        view = view_menu()
+    st.session_state[_SHOWN] = setup, view
+    _pictures(setup, view)
+    _details(setup, view)
 
 
-@st.fragment
-def _controls_and_pictures() -> None:
-    """What a visitor looks at, first and while a control is moved. The rest comes after it."""
-    sentence, controls, below = st.container(), st.container(), st.container()
-    follows = is_drawn()
-    if not follows:
-        explore_controls(controls, variance_first=default_is_calibrated())
-    # What is drawn by this very run need not be asked for.
-    _pictures(sentence, below, None if st.session_state.pop(_AT_ONCE, False) else _draw_details)
-    if follows:
-        explore_controls(controls, variance_first=default_is_calibrated())
+def _redraw() -> None:
+    """What follows a slider: the pictures, and when the browser has drawn them, all else."""
+    st.session_state[_FOLLOWS] = True
+    st.rerun([_PICTURES])
 
 
-def _pictures(
-    sentence: DeltaGenerator, below: DeltaGenerator, on_drawn: Callable[[str], None] | None
-) -> None:
-    settings, view = chosen()
+def _redraw_details(drawn: str) -> None:
+    """What follows the pictures; unless a slider was moved meanwhile, whose request this is too."""
+    setup, view = st.session_state[_SHOWN]
+    if drawn != token(as_it_stands(setup), view):
+        _redraw()
+    st.rerun([_DETAILS])
+
+
+@st.fragment(key=_PICTURES)
+def _pictures(setup: Setup, view: ViewSettings) -> None:
+    """The answer and its pictures: what a visitor looks at while a slider is moved."""
+    try:
+        settings = explored(as_it_stands(setup), view)
+    except (AsiError, ValidationError) as error:
+        st.error(plain(one_sentence(error)))
+        return
     calibration = known_calibration(settings)
     costs = compared(settings, calibration)
-    with sentence:
-        answer(answer_sentence(settings, costs))
-    with below:
-        if is_unknown(settings, calibration):
-            calibration_panel(settings)
-        numbers = st.container()
-        pictures(settings, view, costs, on_drawn)
-    with numbers:
-        kpi_row(kpis(costs, view))
-
-
-def _draw_details(seen: str) -> None:
-    if seen == token(*chosen()):
-        st.rerun([_DETAILS])
-    else:
-        # A control was moved. A run asked for here would set it back: its own draws the pictures.
-        ask_again()
+    answer(answer_sentence(settings, costs))
+    if is_unknown(settings, calibration):
+        calibration_panel(settings)
+    kpi_row(kpis(costs, view))
+    # A run of the whole page draws the details by itself.
+    follows = st.session_state.pop(_FOLLOWS, False)
+    pictures(settings, view, costs, _redraw_details if follows else None)
 
 
 @st.fragment(key=_DETAILS)
-def _details() -> None:
-    if _SEEN not in st.session_state:
-        st.session_state[_SEEN] = True
-        st.container(key=TO_COME).caption("What follows is drawn after the pictures …")
+def _details(setup: Setup, view: ViewSettings) -> None:
+    """What explains the pictures."""
+    try:
+        settings = explored(as_it_stands(setup), view)
+    except (AsiError, ValidationError):
+        # The pictures' place has the message.
         return
-    settings, _ = chosen()
     costs = compared(settings, known_calibration(settings))
-    train_link(settings)
     largest_rank(settings)
     device_cards(settings, costs)
     formula_drawer(settings, costs)

@@ -7,27 +7,27 @@ from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.planning import profiles_from_dict
+from dashboard.controls import run_field, setting_box
 from dashboard.frame import question
 from dashboard.jobs import job_panel
-from dashboard.links import checked, names_in_url
+from dashboard.links import checked
 from dashboard.plain import plain
-from dashboard.plan.controls import budget_control, network_controls, plan_question
+from dashboard.plan.controls import budget_control, plan_question
 from dashboard.plan.planned import planned
 from dashboard.plan.view import plan_view, unknown_view
-from dashboard.uploading import settle_images
+from dashboard.setup import setup_sidebar
 
 
 @checked
 def main() -> None:
     """Draw the page."""
     question("Which ranks fit my device?")
-    for unknown in filter(None, (names_in_url(None), settle_images("dataset"))):
-        st.warning(unknown)
+    setup = setup_sidebar()
     with st.sidebar:
-        chosen = network_controls()
+        seed = setting_box(run_field("seed"))
     budget_kib = budget_control()
     try:
-        asked = plan_question(chosen, budget_kib)
+        asked = plan_question(setup, budget_kib, seed)
     except (AsiError, ValidationError) as error:
         st.error(plain(one_sentence(error)))
         return

@@ -11,13 +11,13 @@ from dashboard.damage import damage_notice
 from dashboard.frame import question
 from dashboard.history import comparison_picker, look_at_launched, run_labels
 from dashboard.launching import launch_buttons
-from dashboard.links import checked, names_in_url
+from dashboard.links import checked
 from dashboard.plain import plain
 from dashboard.reproduce import reproduce_panel
 from dashboard.train.form import comparison_form, comparison_specs
 from dashboard.train.live import live_comparison
 from dashboard.train.run_log import log_panel
-from dashboard.uploading import images_panel, settle_images
+from dashboard.uploading import images_panel
 
 
 @checked
@@ -25,12 +25,9 @@ def main() -> None:
     """Draw the page."""
     services.warm_up()
     question("What does compression cost in accuracy?")
-    for unknown in filter(None, (names_in_url(None), settle_images("dataset"))):
-        st.warning(unknown)
-    with st.sidebar:
-        chosen = comparison_form()
+    asked = comparison_form()
     try:
-        specs = comparison_specs(chosen)
+        specs = comparison_specs(asked)
     except (AsiError, ValidationError) as error:
         specs = []
         st.error(plain(one_sentence(error)))

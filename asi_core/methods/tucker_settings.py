@@ -51,6 +51,7 @@ class TuckerMethod(Method):
             slider=(0.05, 1.0),
             way_out=f"try {USUAL_EXPLAINED_VARIANCE}",
             usual=USUAL_EXPLAINED_VARIANCE,
+            axis=(0.4, 0.6, 0.8, 0.9),
         ),
     ] = None
 

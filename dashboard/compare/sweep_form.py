@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, InvalidInput, one_sentence
-from asi_core.methods import METHODS
+from asi_core.fields import FieldType, SettingField
+from asi_core.methods import ASI, METHODS, Vanilla
+from asi_core.methods.registry import method_fields
 from asi_core.runs.submit.forecast import forecast
-from asi_core.runs.submit.sweeps import (
-    MOST_RUNS_OF_A_SWEEP,
-    Sweep,
-)
-from asi_core.training.spec import RUN_DEFAULTS
-from asi_core.zoo.cards import MODELS
+from asi_core.runs.submit.sweeps import MOST_RUNS_OF_A_SWEEP, Sweep
 from dashboard.compare.kept import library
-from dashboard.damage import skip_control
+from dashboard.controls import run_field
 from dashboard.frame import URL
-from dashboard.image_size import image_size_box
 from dashboard.launching import launch_buttons
 from dashboard.plain import plain
-from dashboard.uploading import choose_images
+from dashboard.setup import network_boxes
 
-Number = TypeVar("Number", int, float)
+# Two of what is varied, one of what is not.
+_COLUMNS = 3
 
 
 def sweep_panel() -> None:
-    """Draw the launcher."""
+    """Draw the launcher; what is trained on what is that of the other pages' setup."""
     with st.expander("Start a sweep", icon=":material/grid_on:", key="sweep-panel"):
         st.write(
             f"One network on the same images under many settings, at most {MOST_RUNS_OF_A_SWEEP} "
@@ -51,18 +49,17 @@ def sweep_panel() -> None:
 
 
 def _asked() -> Sweep | None:
-    """The sweep of the form; None, with the reason told, if it cannot be."""
-    chosen = _form()
+    """The sweep of the form; None, with a message about the reason, if it cannot be."""
+    texts, base = _form()
     try:
         sweep = Sweep.model_validate(
             {
-                **{name: chosen[name] for name in ("methods", "references")},
-                "explained_variances": _numbers("explained variances", chosen["variances"], float),
-                "ranks": _ranks(chosen["ranks"]),
-                "patches": _numbers("patches", chosen["patches"], int),
-                "layers": _layers(chosen["layers"]),
-                "seeds": _numbers("seeds", chosen["seeds"], int),
-                "base": {**chosen["base"], "method": {"kind": "vanilla"}},
+                "methods": texts.pop("methods"),
+                "references": texts.pop("references"),
+                "layers": _values(run_field("layers"), texts.pop("layers")),
+                "seeds": _values(run_field("seed"), texts.pop("seed")),
+                "settings": _settings(texts),
+                "base": {**base, "method": Vanilla()},
             }
         )
         sweep.specs()
@@ -72,136 +69,127 @@ def _asked() -> Sweep | None:
     return sweep
 
 
-def _form() -> dict[str, Any]:
-    left, middle, right = st.columns(3)
-    with left:
-        chosen = _axes()
-    with middle:
-        chosen |= _more_axes()
-    with right:
-        chosen["base"] = _base()
-    return chosen
-
-
-def _axes() -> dict[str, Any]:
-    titles = {METHODS[kind].label: kind for kind in METHODS if kind != "vanilla"}
-    methods = st.multiselect(
-        "Methods",
-        list(titles),
-        default=[METHODS["asi"].label],
-        key="sweep_methods",
-        help="Each is run at each of its settings.",
-        **URL,
-    )
-    return {
-        "methods": [titles[title] for title in methods],
-        "variances": st.text_input(
-            "Explained variances",
-            value="0.4, 0.6, 0.8, 0.9",
-            key="sweep_variances",
-            help="Shares of each mode's energy that ranks must keep, 0 to 1, for ASI and HOSVD.",
-            **URL,
-        ),
-        "ranks": st.text_input(
-            "Ranks",
-            key="sweep_ranks",
-            help="Ranks for ASI and HOSVD: 1, 2, 4 are three runs with one rank for all modes; "
-            "write 16x32x4x4 for one rank a mode.",
-            **URL,
-        ),
-        "patches": st.text_input(
-            "Patches",
-            value="2",
-            key="sweep_patches",
-            help="Sides of the gradient filter's patches.",
-            **URL,
-        ),
+def _form() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is varied, by name, as it was written; and what is the same in all runs."""
+    columns = st.columns(_COLUMNS)
+    with columns[0]:
+        methods = _methods()
+    fields = {
+        name: (field, owners)
+        for name, (field, owners) in method_fields().items()
+        if not field.in_mib and any(kind in methods for kind in _kinds(owners))
     }
-
-
-def _more_axes() -> dict[str, Any]:
-    return {
-        "layers": st.text_input(
-            "Trained layers",
-            value="4",
-            key="sweep_layers",
-            help="How many of the last layers are trained: numbers, or all.",
-            **URL,
-        ),
-        "seeds": st.text_input(
-            "Seeds",
-            value="0",
-            key="sweep_seeds",
-            help="With several, the picture shows means and standard deviations.",
-            **URL,
-        ),
-        "references": st.toggle(
+    texts: dict[str, Any] = {"methods": methods}
+    for number, (name, (field, owners)) in enumerate(fields.items()):
+        with columns[number % 2]:
+            texts[name] = _axis(field, ", ".join(method.label for method in owners))
+    with columns[1]:
+        texts["layers"] = _axis(run_field("layers"))
+        texts["seed"] = _axis(run_field("seed"))
+        texts["references"] = st.toggle(
             "Vanilla and the head alone too",
             value=True,
             key="sweep_references",
             help="What the others are measured against, at all layers and seeds.",
             **URL,
-        ),
-    }
+        )
+    with columns[2]:
+        base = {**network_boxes(), "steps": _steps()}
+    return texts, base
 
 
-def _base() -> dict[str, Any]:
-    models = {card.title: name for name, card in MODELS.items()}
-    model = st.selectbox(
-        "Model", list(models), key="sweep_model", help="A network pretrained on ImageNet.", **URL
+def _methods() -> list[str]:
+    titles = {method.label: kind for kind, method in METHODS.items() if method is not Vanilla}
+    chosen = st.multiselect(
+        "Methods",
+        list(titles),
+        default=[ASI.label],
+        key="sweep_methods",
+        help="Each is run at each of its settings.",
+        **URL,
     )
-    dataset = choose_images("sweep_dataset", "What it is fine-tuned on.")
-    skip = skip_control(dataset, key="sweep_skip_damaged")
-    card = MODELS[models[model]]
-    numbers = {
-        "steps": ("Steps", RUN_DEFAULTS["steps"]),
-        "batch_size": ("Batch size", RUN_DEFAULTS["batch_size"]),
-    }
-    return {
-        "model": models[model],
-        "dataset": dataset,
-        "skip_damaged": skip,
-        **{
-            name: st.number_input(
-                label, value=value, step=1, key=f"sweep_{name}", help=_HELP[name], **URL
-            )
-            for name, (label, value) in numbers.items()
-        },
-        "image_size": image_size_box(card, key="sweep_image_size"),
-    }
+    return [titles[title] for title in chosen]
 
 
-_HELP = {
-    "steps": "Training steps of each run.",
-    "batch_size": "Images a step.",
+def _kinds(owners: tuple[Any, ...]) -> list[str]:
+    return [kind for kind, method in METHODS.items() if method in owners]
+
+
+def _axis(field: SettingField, owners: str = "") -> str:
+    """A box for several values of a setting."""
+    setting = field.setting
+    usual = setting.axis or (() if owners else (field.default,))
+    names = setting.names
+    text: str = st.text_input(
+        names[0].upper() + names[1:],
+        value=", ".join(map(str, usual)),
+        key=f"sweep_{field.name}",
+        help=_explained(field, owners),
+        **URL,
+    )
+    return text
+
+
+def _explained(field: SettingField, owners: str) -> str:
+    whose = f"{owners}: " if owners else ""
+    how = _HOW.get(field.type, "Values, separated by commas.")
+    return f"{whose}{field.setting.help} {how}"
+
+
+def _steps() -> int:
+    field = run_field("steps")
+    steps: int = st.number_input(
+        field.setting.label,
+        value=field.default,
+        step=1,
+        key="sweep_steps",
+        help="Training steps of each run.",
+        **URL,
+    )
+    return steps
+
+
+# Reading what was written -------------------------------------------------------------------------
+
+_HOW: dict[FieldType, str] = {
+    "ranks": "1, 2, 4 are three runs with one rank for all modes; 16x32x4x4 has one per mode.",
+    "layers": "Numbers, or all, separated by commas.",
+    "switch": "on, off, or both separated by a comma.",
 }
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _settings(texts: dict[str, str]) -> dict[str, list[Any]]:
+    """The settings that are varied: where nothing is written, a method has its own default."""
+    fields = method_fields()
+    return {name: _values(fields[name][0], text) for name, text in texts.items() if text.strip()}
 
 
-def _numbers(what: str, text: str, kind: type[Number]) -> list[Number]:
+def _values(field: SettingField, text: str) -> list[Any]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    read, rule, example = _READERS.get(field.type, (str, "values", "the values of the help text"))
     try:
-        return [kind(part) for part in _parts(text)]
-    except ValueError:
+        return [read(part) for part in parts]
+    except (ValueError, KeyError):
         raise InvalidInput(
-            f"{what} must be numbers separated by commas", repr(text), "write for example 1, 2"
-        ) from None
-
-
-def _layers(text: str) -> list[int | str]:
-    parts = _parts(text)
-    return [p if p == "all" else _numbers("trained layers", p, int)[0] for p in parts]
-
-
-def _ranks(text: str) -> list[int | list[int]]:
-    try:
-        many = [[int(rank) for rank in part.split("x")] for part in _parts(text)]
-    except ValueError:
-        raise InvalidInput(
-            "ranks must be numbers separated by commas, or by x for one a mode",
+            f"{field.setting.names} must be {rule} separated by commas",
             repr(text),
-            "write for example 1, 2, 4 or 16x32x4x4",
+            f"write for example {example}",
         ) from None
-    return [ranks if len(ranks) > 1 else ranks[0] for ranks in many]
+
+
+def _ranks(part: str) -> int | list[int]:
+    each = [int(rank) for rank in part.split("x")]
+    return each if len(each) > 1 else each[0]
+
+
+def _layers(part: str) -> int | str:
+    return part if part == "all" else int(part)
+
+
+_READERS: dict[FieldType, tuple[Callable[[str], Any], str, str]] = {
+    "whole": (int, "whole numbers", "1, 2"),
+    "number": (float, "numbers", "0.6, 0.8"),
+    "layers": (_layers, "numbers, or all,", "2, 4"),
+    "ranks": (_ranks, "numbers, or one per mode with x between them,", "1, 2, 4 or 16x32x4x4"),
+    "switch": ({"on": True, "off": False}.__getitem__, "on or off", "on, off"),
+}

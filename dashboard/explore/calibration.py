@@ -25,11 +25,6 @@ class Calibration:
     profiles: dict[str, LayerProfile]
 
 
-def default_is_calibrated() -> bool:
-    """Whether the spectra of the page's first view are known."""
-    return _first_known([RunSpec(method=Vanilla())]) is not None
-
-
 def known_calibration(settings: ExploreSettings) -> Calibration | None:
     """A calibration of these layers, or of more; None if there is none, or none is asked for.
 

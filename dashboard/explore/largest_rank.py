@@ -41,7 +41,7 @@ def rank_sentence(settings: ExploreSettings, budget_bytes: int) -> str:
     )
     sizes = sorted({size for shape in shapes for size in shape.input_shape})
     # What decides nothing here is left out, so that answers are found again.
-    asked = replace(settings, explained_variance=None, ranks=1, patch=1)
+    asked = replace(settings, dataset="", skip_damaged=False, settings=())
     rank = _largest(asked, sizes, budget_bytes)
     if rank == 0:
         return f"Even **rank 1** in every mode takes {format_bytes(_bytes(asked, 1))}."

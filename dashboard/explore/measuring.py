@@ -13,6 +13,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import MIB, format_bytes
 from asi_core.zoo.shapes import layer_facts
 from asi_core.zoo.weights import local_weights
+from dashboard.controls import run_field, setting_box
 from dashboard.explore.settings import ExploreSettings
 from dashboard.frame import URL, figure
 from dashboard.jobs import job_panel
@@ -44,14 +45,7 @@ def _measured(settings: ExploreSettings) -> None:
         "One real training step of the trained part, on this machine, in the worker. Two "
         "independent meters count every storage that is saved for backward; they must agree."
     )
-    lean = st.toggle(
-        "Lean normalisations and activations",
-        value=True,
-        key="lean",
-        help="Let them keep only what their gradients need. The numbers stay the same to the last "
-        "bit.",
-        **URL,
-    )
+    lean = setting_box(run_field("lean"))
     methods = [m for m in settings.methods() if _is_meant(m, settings)]
     found = []
     for column, method in zip(st.columns(len(methods)), methods, strict=True):

@@ -15,9 +15,9 @@ from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from dashboard.explore.compared import MethodCost, present
 from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import figure
+from dashboard.setup import Setup
 
 _MOST_SIDE_BY_SIDE = 12
-_ASKED = "explore-asked"
 _COUNTED = {
     "exact": "as the code executes it",
     "paper": "as the published tables count, with every convolution as dense and without the input "
@@ -34,7 +34,7 @@ def pictures(
     """Draw memory and cost side by side; below each other where there are many bars.
 
     Args:
-        on_drawn: called with the `token` of what is seen, when both are.
+        on_drawn: called when the browser has drawn both.
     """
     memory, work = figures(tuple(costs), view)
     is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
@@ -55,14 +55,9 @@ def pictures(
             st.caption(one.missing)
 
 
-def token(settings: ExploreSettings, view: ViewSettings) -> str:
-    """Tells pictures from those of all other settings, and from those before `ask_again`."""
-    return f"{settings} {view} {st.session_state.get(_ASKED, 0)}"
-
-
-def ask_again() -> None:
-    """Have the browser tell of the next pictures even if it has told of the same before."""
-    st.session_state[_ASKED] = st.session_state.get(_ASKED, 0) + 1
+def token(setup: Setup, view: ViewSettings) -> str:
+    """Tells the pictures of a setup from those of all others."""
+    return f"{setup.network} {setup.settings} {view}"
 
 
 @lru_cache(maxsize=64)
