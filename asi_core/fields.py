@@ -124,7 +124,8 @@ class Setting:
         parts = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
         if parts == ["above 0"]:
             return "a positive number"
-        return " and ".join(parts) + (f" {self.unit}" if self.unit else "")
+        unit = self.unit.removesuffix("s") if parts and parts[-1].endswith(" 1") else self.unit
+        return " ".join((" and ".join(parts), unit)).rstrip()
 
     def _advice(self, number: float) -> str:
         if self.way_out:

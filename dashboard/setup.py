@@ -113,6 +113,7 @@ def setup_sidebar(on_change: Changed = None) -> Setup:
     """
     with st.sidebar:
         network = _model_and_images()
+        upload_menu(network["dataset"])
         card = MODELS[network["model"]]
         network |= {"layers": layers_box(card, on_change), **_sizes(card, on_change)}
         settings = _settings(card, on_change)
@@ -163,7 +164,6 @@ def _model_and_images() -> dict[str, Any]:
         **URL,
     )
     dataset = choose_images("dataset", run_field("dataset").setting.help)
-    upload_menu(dataset)
     return {
         "model": model,
         "dataset": dataset,

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from asi_core.errors import InvalidInput
 from asi_core.methods import Vanilla
 from asi_core.records import Convention
+from asi_core.zoo.shapes import tabled_sizes
 from dashboard.frame import URL
 from dashboard.setup import Setup
 
@@ -47,6 +49,14 @@ def explored(setup: Setup, view: ViewSettings) -> ExploreSettings:
     """
     settings = ExploreSettings(**vars(setup), convention=view.convention)
     settings.run_spec(Vanilla())
+    sizes = tabled_sizes(settings.card)
+    if settings.image_size not in sizes:
+        # A trace would take seconds, and PyTorch, which pages do not import.
+        raise InvalidInput(
+            f"formulas are shown at once for images of {', '.join(map(str, sizes))} pixels",
+            settings.image_size,
+            f"choose {min(sizes, key=lambda size: abs(size - settings.image_size))}",
+        )
     settings.methods()
     return settings
 

@@ -343,8 +343,8 @@ def test_a_sweep_says_its_cost_and_is_launched(store: RunStore, engine: IdleEngi
     [
         ({"sweep_variances": "1.5"}, "above 0 and at most 1, got 1.5"),
         ({"sweep_variances": "many"}, "explained variances must be numbers"),
-        ({"sweep_variances": ""}, "needs ranks or explained variances"),
-        ({"sweep_ranks": "4x"}, "or by x for one a mode"),
+        ({"sweep_variances": ""}, "needs explained variances or ranks"),
+        ({"sweep_ranks": "4x"}, "one per mode with x between them"),
         ({"sweep_layers": "99"}, "trained layers must be at most 49"),
         ({"sweep_seeds": ", ".join(map(str, range(10)))}, "1 to 40 runs, got 60"),
         ({"sweep_steps": "0"}, "steps must be at least 1"),

@@ -26,8 +26,6 @@ from asi_core.zoo.cards import MODELS
 from asi_core.zoo.shapes import trained_layer_shapes
 from dashboard import services
 from dashboard.explore.equations import equation
-from dashboard.explore.settings import ExploreSettings
-from dashboard.explore.training import train_query
 
 PAGES = Path(__file__).parents[2] / "pages"
 SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
@@ -58,7 +56,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
     st.cache_resource.clear()
 
 
-def first_seen(page: str = "explore", **query: str) -> AppTest:
+def opened(page: str = "explore", **query: str) -> AppTest:
     app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
     for key, value in query.items():
         app.query_params[key] = value
@@ -67,11 +65,13 @@ def first_seen(page: str = "explore", **query: str) -> AppTest:
     return app
 
 
-def opened(page: str = "explore", **query: str) -> AppTest:
-    """The page after a first visitor's browser has asked for what is below the pictures."""
-    app = first_seen(page, **query).run()
-    assert not app.exception
-    return app
+def drawn_with(page: AppTest, **values: int) -> AppTest:
+    """The whole page with other values; a box that is moved has its pictures drawn alone."""
+    for key, value in values.items():
+        page.session_state[key] = value
+    page.run()
+    assert not page.exception
+    return page
 
 
 def kept(page: AppTest) -> dict[str, str]:
@@ -155,12 +155,10 @@ def test_numbers_are_those_of_estimate(model: str, convention: str) -> None:
 def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:
     page = opened(layers="2")
     assert "ASI" in kept(page)
-    page.slider(key="layers").set_value(5).run()
+    drawn_with(page, layers=5)
     assert set(kept(page)) == {"Vanilla", "Gradient filter", "8-bit", "Checkpointing"}
     assert "nobody has looked yet at" in texts(page.info)
-    page.slider(key="layers").set_value(4)
-    page.slider(key="batch_size").set_value(63)
-    page.run()
+    drawn_with(page, layers=4, batch_size=63)
     assert "at batch 63 and 96 px" in texts(page.info)
     assert "ASI" not in kept(page)
     assert "waits for its ranks" in texts(page.caption)
@@ -194,16 +192,11 @@ def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
     page = opened()
     page.selectbox(key="model").set_value("resnet18").run()
     page.selectbox(key="ranks_from").set_value("Ranks per mode").run()
-    for key, value in {"layers": 7, "batch_size": 24, "patch": 3}.items():
-        page.slider(key=key).set_value(value)
-    page.selectbox(key="image_size").set_value(128)
     page.selectbox(key="dataset").set_value("cifar100")
-    for mode, rank in zip(("batch", "channel", "height", "width"), (9, 7, 5, 3), strict=True):
-        page.number_input(key=f"rank_{mode}").set_value(rank)
     page.number_input(key="budget_mcu256").set_value(300.0)
     page.toggle(key="with_momentum").set_value(True)
-    page.run()
-    assert not page.exception
+    ranks = {"rank_batch": 9, "rank_channel": 7, "rank_height": 5, "rank_width": 3}
+    drawn_with(page, layers=7, batch_size=24, patch=3, image_size=128, **ranks)
     query = {
         "model": "ResNet-18",
         "ranks_from": "Ranks per mode",
@@ -241,8 +234,6 @@ def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
     [
         ("layers", "9999"),
         ("layers", "many"),
-        ("batch_size", "-4"),
-        ("image_size", "97"),
         ("explained_variance", "7"),
         ("ranks_from", "nowhere"),
         ("convention", "mine"),
@@ -255,22 +246,33 @@ def test_wrong_values_in_a_link_are_passed_over(key: str, value: str) -> None:
     assert kept(opened(**{key: value})) == kept(opened())
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("batch_size", "-4", "batch size must be at least 1, got -4"),
+        ("image_size", "97", "got 97: choose 96"),
+        ("image_size", "8", "image size must be at least 32"),
+        ("patch", "0", "patch must be at least 1 and at most 4096, got 0"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_one_sentence(key: str, value: str, expected: str) -> None:
+    page = opened(**{key: value})
+    assert expected in texts(page.error)
+    assert not page.metric
+
+
 def test_an_unknown_model_in_a_link_is_told() -> None:
-    assert "the model 'resnet-900', which is unknown" in texts(
-        first_seen(model="resnet-900").warning
-    )
+    assert "the model 'resnet-900', which is unknown" in texts(opened(model="resnet-900").warning)
     assert not opened(model="ResNet-18", **BY_RANK).warning
 
 
 def test_devices_tell_what_fits() -> None:
     page = opened(model="MCUNet-in1", layers="1", batch_size="1", image_size="32", **BY_RANK)
-    assert not _cards(first_seen())
     cards = _cards(page)
     assert len(cards) == 7
     assert "ASI fits" in cards["Laptop"]
     page.number_input(key="budget_laptop").set_value(0.01).run()
-    page.slider(key="batch_size").set_value(256).run()
-    page.slider(key="layers").set_value(42).run()
+    drawn_with(page, batch_size=256, layers=42)
     cards = _cards(page)
     assert "has 10.2\u202fMiB" in cards["Laptop"]
     assert "Vanilla needs" in cards["Laptop"]
@@ -319,7 +321,7 @@ def test_an_input_that_two_layers_read_is_counted_as_the_convention_says(convent
 def test_closed_drawers_compute_nothing() -> None:
     page = opened()
     assert not page.latex
-    assert not page.button
+    assert [button.label for button in page.button] == ["Train this"]
 
 
 def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> None:
@@ -333,27 +335,6 @@ def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> 
     asked = [button.label for button in page.button if button.label.startswith("Measure")]
     others = ("Vanilla", "HOSVD", "Gradient filter", "8-bit", "Checkpointing")
     assert asked == [f"Measure {label}" for label in others]
-
-
-@pytest.mark.parametrize(
-    ("variance", "ranks", "expected"),
-    [(0.65, None, "0.65"), (None, 9, "9"), (None, (9, 7, 5, 3), "9, 7, 5, 3")],
-)
-def test_the_train_page_opens_with_the_same_settings(
-    variance: float | None, ranks: Any, expected: str
-) -> None:
-    settings = ExploreSettings(
-        "resnet34", "cifar10", 3, 48, 64, variance, ranks, patch=3, convention="exact"
-    )
-    page = opened("train", **train_query(settings))
-    assert page.selectbox(key="model").value == "resnet34"
-    assert page.selectbox(key="dataset").value == "cifar10"
-    numbers = {"layers": 3, "batch_size": 48, "image_size": 64, "patch": 3}
-    assert {key: page.number_input(key=key).value for key in numbers} == numbers
-    if variance is None:
-        assert page.text_input(key="ranks").value == expected
-    else:
-        assert page.number_input(key="explained_variance").value == variance
 
 
 @pytest.mark.parametrize("name", ["explore", "train", "plan"])

@@ -68,7 +68,8 @@ def opened(**query: str) -> AppTest:
 
 
 def set_small(page: AppTest) -> AppTest:
-    for key, value in {"steps": 2, "batch_size": 16, "image_size": 32, "layers": 2}.items():
+    page.slider(key="layers").set_value(2)
+    for key, value in {"steps": 2, "batch_size": 16, "image_size": 32}.items():
         page.number_input(key=key).set_value(value)
     page.run()
     assert not page.exception
@@ -130,12 +131,12 @@ def card_captions(page: AppTest) -> list[str]:
 
 
 def test_a_model_brings_its_own_image_size_and_ranks(engine: InlineEngine) -> None:
-    page = opened(ranks_from="Given ranks")
-    page.text_input(key="ranks").set_value("8, 8, 2, 2")
+    page = opened(ranks_from="Ranks per mode", rank_batch="8")
+    assert page.number_input(key="rank_batch").value == 8
     page.selectbox(key="model").set_value("vit_b_32").run()
     assert not page.exception
     assert not page.error
-    assert [box.value for box in page.number_input if box.label == "Image size"] == [224]
+    assert [box.value for box in page.number_input if box.label == "Image size, pixels"] == [224]
     assert not launch_button(page).disabled
     page.selectbox(key="model").set_value("resnet18").run()
     assert page.number_input(key="image_size").value == RUN_DEFAULTS["image_size"]
@@ -294,8 +295,7 @@ def test_a_queued_run_can_be_cancelled(engine: InlineEngine) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("explained_variance", 1.5, "explained variance must be above 0 and at most 1, got 1.5"),
-        ("layers", 50, "trained layers must be at most 49"),
+        ("image_size", 8, "image size must be at least 32"),
         ("batch_size", 6000, "batch size must be at most 5000"),
         ("steps", 0, "steps must be at least 1"),
         ("patch", 0, "patch must be at least 1"),
@@ -313,22 +313,21 @@ def test_wrong_numbers_are_told_and_nothing_is_launched(
 
 
 @pytest.mark.parametrize(
-    ("ranks", "expected"),
+    ("ranks", "boxes"),
     [
-        ("0", "rank must be at least 1, got 0"),
-        ("many", "one whole number, or one a mode"),
-        ("1, 2", "one per mode of EfficientNet-Lite0"),
+        ("4", {"rank": 4}),
+        ("9, 7, 5, 3", {"rank_batch": 9, "rank_channel": 7, "rank_height": 5, "rank_width": 3}),
+        ("9, many", {"rank_batch": 9, "rank_channel": 32}),
+        ("", {"rank_batch": 16, "rank_width": 4}),
     ],
 )
-def test_wrong_ranks_are_told(engine: InlineEngine, ranks: str, expected: str) -> None:
-    page = opened()
-    page.radio(key="ranks_from").set_value("Given ranks")
-    page.run()
-    page.text_input(key="ranks").set_value(ranks)
-    page.run()
-    assert not page.exception
-    assert expected in texts(page.error)
-    assert launch_button(page).disabled
+def test_links_of_before_that_name_ranks_are_taken(
+    engine: InlineEngine, ranks: str, boxes: dict[str, int]
+) -> None:
+    page = opened(ranks_from="Given ranks", ranks=ranks)
+    found = {box.key: box.value for box in (*page.slider, *page.number_input)}
+    assert {key: found[key] for key in boxes} == boxes
+    assert "ranks" not in page.query_params
 
 
 def test_no_method_is_told(engine: InlineEngine) -> None:
