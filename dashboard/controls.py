@@ -21,7 +21,7 @@ from dashboard.frame import URL
 Changed = Callable[[], None] | None
 
 ONE, EACH = "One rank", "Ranks per mode"
-ONE_KEY, _USUAL_RANK = "rank", 8
+ONE_KEY, USUAL_RANK = "rank", 8
 _FEWEST_DIGITS = 2
 
 
@@ -135,7 +135,7 @@ def rank_boxes(
             f"{setting.label} of every mode",
             int(low),
             int(high),
-            _USUAL_RANK,
+            USUAL_RANK,
             key=ONE_KEY,
             help=setting.help,
             on_change=on_change,

@@ -40,9 +40,7 @@ def checked(page: Callable[[], None]) -> Callable[[], None]:
 
     @wraps(page)
     def drawn() -> None:
-        if _translate() or _drop_unusable() or _spell_titles():
-            # Boxes read the address that a run begins with.
-            st.rerun()
+        bring_up_to_date()
         told: list[str] = st.session_state.pop(_TOLD, [])
         asked = {key: st.query_params.get_all(key) for key in st.query_params}
         place = st.container()
@@ -53,6 +51,13 @@ def checked(page: Callable[[], None]) -> Callable[[], None]:
             place.warning(" ".join(told[:_MOST_TOLD]) + more)
 
     return drawn
+
+
+def bring_up_to_date() -> None:
+    """Have the address say what boxes can read; runs the page again if it did not."""
+    if _translate() or _drop_unusable() or _spell_titles():
+        # Boxes read the address that a run begins with.
+        st.rerun()
 
 
 def names_in_url(images: Mapping[str, DatasetCard] | None = DATASETS) -> str | None:

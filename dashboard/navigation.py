@@ -11,11 +11,13 @@ from asi_core.settings import PROJECT
 
 
 class PageEntry(NamedTuple):
-    """One page: its file in `pages/`, its title, and its icon."""
+    """One page: its file in `pages/`, its title, its icon, and whether it is about what
+    the setup says, which is open in its sidebar then."""
 
     file: str
     title: str
     icon: str
+    has_setup: bool = False
 
     @property
     def path(self) -> str:
@@ -24,11 +26,11 @@ class PageEntry(NamedTuple):
 
 
 PAGES = (
-    PageEntry("explore", "Explore", ":material/tune:"),
-    PageEntry("train", "Train", ":material/model_training:"),
+    PageEntry("explore", "Explore", ":material/tune:", has_setup=True),
+    PageEntry("train", "Train", ":material/model_training:", has_setup=True),
     PageEntry("spectra", "Spectra", ":material/equalizer:"),
     PageEntry("compare", "Compare", ":material/compare_arrows:"),
-    PageEntry("plan", "Plan", ":material/savings:"),
+    PageEntry("plan", "Plan", ":material/savings:", has_setup=True),
     PageEntry("poster", "Poster", ":material/table_chart:"),
     PageEntry("learn", "Learn", ":material/school:"),
 )
@@ -38,6 +40,11 @@ def streamlit_page(page: PageEntry) -> StreamlitPage:
     """The page as Streamlit wants it: for its navigation, and to be switched to."""
     path = PROJECT / "pages" / f"{page.file}.py"
     return st.Page(path, title=page.title, icon=page.icon, default=page == PAGES[0])
+
+
+def has_setup(page: StreamlitPage) -> bool:
+    """Whether the page is about what the setup says."""
+    return any(entry.has_setup and entry.path == page.url_path for entry in PAGES)
 
 
 def switch_to(file: str, query: dict[str, str]) -> None:

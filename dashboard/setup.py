@@ -1,11 +1,12 @@
 """What is trained, and how methods are set: one record for all pages, in the sidebar of each.
 
-Changing page keeps it: Streamlit keeps what boxes say that are bound to the address, under their
-keys, and writes it into the next page's address.
+Changing page keeps it: `main.py` draws it around all pages, and Streamlit keeps what is drawn
+there, in the session and in the address.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,6 @@ from dashboard.controls import (
     EACH,
     ONE,
     ONE_KEY,
-    Changed,
     each_key,
     image_size_box,
     layers_box,
@@ -33,7 +33,10 @@ from dashboard.frame import URL
 from dashboard.links import names_in_url
 from dashboard.uploading import choose_images, upload_menu
 
+# Key of the box that says where ranks come from.
 _SOURCE = "ranks_from"
+_DRAWN, _FRAGMENTS, _FOLLOWS = "setup-drawn", "setup-fragments", "setup-follows"
+_NETWORK = ("model", "dataset", "skip_damaged", "layers", "batch_size", "image_size")
 
 
 @dataclass(frozen=True)
@@ -94,30 +97,61 @@ class Setup:
     @property
     def network(self) -> dict[str, Any]:
         """The fields of a run that say what is trained on what."""
-        return {
-            "model": self.model,
-            "dataset": self.dataset,
-            "skip_damaged": self.skip_damaged,
-            "layers": self.layers,
-            "batch_size": self.batch_size,
-            "image_size": self.image_size,
-        }
+        return {name: getattr(self, name) for name in _NETWORK}
 
 
-def setup_sidebar(on_change: Changed = None) -> Setup:
-    """Draw the setup in the sidebar: what is trained, and how methods are set.
+def draw_setup(*, is_open: bool) -> None:
+    """Draw the setup in the sidebar, for whatever page follows.
 
     Args:
-        on_change: called when a box changes on which no other box depends. If it has a part of the
-            page alone run again, that part finds the values by `as_it_stands`.
+        is_open: whether the page is about it; else it is there, in a drawer.
     """
+    st.session_state.pop(_FRAGMENTS, None)
     with st.sidebar:
-        network = _model_and_images()
-        upload_menu(network["dataset"])
-        card = MODELS[network["model"]]
-        network |= {"layers": layers_box(card, on_change), **_sizes(card, on_change)}
-        settings = _settings(card, on_change)
-    return Setup(**network, settings=tuple(settings.items()))
+        if is_open:
+            setup = _boxes()
+        else:
+            with st.expander("Setup of Explore, Train and Plan", icon=":material/tune:"):
+                setup = _boxes()
+    st.session_state[_DRAWN] = setup
+
+
+def the_setup(fragments: Sequence[str] = ()) -> Setup:
+    """The setup, as the frame around the page has drawn it; asked for once per run.
+
+    Args:
+        fragments: keys of the parts of the page that alone are run again when a box changes on
+            which no other box depends. They find the values by `as_it_stands`.
+    """
+    if _DRAWN not in st.session_state:
+        # The page is run by itself.
+        draw_setup(is_open=True)
+    st.session_state[_FRAGMENTS] = list(fragments)
+    setup: Setup = st.session_state.pop(_DRAWN)
+    return setup
+
+
+def was_redrawn() -> bool:
+    """Whether a part of the page is run alone, because a box has changed; asked for once."""
+    return bool(st.session_state.pop(_FOLLOWS, False))
+
+
+def _on_change() -> None:
+    if fragments := st.session_state.get(_FRAGMENTS):
+        st.session_state[_FOLLOWS] = True
+        st.rerun(fragments)
+
+
+def _boxes() -> Setup:
+    network = _model_and_images()
+    upload_menu(network["dataset"])
+    card = MODELS[network["model"]]
+    network |= {
+        "layers": layers_box(card, _on_change),
+        "batch_size": setting_box(run_field("batch_size"), on_change=_on_change),
+        "image_size": image_size_box(card, _on_change),
+    }
+    return Setup(**network, settings=tuple(_settings(card).items()))
 
 
 def as_it_stands(setup: Setup) -> Setup:
@@ -141,16 +175,6 @@ def _now(name: str, value: Any, setup: Setup) -> Any:
     return tuple(state.get(each_key(n), rank) for n, rank in zip(names, value, strict=True))
 
 
-def network_boxes() -> dict[str, Any]:
-    """Draw the part of the setup that is the same in all runs of a sweep.
-
-    Returns:
-        fields of a run, unchecked.
-    """
-    network = _model_and_images()
-    return network | _sizes(MODELS[network["model"]])
-
-
 def _model_and_images() -> dict[str, Any]:
     if unknown := names_in_url(None):
         st.warning(unknown)
@@ -171,19 +195,12 @@ def _model_and_images() -> dict[str, Any]:
     }
 
 
-def _sizes(card: ModelCard, on_change: Changed = None) -> dict[str, Any]:
-    return {
-        "batch_size": setting_box(run_field("batch_size"), on_change=on_change),
-        "image_size": image_size_box(card, on_change),
-    }
-
-
-def _settings(card: ModelCard, on_change: Changed) -> dict[str, Any]:
+def _settings(card: ModelCard) -> dict[str, Any]:
     """Settings of all methods; those of which one is chosen come first, the rest in a drawer."""
     fields = method_fields()
     alternatives = {name for method in METHODS.values() for name in method.alternatives}
     chosen = _alternative(
-        card, [field for name, (field, _) in fields.items() if name in alternatives], on_change
+        card, [field for name, (field, _) in fields.items() if name in alternatives]
     )
     others = {name: each for name, each in fields.items() if name not in alternatives}
     with st.expander("Settings of methods", icon=":material/tune:"):
@@ -191,12 +208,12 @@ def _settings(card: ModelCard, on_change: Changed) -> dict[str, Any]:
             why = [method.why_unsupported(card.usual_geometry) for method in owners]
             labels = ", ".join(method.label for method in owners)
             chosen[name] = setting_box(
-                field, owners=labels, disabled=None not in why, on_change=on_change
+                field, owners=labels, disabled=None not in why, on_change=_on_change
             )
     return chosen
 
 
-def _alternative(card: ModelCard, fields: list[SettingField], on_change: Changed) -> dict[str, Any]:
+def _alternative(card: ModelCard, fields: list[SettingField]) -> dict[str, Any]:
     """The one of a few settings that is chosen: where ranks come from.
 
     Budgets are planned for, on a page of their own.
@@ -218,5 +235,5 @@ def _alternative(card: ModelCard, fields: list[SettingField], on_change: Changed
     )
     field, how = ways[source]
     if how:
-        return {field.name: rank_boxes(field, how, card.mode_names, on_change)}
-    return {field.name: setting_box(field, on_change=on_change)}
+        return {field.name: rank_boxes(field, how, card.mode_names, _on_change)}
+    return {field.name: setting_box(field, on_change=_on_change)}

@@ -20,17 +20,17 @@ from dashboard.explore.training import train_button
 from dashboard.frame import answer, kpi_row, question
 from dashboard.links import checked
 from dashboard.plain import plain
-from dashboard.setup import Setup, as_it_stands, setup_sidebar
+from dashboard.setup import Setup, as_it_stands, the_setup, was_redrawn
 
 _PICTURES, _DETAILS = "explore-pictures", "explore-details"
-_FOLLOWS, _SHOWN = "explore-follows", "explore-shown"
+_SHOWN = "explore-shown"
 
 
 @checked
 def main() -> None:
     """Draw the page."""
     question("What would it save?")
-    setup = setup_sidebar(on_change=_redraw)
+    setup = the_setup(fragments=[_PICTURES])
     with st.container(horizontal=True, gap="small"):
         train_button()
         view = view_menu()
@@ -39,18 +39,11 @@ def main() -> None:
     _details(setup, view)
 
 
-def _redraw() -> None:
-    """What follows a slider: the pictures, and when the browser has drawn them, all else."""
-    st.session_state[_FOLLOWS] = True
-    st.rerun([_PICTURES])
-
-
 def _redraw_details(drawn: str) -> None:
-    """What follows the pictures; unless a slider was moved meanwhile, whose request this is too."""
+    """What follows the pictures; unless a box was changed meanwhile, whose request this is too."""
     setup, view = st.session_state[_SHOWN]
-    if drawn != token(as_it_stands(setup), view):
-        _redraw()
-    st.rerun([_DETAILS])
+    follows = drawn == token(as_it_stands(setup), view)
+    st.rerun([_DETAILS if follows else _PICTURES])
 
 
 @st.fragment(key=_PICTURES)
@@ -68,8 +61,7 @@ def _pictures(setup: Setup, view: ViewSettings) -> None:
         calibration_panel(settings)
     kpi_row(kpis(costs, view))
     # A run of the whole page draws the details by itself.
-    follows = st.session_state.pop(_FOLLOWS, False)
-    pictures(settings, view, costs, _redraw_details if follows else None)
+    pictures(settings, view, costs, _redraw_details if was_redrawn() else None)
 
 
 @st.fragment(key=_DETAILS)

@@ -15,14 +15,14 @@ from dashboard.plain import plain
 from dashboard.plan.controls import budget_control, plan_question
 from dashboard.plan.planned import planned
 from dashboard.plan.view import plan_view, unknown_view
-from dashboard.setup import setup_sidebar
+from dashboard.setup import the_setup
 
 
 @checked
 def main() -> None:
     """Draw the page."""
     question("Which ranks fit my device?")
-    setup = setup_sidebar()
+    setup = the_setup()
     with st.sidebar:
         seed = setting_box(run_field("seed"))
     budget_kib = budget_control()

@@ -19,9 +19,9 @@ from dashboard.controls import run_field
 from dashboard.frame import URL
 from dashboard.launching import launch_buttons
 from dashboard.plain import plain
-from dashboard.setup import network_boxes
+from dashboard.setup import the_setup
 
-# Two of what is varied, one of what is not.
+# Two with the settings of methods, one with all else.
 _COLUMNS = 3
 
 
@@ -30,7 +30,8 @@ def sweep_panel() -> None:
     with st.expander("Start a sweep", icon=":material/grid_on:", key="sweep-panel"):
         st.write(
             f"One network on the same images under many settings, at most {MOST_RUNS_OF_A_SWEEP} "
-            "runs. They are kept as one comparison and become points of the picture as they end."
+            "runs. They are kept as one comparison and become points of the picture as they end. "
+            "The network, the images and their size are those of the setup in the sidebar."
         )
         sweep = _asked()
         if sweep is None:
@@ -50,7 +51,8 @@ def sweep_panel() -> None:
 
 def _asked() -> Sweep | None:
     """The sweep of the form; None, with a message about the reason, if it cannot be."""
-    texts, base = _form()
+    texts, steps = _form()
+    base = {**the_setup().network, "steps": steps, "method": Vanilla()}
     try:
         sweep = Sweep.model_validate(
             {
@@ -59,7 +61,7 @@ def _asked() -> Sweep | None:
                 "layers": _values(run_field("layers"), texts.pop("layers")),
                 "seeds": _values(run_field("seed"), texts.pop("seed")),
                 "settings": _settings(texts),
-                "base": {**base, "method": Vanilla()},
+                "base": base,
             }
         )
         sweep.specs()
@@ -69,8 +71,8 @@ def _asked() -> Sweep | None:
     return sweep
 
 
-def _form() -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is varied, by name, as it was written; and what is the same in all runs."""
+def _form() -> tuple[dict[str, Any], int]:
+    """What is varied, by name, as it was written; and the steps of each run."""
     columns = st.columns(_COLUMNS)
     with columns[0]:
         methods = _methods()
@@ -83,7 +85,7 @@ def _form() -> tuple[dict[str, Any], dict[str, Any]]:
     for number, (name, (field, owners)) in enumerate(fields.items()):
         with columns[number % 2]:
             texts[name] = _axis(field, ", ".join(method.label for method in owners))
-    with columns[1]:
+    with columns[2]:
         texts["layers"] = _axis(run_field("layers"))
         texts["seed"] = _axis(run_field("seed"))
         texts["references"] = st.toggle(
@@ -93,9 +95,8 @@ def _form() -> tuple[dict[str, Any], dict[str, Any]]:
             help="What the others are measured against, at all layers and seeds.",
             **URL,
         )
-    with columns[2]:
-        base = {**network_boxes(), "steps": _steps()}
-    return texts, base
+        steps = _steps()
+    return texts, steps
 
 
 def _methods() -> list[str]:

@@ -12,7 +12,7 @@ from asi_core.methods import METHODS, PUBLISHED, Vanilla
 from asi_core.training.spec import RunSpec
 from dashboard.controls import run_field, setting_box
 from dashboard.frame import URL
-from dashboard.setup import Setup, setup_sidebar
+from dashboard.setup import Setup, the_setup
 
 # What is asked for beside the setup: at once, and in a drawer.
 _HOW_LONG = ("steps", "seed")
@@ -45,7 +45,7 @@ class Asked:
 
 def comparison_form() -> Asked:
     """Draw the form in the sidebar; `comparison_specs` checks what is chosen."""
-    setup = setup_sidebar()
+    setup = the_setup()
     with st.sidebar:
         methods = st.multiselect(
             "Methods",

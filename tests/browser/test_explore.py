@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.app import Server
-from tests.browser.visiting import MINUTE, NARROW, WATCH_RUNS, open_page, wait_until_drawn
+from tests.browser.visiting import NARROW, WATCH_RUNS, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
 BY_RANK = "/?ranks_from=One+rank"
@@ -86,18 +86,6 @@ def test_the_first_visit_shows_asi_against_vanilla(browser: Browser, server: Ser
     expect(visit.page.get_by_text("ASI keeps").first).to_be_visible()
     expect(visit.page.get_by_text("Small microcontroller")).to_be_visible()
     shows(visit.page, 4)
-    visit.end()
-
-
-def test_train_this_leads_to_the_same_settings(browser: Browser, server: Server) -> None:
-    visit = open_page(browser, server.url + BY_RANK + "&layers=3&batch_size=32&rank=6")
-    with visit.page.expect_popup() as opened:
-        visit.page.get_by_role("link", name="Train this").click()
-    train = opened.value
-    expect(train.get_by_role("button", name="Train and compare")).to_be_enabled(timeout=MINUTE)
-    expect(train.get_by_role("spinbutton", name="Trained layers")).to_have_value("3")
-    expect(train.get_by_role("spinbutton", name="Batch size")).to_have_value("32")
-    expect(train.get_by_role("textbox", name="Ranks (")).to_have_value("6")
     visit.end()
 
 

@@ -69,9 +69,16 @@ class Tour:
     last: str | None = None
 
 
-RANKS = "Ranks of ASI and HOSVD from"
+RANKS = "Ranks from"
 # The plan of the first view has been calibrated, so that its numbers are known.
-CALIBRATED = ("Model", "Images", "Trained layers (of 49)", "Batch size", "Image size", "Seed")
+CALIBRATED = (
+    "Model",
+    "Images",
+    "Trained layers (of 49)",
+    "Batch size",
+    "Image size, pixels",
+    "Seed",
+)
 # With these untouched there are runs to choose among and to compare.
 FEWER = ("Filter: Methods", "Filter: Comparisons", "Runs in detail")
 TOURS = (
@@ -80,7 +87,7 @@ TOURS = (
         ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"}),
         last="Where would it fit?",
     ),
-    Tour("train", ({"Ranks from": "Explained variance"}, {"Ranks from": "Given ranks"})),
+    Tour("train", ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"})),
     Tour("spectra"),
     Tour("compare", (dict.fromkeys(FEWER), {})),
     Tour("plan", (dict.fromkeys(CALIBRATED), {})),

@@ -107,10 +107,10 @@ def test_wrong_input_is_told_on_the_page(
     browser: Browser, training_server: Server, visits: list[Visit]
 ) -> None:
     page = visit(browser, visits, training_server.url + "/train")
-    box = page.get_by_role("spinbutton", name="Explained variance")
-    box.fill("1.5")
+    box = page.get_by_role("spinbutton", name="Batch size")
+    box.fill("5001")
     box.press("Enter")
-    expect(page.get_by_text("explained variance must be above 0 and at most 1")).to_be_visible()
+    expect(page.get_by_text("batch size must be at most 5000")).to_be_visible()
     expect(button(page, "Train and compare")).to_be_disabled()
 
 

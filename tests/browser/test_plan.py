@@ -50,7 +50,11 @@ def test_other_layers_are_calibrated_by_the_worker(
 ) -> None:
     visit = open_plan(browser, training_server)
     page = visit.page
-    for label, value in (("Trained layers", 2), ("Batch size", 8), ("Image size", 32)):
+    layers = page.get_by_role("slider", name="Trained layers")
+    for _ in range(2):
+        layers.press("ArrowLeft")
+    expect(layers).to_have_value("2")
+    for label, value in (("Batch size", 8), ("Image size", 32)):
         enter(page, label, value)
     enter(page, "Budget, KiB", 8)
     expect(page.get_by_text("Nobody has looked yet at")).to_be_visible()

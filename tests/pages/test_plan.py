@@ -318,11 +318,12 @@ def test_where_no_uniform_choice_fits_only_the_plan_is_trained(engine: InlineEng
     from dashboard.plan.controls import plan_question
     from dashboard.plan.planned import kpis, planned
     from dashboard.plan.training import plan_specs
+    from dashboard.setup import Setup
 
     opened()
     profiles = default_profiles()
-    chosen: dict[str, str | int] = {"model": "efficientnet_lite0", "layers": 4}
-    asked = plan_question(chosen, 256)
+    setup = Setup("efficientnet_lite0", "fashion_mnist_small", False, 4, 64, 96)
+    asked = plan_question(setup, 256, seed=0)
     least = planned(profiles, smallest_bytes(profiles))
     less = planned([*profiles, *profiles], smallest_bytes(profiles) * 2)
     assert len(plan_specs(asked, least)) == 4 or least.uniform is None

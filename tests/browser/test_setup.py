@@ -1,0 +1,90 @@
+"""The setup stays when a visitor changes page: by the menu, a button, Back, reload or a link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.app import Server
+from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
+from tests.waiting import wait_for
+
+# Pages with a setup, by their names in the menu, and others between them.
+WITH_SETUP = ("Explore", "Train", "Plan")
+SETUP = {
+    "model": "MobileNetV2",
+    "layers": "6",
+    "batch_size": "32",
+    "image_size": "64",
+    "ranks_from": "One rank",
+    "rank": "9",
+    "bits": "8",
+}
+READ = """() => Object.fromEntries(
+    [...document.querySelectorAll('[data-testid=stSidebar] [class*=st-key-]')].flatMap(box => {
+        const key = [...box.classList].find(c => c.startsWith('st-key-')).slice('st-key-'.length);
+        const field = box.querySelector('[role=slider], input');
+        const value = field?.value ?? field?.getAttribute('aria-valuenow');
+        return field ? [[key, value]] : [];
+    }))"""
+
+
+def setup(page: Page) -> dict[str, str]:
+    """What the boxes of the sidebar say, by their keys."""
+    wait_until_drawn(page)
+    found: dict[str, str] = page.evaluate(READ)
+    return {key: found.get(key, "") for key in SETUP} | {"bits": found.get("bits", "")[:1]}
+
+
+def shows(page: Page, expected: dict[str, str], where: str) -> None:
+    """Wait for the setup; what is there instead is in the error."""
+    try:
+        wait_for(lambda: setup(page) == expected, 30, f"the setup on {where}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {setup(page)}, at {page.url}") from None
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("link", name=name, exact=True)).to_have_attribute(
+        "aria-current", "page", timeout=MINUTE
+    )
+    wait_until_drawn(page)
+
+
+@pytest.fixture
+def visit(browser: Browser, server: Server) -> Iterator[Visit]:
+    query = "&".join(f"{key}={value.replace(' ', '+')}" for key, value in SETUP.items())
+    visit = open_page(browser, f"{server.url}/?{query}")
+    yield visit
+    visit.end()
+
+
+def test_changing_page_keeps_the_setup(visit: Visit, browser: Browser) -> None:
+    page = visit.page
+    shows(page, SETUP, "the first page")
+    changed = {**SETUP, "layers": "7"}
+    page.get_by_role("slider", name="Trained layers").press("ArrowRight")
+    page.wait_for_url("**layers=7**")
+    for name in ("Train", "Poster", "Plan", "Compare", "Explore", "Train"):
+        go(page, name)
+        if name in WITH_SETUP:
+            shows(page, changed, name)
+    page.go_back()
+    shows(page, changed, "Explore, by Back")
+    page.go_forward()
+    shows(page, changed, "Train, by Forward")
+    page.reload()
+    shows(page, changed, "Train, reloaded")
+    other = open_page(browser, page.url)
+    shows(other.page, changed, "Train, by its link")
+    other.end()
+
+
+def test_train_this_leads_to_the_same_setup(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_role("button", name="Train this").click()
+    expect(page.get_by_role("button", name="Train and compare")).to_be_enabled(timeout=MINUTE)
+    shows(page, SETUP, "Train")
