@@ -12,21 +12,17 @@ def main() -> None:
     from dashboard.frame import page_looks
     from dashboard.glossary import glossary_popover
     from dashboard.links import bring_up_to_date
-    from dashboard.navigation import PAGES, has_setup, streamlit_page
+    from dashboard.navigation import PAGES, opens_sidebar, streamlit_page
     from dashboard.plain import plain
     from dashboard.setup import draw_setup
     from dashboard.visitor import check_visitor, sign_in_button
 
     # A lecturer's link shows one lesson and nothing else.
     is_class = "lesson" in st.query_params
+    st.set_page_config(page_title="ASI Lab", page_icon=str(DATA / "icon.svg"), layout="wide")
     pages = [streamlit_page(page) for page in PAGES]
     page = st.navigation(pages, position="hidden" if is_class else "top")
-    st.set_page_config(
-        page_title="ASI Lab",
-        page_icon=str(DATA / "icon.svg"),
-        layout="wide",
-        initial_sidebar_state="auto" if has_setup(page) else "collapsed",
-    )
+    st.set_page_config(initial_sidebar_state="auto" if opens_sidebar(page) else "collapsed")
     try:
         check_visitor()
     except AsiError as error:
@@ -37,7 +33,7 @@ def main() -> None:
         bring_up_to_date()
         # Here and not in the pages: what the frame draws stays when the page is changed, and is
         # part of the next page's address.
-        draw_setup(is_open=has_setup(page))
+        draw_setup()
     page.run()
     sign_in_button()
     glossary_popover()

@@ -11,13 +11,12 @@ from asi_core.settings import PROJECT
 
 
 class PageEntry(NamedTuple):
-    """One page: its file in `pages/`, its title, its icon, and whether it is about what
-    the setup says, which is open in its sidebar then."""
+    """One page: its file in `pages/`, title and icon, and whether its sidebar is open at first."""
 
     file: str
     title: str
     icon: str
-    has_setup: bool = False
+    opens_sidebar: bool = False
 
     @property
     def path(self) -> str:
@@ -26,11 +25,11 @@ class PageEntry(NamedTuple):
 
 
 PAGES = (
-    PageEntry("explore", "Explore", ":material/tune:", has_setup=True),
-    PageEntry("train", "Train", ":material/model_training:", has_setup=True),
+    PageEntry("explore", "Explore", ":material/tune:", opens_sidebar=True),
+    PageEntry("train", "Train", ":material/model_training:", opens_sidebar=True),
     PageEntry("spectra", "Spectra", ":material/equalizer:"),
-    PageEntry("compare", "Compare", ":material/compare_arrows:"),
-    PageEntry("plan", "Plan", ":material/savings:", has_setup=True),
+    PageEntry("compare", "Compare", ":material/compare_arrows:", opens_sidebar=True),
+    PageEntry("plan", "Plan", ":material/savings:", opens_sidebar=True),
     PageEntry("poster", "Poster", ":material/table_chart:"),
     PageEntry("learn", "Learn", ":material/school:"),
 )
@@ -42,9 +41,9 @@ def streamlit_page(page: PageEntry) -> StreamlitPage:
     return st.Page(path, title=page.title, icon=page.icon, default=page == PAGES[0])
 
 
-def has_setup(page: StreamlitPage) -> bool:
-    """Whether the page is about what the setup says."""
-    return any(entry.has_setup and entry.path == page.url_path for entry in PAGES)
+def opens_sidebar(page: StreamlitPage) -> bool:
+    """Whether the page's sidebar is open at first."""
+    return any(entry.opens_sidebar and entry.path == page.url_path for entry in PAGES)
 
 
 def switch_to(file: str, query: dict[str, str]) -> None:

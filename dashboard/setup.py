@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.fields import SettingField
 from asi_core.methods import METHODS, Method, method_class
@@ -35,7 +36,8 @@ from dashboard.uploading import choose_images, upload_menu
 
 # Key of the box that says where ranks come from.
 _SOURCE = "ranks_from"
-_DRAWN, _FRAGMENTS, _FOLLOWS = "setup-drawn", "setup-fragments", "setup-follows"
+_DRAWN, _ABOVE = "setup-drawn", "setup-above"
+_FRAGMENTS, _FOLLOWS = "setup-fragments", "setup-follows"
 _NETWORK = ("model", "dataset", "skip_damaged", "layers", "batch_size", "image_size")
 
 
@@ -100,20 +102,21 @@ class Setup:
         return {name: getattr(self, name) for name in _NETWORK}
 
 
-def draw_setup(*, is_open: bool) -> None:
+def draw_setup() -> None:
     """Draw the setup in the sidebar, for whatever page follows.
 
-    Args:
-        is_open: whether the page is about it; else it is there, in a drawer.
+    On all pages it has the same place: what moves is lost from the address.
     """
     st.session_state.pop(_FRAGMENTS, None)
     with st.sidebar:
-        if is_open:
-            setup = _boxes()
-        else:
-            with st.expander("Setup of Explore, Train and Plan", icon=":material/tune:"):
-                setup = _boxes()
-    st.session_state[_DRAWN] = setup
+        st.session_state[_ABOVE] = st.container()
+        st.session_state[_DRAWN] = _boxes()
+
+
+def above_setup() -> DeltaGenerator:
+    """The place above the setup, for a page that is not about it; asked for once per run."""
+    place = st.session_state.pop(_ABOVE, None)
+    return st.sidebar.container() if place is None else place
 
 
 def the_setup(fragments: Sequence[str] = ()) -> Setup:
@@ -125,7 +128,7 @@ def the_setup(fragments: Sequence[str] = ()) -> Setup:
     """
     if _DRAWN not in st.session_state:
         # The page is run by itself.
-        draw_setup(is_open=True)
+        draw_setup()
     st.session_state[_FRAGMENTS] = list(fragments)
     setup: Setup = st.session_state.pop(_DRAWN)
     return setup

@@ -22,6 +22,7 @@ from dashboard.compare.kept import library
 from dashboard.frame import URL
 from dashboard.history import my_names, told_time
 from dashboard.left_out import names_of, tell_left_out
+from dashboard.setup import above_setup
 from dashboard.visitor import short_owner
 
 # A filter's field of `RunFilter`, its label and its help; the key in the URL is "only_<field>".
@@ -62,20 +63,21 @@ def chosen_view() -> View | None:
     """Draw the controls; None if there is no run to look at."""
     everything = library().found()
     described = library().descriptions()
-    with st.sidebar:
+    place = above_setup()
+    with place:
         task_place, seeds_place = st.container(), st.container()
         with st.expander("Filter", icon=":material/filter_list:"):
             wanted = _filter(comparison_titles(everything.runs, described))
             found = _comparable(library().found(wanted))
     _tell_what_is_missing(wanted, found)
-    with st.sidebar:
-        tasks = _tasks(found.runs)
-        if not tasks:
-            return None
-        with task_place:
-            task = _task_box(list(tasks))
-        with seeds_place:
-            tolerance, by_seed = _how()
+    place.markdown("##### For a new sweep")
+    tasks = _tasks(found.runs)
+    if not tasks:
+        return None
+    with task_place:
+        task = _task_box(list(tasks))
+    with seeds_place:
+        tolerance, by_seed = _how()
     runs = tasks[task]
     # Of many runs a filter reaches further back than the newest of all.
     titles = comparison_titles([*everything.runs, *found.runs], described)
