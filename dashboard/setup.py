@@ -127,8 +127,9 @@ def the_setup(fragments: Sequence[str] = ()) -> Setup:
             which no other box depends. They find the values by `as_it_stands`.
     """
     if _DRAWN not in st.session_state:
-        # The page is run by itself.
+        # The page is run by itself, and has drawn what is above.
         draw_setup()
+        st.session_state.pop(_ABOVE)
     st.session_state[_FRAGMENTS] = list(fragments)
     setup: Setup = st.session_state.pop(_DRAWN)
     return setup
