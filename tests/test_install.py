@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,14 @@ def test_it_brings_its_data_their_licence_and_a_command(installed: Path) -> None
     assert "bin/asi-lab" in names
     tops = {name.partition("/")[0] for name in names}
     assert not tops & {"tests", "dashboard", "pages", "benchmarks", "scripts"}
+
+
+def test_it_names_its_licence_and_where_it_comes_from(installed: Path) -> None:
+    (about,) = metadata.distributions(path=[str(installed)])
+    told = about.metadata
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Author"] == "The ASI Lab developers"
+    links = [link.partition(",")[0] for link in told.get_all("Project-URL") or []]
+    assert links == ["Homepage", "Source", "Issues", "Changelog"]
+    licence = about.read_text("licenses/LICENSE")
+    assert licence == (ROOT / "LICENSE").read_text()
