@@ -9,7 +9,7 @@ setup(
     packages=[*find_packages(include=["asi_core*"]), "asi_core._data"],
     package_dir={"asi_core._data": "data"},
     package_data={
-        "asi_core": ["facts/*.json"],
+        "asi_core": ["py.typed", "facts/*.json"],
         "asi_core._data": ["*.npz", "*.txt", "*.svg", "examples/*.gz", "examples/jobs/*.gz"],
     },
 )

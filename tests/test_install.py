@@ -60,6 +60,7 @@ def test_it_brings_its_data_their_licence_and_a_command(installed: Path) -> None
     ):
         assert f"asi_core/_data/{name}" in names
     assert "asi_core/facts/layer_shapes.json" in names
+    assert "asi_core/py.typed" in names, "type checkers ignore the annotations without it"
     assert "asi_core/runs/store/migrations/versions/r0001_first_tables.py" in names
     assert "bin/asi-lab" in names
     tops = {name.partition("/")[0] for name in names}
