@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
+from asi_core import __version__
+
 ROOT = Path(__file__).parents[1]
+
+
+def project_files() -> list[str]:
+    """What git knows of and is there."""
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +32,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "install", ".", *options, "--target", str(folder)]
     # Where a build leaves its files must not be the checkout.
     source = tmp_path_factory.mktemp("source") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+    for name in project_files():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run(command, cwd=source, check=True)
     return folder
 
@@ -64,7 +69,16 @@ def test_it_brings_its_data_their_licence_and_a_command(installed: Path) -> None
     assert "asi_core/runs/store/migrations/versions/r0001_first_tables.py" in names
     assert "bin/asi-lab" in names
     tops = {name.partition("/")[0] for name in names}
-    assert not tops & {"tests", "dashboard", "pages", "benchmarks", "scripts"}
+    assert tops == {"asi_core", "bin", f"asi_lab-{__version__}.dist-info"}
+
+
+def test_it_brings_the_whole_app(installed: Path) -> None:
+    app = installed / "asi_core" / "_app"
+    found = {path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file()}
+    parts = ("app.py", "pages/", "dashboard/", ".streamlit/")
+    assert {name for name in found if not name.endswith(".pyc")} == {
+        name for name in project_files() if name.startswith(parts)
+    }
 
 
 def test_it_names_its_licence_and_where_it_comes_from(installed: Path) -> None:
