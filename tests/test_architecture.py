@@ -47,7 +47,7 @@ ALLOWED = {
 # The rooms of `runs`, each after those that it may import; plain modules there come first.
 RUNS = ("validity", "store", "submit", "engine", "exchange")
 LIBRARY_HOMES = {
-    "streamlit": ("app.py", "pages/", "dashboard/"),
+    "streamlit": ("app.py", "pages/", "dashboard/", "asi_core/cli/app.py"),
     "distributed": ("asi_core/runs/engine/", "asi_core/runs/machine.py"),
     "dask": ("asi_core/runs/engine/cluster.py", "asi_core/settings.py"),
     "alembic": ("asi_core/runs/store/schema.py", "asi_core/runs/store/migrations/"),
