@@ -6,13 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from asi_core import __version__
+from asi_core.units import MIB
+from dashboard.navigation import PAGES
+from tests.browser.app import Server, free_port
+from tests.browser.chromium import ARGUMENTS, find_chromium
+from tests.browser.session import session
+from tests.browser.visiting import open_page
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,12 +48,66 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def environment(installed: Path, home: Path) -> dict[str, str]:
+    others = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
+    return {**others, "PYTHONPATH": str(installed), "HOME": str(home)}
+
+
 def asked(installed: Path, home: Path, *arguments: str) -> Any:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
-    environment |= {"PYTHONPATH": str(installed), "HOME": str(home)}
     command = [sys.executable, "-m", "asi_core", *arguments, "--json"]
-    ended = subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True)
+    own = environment(installed, home)
+    ended = subprocess.run(command, cwd=home, env=own, check=True, capture_output=True)
     return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def served(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`asi-lab app` of the installed package, in an empty folder."""
+    folder, home = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("home")
+    port, log = free_port(), home / "server.log"
+    command = [sys.executable, str(installed / "bin" / "asi-lab"), "app", "--port", str(port)]
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(installed, home),
+            stdout=written,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(f"http://127.0.0.1:{port}", home, process)
+    try:
+        wait_for(server.answers, 60, "the server's first answer")
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in log.read_text()
+    assert not list(folder.iterdir()), "what the app keeps is at home"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    assert path, "no Chromium: run `make browser`, or set ASI_CHROMIUM to one"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def test_it_serves_every_page(served: Server, browser: Browser) -> None:
+    """Each is drawn to its end, charts included, and nothing is logged as an error."""
+    questions = set()
+    for entry in PAGES:
+        visit = open_page(browser, f"{served.url}/{entry.path}")
+        questions.add(visit.page.get_by_role("heading", level=1).inner_text())
+        visit.end()
+    assert len(questions) == len(PAGES), "each page has a question of its own"
+
+
+def test_it_has_its_own_settings_of_streamlit(served: Server) -> None:
+    """They lie beside the app, where nobody has started it."""
+    with session(served) as visitor:
+        assert visitor.send(21 * MIB).status == 413, "server.maxUploadSize is 20 MB"
 
 
 def test_it_trains_on_its_own_images_and_keeps_the_run_at_home(
