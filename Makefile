@@ -1,6 +1,7 @@
 # make run    set everything up and open the app
 # make test   set everything up and run the whole suite
 # make lint   ruff and mypy
+# make docs   build the documentation's site into site/
 # make faults break what can be broken, and write docs/reliability.md
 PYTHON ?= python3
 PORT ?= 8501
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test lint format faults browser postgres screenshots clean
+.PHONY: run test lint format docs faults browser postgres screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -25,6 +26,9 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m mkdocs build --strict
+
 screenshots: $(VENV)/.installed-dev browser
 	$(BIN)/python -m tests.browser.screenshots
 
@@ -38,7 +42,7 @@ postgres: $(VENV)/.installed-dev
 	$(BIN)/python scripts/ensure_postgres.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version): run make with PYTHON=python3.12 or the like."; exit 1; }

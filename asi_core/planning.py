@@ -174,8 +174,8 @@ def choose(
     """One candidate index a layer, with the least sum of errors at a sum of costs up to `budget`.
 
     Args:
-        costs: costs[layer][candidate], whole numbers of at least 0.
-        errors: errors[layer][candidate], finite.
+        costs: `costs[layer][candidate]`, whole numbers of at least 0.
+        errors: `errors[layer][candidate]`, finite.
 
     Raises:
         InvalidInput: if the sizes differ, a number is not allowed, or nothing fits.

@@ -13,10 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from asi_core.errors import InvalidInput, Refused
 from asi_core.units import GIB, MIB
 
-PROJECT = Path(__file__).resolve().parents[1]
-_IS_CHECKOUT = (PROJECT / "app.py").is_file()
-# What comes with the project; an installed package has it beside its code.
-DATA = PROJECT / "data" if _IS_CHECKOUT else Path(__file__).resolve().parent / "_data"
+_PACKAGE = Path(__file__).resolve().parent
+PROJECT = _PACKAGE.parent
+# Where `app.py` and its pages are. An installed package has them, and its data, inside of it.
+_INSTALLED_APP = _PACKAGE / "_app"
+_IS_CHECKOUT = not _INSTALLED_APP.is_dir()
+APP = PROJECT if _IS_CHECKOUT else _INSTALLED_APP
+DATA = PROJECT / "data" if _IS_CHECKOUT else _PACKAGE / "_data"
 _HOME = DATA / "home" if _IS_CHECKOUT else Path("~/.asi-lab")
 
 _PREFIX = "ASI_"

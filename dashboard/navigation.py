@@ -7,7 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from asi_core.settings import PROJECT
+from asi_core.settings import APP
 
 
 class PageEntry(NamedTuple):
@@ -37,7 +37,7 @@ PAGES = (
 
 def streamlit_page(page: PageEntry) -> StreamlitPage:
     """The page as Streamlit wants it: for its navigation, and to be switched to."""
-    path = PROJECT / "pages" / f"{page.file}.py"
+    path = APP / "pages" / f"{page.file}.py"
     return st.Page(path, title=page.title, icon=page.icon, default=page == PAGES[0])
 
 

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scripts import make_architecture
+
 ROOT = Path(__file__).parents[1]
 
 # Each room may import the rooms named here, itself, and the plain records.
-PLAIN = {"records", "errors", "units", "lazy", "settings", "counting", "fields", "registry"}
+PLAIN = set(make_architecture.PLAIN)
 ALLOWED = {
     "linalg": set(),
     "methods": {"linalg"},
@@ -47,7 +49,7 @@ ALLOWED = {
 # The rooms of `runs`, each after those that it may import; plain modules there come first.
 RUNS = ("validity", "store", "submit", "engine", "exchange")
 LIBRARY_HOMES = {
-    "streamlit": ("app.py", "pages/", "dashboard/"),
+    "streamlit": ("app.py", "pages/", "dashboard/", "asi_core/cli/app.py"),
     "distributed": ("asi_core/runs/engine/", "asi_core/runs/machine.py"),
     "dask": ("asi_core/runs/engine/cluster.py", "asi_core/settings.py"),
     "alembic": ("asi_core/runs/store/schema.py", "asi_core/runs/store/migrations/"),
@@ -187,10 +189,22 @@ def test_pages_are_short() -> None:
 
 def test_importing_an_entry_point_has_no_effect() -> None:
     """A spawned worker imports the script that is run for a visitor once more."""
-    for path in [ROOT / "dashboard" / "main.py", *(ROOT / "pages").glob("*.py")]:
+    for path in [ROOT / "dashboard" / "main.py", *(ROOT / "pages").glob("[!_]*.py")]:
         last = ast.parse(path.read_text()).body[-1]
         assert ast.unparse(last).startswith("if __name__ == '__main__':"), path
         for node in ast.parse(path.read_text()).body[:-1]:
             allowed = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign)
             docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             assert docstring or isinstance(node, allowed), f"{path}:{node.lineno}"
+
+
+def test_the_picture_of_the_architecture_is_up_to_date() -> None:
+    written = make_architecture.TARGET.read_text(encoding="utf-8")
+    assert written == make_architecture.document(), "call scripts/make_architecture.py"
+
+
+def test_edges_that_follow_from_others_are_left_out() -> None:
+    graph = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}, "d": {"c"}}
+    merged = make_architecture.without_circles(graph)
+    assert merged == {"a": {"b", "c + d"}, "b": {"c + d"}, "c + d": set()}
+    assert make_architecture.without_implied(merged)["a"] == {"b"}

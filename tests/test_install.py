@@ -6,12 +6,31 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from asi_core import __version__
+from asi_core.units import MIB
+from dashboard.navigation import PAGES
+from tests.browser.app import Server, free_port
+from tests.browser.chromium import ARGUMENTS, find_chromium
+from tests.browser.session import session
+from tests.browser.visiting import open_page
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
+
+
+def project_files() -> list[str]:
+    """What git knows of and is there."""
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -22,23 +41,73 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "install", ".", *options, "--target", str(folder)]
     # Where a build leaves its files must not be the checkout.
     source = tmp_path_factory.mktemp("source") / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+    for name in project_files():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run(command, cwd=source, check=True)
     return folder
 
 
+def environment(installed: Path, home: Path) -> dict[str, str]:
+    others = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
+    return {**others, "PYTHONPATH": str(installed), "HOME": str(home)}
+
+
 def asked(installed: Path, home: Path, *arguments: str) -> Any:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
-    environment |= {"PYTHONPATH": str(installed), "HOME": str(home)}
     command = [sys.executable, "-m", "asi_core", *arguments, "--json"]
-    ended = subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True)
+    own = environment(installed, home)
+    ended = subprocess.run(command, cwd=home, env=own, check=True, capture_output=True)
     return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def served(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`asi-lab app` of the installed package, in an empty folder."""
+    folder, home = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("home")
+    port, log = free_port(), home / "server.log"
+    command = [sys.executable, str(installed / "bin" / "asi-lab"), "app", "--port", str(port)]
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(installed, home),
+            stdout=written,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(f"http://127.0.0.1:{port}", home, process)
+    try:
+        wait_for(server.answers, 60, "the server's first answer")
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in log.read_text()
+    assert not list(folder.iterdir()), "what the app keeps is at home"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    assert path, "no Chromium: run `make browser`, or set ASI_CHROMIUM to one"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def test_it_serves_every_page(served: Server, browser: Browser) -> None:
+    """Each is drawn to its end, charts included, and nothing is logged as an error."""
+    questions = set()
+    for entry in PAGES:
+        visit = open_page(browser, f"{served.url}/{entry.path}")
+        questions.add(visit.page.get_by_role("heading", level=1).inner_text())
+        visit.end()
+    assert len(questions) == len(PAGES), "each page has a question of its own"
+
+
+def test_it_has_its_own_settings_of_streamlit(served: Server) -> None:
+    """They lie beside the app, where nobody has started it."""
+    with session(served) as visitor:
+        assert visitor.send(21 * MIB).status == 413, "server.maxUploadSize is 20 MB"
 
 
 def test_it_trains_on_its_own_images_and_keeps_the_run_at_home(
@@ -59,7 +128,28 @@ def test_it_brings_its_data_their_licence_and_a_command(installed: Path) -> None
     ):
         assert f"asi_core/_data/{name}" in names
     assert "asi_core/facts/layer_shapes.json" in names
+    assert "asi_core/py.typed" in names, "type checkers ignore the annotations without it"
     assert "asi_core/runs/store/migrations/versions/r0001_first_tables.py" in names
     assert "bin/asi-lab" in names
     tops = {name.partition("/")[0] for name in names}
-    assert not tops & {"tests", "dashboard", "pages", "benchmarks", "scripts"}
+    assert tops == {"asi_core", "bin", f"asi_lab-{__version__}.dist-info"}
+
+
+def test_it_brings_the_whole_app(installed: Path) -> None:
+    app = installed / "asi_core" / "_app"
+    found = {path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file()}
+    parts = ("app.py", "pages/", "dashboard/", ".streamlit/")
+    assert {name for name in found if not name.endswith(".pyc")} == {
+        name for name in project_files() if name.startswith(parts)
+    }
+
+
+def test_it_names_its_licence_and_where_it_comes_from(installed: Path) -> None:
+    (about,) = metadata.distributions(path=[str(installed)])
+    told = about.metadata
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Author"] == "The ASI Lab developers"
+    links = [link.partition(",")[0] for link in told.get_all("Project-URL") or []]
+    assert links == ["Homepage", "Source", "Issues", "Changelog"]
+    licence = about.read_text("licenses/LICENSE")
+    assert licence == (ROOT / "LICENSE").read_text()

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import ValidationError
 
-from asi_core.cli import bench, estimate, export, measure, plan, poster, sweep, train
+import asi_core
+from asi_core.cli import app, bench, estimate, export, measure, plan, poster, sweep, train
 from asi_core.cli.options import Commands, Parser
 from asi_core.cli.terminal import USAGE_ERROR, say
 from asi_core.errors import AsiError, one_sentence
 
 _BROKEN = 1
+_COMMAND = "asi-lab"
+_DESCRIPTION = "Fine-tuning with compressed activations, with and without a browser."
 
 
 class _Command(Protocol):
@@ -25,12 +29,25 @@ class _Command(Protocol):
 
 # The registry, in the order of --help. What needs torch is imported where it runs, so that help
 # and wrong flags are answered at once.
-_COMMANDS: tuple[_Command, ...] = (estimate, poster, measure, plan, train, sweep, export, bench)
+_COMMANDS: tuple[_Command, ...] = (
+    app,
+    estimate,
+    poster,
+    measure,
+    plan,
+    train,
+    sweep,
+    export,
+    bench,
+)
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """As `asi_core.cli.parse`."""
-    parser = Parser(prog="python -m asi_core", description="What the app does, without a browser.")
+    # As it was called.
+    program = _COMMAND if Path(sys.argv[0]).stem == _COMMAND else "python -m asi_core"
+    parser = Parser(prog=program, description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"{_COMMAND} {asi_core.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, parser_class=Parser)
     for command in _COMMANDS:
         command.add_parser(commands)

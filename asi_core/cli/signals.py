@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-_ENDING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+# Windows has none.
+_HANGUP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
+_ENDING = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
 
 
 class Interrupted(BaseException):
@@ -48,12 +48,36 @@ def noting() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def hangup_terminates() -> Iterator[None]:
+    """Pass HUP on as TERM, to a server that ends in good order by TERM alone.
+
+    Raises:
+        Interrupted: that of TERM becomes one of HUP, where HUP came first.
+    """
+    hangups: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        hangups.append(number)
+        signal.raise_signal(signal.SIGTERM)
+
+    with _handled_by(pass_on, _HANGUP):
+        try:
+            yield
+        except Interrupted:
+            if hangups:
+                raise Interrupted(hangups[0]) from None
+            raise
+
+
+@contextmanager
+def _handled_by(
+    handler: Callable[[int, FrameType | None], None], numbers: Sequence[int] = _ENDING
+) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         # Others hear no signals.
         yield
         return
-    before = {number: signal.getsignal(number) for number in _ENDING}
+    before = {number: signal.getsignal(number) for number in numbers}
     # What is ignored, as with nohup, is to be ignored.
     heard = {n: old for n, old in before.items() if old not in (signal.SIG_IGN, None)}
     for number in heard:

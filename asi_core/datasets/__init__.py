@@ -103,7 +103,7 @@ def check_images(name: str) -> Iterator[int]:
         how many are left, now and then.
 
     Raises:
-        As `check_dataset`.
+        InvalidInput, Unavailable: as `check_dataset`.
     """
     return _source(name).check_images()
 
@@ -113,7 +113,7 @@ def dataset_fingerprint(name: str) -> str:
     are checked against hashes in the code.
 
     Raises:
-        As `check_dataset`.
+        InvalidInput, Unavailable: as `check_dataset`.
     """
     return _source(name).fingerprint()
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from ssl import SSLContext
 from typing import Any
 
@@ -114,7 +117,7 @@ class Cluster:
     def _start(self) -> Client:
         if self._settings.scheduler is not None:
             return _client_of(self._settings.scheduler)
-        with dask.config.set(_configuration(self._settings)):
+        with dask.config.set(_configuration(self._settings)), _no_signals_of_terminals():
             self._local = LocalCluster(
                 # Made anew for each cluster, and in memory alone: whoever has no key, which all
                 # sides of a connection show each other, is hung up on before anything is read.
@@ -134,6 +137,29 @@ class Cluster:
             self._local.close()
             raise
         return client
+
+
+@contextmanager
+def _no_signals_of_terminals() -> Iterator[None]:
+    """Within, threads and processes are started that Ctrl-C and a closed terminal do not reach.
+
+    A terminal signals all processes that run in it. The server's own ends the workers in good
+    order; a worker that ended by itself would be taken for a lost one. What a thread blocks, the
+    threads and processes that it starts block too.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        # Windows.
+        yield
+        return
+    terminal = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
+    try:
+        # multiprocessing starts it before its first process, and then unblocks Ctrl-C.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _client_of(scheduler: str) -> Client:

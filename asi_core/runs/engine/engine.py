@@ -248,6 +248,15 @@ def shared_engine() -> RunEngine:
         return _engines[os.getpid()]
 
 
+def close_shared_engine() -> None:
+    """Stop this process's engine now, and not at exit; nothing if there is none."""
+    with _lock:
+        engine = _engines.pop(os.getpid(), None)
+    if engine is not None:
+        atexit.unregister(engine.close)
+        engine.close()
+
+
 def _warm_up() -> None:
     from asi_core.runs.engine.worker import warm_up
 

@@ -65,7 +65,7 @@ class RunStore:
         finished: what was run elsewhere and is kept here.
 
     Raises:
-        As `open_database`.
+        InvalidInput, Unavailable, SQLAlchemyError, OSError: as `open_database`.
     """
 
     def __init__(self, url: str) -> None:

@@ -154,7 +154,8 @@ def request_sweep(store: RunStore, sweep: Sweep, owner: str) -> list[RunRecord]:
     """Queue a sweep as one comparison, if all of its runs can start.
 
     Raises:
-        As `Sweep.specs` and `request_runs`.
+        InvalidInput, ValidationError: as `Sweep.specs`.
+        Refused, Unavailable: as `request_runs`.
     """
     return request_runs(store, sweep.specs(), owner, most=MOST_RUNS_OF_A_SWEEP)
 
@@ -169,7 +170,7 @@ def cancel_all(store: RunStore, comparison: str, owner: str | None = None) -> in
     """Stop every run of a comparison that has not ended; returns how many were asked to.
 
     Raises:
-        As `request_cancel`.
+        Refused: as `request_cancel`.
     """
     going = [run for run in store.comparison(comparison) if run.is_active]
     # The last first: a place that becomes free must not be taken by the next of them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import psutil
 import pytest
 import torch
 from distributed.comm import connect
@@ -54,6 +56,23 @@ def test_runs_give_way_to_those_who_wait_for_a_page(cluster: Cluster, tmp_path: 
         assert niceness == "7"
         assert int(threads) >= torch.get_num_threads()
         told.unlink()
+        (address,) = cluster._client.scheduler_info(n_workers=-1)["workers"]
+        assert cluster.restart_worker(address)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+def test_a_terminal_ends_the_server_alone(cluster: Cluster) -> None:
+    """It signals all processes that run in it."""
+    own = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert not own & {signal.SIGINT, signal.SIGHUP}, "the server hears it"
+    for attempt in range(2):
+        process = psutil.Process(
+            cluster.submit(os.getpid, key=f"pid-{attempt}", priority=0).result(timeout=60)
+        )
+        for number in (signal.SIGINT, signal.SIGHUP):
+            process.send_signal(number)
+        again = cluster.submit(os.getpid, key=f"again-{attempt}", priority=0).result(timeout=60)
+        assert again == process.pid
         (address,) = cluster._client.scheduler_info(n_workers=-1)["workers"]
         assert cluster.restart_worker(address)
 
