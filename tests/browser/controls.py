@@ -52,7 +52,9 @@ READ_CONTROLS = f"""css => {{
         const place = drawer ? title(drawer) : popover?.getAttribute('aria-label');
         const label = '[data-testid=stWidgetLabel] [data-testid=stMarkdownContainer]';
         const name = read[kind] === read.stExpander ? title(box) : texts(box, label);
-        return [place ? `${{place}}: ${{name}}` : name, kind, read[kind](box)];
+        // What lies in a closed sidebar is on offer nowhere.
+        const isAway = around.closest('[data-testid=stSidebar]')?.getBoundingClientRect().right <= 0;
+        return [isAway ? '' : place ? `${{place}}: ${{name}}` : name, kind, read[kind](box)];
     }});
 }}"""
 READ_POPOVERS = f"""() => {{
@@ -79,7 +81,8 @@ def controls(page: Page) -> list[Control]:
     return [
         control
         for control in there
-        if control.name not in IN_NO_VIEW
+        if control.name
+        and control.name not in IN_NO_VIEW
         and (control.kind != EXPANDER or control.name in IN_ADDRESS)
     ]
 

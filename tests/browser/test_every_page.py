@@ -27,7 +27,7 @@ FRAME = ["[data-testid=stHeader]", "[data-testid=stToolbar]", "[data-testid=stDe
 NOTHING_FADES = "document.getAnimations().every(moving => moving.playState !== 'running')"
 # Of the text on a copy of a button, which is put where menus are.
 PUT_INTO_MENU = """() => {
-    const button = document.querySelector("[data-testid='stBaseLinkButton-primary']");
+    const button = document.querySelector("[data-testid='stBaseButton-primary']");
     return getComputedStyle(document.body.appendChild(button.cloneNode(true))).color;
 }"""
 WHITE = "rgb(255, 255, 255)"
