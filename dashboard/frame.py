@@ -61,6 +61,14 @@ _LOOKS = """
 """
 
 
+# The boxes are there on all pages, so that Streamlit keeps what they say. In a closed sidebar the
+# keyboard would still reach them. On a phone the sidebar has the menu too.
+_HIDDEN_SETUP = """
+[data-testid=stSidebarUserContent] { display: none; }
+@media (min-width: 768px) { [data-testid=stExpandSidebarButton] { display: none; } }
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Kpi:
     """One of the few numbers that answer a page's question.
@@ -77,10 +85,11 @@ class Kpi:
     help: str | None = None
 
 
-def page_looks() -> None:
+def page_looks(*, shows_setup: bool) -> None:
     """What Streamlit's theme cannot say."""
     dark = _DARK_MENUS if st.context.theme.type == "dark" else ""
-    st.html(f"<style>{_LOOKS}{_TEXT_ON_PRIMARY}{dark}</style>")
+    hidden = "" if shows_setup else _HIDDEN_SETUP
+    st.html(f"<style>{_LOOKS}{hidden}{_TEXT_ON_PRIMARY}{dark}</style>")
 
 
 def question(text: str, icon: str | None = None) -> None:

@@ -28,7 +28,7 @@ def main() -> None:
     except AsiError as error:
         st.error(plain(one_sentence(error)))
         return
-    page_looks()
+    page_looks(shows_setup=opens_sidebar(page))
     if not is_class:
         bring_up_to_date()
         # Here and not in the pages: what the frame draws stays when the page is changed, and is

@@ -52,9 +52,9 @@ READ_CONTROLS = f"""css => {{
         const place = drawer ? title(drawer) : popover?.getAttribute('aria-label');
         const label = '[data-testid=stWidgetLabel] [data-testid=stMarkdownContainer]';
         const name = read[kind] === read.stExpander ? title(box) : texts(box, label);
-        // What lies in a closed sidebar is on offer nowhere.
-        const isAway = around.closest('[data-testid=stSidebar]')?.getBoundingClientRect().right <= 0;
-        return [isAway ? '' : place ? `${{place}}: ${{name}}` : name, kind, read[kind](box)];
+        // A page that is not about the setup has it, and does not show it.
+        const isHidden = around.closest('[data-testid=stSidebar]') && !around.offsetParent;
+        return [isHidden ? '' : place ? `${{place}}: ${{name}}` : name, kind, read[kind](box)];
     }});
 }}"""
 READ_POPOVERS = f"""() => {{
