@@ -31,6 +31,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.shapes import trained_layer_shapes
 from tests.costs.networks import Residual, batch
+from tests.plugins import Sparse
 
 # Padding that PyTorch itself does keeps its input besides.
 GEOMETRIES: list[dict[str, Any]] = [
@@ -237,3 +238,16 @@ def test_a_measurement_is_told_in_json() -> None:
     assert layer["formula_bytes"] == layer["measured_bytes"] == told["formula_bytes"]
     assert layer["forward_seconds"] > 0
     assert layer["backward_seconds"] > 0
+
+
+def test_without_a_closed_form_a_step_is_measured_all_the_same() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Conv2d(6, 4, 3))
+    found = measured(model, batch(8, 6, 7, 7), Sparse(), ["1"])
+    assert found.formula_bytes is None
+    told = json.loads(json.dumps(found.as_dict()))
+    assert told["formula_bytes"] is told["layers"][0]["formula_bytes"] is None
+    elements = 8 * 6 * 7 * 7
+    # A byte of the mask for each, and four for those that are positive, which half are.
+    kept = told["layers"][0]["measured_bytes"]
+    assert elements < kept < elements * 4
+    assert kept == told["saved_bytes"]["by_category"]["trained layer inputs"]
