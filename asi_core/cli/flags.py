@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from asi_core.errors import InvalidInput, shortened
 from asi_core.fields import ONE_RANK, FieldType, SettingField, setting_fields
-from asi_core.methods import METHODS
+from asi_core.methods import ASI, METHODS
 from asi_core.methods.registry import method_fields
 from asi_core.training.spec import RunSpec
 from asi_core.units import MIB
@@ -18,7 +18,7 @@ Number = TypeVar("Number", int, float)
 # Of what somebody has written, in a message about it.
 _LONGEST_PART = 80
 # What is used unless a method is given.
-USUAL_METHOD = "asi"
+USUAL_METHOD = ASI.class_kind()
 # What a step starts from, and how large it is.
 SIZE_FIELDS = ("batch_size", "image_size")
 START_FIELDS = ("pretrained", "lean", "skip_damaged")

@@ -17,7 +17,7 @@ from asi_core.cli.flags import (
 from asi_core.cli.options import Commands, find_damage, run_spec
 from asi_core.cli.terminal import say
 from asi_core.fields import setting_fields
-from asi_core.methods import METHODS
+from asi_core.methods import METHODS, Vanilla
 from asi_core.training.spec import RunSpec
 from asi_core.units import bytes_by_formula
 
@@ -89,7 +89,7 @@ def _sweep(options: argparse.Namespace) -> Sweep:
         {
             **given,
             "settings": {**given_settings(options), **varied},
-            "base": run_spec(base, method={"kind": "vanilla"}, **same),
+            "base": run_spec(base, method=Vanilla(), **same),
         }
     )
 

@@ -73,7 +73,8 @@ class Method(BaseModel, ABC):
             for all inputs.
         why_no_picture: why no picture of the input can be rebuilt from what is kept.
         replaces_layers: False where PyTorch's own layer already does what the method means.
-        letters: settings that closed forms read, and the letters that equations call them by.
+        letters: whole numbers among the settings that closed forms read, and the letters that
+            equations call them by.
         repeats_blocks: True where blocks of trained layers run again before their backward pass.
         alternatives: settings of which exactly one is given, if there are any.
     """
