@@ -80,6 +80,12 @@ def _switches(text: str) -> tuple[bool, ...]:
     return tuple(known[word] for word in words(text))
 
 
+def _chosen(field: SettingField) -> Callable[[str], tuple[Any, ...]]:
+    """A reader of several of a field's few values, which need not be words."""
+    by_word = {str(choice): choice for choice in field.choices}
+    return lambda text: tuple(by_word.get(word, word) for word in words(text))
+
+
 _ONE: dict[FieldType, Callable[[str], Any]] = {
     "whole": int,
     "number": float,
@@ -186,7 +192,7 @@ def _metavar(field: SettingField) -> str:
 def _add_axis(parser: argparse.ArgumentParser, field: SettingField, owners: str = "") -> None:
     flag = field.flag
     several = f"--{field.setting.names.replace(' ', '-')}"
-    reader = _SEVERAL.get(field.type, words)
+    reader = _chosen(field) if field.type == "choice" else _SEVERAL[field.type]
     if field.setting.unit == "bytes":
         reader = fractions
     parser.add_argument(
