@@ -21,7 +21,7 @@ class Thinned(Method):
     kind: Literal["thinned"] = "thinned"
     label: ClassVar[str] = "Thinned batch"
     letters: ClassVar[Mapping[str, str]] = {"every": "n"}
-    every: Annotated[int, Setting("Kept images", "n: one of n is kept.", least=1, step=1)] = 2
+    every: Annotated[int, Setting("Spacing", "n: one image of n is kept.", least=1, step=1)] = 2
     weighting: Annotated[
         Literal["mean", "sum"],
         Setting(

@@ -256,4 +256,4 @@ def test_runs_of_a_method_that_is_gone_are_named_and_left_out(runs: list[RunReco
 
 
 def test_what_is_registered_can_be_specified() -> None:
-    assert RunSpec(method=Thinned(every=3)).method.settings_label == "Thinned batch, kept images 3"
+    assert RunSpec(method=Thinned(every=3)).method.settings_label == "Thinned batch, spacing 3"
