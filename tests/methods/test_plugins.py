@@ -19,7 +19,14 @@ from asi_core.cli import main, parse
 from asi_core.cli.train import requested_spec
 from asi_core.errors import InvalidInput
 from asi_core.fields import Setting
-from asi_core.methods import METHODS, Method, Vanilla, register_method
+from asi_core.methods import (
+    ASI,
+    METHODS,
+    USUAL_EXPLAINED_VARIANCE,
+    Method,
+    Vanilla,
+    register_method,
+)
 from asi_core.methods.registry import TAKEN_NAMES, foreign_code
 from asi_core.runs.submit.fingerprint import questions_of
 from asi_core.training.reproduce import as_command
@@ -206,6 +213,18 @@ def test_a_setting_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["sweep"]["settings"] == {"floor": [0, 0.25]}
     assert main(["train", "--method", "damped", "--floor", "1.5"]) == 2
     assert "floor must be at least 0 and at most 1, got 1.5" in capsys.readouterr().err
+
+
+class Needy(Sparse):
+    """Has a setting without default."""
+
+    width: Annotated[int, Setting("Width", "Of something.", usual=7)]
+
+
+def test_usual_settings_are_where_boxes_begin() -> None:
+    assert Needy.usual() == Needy(width=7)
+    assert Thinned.usual() == Thinned()
+    assert ASI.usual() == ASI(explained_variance=USUAL_EXPLAINED_VARIANCE)
 
 
 @pytest.mark.usefixtures("plugins")
