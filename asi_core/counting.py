@@ -80,7 +80,11 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 def expression_of(number: int) -> ast.expr:
     """How a number was computed; itself, of one that does not remember."""
-    return number.expression if isinstance(number, TracedInt) else ast.Constant(int(number))
+    if isinstance(number, TracedInt):
+        return number.expression
+    size = ast.Constant(abs(int(number)))
+    # Of a difference, as equations have no sign before a number.
+    return size if number >= 0 else ast.BinOp(ast.Constant(0), ast.Sub(), size)
 
 
 def _applied(symbol: ast.operator, compute: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:

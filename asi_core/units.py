@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 KIB = 2**10
 MIB = 2**20
 GIB = 2**30
@@ -10,6 +12,8 @@ _BYTE_STEPS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _COUNT_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 # Thin, and no line breaks between a number and its unit.
 THIN_SPACE = "\u202f"
+# Where a number would stand that is not known.
+DASH = "–"
 
 
 def three_digits(value: float) -> str:
@@ -44,6 +48,16 @@ def format_seconds(seconds: float) -> str:
     if seconds < 100:
         return f"{three_digits(seconds)}{THIN_SPACE}s"
     return f"{seconds // 60:.0f}{THIN_SPACE}min {seconds % 60:.0f}{THIN_SPACE}s"
+
+
+def by_formula(count: float | None, written: Callable[[float], str]) -> str:
+    """`count` as it is `written`; of a method without closed form there is none."""
+    return "no closed form" if count is None else written(count)
+
+
+def bytes_by_formula(count: float | None) -> str:
+    """Such as "12 KiB by formula"."""
+    return by_formula(count, lambda known: f"{format_bytes(known)} by formula")
 
 
 def layer_count(layers: int | str) -> str:

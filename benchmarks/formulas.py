@@ -42,7 +42,7 @@ def all_estimates(name: str) -> None:
     card = MODELS[name]
     size = card.native_size if card.fixed_size else 224
     for kind, method in METHODS.items():
-        if card.layer_kind == "linear" and kind == "gradient_filter":
+        if method.why_unsupported(card.usual_geometry) is not None:
             continue
         ranks = {"ranks": USUAL_RANKS[: card.modes]} if "ranks" in method.model_fields else {}
         chosen = METHOD_ADAPTER.validate_python({"kind": kind, **ranks})

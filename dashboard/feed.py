@@ -7,14 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
-from statistics import fmean, median
+from statistics import median
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from asi_core.errors import one_sentence
-from asi_core.figures.curves import RunRows, median_step
+from asi_core.figures.curves import RunRows, known_mean, median_step
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
@@ -22,6 +22,8 @@ from asi_core.runs.validity.probes import check_events
 from asi_core.runs.validity.rows import check_record
 from asi_core.runs.validity.specs import InvalidRun
 from asi_core.training.events import LayerProbe, ProbeEvent
+
+Known = TypeVar("Known", float, float | None)
 
 # Whose events are held in memory: a run of a thousand steps has less than a megabyte.
 _MOST_FEEDS, _MOST_STEPS = 300, 300_000
@@ -43,7 +45,7 @@ class RunFeed:
     probes: dict[int, dict[str, LayerProbe]] = field(default_factory=dict)
     probe_seconds: float = 0.0
     problem: str | None = None
-    _known: dict[tuple[str, str], float] = field(default_factory=dict, compare=False)
+    _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False)
 
     def with_news(self, store: RunStore, run: RunRecord) -> RunFeed:
         """This and what the store has beyond it; itself if that is nothing."""
@@ -73,13 +75,14 @@ class RunFeed:
             self.probe_seconds + sum(event.seconds or 0.0 for event in looks),
         )
 
-    def mean(self, field: str) -> float:
-        """Of a field of step events, over the steps so far; there must be one."""
-        return self._once("mean", field, lambda: fmean(row[field] for row in self.steps))
+    def mean(self, field: str) -> float | None:
+        """Of a field of step events, over the steps so far; None before the first, and where it is
+        not known of all of them."""
+        return self._once("mean", field, lambda: known_mean(self.steps, field))
 
     def median(self, field: str) -> float:
-        """As `mean`."""
-        return self._once("median", field, lambda: median(row[field] for row in self.steps))
+        """Of a field that all step events have, over the steps so far; there must be one."""
+        return self._once("median", field, lambda: float(median(row[field] for row in self.steps)))
 
     @property
     def last_step(self) -> int:
@@ -100,12 +103,13 @@ class RunFeed:
         """As figures want it."""
         return RunRows(label, run_style(run), self.steps, self.evaluations)
 
-    def _once(self, what: str, field: str, compute: Callable[[], float]) -> float:
+    def _once(self, what: str, field: str, compute: Callable[[], Known]) -> Known:
         # All who look at the run ask for the same.
         key = (what, field)
         if key not in self._known:
-            self._known[key] = float(compute())
-        return self._known[key]
+            self._known[key] = compute()
+        found: Known = self._known[key]
+        return found
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from asi_core.methods import METHODS
 from asi_core.training.balance import VERY_UNBALANCED
 
-# In alphabetical order, capitals and small letters alike.
-GLOSSARY: dict[str, str] = {
-    "8-bit": "A method that keeps each trained layer's input in 256 steps a channel: a byte an "
-    "element instead of four.",
+# In alphabetical order, capitals and small letters alike; methods say themselves what they are.
+TERMS: dict[str, str] = {
     "Activation": "What a layer passes on. The activation that enters a trained layer is the input "
     "from which its weight gradient is computed.",
-    "ASI": "Activation Subspace Iteration (ICML 2025): keeps each trained layer's input in Tucker "
-    "form, found by one warm-started subspace iteration a mode and step.",
     "Balanced accuracy": "The mean of the classes' own accuracies. It is shown where the largest "
     f"class has at least {VERY_UNBALANCED} times the test images of the smallest: there, accuracy "
     "says most about the large classes.",
@@ -21,8 +18,6 @@ GLOSSARY: dict[str, str] = {
     "Calibration": "Looking at a few batches before training, to learn the spectra of the layers' "
     "inputs and the gradient error of possible ranks.",
     "Captured energy": "Share of the input's squared norm that its kept form holds, from 0 to 1.",
-    "Checkpointing": "Keeping the input of each block of trained layers alone, and running the "
-    "block again before its backward pass. Gradients are exact, for one more forward pass.",
     "Comparison": "Runs that were launched together, on the same images in the same order.",
     "Core": "The small tensor in the middle of a Tucker form. Its sizes are the ranks.",
     "Drift": "How far a mode's subspace has turned since the step before: the largest principal "
@@ -41,12 +36,8 @@ GLOSSARY: dict[str, str] = {
     "1 means the same direction.",
     "Gradient error": "Frobenius norm of the difference between a layer's weight gradient and the "
     "exact one. The paper calls it perplexity.",
-    "Gradient filter": "A method (CVPR 2023) that averages the output gradient over patches and "
-    "keeps sums of the input over the same patches.",
     "Head alone": "Training the new classifier and nothing else: the floor that every method "
     "has to beat.",
-    "HOSVD": "Higher-order singular value decomposition: the Tucker form from the leading singular "
-    "vectors of every unfolding. As a method here it is computed afresh at every step.",
     "Lean layers": "Normalisations and activation functions that keep only what their gradients "
     "need: the same numbers from fewer bytes.",
     "MACs": "Multiply-accumulate operations: one product added to a sum.",
@@ -83,7 +74,6 @@ GLOSSARY: dict[str, str] = {
     "Tucker form": "A small core and one factor a mode, whose product is close to the full tensor.",
     "Unfolding": "A tensor laid out as a matrix: one mode along the rows, all others along the "
     "columns.",
-    "Vanilla": "Plain back-propagation: every trained layer's whole input is kept.",
     "Warm start": "Beginning an iteration with the result of the step before instead of random "
     "numbers.",
 }
@@ -91,11 +81,17 @@ GLOSSARY: dict[str, str] = {
 _SEARCH = "glossary-search"
 
 
+def glossary() -> dict[str, str]:
+    """All entries in alphabetical order, with one for each registered method."""
+    entries = {method.label: method.described() for method in METHODS.values()} | TERMS
+    return dict(sorted(entries.items(), key=lambda entry: entry[0].casefold()))
+
+
 def matching(text: str) -> dict[str, str]:
     """The entries whose term or explanation contains `text`; those whose term does come first."""
-    wanted = text.strip().casefold()
-    by_term = {term: told for term, told in GLOSSARY.items() if wanted in term.casefold()}
-    by_told = {term: told for term, told in GLOSSARY.items() if wanted in told.casefold()}
+    wanted, entries = text.strip().casefold(), glossary()
+    by_term = {term: told for term, told in entries.items() if wanted in term.casefold()}
+    by_told = {term: told for term, told in entries.items() if wanted in told.casefold()}
     return {**by_term, **by_told}
 
 

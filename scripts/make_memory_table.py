@@ -19,7 +19,7 @@ from asi_core.methods import METHODS  # noqa: E402
 from asi_core.training.features import FeaturePool  # noqa: E402
 from asi_core.training.measuring import measure  # noqa: E402
 from asi_core.training.spec import RunSpec  # noqa: E402
-from asi_core.units import GIB, MIB  # noqa: E402
+from asi_core.units import GIB, MIB, by_formula  # noqa: E402
 from asi_core.zoo.cards import MODELS, ModelCard  # noqa: E402
 
 LAYERS, BATCH, RANKS = 4, 16, (8, 16, 4, 4)
@@ -60,8 +60,8 @@ def main() -> None:
     lines.append(f"| {' | '.join(titles)} |\n|{'---|' * 2}{'--:|' * (len(titles) - 2)}\n")
     pool = FeaturePool(4 * GIB)
     for card in MODELS.values():
-        for kind in METHODS:
-            if card.layer_kind == "conv" or kind != "gradient_filter":
+        for kind, method in METHODS.items():
+            if method.why_unsupported(card.usual_geometry) is None:
                 lines.append(row(card, kind, pool))
                 print(lines[-1], end="")
     (ROOT / "docs" / "memory.md").write_text("".join(lines))
@@ -86,10 +86,15 @@ def row(card: ModelCard, kind: str, pool: FeaturePool) -> str:
         for is_lean in (True, False)
     )
     saved = lean["saved_bytes"]
-    sizes = [lean["formula_bytes"], *(saved["by_category"][name] for name in COLUMNS)]
-    sizes += [saved["total"], plain["saved_bytes"]["total"]]
-    cells = [card.title, METHODS[kind].label, *(f"{size / MIB:.3f}" for size in sizes)]
+    sizes = [*(saved["by_category"][name] for name in COLUMNS), saved["total"]]
+    sizes.append(plain["saved_bytes"]["total"])
+    formula = by_formula(lean["formula_bytes"], mib)
+    cells = [card.title, METHODS[kind].label, formula, *map(mib, sizes)]
     return f"| {' | '.join(cells)} |\n"
+
+
+def mib(size: float) -> str:
+    return f"{size / MIB:.3f}"
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import settings
 from streamlit.components.v2 import manifest_scanner
 
+from asi_core.methods import METHODS, register_method
 from asi_core.runs.exchange.example_jobs import import_example_jobs
 from asi_core.runs.exchange.examples import SHIPPED_FOLDER, import_examples
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
+from tests.plugins import Sparse, Thinned
 from tests.postgres import Postgres, find_postgres
 from tests.side_by_side import long_first, shared_folder, use_own_processors
 
@@ -74,6 +76,16 @@ def opened_before(home: Path, store_of_examples: Path) -> None:
 def empty_store(opened_before: None, home: Path, store_of_examples: Path) -> None:
     """Where others begin as if opened before: as if it never had been."""
     (home / store_of_examples.name).unlink()
+
+
+@pytest.fixture
+def plugins() -> Iterator[None]:
+    """Two more methods are known: `Thinned`, and `Sparse` without closed form."""
+    for method in (Thinned, Sparse):
+        register_method(method)
+    yield
+    for method in (Thinned, Sparse):
+        METHODS.remove(method.class_kind())
 
 
 @pytest.fixture(scope="session", autouse=True)

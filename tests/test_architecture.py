@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from asi_core.methods import METHODS
 from scripts import make_architecture
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +57,14 @@ LIBRARY_HOMES = {
     "sqlalchemy": ("asi_core/runs/store/", "asi_core/runs/exchange/"),
     "plotly": ("asi_core/figures/",),
     "starlette": ("app.py", "dashboard/visitor.py"),
+}
+# Where a method's kind may be written out, and why; everywhere else methods say what they are.
+NAMES_KINDS = {
+    "asi_core/methods/": "a method's own file, and the registry",
+    "asi_core/bench/": "its cases have names, by which documents refer to them",
+    "asi_core/poster.py": "rows of the printed table have names of their own",
+    "dashboard/poster/cells.py": "rows of the printed table have names of their own",
+    "asi_core/runs/store/database.py": "asi is what the app is called in PostgreSQL",
 }
 TORCH_FREE = [
     "asi_core",
@@ -163,6 +172,21 @@ def test_libraries_stay_in_their_rooms() -> None:
         for module in imported_modules(path):
             homes = LIBRARY_HOMES.get(module.split(".")[0])
             assert homes is None or name.startswith(homes), f"{name} imports {module}"
+
+
+def strings(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+
+
+def test_kinds_of_methods_are_written_in_their_own_files_alone() -> None:
+    ours = {kind for kind, method in METHODS.items() if method.__module__.startswith("asi_core.")}
+    written = {str(path.relative_to(ROOT)): strings(path) & ours for path in source_files()}
+    found = {name: kinds for name, kinds in written.items() if kinds}
+    assert len(ours) >= 6
+    assert {n: kinds for n, kinds in found.items() if not n.startswith(tuple(NAMES_KINDS))} == {}
+    unused = [place for place in NAMES_KINDS if not any(n.startswith(place) for n in found)]
+    assert unused == [], "an exception that nothing needs any more"
 
 
 def test_what_answers_at_once_does_not_import_torch() -> None:

@@ -91,3 +91,13 @@ def test_wrong_input_is_one_line(arguments: list[str], expected: str) -> None:
     (line,) = result.stderr.strip().splitlines()
     assert expected in line
     assert not (read_settings().home / "asi.sqlite").exists()
+
+
+def test_several_of_a_few_numbers_are_swept(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["sweep", "--methods", "asi", "--rank", "2", "--bits", "8,32", "--no-references"]
+    assert main([*asked, "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sweep"]["settings"]["bits"] == [8, 32]
+    assert found["run_count"] == 2
+    assert main([*asked[:-2], "7", "--dry-run"]) == 2
+    assert "should be 32, 16 or 8, got '7'" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from asi_core.errors import InvalidInput, shortened
 from asi_core.fields import ONE_RANK, FieldType, SettingField, setting_fields
-from asi_core.methods import METHODS
+from asi_core.methods import ASI, METHODS
 from asi_core.methods.registry import method_fields
 from asi_core.training.spec import RunSpec
 from asi_core.units import MIB
@@ -18,7 +18,7 @@ Number = TypeVar("Number", int, float)
 # Of what somebody has written, in a message about it.
 _LONGEST_PART = 80
 # What is used unless a method is given.
-USUAL_METHOD = "asi"
+USUAL_METHOD = ASI.class_kind()
 # What a step starts from, and how large it is.
 SIZE_FIELDS = ("batch_size", "image_size")
 START_FIELDS = ("pretrained", "lean", "skip_damaged")
@@ -78,6 +78,12 @@ def _switches(text: str) -> tuple[bool, ...]:
         got = shortened(repr(text), _LONGEST_PART)
         raise argparse.ArgumentTypeError(f"must be on, off, or both with a comma, got {got}")
     return tuple(known[word] for word in words(text))
+
+
+def _chosen(field: SettingField) -> Callable[[str], tuple[Any, ...]]:
+    """A reader of several of a field's few values, which need not be words."""
+    by_word = {str(choice): choice for choice in field.choices}
+    return lambda text: tuple(by_word.get(word, word) for word in words(text))
 
 
 _ONE: dict[FieldType, Callable[[str], Any]] = {
@@ -186,7 +192,7 @@ def _metavar(field: SettingField) -> str:
 def _add_axis(parser: argparse.ArgumentParser, field: SettingField, owners: str = "") -> None:
     flag = field.flag
     several = f"--{field.setting.names.replace(' ', '-')}"
-    reader = _SEVERAL.get(field.type, words)
+    reader = _chosen(field) if field.type == "choice" else _SEVERAL[field.type]
     if field.setting.unit == "bytes":
         reader = fractions
     parser.add_argument(

@@ -14,15 +14,9 @@ from asi_core.cli.flags import (
     add_run_flags,
 )
 from asi_core.cli.options import Commands, method_settings, run_spec
+from asi_core.costs.compared import COMPARED_TITLES
 from asi_core.training.spec import RunSpec
-from asi_core.units import format_bytes, format_seconds
-
-_TITLES = {
-    "formula": "by formula",
-    "vanilla": "plain PyTorch",
-    "lean_vanilla": "lean, exact inputs",
-    "lean": "lean, with this method",
-}
+from asi_core.units import by_formula, format_bytes, format_seconds
 
 
 def add_parser(commands: Commands) -> None:
@@ -54,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_layer(layer: dict[str, Any]) -> None:
-    formula, measured = (format_bytes(layer[f"{k}_bytes"]) for k in ("formula", "measured"))
+    formula, measured = (
+        by_formula(layer[f"{k}_bytes"], format_bytes) for k in ("formula", "measured")
+    )
     forward, backward = (format_seconds(layer[f"{k}_seconds"]) for k in ("forward", "backward"))
     print(
         f"{layer['name']:32} formula {formula:>10}, measured {measured:>10}, "
@@ -69,7 +65,7 @@ def _print_saved(spec: RunSpec, saved: dict[str, Any]) -> None:
     print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, by two meters")
 
 
-def _print_compared(compared: dict[str, int]) -> None:
+def _print_compared(compared: dict[str, int | None]) -> None:
     print("the same step, kept in four ways")
-    for name, title in _TITLES.items():
-        print(f"{title:32} {format_bytes(compared[name]):>10}")
+    for name, title in COMPARED_TITLES.items():
+        print(f"{title:32} {by_formula(compared[name], format_bytes):>10}")

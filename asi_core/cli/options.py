@@ -12,7 +12,7 @@ from asi_core.cli.terminal import USAGE_ERROR, say
 from asi_core.datasets import check_dataset, check_images
 from asi_core.errors import InvalidInput
 from asi_core.fields import setting_fields
-from asi_core.methods import method_class
+from asi_core.methods import REFERENCE_KIND, method_class
 from asi_core.training.spec import RunSpec
 
 
@@ -66,7 +66,7 @@ def method_settings(options: argparse.Namespace, *, from_images: bool = False) -
         InvalidInput: if there is no such method, or it has no such setting.
     """
     given = given_settings(options)
-    kind = options.method or (USUAL_METHOD if given or options.layers != 0 else "vanilla")
+    kind = options.method or (USUAL_METHOD if given or options.layers != 0 else REFERENCE_KIND)
     method = method_class(kind)
     fields = setting_fields(method)
     if unknown := sorted(set(given) - set(fields)):

@@ -15,6 +15,7 @@ from asi_core.cli.flags import (
 )
 from asi_core.cli.options import Commands, run_spec
 from asi_core.errors import InvalidInput
+from asi_core.methods import ASI
 from asi_core.planning import Plan, plan
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the ranks with the least gradient error, layer by layer."""
     budget = in_bytes(options.budget_mib)
     own = {} if options.bits is None else {"bits": options.bits}
-    spec = run_spec(options, method={"kind": "asi", "budget_bytes": budget, **own})
+    spec = run_spec(options, method={"kind": ASI.class_kind(), "budget_bytes": budget, **own})
     if not 1 <= options.batches <= _MOST_BATCHES:
         rule = f"calibration batches must be 1 to {_MOST_BATCHES}"
         raise InvalidInput(rule, options.batches, "choose 2")

@@ -17,9 +17,9 @@ from asi_core.cli.flags import (
 from asi_core.cli.options import Commands, find_damage, run_spec
 from asi_core.cli.terminal import say
 from asi_core.fields import setting_fields
-from asi_core.methods import METHODS
+from asi_core.methods import METHODS, Vanilla
 from asi_core.training.spec import RunSpec
-from asi_core.units import format_bytes
+from asi_core.units import bytes_by_formula
 
 if TYPE_CHECKING:
     from asi_core.results.outcomes import Outcome
@@ -89,7 +89,7 @@ def _sweep(options: argparse.Namespace) -> Sweep:
         {
             **given,
             "settings": {**given_settings(options), **varied},
-            "base": run_spec(base, method={"kind": "vanilla"}, **same),
+            "base": run_spec(base, method=Vanilla(), **same),
         }
     )
 
@@ -133,11 +133,8 @@ def _line(outcome: Outcome) -> str:
     if accuracy is None:
         return f"{outcome.label:40} {outcome.runs[0].status}"
     spread = "" if accuracy.deviation is None else f" ± {accuracy.deviation:.4f}"
-    kept = format_bytes(outcome.measures["activation_bytes"].mean)
-    return (
-        f"{outcome.label:40} accuracy {accuracy.mean:.4f}{spread} (n = {accuracy.count}), "
-        f"{kept} by formula"
-    )
+    kept = bytes_by_formula(outcome.mean("activation_bytes"))
+    return f"{outcome.label:40} accuracy {accuracy.mean:.4f}{spread} (n = {accuracy.count}), {kept}"
 
 
 def _told(sweep: Sweep, cost: Forecast) -> str:

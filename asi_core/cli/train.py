@@ -13,7 +13,7 @@ from asi_core.cli.terminal import say
 from asi_core.errors import InvalidInput
 from asi_core.fields import setting_fields
 from asi_core.training.spec import RunSpec
-from asi_core.units import MIB, format_bytes, format_seconds
+from asi_core.units import MIB, bytes_by_formula, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from asi_core.runs.records import RunRecord
@@ -105,6 +105,6 @@ def _print_run(ended: RunRecord) -> None:
         print(f"balanced accuracy  {balanced:.4f} (mean over classes, whose test images differ)")
     if left_out := (summary.get("images") or {}).get("left_out"):
         print(f"damaged images     {left_out} left out")
-    print(f"activation memory  {format_bytes(summary['activation_bytes'])} by formula")
+    print(f"activation memory  {bytes_by_formula(summary['activation_bytes'])}")
     print(f"saved for backward {format_bytes(summary['measured_saved_bytes'])} measured")
     print(f"step               {format_seconds(summary['seconds']['step_median'])} (median)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from asi_core.errors import Unsupported
+from asi_core.errors import NoClosedForm, Unsupported
 from asi_core.methods import Method
 from asi_core.records import Convention, LayerShape, Macs, Ranks
 
@@ -64,8 +64,12 @@ def step_cost(
 
     Raises:
         InvalidInput: if the ranks depend on data and are not given.
+        NoClosedForm: if the method's costs are not known by formula.
         Unsupported: if the method means nothing for one of the layers.
     """
+    # Before it asks for ranks, which would not help.
+    if shapes and not method.has_closed_form:
+        raise NoClosedForm(method.label)
     layers = []
     keepers: dict[str, str] = {}
     for shape in shapes:
@@ -81,6 +85,18 @@ def step_cost(
             kept = 0
         layers.append(LayerCost(shape, own, kept, method.macs(shape, own, convention), kept_by))
     return StepCost(convention, tuple(layers))
+
+
+def known_step_cost(
+    shapes: Sequence[LayerShape],
+    method: Method,
+    convention: Convention,
+    ranks: Mapping[str, Ranks | None] | None = None,
+) -> StepCost | None:
+    """As `step_cost`; None where a method without closed form keeps layers."""
+    if shapes and not method.has_closed_form:
+        return None
+    return step_cost(shapes, method, convention, ranks)
 
 
 def with_batch(shape: LayerShape, batch_size: int) -> LayerShape:

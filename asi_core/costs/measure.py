@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from asi_core.costs.accounting import StepCost, step_cost
+from asi_core.costs.accounting import StepCost, known_step_cost
 from asi_core.costs.measurement import StepMeasurement, measure_step
 from asi_core.methods import Method
 from asi_core.records import LayerShape
@@ -19,24 +19,28 @@ class Measurement:
     """What one step costs by formula and what it really keeps, layer by layer.
 
     Attributes:
-        cost: by formula, in the `exact` convention, with the ranks in force in the measured step.
+        cost: by formula, in the `exact` convention, with the ranks in force in the measured step;
+            None for a method without closed form.
         step: as measured. Its layers are those of `cost`, in the same order; a layer that is
             called n times has n costs, and is measured once.
     """
 
-    cost: StepCost
+    cost: StepCost | None
     step: StepMeasurement
 
     @property
-    def formula_bytes(self) -> int:
-        return self.cost.activation_bytes
+    def formula_bytes(self) -> int | None:
+        return None if self.cost is None else self.cost.activation_bytes
 
-    def layer_formula_bytes(self, name: str) -> int:
+    def layer_formula_bytes(self, name: str) -> int | None:
         """By formula, of all calls of one layer."""
+        if self.cost is None:
+            return None
         return sum(c.activation_bytes for c in self.cost.layers if c.shape.name == name)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; bytes and seconds. The meters agree, or else there is no measurement."""
+        """For JSON: bytes and seconds, None where there is no formula. The meters agree, or else
+        there is no measurement."""
         return {
             "formula_bytes": self.formula_bytes,
             "saved_bytes": {
@@ -68,7 +72,8 @@ def measure_tail(
     method: Method,
     shapes: Sequence[LayerShape],
 ) -> Measurement:
-    """Measure one step of the trained part of a model, and count the same step by formula.
+    """Measure one step of the trained part of a model, and count the same step by formula if the
+    method has one.
 
     Args:
         make_inputs, loss_of, head: as `measure_step` takes them.
@@ -81,4 +86,4 @@ def measure_tail(
     names = list(dict.fromkeys(shape.name for shape in shapes))
     step = measure_step(tail, make_inputs, loss_of, names, head)
     ranks = {layer.name: layer.ranks for layer in step.layers}
-    return Measurement(step_cost(shapes, method, "exact", ranks), step)
+    return Measurement(known_step_cost(shapes, method, "exact", ranks), step)

@@ -10,10 +10,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, styled
-from asi_core.units import KIB, format_bytes, format_count, format_seconds
+from asi_core.units import DASH, KIB, by_formula, format_bytes, format_count, format_seconds
 
 _MOST_POINTS = 500
 _MOST_LEVEL_LABELS = 5
+# Pixels from the middle of two bars side by side to that of the left one.
+_LEFT_BAR = -14
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +61,38 @@ def plot_loss(runs: Sequence[RunRows]) -> go.Figure:
 
 
 def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
-    """Bytes kept for backward: the trained layers' inputs by formula, and all that was measured."""
+    """Bytes kept for backward: the trained layers' inputs by formula, and all that was measured.
+
+    Where a run has no closed form, that stands in the place of its bar.
+    """
     figure = go.Figure()
     for name, key, opacity in (
         ("layer inputs, by formula", "activation_bytes", 1.0),
         ("all that is saved, measured", "saved_bytes", 0.45),
     ):
-        values = [_mean(run.steps, key) for run in runs]
-        told = [format_bytes(v) for v in values]
-        figure.add_traces(_bars(name, runs, [v / KIB for v in values], opacity, told))
+        values = [known_mean(run.steps, key) for run in runs]
+        told = [DASH if v is None else format_bytes(v) for v in values]
+        figure.add_traces(_bars(name, runs, _scaled(values, KIB), opacity, told))
     figure.update_layout(barmode="group")
+    _write_what_is_missing(figure, runs, "activation_bytes", beside=_LEFT_BAR)
     return _categorical(
         styled(figure, title="Activation memory", x="", y="KiB, log scale", log_y=True)
     )
 
 
 def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
-    """Multiply-accumulates a step of the trained layers, by part (exact convention, formula)."""
+    """Multiply-accumulates a step of the trained layers, by part (exact convention, formula).
+
+    Where a run has no closed form, that stands in the place of its bar.
+    """
     figure = go.Figure()
     parts = (("forward", 1.0), ("overhead", 0.65), ("backward", 0.35))
     for part, opacity in parts:
-        values = [_mean(run.steps, f"{part}_macs") for run in runs]
-        told = [format_count(v, "MACs") for v in values]
-        figure.add_traces(_bars(part, runs, [v / 1e9 for v in values], opacity, told))
+        values = [known_mean(run.steps, f"{part}_macs") for run in runs]
+        told = [DASH if v is None else format_count(v, "MACs") for v in values]
+        figure.add_traces(_bars(part, runs, _scaled(values, 1e9), opacity, told))
     figure.update_layout(barmode="stack")
+    _write_what_is_missing(figure, runs, "forward_macs")
     return _categorical(styled(figure, title="Cost of a step (formula)", x="", y="GMACs"))
 
 
@@ -103,6 +113,12 @@ def plot_step_time(runs: Sequence[RunRows]) -> go.Figure:
 def median_step(steps: Sequence[dict[str, Any]]) -> float:
     """Median seconds of forward, backward and update together; 0 without steps."""
     return float(np.median([_step_seconds(row) for row in steps])) if steps else 0.0
+
+
+def known_mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
+    """Mean of a field; None without rows, and where one of them lacks it: that is none of 0."""
+    values = [row[key] for row in rows]
+    return float(np.mean(values)) if values and None not in values else None
 
 
 def running_mean(values: Sequence[float], window: int = 15) -> list[float]:
@@ -132,13 +148,13 @@ def _line(
 def _bars(
     name: str,
     runs: Sequence[RunRows],
-    values: Sequence[float],
+    values: Sequence[float | None],
     opacity: float,
     told: Sequence[str],
 ) -> tuple[go.Bar, go.Bar]:
     """Bars in the methods' colours, and an entry of the legend in grey of the same shade."""
     bars = go.Bar(
-        x=[run.label.replace(" ", "<br>") for run in runs],
+        x=[_place(run) for run in runs],
         y=values,
         name=name,
         legendgroup=name,
@@ -158,16 +174,43 @@ def _bars(
     return bars, key
 
 
+def _place(run: RunRows) -> str:
+    """Of a run's bars, on the axis."""
+    return run.label.replace(" ", "<br>")
+
+
+def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:
+    return [None if value is None else value / unit for value in values]
+
+
+def _write_what_is_missing(
+    figure: go.Figure, runs: Sequence[RunRows], key: str, beside: int = 0
+) -> None:
+    """Say why a run has no bar of a field by formula.
+
+    Args:
+        beside: pixels from the middle of the run's bars.
+    """
+    for run in runs:
+        if run.steps and known_mean(run.steps, key) is None:
+            figure.add_annotation(
+                x=_place(run),
+                xshift=beside,
+                y=0,
+                yref="y domain",
+                yanchor="bottom",
+                text=by_formula(None, str),
+                textangle=-90,
+                showarrow=False,
+            )
+
+
 def _categorical(figure: go.Figure) -> go.Figure:
     figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=0)
     if len(figure.data[0].x) > _MOST_LEVEL_LABELS:
         # Level, so many labels would touch each other; and the legend has to leave them room.
         figure.update_xaxes(tickangle=-50).update_layout(legend_y=-0.5)
     return figure
-
-
-def _mean(rows: Sequence[dict[str, Any]], key: str) -> float:
-    return float(np.mean([row[key] for row in rows])) if rows else 0.0
 
 
 def _step_seconds(row: dict[str, Any]) -> float:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from asi_core.figures.shades import shaded
 from asi_core.figures.style import STYLES, styled
+from asi_core.methods import HOSVD
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _twin(run: ProbedRun, best: Sequence[float | None]) -> go.Scatter:
         name="HOSVD at the same ranks",
         legendgroup="twins",
         mode="lines",
-        line={"color": STYLES["hosvd"].color, "dash": "dot", "width": 1.5},
+        line={"color": STYLES[HOSVD.class_kind()].color, "dash": "dot", "width": 1.5},
         hovertemplate="%{y:.1f} %",
     )
 

@@ -11,7 +11,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, Drawing, styled
-from asi_core.units import KIB, MIB, THIN_SPACE, format_bytes, format_count, three_digits
+from asi_core.units import (
+    KIB,
+    MIB,
+    THIN_SPACE,
+    by_formula,
+    format_bytes,
+    format_count,
+    three_digits,
+)
 
 PARTS = {
     "forward": "forward",
@@ -51,11 +59,12 @@ class MethodBars:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredBars:
-    """What one measured step kept, bytes by category, beside the formula of the trained inputs."""
+    """What one measured step kept, bytes by category, beside the formula of the trained inputs;
+    None for a method without closed form."""
 
     label: str
     style: str
-    formula_bytes: int
+    formula_bytes: int | None
     categories: Mapping[str, int]
 
 
@@ -117,7 +126,7 @@ def draw_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log:
 
 
 def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
-    """Bytes that a real step kept, stacked by what for, with the formula as a mark."""
+    """Bytes that a real step kept, stacked by what for, and the formula as a mark."""
     figure = go.Figure()
     kinds = list(dict.fromkeys(k for row in rows for k in row.categories))
     labels = [row.label for row in rows]
@@ -128,7 +137,7 @@ def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
     figure.add_trace(
         go.Scatter(
             x=labels,
-            y=[row.formula_bytes / MIB for row in rows],
+            y=[None if row.formula_bytes is None else row.formula_bytes / MIB for row in rows],
             name="formula: trained layer inputs",
             mode="markers",
             marker={
@@ -137,7 +146,7 @@ def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
                 "line": {"width": 2.5},
                 "color": "#CC79A7",
             },
-            customdata=[format_bytes(row.formula_bytes) for row in rows],
+            customdata=[by_formula(row.formula_bytes, format_bytes) for row in rows],
             hovertemplate="formula: %{customdata}<extra></extra>",
         )
     )

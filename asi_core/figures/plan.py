@@ -9,10 +9,11 @@ from math import log10
 import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, styled
+from asi_core.methods import ASI, REFERENCE_KIND, Vanilla
 from asi_core.units import KIB, THIN_SPACE, format_bytes, three_digits
 
 _BAR_PIXELS, _FRAME_PIXELS = 20, 130
-_ASI = STYLES["asi"]
+_ASI = STYLES[ASI.class_kind()]
 _PLANNED, _UNIFORM = "ASI, planned", "ASI, one share for all"
 _LIGHT, _MARK = "#56B4E9", "#D55E00"
 
@@ -39,7 +40,8 @@ class ErrorPoint:
 def plot_kept(rows: Sequence[KeptRow]) -> go.Figure:
     """Bytes that each layer keeps: as it is, as planned, and at one explained variance for all."""
     figure = go.Figure()
-    kinds = [("vanilla", [row.vanilla for row in rows], STYLES["vanilla"].color, "")]
+    plain = [row.vanilla for row in rows]
+    kinds = [(Vanilla.label.lower(), plain, STYLES[REFERENCE_KIND].color, "")]
     if all(row.uniform is not None for row in rows):
         kinds.append((_UNIFORM, [row.uniform or 0 for row in rows], _LIGHT, "/"))
     kinds.append((_PLANNED, [row.planned for row in rows], _ASI.color, ""))

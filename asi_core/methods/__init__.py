@@ -20,8 +20,10 @@ from asi_core.methods.registry import (
 from asi_core.methods.tucker_settings import USUAL_EXPLAINED_VARIANCE, USUAL_RANKS
 from asi_core.methods.vanilla import Vanilla
 
+# What every other method is compared with.
+REFERENCE_KIND = Vanilla.class_kind()
 # What the paper compares; the others are what a user of PyTorch would pick instead.
-PUBLISHED = ("vanilla", "asi", "hosvd", "gradient_filter")
+PUBLISHED = tuple(method.class_kind() for method in (Vanilla, ASI, HOSVD, GradientFilter))
 
 __all__ = [
     "ASI",
@@ -29,6 +31,7 @@ __all__ = [
     "METHODS",
     "METHOD_ADAPTER",
     "PUBLISHED",
+    "REFERENCE_KIND",
     "USUAL_EXPLAINED_VARIANCE",
     "USUAL_RANKS",
     "AnyMethod",

@@ -113,6 +113,10 @@ class ASI(TuckerMethod):
         return ", ".join((self._ranks_label, *self.algorithm))
 
     @property
+    def memory_budget(self) -> int | None:
+        return self.budget_bytes
+
+    @property
     def algorithm(self) -> tuple[str, ...]:
         """What differs from the defaults besides the ranks, in words."""
         every = self.refresh_every

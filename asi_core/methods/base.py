@@ -73,7 +73,8 @@ class Method(BaseModel, ABC):
             for all inputs.
         why_no_picture: why no picture of the input can be rebuilt from what is kept.
         replaces_layers: False where PyTorch's own layer already does what the method means.
-        letters: settings that closed forms read, and the letters that equations call them by.
+        letters: whole numbers among the settings that closed forms read, and the letters that
+            equations call them by.
         repeats_blocks: True where blocks of trained layers run again before their backward pass.
         alternatives: settings of which exactly one is given, if there are any.
     """
@@ -93,19 +94,32 @@ class Method(BaseModel, ABC):
     alternatives: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
+    def class_kind(cls) -> str:
+        """The kind of all methods of this class."""
+        kind: str = cls.model_fields["kind"].default
+        return kind
+
+    @classmethod
     def described(cls) -> str:
         """What the method keeps, in a sentence."""
-        return cls.summary or (cls.__doc__ or cls.label).strip().partition("\n\n")[0]
+        first, _, _ = (cls.summary or cls.__doc__ or f"{cls.label}.").strip().partition("\n\n")
+        return " ".join(first.split())
+
+    @classmethod
+    def usual(cls) -> Self:
+        """The method where boxes begin: with its defaults, and the first of its alternatives."""
+        given = {
+            name: field.start
+            for name, field in setting_fields(cls).items()
+            if name in cls.alternatives[:1] or cls.model_fields[name].is_required()
+        }
+        return cls(**given)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        """The method at a few settings, by which `asi_core.testing` tests it.
-
-        By default one: where boxes begin, with the first of its alternatives.
-        """
-        fields = setting_fields(cls)
-        given = {name: fields[name].start for name in cls.alternatives[:1]}
-        return (cls(**given),)
+        """The method at a few settings, by which `asi_core.testing` tests it; by default the usual
+        ones."""
+        return (cls.usual(),)
 
     def is_exact(self, shape: LayerShape) -> bool:
         """Whether the weight gradient of such a layer is the exact one, whatever its input."""
@@ -118,6 +132,23 @@ class Method(BaseModel, ABC):
         fields = setting_fields(type(self))
         changed = [(fields[n], v) for n, v in self if n in fields and v != fields[n].default]
         return ", ".join((self.label, *(f"{f.setting.name} {f.title(v)}" for f, v in changed)))
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether what is kept has a multilinear rank."""
+        return type(self).ranks_of is not Method.ranks_of
+
+    @property
+    def depends_on_images(self) -> bool:
+        """Whether shapes alone do not tell how much is kept: ranks are found in the images, or
+        planned on them."""
+        return False
+
+    @property
+    def memory_budget(self) -> int | None:
+        """Bytes that all trained layers together may keep, where the ranks of each are planned for
+        that; None where they are not."""
+        return None
 
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:
@@ -187,7 +218,8 @@ class Method(BaseModel, ABC):
 
     @property
     def has_closed_form(self) -> bool:
-        """Whether bytes and multiplies are known by formula."""
+        """Whether bytes and multiplies are known by formula. A method may leave both out: its runs
+        are then measured alone, and have None for both."""
         own = type(self)
         return own.saved_bytes is not Method.saved_bytes and own.macs is not Method.macs
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny, TypeAdapter, ValidationInfo
@@ -22,6 +25,16 @@ from asi_core.registry import Registry
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # What figures and filters call the training of the classifier alone.
 _TAKEN = frozenset(("head",))
+# Fields of a run and flags of commands, from which a setting of such a name could not be told.
+TAKEN_NAMES = frozenset(
+    (
+        *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),
+        *("batch_size", "image_size", "learning_rate", "momentum", "weight_decay", "final_rate"),
+        *("clip_norm", "train_norm", "evaluate_every", "probe_every"),
+        *("kind", "method", "methods", "rank", "spec", "convention", "references", "dry_run"),
+        *("json", "run", "help"),
+    )
+)
 
 
 def _kind_of(method: Any) -> str:
@@ -35,6 +48,12 @@ def _kind_of(method: Any) -> str:
             "field `kind`",
             repr(kind),
             'write for example kind: Literal["my_method"] = "my_method"',
+        )
+    if taken := TAKEN_NAMES & set(setting_fields(method)):
+        raise InvalidInput(
+            f"settings of {method.label} need names that no field of a run and no flag has",
+            ", ".join(sorted(taken)),
+            "choose other names",
         )
     return kind
 
@@ -54,7 +73,7 @@ def register_method(method: type[Method]) -> type[Method]:
     settings. What it does not say of itself has a default (`Method`).
 
     Raises:
-        InvalidInput: if it is no method, or its kind is none or taken.
+        InvalidInput: if it is no method, or if its kind or a setting's name is none or taken.
 
     Example:
         >>> @asi_core.register_method
@@ -76,6 +95,20 @@ def method_class(kind: str) -> type[Method]:
     if kind not in METHODS:
         raise InvalidInput("method must be a known one", repr(kind), f"choose {', '.join(METHODS)}")
     return METHODS[kind]
+
+
+@lru_cache(maxsize=256)
+def foreign_code(method: type[Method]) -> str:
+    """A hash of the file in which a method of another package is: with other code, its numbers are
+    others. Empty for our own, whose code has a version as a whole."""
+    if method.__module__.startswith("asi_core."):
+        return ""
+    try:
+        source = inspect.getsource(inspect.getmodule(method) or method)
+    except (OSError, TypeError):
+        # Typed into an interpreter.
+        return ""
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def method_fields() -> dict[str, tuple[SettingField, tuple[type[Method], ...]]]:

@@ -95,6 +95,10 @@ class TuckerMethod(Method):
         ranks = self.ranks if isinstance(self.ranks, tuple) else (self.ranks,)
         return f"{self.label}, rank {'·'.join(map(str, ranks))}"
 
+    @property
+    def depends_on_images(self) -> bool:
+        return self.ranks is None
+
     def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
         # All of every mode: the core is the input, and there are no factors.
         return (ranks or self.ranks_for(shape)) == shape.input_shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from asi_core.methods import Vanilla
 from asi_core.training.spec import RunSpec
 
 # How often is looked changes no digit of the training.
@@ -49,7 +50,7 @@ def task_of(spec: RunSpec) -> RunSpec:
     Runs with the same task have the same model, images and recipe, so that their accuracies can be
     set against each other.
     """
-    changes = {"method": {"kind": "vanilla"}, "layers": 0, "seed": 0, **LOOKS_OF_A_RUN}
+    changes = {"method": Vanilla(), "layers": 0, "seed": 0, **LOOKS_OF_A_RUN}
     return RunSpec.model_validate({**spec.model_dump(), **changes})
 
 

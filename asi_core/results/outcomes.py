@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from asi_core.methods import Vanilla
 from asi_core.results.differences import LOOKS_OF_A_RUN
 from asi_core.runs.records import RunRecord, kind_of
 from asi_core.training.spec import RunSpec
@@ -101,7 +102,7 @@ def without_seed(spec: RunSpec) -> RunSpec:
     is looked, and the method of a classifier alone."""
     changes: dict[str, Any] = {"seed": 0, **LOOKS_OF_A_RUN}
     if spec.layers == 0:
-        changes["method"] = RunSpec.model_validate({"method": {"kind": "vanilla"}}).method
+        changes["method"] = Vanilla()
     return spec.model_copy(update=changes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from asi_core.methods import REFERENCE_KIND
 from asi_core.results.outcomes import Outcome
 from asi_core.runs.records import HEAD_KIND
 
@@ -19,7 +20,8 @@ class Verdict:
     Attributes:
         reference: the most accurate vanilla outcome; None if there is none.
         chosen: of the compressed outcomes the one that keeps least by formula among those within
-            the tolerance of the reference, else the most accurate; None if there is none.
+            the tolerance of the reference, else the most accurate; None if there is none. What has
+            no closed form is set against others by what it saves, after all that have one.
         within: whether it is within the tolerance.
     """
 
@@ -42,15 +44,22 @@ def judge(outcomes: Sequence[Outcome], tolerance: float) -> Verdict:
         tolerance: accuracy that may be lost against vanilla, 0 to 1.
     """
     ended = [o for o in outcomes if o.measures.get("accuracy") and o.kind != HEAD_KIND]
-    vanilla = [o for o in ended if o.kind == "vanilla"]
-    compressed = [o for o in ended if o.kind != "vanilla"]
+    vanilla = [o for o in ended if o.kind == REFERENCE_KIND]
+    compressed = [o for o in ended if o.kind != REFERENCE_KIND]
     reference = max(vanilla, key=_accuracy, default=None)
     floor = 0.0 if reference is None else _accuracy(reference) - tolerance - _ROUNDING
     near = [o for o in compressed if reference is not None and _accuracy(o) >= floor]
     if near:
-        chosen = min(near, key=lambda o: (o.measures["activation_bytes"].mean, -_accuracy(o)))
-        return Verdict(reference, chosen, True)
+        return Verdict(reference, min(near, key=_price), True)
     return Verdict(reference, max(compressed, key=_accuracy, default=None), False)
+
+
+def _price(outcome: Outcome) -> tuple[bool, float, float]:
+    """The least comes first: bytes by formula, or where there is none as measured."""
+    by_formula = outcome.mean("activation_bytes")
+    measured = outcome.measures["saved_bytes"].mean
+    kept = measured if by_formula is None else by_formula
+    return by_formula is None, kept, -_accuracy(outcome)
 
 
 def _accuracy(outcome: Outcome) -> float:

@@ -19,7 +19,7 @@ from asi_core import linalg
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.linalg.tucker import Tucker
-from asi_core.methods import ASI, Vanilla
+from asi_core.methods import Method, Vanilla
 from asi_core.methods.costs import tucker_bytes
 from asi_core.planning import Candidate, LayerProfile, Plan, plan
 from asi_core.records import LayerShape, Ranks
@@ -62,23 +62,23 @@ def calibrate(
     # The rest of an epoch has other shapes and other ranks than what is planned for.
     full = (indices for indices in order if len(indices) == spec.batch_size)
     passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
-    bits = spec.method.bits if isinstance(spec.method, ASI) else 32
     return [
-        _profile(shape, [seen[shape.name] for seen in passes], shares, bits)
+        _profile(shape, [seen[shape.name] for seen in passes], shares, spec.method)
         for shape in setup.shapes
     ]
 
 
 def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
-    """Give each layer the ranks of the best plan, in place, if the method asks for a budget.
+    """Give each layer the ranks of the best plan, in place, if the method has a budget.
 
     Raises:
         InvalidInput: if the budget is too small; it says what is needed.
+        NoClosedForm: if what the method keeps at given ranks is not known by formula.
     """
-    method = setup.spec.method
-    if not isinstance(method, ASI) or method.budget_bytes is None or not setup.layer_names:
+    budget = setup.spec.method.memory_budget
+    if budget is None or not setup.layer_names:
         return None
-    made = plan(calibrate(setup.spec, pool), method.budget_bytes)
+    made = plan(calibrate(setup.spec, pool), budget)
     for name, ranks in made.ranks.items():
         layer = setup.tail.get_submodule(name)
         assert isinstance(layer, CompressedLayer)
@@ -115,14 +115,14 @@ def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, Watched]:
 
 
 def _profile(
-    shape: LayerShape, passes: Sequence[Watched], shares: Sequence[float], bits: int
+    shape: LayerShape, passes: Sequence[Watched], shares: Sequence[float], method: Method
 ) -> LayerProfile:
     decomposed = [_decompose(seen, shape) for seen in passes]
     spectra = [
         _mean_spectrum([d.values[mode] for d in decomposed])
         for mode in range(len(shape.input_shape))
     ]
-    candidates = [_candidate(shape, decomposed, spectra, share, bits) for share in shares]
+    candidates = [_candidate(shape, decomposed, spectra, share, method) for share in shares]
     return LayerProfile(
         name=shape.name,
         input_shape=shape.input_shape,
@@ -154,15 +154,22 @@ def _candidate(
     decomposed: Sequence[_Decomposed],
     spectra: Sequence[Tensor],
     share: float,
-    bits: int,
+    method: Method,
 ) -> Candidate:
     if share >= 1:
         sizes = shape.input_shape
-        return Candidate(1.0, sizes, tucker_bytes(sizes, sizes, "exact", bits), 0.0)
+        return Candidate(1.0, sizes, _kept_bytes(method, shape, sizes), 0.0)
     ranks = tuple(linalg.spectra.rank_for_energy(values, share) for values in spectra)
     squared = torch.stack([d.error_at(ranks, shape) for d in decomposed]).mean()
-    kept = tucker_bytes(shape.input_shape, ranks, "exact", bits)
+    kept = _kept_bytes(method, shape, ranks)
     return Candidate(share, ranks, kept, float(squared.sqrt()))
+
+
+def _kept_bytes(method: Method, shape: LayerShape, ranks: Ranks) -> int:
+    """What the method keeps at these ranks; of one without ranks, a Tucker form's bytes."""
+    if method.has_ranks:
+        return method.saved_bytes(shape, ranks, "exact")
+    return tucker_bytes(shape.input_shape, ranks, "exact")
 
 
 def _mean_spectrum(values: Sequence[Tensor]) -> Tensor:

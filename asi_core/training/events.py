@@ -70,7 +70,8 @@ class StepEvent(_Event):
         prefix_seconds: reading or computing the frozen part's output; no part of the step itself.
         forward_seconds, backward_seconds, update_seconds: of the trained part.
         saved_bytes: measured, all that the trained part keeps for backward.
-        activation_bytes: by formula, what is kept of the trained layers' inputs.
+        activation_bytes: by formula, what is kept of the trained layers' inputs; None, as the MACs,
+            for a method without closed form.
         forward_macs, overhead_macs, backward_macs: by formula, exact convention, of the trained
             layers.
     """
@@ -84,14 +85,16 @@ class StepEvent(_Event):
     backward_seconds: float
     update_seconds: float
     saved_bytes: int
-    activation_bytes: int
-    forward_macs: int
-    overhead_macs: int
-    backward_macs: int
+    activation_bytes: int | None = None
+    forward_macs: int | None = None
+    overhead_macs: int | None = None
+    backward_macs: int | None = None
 
     @property
-    def macs(self) -> int:
-        return self.forward_macs + self.overhead_macs + self.backward_macs
+    def macs(self) -> int | None:
+        parts = (self.forward_macs, self.overhead_macs, self.backward_macs)
+        known = [part for part in parts if part is not None]
+        return sum(known) if len(known) == len(parts) else None
 
     @property
     def step_seconds(self) -> float:

@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asi_core.costs.accounting import StepCost, step_cost, with_batch
+from asi_core.costs.accounting import StepCost, known_step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.layers.compressed import CompressedLayer
@@ -151,8 +152,6 @@ class _Session:
         nn.utils.clip_grad_norm_(self._parameters, self.spec.clip_norm)
         self._optimiser.step()
         update_seconds = clock.lap()
-        cost = self._cost(len(indices))
-        macs = cost.macs
         return StepEvent(
             step=step,
             loss=_finite(loss.item(), step),
@@ -163,10 +162,7 @@ class _Session:
             backward_seconds=backward_seconds,
             update_seconds=update_seconds,
             saved_bytes=saved.total,
-            activation_bytes=cost.activation_bytes,
-            forward_macs=macs.forward,
-            overhead_macs=macs.overhead,
-            backward_macs=macs.backward,
+            **_counts(self._cost(len(indices))),
         )
 
     @torch.no_grad()
@@ -198,14 +194,14 @@ class _Session:
             raise _diverged("what the layers hold became infinite or undefined", step)
         return event
 
-    def _cost(self, batch_size: int) -> StepCost:
+    def _cost(self, batch_size: int) -> StepCost | None:
         """By formula, with the ranks that were in force in this step."""
         ranks = {}
         for name in self.layer_names:
             layer = self.tail.get_submodule(name)
             ranks[name] = layer.ranks if isinstance(layer, CompressedLayer) else None
         shapes = [with_batch(shape, batch_size) for shape in self.setup.shapes]
-        return step_cost(shapes, self.spec.method, "exact", ranks)
+        return known_step_cost(shapes, self.spec.method, "exact", ranks)
 
 
 def learning_rate(spec: RunSpec, step: int) -> float:
@@ -213,6 +209,19 @@ def learning_rate(spec: RunSpec, step: int) -> float:
     progress = (step - 1) / max(spec.steps - 1, 1)
     share = spec.final_rate + (1 - spec.final_rate) * (1 + math.cos(math.pi * progress)) / 2
     return spec.learning_rate * share
+
+
+def _counts(cost: StepCost | None) -> dict[str, Any]:
+    """What a step event has by formula."""
+    if cost is None:
+        return {}
+    macs = cost.macs
+    return {
+        "activation_bytes": cost.activation_bytes,
+        "forward_macs": macs.forward,
+        "overhead_macs": macs.overhead,
+        "backward_macs": macs.backward,
+    }
 
 
 class _Clock:

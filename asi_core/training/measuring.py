@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from asi_core.costs.compared import ComparedBytes
 from asi_core.costs.measure import Measurement, measure_tail
 from asi_core.errors import InvalidInput
 from asi_core.methods import Vanilla
@@ -18,23 +19,6 @@ from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import local_weights
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedBytes:
-    """The same step's bytes kept for backward, counted and made to be kept in four ways.
-
-    Attributes:
-        formula: what the trained layers keep by the method, in the `exact` convention.
-        vanilla: what plain PyTorch really keeps of the whole trained part.
-        lean_vanilla: with lean layers around the trained ones, whose inputs are kept exactly.
-        lean: with lean layers, and the trained layers' inputs kept by the method.
-    """
-
-    formula: int
-    vanilla: int
-    lean_vanilla: int
-    lean: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +42,10 @@ class StepMeasured:
 def with_weights_at_hand(spec: RunSpec) -> RunSpec:
     """`spec`, from random weights where the pretrained ones are not here and change no byte.
 
-    They change bytes only where ranks come from data. Nothing is downloaded for a measurement.
+    They change bytes only where what is kept depends on the images. Nothing is downloaded for a
+    measurement.
     """
-    method = spec.method
-    settings = (getattr(method, name, None) for name in ("explained_variance", "budget_bytes"))
-    from_data = any(setting is not None for setting in settings)
-    if from_data or local_weights(model_card(spec.model)) is not None:
+    if spec.method.depends_on_images or local_weights(model_card(spec.model)) is not None:
         return spec
     return spec.model_copy(update={"pretrained": False})
 
@@ -105,16 +87,16 @@ def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
 def measure_and_compare(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
     """`measure`, and the same step with plain and with lean layers, exact and compressed."""
     found = measure(spec, pool)
-    plain: dict[str, Any] = {"method": Vanilla(), "lean": False}
-    changes: dict[str, dict[str, Any]] = {
-        "vanilla": plain,
-        "lean_vanilla": {**plain, "lean": True},
-        "lean": {"lean": True},
-    }
-    saved = {}
-    for name, change in changes.items():
-        other = spec.model_copy(update=change)
+
+    def saved_with(**changes: Any) -> int:
+        other = spec.model_copy(update=changes)
         measured = found if other == spec else measure(other, pool)
-        saved[name] = measured.measurement.step.saved_bytes
-    compared = ComparedBytes(formula=found.measurement.formula_bytes, **saved)
+        return measured.measurement.step.saved_bytes
+
+    compared = ComparedBytes(
+        formula=found.measurement.formula_bytes,
+        vanilla=saved_with(method=Vanilla(), lean=False),
+        lean_vanilla=saved_with(method=Vanilla(), lean=True),
+        lean=saved_with(lean=True),
+    )
     return replace(found, compared=compared)

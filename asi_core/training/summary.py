@@ -19,9 +19,9 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     """Accuracy, bytes, multiplies and seconds of a run; what it has not reached yet is None.
 
     Bytes and multiplies are means over the steps (HOSVD's ranks change with every batch), seconds
-    are medians. `balanced_accuracy` is None where the test images are not very unbalanced, `images`
-    are those of `ImageCounts`. `probe_share` is what all probes took as a share of what all steps
-    took.
+    are medians. What is counted by formula is None for a method without closed form,
+    `balanced_accuracy` where the test images are not very unbalanced. `images` are those of
+    `ImageCounts`. `probe_share` is what all probes took as a share of what all steps took.
     """
     steps = [event for event in events if isinstance(event, StepEvent)]
     evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
@@ -56,8 +56,10 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     }
 
 
-def _mean(values: Sequence[float]) -> int | None:
-    return round(fmean(values)) if values else None
+def _mean(values: Sequence[float | None]) -> int | None:
+    """None where one is not known: a count that is missing is none of 0."""
+    known = [value for value in values if value is not None]
+    return round(fmean(known)) if known and len(known) == len(values) else None
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from asi_core.figures.style import HEAD_ALONE
 from asi_core.results.outcomes import Outcome
 from asi_core.results.verdict import Verdict
 from asi_core.units import (
+    DASH,
     THIN_SPACE,
+    by_formula,
     format_bytes,
     format_count,
     format_seconds,
@@ -23,10 +25,11 @@ def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) ->
     if chosen is None:
         return _without_methods(reference)
     reached = percent(chosen.measures["accuracy"].mean)
-    kept = format_bytes(chosen.measures["activation_bytes"].mean)
     if reference is None:
+        size = chosen.mean("activation_bytes")
+        kept = "" if size is None else f" at {format_bytes(size)}"
         return (
-            f"The most accurate run is {chosen.label}, with {reached} at {kept}; without a vanilla "
+            f"The most accurate run is {chosen.label}, with {reached}{kept}; without a vanilla "
             "run of the same task there is nothing to set it against."
         )
     target = f"vanilla ({percent(reference.measures['accuracy'].mean)})"
@@ -35,13 +38,28 @@ def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) ->
         return (
             f"No run comes within {points} of {target}: the nearest is {chosen.label}, {reached}."
         )
-    full = reference.measures["activation_bytes"].mean
-    factor = three_digits(full / chosen.measures["activation_bytes"].mean)
     told = (
-        f"The cheapest run within {points} of {target} is {chosen.label}: it keeps {kept} where "
-        f"vanilla keeps {format_bytes(full)}, {factor}{THIN_SPACE}× less, and reaches {reached}"
+        f"The cheapest run within {points} of {target} is {chosen.label}: "
+        f"{_cheapness(chosen, reference)}, and reaches {reached}"
     )
     return told + _floor(reference, outcomes, tolerance)
+
+
+def _cheapness(chosen: Outcome, reference: Outcome) -> str:
+    """What an outcome keeps, by formula if it has one, against the reference's."""
+    kept, full = chosen.mean("activation_bytes"), reference.mean("activation_bytes")
+    if kept is not None and full is not None:
+        return _set_against("keeps", kept, full)
+    measured = (outcome.measures["saved_bytes"].mean for outcome in (chosen, reference))
+    return f"it has no closed form; as measured, {_set_against('saves', *measured)}"
+
+
+def _set_against(verb: str, ours: float, theirs: float) -> str:
+    times, word = (theirs / ours, "less") if ours <= theirs else (ours / theirs, "more")
+    return (
+        f"it {verb} {format_bytes(ours)} where vanilla {verb} {format_bytes(theirs)}, "
+        f"{three_digits(times)}{THIN_SPACE}× {word}"
+    )
 
 
 def kpis(verdict: Verdict) -> list[Kpi]:
@@ -60,8 +78,7 @@ def kpis(verdict: Verdict) -> list[Kpi]:
         ),
         Kpi(
             "Activation memory",
-            format_bytes(known["activation_bytes"].mean),
-            _times(verdict, "activation_bytes"),
+            *_counted(verdict, chosen, "activation_bytes", format_bytes),
             "The trained layers' inputs as they are kept, by formula.",
         ),
         Kpi(
@@ -73,8 +90,7 @@ def kpis(verdict: Verdict) -> list[Kpi]:
         ),
         Kpi(
             "MACs a step",
-            format_count(known["macs"].mean, ""),
-            _times(verdict, "macs"),
+            *_counted(verdict, chosen, "macs", lambda count: format_count(count, "")),
             "Multiply-accumulates of the trained layers, by formula (exact convention).",
         ),
         Kpi(
@@ -84,6 +100,16 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             "Measured: the median step of the trained part, on the machine of the run.",
         ),
     ]
+
+
+def _counted(
+    verdict: Verdict, chosen: Outcome, measure: str, written: Callable[[float], str]
+) -> tuple[str, str | None]:
+    """A number by formula and how it stands against vanilla's; or that there is none."""
+    value = chosen.mean(measure)
+    if value is None:
+        return DASH, by_formula(value, written)
+    return written(value), _times(verdict, measure)
 
 
 def percent(share: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import streamlit as st
@@ -15,6 +15,7 @@ from asi_core.units import (
     KIB,
     MIB,
     THIN_SPACE,
+    by_formula,
     format_bytes,
     format_count,
     format_seconds,
@@ -25,6 +26,7 @@ from dashboard.compare.controls import View
 from dashboard.compare.selection import select_points
 from dashboard.frame import URL
 from dashboard.live_chart import live_chart
+from dashboard.plain import plain
 
 CAPTION = (
     "Test accuracy, step time and all that is saved are measured; activation memory (the trained "
@@ -66,9 +68,11 @@ def pareto(view: View, reference: Outcome | None) -> None:
     ]
     plot = pareto_figure(view.outcomes, reference, axis)
     if not plot.data:
-        st.info("No run of this task has been completed yet: each is a point here when it ends.")
+        st.info(plain(_why_empty(view.outcomes, axis)))
         return
     live_chart(plot, key="pareto", on_select=select_points)
+    if missing := left_out_of_picture(view.outcomes, axis):
+        st.caption(plain(missing))
     words, button = st.columns([8, 2])
     words.caption(f"{CAPTION} Click a point, or drag a box around several, to open them below.")
     button.download_button(
@@ -84,14 +88,40 @@ def pareto(view: View, reference: Outcome | None) -> None:
 
 
 def pareto_figure(outcomes: Sequence[Outcome], reference: Outcome | None, axis: Axis) -> Figure:
-    """The figure of all outcomes that have been completed."""
-    rows = [_row(o, axis.measure, reference) for o in outcomes if "accuracy" in o.measures]
+    """The figure of all outcomes that have been completed and have what is on the axis."""
+    rows = [_row(o, axis.measure, reference) for o in _completed(outcomes) if _has(o, axis)]
     return plot_pareto(rows, cost=axis.title, unit=axis.unit, scale=axis.scale)
+
+
+def left_out_of_picture(outcomes: Sequence[Outcome], axis: Axis) -> str:
+    """The completed outcomes that are no points because they have no closed form, in a sentence;
+    nothing where there are none."""
+    missing = [o.label for o in _completed(outcomes) if not _has(o, axis)]
+    if not missing:
+        return ""
+    return (
+        f"Not in this picture, as there is no closed form of what they cost: {', '.join(missing)}. "
+        "What is measured is on the other axes."
+    )
+
+
+def _why_empty(outcomes: Sequence[Outcome], axis: Axis) -> str:
+    return left_out_of_picture(outcomes, axis) or (
+        "No run of this task has been completed yet: each is a point here when it ends."
+    )
+
+
+def _completed(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [outcome for outcome in outcomes if "accuracy" in outcome.measures]
+
+
+def _has(outcome: Outcome, axis: Axis) -> bool:
+    return axis.measure in outcome.measures
 
 
 def facts(outcome: Outcome, reference: Outcome | None) -> dict[str, str]:
     """An outcome's measures in words, each cost with its ratio to vanilla."""
-    shown = {
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "activation memory (formula)": ("activation_bytes", format_bytes),
         "all saved (measured)": ("saved_bytes", format_bytes),
         "cost of a step (formula)": ("macs", lambda count: format_count(count, "MACs")),
@@ -101,9 +131,8 @@ def facts(outcome: Outcome, reference: Outcome | None) -> dict[str, str]:
     if (balanced := outcome.mean("balanced_accuracy")) is not None:
         told["balanced accuracy (measured)"] = percent(balanced)
     for name, (measure, written) in shown.items():
-        value = outcome.mean(measure)
-        if value is not None:
-            told[name] = written(value) + _ratio(outcome, reference, measure)
+        value = by_formula(outcome.mean(measure), written)
+        told[name] = value + _ratio(outcome, reference, measure)
     return {**told, "seeds": seeds_told(outcome)}
 
 

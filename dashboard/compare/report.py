@@ -35,7 +35,13 @@ from dashboard.compare.details import (
     undrawn,
 )
 from dashboard.compare.kept import library
-from dashboard.compare.picture import AXES, CAPTION, facts, pareto_figure
+from dashboard.compare.picture import (
+    AXES,
+    CAPTION,
+    facts,
+    left_out_of_picture,
+    pareto_figure,
+)
 from dashboard.left_out import left_out_sentence
 
 _PACKAGES = ("torch", "numpy", "plotly", "pydantic", "sqlalchemy", "streamlit")
@@ -76,8 +82,14 @@ def _left_out(view: View, selected: Sequence[Outcome]) -> list[str]:
 
 
 def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
-    plots = (pareto_figure(view.outcomes, verdict.reference, axis) for axis in AXES.values())
-    return [ReportFigure(plot, CAPTION) for plot in plots if plot.data]
+    plots = [
+        (pareto_figure(view.outcomes, verdict.reference, axis), axis) for axis in AXES.values()
+    ]
+    return [
+        ReportFigure(plot, f"{CAPTION} {left_out_of_picture(view.outcomes, axis)}".strip())
+        for plot, axis in plots
+        if plot.data
+    ]
 
 
 def _names(selected: Sequence[Outcome]) -> str:

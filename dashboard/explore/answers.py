@@ -6,21 +6,29 @@ from collections.abc import Sequence
 
 from asi_core.costs.accounting import StepCost
 from asi_core.methods import ASI, Method
-from asi_core.units import THIN_SPACE, format_bytes, format_count, last_layers, three_digits
-from dashboard.explore.compared import MethodCost, present
+from asi_core.units import (
+    DASH,
+    THIN_SPACE,
+    format_bytes,
+    format_count,
+    last_layers,
+    three_digits,
+)
+from dashboard.explore.compared import MethodCost, measurable, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import Kpi
 
 _HELP = (
     "By formula: what is kept of the trained layers' inputs until their weight gradients need it, "
-    "4 bytes a number (8-bit: 1), and the multiplies of one training step of these layers."
+    "4 bytes per number, fewer where the method rounds, and the multiplies of one training step of "
+    "these layers."
 )
 
 
 def answer_sentence(settings: ExploreSettings, costs: Sequence[MethodCost]) -> str:
     """What ASI would save here; what vanilla keeps, if ASI's ranks are not known."""
     shown = {method.kind: cost for method, cost in present(costs)}
-    vanilla, asi = shown["vanilla"], shown.get(ASI.model_fields["kind"].default)
+    vanilla, asi = reference(costs), shown.get(ASI.class_kind())
     where = f"{last_layers(settings.layers)} of {settings.card.title}"
     if asi is None:
         return (
@@ -36,10 +44,17 @@ def answer_sentence(settings: ExploreSettings, costs: Sequence[MethodCost]) -> s
 
 
 def kpis(costs: Sequence[MethodCost], view: ViewSettings) -> list[Kpi]:
-    """Memory and cost of every method that there is."""
-    shown = present(costs)
-    vanilla = shown[0][1]
-    return [_kpi(method, cost, vanilla, view) for method, cost in shown]
+    """Memory and cost of every method that there is, or how to learn them."""
+    vanilla = reference(costs)
+    counted = [_kpi(method, cost, vanilla, view) for method, cost in present(costs)]
+    return [*counted, *map(_measure_it, measurable(costs))]
+
+
+def _measure_it(method: Method) -> Kpi:
+    told = (
+        "What this method keeps is not known by formula. Measure here, below, takes one real step."
+    )
+    return Kpi(f"{method.label} keeps", DASH, "no closed form: measure it", told)
 
 
 def _kpi(method: Method, cost: StepCost, vanilla: StepCost, view: ViewSettings) -> Kpi:

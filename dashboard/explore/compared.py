@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from asi_core.costs.accounting import StepCost, step_cost
 from asi_core.costs.spectrum_ranks import ranks_of_spectra
-from asi_core.methods import Method
+from asi_core.errors import NoClosedForm
+from asi_core.methods import REFERENCE_KIND, Method
 from asi_core.records import LayerShape, Ranks
 from asi_core.zoo.shapes import trained_layer_shapes
 from dashboard.explore.calibration import Calibration
@@ -21,30 +22,49 @@ class MethodCost:
 
     Attributes:
         missing: a sentence for people; None where there is a cost.
+        is_measurable: whether measuring tells what no formula does.
     """
 
     method: Method
     cost: StepCost | None
     missing: str | None = None
+    is_measurable: bool = False
 
 
-@lru_cache(maxsize=256)
 def compared(settings: ExploreSettings, calibration: Calibration | None) -> tuple[MethodCost, ...]:
     """Every registered method with these settings, vanilla first.
 
     Args:
         calibration: of at least these layers, with these sizes; None if unknown.
     """
+    return _compared(tuple(settings.methods()), settings, calibration)
+
+
+# By the methods too: others may be registered meanwhile.
+@lru_cache(maxsize=256)
+def _compared(
+    methods: tuple[Method, ...], settings: ExploreSettings, calibration: Calibration | None
+) -> tuple[MethodCost, ...]:
     shapes = trained_layer_shapes(
         settings.model, settings.layers, settings.batch_size, settings.image_size
     )
     ranks = _spectral_ranks(settings, calibration, shapes)
-    return tuple(_costed(method, settings, shapes, ranks) for method in settings.methods())
+    return tuple(_costed(method, settings, shapes, ranks) for method in methods)
 
 
 def present(costs: Sequence[MethodCost]) -> list[tuple[Method, StepCost]]:
     """The methods that have a cost, in order."""
     return [(one.method, one.cost) for one in costs if one.cost is not None]
+
+
+def reference(costs: Sequence[MethodCost]) -> StepCost:
+    """What the others are set against; it has a cost for all layers."""
+    return next(cost for method, cost in present(costs) if method.kind == REFERENCE_KIND)
+
+
+def measurable(costs: Sequence[MethodCost]) -> list[Method]:
+    """The methods of which only measuring tells what they cost, in order."""
+    return [one.method for one in costs if one.is_measurable]
 
 
 def _costed(
@@ -57,9 +77,9 @@ def _costed(
     if reason is not None:
         told = f"{method.label} is not shown for {settings.card.title}: {reason}."
         return MethodCost(method, None, told)
-    if "explained_variance" not in type(method).model_fields:
-        return MethodCost(method, step_cost(shapes, method, settings.convention))
-    if settings.explained_variance is None:
+    if not method.has_closed_form:
+        return MethodCost(method, None, str(NoClosedForm(method.label)), is_measurable=True)
+    if not method.depends_on_images:
         return MethodCost(method, step_cost(shapes, method, settings.convention))
     if ranks is None:
         told = f"{method.label} waits for its ranks: they depend on the images."

@@ -10,7 +10,7 @@ import streamlit as st
 from asi_core.costs.devices import DEVICES, Device, TrainingMemory, training_memory
 from asi_core.datasets import dataset_card
 from asi_core.units import GIB, KIB, MIB, THIN_SPACE, format_bytes, three_digits
-from dashboard.explore.compared import MethodCost, present
+from dashboard.explore.compared import MethodCost, measurable, present
 from dashboard.explore.settings import ExploreSettings
 from dashboard.frame import URL, small_table
 
@@ -54,10 +54,15 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
         "All that training needs at once: activations, weights, gradients and optimiser state of "
         "the trained layers and the new classifier. The activations alone are the sentence on top."
     )
+    unknown = [
+        f":gray[:material/help:] {method.label}: no closed form, measure it"
+        for method in measurable(costs)
+    ]
     with st.container(horizontal=True, gap="small"):
         for device in DEVICES:
             card = st.container(border=True, width=_CARD_PIXELS, height="stretch")
-            card.markdown(card_text(device, budgets[device.key], memories))
+            told = card_text(device, budgets[device.key], memories)
+            card.markdown("  \n".join([told, *unknown]))
     _parts(memories)
 
 

@@ -10,10 +10,11 @@ import streamlit as st
 from asi_core.costs.accounting import LayerCost
 from asi_core.costs.formulas import Formula, layer_formulas
 from asi_core.costs.formulas.symbols import symbols_explained
-from asi_core.methods import Method
+from asi_core.errors import NoClosedForm
+from asi_core.methods import ASI, Method
 from asi_core.records import LayerShape
 from asi_core.units import format_bytes, format_count
-from dashboard.explore.compared import MethodCost, present
+from dashboard.explore.compared import MethodCost, measurable, present
 from dashboard.explore.settings import ExploreSettings
 from dashboard.frame import URL
 
@@ -21,8 +22,9 @@ _LINE = 46
 _NOTES = {
     "input_gradient": "not needed: nothing before this layer is trained",
     "overhead": "none: nothing is compressed",
-    "kept": "nothing of its own: the input of its block is kept, and the rest computed again",
+    "kept": "nothing of its own",
 }
+_REPEATED = "nothing of its own: the input of its block is kept, and the rest computed again"
 
 
 def formula_drawer(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
@@ -44,7 +46,7 @@ def _equations(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
     label = left.selectbox(
         "Method",
         list(shown),
-        index=list(shown).index("ASI") if "ASI" in shown else 0,
+        index=list(shown).index(ASI.label) if ASI.label in shown else 0,
         key="formula_method",
         help="Whose equations are written out.",
         **URL,
@@ -59,10 +61,12 @@ def _equations(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
         method, layer.shape, layer.ranks, settings.convention, kept_by=layer.kept_by
     )
     st.caption(_told(method, layer.shape))
+    for other in measurable(costs):
+        st.caption(str(NoClosedForm(other.label)))
     for part, formula in formulas.items():
         st.markdown(f"**{formula.quantity}**")
         if formula.expression == "0":
-            reason = _zero_note(part, layer, settings)
+            reason = _zero_note(part, method, layer, settings)
             st.markdown(f"0 ({reason})")
         else:
             st.latex(equation(formula))
@@ -98,12 +102,14 @@ def _told(method: Method, shape: LayerShape) -> str:
     return f"{method.settings_label}. {symbols_explained(shape)}"
 
 
-def _zero_note(part: str, layer: LayerCost, settings: ExploreSettings) -> str:
+def _zero_note(part: str, method: Method, layer: LayerCost, settings: ExploreSettings) -> str:
     if part == "input_gradient" and settings.convention == "paper":
         return "left out by the paper's convention"
     if part == "kept" and layer.kept_by is not None:
         return f"it reads the same tensor as {layer.kept_by}, where it is counted"
-    return _NOTES[part]
+    if part == "kept" and method.repeats_blocks:
+        return _REPEATED
+    return _NOTES.get(part, "none")
 
 
 def _rounded(part: str, formula: Formula) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
+from asi_core.costs.compared import COMPARED_TITLES
 from asi_core.figures.explore import MeasuredBars, plot_measured
 from asi_core.methods import Method
 from asi_core.training.spec import RunSpec
-from asi_core.units import MIB, format_bytes
+from asi_core.units import MIB, by_formula, format_bytes
 from asi_core.zoo.shapes import layer_facts
 from asi_core.zoo.weights import local_weights
 from dashboard.controls import run_field, setting_box
@@ -19,12 +20,6 @@ from dashboard.frame import URL, figure
 from dashboard.jobs import job_panel
 
 _TRAINED = "trained layer inputs"
-_FOUR_WAYS = {
-    "formula": "by formula",
-    "vanilla": "plain PyTorch",
-    "lean_vanilla": "lean, exact inputs",
-    "lean": "lean, with the method",
-}
 
 
 def measure_panel(settings: ExploreSettings) -> None:
@@ -71,36 +66,41 @@ def _measured(settings: ExploreSettings) -> None:
 def _four_ways(found: Sequence[tuple[Method, dict[str, Any]]]) -> None:
     """What a formula promises, and what it takes to keep the promise."""
     rows = [
-        {"method": method.label, **{t: compared[n] / MIB for n, t in _FOUR_WAYS.items()}}
+        {
+            "method": method.label,
+            **{title: _in_mib(compared[name]) for name, title in COMPARED_TITLES.items()},
+        }
         for method, result in found
         if (compared := result.get("compared_bytes"))
     ]
     if rows:
         st.markdown("**The same step, kept in four ways** (MiB)")
         number = st.column_config.NumberColumn(format="%.3f")
-        titles = dict.fromkeys(_FOUR_WAYS.values(), number)
-        st.dataframe(rows, hide_index=True, column_config=titles, key="explore-four-ways")
+        titles = dict.fromkeys(COMPARED_TITLES.values(), number)
+        st.dataframe(
+            rows,
+            hide_index=True,
+            column_config=titles,
+            key="explore-four-ways",
+            placeholder=by_formula(None, str),
+        )
+
+
+def _in_mib(size: int | None) -> float | None:
+    return None if size is None else size / MIB
 
 
 def measured_spec(settings: ExploreSettings, method: Method, lean: bool) -> RunSpec:
     """The step that is measured: from random weights where the others are not here and change no
-    byte, which they do only where ranks come from data."""
-    from_data = getattr(method, "explained_variance", None) is not None
-    at_hand = from_data or local_weights(settings.card) is not None
+    byte, which they do only where what is kept depends on the images."""
+    at_hand = method.depends_on_images or local_weights(settings.card) is not None
     return settings.run_spec(method, lean=lean, pretrained=at_hand)
 
 
 def explained(results: Sequence[dict[str, Any]], lean: bool) -> str:
     """Whether formula and measurement agree, and what is kept besides."""
-    differ = [
-        r["saved_bytes"]["by_category"].get(_TRAINED, 0) - r["formula_bytes"] for r in results
-    ]
-    agree = (
-        "The trained layers' inputs are what the formula says, to the byte."
-        if not any(differ)
-        else f"The trained layers' inputs differ from the formula by {differ} bytes."
-    )
-    rest = [r["saved_bytes"]["total"] - r["formula_bytes"] for r in results]
+    agree = _agreement(results)
+    rest = [r["saved_bytes"]["total"] - _inputs(r) for r in results]
     least, most = format_bytes(min(rest)), format_bytes(max(rest))
     amount = least if least == most else f"{least} to {most}"
     besides = f"Besides, {amount} are kept that no method touches:"
@@ -110,6 +110,28 @@ def explained(results: Sequence[dict[str, Any]], lean: bool) -> str:
         f"{agree} {besides} activation functions and normalisations keep their own inputs, "
         "whatever the trained layers keep. The lean setting above avoids most of that."
     )
+
+
+def _agreement(results: Sequence[dict[str, Any]]) -> str:
+    """How the trained layers' inputs compare with the formula, where there is one."""
+    counted = [r for r in results if r["formula_bytes"] is not None]
+    if not counted:
+        return "There is no closed form to set the trained layers' inputs against."
+    differ = [_measured_inputs(r) - r["formula_bytes"] for r in counted]
+    if any(differ):
+        return f"The trained layers' inputs differ from the formula by {differ} bytes."
+    return "The trained layers' inputs are what the formula says, to the byte."
+
+
+def _inputs(result: dict[str, Any]) -> int:
+    """What the trained layers keep of their inputs: by formula, or else as measured."""
+    counted: int | None = result["formula_bytes"]
+    return _measured_inputs(result) if counted is None else counted
+
+
+def _measured_inputs(result: dict[str, Any]) -> int:
+    size: int = result["saved_bytes"]["by_category"].get(_TRAINED, 0)
+    return size
 
 
 def _is_meant(method: Method, settings: ExploreSettings) -> bool:

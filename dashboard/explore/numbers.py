@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard.explore.compared import MethodCost, present
+from dashboard.explore.compared import MethodCost, present, reference
 from dashboard.frame import URL, table
 
 
@@ -24,7 +24,8 @@ def numbers_table(costs: Sequence[MethodCost]) -> None:
             table(
                 number_rows(costs),
                 key="explore-numbers",
-                caption="By formula: bytes, and multiply-accumulates (MACs) of one step.",
+                caption="By formula: bytes, and multiply-accumulates (MACs) of one step. Methods "
+                "without closed form have no rows.",
             )
 
 
@@ -38,14 +39,14 @@ def number_rows(costs: Sequence[MethodCost]) -> pd.DataFrame:
             "output": "×".join(map(str, layer.shape.output_shape)),
             "ranks": "" if layer.ranks is None else "×".join(map(str, layer.ranks)),
             "kept_bytes": layer.activation_bytes,
-            "times_vanilla": _times(layer.activation_bytes, reference.activation_bytes),
+            "times_vanilla": _times(layer.activation_bytes, plain.activation_bytes),
             "forward_macs": layer.macs.forward,
             "overhead_macs": layer.macs.overhead,
             "input_gradient_macs": layer.macs.input_gradient,
             "weight_gradient_macs": layer.macs.weight_gradient,
         }
         for method, cost in present(costs)
-        for layer, reference in zip(cost.layers, present(costs)[0][1].layers, strict=True)
+        for layer, plain in zip(cost.layers, reference(costs).layers, strict=True)
     )
 
 

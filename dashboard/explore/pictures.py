@@ -10,9 +10,9 @@ import streamlit as st
 from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.figures.explore import LayerBar, MethodBars, draw_kept_bytes, draw_work
 from asi_core.figures.style import Drawing
-from asi_core.methods import Method
+from asi_core.methods import ASI, HOSVD, Method
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
-from dashboard.explore.compared import MethodCost, present
+from dashboard.explore.compared import MethodCost, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import figure
 from dashboard.setup import Setup
@@ -94,15 +94,15 @@ def _memory_caption(
     if settings.explained_variance is not None:
         source = " The ranks come from measured spectra of one batch."
     return (
-        "By formula: the trained layers' inputs as each method keeps them, 4 bytes a number, "
-        "1 of 8-bit's."
+        "By formula: the trained layers' inputs as each method keeps them, 4 bytes per number, "
+        "fewer where it rounds."
         f"{source}{_repeated(costs)}{_reading(view, 'layers')}"
     )
 
 
 def _repeated(costs: Sequence[MethodCost]) -> str:
     """What the paper's convention counts more than once, in a sentence."""
-    vanilla = next(cost for method, cost in present(costs) if method.kind == "vanilla")
+    vanilla = reference(costs)
     if not vanilla.repeated_bytes:
         return ""
     return (
@@ -121,10 +121,11 @@ def _cost_caption(settings: ExploreSettings, view: ViewSettings) -> str:
 
 def _why_hosvd_is_dear(costs: Sequence[MethodCost]) -> str:
     """In a sentence; nothing without both methods."""
-    overheads = {method.kind: cost.macs.overhead for method, cost in present(costs)}
-    if not (overheads.get("asi") and overheads.get("hosvd")):
+    overheads = {type(method): cost.macs.overhead for method, cost in present(costs)}
+    asi, hosvd = overheads.get(ASI), overheads.get(HOSVD)
+    if not (asi and hosvd):
         return ""
-    times = three_digits(overheads["hosvd"] / overheads["asi"])
+    times = three_digits(hosvd / asi)
     return (
         f" Overhead is compressing: HOSVD decomposes every input anew at each step, {times}"
         f"{THIN_SPACE}× the work of ASI's one iteration from the step before."

@@ -188,10 +188,14 @@ def _ratios(vanilla: StepCost) -> list[tuple[str, str, list[float]]]:
     hosvd = [_cost(HOSVD(ranks=rank)) for rank in _RANKS]
     bytes_kept = [cost.activation_bytes / vanilla.activation_bytes for cost in asi]
     return [
-        ("bytes kept, ASI or HOSVD", "asi", bytes_kept),
-        ("multiplies, ASI", "asi", [cost.macs.total / vanilla.macs.total for cost in asi]),
-        ("multiplies, HOSVD", "hosvd", [cost.macs.total / vanilla.macs.total for cost in hosvd]),
+        ("bytes kept, ASI or HOSVD", ASI.class_kind(), bytes_kept),
+        ("multiplies, ASI", ASI.class_kind(), _times(asi, vanilla)),
+        ("multiplies, HOSVD", HOSVD.class_kind(), _times(hosvd, vanilla)),
     ]
+
+
+def _times(costs: Sequence[StepCost], vanilla: StepCost) -> list[float]:
+    return [cost.macs.total / vanilla.macs.total for cost in costs]
 
 
 def _cost(method: Method) -> StepCost:

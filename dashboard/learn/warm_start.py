@@ -159,9 +159,9 @@ def _overheads(controls: Controls) -> None:
         f"of ASI on its bases, and by full SVDs {three_digits(published / asi)}{THIN_SPACE}×"
     )
     bars = [
-        ("ASI", "asi", asi),
-        ("HOSVD<br>(Gram matrix)", "hosvd", gram),
-        ("HOSVD<br>(full SVD)", "hosvd", published),
+        ("ASI", ASI.class_kind(), asi),
+        ("HOSVD<br>(Gram matrix)", HOSVD.class_kind(), gram),
+        ("HOSVD<br>(full SVD)", HOSVD.class_kind(), published),
     ]
     figure(
         plot_overheads(bars, _macs(Vanilla()).total),

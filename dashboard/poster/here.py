@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from asi_core.methods import METHOD_ADAPTER, METHODS, PUBLISHED, USUAL_EXPLAINED_VARIANCE
+from asi_core.methods import ASI, METHODS, PUBLISHED, REFERENCE_KIND
 from asi_core.poster import poster_facts, poster_rows
 from asi_core.results.poster_study import PAPER_MACS
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
@@ -19,8 +19,6 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds, layer_count
 from dashboard.poster.study import study
 
-# The comparison with which the Train page opens.
-_SETTINGS = {"explained_variance": USUAL_EXPLAINED_VARIANCE, "patch": 2}
 _MOST_COMPARISONS = 10
 # Of a step, as summaries name them.
 _PARTS = ("backward_median", "step_median")
@@ -36,8 +34,10 @@ class Claim:
 
 
 def measurements(jobs: JobStore) -> list[JobRecord]:
-    """The newest measurements of the default comparison's methods, as far as there are any."""
-    found = [jobs.latest("measure", _default_spec(kind), "completed") for kind in PUBLISHED]
+    """The newest measurements of the published methods with their usual settings, as far as there
+    are any."""
+    usual = (RunSpec(method=METHODS[kind].usual()) for kind in PUBLISHED)
+    found = [jobs.latest("measure", spec, "completed") for spec in usual]
     return [job for job in found if job is not None]
 
 
@@ -109,12 +109,13 @@ def _step_times(store: RunStore) -> str:
     for runs in store.latest_comparisons(_MOST_COMPARISONS, imported=False):
         timed = [run for run in runs if run.spec.layers and _timed(run)]
         # Of several depths, one with both.
-        depths = [run.spec.layers for run in timed if run.spec.method.kind == "asi"]
+        depths = [run.spec.layers for run in timed if run.spec.method.kind == ASI.class_kind()]
         alike = [run for run in timed if run.spec.layers == depths[0]] if depths else []
         ended = {run.spec.method.kind: run for run in reversed(alike)}
-        if {"vanilla", "asi"} <= set(ended):
-            vanilla, asi = (_seconds(ended[kind]) for kind in ("vanilla", "asi"))
-            spec = ended["asi"].spec
+        both = (REFERENCE_KIND, ASI.class_kind())
+        if set(both) <= set(ended):
+            vanilla, asi = (_seconds(ended[kind]) for kind in both)
+            spec = ended[ASI.class_kind()].spec
             return (
                 f"{spec.model_label}, {layer_count(spec.layers)}: backward "
                 f"{_ratio(vanilla, asi, _PARTS[0])}, step {_ratio(vanilla, asi, _PARTS[1])}"
@@ -142,11 +143,6 @@ def _seconds(run: RunRecord) -> dict[str, float]:
 def _ratio(vanilla: dict[str, float], asi: dict[str, float], part: str) -> str:
     """Such as "10 ms against 25 ms"."""
     return f"{format_seconds(asi[part])} against vanilla's {format_seconds(vanilla[part])}"
-
-
-def _default_spec(kind: str) -> RunSpec:
-    settings = {k: v for k, v in _SETTINGS.items() if k in METHODS[kind].model_fields}
-    return RunSpec(method=METHOD_ADAPTER.validate_python({"kind": kind, **settings}))
 
 
 def _result(job: JobRecord) -> dict[str, Any]:

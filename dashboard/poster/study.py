@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from asi_core.figures.study import DepthCurve, DepthPoint, plot_over_depth
+from asi_core.methods import ASI, Vanilla
 from asi_core.results.poster_study import (
     CURVES,
     PAPER_MACS,
@@ -50,7 +51,7 @@ class Study:
 
     @property
     def vanilla(self) -> list[Setting]:
-        return next(s for s in self.curves.values() if s[0].method.kind == "vanilla")
+        return next(s for s in self.curves.values() if isinstance(s[0].method, Vanilla))
 
     def equal(self, name: str) -> dict[str, list[AtEqualAccuracy]]:
         """By ASI's settings, at those of vanilla's accuracies that are worth anything."""
@@ -61,7 +62,7 @@ class Study:
                 if at.accuracy > self.head + _WORTH
             ]
             for label, curve in self.curves.items()
-            if curve[0].method.kind == "asi"
+            if isinstance(curve[0].method, ASI)
         }
 
     def best(self, name: str) -> tuple[float, int] | None:
@@ -93,7 +94,7 @@ def _study(url: str, editions: tuple[str | None, ...]) -> Study | None:
     finally:
         store.close()
     heads = [setting for setting in found if not setting.layers]
-    if not heads or not {"vanilla", "asi"} <= {s.method.kind for s in found if s.layers}:
+    if not heads or not {Vanilla, ASI} <= {type(s.method) for s in found if s.layers}:
         return None
     return Study(series(found), fmean(heads[0].prices("accuracy")), tuple(left_out))
 

@@ -18,9 +18,6 @@ from dashboard.links import COMPARISON, comparison_in_url
 from dashboard.plain import plain
 from dashboard.spectra.looks import SeenRun, seen
 
-# The first of these that a comparison has is shown first: it tells most.
-_TELLING = ("asi", "hosvd")
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -100,8 +97,8 @@ def with_layers(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _choose_run(runs: Sequence[RunRecord], labels: Sequence[str]) -> SeenRun:
-    kinds = [run.spec.method.kind for run in runs]
-    first = next((kinds.index(kind) for kind in _TELLING if kind in kinds), 0)
+    # With ranks, there is most to see.
+    first = next((n for n, run in enumerate(runs) if run.spec.method.has_ranks), 0)
     label = st.selectbox(
         "Run",
         labels,

@@ -51,14 +51,7 @@ def _what_pictures_show(subject: Subject, shown: LayerPictures, alone: bool) -> 
             f"{what}, and the same rebuilt from what is kept for the weight gradient. Runs that "
             "had met another input by this step are left out."
         )
-    why = {
-        "vanilla": "Vanilla keeps the input as it is, so there is nothing to rebuild.",
-        "eight_bit": "8-bit keeps every element, to half a step: the picture would look the same.",
-        "checkpointing": "Checkpointing computes the input again as it was.",
-        "gradient_filter": "The gradient filter averages output gradients and keeps sums of the "
-        "input over windows: no picture can be rebuilt from them.",
-    }
-    return f"{what}. {why.get(subject.chosen.style, 'This method rebuilds no input.')}"
+    return f"{what}. {subject.chosen.run.spec.method.why_no_picture}"
 
 
 def _channel_name(subject: Subject) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.training.events import LayerProbe
-from asi_core.units import THIN_SPACE, three_digits
+from asi_core.units import DASH, THIN_SPACE, three_digits
 from asi_core.zoo.cards import model_card
 from dashboard.frame import Kpi
 from dashboard.spectra.choice import Subject
@@ -69,21 +69,12 @@ def numbers(subject: Subject, share: float, looking: float | None) -> list[Kpi]:
         _gradient(probe, chosen),
         Kpi(
             "Cost of looking",
-            "–" if looking is None else percent(looking),
+            DASH if looking is None else percent(looking),
             note="of all steps",
             help="What all looks of this run took, as a share of what its training steps took. "
             "Looking is no part of the step: the steps' own times leave it out.",
         ),
     ]
-
-
-# What methods keep that keep no subspaces: as a share of the input, and why.
-_WITHOUT_FACTORS = {
-    "vanilla": (percent(1), "the input itself"),
-    "checkpointing": (percent(1), "computed again as it was"),
-    "eight_bit": ("–", "every element, rounded"),
-    "gradient_filter": ("–", "sums, no part of it"),
-}
 
 
 def _kept(probe: LayerProbe, chosen: SeenRun) -> Kpi:
@@ -96,9 +87,10 @@ def _kept(probe: LayerProbe, chosen: SeenRun) -> Kpi:
     if probe.captured_energy is not None and probe.best_energy is not None:
         best = f"HOSVD: {percent(probe.best_energy)}"
         return Kpi(label, percent(probe.captured_energy), best, helped)
-    # Probes of some runs have less in them.
-    value, note = _WITHOUT_FACTORS.get(chosen.style, ("–", "not measured"))
-    return Kpi(label, value, note, helped)
+    # What keeps no subspaces says itself what it keeps.
+    method = chosen.run.spec.method
+    value = DASH if method.kept_energy is None else percent(method.kept_energy)
+    return Kpi(label, value, method.kept, helped)
 
 
 def _gradient(probe: LayerProbe, chosen: SeenRun) -> Kpi:

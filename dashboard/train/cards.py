@@ -11,7 +11,7 @@ from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import FROM_RUN
 from asi_core.runs.submit.service import request_cancel
-from asi_core.units import THIN_SPACE, format_bytes, format_seconds, three_digits
+from asi_core.units import THIN_SPACE, by_formula, format_bytes, format_seconds, three_digits
 from dashboard import services, visitor
 from dashboard.feed import RunFeed
 from dashboard.history import run_labels
@@ -101,14 +101,15 @@ def _cancel(run: RunRecord) -> None:
 
 def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     kept, saved = feed.mean("activation_bytes"), feed.mean("saved_bytes")
+    assert saved is not None, "each step is measured"
     facts = [
-        f"inputs kept: {format_bytes(kept)}",
+        f"inputs kept: {by_formula(kept, format_bytes)}",
         f"all saved: {format_bytes(saved)}",
         f"a step: {format_seconds(feed.median_step)}",
     ]
-    if vanilla is not None and vanilla.steps and kept:
-        ratio = vanilla.mean("activation_bytes") / kept
-        facts.insert(0, f"**{three_digits(ratio)}{THIN_SPACE}× less than vanilla**")
+    full = None if vanilla is None else vanilla.mean("activation_bytes")
+    if full is not None and kept:
+        facts.insert(0, f"**{three_digits(full / kept)}{THIN_SPACE}× less than vanilla**")
     return "  \n".join(facts)
 
 

@@ -19,6 +19,7 @@ from asi_core.figures.curves import (
 )
 from asi_core.figures.shades import shaded
 from asi_core.figures.style import Figure
+from asi_core.methods import ASI
 from asi_core.runs.records import RunRecord
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from dashboard import frame, services
@@ -131,27 +132,47 @@ def _rows(runs: list[RunRecord], feeds: list[RunFeed]) -> list[RunRows]:
 
 def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
     """The comparison in one sentence, as far as it is known."""
-    pairs = [
-        (feeds[place], feeds[vanilla])
+    known = [
+        pair
         for place, run in enumerate(runs)
-        if run_style(run) == "asi" and (vanilla := vanilla_of(runs, run)) is not None
+        if run_style(run) == ASI.class_kind()
+        and (vanilla := vanilla_of(runs, run)) is not None
+        and (pair := _pair(feeds[place], feeds[vanilla])) is not None
     ]
-    known = [pair for pair in pairs if all(feed.steps for feed in pair)]
     if not known:
         if any(run.is_active for run in runs):
             begun = any(feed.steps for feed in feeds)
             return "The curves below grow as the runs go." if begun else _WAITING
         return "Without both ASI and vanilla, the runs are compared with each other alone."
-    return _one_pair(*known[0]) if len(known) == 1 else _many_pairs(known)
+    return _one_pair(known[0]) if len(known) == 1 else _many_pairs(known)
 
 
-def _one_pair(asi: RunFeed, vanilla: RunFeed) -> str:
-    kept = [feed.mean("activation_bytes") for feed in (asi, vanilla)]
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A run of ASI and the vanilla run that it is measured against; bytes by formula."""
+
+    asi: RunFeed
+    vanilla: RunFeed
+    kept: float
+    full: float
+
+    @property
+    def times_less(self) -> float:
+        return self.full / self.kept
+
+
+def _pair(asi: RunFeed, vanilla: RunFeed) -> _Pair | None:
+    """Both, once what they keep is known."""
+    kept, full = asi.mean("activation_bytes"), vanilla.mean("activation_bytes")
+    return _Pair(asi, vanilla, kept, full) if kept and full else None
+
+
+def _one_pair(pair: _Pair) -> str:
     sentence = (
-        f"ASI keeps {format_bytes(kept[0])} where vanilla keeps {format_bytes(kept[1])}: "
-        f"{three_digits(kept[1] / kept[0])}{THIN_SPACE}× less"
+        f"ASI keeps {format_bytes(pair.kept)} where vanilla keeps {format_bytes(pair.full)}: "
+        f"{three_digits(pair.times_less)}{THIN_SPACE}× less"
     )
-    if (reached := difference(asi, vanilla)) is None:
+    if (reached := difference(pair.asi, pair.vanilla)) is None:
         return sentence + "."
     return (
         f"{sentence}, at {_percent(reached.accuracy)} test accuracy against "
@@ -163,15 +184,13 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}{THIN_SPACE}%"
 
 
-def _many_pairs(pairs: Sequence[tuple[RunFeed, RunFeed]]) -> str:
-    times = [
-        vanilla.mean("activation_bytes") / asi.mean("activation_bytes") for asi, vanilla in pairs
-    ]
+def _many_pairs(pairs: Sequence[_Pair]) -> str:
+    times = [pair.times_less for pair in pairs]
     sentence = (
         f"In {len(pairs)} runs ASI keeps {three_digits(min(times))} to {three_digits(max(times))}"
         f"{THIN_SPACE}× less than vanilla with the same settings"
     )
-    found = [difference(asi, vanilla) for asi, vanilla in pairs]
+    found = [difference(pair.asi, pair.vanilla) for pair in pairs]
     points = [one.points for one in found if one is not None]
     if not points:
         return sentence + "."

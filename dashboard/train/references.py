@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from asi_core.figures.style import HEAD_ALONE
+from asi_core.methods import REFERENCE_KIND
 from asi_core.results.differences import LOOKS_OF_A_RUN
 from asi_core.runs.records import RunRecord
 from dashboard.feed import run_style
@@ -18,9 +19,9 @@ def vanilla_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
 
     Of several the first; None where there is none, and for vanilla runs and the classifier alone.
     """
-    if run_style(run) in ("vanilla", HEAD_ALONE):
+    if run_style(run) in (REFERENCE_KIND, HEAD_ALONE):
         return None
-    return _first(runs, "vanilla", run, but=())
+    return _first(runs, REFERENCE_KIND, run, but=())
 
 
 def head_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:

@@ -19,11 +19,12 @@ _MEASURED = "Measured in the training step itself."
 
 def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     """Draw the spectra of the layer and step that are chosen, if there are any yet."""
-    probed = {run_style(r): f for r, f in zip(runs, feeds, strict=True) if f.probes}
+    probed = [(run, feed) for run, feed in zip(runs, feeds, strict=True) if feed.probes]
     if not probed:
         return
     st.markdown("##### Why it can be small: the spectra of what each layer keeps")
-    source = probed.get("asi") or next(iter(probed.values()))
+    # With ranks, there is most to see.
+    source = next((feed for run, feed in probed if run.spec.method.has_ranks), probed[0][1])
     steps = sorted(source.probes)
     names = list(source.probes[steps[0]])
     left, right = st.columns(2)

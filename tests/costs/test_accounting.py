@@ -9,12 +9,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asi_core.costs.accounting import step_cost, with_batch
+from asi_core.costs.accounting import known_step_cost, step_cost, with_batch
 from asi_core.costs.estimate import estimate
+from asi_core.errors import NoClosedForm
 from asi_core.layers.shapes import layer_shape
 from asi_core.methods import ASI, HOSVD, GradientFilter, Vanilla
 from asi_core.methods.costs import subspace_overhead
 from asi_core.records import ConvGeometry, LayerShape, LinearGeometry
+from tests.plugins import Sparse, Thinned
 
 # The last two convolutions of ResNet18 at batch 64, 224 px: 512 channels on 7 x 7.
 RESNET_LAYER = LayerShape(
@@ -203,3 +205,28 @@ def test_another_batch_size_changes_nothing_else() -> None:
     smaller = with_batch(RESNET_LAYER, 8)
     assert smaller.input_shape == (8, 512, 7, 7)
     assert with_batch(smaller, 64) == RESNET_LAYER
+
+
+def test_without_a_closed_form_there_is_no_cost_by_formula() -> None:
+    with pytest.raises(NoClosedForm, match=r"^Sparse input has no closed form: measure it\.$"):
+        step_cost(RESNET_LAYERS, Sparse(), "exact")
+    assert known_step_cost(RESNET_LAYERS, Sparse(), "exact") is None
+    found = known_step_cost(RESNET_LAYERS, Thinned(every=4), "exact")
+    assert found is not None
+    assert found.activation_bytes == 2 * 4 * 16 * 512 * 7 * 7
+    # Where no layer is trained, nothing is kept, whatever the method.
+    head = known_step_cost([], Sparse(), "exact")
+    assert head is not None
+    assert (head.activation_bytes, head.macs.total) == (0, 0)
+
+
+class Needy(Sparse):
+    """Has ranks that nobody knows, and no closed form either."""
+
+    def ranks_for(self, shape: LayerShape) -> None:
+        raise AssertionError("asked for ranks that are of no use")
+
+
+def test_ranks_are_not_asked_for_without_a_closed_form() -> None:
+    with pytest.raises(NoClosedForm):
+        step_cost(RESNET_LAYERS, Needy(), "exact")

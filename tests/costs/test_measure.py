@@ -17,7 +17,7 @@ from asi_core.layers.surgery import Layers, compress_
 from asi_core.methods import (
     ASI,
     HOSVD,
-    METHOD_ADAPTER,
+    METHODS,
     Checkpointing,
     GradientFilter,
     Method,
@@ -31,7 +31,24 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.shapes import trained_layer_shapes
 from tests.costs.networks import Residual, batch
-from tests.methods.test_contract import GEOMETRIES, KINDS, SMALL
+from tests.plugins import Sparse
+
+# Padding that PyTorch itself does keeps its input besides.
+GEOMETRIES: list[dict[str, Any]] = [
+    {"kernel_size": 1},
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": 3, "padding": 1, "stride": 2},
+    {"kernel_size": 3, "padding": "same", "dilation": 2},
+    {"kernel_size": 3, "padding": 1, "groups": 6},
+    {"kernel_size": 3, "padding": (0, 1), "groups": 2, "stride": (1, 2)},
+]
+# Of what works layer by layer.
+EXAMPLES = [
+    example
+    for method in METHODS.values()
+    if not method.repeats_blocks
+    for example in method.examples()
+]
 
 
 def measured(
@@ -53,10 +70,10 @@ def assert_formula_is_measured(found: Measurement) -> None:
         assert layer.saved_bytes == found.layer_formula_bytes(layer.name), layer.name
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES[:-1], ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+@pytest.mark.parametrize("method", EXAMPLES, ids=str)
 def test_trained_convolutions_keep_what_the_formula_says(
-    kind: str, geometry: dict[str, Any]
+    method: Method, geometry: dict[str, Any]
 ) -> None:
     """Grouped, strided, dilated; between activations that keep their own."""
     model = nn.Sequential(
@@ -66,15 +83,13 @@ def test_trained_convolutions_keep_what_the_formula_says(
         nn.Conv2d(6, 12, **geometry),
         nn.ReLU(inplace=True),
     ).eval()
-    method = METHOD_ADAPTER.validate_python({"kind": kind, **SMALL[kind]})
     found = measured(model, batch(4, 3, 9, 9), method, ["0", "3"])
     assert_formula_is_measured(found)
     assert found.step.category_bytes["trained layer inputs"] == found.formula_bytes
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_residual_blocks_keep_what_the_formula_says(kind: str) -> None:
-    method = METHOD_ADAPTER.validate_python({"kind": kind, **SMALL[kind]})
+@pytest.mark.parametrize("method", EXAMPLES, ids=str)
+def test_residual_blocks_keep_what_the_formula_says(method: Method) -> None:
     found = measured(Residual().eval(), batch(4, 4, 9, 9), method, ["conv1", "conv2"])
     assert_formula_is_measured(found)
 
@@ -223,3 +238,16 @@ def test_a_measurement_is_told_in_json() -> None:
     assert layer["formula_bytes"] == layer["measured_bytes"] == told["formula_bytes"]
     assert layer["forward_seconds"] > 0
     assert layer["backward_seconds"] > 0
+
+
+def test_without_a_closed_form_a_step_is_measured_all_the_same() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Conv2d(6, 4, 3))
+    found = measured(model, batch(8, 6, 7, 7), Sparse(), ["1"])
+    assert found.formula_bytes is None
+    told = json.loads(json.dumps(found.as_dict()))
+    assert told["formula_bytes"] is told["layers"][0]["formula_bytes"] is None
+    elements = 8 * 6 * 7 * 7
+    # A byte of the mask for each, and four for those that are positive, which half are.
+    kept = told["layers"][0]["measured_bytes"]
+    assert elements < kept < elements * 4
+    assert kept == told["saved_bytes"]["by_category"]["trained layer inputs"]

@@ -105,3 +105,14 @@ def test_measured_bytes_are_stacked_beside_the_formula() -> None:
     assert [bar.name for bar in bars] == ["trained layer inputs", "other"]
     assert list(bars[0].y) == list(mark.y) == [1, 0.25]
     assert list(bars[1].y) == [2, 0]
+
+
+def test_a_measurement_without_closed_form_has_no_mark() -> None:
+    rows = [
+        MeasuredBars("Vanilla", "vanilla", 2**20, {"trained layer inputs": 2**20}),
+        MeasuredBars("ASI", "asi", None, {"trained layer inputs": 2**18}),
+    ]
+    bar, mark = plot_measured(rows).data
+    assert list(bar.y) == [1, 0.25]
+    assert list(mark.y) == [1, None]
+    assert list(mark.customdata)[1] == "no closed form"

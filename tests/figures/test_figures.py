@@ -117,3 +117,29 @@ def test_spectra_show_explained_energy_and_the_cuts() -> None:
     assert cut.y[1] == pytest.approx(100 * 5 / 6)
     titles = [annotation.text for annotation in figure.layout.annotations]
     assert titles == ["batch (4)", "channel (3)", "height (2)", "width (2)"]
+
+
+def without_counts(run: RunRows) -> RunRows:
+    counts = ("activation_bytes", "forward_macs", "overhead_macs", "backward_macs")
+    return RunRows(run.label, run.style, [{**s, **dict.fromkeys(counts)} for s in run.steps])
+
+
+@pytest.mark.parametrize(
+    ("plot", "formulas"), [(curves.plot_memory, 1), (curves.plot_cost, 3)], ids=["memory", "cost"]
+)
+def test_a_run_without_closed_form_has_words_in_place_of_a_bar(plot: Any, formulas: int) -> None:
+    figure = plot([rows("asi"), without_counts(rows("vanilla"))])
+    bars = [trace for trace in figure.data if trace.x[0] is not None]
+    for bar in bars[:formulas]:
+        assert bar.y[0] > 0
+        assert bar.y[1] is None, "0 would be a number that it is not"
+    # What is measured is drawn.
+    assert all(bar.y[1] > 0 for bar in bars[formulas:])
+    (note,) = figure.layout.annotations
+    assert (note.x, note.text) == ("Vanilla", "no closed form")
+
+
+def test_a_run_before_its_first_step_has_no_bar_and_no_words() -> None:
+    figure = curves.plot_cost([rows("asi"), RunRows("Vanilla", "vanilla")])
+    assert [trace.y[1] for trace in figure.data if len(trace.x) == 2] == [None] * 3
+    assert not figure.layout.annotations

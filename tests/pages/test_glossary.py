@@ -9,9 +9,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from asi_core.methods import METHODS
-from dashboard import glossary
-from dashboard.glossary import GLOSSARY, matching
+from asi_core.methods import METHODS, register_method
+from dashboard import glossary as module
+from dashboard.glossary import TERMS, glossary, matching
+from tests.plugins import Thinned
 
 ROOT = Path(__file__).parents[2]
 # Words that pages use without explaining them.
@@ -31,27 +32,45 @@ def draw() -> None:
 
 
 def test_the_words_of_the_pages_are_explained() -> None:
-    known = {term.casefold() for term in GLOSSARY}
+    known = {term.casefold() for term in glossary()}
     wanted = {" ".join(term.split()).casefold() for term in USED.split(",")}
     assert wanted <= known
     assert {method.label.casefold() for method in METHODS.values()} <= known
 
 
 def test_terms_are_in_alphabetical_order_and_there_once() -> None:
-    tree = ast.parse(Path(str(glossary.__file__)).read_text())
+    tree = ast.parse(Path(str(module.__file__)).read_text())
     (written,) = [node.value for node in tree.body if isinstance(node, ast.AnnAssign)]
     assert isinstance(written, ast.Dict)
     terms = [str(key.value).casefold() for key in written.keys if isinstance(key, ast.Constant)]
     assert terms == sorted(set(terms))
+    shown = [term.casefold() for term in glossary()]
+    assert shown == sorted(set(shown))
+    assert set(terms) < set(shown)
 
 
-@pytest.mark.parametrize("term", GLOSSARY)
+@pytest.mark.parametrize("term", glossary())
 def test_an_explanation_is_one_or_two_sentences(term: str) -> None:
-    told = GLOSSARY[term]
+    told = glossary()[term]
     assert term[0].isupper() or term[0].isdigit()
     assert told[0].isupper()
     assert told.endswith(".")
     assert 1 <= told.count(". ") + 1 <= 2
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_registered_method_has_its_entry() -> None:
+    assert glossary()["Thinned batch"] == Thinned.described()
+    assert list(matching("mask of where")) == ["Sparse input"]
+
+
+def test_a_term_of_ours_is_not_taken_by_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Thinned, "label", "Rank")
+    register_method(Thinned)
+    try:
+        assert glossary()["Rank"] == TERMS["Rank"]
+    finally:
+        METHODS.remove(Thinned.class_kind())
 
 
 def test_search_looks_into_terms_first() -> None:
@@ -59,12 +78,12 @@ def test_search_looks_into_terms_first() -> None:
     assert found[:2] == ["Multilinear rank", "Rank"]
     assert "Explained variance" in found
     assert "Seed" not in found
-    assert list(matching("")) == list(GLOSSARY)
+    assert list(matching("")) == list(glossary())
 
 
 def test_a_visitor_searches() -> None:
     page = AppTest.from_function(draw).run()
-    assert all(f"**{term}**" in page.markdown[0].value for term in GLOSSARY)
+    assert all(f"**{term}**" in page.markdown[0].value for term in glossary())
     page.text_input(key="glossary-search").set_value("perplex").run()
     assert "**Perplexity**" in page.markdown[0].value
     assert "**Seed**" not in page.markdown[0].value

@@ -34,9 +34,10 @@ def asi(share: float, **changes: Any) -> RunSpec:
 
 
 def events(
-    spec: RunSpec, accuracy: float, kept_bytes: int, step_seconds: float = 0.02
+    spec: RunSpec, accuracy: float, kept_bytes: int | None, step_seconds: float = 0.02
 ) -> list[Event]:
-    """What a run tells that ends at `accuracy` and keeps `kept_bytes` by formula."""
+    """What a run tells that ends at `accuracy` and keeps `kept_bytes` by formula; None for one
+    without closed form."""
     told: list[Event] = [
         PreparedEvent(
             step=0,
@@ -61,7 +62,7 @@ def keep(
     store: RunStore,
     specs: Sequence[RunSpec],
     accuracies: Sequence[float],
-    kept_bytes: Sequence[int],
+    kept_bytes: Sequence[int | None],
     *,
     owner: str = "local",
     step_seconds: float = 0.02,
@@ -102,7 +103,12 @@ def keep_usual(store: RunStore, seeds: Sequence[int] = (0, 1)) -> list[RunRecord
     return keep(store, specs, accuracies, sizes)
 
 
-def _step(step: int, kept_bytes: int, step_seconds: float) -> StepEvent:
+def _step(step: int, kept_bytes: int | None, step_seconds: float) -> StepEvent:
+    counts: dict[str, Any] = {}
+    if kept_bytes is not None:
+        overhead = 10**7 if kept_bytes < 10**6 else 0
+        counts = {"activation_bytes": kept_bytes, "overhead_macs": overhead}
+        counts |= {"forward_macs": 10**9, "backward_macs": 2 * 10**9}
     return StepEvent(
         step=step,
         loss=2 / step + 0.1,
@@ -112,11 +118,8 @@ def _step(step: int, kept_bytes: int, step_seconds: float) -> StepEvent:
         forward_seconds=0.4 * step_seconds,
         backward_seconds=0.5 * step_seconds,
         update_seconds=0.1 * step_seconds,
-        saved_bytes=kept_bytes + 500_000,
-        activation_bytes=kept_bytes,
-        forward_macs=10**9,
-        overhead_macs=10**7 if kept_bytes < 10**6 else 0,
-        backward_macs=2 * 10**9,
+        saved_bytes=(kept_bytes or 0) + 500_000,
+        **counts,
     )
 
 

@@ -132,6 +132,20 @@ def test_a_budget_is_kept_in_every_step(profiles: list[LayerProfile], bits: Any)
     assert least.gradient_error == 0
 
 
+class Doubled(ASI):
+    """Says that it keeps twice of what it does."""
+
+    def saved_bytes(self, *arguments: Any) -> int:
+        return 2 * super().saved_bytes(*arguments)
+
+
+def test_a_method_with_ranks_says_itself_what_they_keep(profiles: list[LayerProfile]) -> None:
+    doubled = calibrate(SPEC.model_copy(update={"method": Doubled(ranks=1)}), POOL, batches=1)
+    for once, twice in zip(profiles, doubled, strict=True):
+        kept = [candidate.activation_bytes for candidate in once.candidates]
+        assert [c.activation_bytes for c in twice.candidates] == [2 * size for size in kept]
+
+
 def test_too_small_a_budget_fails_with_what_is_needed() -> None:
     spec = SPEC.model_copy(update={"method": ASI(budget_bytes=10)})
     with pytest.raises(InvalidInput, match="the budget must be at least"):

@@ -260,3 +260,24 @@ def test_a_picture_of_what_lost_nothing_is_the_same() -> None:
     for layer in probes({"kind": "asi", "ranks": 10_000})[-1].layers:
         assert layer.pictures is not None
         assert layer.pictures.after == layer.pictures.before
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_method_without_closed_form_trains_and_is_measured() -> None:
+    events = run({"kind": "sparse"}, layers=2)
+    for step in steps(events):
+        assert step.saved_bytes > 0
+        assert step.activation_bytes is step.macs is step.overhead_macs is None
+    (probe, *_) = (event for event in events if isinstance(event, ProbeEvent))
+    # What it keeps loses nothing.
+    assert probe.layers[0].gradient_cosine == pytest.approx(1, abs=1e-4)
+    assert probe.layers[0].ranks is probe.layers[0].captured_energy is None
+    vanilla = steps(run(METHODS[0], layers=2))
+    losses = [step.loss for step in steps(events)]
+    assert losses == pytest.approx([step.loss for step in vanilla], rel=1e-3)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_where_no_layer_is_trained_nothing_is_kept_whatever_the_method() -> None:
+    (step, *_) = steps(run({"kind": "sparse"}, layers=0))
+    assert (step.activation_bytes, step.macs) == (0, 0)

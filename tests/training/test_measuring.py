@@ -98,3 +98,21 @@ def test_weights_that_change_no_byte_are_not_downloaded() -> None:
 def test_nothing_to_measure_is_told() -> None:
     with pytest.raises(InvalidInput, match="trained layers must be at least 1"):
         measure(RunSpec(method={"kind": "vanilla"}, layers=0), POOL)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("plugins")
+def test_without_a_closed_form_bytes_are_compared_as_measured() -> None:
+    spec = RunSpec(method={"kind": "sparse"}, batch_size=4, image_size=64, layers=2)  # type: ignore[arg-type]
+    compared = measure_and_compare(spec, POOL).as_dict()["compared_bytes"]
+    assert compared["formula"] is None
+    assert 0 < compared["lean"] < compared["vanilla"]
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_method_says_itself_whether_weights_change_its_bytes() -> None:
+    sparse, thinned = (
+        RunSpec(model="resnet18", method={"kind": kind})  # type: ignore[arg-type]
+        for kind in ("sparse", "thinned")
+    )
+    assert with_weights_at_hand(sparse).pretrained
+    assert not with_weights_at_hand(thinned).pretrained

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asi_core.training.events import (
+    EVENT_ADAPTER,
     EvaluationEvent,
     ImageCounts,
     PreparedEvent,
@@ -72,3 +73,22 @@ def test_the_last_accuracy_counts_and_the_best_is_told() -> None:
     summary = summarise(events)
     assert summary["test_accuracy"] == 0.5
     assert summary["best_accuracy"] == 0.6
+
+
+def test_a_count_that_is_not_known_is_none_and_not_0() -> None:
+    counts = ("activation_bytes", "forward_macs", "overhead_macs", "backward_macs")
+    without = [step(n, 2.0).model_copy(update=dict.fromkeys(counts)) for n in (1, 2)]
+    assert without[0].macs is None
+    summary = summarise(without)
+    assert summary["activation_bytes"] is None
+    assert set(summary["macs"].values()) == {None}
+    assert summary["measured_saved_bytes"] == 150
+    # Of some steps it is no mean of all.
+    assert summarise([without[0], step(2, 2.0)])["activation_bytes"] is None
+    assert summarise([step(1, 2.0), step(3, 2.0)])["activation_bytes"] == 20
+
+
+def test_events_of_before_are_read_as_they_were() -> None:
+    written = step(1, 2.0).model_dump(mode="json")
+    assert EVENT_ADAPTER.validate_python(written) == step(1, 2.0)
+    assert step(1, 2.0).macs == 6

@@ -50,7 +50,10 @@ def lettered(method: Method, shape: LayerShape, ranks: Ranks | None) -> Lettered
         strides = (named(height, "s_H"), named(width, "s_W"))
         groups = named(geometry.groups, "G") if geometry.groups > 1 else 1
         geometry = geometry._replace(stride=strides, groups=groups)
-    own = {field: named(getattr(method, field), name) for field, name in method.letters.items()}
+    settings = {field: getattr(method, field) for field in method.letters}
+    # Letters stand for whole numbers.
+    whole = {field: value for field, value in settings.items() if isinstance(value, int)}
+    own = {field: named(value, method.letters[field]) for field, value in whole.items()}
     return Lettered(
         method.model_copy(update=own),
         replace(read, geometry=geometry),

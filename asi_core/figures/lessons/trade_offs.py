@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from asi_core.figures.pareto import ParetoRow, plot_pareto
 from asi_core.figures.style import STYLES, styled
+from asi_core.methods import REFERENCE_KIND
 from asi_core.units import MIB, THIN_SPACE, format_bytes, three_digits
 
 _CHOSEN = "#AA4499"
@@ -76,7 +77,7 @@ def plot_rank_ratios(
                 hovertemplate=f"%{{customdata}}{THIN_SPACE}× vanilla",
             )
         )
-    figure.add_hline(y=1, line={"color": STYLES["vanilla"].color, "width": 1.5})
+    figure.add_hline(y=1, line={"color": STYLES[REFERENCE_KIND].color, "width": 1.5})
     figure.add_vline(x=chosen, line={"color": _CHOSEN, "dash": "dash", "width": 2})
     styled(
         figure,

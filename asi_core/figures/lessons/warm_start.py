@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, styled
+from asi_core.methods import ASI, HOSVD, REFERENCE_KIND
 from asi_core.units import THIN_SPACE, format_count, three_digits
 
 COLD = "#CC6677"
@@ -22,14 +23,14 @@ def plot_replay(
     """
     shown = [number for number, step in enumerate(steps) if step <= now]
     figure = go.Figure()
-    for name, style, values in (("HOSVD", "hosvd", best), ("ASI", "asi", captured)):
-        look = STYLES[style]
+    for method, values in ((HOSVD, best), (ASI, captured)):
+        look = STYLES[method.class_kind()]
         figure.add_trace(
             go.Scatter(
                 x=[steps[number] for number in shown],
                 y=[100 * values[number] for number in shown],
                 mode="lines+markers",
-                name=name,
+                name=method.label,
                 line={"color": look.color, "dash": look.dash, "width": 2.5},
                 marker={"symbol": look.symbol, "size": 9},
                 hovertemplate="%{y:.1f} %",
@@ -42,7 +43,7 @@ def plot_replay(
 
 def plot_turning(best: Sequence[float], warm: Sequence[float], cold: Sequence[float]) -> go.Figure:
     """Energy that three ways of finding a basis hold of a matrix whose subspace turns (0 to 1)."""
-    asi, hosvd = STYLES["asi"], STYLES["hosvd"]
+    asi, hosvd = (STYLES[method.class_kind()] for method in (ASI, HOSVD))
     figure = go.Figure()
     for name, color, dash, symbol, values in (
         ("singular vectors", hosvd.color, hosvd.dash, hosvd.symbol, best),
@@ -86,7 +87,7 @@ def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> 
                 "vanilla step<extra></extra>",
             )
         )
-    look = STYLES["vanilla"]
+    look = STYLES[REFERENCE_KIND]
     figure.add_trace(
         go.Scatter(
             x=[label for label, _, _ in overheads],

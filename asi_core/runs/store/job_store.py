@@ -16,6 +16,7 @@ from typing import Any, Literal
 from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from asi_core.methods.registry import foreign_code
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER
 from asi_core.runs.store.attempts import Attempts
@@ -222,6 +223,8 @@ def _key(
         settings["weights"] = (
             fingerprint(model_card(settled.model)) if settled.pretrained else "random"
         )
+    if code := foreign_code(type(settled.method)):
+        settings["code"] = code
     return _digest([kind, job_kind(kind).edition, settled.method.kind, settings])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asi_core.datasets import dataset_fingerprint
+from asi_core.methods.registry import foreign_code
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import weights_fingerprint
@@ -31,13 +32,19 @@ def questions_of(specs: Sequence[RunSpec]) -> list[str]:
     # Runs that are compared have the same images, which are looked at once.
     data = {name: dataset_fingerprint(name) for name in {spec.dataset for spec in specs}}
     return [
-        _hash([spec.model_dump(mode="json"), data[spec.dataset], start_of(spec)]) for spec in specs
+        _hash([spec.model_dump(mode="json"), data[spec.dataset], start_of(spec), *_code_of(spec)])
+        for spec in specs
     ]
 
 
 def start_of(spec: RunSpec) -> str:
     """What tells the weights that a run starts from from all others."""
     return weights_fingerprint(model_card(spec.model)) if spec.pretrained else "random"
+
+
+def _code_of(spec: RunSpec) -> list[str]:
+    """Of a method that came with another package."""
+    return [code] if (code := foreign_code(type(spec.method))) else []
 
 
 def _hash(asked: list[Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from asi_core.costs.accounting import step_cost
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, NoClosedForm
 from asi_core.records import ELEMENT_BYTES, LayerShape
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
@@ -41,10 +41,11 @@ def run_bytes(spec: RunSpec) -> int:
 
 
 def _input_bytes(spec: RunSpec, trained: tuple[LayerShape, ...]) -> int:
-    """What the method keeps of the inputs; all of them where that depends on the images."""
+    """What the method keeps of the inputs; all of them where that depends on the images, or is not
+    known by formula."""
     try:
         return step_cost(trained, spec.method, "exact").activation_bytes
-    except InvalidInput:
+    except (InvalidInput, NoClosedForm):
         return sum(prod(shape.input_shape) for shape in trained) * ELEMENT_BYTES
 
 

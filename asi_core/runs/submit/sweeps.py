@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from asi_core.errors import InvalidInput
 from asi_core.fields import setting_fields
-from asi_core.methods import METHODS, Method, Vanilla, method_class
+from asi_core.methods import ASI, METHODS, REFERENCE_KIND, Method, Vanilla, method_class
 from asi_core.methods.registry import method_fields
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
@@ -23,6 +23,7 @@ _EARLIER = {
     "explained_variances": "explained_variance",
     "patches": "patch",
 }
+_REFERENCE = {"kind": REFERENCE_KIND}
 # Fields of a run that have no field of their own in a sweep, and can be varied.
 _RUN_FIELDS = tuple(n for n in setting_fields(RunSpec) if n not in ("layers", "seed"))
 
@@ -43,7 +44,7 @@ class Sweep(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: RunSpec = RunSpec(method=Vanilla())
-    methods: tuple[str, ...] = ("asi",)
+    methods: tuple[str, ...] = (ASI.class_kind(),)
     settings: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     layers: tuple[int | Literal["all"], ...] = (4,)
     seeds: tuple[int, ...] = (0,)
@@ -113,8 +114,8 @@ class Sweep(BaseModel):
             for seed in self.seeds:
                 for layers in self.layers:
                     if self.references:
-                        yield self._spec({"kind": "vanilla"}, 0, seed, changes)
-                        yield self._spec({"kind": "vanilla"}, layers, seed, changes)
+                        yield self._spec(_REFERENCE, 0, seed, changes)
+                        yield self._spec(_REFERENCE, layers, seed, changes)
                     for kind in self.methods:
                         for method in self._settings(METHODS[kind]):
                             yield self._spec({"kind": kind, **method}, layers, seed, changes)

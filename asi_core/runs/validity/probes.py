@@ -11,7 +11,6 @@ from math import prod
 
 import numpy as np
 
-from asi_core.methods.tucker_settings import TuckerMethod
 from asi_core.runs.validity.rows import (
     COLUMNS,
     LARGEST_SINGLE,
@@ -197,7 +196,7 @@ def _channel_mode(spec: RunSpec) -> int:
 def _check_ranks(spec: RunSpec, probe: LayerProbe) -> None:
     if probe.ranks is None:
         return
-    if not isinstance(spec.method, TuckerMethod):
+    if not spec.method.has_ranks:
         raise InvalidRun(f"ranks where {spec.method.label} has none")
     if len(probe.ranks) != len(probe.shape):
         raise InvalidRun(f"{len(probe.ranks)} ranks for {len(probe.shape)} modes")

@@ -56,16 +56,17 @@ COLUMNS: dict[str, dict[str, Range]] = {
         "backward_seconds": SECONDS,
         "update_seconds": SECONDS,
         "saved_bytes": _POSITIVE,
+    },
+    "evaluation": {"step": Range(1, MOST_COUNT, True), "accuracy": _SHARE, "loss": _LOSS},
+}
+# Those that only some runs have: counts by formula, of methods with a closed form.
+OPTIONAL_COLUMNS: dict[str, dict[str, Range]] = {
+    "step": {
         "activation_bytes": _POSITIVE,
         "forward_macs": _POSITIVE,
         "overhead_macs": _COUNT,
         "backward_macs": _POSITIVE,
     },
-    "evaluation": {"step": Range(1, MOST_COUNT, True), "accuracy": _SHARE, "loss": _LOSS},
-}
-# Those that only some runs have.
-OPTIONAL_COLUMNS: dict[str, dict[str, Range]] = {
-    "step": {},
     "evaluation": {"balanced_accuracy": _SHARE},
 }
 # The numbers of a summary; those that a completed run has, and those that it may lack.
@@ -73,9 +74,7 @@ _SUMMARY: dict[tuple[str, ...], Range] = {
     ("steps_done",): Range(1, MOST_COUNT, True),
     ("test_accuracy",): _SHARE,
     ("final_loss",): _LOSS,
-    ("activation_bytes",): _POSITIVE,
     ("measured_saved_bytes",): _POSITIVE,
-    ("macs", "total"): _POSITIVE,
     ("seconds", "step_median"): SECONDS,
     ("seconds", "forward_median"): SECONDS,
     ("seconds", "backward_median"): SECONDS,
@@ -84,6 +83,8 @@ _SUMMARY: dict[tuple[str, ...], Range] = {
 _MAY_LACK: dict[tuple[str, ...], Range] = {
     ("best_accuracy",): _SHARE,
     ("balanced_accuracy",): _SHARE,
+    ("activation_bytes",): _POSITIVE,
+    ("macs", "total"): _POSITIVE,
     ("macs", "forward"): _COUNT,
     ("macs", "overhead"): _COUNT,
     ("macs", "backward"): _COUNT,
@@ -128,11 +129,12 @@ def check_columns(spec: RunSpec, kind: str, columns: Mapping[str, NDArray[Any]])
 
 
 def check_rows(spec: RunSpec, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """As `check_columns`, of events as rows."""
-    if rows:
-        optional = (n for n in OPTIONAL_COLUMNS[kind] if None not in [r.get(n) for r in rows])
-        names = [*COLUMNS[kind], *optional]
-        check_columns(spec, kind, {n: np.array([float(row[n]) for row in rows]) for n in names})
+    """As `check_columns`, of events as rows, of which each may lack what is optional."""
+    if not rows:
+        return
+    check_columns(spec, kind, {n: _column(rows, n) for n in COLUMNS[kind]})
+    for name, allowed in OPTIONAL_COLUMNS[kind].items():
+        _check_column(f"{name} of {kind} events", _column(rows, name), allowed, spec)
 
 
 def check_record(run: RunRecord) -> None:
@@ -185,6 +187,11 @@ def check_number(name: str, value: Any, allowed: Range, *, is_trained: bool = Fa
         raise InvalidRun(f"{name} is {value:g}, not a whole number")
     if allowed.trained and is_trained and value <= 0:
         raise InvalidRun(f"{name} is 0 although layers are trained")
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[Any]:
+    """The values that are known."""
+    return np.array([float(row[name]) for row in rows if row.get(name) is not None])
 
 
 def _check_column(name: str, values: NDArray[Any], allowed: Range, spec: RunSpec) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Annotated, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asi_core.costs.formulas import layer_formulas
+from asi_core.fields import Setting
 from asi_core.methods import (
     ASI,
     HOSVD,
@@ -23,6 +26,7 @@ from asi_core.methods.costs import capped_ranks
 from asi_core.records import Convention, ConvGeometry, LayerShape, Ranks
 from asi_core.zoo.cards import MODELS
 from asi_core.zoo.shapes import tabled_sizes, trained_layer_shapes
+from tests.plugins import Thinned
 
 CONVENTIONS: tuple[Convention, ...] = ("paper", "exact")
 EXAMPLES: list[Method] = [
@@ -89,3 +93,23 @@ def test_what_no_model_of_the_zoo_has(method: Method, convention: Convention) ->
         assert_equal(method, shape, own, convention)
         assert_equal(method, replace(shape, has_input_gradient=False), own, convention)
         assert_equal(method, replace(shape, opens_block=False), own, convention)
+
+
+class Odd(Thinned):
+    """Counts as nobody of us does: with a share as a setting, and numbers below zero."""
+
+    letters: ClassVar[Mapping[str, str]] = {"every": "n", "share": "s"}
+    share: Annotated[float, Setting("Share", "Of what is kept.", above=0, most=1)] = 0.5
+
+    def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
+        whole = super().saved_bytes(shape, ranks, convention)
+        return (2 - 3) * -int(whole * self.share) + shape.input_shape[0] * (1 - 2)
+
+
+def test_a_count_by_other_arithmetic_is_shown_as_far_as_it_is_known() -> None:
+    (shape,) = trained_layer_shapes("efficientnet_lite0", 1, 16, 64)
+    method = Odd(every=3, share=0.25)
+    found = layer_formulas(method, shape, None, "exact")["kept"]
+    assert found.value == method.saved_bytes(shape, None, "exact") > 0
+    assert "".join(found.symbols()).endswith(r"B \cdot \left(0 - 1\right)")
+    assert found.numbers()

@@ -72,6 +72,17 @@ def test_a_comparison_comes_back_in_another_store(store: RunStore, tmp_path: Pat
     assert known_runs(other, [run.spec for run in runs]) == 0, "what others claim is no answer"
 
 
+@pytest.mark.usefixtures("plugins")
+def test_runs_without_counts_by_formula_come_back_too(store: RunStore) -> None:
+    runs = keep(store, [spec(), spec({"kind": "sparse"})], [0.9, 0.8], [100, None])
+    found = imported(store, exported(store, runs[0].comparison))
+    kept = store.comparison(found[0].comparison)
+    for before, after in zip(runs, kept, strict=True):
+        assert without_total(after) == without_total(before)
+        assert store.all_events(after.id) == store.all_events(before.id)
+    assert without_total(kept[1])["activation_bytes"] is None
+
+
 def test_what_was_launched_in_the_future_was_launched_now(store: RunStore) -> None:
     """Else it would be the newest for as long."""
     runs = comparison(store)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from asi_core.errors import InvalidInput, Unavailable
+from asi_core.methods import Vanilla
 from asi_core.runs.exchange.example_jobs import import_example_jobs, write_example_job
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.records import EXAMPLE_OWNER
@@ -117,6 +118,21 @@ def test_answers_from_when_layers_were_not_lean_are_not_taken_for_lean_ones(
     assert old not in {
         jobs._key("measure", settled.model_copy(update={"lean": lean})) for lean in (True, False)
     }
+
+
+@pytest.mark.usefixtures("plugins")
+def test_an_answer_by_other_code_of_a_package_is_not_taken(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = spec(method={"kind": "sparse"}), spec()
+    for asked in (theirs, ours):
+        job = request_job(store, "measure", asked, "me")
+        assert store.latest("measure", asked) == job
+    monkeypatch.setattr(
+        jobs, "foreign_code", lambda method: "" if method is Vanilla else "changed since"
+    )
+    assert store.latest("measure", theirs) is None
+    assert store.latest("measure", ours) is not None
 
 
 def test_asking_at_the_same_time_makes_one_job(store: JobStore) -> None:

@@ -206,3 +206,11 @@ def test_a_network_is_what_one_customer_has(address: str, other: str, same: bool
 def test_without_an_address_there_is_no_network() -> None:
     assert network_of(None) is None
     assert network_of("") is None
+
+
+@pytest.mark.usefixtures("plugins")
+def test_without_a_closed_form_a_run_is_taken_to_keep_all_inputs() -> None:
+    large = {"batch_size": 64, "image_size": 96, "layers": 4}
+    plain = run_bytes(spec(**large))
+    assert run_bytes(spec(method={"kind": "sparse"}, **large)) == plain
+    assert run_bytes(spec(method={"kind": "thinned"}, **large)) < plain

@@ -1,0 +1,278 @@
+"""Pages with two more methods registered, one of them without closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from asi_core.methods import METHODS, register_method
+from asi_core.results.outcomes import outcomes_by_seed
+from asi_core.results.verdict import judge
+from asi_core.runs.engine import worker
+from asi_core.runs.engine.job_worker import execute_job
+from asi_core.runs.records import RunRecord
+from asi_core.runs.store.run_store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from dashboard import services
+from dashboard.compare.controls import View
+from dashboard.compare.picture import AXES, left_out_of_picture, pareto_figure
+from dashboard.compare.report import build_report
+from tests.plugins import Sparse, Thinned
+from tests.runs.kept import asi, keep, spec
+
+pytestmark = pytest.mark.usefixtures("opened_before", "plugins")
+PAGES = Path(__file__).parents[2] / "pages"
+NO_FORMULA = "Sparse input has no closed form: measure it."
+
+
+class InlineEngine:
+    """Executes what is submitted when told to, in this process, which has the methods."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+        self.jobs: list[str] = []
+
+    def submit(self, run_id: str) -> None:
+        self.runs.append(run_id)
+
+    def submit_job(self, job_id: str) -> None:
+        self.jobs.append(job_id)
+
+    def work(self) -> None:
+        for job_id in self.jobs:
+            execute_job(job_id, read_settings().database_url)
+        for run_id in self.runs:
+            worker.execute(run_id, read_settings().database_url)
+        self.jobs.clear()
+        self.runs.clear()
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
+    st.cache_resource.clear()
+    inline = InlineEngine()
+    monkeypatch.setattr(services, "engine", lambda: inline)
+    yield inline
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def runs() -> list[RunRecord]:
+    """The classifier alone, vanilla, ASI and both methods, on one task."""
+    specs = [spec(layers=0), spec(), asi(0.8), spec({"kind": "thinned"}), spec({"kind": "sparse"})]
+    store = RunStore(read_settings().database_url)
+    return keep(store, specs, [0.5, 0.87, 0.80, 0.82, 0.87], [0, 10**6, 10**4, 5 * 10**5, None])
+
+
+def opened(page: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return drawn(drawn(app))
+
+
+def drawn(page: AppTest) -> AppTest:
+    page.run()
+    assert not page.exception, [error.stack_trace for error in page.exception]
+    return page
+
+
+def texts(elements: Any) -> str:
+    return "\n".join(str(element.value) for element in elements)
+
+
+def click(page: AppTest, label: str) -> None:
+    next(button for button in page.button if button.label == label).click()
+    drawn(page)
+
+
+# Explore ------------------------------------------------------------------------------------------
+
+
+def test_explore_has_costs_by_formula_and_says_where_there_are_none() -> None:
+    page = opened("explore", ranks_from="One rank", formulas="true", numbers="true")
+    cards = {metric.label: metric for metric in page.metric}
+    assert cards["Thinned batch keeps"].value.endswith("MiB")
+    assert "less" in cards["Thinned batch keeps"].delta
+    assert cards["Sparse input keeps"].value == "–"
+    assert cards["Sparse input keeps"].delta == "no closed form: measure it"
+    assert NO_FORMULA in texts(page.caption)
+    devices = [m.value for m in page.markdown if "**Laptop** has" in m.value]
+    assert "Sparse input: no closed form, measure it" in devices[0]
+    assert "Thinned batch fits" in devices[0]
+    methods = page.selectbox(key="formula_method").options
+    assert "Thinned batch" in methods
+    assert "Sparse input" not in methods
+    (rows,) = (d.value for d in page.dataframe if "kept_bytes" in d.value)
+    assert set(rows["method"]) == {m.label for m in METHODS.values()} - {"Sparse input"}
+
+
+def test_explore_writes_the_equations_of_a_method_of_somebody_else() -> None:
+    page = opened("explore", ranks_from="One rank", formulas="true", formula_method="Thinned batch")
+    assert r"\frac{B}{n}" in texts(page.latex)
+
+
+def test_explore_knows_what_is_registered_after_its_first_view() -> None:
+    METHODS.remove("sparse")
+    before = opened("explore", ranks_from="One rank")
+    assert "Sparse input" not in texts(before.caption)
+    register_method(Sparse)
+    assert NO_FORMULA in texts(opened("explore", ranks_from="One rank").caption)
+
+
+def test_explore_measures_where_there_is_no_formula(engine: InlineEngine) -> None:
+    small = {"layers": "2", "batch_size": "8", "image_size": "32"}
+    page = opened("explore", ranks_from="One rank", measure="true", **small)
+    click(page, "Measure Sparse input")
+    engine.work()
+    drawn(page)
+    assert "There is no closed form to set the trained layers' inputs against." in texts(
+        page.markdown
+    )
+    click(page, "Measure Thinned batch")
+    engine.work()
+    drawn(page)
+    assert "are what the formula says, to the byte" in texts(page.markdown)
+    (ways,) = (d.value for d in page.dataframe if "plain PyTorch" in d.value)
+    by_method = ways.set_index("method")["by formula"]
+    assert by_method.isna().to_dict() == {"Sparse input": True, "Thinned batch": False}
+
+
+# Train --------------------------------------------------------------------------------------------
+
+
+def test_train_shows_runs_without_figures_by_formula(runs: list[RunRecord]) -> None:
+    page = opened("train", comparison=runs[0].comparison, **{"train-numbers": "true"})
+    assert {"Thinned batch", "Sparse input"} <= set(page.multiselect(key="methods").options)
+    captions = [c.value for c in page.caption if c.value.startswith(("inputs kept", "**"))]
+    (sparse,) = (told for told in captions if "no closed form" in told)
+    assert "all saved: 488" in sparse
+    assert "less than vanilla" not in sparse
+    assert len([told for told in captions if "less than vanilla" in told]) == 2
+    (rows,) = (d.value for d in page.dataframe if "activation_bytes" in d.value)
+    row = rows.set_index("run").loc["Sparse input"]
+    assert row[["activation_bytes", "forward_macs", "overhead_macs", "backward_macs"]].isna().all()
+    assert row["saved_bytes"] == 500_000
+
+
+def test_train_trains_both(engine: InlineEngine) -> None:
+    page = opened("train", methods="thinned")
+    page.multiselect(key="methods").set_value(["thinned", "sparse"])
+    page.slider(key="layers").set_value(2)
+    for key, value in {"steps": 2, "batch_size": 16, "image_size": 32, "every": 4}.items():
+        page.number_input(key=key).set_value(value)
+    page.selectbox(key="weighting").set_value("sum")
+    drawn(page)
+    click(page, "Train and compare")
+    engine.work()
+    drawn(page)
+    assert [metric.label for metric in page.metric] == [
+        "Head alone",
+        "Thinned batch",
+        "Sparse input",
+    ]
+    assert all(metric.value != "–" for metric in page.metric)
+
+
+# Spectra ------------------------------------------------------------------------------------------
+
+
+def test_spectra_says_what_a_method_says_of_itself(runs: list[RunRecord]) -> None:
+    page = opened("spectra", comparison=runs[0].comparison)
+    assert page.selectbox(key="run").value == "ASI", "with ranks, there is most to see"
+    page.selectbox(key="run").set_value("Sparse input")
+    drawn(page)
+    kept = next(m for m in page.metric if m.label == "Energy kept by Sparse input")
+    assert (kept.value, kept.delta) == ("100\u202f%", "what is not zero")
+
+
+# Compare ------------------------------------------------------------------------------------------
+
+
+def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
+    runs: list[RunRecord],
+) -> None:
+    page = opened("compare")
+    told = page.markdown[0].value.replace("\u202f", " ")
+    assert "is Sparse input: it has no closed form; as measured, it saves 488 KiB" in told
+    assert "where vanilla saves 1.43 MiB, 3 × less, and reaches 87.0 %" in told
+    cards = {metric.label: metric for metric in page.metric}
+    for label in ("Activation memory", "MACs a step"):
+        assert (cards[label].value, cards[label].delta) == ("–", "no closed form")
+    assert cards["All that is saved"].delta.replace("\u202f", " ") == "3 × less than vanilla"
+    table = page.dataframe[0].value.set_index("run")
+    missing = table[["activation memory (formula)", "cost of a step (formula)"]].isna().all(axis=1)
+    assert missing.to_dict() == {label: label == "Sparse input" for label in table.index}
+    assert "Not in this picture" in texts(page.caption)
+    opened("compare", against="Step time")
+
+
+def test_compare_prefers_what_has_a_formula(runs: list[RunRecord]) -> None:
+    """Of runs that are near enough, bytes by formula are not set against measured ones."""
+    told = opened("compare", tolerance="8").markdown[0].value
+    assert "is ASI, 80 % variance: it keeps" in told.replace("\u202f", " ")
+
+
+def test_pictures_have_the_runs_whose_axes_they_have(runs: list[RunRecord]) -> None:
+    outcomes = outcomes_by_seed(runs)
+    for axis in AXES.values():
+        figure = pareto_figure(outcomes, None, axis)
+        drawn_there = {key for trace in figure.data for key in trace.customdata or ()}
+        is_measured = axis.measure in ("saved_bytes", "step_seconds")
+        assert ("Sparse input" in drawn_there) is is_measured
+        assert ("Sparse input" in left_out_of_picture(outcomes, axis)) is not is_measured
+        assert "Thinned batch" in drawn_there
+
+
+def test_the_report_has_a_row_without_figures(runs: list[RunRecord]) -> None:
+    outcomes = outcomes_by_seed(runs)
+    verdict = judge(outcomes, 0.01)
+    view = View("task", runs, outcomes, 0.01, {runs[0].comparison: "all"})
+    report = build_report(view, verdict, outcomes).decode()
+    assert report.count("<td>no closed form</td>") == 2
+    assert "Not in this picture" in report
+
+
+# All others ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["plan", "poster", "learn"])
+def test_other_pages_are_drawn(page: str, runs: list[RunRecord]) -> None:
+    opened(page)
+
+
+def test_runs_of_a_method_that_is_gone_are_named_and_left_out(runs: list[RunRecord]) -> None:
+    METHODS.remove("sparse")
+    try:
+        page = opened("train", comparison=runs[0].comparison)
+        assert "method must be a known one, got 'sparse'" in texts(page.warning)
+        assert "Thinned batch" in [metric.label for metric in page.metric]
+    finally:
+        register_method(Sparse)
+
+
+def test_what_is_registered_can_be_specified() -> None:
+    assert RunSpec(method=Thinned(every=3)).method.settings_label == "Thinned batch, spacing 3"
+
+
+def test_settings_have_boxes_and_axes_on_the_pages() -> None:
+    page = opened("explore", ranks_from="One rank", every="4")
+    box = page.number_input(key="every")
+    assert (box.label, box.value, box.help) == (
+        "Thinned batch: spacing",
+        4,
+        "n: one image of n is kept.",
+    )
+    assert page.selectbox(key="weighting").options == ["for the batch", "for themselves"]
+    keeps = {m.label: m.value for m in page.metric}
+    twice = {m.label: m.value for m in opened("explore", ranks_from="One rank").metric}
+    assert keeps["Thinned batch keeps"] != twice["Thinned batch keeps"]
+    sweep = opened("compare", sweep_methods="Thinned batch", sweep_every="2, 4")
+    assert [box.label for box in sweep.text_input if box.key == "sweep_every"] == ["Spacings"]
+    assert "**4 runs.**" in texts(sweep.markdown)

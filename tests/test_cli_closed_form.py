@@ -1,0 +1,64 @@
+"""What commands say of a method without closed form: what is measured, and no formula."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from asi_core.cli import main
+
+pytestmark = pytest.mark.usefixtures("plugins")
+STEP = ["--batch-size", "4", "--image-size", "32", "--layers", "2"]
+
+
+def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main([*arguments, *STEP]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    (line,) = lines(capsys, *arguments, "--json")
+    return dict(json.loads(line))
+
+
+def test_training_measures_and_has_no_figure_by_formula(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ("train", "--method", "sparse", "--steps", "2")
+    printed = lines(capsys, *asked)
+    assert "activation memory  no closed form" in printed
+    (saved,) = (line for line in printed if line.startswith("saved for backward"))
+    assert saved.endswith("KiB measured")
+    told = found(capsys, *asked)
+    assert told["activation_bytes"] is None
+    assert told["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
+    assert isinstance(told["measured_saved_bytes"], int)
+
+
+def test_a_step_is_measured_beside_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = lines(capsys, "measure", "--method", "sparse")
+    layers = [line for line in printed if "measured" in line]
+    assert len(layers) == 2
+    assert all("formula no closed form, measured " in line for line in layers)
+    (row,) = (line for line in printed if line.startswith("by formula"))
+    assert row.endswith("no closed form")
+    told = found(capsys, "measure", "--method", "sparse")
+    assert told["formula_bytes"] is None
+    assert "None" not in "\n".join(printed)
+
+
+def test_a_sweep_prints_the_accuracy_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("sweep", "--methods", "sparse,thinned", "--every", "2", "--steps", "1")
+    _, *runs = lines(capsys, *asked, "--no-references")
+    sparse, thinned = sorted(runs)
+    assert sparse.startswith("Sparse input")
+    assert sparse.endswith("(n = 1), no closed form")
+    assert thinned.endswith("by formula")
+
+
+def test_an_estimate_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", "--method", "sparse", *STEP]) == 2
+    told = capsys.readouterr()
+    assert told.err == "Sparse input has no closed form: measure it.\n"
+    assert told.out == ""
