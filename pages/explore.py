@@ -31,11 +31,13 @@ def main() -> None:
     """Draw the page."""
     question("What would it save?")
     setup = the_setup(fragments=[_PICTURES])
-    with st.container(horizontal=True, gap="small"):
+    first, then = st.container(), st.container(horizontal=True, gap="small")
+    with then:
         train_button()
         view = view_menu()
     st.session_state[_SHOWN] = setup, view
-    _pictures(setup, view)
+    with first:
+        _pictures(setup, view)
     _details(setup, view)
 
 
