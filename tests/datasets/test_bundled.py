@@ -46,7 +46,7 @@ def test_images_come_as_they_are_stored() -> None:
 
 def test_a_damaged_or_missing_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "images.npz"
-    monkeypatch.setitem(datasets._NAMED, CARD.name, replace(SOURCE, path=broken))
+    monkeypatch.setitem(datasets._NAMED._entries, CARD.name, replace(SOURCE, path=broken))
     for look in (check_dataset, load_dataset):
         broken.unlink(missing_ok=True)
         with pytest.raises(Unavailable, match="missing"):
