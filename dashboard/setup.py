@@ -140,7 +140,8 @@ def was_redrawn() -> bool:
     return bool(st.session_state.pop(_FOLLOWS, False))
 
 
-def _on_change() -> None:
+def redraw() -> None:
+    """Have the parts that the page has named run again, from a callback."""
     if fragments := st.session_state.get(_FRAGMENTS):
         st.session_state[_FOLLOWS] = True
         st.rerun(fragments)
@@ -151,9 +152,9 @@ def _boxes() -> Setup:
     upload_menu(network["dataset"])
     card = MODELS[network["model"]]
     network |= {
-        "layers": layers_box(card, _on_change),
-        "batch_size": setting_box(run_field("batch_size"), on_change=_on_change),
-        "image_size": image_size_box(card, _on_change),
+        "layers": layers_box(card, redraw),
+        "batch_size": setting_box(run_field("batch_size"), on_change=redraw),
+        "image_size": image_size_box(card, redraw),
     }
     return Setup(**network, settings=tuple(_settings(card).items()))
 
@@ -212,7 +213,7 @@ def _settings(card: ModelCard) -> dict[str, Any]:
             why = [method.why_unsupported(card.usual_geometry) for method in owners]
             labels = ", ".join(method.label for method in owners)
             chosen[name] = setting_box(
-                field, owners=labels, disabled=None not in why, on_change=_on_change
+                field, owners=labels, disabled=None not in why, on_change=redraw
             )
     return chosen
 
@@ -239,5 +240,5 @@ def _alternative(card: ModelCard, fields: list[SettingField]) -> dict[str, Any]:
     )
     field, how = ways[source]
     if how:
-        return {field.name: rank_boxes(field, how, card.mode_names, _on_change)}
-    return {field.name: setting_box(field, on_change=_on_change)}
+        return {field.name: rank_boxes(field, how, card.mode_names, redraw)}
+    return {field.name: setting_box(field, on_change=redraw)}

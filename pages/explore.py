@@ -20,7 +20,7 @@ from dashboard.explore.training import train_button
 from dashboard.frame import answer, kpi_row, question
 from dashboard.links import checked
 from dashboard.plain import plain
-from dashboard.setup import Setup, as_it_stands, the_setup, was_redrawn
+from dashboard.setup import Setup, as_it_stands, redraw, the_setup, was_redrawn
 
 _PICTURES, _DETAILS = "explore-pictures", "explore-details"
 _SHOWN = "explore-shown"
@@ -44,8 +44,9 @@ def main() -> None:
 def _redraw_details(drawn: str) -> None:
     """What follows the pictures; unless a box was changed meanwhile, whose request this is too."""
     setup, view = st.session_state[_SHOWN]
-    follows = drawn == token(as_it_stands(setup), view)
-    st.rerun([_DETAILS if follows else _PICTURES])
+    if drawn != token(as_it_stands(setup), view):
+        redraw()
+    st.rerun([_DETAILS])
 
 
 @st.fragment(key=_PICTURES)

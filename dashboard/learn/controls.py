@@ -8,6 +8,7 @@ the address, for what is there would be fixed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -88,6 +89,22 @@ class Controls:
 
         return self._drawn(key, _one_of(key, options, title), start, draw, str, resets)
 
+    def _named(self, key: str, parse: Callable[[str], Value]) -> Value | None:
+        """What the address says of a control: a lecturer's link by its plain name.
+
+        Elsewhere a plain name is the setup's, with which a lesson begins as far as it can; or of
+        an earlier version's link.
+        """
+        plainly = st.query_params.get(key)
+        if self._fixes_named:
+            return _named_in_link(key, plainly, parse)
+        own = st.query_params.get(_own(key))
+        if own is not None or key not in st.session_state:
+            return _named_in_link(key, plainly if own is None else own, parse)
+        with suppress(InvalidInput):
+            return None if plainly is None else parse(plainly)
+        return None
+
     def _drawn(
         self,
         key: str,
@@ -97,7 +114,7 @@ class Controls:
         written: Callable[[Value], str],
         resets: Sequence[str] = (),
     ) -> Value:
-        named = _named_in_link(key, parse)
+        named = self._named(key, parse)
         widget = f"learn-{key}"
         is_fixed = self._fixes_named and named is not None
         if named is not None or not self._fixes_named:
@@ -107,9 +124,9 @@ class Controls:
 
         def remember() -> None:
             if not self._fixes_named:
-                st.query_params[key] = written(st.session_state[widget])
+                st.query_params[_own(key)] = written(st.session_state[widget])
                 for other in resets:
-                    st.query_params.pop(other, None)
+                    _forget(other)
 
         mark = " (fixed)" if is_fixed else ""
         value = draw(mark, key=widget, disabled=is_fixed, on_change=remember)
@@ -117,9 +134,20 @@ class Controls:
         return value
 
 
-def _named_in_link(key: str, parse: Callable[[str], Value]) -> Value | None:
+def _forget(key: str) -> None:
+    """Take what the address says of a control out of it; what is a setup's box stays."""
+    st.query_params.pop(_own(key), None)
+    if key not in st.session_state:
+        st.query_params.pop(key, None)
+
+
+def _own(key: str) -> str:
+    """A control's name in the address, which has the setup's boxes beside it."""
+    return f"lesson-{key}"
+
+
+def _named_in_link(key: str, text: str | None, parse: Callable[[str], Value]) -> Value | None:
     """The link's value; None without one, and a sentence if it is not allowed."""
-    text = st.query_params.get(key)
     if text is None:
         return None
     try:
