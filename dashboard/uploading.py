@@ -22,6 +22,7 @@ from dashboard.damage import look_through
 from dashboard.frame import URL
 from dashboard.held_files import forget
 from dashboard.jobs import job_panel
+from dashboard.links import quoted
 from dashboard.plain import plain
 
 _FILE, _COUNT, _TOLD, _COLUMNS = "upload", "upload-count", "upload-told", 2
@@ -79,7 +80,8 @@ def settle_images(key: str) -> str | None:
     return plain(
         f"The images {_title(wanted)} are not in your list any more: choose from the list."
         if is_chosen
-        else f"The link asks for the dataset {wanted!r}, which is unknown: choose from the list."
+        else f"The link asks for the dataset {quoted(str(wanted))}, which is unknown: choose from the "
+        "list."
     )
 
 
@@ -87,7 +89,7 @@ def _title(name: Any) -> str:
     try:
         return dataset_card(str(name)).title
     except AsiError:
-        return repr(name)
+        return quoted(str(name))
 
 
 def upload_menu(chosen: str) -> None:
