@@ -80,8 +80,8 @@ def settle_images(key: str) -> str | None:
     return plain(
         f"The images {_title(wanted)} are not in your list any more: choose from the list."
         if is_chosen
-        else f"The link asks for the dataset {quoted(str(wanted))}, which is unknown: choose from the "
-        "list."
+        else f"The link asks for the dataset {quoted(str(wanted))}, which is unknown: choose from "
+        "the list."
     )
 
 
