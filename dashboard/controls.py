@@ -34,7 +34,6 @@ def setting_box(
     field: SettingField,
     *,
     key: str | None = None,
-    label: str | None = None,
     owners: str = "",
     disabled: bool = False,
     on_change: Changed = None,
@@ -45,7 +44,6 @@ def setting_box(
 
     Args:
         key: of the box and in the address; the field's name by default.
-        label: in place of the setting's own.
         owners: whose setting it is, in front of the label.
         on_change: called before the page is run again.
 
@@ -53,8 +51,7 @@ def setting_box(
         what is chosen.
     """
     setting = field.setting
-    label = label or (f"{owners}: {_inside(setting.label)}" if owners else setting.label)
-    unit = f", {setting.unit}" if setting.unit else ""
+    label = f"{owners}: {setting.name}" if owners else setting.label
     common: dict[str, Any] = {
         "key": key or field.name,
         "help": setting.help,
@@ -65,22 +62,26 @@ def setting_box(
         case "switch":
             return st.toggle(label, value=bool(field.start), **common, **URL)
         case "choice":
-            place = field.choices.index(field.start)
             choices = list(field.choices)
+            place = choices.index(field.start) if field.start in choices else None
             return st.selectbox(label, choices, place, format_func=field.title, **common, **URL)
         case "text":
             return st.text_input(label, value=field.start, **common, **URL)
-    if setting.slider is not None:
-        low, high = setting.slider
-        return st.slider(label + unit, low, high, field.start, setting.step, **common, **URL)
-    return st.number_input(
-        label + unit,
-        value=field.start,
-        step=setting.step or 1,
-        format=_format(field),
-        **common,
-        **URL,
-    )
+    return _number_box(field, label, common)
+
+
+def _number_box(field: SettingField, label: str, common: dict[str, Any]) -> Any:
+    """A slider where the setting has ends for one, else a box with buttons."""
+    setting = field.setting
+    # Streamlit refuses whole numbers and fractions in one box.
+    kind = float if field.type == "number" else int
+    label += f", {setting.unit}" if setting.unit else ""
+    start = field.start if isinstance(field.start, int | float) else None
+    value, step = None if start is None else kind(start), kind(setting.step or 1)
+    if setting.slider is not None and value is not None:
+        low, high = map(kind, setting.slider)
+        return st.slider(label, low, high, value, step, **common, **URL)
+    return st.number_input(label, value=value, step=step, format=_format(field), **common, **URL)
 
 
 def layers_box(card: ModelCard, on_change: Changed = None) -> int:
@@ -160,10 +161,6 @@ def rank_boxes(
 def each_key(mode_name: str) -> str:
     """Key of the box for a mode's rank."""
     return f"rank_{mode_name}"
-
-
-def _inside(label: str) -> str:
-    return label if label[1:2].isupper() else label[0].lower() + label[1:]
 
 
 def _format(field: SettingField) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from asi_core.datasets import DATASETS, DatasetCard
+from asi_core.datasets import DATASETS
 from asi_core.zoo.cards import MODELS
 from dashboard.earlier_links import translate
 from dashboard.plain import plain
@@ -30,7 +30,7 @@ _MOST_TOLD, _LONGEST = 5, 40
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 # Boxes of any number of choices; those of filters and sweeps are told by how their keys begin.
 _MAY_BE_EMPTY = frozenset((*("methods", "models", "poster_methods", "runs"),))
-# Links name these as the command line does, or by titles: `names_in_url`, and what Streamlit finds.
+# Links name these as the command line does, or by titles: `model_in_url`, and what Streamlit finds.
 _NAMED: dict[str, Mapping[str, Any]] = {"model": MODELS, "dataset": DATASETS}
 _TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))
 
@@ -60,29 +60,20 @@ def bring_up_to_date() -> None:
         st.rerun()
 
 
-def names_in_url(images: Mapping[str, DatasetCard] | None = DATASETS) -> str | None:
-    """Take a model and data set that a link names as the command line does.
+def model_in_url() -> str | None:
+    """Take a model that a link names as the command line does.
 
     Boxes themselves read and write titles, as a visitor sees them.
-
-    Args:
-        images: what the page offers, by name; None where `settle_images` looks after them.
 
     Returns:
         a sentence about a name that there is not.
     """
-    known: dict[str, Mapping[str, Any]] = {"model": MODELS}
-    if images is not None:
-        known["dataset"] = images
-    for key, cards in known.items():
-        named = st.query_params.get(key)
-        if named in cards and key not in st.session_state:
-            st.session_state[key] = named
-        elif named is not None and named not in {*cards, *(c.title for c in cards.values())}:
-            return (
-                plain(f"The link asks for the {key} {quoted(named)}, which is unknown:")
-                + " choose from the list."
-            )
+    named = st.query_params.get("model")
+    if named in MODELS and "model" not in st.session_state:
+        st.session_state["model"] = named
+    elif named is not None and named not in {*MODELS, *(card.title for card in MODELS.values())}:
+        unknown = f"The link asks for the model {quoted(named)}, which is unknown:"
+        return plain(unknown) + " choose from the list."
     return None
 
 

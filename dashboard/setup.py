@@ -31,7 +31,7 @@ from dashboard.controls import (
 )
 from dashboard.damage import skip_control
 from dashboard.frame import URL
-from dashboard.links import names_in_url
+from dashboard.links import model_in_url
 from dashboard.uploading import choose_images, upload_menu
 
 # Key of the box that says where ranks come from.
@@ -181,7 +181,7 @@ def _now(name: str, value: Any, setup: Setup) -> Any:
 
 
 def _model_and_images() -> dict[str, Any]:
-    if unknown := names_in_url(None):
+    if unknown := model_in_url():
         st.warning(unknown)
     field = run_field("model")
     model = st.selectbox(

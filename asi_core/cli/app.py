@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         Unavailable: if Streamlit is not installed, or runs cannot be kept.
     """
     if options.home:
-        # Workers are told by the environment too.
+        # Workers read the environment too.
         os.environ["ASI_HOME"] = options.home
     if find_spec("streamlit") is None:
         raise Unavailable(

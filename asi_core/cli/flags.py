@@ -177,9 +177,9 @@ def _read_one(field: SettingField) -> dict[str, Any]:
 
 def _help(field: SettingField) -> str:
     setting = field.setting
-    # What is said of a switch goes on from what it is called.
-    told = f"{setting.label}. {setting.help}" if field.type == "switch" else setting.help
-    return told.replace("%", "%%")
+    # The help of a switch reads on from its label.
+    text = f"{setting.label}. {setting.help}" if field.type == "switch" else setting.help
+    return text.replace("%", "%%")
 
 
 def _metavar(field: SettingField) -> str:

@@ -71,8 +71,8 @@ def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
         ("all that is saved, measured", "saved_bytes", 0.45),
     ):
         values = [known_mean(run.steps, key) for run in runs]
-        told = [DASH if v is None else format_bytes(v) for v in values]
-        figure.add_traces(_bars(name, runs, _scaled(values, KIB), opacity, told))
+        labels = [DASH if v is None else format_bytes(v) for v in values]
+        figure.add_traces(_bars(name, runs, _scaled(values, KIB), opacity, labels))
     figure.update_layout(barmode="group")
     _write_what_is_missing(figure, runs, "activation_bytes", beside=_LEFT_BAR)
     return _categorical(
@@ -89,8 +89,8 @@ def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
     parts = (("forward", 1.0), ("overhead", 0.65), ("backward", 0.35))
     for part, opacity in parts:
         values = [known_mean(run.steps, f"{part}_macs") for run in runs]
-        told = [DASH if v is None else format_count(v, "MACs") for v in values]
-        figure.add_traces(_bars(part, runs, _scaled(values, 1e9), opacity, told))
+        labels = [DASH if v is None else format_count(v, "MACs") for v in values]
+        figure.add_traces(_bars(part, runs, _scaled(values, 1e9), opacity, labels))
     figure.update_layout(barmode="stack")
     _write_what_is_missing(figure, runs, "forward_macs")
     return _categorical(styled(figure, title="Cost of a step (formula)", x="", y="GMACs"))
@@ -102,8 +102,8 @@ def plot_step_time(runs: Sequence[RunRows]) -> go.Figure:
     figure = go.Figure()
     for part, opacity in (("forward", 1.0), ("backward", 0.65), ("update", 0.35)):
         values = [median_step(run.steps) * _share_of_time(run.steps, part) for run in runs]
-        told = [format_seconds(v) for v in values]
-        figure.add_traces(_bars(part, runs, [1e3 * v for v in values], opacity, told))
+        labels = [format_seconds(v) for v in values]
+        figure.add_traces(_bars(part, runs, [1e3 * v for v in values], opacity, labels))
     figure.update_layout(barmode="stack")
     return _categorical(
         styled(figure, title="Time of a step (measured, median)", x="", y="milliseconds")
@@ -150,7 +150,7 @@ def _bars(
     runs: Sequence[RunRows],
     values: Sequence[float | None],
     opacity: float,
-    told: Sequence[str],
+    labels: Sequence[str],
 ) -> tuple[go.Bar, go.Bar]:
     """Bars in the methods' colours, and an entry of the legend in grey of the same shade."""
     bars = go.Bar(
@@ -160,7 +160,7 @@ def _bars(
         legendgroup=name,
         showlegend=False,
         marker={"color": [STYLES[run.style].color for run in runs], "opacity": opacity},
-        customdata=told,
+        customdata=labels,
         hovertemplate="%{customdata}",
     )
     key = go.Bar(

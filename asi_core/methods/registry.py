@@ -25,7 +25,7 @@ from asi_core.registry import Registry
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # What figures and filters call the training of the classifier alone.
 _TAKEN = frozenset(("head",))
-# Fields of a run and flags of commands, from which a setting of such a name could not be told.
+# Fields of a run and flags of commands, with which a setting of such a name would be confused.
 TAKEN_NAMES = frozenset(
     (
         *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),

@@ -15,7 +15,7 @@ from asi_core.methods.registry import method_fields
 from asi_core.runs.submit.forecast import forecast
 from asi_core.runs.submit.sweeps import MOST_RUNS_OF_A_SWEEP, Sweep
 from dashboard.compare.kept import library
-from dashboard.controls import run_field
+from dashboard.controls import run_field, setting_box
 from dashboard.frame import URL
 from dashboard.launching import launch_buttons
 from dashboard.plain import plain
@@ -95,7 +95,7 @@ def _form() -> tuple[dict[str, Any], int]:
             help="What the others are measured against, at all layers and seeds.",
             **URL,
         )
-        steps = _steps()
+        steps = setting_box(run_field("steps"), key="sweep_steps")
     return texts, steps
 
 
@@ -135,19 +135,6 @@ def _explained(field: SettingField, owners: str) -> str:
     whose = f"{owners}: " if owners else ""
     how = _HOW.get(field.type, "Values, separated by commas.")
     return f"{whose}{field.setting.help} {how}"
-
-
-def _steps() -> int:
-    field = run_field("steps")
-    steps: int = st.number_input(
-        field.setting.label,
-        value=field.default,
-        step=1,
-        key="sweep_steps",
-        help="Training steps of each run.",
-        **URL,
-    )
-    return steps
 
 
 # Reading what was written -------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from asi_core.costs.accounting import step_cost
@@ -17,7 +16,6 @@ from asi_core.costs.formulas import layer_formulas
 from asi_core.datasets import DATASETS
 from asi_core.methods import ASI, METHODS, GradientFilter, Vanilla
 from asi_core.planning import profiles_from_dict
-from asi_core.runs.engine.job_worker import execute_job
 from asi_core.runs.store.job_store import JobStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
@@ -26,34 +24,16 @@ from asi_core.zoo.cards import MODELS
 from asi_core.zoo.shapes import trained_layer_shapes
 from dashboard import services
 from dashboard.explore.equations import equation
+from tests.pages.inline import InlineEngine, inline_engine
 
 PAGES = Path(__file__).parents[2] / "pages"
 SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
 BY_RANK = {"ranks_from": "One rank"}
 
 
-class InlineEngine:
-    """Answers jobs when told to, in this process."""
-
-    def __init__(self) -> None:
-        self.jobs: list[str] = []
-
-    def submit_job(self, job_id: str) -> None:
-        self.jobs.append(job_id)
-
-    def work(self) -> None:
-        for job_id in self.jobs:
-            execute_job(job_id, read_settings().database_url)
-        self.jobs.clear()
-
-
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
-    st.cache_resource.clear()
-    inline = InlineEngine()
-    monkeypatch.setattr(services, "engine", lambda: inline)
-    yield inline
-    st.cache_resource.clear()
+    yield from inline_engine(monkeypatch)
 
 
 def opened(page: str = "explore", **query: str) -> AppTest:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from asi_core.fields import Setting
 from asi_core.methods import METHODS, register_method
 from asi_core.results.outcomes import outcomes_by_seed
 from asi_core.results.verdict import judge
-from asi_core.runs.engine import worker
-from asi_core.runs.engine.job_worker import execute_job
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
-from dashboard import services
 from dashboard.compare.controls import View
 from dashboard.compare.picture import AXES, left_out_of_picture, pareto_figure
 from dashboard.compare.report import build_report
+from tests.pages.inline import InlineEngine, inline_engine
 from tests.plugins import Sparse, Thinned
 from tests.runs.kept import asi, keep, spec
 
@@ -31,35 +29,9 @@ PAGES = Path(__file__).parents[2] / "pages"
 NO_FORMULA = "Sparse input has no closed form: measure it."
 
 
-class InlineEngine:
-    """Executes what is submitted when told to, in this process, which has the methods."""
-
-    def __init__(self) -> None:
-        self.runs: list[str] = []
-        self.jobs: list[str] = []
-
-    def submit(self, run_id: str) -> None:
-        self.runs.append(run_id)
-
-    def submit_job(self, job_id: str) -> None:
-        self.jobs.append(job_id)
-
-    def work(self) -> None:
-        for job_id in self.jobs:
-            execute_job(job_id, read_settings().database_url)
-        for run_id in self.runs:
-            worker.execute(run_id, read_settings().database_url)
-        self.jobs.clear()
-        self.runs.clear()
-
-
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
-    st.cache_resource.clear()
-    inline = InlineEngine()
-    monkeypatch.setattr(services, "engine", lambda: inline)
-    yield inline
-    st.cache_resource.clear()
+    yield from inline_engine(monkeypatch)
 
 
 @pytest.fixture
@@ -276,3 +248,24 @@ def test_settings_have_boxes_and_axes_on_the_pages() -> None:
     sweep = opened("compare", sweep_methods="Thinned batch", sweep_every="2, 4")
     assert [box.label for box in sweep.text_input if box.key == "sweep_every"] == ["Spacings"]
     assert "**4 runs.**" in texts(sweep.markdown)
+
+
+def test_any_kind_of_setting_has_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole numbers as ends and starts of fractions, and choices without a default."""
+
+    class Varied(Thinned):
+        kind: Literal["varied"] = "varied"
+        label: ClassVar[str] = "Varied"
+        strength: Annotated[float, Setting("Strength", "How strong.", least=0)] = 1
+        share: Annotated[float, Setting("Share", "How much.", slider=(0, 1))] = 0.5
+        order: Annotated[Literal["up", "down"] | None, Setting("Order", "Which.")] = None
+
+    register_method(Varied)
+    try:
+        page = opened("explore", ranks_from="One rank", strength="2.5")
+    finally:
+        METHODS.remove("varied")
+    assert page.number_input(key="strength").value == 2.5
+    assert page.slider(key="share").value == 0.5
+    assert page.selectbox(key="order").value is None
+    assert "Varied keeps" in [metric.label for metric in page.metric]

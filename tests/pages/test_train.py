@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from asi_core.runs.engine import worker
-from asi_core.runs.engine.job_worker import execute_job
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
@@ -21,41 +18,16 @@ from asi_core.units import layer_count, three_digits
 from asi_core.zoo.cards import MODELS
 from dashboard import services
 from tests.datasets.pictures import both_splits, zip_bytes
+from tests.pages.inline import InlineEngine, inline_engine
 
 pytestmark = pytest.mark.usefixtures("opened_before")
 PAGE = str(Path(__file__).parents[2] / "pages" / "train.py")
 BUTTON = "Train and compare"
 
 
-class InlineEngine:
-    """Executes what is submitted when told to, in this process."""
-
-    def __init__(self) -> None:
-        self.waiting: list[str] = []
-        self.jobs: list[str] = []
-
-    def submit(self, run_id: str) -> None:
-        self.waiting.append(run_id)
-
-    def submit_job(self, job_id: str) -> None:
-        self.jobs.append(job_id)
-
-    def work(self) -> None:
-        for job_id in self.jobs:
-            execute_job(job_id, read_settings().database_url)
-        self.jobs.clear()
-        for run_id in self.waiting:
-            worker.execute(run_id, read_settings().database_url)
-        self.waiting.clear()
-
-
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
-    st.cache_resource.clear()
-    inline = InlineEngine()
-    monkeypatch.setattr(services, "engine", lambda: inline)
-    yield inline
-    st.cache_resource.clear()
+    yield from inline_engine(monkeypatch)
 
 
 def opened(**query: str) -> AppTest:
@@ -194,7 +166,7 @@ def test_a_comparison_from_click_to_curves(engine: InlineEngine) -> None:
     launch_button(page).click()
     page.run()
     assert not page.exception
-    assert len(engine.waiting) == 5
+    assert len(engine.runs) == 5
     assert "Waiting for the first step" in texts(page.markdown)
     assert [b.label for b in page.button].count("Cancel") == 5
     engine.work()
@@ -246,7 +218,7 @@ def test_the_head_alone_is_queued_last_and_shown_first(engine: InlineEngine) -> 
     page.run()
     (runs,) = own_comparisons()
     assert runs[0].spec.layers == 0
-    assert sorted(engine.waiting) == sorted(run.id for run in runs)
+    assert sorted(engine.runs) == sorted(run.id for run in runs)
     assert services.store().line()[-1] == runs[0].id
 
 
@@ -347,7 +319,7 @@ def test_unreadable_weights_are_told_and_leave_no_run(
     page.run()
     assert not page.exception
     assert "does not hold the weights" in texts(page.error)
-    assert engine.waiting == []
+    assert engine.runs == []
     assert own_comparisons() == []
 
 
@@ -476,11 +448,11 @@ def test_what_was_done_before_is_shown_at_once_unless_wanted_anew(engine: Inline
     assert "5 of 5 runs were done here before" in texts(page.caption)
     launch_button(page).click()
     page.run()
-    assert engine.waiting == []
+    assert engine.runs == []
     assert len(own_comparisons()) == 1, "the comparison that is there is shown"
     next(button for button in page.button if button.label == "Run all again").click()
     page.run()
-    assert len(engine.waiting) == 5
+    assert len(engine.runs) == 5
     assert len(own_comparisons()) == 2
 
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import Select, delete, insert, select
@@ -91,7 +92,9 @@ class JobStore:
 
     def answers(self, kind: str, specs: Iterable[RunSpec]) -> dict[RunSpec, JobRecord]:
         """The newest completed job about each of some questions that has one."""
-        settled = {spec: _key(kind, job_kind(kind).settled(spec)) for spec in specs}
+        # Asked while a slider is moved, of one model: its files are looked at once.
+        fingerprint = cache(weights_fingerprint)
+        settled = {spec: _key(kind, job_kind(kind).settled(spec), fingerprint) for spec in specs}
         query = select(jobs).where(jobs.c.key.in_(settled.values()), jobs.c.status == "completed")
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(jobs.c.created_at)).mappings().all()
