@@ -54,10 +54,10 @@ def one_sentence(error: Exception) -> str:
     """The message of `error` on a single line, without the noise of the validation library."""
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False)
-        told = [_validation_sentence(detail) for detail in details[:_MOST_DETAILS]]
-        if others := len(details) - len(told):
-            told.append(f"and {others} more")
-        return "; ".join(told)
+        message = [_validation_sentence(detail) for detail in details[:_MOST_DETAILS]]
+        if others := len(details) - len(message):
+            message.append(f"and {others} more")
+        return "; ".join(message)
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -9,6 +9,11 @@ from typing import Literal, NamedTuple
 Convention = Literal["paper", "exact"]
 Ranks = tuple[int, ...]
 
+# Runs that train the new classifier and nothing else: their kind, beside those of the methods, and
+# what they are called.
+HEAD_KIND = "head"
+HEAD_LABEL = "Linear probe (head only)"
+
 # Of a number in single precision, in which activations are counted unless a method says otherwise.
 ELEMENT_BYTES = 4
 

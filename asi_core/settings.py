@@ -208,10 +208,10 @@ def _read(variables: frozenset[tuple[str, str]]) -> Settings:
     try:
         return Settings.model_validate(known)
     except ValidationError as error:
-        raise _told(error) from None
+        raise _message(error) from None
 
 
-def _told(error: ValidationError) -> InvalidInput:
+def _message(error: ValidationError) -> InvalidInput:
     detail = error.errors(include_url=False)[0]
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, InvalidInput):

@@ -177,7 +177,7 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "p95": statistics.quantiles(values, n=20)[-1]}
 
 
-def _told(found: dict[str, Any]) -> str:
+def _message(found: dict[str, Any]) -> str:
     loads, refreshes, pace = (
         found[name] for name in ("load_seconds", "refresh_seconds", "steps_per_second")
     )
@@ -207,7 +207,7 @@ def main() -> int:
     if options.write:
         before, rest = _DOCUMENT.read_text().split(_BEGIN)
         _, after = rest.split(_END)
-        _DOCUMENT.write_text(f"{before}{_BEGIN}\n{_told(found)}{_END}{after}")
+        _DOCUMENT.write_text(f"{before}{_BEGIN}\n{_message(found)}{_END}{after}")
     return 0
 
 

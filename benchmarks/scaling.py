@@ -50,7 +50,7 @@ def main() -> int:
     if options.write:
         before, rest = _DOCUMENT.read_text().split(_BEGIN)
         _, after = rest.split(_END)
-        _DOCUMENT.write_text(f"{before}{_BEGIN}\n{_told(found)}{_END}{after}")
+        _DOCUMENT.write_text(f"{before}{_BEGIN}\n{_message(found)}{_END}{after}")
     return 0
 
 
@@ -182,7 +182,7 @@ def _simulated(workers: int) -> dict[str, Any]:
     }
 
 
-def _told(found: dict[str, Any]) -> str:
+def _message(found: dict[str, Any]) -> str:
     stores = list(found["stores"])
     lines = [
         "| milliseconds, median | " + " | ".join(stores) + " |",

@@ -35,7 +35,7 @@ def skip_control(dataset: str, key: str = "skip_damaged") -> bool:
     )
 
 
-def look_through(dataset: str) -> None:
+def check_images_later(dataset: str) -> None:
     """Have the worker look at all images of an upload; what it finds, `damage_notice` shows.
 
     If nothing can be asked for now, the first run looks at them before it begins.

@@ -7,7 +7,7 @@ import logging
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.runs.store.database import NoAnswer
+from asi_core.runs.store.database import STORE_ERRORS
 from dashboard.plain import plain
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def failure_sentence(error: Exception) -> str:
     if isinstance(error, AsiError):
         return one_sentence(error)
     kind = type(error).__name__
-    if isinstance(error, NoAnswer):
+    if isinstance(error, STORE_ERRORS):
         return (
             f"The store of runs does not answer ({kind}): check its folder or database "
             "(ASI_HOME, ASI_DATABASE_URL) and the room on its disk, then reload this page. "

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from asi_core.errors import one_sentence
 from asi_core.figures.curves import RunRows, known_mean, median_step
-from asi_core.figures.style import HEAD_ALONE
+from asi_core.records import HEAD_KIND, HEAD_LABEL
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.validity.probes import check_events
@@ -64,15 +64,15 @@ class RunFeed:
         if not (steps or evaluations or probes):
             return self
         check_events(run.spec, [*steps, *evaluations, *probes])
-        looks = [event for event in probes if isinstance(event, ProbeEvent)]
+        found = [event for event in probes if isinstance(event, ProbeEvent)]
         names = list(next(iter(self.probes.values()), {}))
-        if names and any([layer.name for layer in look.layers] != names for look in looks):
+        if names and any([layer.name for layer in probe.layers] != names for probe in found):
             raise InvalidRun("probes of one run have different layers")
         return RunFeed(
             [*self.steps, *(event.model_dump() for event in steps)],
             [*self.evaluations, *(event.model_dump() for event in evaluations)],
-            {**self.probes, **{event.step: _by_layer(event) for event in looks}},
-            self.probe_seconds + sum(event.seconds or 0.0 for event in looks),
+            {**self.probes, **{event.step: _by_layer(event) for event in found}},
+            self.probe_seconds + sum(event.seconds or 0.0 for event in found),
         )
 
     def mean(self, field: str) -> float | None:
@@ -172,12 +172,12 @@ def _by_layer(event: ProbeEvent) -> dict[str, LayerProbe]:
 
 def run_label(run: RunRecord) -> str:
     """The name of a run inside its comparison."""
-    return "Head alone" if run.spec.layers == 0 else run.spec.method.label
+    return HEAD_LABEL if run.spec.layers == 0 else run.spec.method.label
 
 
 def run_style(run: RunRecord) -> str:
     """The key of a run's look."""
-    return HEAD_ALONE if run.spec.layers == 0 else run.spec.method.kind
+    return HEAD_KIND if run.spec.layers == 0 else run.spec.method.kind
 
 
 def _last(rows: list[dict[str, Any]]) -> int:

@@ -42,7 +42,7 @@ _DARK_MENUS = f"{_ON_PRIMARY}, {_ON_PRIMARY} * {{ color: #0E1013 !important; }}"
 
 # Room above the page's question is room that a projector lacks. On a phone, two controls or
 # numbers stand side by side where they can be read so.
-_LOOKS = """
+_STYLES = """
 [data-testid=stMainBlockContainer] { padding-top: 4rem; padding-bottom: 4rem; }
 /* A figure's menu stands beside its caption, however long that is. */
 [class*=st-key-below-] { flex-wrap: nowrap; }
@@ -85,11 +85,11 @@ class Kpi:
     help: str | None = None
 
 
-def page_looks(*, shows_setup: bool) -> None:
+def style_page(*, shows_setup: bool) -> None:
     """What Streamlit's theme cannot say."""
     dark = _DARK_MENUS if st.context.theme.type == "dark" else ""
     hidden = "" if shows_setup else _HIDDEN_SETUP
-    st.html(f"<style>{_LOOKS}{hidden}{_TEXT_ON_PRIMARY}{dark}</style>")
+    st.html(f"<style>{_STYLES}{hidden}{_TEXT_ON_PRIMARY}{dark}</style>")
 
 
 def question(text: str, icon: str | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from asi_core.methods import METHODS
+from asi_core.records import HEAD_LABEL
 from asi_core.training.balance import VERY_UNBALANCED
 
 # In alphabetical order, capitals and small letters alike; methods say themselves what they are.
@@ -36,10 +37,10 @@ TERMS: dict[str, str] = {
     "1 means the same direction.",
     "Gradient error": "Frobenius norm of the difference between a layer's weight gradient and the "
     "exact one. The paper calls it perplexity.",
-    "Head alone": "Training the new classifier and nothing else: the floor that every method "
-    "has to beat.",
     "Lean layers": "Normalisations and activation functions that keep only what their gradients "
     "need: the same numbers from fewer bytes.",
+    HEAD_LABEL: "Training the new classifier and nothing else: the floor that every method "
+    "has to beat.",
     "MACs": "Multiply-accumulate operations: one product added to a sum.",
     "Mode": "One of the ways into a tensor, counted from 0. A convolution's input has four: batch, "
     "channel, height and width.",
@@ -90,9 +91,9 @@ def glossary() -> dict[str, str]:
 def matching(text: str) -> dict[str, str]:
     """The entries whose term or explanation contains `text`; those whose term does come first."""
     wanted, entries = text.strip().casefold(), glossary()
-    by_term = {term: told for term, told in entries.items() if wanted in term.casefold()}
-    by_told = {term: told for term, told in entries.items() if wanted in told.casefold()}
-    return {**by_term, **by_told}
+    by_term = {term: message for term, message in entries.items() if wanted in term.casefold()}
+    by_text = {term: message for term, message in entries.items() if wanted in message.casefold()}
+    return {**by_term, **by_text}
 
 
 def glossary_popover() -> None:
@@ -112,4 +113,4 @@ def _searchable_list() -> None:
     if not found:
         st.caption("No term and no explanation has this word. Try a shorter one.")
     with st.container(height=360, border=False):
-        st.markdown("\n\n".join(f"**{term}**: {told}" for term, told in found.items()))
+        st.markdown("\n\n".join(f"**{term}**: {message}" for term, message in found.items()))

@@ -143,5 +143,9 @@ def _held(runtime: Runtime) -> dict[str, list[int]]:
 
 def _size(scope: Message) -> int:
     """The length that the request tells; -1 without one."""
-    told = headers_of(scope, "content-length")
-    return int(told[0]) if len(told) == 1 and told[0].isascii() and told[0].isdecimal() else -1
+    message = headers_of(scope, "content-length")
+    return (
+        int(message[0])
+        if len(message) == 1 and message[0].isascii() and message[0].isdecimal()
+        else -1
+    )

@@ -37,7 +37,7 @@ _FURTHER: tuple[Callable[[RunSpec], str], ...] = (
 )
 
 
-def look_at_launched(runs: Sequence[RunRecord]) -> None:
+def show_launched(runs: Sequence[RunRecord]) -> None:
     """Have the picker show the comparison that was just launched.
 
     Its box becomes another one. If the same box were told another choice, a browser that is slow to
@@ -55,15 +55,15 @@ def comparison_picker() -> str | None:
         the chosen one; None if there is none. The link names it.
     """
     known = known_comparisons()
-    asked, told = comparison_in_url()
-    if told and asked not in known:
+    asked, message = comparison_in_url()
+    if message and asked not in known:
         if asked and (runs := services.store().comparison(asked)):
             known[asked] = runs
         elif asked and (left_out := left_out_of(asked, [])):
             tell_left_out(left_out)
         else:
             st.warning(
-                plain(f"The link asks for the comparison {told}, which is not here:")
+                plain(f"The link asks for the comparison {message}, which is not here:")
                 + " choose from the list."
             )
     if not known:
@@ -104,7 +104,7 @@ def my_names() -> tuple[str, ...]:
     return NOBODY if me in NOBODY else (me or "",)
 
 
-def told_time(at: float, pattern: str) -> str:
+def recorded_time(at: float, pattern: str) -> str:
     """Unix seconds as `pattern` says, in the server's time zone."""
     try:
         return datetime.fromtimestamp(at).strftime(pattern)
@@ -141,7 +141,7 @@ def comparison_title(runs: Sequence[RunRecord]) -> str:
     if runs[0].owner == EXAMPLE_OWNER:
         labels = run_labels(training)
         return f"Example · {labels[0]} to {labels[-1]} · {about}"
-    when = told_time(runs[0].created_at, "%d %b %H:%M")
+    when = recorded_time(runs[0].created_at, "%d %b %H:%M")
     going = sum(run.is_active for run in runs)
     state = f"{going} of {len(runs)} still going" if going else "ended"
     whose = runs[0].owner
@@ -164,8 +164,8 @@ def run_labels(runs: Sequence[RunRecord]) -> list[str]:
         for run, label in zip(runs, short, strict=True)
     ]
     names = long if _has_twins(short) else short
-    for told in _FURTHER:
-        texts = [told(run.spec) for run in runs]
+    for message in _FURTHER:
+        texts = [message(run.spec) for run in runs]
         if _has_twins(names) and len(set(texts) - {""}) > 1:
             names = [", ".join(filter(None, both)) for both in zip(names, texts, strict=True)]
     if _has_twins(names):

@@ -29,11 +29,11 @@ def left_out_of(comparison: str, runs: Sequence[RunRecord]) -> list[str]:
     Args:
         runs: those of its runs whose specification can be read.
     """
-    told = [f"{left.id} ({left.reason})" for left in services.store().unreadable(comparison)]
+    message = [f"{left.id} ({left.reason})" for left in services.store().unreadable(comparison)]
     for run in runs:
         if (problem := services.feeds().of(run, slowness()).problem) is not None:
-            told.append(f"{run_label(run)} {run.id} ({problem})")
-    return told
+            message.append(f"{run_label(run)} {run.id} ({problem})")
+    return message
 
 
 def names_of(left_out: Iterable[LeftOut]) -> list[str]:
@@ -41,17 +41,17 @@ def names_of(left_out: Iterable[LeftOut]) -> list[str]:
     return [f"{left.id} ({left.reason})" for left in left_out]
 
 
-def left_out_sentence(told: Sequence[str]) -> str:
+def left_out_sentence(message: Sequence[str]) -> str:
     """Which runs are left out, in one sentence without markup; empty if none is."""
-    if not told:
+    if not message:
         return ""
-    named = "; ".join(told[:_MOST_NAMED])
-    more = f"; and {len(told) - _MOST_NAMED} more" if len(told) > _MOST_NAMED else ""
-    runs = "1 run is" if len(told) == 1 else f"{len(told)} runs are"
+    named = "; ".join(message[:_MOST_NAMED])
+    more = f"; and {len(message) - _MOST_NAMED} more" if len(message) > _MOST_NAMED else ""
+    runs = "1 run is" if len(message) == 1 else f"{len(message)} runs are"
     return f"{runs} left out, with values that no run can have: {named}{more}."
 
 
-def tell_left_out(told: Sequence[str]) -> None:
+def tell_left_out(message: Sequence[str]) -> None:
     """Say which runs are left out; nothing if none is."""
-    if sentence := left_out_sentence(told):
+    if sentence := left_out_sentence(message):
         st.warning(plain(sentence))

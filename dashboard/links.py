@@ -23,10 +23,10 @@ from dashboard.earlier_links import translate
 from dashboard.plain import plain
 
 COMPARISON = "comparison"
-_TOLD = "links-told"
+_MESSAGE = "links-told"
 # What a browser's numbers hold exactly.
 _LARGEST = 2**53 - 1
-_MOST_TOLD, _LONGEST = 5, 40
+_MOST_MESSAGE_LENGTH, _LONGEST = 5, 40
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 # Boxes of any number of choices; those of filters and sweeps are told by how their keys begin.
 _MAY_BE_EMPTY = frozenset((*("methods", "models", "poster_methods", "runs"),))
@@ -41,14 +41,20 @@ def checked(page: Callable[[], None]) -> Callable[[], None]:
     @wraps(page)
     def drawn() -> None:
         bring_up_to_date()
-        told: list[str] = st.session_state.pop(_TOLD, [])
+        message: list[str] = st.session_state.pop(_MESSAGE, [])
         asked = {key: st.query_params.get_all(key) for key in st.query_params}
         place = st.container()
         page()
-        told += [_ignored(key, texts) for key, texts in asked.items() if not _is_taken(key, texts)]
-        if told:
-            more = f" {len(told) - _MOST_TOLD} more are ignored." if len(told) > _MOST_TOLD else ""
-            place.warning(" ".join(told[:_MOST_TOLD]) + more)
+        message += [
+            _ignored(key, texts) for key, texts in asked.items() if not _is_taken(key, texts)
+        ]
+        if message:
+            more = (
+                f" {len(message) - _MOST_MESSAGE_LENGTH} more are ignored."
+                if len(message) > _MOST_MESSAGE_LENGTH
+                else ""
+            )
+            place.warning(" ".join(message[:_MOST_MESSAGE_LENGTH]) + more)
 
     return drawn
 
@@ -130,7 +136,7 @@ def _drop_unusable() -> bool:
     Returns:
         whether anything was taken out.
     """
-    told = []
+    message = []
     for key in list(st.query_params):
         reason = _unusable(key, st.query_params[key])
         if reason is None:
@@ -141,10 +147,10 @@ def _drop_unusable() -> bool:
         except StreamlitAPIException:
             # Its box was drawn before, and has a value of its own.
             continue
-        told.append(_ignored(key, [text], reason))
-    if told:
-        st.session_state[_TOLD] = told
-    return bool(told)
+        message.append(_ignored(key, [text], reason))
+    if message:
+        st.session_state[_MESSAGE] = message
+    return bool(message)
 
 
 def _unusable(key: str, text: str) -> str | None:

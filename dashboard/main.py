@@ -9,7 +9,7 @@ def main() -> None:
 
     from asi_core.errors import AsiError, one_sentence
     from asi_core.settings import DATA
-    from dashboard.frame import page_looks
+    from dashboard.frame import style_page
     from dashboard.glossary import glossary_popover
     from dashboard.links import bring_up_to_date
     from dashboard.navigation import PAGES, opens_sidebar, streamlit_page
@@ -28,7 +28,7 @@ def main() -> None:
     except AsiError as error:
         st.error(plain(one_sentence(error)))
         return
-    page_looks(shows_setup=opens_sidebar(page))
+    style_page(shows_setup=opens_sidebar(page))
     if not is_class:
         bring_up_to_date()
         # Here and not in the pages: what the frame draws stays when the page is changed, and is

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from asi_core.errors import Unavailable, one_sentence
-from asi_core.runs.store.database import NoAnswer, reason_of
+from asi_core.runs.store.database import STORE_ERRORS, reason_of
 from dashboard import services
 from dashboard.navigation import PAGES
 from dashboard.plotly_js import compressed
@@ -51,7 +51,7 @@ def _go_on() -> bool:
         services.jobs()
         if store.active():
             services.engine()
-    except NoAnswer as error:
+    except STORE_ERRORS as error:
         log.error("the store cannot be opened: %s", reason_of(error))
         return False
     except Unavailable as error:

@@ -18,14 +18,14 @@ from asi_core.methods import Vanilla
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 from dashboard import visitor
-from dashboard.damage import look_through
+from dashboard.damage import check_images_later
 from dashboard.frame import URL
 from dashboard.held_files import forget
 from dashboard.jobs import job_panel
 from dashboard.links import quoted
 from dashboard.plain import plain
 
-_FILE, _COUNT, _TOLD, _COLUMNS = "upload", "upload-count", "upload-told", 2
+_FILE, _COUNT, _MESSAGE, _COLUMNS = "upload", "upload-count", "upload-told", 2
 # Key of the box with the images, on the Train page, where they are uploaded.
 _CHOSEN = "dataset"
 
@@ -123,8 +123,8 @@ def upload_menu(chosen: str) -> None:
                 on_click=_remove,
                 help=reason or "Runs that were trained on them keep all that they have measured.",
             )
-    if told := st.session_state.pop(_TOLD, None):
-        kind, sentence = told
+    if message := st.session_state.pop(_MESSAGE, None):
+        kind, sentence = message
         (st.success if kind == "kept" else st.error)(plain(sentence))
 
 
@@ -166,14 +166,14 @@ def _keep(key: str) -> None:
     try:
         card = keep_upload(file, file.name, visitor.owner(), visitor.network())
     except AsiError as error:
-        st.session_state[_TOLD] = "refused", one_sentence(error)
+        st.session_state[_MESSAGE] = "refused", one_sentence(error)
         return
     finally:
         forget(file)
     if card.damage is None:
-        look_through(card.name)
+        check_images_later(card.name)
     st.session_state[_CHOSEN] = card.name
-    st.session_state[_TOLD] = (
+    st.session_state[_MESSAGE] = (
         "kept",
         f"{card.title}: {card.class_count} classes, {card.train_count} images to train on and "
         f"{card.test_count} to test on.",
@@ -188,6 +188,6 @@ def _remove() -> None:
     try:
         remove_upload(name, visitor.owner())
     except AsiError as error:
-        st.session_state[_TOLD] = "refused", one_sentence(error)
+        st.session_state[_MESSAGE] = "refused", one_sentence(error)
         return
     st.session_state[_CHOSEN] = next(iter(DATASETS))

@@ -9,7 +9,7 @@ from asi_core.errors import AsiError, one_sentence
 from dashboard import services
 from dashboard.damage import damage_notice
 from dashboard.frame import question
-from dashboard.history import comparison_picker, look_at_launched, run_labels
+from dashboard.history import comparison_picker, run_labels, show_launched
 from dashboard.launching import launch_buttons
 from dashboard.links import checked
 from dashboard.plain import plain
@@ -45,7 +45,7 @@ def main() -> None:
         label="Train and compare",
         key="launch",
         icon=":material/play_arrow:",
-        on_launched=look_at_launched,
+        on_launched=show_launched,
     )
     if comparison := comparison_picker():
         live_comparison(comparison)

@@ -84,7 +84,7 @@ def help_of_commands() -> str:
 
 
 def help_of(*command: str) -> str:
-    told = io.StringIO()
-    with redirect_stdout(told), suppress(SystemExit):
+    message = io.StringIO()
+    with redirect_stdout(message), suppress(SystemExit):
         parse([*command, "--help"])
-    return told.getvalue()
+    return message.getvalue()

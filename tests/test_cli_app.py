@@ -114,7 +114,7 @@ def test_a_port_that_is_taken_is_named_with_a_way_out() -> None:
         )
 
 
-def test_what_cannot_be_is_told_before_anything_is_served(tmp_path: Path) -> None:
+def test_what_cannot_be_is_reported_before_anything_is_served(tmp_path: Path) -> None:
     assert "from 1 to 65535, got 65536" in refused("--port", "65536")
     (tmp_path / "file").touch()
     assert "ASI_HOME a folder that can be written" in refused("--home", str(tmp_path / "file"))
@@ -122,9 +122,9 @@ def test_what_cannot_be_is_told_before_anything_is_served(tmp_path: Path) -> Non
     assert "ASI_WORKERS" in refused("--port", port, ASI_WORKERS="0")
     nowhere = refused("--port", port, STREAMLIT_SERVER_ADDRESS="192.0.2.1")
     assert "must be an address of this machine, got 192.0.2.1" in nowhere
-    told = refused("--port", port, STREAMLIT_SERVER_MAX_UPLOAD_SIZE="much")
-    assert "Streamlit's settings" in told
-    assert "much" in told
+    message = refused("--port", port, STREAMLIT_SERVER_MAX_UPLOAD_SIZE="much")
+    assert "Streamlit's settings" in message
+    assert "much" in message
 
 
 def test_without_streamlit_it_says_what_to_install(
@@ -146,7 +146,7 @@ def test_help_is_answered_without_what_takes_long_to_import() -> None:
     assert "--port" in ended.stdout
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"asi-lab {__version__}\n"

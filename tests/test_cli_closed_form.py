@@ -30,10 +30,10 @@ def test_training_measures_and_has_no_figure_by_formula(
     assert "activation memory  no closed form" in printed
     (saved,) = (line for line in printed if line.startswith("saved for backward"))
     assert saved.endswith("KiB measured")
-    told = found(capsys, *asked)
-    assert told["activation_bytes"] is None
-    assert told["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
-    assert isinstance(told["measured_saved_bytes"], int)
+    message = found(capsys, *asked)
+    assert message["activation_bytes"] is None
+    assert message["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
+    assert isinstance(message["measured_saved_bytes"], int)
 
 
 def test_a_step_is_measured_beside_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,8 +43,8 @@ def test_a_step_is_measured_beside_no_formula(capsys: pytest.CaptureFixture[str]
     assert all("formula no closed form, measured " in line for line in layers)
     (row,) = (line for line in printed if line.startswith("by formula"))
     assert row.endswith("no closed form")
-    told = found(capsys, "measure", "--method", "sparse")
-    assert told["formula_bytes"] is None
+    message = found(capsys, "measure", "--method", "sparse")
+    assert message["formula_bytes"] is None
     assert "None" not in "\n".join(printed)
 
 
@@ -59,6 +59,6 @@ def test_a_sweep_prints_the_accuracy_all_the_same(capsys: pytest.CaptureFixture[
 
 def test_an_estimate_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", "--method", "sparse", *STEP]) == 2
-    told = capsys.readouterr()
-    assert told.err == "Sparse input has no closed form: measure it.\n"
-    assert told.out == ""
+    message = capsys.readouterr()
+    assert message.err == "Sparse input has no closed form: measure it.\n"
+    assert message.out == ""

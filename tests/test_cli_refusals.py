@@ -32,19 +32,19 @@ class Case:
     """A command, and what its one line has to say. `{}` is a folder of files."""
 
     arguments: tuple[str, ...]
-    told: str
+    message: str
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def case(*arguments: str, told: str, **variables: str) -> Case:
-    return Case(arguments, told, variables)
+def case(*arguments: str, message: str, **variables: str) -> Case:
+    return Case(arguments, message, variables)
 
 
 CASES = {
     **{
         f"{command}, {size} pixels": case(
             *(command, "--image-size", size, *more),
-            told=f"image size must be at {'most' if size == HUGE else 'least'}",
+            message=f"image size must be at {'most' if size == HUGE else 'least'}",
         )
         for size in ("1", "3", "10", HUGE)
         for command, more in (
@@ -52,46 +52,48 @@ CASES = {
             ("estimate", ("--method", "vanilla")),
         )
     },
-    "plan, 10 pixels": case("plan", "--budget-mib", "1", "--image-size", "10", told="at least 32"),
-    "binary file": case("train", "--spec", "{}/binary", told="no text in UTF-8"),
-    "deep JSON": case("train", "--spec", "{}/deep.json", told="recursion limit"),
-    "large file": case("train", "--spec", "{}/large.json", told="more than 1 MiB"),
-    "long name": case("train", "--spec", "{}/long.json", told="extra inputs"),
-    "many names": case("train", "--spec", "{}/many.json", told="and 496 more"),
-    "no file": case("train", "--spec", LONG, told="File name too long"),
-    "folder": case("train", "--spec", "{}", told="Is a directory"),
-    "a home that is a file": case(
-        *TRAIN, told="cannot be used (File exists)", ASI_HOME="{}/binary"
+    "plan, 10 pixels": case(
+        "plan", "--budget-mib", "1", "--image-size", "10", message="at least 32"
     ),
-    "a home in /proc": case(*TRAIN, told="make ASI_HOME a folder", ASI_HOME="/proc/asi"),
-    "a long home": case(*TRAIN, told="File name too long", ASI_HOME="/tmp/" + "x" * 3000),
-    "nobody's home": case(*TRAIN, told="home directory", ASI_HOME="~nobody-here/asi"),
+    "binary file": case("train", "--spec", "{}/binary", message="no text in UTF-8"),
+    "deep JSON": case("train", "--spec", "{}/deep.json", message="recursion limit"),
+    "large file": case("train", "--spec", "{}/large.json", message="more than 1 MiB"),
+    "long name": case("train", "--spec", "{}/long.json", message="extra inputs"),
+    "many names": case("train", "--spec", "{}/many.json", message="and 496 more"),
+    "no file": case("train", "--spec", LONG, message="File name too long"),
+    "folder": case("train", "--spec", "{}", message="Is a directory"),
+    "a home that is a file": case(
+        *TRAIN, message="cannot be used (File exists)", ASI_HOME="{}/binary"
+    ),
+    "a home in /proc": case(*TRAIN, message="make ASI_HOME a folder", ASI_HOME="/proc/asi"),
+    "a long home": case(*TRAIN, message="File name too long", ASI_HOME="/tmp/" + "x" * 3000),
+    "nobody's home": case(*TRAIN, message="home directory", ASI_HOME="~nobody-here/asi"),
     "no database": case(
         *("sweep", "--methods", "vanilla"),
-        told="Connection refused",
+        message="Connection refused",
         ASI_DATABASE_URL=f"postgresql://me:secret@127.0.0.1:{free_port()}/asi",
     ),
     "no address": case(
-        *TRAIN, told="must name a database", ASI_DATABASE_URL="postgresql://me:secret:x/1"
+        *TRAIN, message="must name a database", ASI_DATABASE_URL="postgresql://me:secret:x/1"
     ),
-    "threads": case(*TRAIN, told="ASI_THREADS", ASI_THREADS=HUGE),
-    "seed": case(*TRAIN, "--seed", HUGE, told="seed must be at most 9007199254740991"),
-    "digits": case(*TRAIN, "--seed", "1" * 5000, told="--seed"),
-    "learning rate": case(*TRAIN, "--learning-rate", "1e308", told="must be at most 3.4e+38"),
-    "weight decay": case(*TRAIN, "--weight-decay", "1e308", told="must be at most 3.4e+38"),
-    "clip norm": case(*TRAIN, "--clip-norm", "1e308", told="must be at most 3.4e+38"),
-    "steps": case(*TRAIN, "--steps", HUGE, told="at most 20000 steps"),
-    "a list of one rank": case("train", "--ranks", "4", told="needs one per mode"),
-    "a list of letters": case("sweep", "--ranks", "4,x,4,4", told="must be whole numbers"),
-    "a list of two ranks": case("train", "--ranks", "4,4", told="got a list of 2"),
-    "budget": case("train", "--budget-mib", "1e308", told="positive number of MiB"),
-    "batches": case("plan", "--budget-mib", "1", "--batches", HUGE, told="must be 1 to 1000"),
-    "estimate without ranks": case("estimate", told="exactly one of explained variance, rank"),
-    "model": case("estimate", "--method", "vanilla", "--model", LONG, told="one of the zoo"),
-    "flag": case("train", f"--{LONG}", told="unrecognized arguments"),
-    "command": case(LONG, told="invalid choice"),
-    "comparison": case("export", LONG, told="such a comparison"),
-    "archive": case("import", "{}/binary", told="must be a file that this app has written"),
+    "threads": case(*TRAIN, message="ASI_THREADS", ASI_THREADS=HUGE),
+    "seed": case(*TRAIN, "--seed", HUGE, message="seed must be at most 9007199254740991"),
+    "digits": case(*TRAIN, "--seed", "1" * 5000, message="--seed"),
+    "learning rate": case(*TRAIN, "--learning-rate", "1e308", message="must be at most 3.4e+38"),
+    "weight decay": case(*TRAIN, "--weight-decay", "1e308", message="must be at most 3.4e+38"),
+    "clip norm": case(*TRAIN, "--clip-norm", "1e308", message="must be at most 3.4e+38"),
+    "steps": case(*TRAIN, "--steps", HUGE, message="at most 20000 steps"),
+    "a list of one rank": case("train", "--ranks", "4", message="needs one per mode"),
+    "a list of letters": case("sweep", "--ranks", "4,x,4,4", message="must be whole numbers"),
+    "a list of two ranks": case("train", "--ranks", "4,4", message="got a list of 2"),
+    "budget": case("train", "--budget-mib", "1e308", message="positive number of MiB"),
+    "batches": case("plan", "--budget-mib", "1", "--batches", HUGE, message="must be 1 to 1000"),
+    "estimate without ranks": case("estimate", message="exactly one of explained variance, rank"),
+    "model": case("estimate", "--method", "vanilla", "--model", LONG, message="one of the zoo"),
+    "flag": case("train", f"--{LONG}", message="unrecognized arguments"),
+    "command": case(LONG, message="invalid choice"),
+    "comparison": case("export", LONG, message="such a comparison"),
+    "archive": case("import", "{}/binary", message="must be a file that this app has written"),
     "characters": Case(
         ("estimate", "--method", "vanilla", "--model", "模型"), "must be one of the zoo", ASCII
     ),
@@ -151,7 +153,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_cannot_be_is_told_in_one_line(name: str, said: dict[str, Said]) -> None:
+def test_what_cannot_be_is_reported_in_one_line(name: str, said: dict[str, Said]) -> None:
     found = said[name]
     assert found.code == 2
     assert found.out == ""
@@ -159,7 +161,7 @@ def test_what_cannot_be_is_told_in_one_line(name: str, said: dict[str, Said]) ->
     (line,) = found.err.splitlines()
     assert len(line) <= 400
     assert "Traceback" not in line
-    assert CASES[name].told in line
+    assert CASES[name].message in line
     assert "secret" not in line, "of an address with a password"
     assert found.statuses == []
 

@@ -100,12 +100,12 @@ def test_train_and_sweep_are_cancelled_where_they_are(shell: Shell) -> None:
     code, lines, out = train.end(signal.SIGINT)
     (line,) = lines
     assert (code, out) == (130, "")
-    told = re.fullmatch(
+    message = re.fullmatch(
         r"cancelled: run (\w+) came to step (\d+) of 20000, and what was measured is kept\.", line
     )
-    assert told, line
-    assert train.found("SELECT id, status FROM runs") == [(told[1], "cancelled")]
-    assert train.steps() == int(told[2]) > 3
+    assert message, line
+    assert train.found("SELECT id, status FROM runs") == [(message[1], "cancelled")]
+    assert train.steps() == int(message[2]) > 3
     ((summary,),) = train.found("SELECT summary FROM runs")
     assert "test_accuracy" in str(summary)
 

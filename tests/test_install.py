@@ -146,10 +146,10 @@ def test_it_brings_the_whole_app(installed: Path) -> None:
 
 def test_it_names_its_licence_and_where_it_comes_from(installed: Path) -> None:
     (about,) = metadata.distributions(path=[str(installed)])
-    told = about.metadata
-    assert told["License-Expression"] == "Apache-2.0"
-    assert told["Author"] == "The ASI Lab developers"
-    links = [link.partition(",")[0] for link in told.get_all("Project-URL") or []]
+    message = about.metadata
+    assert message["License-Expression"] == "Apache-2.0"
+    assert message["Author"] == "The ASI Lab developers"
+    links = [link.partition(",")[0] for link in message.get_all("Project-URL") or []]
     assert links == ["Homepage", "Source", "Issues", "Changelog"]
     licence = about.read_text("licenses/LICENSE")
     assert licence == (ROOT / "LICENSE").read_text()

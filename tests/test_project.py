@@ -41,12 +41,14 @@ def test_forms_have_what_github_asks_for(name: str) -> None:
     assert all(field["attributes"]["label"] for field in form["body"])
 
 
-def test_every_make_target_is_told_and_those_told_exist() -> None:
+def test_every_make_target_is_reported_and_those_told_exist() -> None:
     targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets is not None
-    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    message = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     # The other two install what the tests need, and are called by them.
-    assert set(re.findall(r"^\| `make (\w+)`", told, re.MULTILINE)) == set(targets[1].split()) - {
+    assert set(re.findall(r"^\| `make (\w+)`", message, re.MULTILINE)) == set(
+        targets[1].split()
+    ) - {
         "browser",
         "postgres",
     }

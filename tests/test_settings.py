@@ -52,20 +52,22 @@ def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process")
 def test_a_bound_process_counts_what_it_may_use() -> None:
-    told = (
+    message = (
         "import os; from asi_core.settings import read_settings;"
         "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
         "print(read_settings({}).threads_each)"
     )
-    done = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", message], check=True, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "1"
 
 
 def test_every_variable_is_documented() -> None:
-    told = (PROJECT / "docs" / "deployment.md").read_text()
+    message = (PROJECT / "docs" / "deployment.md").read_text()
     names = [f"ASI_{name.upper()}" for name in Settings.model_fields if name != "limits"]
     names += [f"ASI_MAX_{name.upper()}" for name in Limits.model_fields]
-    assert [name for name in names if f"`{name}`" not in told] == []
+    assert [name for name in names if f"`{name}`" not in message] == []
 
 
 def test_an_empty_variable_is_as_none() -> None:
@@ -82,7 +84,7 @@ def test_an_empty_variable_is_as_none() -> None:
         ("ASI_FEATURE_BYTES", "2 GiB"),
     ],
 )
-def test_a_wrong_value_is_told_in_one_sentence(name: str, value: str) -> None:
+def test_a_wrong_value_is_reported_in_one_sentence(name: str, value: str) -> None:
     with pytest.raises(InvalidInput, match=f"{name}: .*got '{value}': change or unset it"):
         read_settings({name: value})
 

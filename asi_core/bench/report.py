@@ -41,7 +41,7 @@ def bench(
     small = cases(BATCHES[:1])
     if "memory" in parts:
         kept = [
-            _told(bytes_, f"{bytes_.case.name}: {bytes_.ratio('asi'):.1f}x", tell)
+            _message(bytes_, f"{bytes_.case.name}: {bytes_.ratio('asi'):.1f}x", tell)
             for bytes_ in memory.run(small, device)
         ]
         found["memory"] = [case.as_dict() for case in kept]
@@ -57,7 +57,7 @@ def bench(
         chosen = cases()
         seconds = 60 * minutes * (1 - _KERNELS_SHARE) / len(chosen)
         steps = [
-            _told(times, f"{times.case.name}: {times.ratio('vanilla_nchw', 'asi'):.2f}x", tell)
+            _message(times, f"{times.case.name}: {times.ratio('vanilla_nchw', 'asi'):.2f}x", tell)
             for times in end_to_end.run(chosen, seconds, device)
         ]
         found["end_to_end"] = [times.as_dict() for times in steps]
@@ -65,7 +65,7 @@ def bench(
     return found
 
 
-def _told(case: Any, line: str, tell: Progress) -> Any:
+def _message(case: Any, line: str, tell: Progress) -> Any:
     tell(line)
     return case
 

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as interrupted:
         from asi_core.cli.terminal import leave, say
 
-        say(interrupted.told)
+        say(interrupted.message)
         # What a thread computes, nobody waits for any more.
         leave(interrupted.code)
     except BrokenPipeError:

@@ -10,7 +10,7 @@ from asi_core.cli.stores import opened
 from asi_core.cli.terminal import say
 from asi_core.runs.engine.foreground import Stop, give_up, work_through
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store.database import NoAnswer
+from asi_core.runs.store.database import STORE_ERRORS
 from asi_core.runs.store.run_store import RunStore
 
 OWNER = "command line"
@@ -18,7 +18,7 @@ OWNER = "command line"
 
 def execute_all(
     ask: Callable[[RunStore], list[RunRecord]],
-    told: Callable[[int, RunRecord], None] = lambda number, run: None,
+    message: Callable[[int, RunRecord], None] = lambda number, run: None,
 ) -> tuple[RunStore, list[RunRecord]]:
     """Ask for runs, and work through them in this process.
 
@@ -39,7 +39,7 @@ def execute_all(
         runs = ask(store)
         try:
             _tell_what_goes_on(runs, stop.since)
-            work_through(store.url, runs, told, stop=stop)
+            work_through(store.url, runs, message, stop=stop)
         except BaseException:
             # Nobody would know that the rest of them is still to be run.
             give_up(store, runs, stop)
@@ -60,7 +60,7 @@ def _became_of(store: RunStore, runs: Sequence[RunRecord]) -> str:
     try:
         found = store.comparison(runs[0].comparison)
         steps = store.last_step(found[0].id)
-    except NoAnswer:
+    except STORE_ERRORS:
         return "interrupted: the store does not answer; the app goes on with it when it starts."
     if going := [run for run in found if run.is_active]:
         return f"interrupted: run {going[0].id} goes on, as others have asked for it or have it."

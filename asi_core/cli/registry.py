@@ -71,12 +71,12 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def _unforeseen(error: Exception) -> int:
     # Imported here: whoever needs no store does not wait for it.
-    from asi_core.runs.store.database import NoAnswer, silence_of
+    from asi_core.runs.store.database import STORE_ERRORS, silence_of
 
     if isinstance(error, OSError):
         say(one_sentence(error))
         return USAGE_ERROR
-    if isinstance(error, NoAnswer):
+    if isinstance(error, STORE_ERRORS):
         say(one_sentence(silence_of(error)))
         return USAGE_ERROR
     if sys.flags.dev_mode:

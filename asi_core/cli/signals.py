@@ -21,9 +21,9 @@ class Interrupted(BaseException):
         told: what has become of what was asked for, in one line.
     """
 
-    def __init__(self, number: int, told: str = "interrupted.") -> None:
-        super().__init__(told)
-        self.told = told
+    def __init__(self, number: int, message: str = "interrupted.") -> None:
+        super().__init__(message)
+        self.message = message
         # As shells have it.
         self.code = 128 + number
 

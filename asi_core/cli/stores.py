@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from asi_core.runs.store.database import NoAnswer, silence_of
+from asi_core.runs.store.database import STORE_ERRORS, silence_of
 from asi_core.settings import read_settings
 
 Store = TypeVar("Store")
@@ -20,5 +20,5 @@ def opened(kind: Callable[[str], Store]) -> Store:
     """
     try:
         return kind(read_settings().database_url)
-    except NoAnswer as error:
+    except STORE_ERRORS as error:
         raise silence_of(error) from error

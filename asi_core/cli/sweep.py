@@ -62,9 +62,9 @@ def run(options: argparse.Namespace) -> int:
 
     cost = forecast(sweep.specs(), opened(RunLibrary).runs())
     if options.dry_run:
-        print(json.dumps(_cost_as_dict(sweep, cost)) if options.json else _told(sweep, cost))
+        print(json.dumps(_cost_as_dict(sweep, cost)) if options.json else _message(sweep, cost))
         return 0
-    say(_told(sweep, cost))
+    say(_message(sweep, cost))
     ended = _execute(sweep)
     _print(ended, sweep, cost, as_json=options.json)
     failed = [run for run in ended if run.status == "failed"]
@@ -102,11 +102,11 @@ def _execute(sweep: Sweep) -> list[RunRecord]:
     find_damage([sweep.base])
     count = len(sweep.specs())
 
-    def told(number: int, ended: RunRecord) -> None:
+    def message(number: int, ended: RunRecord) -> None:
         (outcome,) = single_outcomes([ended])
         say(f"{number} of {count}: {outcome.label}: {ended.status}")
 
-    _, runs = execute_all(lambda store: request_sweep(store, sweep, owner=OWNER), told)
+    _, runs = execute_all(lambda store: request_sweep(store, sweep, owner=OWNER), message)
     return runs
 
 
@@ -137,7 +137,7 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.label:40} accuracy {accuracy.mean:.4f}{spread} (n = {accuracy.count}), {kept}"
 
 
-def _told(sweep: Sweep, cost: Forecast) -> str:
+def _message(sweep: Sweep, cost: Forecast) -> str:
     return f"{len(sweep.specs())} runs. {cost.sentence}"
 
 

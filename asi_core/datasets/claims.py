@@ -73,8 +73,8 @@ def write_claims(zip_path: Path, claims: Claims) -> None:
     path = _beside(zip_path)
     if claims.all:
         draft = path.with_suffix(f".{uuid4().hex}.part")
-        told = {"by_hand": claims.by_hand, "claims": [asdict(claim) for claim in claims.all]}
-        draft.write_text(json.dumps(told))
+        message = {"by_hand": claims.by_hand, "claims": [asdict(claim) for claim in claims.all]}
+        draft.write_text(json.dumps(message))
         os.replace(draft, path)
         return
     if not claims.by_hand:
@@ -90,10 +90,12 @@ def _beside(zip_path: Path) -> Path:
 @lru_cache(maxsize=_KEPT)
 def _read(path: Path, mtime_ns: int, inode: int, size_bytes: int) -> Claims:
     try:
-        told: dict[str, Any] = json.loads(path.read_text())
-        if "owner" in told:
+        message: dict[str, Any] = json.loads(path.read_text())
+        if "owner" in message:
             # Written by a version in which a zip had one owner.
-            return Claims((Claim(**told),), by_hand=False)
-        return Claims(tuple(Claim(**claim) for claim in told["claims"]), bool(told["by_hand"]))
+            return Claims((Claim(**message),), by_hand=False)
+        return Claims(
+            tuple(Claim(**claim) for claim in message["claims"]), bool(message["by_hand"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return Claims()

@@ -179,9 +179,9 @@ def remarks_on(found: Found, used: Collection[str], sections: Sequence[str]) -> 
     remarks = []
     if unused:
         counts = Counter("/".join(leaf.parts[:-1]) for leaf in unused)
-        told = [_counted(count, name) for name, count in counts.most_common(_MOST_NAMED)]
+        message = [_counted(count, name) for name, count in counts.most_common(_MOST_NAMED)]
         more = f"; {len(counts) - _MOST_NAMED} folders more" if len(counts) > _MOST_NAMED else ""
-        remarks.append(f"{_images(len(unused))} not used: {'; '.join(told)}{more}.")
+        remarks.append(f"{_images(len(unused))} not used: {'; '.join(message)}{more}.")
     if beside:
         endings = of_endings((kind.suffix, kind.number) for kind in beside)
         count = sum(kind.number for kind in beside)

@@ -89,13 +89,13 @@ def _with_pixels(data: bytes, what: str, read: Callable[[Image.Image], Result]) 
 
 
 def _opened(data: bytes, what: str, read: Callable[[Image.Image], Result]) -> Result:
-    with _told(what), Image.open(BytesIO(data), formats=tuple(FORMATS)) as image:
+    with _message(what), Image.open(BytesIO(data), formats=tuple(FORMATS)) as image:
         _check_pixels(image, what)
         return read(_with_raw_alpha(image, data))
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _message(what: str) -> Iterator[None]:
     """What decoders raise, in our words."""
     try:
         yield

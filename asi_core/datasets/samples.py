@@ -17,7 +17,7 @@ MOST_CLASSES = 24
 _IN_A_ROW, _SIDE = 6, 64
 
 
-def look_at(data: ImageData) -> dict[str, Any]:
+def sample_images(data: ImageData) -> dict[str, Any]:
     """What pages show of a data set, for JSON.
 
     Returns:

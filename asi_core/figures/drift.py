@@ -97,14 +97,14 @@ def _lines(
 
 
 def _line(run: ProbedRun, name: str, values: Sequence[float | None], hover: str) -> go.Scatter:
-    look = STYLES[run.style]
+    style = STYLES[run.style]
     return go.Scatter(
         x=list(run.steps),
         y=list(values),
         name=name,
         mode="lines+markers",
-        line={"color": look.color, "dash": look.dash, "width": 2.5},
-        marker={"symbol": look.symbol, "size": 8, "color": look.color},
+        line={"color": style.color, "dash": style.dash, "width": 2.5},
+        marker={"symbol": style.symbol, "size": 8, "color": style.color},
         hovertemplate=hover,
         showlegend=True,
     )

@@ -115,12 +115,12 @@ def draw_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log:
     scale, prefix = next(((s, p) for s, p in _COUNT_SCALES if most >= s), (1.0, ""))
     traces = []
     for method, whole in zip(methods, totals, strict=True):
-        told = [
+        message = [
             f"<br>whole step: {format_count(total, unit)}"
             f"{_ratio(total, vanilla, method, methods[0])}"
             for total, vanilla in zip(whole, totals[0], strict=True)
         ]
-        traces += _stacked_parts(method, unit, scale, per_layer, told)
+        traces += _stacked_parts(method, unit, scale, per_layer, message)
     traces += [_part_key(part, name) for part, name in PARTS.items()]
     return _framed(traces, "Cost of a step (formula)", f"{prefix}{unit}", log, per_layer)
 
@@ -162,16 +162,16 @@ def _sums(layers: Sequence[LayerBar], per_layer: bool) -> list[int]:
 
 
 def _stacked_parts(
-    method: MethodBars, unit: str, scale: float, per_layer: bool, told: Sequence[str]
+    method: MethodBars, unit: str, scale: float, per_layer: bool, message: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One trace a part of the work, each on top of the one before."""
-    traces, below = [], [0] * len(told)
+    traces, below = [], [0] * len(message)
     for part, name in PARTS.items():
         values = [layer.work[part] for layer in method.layers]
         values = values if per_layer else [sum(values)]
         hover = [
             f"{method.label}, {name}: {format_count(value, unit)}{whole}"
-            for value, whole in zip(values, told, strict=True)
+            for value, whole in zip(values, message, strict=True)
         ]
         trace = _bars(method, per_layer, values, below, scale, hover)
         trace["marker"]["pattern"] = _pattern(part)
@@ -266,8 +266,8 @@ def _framed(
 def _frame(title: str, unit: str, log: bool, per_layer: bool) -> dict[str, Any]:
     """The layout that does not depend on the numbers: a quarter of a figure's time."""
     x = "trained layer, in forward order" if per_layer else ""
-    told = f"{unit}, log scale" if log else unit
-    figure = styled(go.Figure(), title=title, x=x, y=told, log_y=log)
+    message = f"{unit}, log scale" if log else unit
+    figure = styled(go.Figure(), title=title, x=x, y=message, log_y=log)
     figure.update_layout(
         hovermode="closest", height=_HEIGHT, barmode="group" if per_layer else "overlay"
     )

@@ -10,7 +10,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import HEAD_ALONE, STYLES, styled
+from asi_core.figures.style import STYLES, styled
+from asi_core.records import HEAD_KIND
 from asi_core.units import THIN_SPACE, three_digits
 
 _DIMMED = 0.4
@@ -70,8 +71,8 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
         cost: what is on the x axis, such as "activation memory (formula)".
         unit: of the axis, and `scale` of it in base units.
     """
-    floors = [row for row in rows if row.style == HEAD_ALONE]
-    points = [row for row in rows if row.style != HEAD_ALONE and row.cost > 0]
+    floors = [row for row in rows if row.style == HEAD_KIND]
+    points = [row for row in rows if row.style != HEAD_KIND and row.cost > 0]
     kept = undominated([row.cost for row in points], [row.accuracy for row in points])
     front = sorted(
         (row for row, good in zip(points, kept, strict=True) if good), key=lambda row: row.cost
@@ -119,7 +120,7 @@ def _add_style(
 ) -> None:
     if not rows:
         return
-    look = STYLES[style]
+    method_style = STYLES[style]
     figure.add_trace(
         go.Scatter(
             x=[row.cost / scale for row in rows],
@@ -137,7 +138,7 @@ def _add_style(
             uid=f"{style}-{'front' if good else 'dominated'}",
             legendgroup=style,
             opacity=1.0 if good else _DIMMED,
-            marker={"color": look.color, "symbol": look.symbol, "size": 13},
+            marker={"color": method_style.color, "symbol": method_style.symbol, "size": 13},
         )
     )
 
@@ -184,14 +185,14 @@ def _front_line(front: Sequence[ParetoRow], scale: float) -> go.Scatter:
 def _add_floor(figure: go.Figure, floors: Sequence[ParetoRow]) -> None:
     if not floors:
         return
-    look = STYLES[HEAD_ALONE]
+    method_style = STYLES[HEAD_KIND]
     best = max(floors, key=lambda row: row.accuracy)
     figure.add_hline(
         y=100 * best.accuracy,
-        line={"color": look.color, "dash": look.dash, "width": 2},
+        line={"color": method_style.color, "dash": method_style.dash, "width": 2},
         annotation={
-            "text": f"head alone: {three_digits(100 * best.accuracy)}{THIN_SPACE}%",
-            "font": {"color": look.color},
+            "text": f"linear probe: {three_digits(100 * best.accuracy)}{THIN_SPACE}%",
+            "font": {"color": method_style.color},
         },
         annotation_position="bottom right",
     )

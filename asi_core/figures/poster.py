@@ -63,24 +63,24 @@ def plot_printed_against_computed(
 
 
 def _points(rows: Sequence[PrintedRow], unit: str) -> go.Scatter:
-    look = STYLES[rows[0].style]
+    style = STYLES[rows[0].style]
     return go.Scatter(
         x=[row.printed for row in rows],
         y=[row.computed for row in rows],
         name=rows[0].method,
         mode="markers",
         marker={
-            "color": look.color,
-            "symbol": [look.symbol if row.exact else f"{look.symbol}-open" for row in rows],
+            "color": style.color,
+            "symbol": [style.symbol if row.exact else f"{style.symbol}-open" for row in rows],
             "size": [9 if row.exact else 9 + _RING for row in rows],
-            "line": {"width": 2, "color": look.color},
+            "line": {"width": 2, "color": style.color},
         },
-        customdata=[_told(row, unit) for row in rows],
+        customdata=[_message(row, unit) for row in rows],
         hovertemplate="%{customdata}<extra></extra>",
     )
 
 
-def _told(row: PrintedRow, unit: str) -> str:
+def _message(row: PrintedRow, unit: str) -> str:
     lines = [
         row.label,
         f"printed {three_digits(row.printed)} {unit}, computed {three_digits(row.computed)} {unit}",

@@ -41,11 +41,11 @@ def shaded(figure: go.Figure, styles: Sequence[str], groups: Sequence[str]) -> g
 def _shade(trace: go.Scatter, style: str, nth: int) -> None:
     if nth == 0:
         return
-    look = STYLES[style]
-    others = [dash for dash in _DASHES if dash != look.dash]
-    trace.line.color = trace.marker.color = _towards_middle(look.color, _STEPS[nth % len(_STEPS)])
+    base = STYLES[style]
+    others = [dash for dash in _DASHES if dash != base.dash]
+    trace.line.color = trace.marker.color = _towards_middle(base.color, _STEPS[nth % len(_STEPS)])
     trace.line.dash = others[(nth - 1) % len(others)]
-    trace.marker.symbol = f"{look.symbol}-open" if nth % 2 else look.symbol
+    trace.marker.symbol = f"{base.symbol}-open" if nth % 2 else base.symbol
 
 
 def _towards_middle(color: str, share: float) -> str:

@@ -169,17 +169,17 @@ def _cut_traces(
 
 
 def _cut_trace(cut: Cut, mode: int, curve: Sequence[float], floor: float) -> go.Scatter:
-    look, rank = STYLES[cut.style], cut.ranks[mode]
-    told = f"{cut.label}: rank {three_digits(rank)}"
+    style, rank = STYLES[cut.style], cut.ranks[mode]
+    message = f"{cut.label}: rank {three_digits(rank)}"
     return go.Scatter(
         x=[rank, rank],
         y=[floor, curve[min(rank, len(curve)) - 1]],
         mode="lines+markers",
         name=cut.label,
         legendgroup=cut.label,
-        line={"color": look.color, "dash": look.dash, "width": 2},
-        marker={"symbol": look.symbol, "size": [0, 10], "color": look.color},
-        hovertemplate=f"{told}<extra></extra>",
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        marker={"symbol": style.symbol, "size": [0, 10], "color": style.color},
+        hovertemplate=f"{message}<extra></extra>",
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import HEAD_ALONE, STYLES, Figure, styled
+from asi_core.figures.style import STYLES, Figure, styled
+from asi_core.records import HEAD_KIND
 from asi_core.units import THIN_SPACE, layer_count, three_digits
 
 # Of a method's second and third setting.
@@ -62,13 +63,13 @@ def plot_over_depth(
         figure.add_trace(_line(curve, unit, scale, seen[curve.style]))
         seen[curve.style] += 1
     if head is not None:
-        look = STYLES[HEAD_ALONE]
+        style = STYLES[HEAD_KIND]
         figure.add_hline(
             y=100 * head,
-            line={"color": look.color, "dash": look.dash, "width": 2},
+            line={"color": style.color, "dash": style.dash, "width": 2},
             annotation={
-                "text": f"head alone: {three_digits(100 * head)}{THIN_SPACE}%",
-                "font": {"color": look.color},
+                "text": f"linear probe: {three_digits(100 * head)}{THIN_SPACE}%",
+                "font": {"color": style.color},
             },
             annotation_position="bottom right",
         )
@@ -78,7 +79,7 @@ def plot_over_depth(
 
 
 def _line(curve: DepthCurve, unit: str, scale: float, number: int) -> go.Scatter:
-    look = STYLES[curve.style]
+    style = STYLES[curve.style]
     turn = min(number, len(_DASHES) - 1)
     return go.Scatter(
         x=[point.price / scale for point in curve.points],
@@ -92,14 +93,14 @@ def _line(curve: DepthCurve, unit: str, scale: float, number: int) -> go.Scatter
         name=curve.label,
         uid=curve.label,
         mode="lines+markers",
-        line={"color": look.color, "width": 2, "dash": _DASHES[turn] if number else look.dash},
-        marker={"symbol": look.symbol + _MARKS[turn], "size": 10, "color": look.color},
-        hovertext=[_told(curve.label, point, unit, scale) for point in curve.points],
+        line={"color": style.color, "width": 2, "dash": _DASHES[turn] if number else style.dash},
+        marker={"symbol": style.symbol + _MARKS[turn], "size": 10, "color": style.color},
+        hovertext=[_message(curve.label, point, unit, scale) for point in curve.points],
         hovertemplate="%{hovertext}<extra></extra>",
     )
 
 
-def _told(label: str, point: DepthPoint, unit: str, scale: float) -> str:
+def _message(label: str, point: DepthPoint, unit: str, scale: float) -> str:
     spread = "" if point.deviation is None else f" ± {100 * point.deviation:.1f}"
     layers = layer_count(point.layers)
     return "<br>".join(

@@ -10,8 +10,8 @@ from zlib import crc32
 import plotly.graph_objects as go
 
 from asi_core.methods import METHODS, MethodStyle
+from asi_core.records import HEAD_KIND
 
-HEAD_ALONE = "head"
 _HEAD = MethodStyle("#9A9A9A", "dot", "x")
 
 # What figures are to those who only show them: who draws is known here alone.
@@ -37,12 +37,12 @@ class _Styles(Mapping[str, MethodStyle]):
     """The style of each method, by its kind, and of the classifier alone."""
 
     def __getitem__(self, name: str) -> MethodStyle:
-        if name == HEAD_ALONE:
+        if name == HEAD_KIND:
             return _HEAD
         return METHODS[name].style or _PALETTE[crc32(name.encode()) % len(_PALETTE)]
 
     def __iter__(self) -> Iterator[str]:
-        return iter((HEAD_ALONE, *METHODS))
+        return iter((HEAD_KIND, *METHODS))
 
     def __len__(self) -> int:
         return 1 + len(METHODS)

@@ -87,7 +87,7 @@ class CompressedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad) or x.numel() == 0:
-            self.memory.is_made = False
+            self.memory.initialised = False
             return self.plain_output(x)
         if torch.compiler.is_compiling():
             return _outside_of_graph(self, x)
@@ -125,8 +125,8 @@ class CompressedLayer(nn.Module):
         If it repeats one without gradients, it is the step's first.
         """
         if torch._C._current_graph_task_id() == -1:
-            self.memory.is_made = True
-        elif self.memory.is_made:
+            self.memory.initialised = True
+        elif self.memory.initialised:
             return replace(self.memory, is_repeated=True)
         return self.memory
 

@@ -120,10 +120,10 @@ class ASI(TuckerMethod):
     def algorithm(self) -> tuple[str, ...]:
         """What differs from the defaults besides the ranks, in words."""
         every = self.refresh_every
-        told = ["" if self.sequential else "not sequential"]
-        told += ["" if every == 1 else f"refreshed every {every} steps"]
-        told += [{32: "", 16: "half-precision factors", 8: "8 bits"}[self.bits]]
-        return tuple(word for word in told if word)
+        message = ["" if self.sequential else "not sequential"]
+        message += ["" if every == 1 else f"refreshed every {every} steps"]
+        message += [{32: "", 16: "half-precision factors", 8: "8 bits"}[self.bits]]
+        return tuple(word for word in message if word)
 
     @property
     def _ranks_label(self) -> str:

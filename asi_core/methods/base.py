@@ -35,7 +35,7 @@ class WarmStart:
             Given ranks are the method's, and are not repeated here.
         factors: mode -> size x rank matrix of the latest step; finite.
         age: how many steps the factors have been carried on.
-        is_made: whether a forward pass outside of backward made the factors: one within backward,
+        initialised: whether a forward pass outside of backward made the factors: one within it,
             which is a checkpoint's, then repeats it.
         is_repeated: of the copy for such a pass: its input is projected onto the factors, which are
             its own already.
@@ -45,7 +45,7 @@ class WarmStart:
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
     age: int = 0
-    is_made: bool = False
+    initialised: bool = False
     is_repeated: bool = False
 
 

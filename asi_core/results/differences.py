@@ -9,7 +9,7 @@ from asi_core.methods import Vanilla
 from asi_core.training.spec import RunSpec
 
 # How often is looked changes no digit of the training.
-LOOKS_OF_A_RUN: dict[str, Any] = {"evaluate_every": None, "probe_every": None}
+PROBING_SETTINGS: dict[str, Any] = {"evaluate_every": None, "probe_every": None}
 
 
 def settings_of(spec: RunSpec) -> dict[str, Any]:
@@ -32,11 +32,11 @@ def differing_settings(specs: Sequence[RunSpec]) -> dict[str, list[Any]]:
     return {
         name: row
         for name, row in values.items()
-        if any(value != row[0] for value in row) and not _told_by_method(name, specs)
+        if any(value != row[0] for value in row) and not _shown_by_method(name, specs)
     }
 
 
-def _told_by_method(name: str, specs: Sequence[RunSpec]) -> bool:
+def _shown_by_method(name: str, specs: Sequence[RunSpec]) -> bool:
     if name in RunSpec.model_fields:
         return False
     having = [spec.method for spec in specs if name in type(spec.method).model_fields]
@@ -50,7 +50,7 @@ def task_of(spec: RunSpec) -> RunSpec:
     Runs with the same task have the same model, images and recipe, so that their accuracies can be
     set against each other.
     """
-    changes = {"method": Vanilla(), "layers": 0, "seed": 0, **LOOKS_OF_A_RUN}
+    changes = {"method": Vanilla(), "layers": 0, "seed": 0, **PROBING_SETTINGS}
     return RunSpec.model_validate({**spec.model_dump(), **changes})
 
 

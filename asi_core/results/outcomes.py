@@ -9,7 +9,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from asi_core.methods import Vanilla
-from asi_core.results.differences import LOOKS_OF_A_RUN
+from asi_core.records import HEAD_LABEL
+from asi_core.results.differences import PROBING_SETTINGS
 from asi_core.runs.records import RunRecord, kind_of
 from asi_core.training.spec import RunSpec
 from asi_core.units import layer_count
@@ -100,7 +101,7 @@ def outcomes_by_seed(runs: Iterable[RunRecord]) -> list[Outcome]:
 def without_seed(spec: RunSpec) -> RunSpec:
     """The same specification at seed 0, without what makes no difference to the outcome: how often
     is looked, and the method of a classifier alone."""
-    changes: dict[str, Any] = {"seed": 0, **LOOKS_OF_A_RUN}
+    changes: dict[str, Any] = {"seed": 0, **PROBING_SETTINGS}
     if spec.layers == 0:
         changes["method"] = Vanilla()
     return spec.model_copy(update=changes)
@@ -138,7 +139,7 @@ def _labelled(groups: list[tuple[RunRecord, ...]], *, with_seed: bool) -> list[O
 
 
 def _label(spec: RunSpec, *, with_layers: bool, with_seed: bool) -> str:
-    parts = ["Head alone" if spec.layers == 0 else spec.method.settings_label]
+    parts = [HEAD_LABEL if spec.layers == 0 else spec.method.settings_label]
     if with_layers and spec.layers != 0:
         parts.append(_layers(spec))
     if with_seed:

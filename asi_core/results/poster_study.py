@@ -138,11 +138,11 @@ def label(setting: Setting) -> str:
     if not setting.layers:
         return "Classifier alone"
     method, spec = setting.method, setting.runs[0].spec
-    told = method.settings_label
+    message = method.settings_label
     if isinstance(method, ASI) and method.budget_bytes is not None:
         share = f"{method.label}, planned for 1/{round(vanilla_bytes(spec) / method.budget_bytes)}"
-        told = ", ".join((share, *method.algorithm))
-    return f"{told}, momentum {spec.momentum:g}" if spec.momentum else told
+        message = ", ".join((share, *method.algorithm))
+    return f"{message}, momentum {spec.momentum:g}" if spec.momentum else message
 
 
 def vanilla_bytes(spec: RunSpec) -> int:

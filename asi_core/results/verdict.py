@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asi_core.methods import REFERENCE_KIND
+from asi_core.records import HEAD_KIND
 from asi_core.results.outcomes import Outcome
-from asi_core.runs.records import HEAD_KIND
 
 # Sums of shares of a thousand images are not exact.
 _ROUNDING = 1e-9

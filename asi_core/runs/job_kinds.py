@@ -23,7 +23,7 @@ _START = _IMAGES | {"model", "pretrained", "layers", "batch_size", "image_size",
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """One kind of question.
+    """One kind of job.
 
     Attributes:
         answer: computes the result, for JSON, from a specification and shared frozen features.
@@ -60,9 +60,9 @@ def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
 def _samples(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     """`look_at` of the specification's data set, of what can be read of it."""
     from asi_core.datasets import load_dataset
-    from asi_core.datasets.samples import look_at
+    from asi_core.datasets.samples import sample_images
 
-    return look_at(load_dataset(spec.dataset, skip_damaged=True))
+    return sample_images(load_dataset(spec.dataset, skip_damaged=True))
 
 
 JOB_KINDS: dict[str, JobKind] = {

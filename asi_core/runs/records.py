@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
+from asi_core.records import HEAD_KIND
 from asi_core.runs.validity.specs import check_spec
 from asi_core.training.spec import RunSpec
 
@@ -18,8 +19,6 @@ Status = Literal["queued", "running", "completed", "failed", "cancelled", "inter
 EXAMPLE_OWNER = "example"
 # Whose runs anybody may change: of those who were not told apart.
 NOBODY = ("local", "command line")
-# The kind of a run that trains the classifier alone, whatever method it names.
-HEAD_KIND = "head"
 ACTIVE: tuple[Status, ...] = ("queued", "running")
 _LONGEST_REASON = 200
 STATUSES: tuple[Status, ...] = (*ACTIVE, "completed", "failed", "cancelled", "interrupted")

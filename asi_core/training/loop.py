@@ -72,11 +72,11 @@ def fine_tune(
     for step, indices in enumerate(islice(batches, done, spec.steps), done + 1):
         if should_stop():
             return
-        looks = step == 1 or step % spec.probe_interval == 0
+        probe = step == 1 or step % spec.probe_interval == 0
         evaluates = step % spec.evaluation_interval == 0 or step == spec.steps
-        yield from session.step(step, indices, looks, evaluates)
+        yield from session.step(step, indices, probe, evaluates)
         late = time.monotonic() - kept_at > _KEEP_SECONDS
-        if keep is not None and step < spec.steps and (looks or evaluates or late):
+        if keep is not None and step < spec.steps and (probe or evaluates or late):
             keep(session.state(step))
             kept_at = time.monotonic()
 
@@ -112,12 +112,12 @@ class _Session:
     def state(self, step: int) -> TrainingState:
         return state_of(self.spec, step, self.tail, self._optimiser, self.setup.sources)
 
-    def step(self, step: int, indices: Tensor, looks: bool, evaluates: bool) -> Iterator[Event]:
-        looked_at = self.layer_names if looks else []
-        with watched(self.tail, looked_at) as notes:
+    def step(self, step: int, indices: Tensor, probe: bool, evaluates: bool) -> Iterator[Event]:
+        probed = self.layer_names if probe else []
+        with watched(self.tail, probed) as notes:
             trained = self.train_step(step, indices)
         yield trained
-        if looked_at:
+        if probed:
             yield self.probe(step, notes)
         if evaluates:
             yield self.evaluate(step)

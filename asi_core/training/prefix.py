@@ -179,8 +179,8 @@ def _is_in_place(model: nn.Module, node: Node) -> bool:
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     is_named_so = name.endswith("_") and not name.endswith("__")
     # Functions of `torch.nn.functional` are told so, by name or by position.
-    told = node.kwargs.get("inplace", False) or any(value is True for value in node.args)
-    return is_named_so or (node.op == "call_function" and bool(told))
+    message = node.kwargs.get("inplace", False) or any(value is True for value in node.args)
+    return is_named_so or (node.op == "call_function" and bool(message))
 
 
 def crossing_values(values: Any) -> tuple[Tensor, ...]:

@@ -29,7 +29,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     prepared = [event for event in events if isinstance(event, PreparedEvent)]
     images = prepared[-1].images if prepared else None
     seconds = [step.step_seconds for step in steps]
-    looks = [probe.seconds for probe in probes if probe.seconds is not None]
+    probing = [probe.seconds for probe in probes if probe.seconds is not None]
     return {
         "steps_done": steps[-1].step if steps else 0,
         "test_accuracy": evaluations[-1].accuracy if evaluations else None,
@@ -50,8 +50,8 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
             "forward_median": _median([s.forward_seconds for s in steps]),
             "backward_median": _median([s.backward_seconds for s in steps]),
             "prefix_total": sum(s.prefix_seconds for s in steps),
-            "probe_median": _median(looks),
-            "probe_share": sum(looks) / sum(seconds) if looks and sum(seconds) else None,
+            "probe_median": _median(probing),
+            "probe_share": sum(probing) / sum(seconds) if probing and sum(seconds) else None,
         },
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from asi_core.figures.style import HEAD_ALONE
+from asi_core.records import HEAD_KIND
 from asi_core.results.outcomes import Outcome
 from asi_core.results.verdict import Verdict
 from asi_core.units import (
@@ -38,11 +38,11 @@ def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) ->
         return (
             f"No run comes within {points} of {target}: the nearest is {chosen.label}, {reached}."
         )
-    told = (
+    message = (
         f"The cheapest run within {points} of {target} is {chosen.label}: "
         f"{_cheapness(chosen, reference)}, and reaches {reached}"
     )
-    return told + _floor(reference, outcomes, tolerance)
+    return message + _floor(reference, outcomes, tolerance)
 
 
 def _cheapness(chosen: Outcome, reference: Outcome) -> str:
@@ -73,7 +73,7 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             "Test accuracy",
             percent(known["accuracy"].mean),
             _points(verdict),
-            f"{chosen.label}, measured on the test images; {seeds_told(chosen)}. The difference is "
+            f"{chosen.label}, measured on the test images; {seeds_note(chosen)}. The difference is "
             f"to vanilla.{_balanced(chosen)}",
         ),
         Kpi(
@@ -117,7 +117,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{THIN_SPACE}%"
 
 
-def seeds_told(outcome: Outcome) -> str:
+def seeds_note(outcome: Outcome) -> str:
     """How many seeds a mean is over, and how far they are apart."""
     accuracy = outcome.measures["accuracy"]
     if accuracy.deviation is None:
@@ -145,7 +145,7 @@ def _without_methods(reference: Outcome | None) -> str:
 
 def _floor(reference: Outcome, outcomes: Sequence[Outcome], tolerance: float) -> str:
     """A warning where the new classifier alone would do: layers need not be trained then."""
-    heads = [o.mean("accuracy") for o in outcomes if o.kind == HEAD_ALONE]
+    heads = [o.mean("accuracy") for o in outcomes if o.kind == HEAD_KIND]
     best = max((value for value in heads if value is not None), default=None)
     if best is None or best < reference.measures["accuracy"].mean - tolerance:
         return "."

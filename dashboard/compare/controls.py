@@ -9,8 +9,8 @@ import streamlit as st
 
 from asi_core.datasets import dataset_card
 from asi_core.errors import AsiError
-from asi_core.figures.style import HEAD_ALONE
 from asi_core.methods import METHODS
+from asi_core.records import HEAD_KIND, HEAD_LABEL
 from asi_core.results.differences import changed_recipe, task_of
 from asi_core.results.outcomes import Outcome, outcomes_by_seed, single_outcomes, without_seed
 from asi_core.runs.records import EXAMPLE_OWNER, STATUSES, LeftOut, RunRecord
@@ -20,7 +20,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from dashboard.compare.kept import library
 from dashboard.frame import URL
-from dashboard.history import my_names, told_time
+from dashboard.history import my_names, recorded_time
 from dashboard.left_out import names_of, tell_left_out
 from dashboard.setup import above_setup
 from dashboard.visitor import short_owner
@@ -137,7 +137,7 @@ def comparison_titles(
 def _own_title(run: RunRecord) -> str:
     if run.owner == EXAMPLE_OWNER:
         return f"Example: {run.comparison.removeprefix('example-')}"
-    return told_time(run.created_at, "%d %b %Y %H:%M")
+    return recorded_time(run.created_at, "%d %b %Y %H:%M")
 
 
 def _task_box(labels: list[str]) -> str:
@@ -154,7 +154,7 @@ def _task_box(labels: list[str]) -> str:
 
 def _how() -> tuple[float, bool]:
     points = st.number_input(
-        "Points that may be lost",
+        "Accuracy tolerance",
         value=1.0,
         min_value=0.0,
         max_value=100.0,
@@ -205,7 +205,7 @@ def _name(field: str, value: str) -> str:
         return "shipped examples" if value == EXAMPLE_OWNER else short_owner(value)
     try:
         if field == "kind":
-            return "Head alone" if value == HEAD_ALONE else METHODS[value].label
+            return HEAD_LABEL if value == HEAD_KIND else METHODS[value].label
         if field == "model":
             return model_card(value).title
         if field == "dataset":

@@ -119,8 +119,8 @@ def problem_of(run: RunRecord) -> str | None:
 def _last_probe(run: RunRecord) -> Sequence[LayerProbe]:
     if problem_of(run) is not None:
         return ()
-    looked = library().last_event(run.id, "probe")
-    return looked.layers if isinstance(looked, ProbeEvent) else ()
+    probe_event = library().last_event(run.id, "probe")
+    return probe_event.layers if isinstance(probe_event, ProbeEvent) else ()
 
 
 def _curves(outcomes: Sequence[Outcome]) -> None:

@@ -16,12 +16,12 @@ from dashboard.compare.kept import library
 from dashboard.frame import URL
 from dashboard.plain import plain
 
-_TOLD = "compare-told"
+_MESSAGE = "compare-told"
 
 
 def tell_what_was_done() -> None:
     """Say once what the last click came to."""
-    done, error = st.session_state.pop(_TOLD, ("", ""))
+    done, error = st.session_state.pop(_MESSAGE, ("", ""))
     if done:
         st.toast(plain(done), icon=":material/check:")
     if error:
@@ -94,7 +94,7 @@ def _delete_comparison(title: str, comparison: str, runs: Sequence[RunRecord]) -
 def _delete_runs(runs: Sequence[RunRecord]) -> None:
     ids = [run.id for run in runs]
     _confirmed(
-        "Delete the runs in detail",
+        "Delete the selected runs",
         f"{_count(runs)}, with all that was measured, are gone for good then.",
         runs,
         lambda: library().delete_runs(ids, visitor.owner()),
@@ -131,9 +131,9 @@ def _attempt(change: Callable[[], object], done: str) -> None:
     try:
         change()
     except AsiError as error:
-        st.session_state[_TOLD] = ("", one_sentence(error))
+        st.session_state[_MESSAGE] = ("", one_sentence(error))
     else:
-        st.session_state[_TOLD] = (done, "")
+        st.session_state[_MESSAGE] = (done, "")
 
 
 def _count(runs: Sequence[RunRecord]) -> str:

@@ -21,7 +21,7 @@ from asi_core.units import (
     format_seconds,
     three_digits,
 )
-from dashboard.compare.answer import percent, seeds_told
+from dashboard.compare.answer import percent, seeds_note
 from dashboard.compare.controls import View
 from dashboard.compare.selection import select_points
 from dashboard.frame import URL
@@ -127,13 +127,13 @@ def facts(outcome: Outcome, reference: Outcome | None) -> dict[str, str]:
         "cost of a step (formula)": ("macs", lambda count: format_count(count, "MACs")),
         "time of a step (measured)": ("step_seconds", format_seconds),
     }
-    told = {"accuracy (measured)": f"{percent(outcome.measures['accuracy'].mean)}"}
+    message = {"accuracy (measured)": f"{percent(outcome.measures['accuracy'].mean)}"}
     if (balanced := outcome.mean("balanced_accuracy")) is not None:
-        told["balanced accuracy (measured)"] = percent(balanced)
+        message["balanced accuracy (measured)"] = percent(balanced)
     for name, (measure, written) in shown.items():
         value = by_formula(outcome.mean(measure), written)
-        told[name] = value + _ratio(outcome, reference, measure)
-    return {**told, "seeds": seeds_told(outcome)}
+        message[name] = value + _ratio(outcome, reference, measure)
+    return {**message, "seeds": seeds_note(outcome)}
 
 
 def _ratio(outcome: Outcome, reference: Outcome | None, measure: str) -> str:

@@ -67,18 +67,18 @@ def build_report(view: View, verdict: Verdict, selected: Sequence[Outcome]) -> b
 def _notes(view: View) -> str:
     described = library().descriptions()
     comparisons = dict.fromkeys(run.comparison for run in view.runs)
-    told = [
+    message = [
         f"{view.titles[comparison]}: {described[comparison].note}"
         for comparison in comparisons
         if comparison in described and described[comparison].note
     ]
     count = len(comparisons)
-    return "; ".join(told) or f"{len(view.runs)} runs, in {count} comparison{'s' * (count > 1)}."
+    return "; ".join(message) or f"{len(view.runs)} runs, in {count} comparison{'s' * (count > 1)}."
 
 
 def _left_out(view: View, selected: Sequence[Outcome]) -> list[str]:
-    told = left_out_sentence([*view.left_out, *undrawn(selected)])
-    return [told] if told else []
+    message = left_out_sentence([*view.left_out, *undrawn(selected)])
+    return [message] if message else []
 
 
 def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:

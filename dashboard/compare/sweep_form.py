@@ -89,7 +89,7 @@ def _form() -> tuple[dict[str, Any], int]:
         texts["layers"] = _axis(run_field("layers"))
         texts["seed"] = _axis(run_field("seed"))
         texts["references"] = st.toggle(
-            "Vanilla and the head alone too",
+            "Vanilla and the linear probe too",
             value=True,
             key="sweep_references",
             help="What the others are measured against, at all layers and seeds.",

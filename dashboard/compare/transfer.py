@@ -12,7 +12,7 @@ from dashboard.compare.kept import library
 from dashboard.held_files import forget
 from dashboard.plain import plain
 
-_FILE, _TOLD, _COUNT = "transfer-file", "transfer-told", "transfer-count"
+_FILE, _MESSAGE, _COUNT = "transfer-file", "transfer-told", "transfer-count"
 
 
 def transfer(titles: dict[str, str]) -> None:
@@ -21,7 +21,7 @@ def transfer(titles: dict[str, str]) -> None:
     Args:
         titles: comparison -> what it is called on the page; there may be none.
     """
-    with st.expander("Take runs along, open others", icon=":material/swap_horiz:", key="transfer"):
+    with st.expander("Export and import runs", icon=":material/swap_horiz:", key="transfer"):
         left, right = st.columns(2)
         with left:
             if titles:
@@ -30,8 +30,8 @@ def transfer(titles: dict[str, str]) -> None:
                 st.caption("There is nothing to take along yet.")
         with right:
             _open()
-    if told := st.session_state.pop(_TOLD, None):
-        kind, sentence = told
+    if message := st.session_state.pop(_MESSAGE, None):
+        kind, sentence = message
         (st.success if kind == "kept" else st.error)(plain(sentence))
 
 
@@ -79,9 +79,9 @@ def _keep(key: str) -> None:
     try:
         runs = import_comparison(services.store(), library(), file, visitor.owner())
     except AsiError as error:
-        st.session_state[_TOLD] = "refused", one_sentence(error)
+        st.session_state[_MESSAGE] = "refused", one_sentence(error)
     else:
         count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
-        st.session_state[_TOLD] = "kept", f"{count} of {file.name} are kept here now."
+        st.session_state[_MESSAGE] = "kept", f"{count} of {file.name} are kept here now."
     finally:
         forget(file)

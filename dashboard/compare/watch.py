@@ -51,7 +51,7 @@ def _line(runs: Sequence[RunRecord]) -> None:
     done = library().steps_done(comparison)
     with st.container(border=True):
         words, button = st.columns([5, 1], vertical_alignment="center")
-        words.progress(progress(runs, done), text=progress_told(runs, done, time.time()))
+        words.progress(progress(runs, done), text=progress_text(runs, done, time.time()))
         if visitor.may_change(runs[0]):
             button.button(
                 "Cancel all",
@@ -73,15 +73,15 @@ def progress(runs: Sequence[RunRecord], done: dict[str, int]) -> float:
     return 1 - left / sum(run.spec.steps for run in runs)
 
 
-def progress_told(runs: Sequence[RunRecord], done: dict[str, int], now: float) -> str:
+def progress_text(runs: Sequence[RunRecord], done: dict[str, int], now: float) -> str:
     """States of the runs, and the time left at the pace so far."""
     counts = Counter(
         "stopping" if run.is_active and run.cancel_requested else run.status for run in runs
     )
     states = ", ".join(f"{count} {status}" for status, count in counts.items())
-    told = f"{runs[-1].spec.model_label}, {len(runs)} runs: {states}"
+    message = f"{runs[-1].spec.model_label}, {len(runs)} runs: {states}"
     begun = [run.started_at for run in runs if run.started_at is not None]
     share = progress(runs, done)
     if not begun or share in (0, 1):
-        return told
-    return f"{told}; about {format_seconds((now - min(begun)) * (1 - share) / share)} left"
+        return message
+    return f"{message}; about {format_seconds((now - min(begun)) * (1 - share) / share)} left"

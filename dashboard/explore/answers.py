@@ -51,10 +51,10 @@ def kpis(costs: Sequence[MethodCost], view: ViewSettings) -> list[Kpi]:
 
 
 def _measure_it(method: Method) -> Kpi:
-    told = (
+    message = (
         "What this method keeps is not known by formula. Measure here, below, takes one real step."
     )
-    return Kpi(f"{method.label} keeps", DASH, "no closed form: measure it", told)
+    return Kpi(f"{method.label} keeps", DASH, "no closed form: measure it", message)
 
 
 def _kpi(method: Method, cost: StepCost, vanilla: StepCost, view: ViewSettings) -> Kpi:
@@ -63,8 +63,8 @@ def _kpi(method: Method, cost: StepCost, vanilla: StepCost, view: ViewSettings) 
     if cost is not vanilla:
         less = _against(cost.activation_bytes, vanilla.activation_bytes)
         note = f"{less} · {_times(cost.macs.total / vanilla.macs.total)} cost"
-    told = f"{_HELP} {method.label} costs {work} a step."
-    return Kpi(f"{method.label} keeps", format_bytes(cost.activation_bytes), note, told)
+    message = f"{_HELP} {method.label} costs {work} a step."
+    return Kpi(f"{method.label} keeps", format_bytes(cost.activation_bytes), note, message)
 
 
 def _against(value: int, base: int) -> str:

@@ -75,15 +75,15 @@ def _costed(
 ) -> MethodCost:
     reason = next(filter(None, (method.why_unsupported(s.geometry) for s in shapes)), None)
     if reason is not None:
-        told = f"{method.label} is not shown for {settings.card.title}: {reason}."
-        return MethodCost(method, None, told)
+        message = f"{method.label} is not shown for {settings.card.title}: {reason}."
+        return MethodCost(method, None, message)
     if not method.has_closed_form:
         return MethodCost(method, None, str(NoClosedForm(method.label)), is_measurable=True)
     if not method.depends_on_images:
         return MethodCost(method, step_cost(shapes, method, settings.convention))
     if ranks is None:
-        told = f"{method.label} waits for its ranks: they depend on the images."
-        return MethodCost(method, None, told)
+        message = f"{method.label} waits for its ranks: they depend on the images."
+        return MethodCost(method, None, message)
     return MethodCost(method, step_cost(shapes, method, settings.convention, ranks))
 
 

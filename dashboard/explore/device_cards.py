@@ -61,8 +61,8 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
     with st.container(horizontal=True, gap="small"):
         for device in DEVICES:
             card = st.container(border=True, width=_CARD_PIXELS, height="stretch")
-            told = card_text(device, budgets[device.key], memories)
-            card.markdown("  \n".join([told, *unknown]))
+            message = card_text(device, budgets[device.key], memories)
+            card.markdown("  \n".join([message, *unknown]))
     _parts(memories)
 
 

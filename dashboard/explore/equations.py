@@ -60,7 +60,7 @@ def _equations(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
     formulas = layer_formulas(
         method, layer.shape, layer.ranks, settings.convention, kept_by=layer.kept_by
     )
-    st.caption(_told(method, layer.shape))
+    st.caption(_message(method, layer.shape))
     for other in measurable(costs):
         st.caption(str(NoClosedForm(other.label)))
     for part, formula in formulas.items():
@@ -98,7 +98,7 @@ def _width(latex: str) -> int:
     return len(re.sub(r"\\(mathrm|left|right|cdot|frac|,)|[{}_^ ]", "", latex))
 
 
-def _told(method: Method, shape: LayerShape) -> str:
+def _message(method: Method, shape: LayerShape) -> str:
     return f"{method.settings_label}. {symbols_explained(shape)}"
 
 

@@ -22,7 +22,7 @@ USUAL = RunSpec(method=ASI(explained_variance=USUAL_EXPLAINED_VARIANCE))
 
 # What a point of a sweep is made of; none of it is 0.
 _MEASURES = ("accuracy", "activation_bytes", "saved_bytes")
-_SECONDS_UNTIL_LOOKED_FOR_AGAIN = 30
+_CACHE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def saved_by_category(method: Method) -> dict[str, int] | None:
     return dict(known.result["saved_bytes"]["by_category"])
 
 
-@st.cache_resource(ttl=_SECONDS_UNTIL_LOOKED_FOR_AGAIN, show_spinner=False)
+@st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
 def _probed_run(url: str) -> ProbedRun | None:
     for run in sorted(_completed(url), key=lambda run: (_is_own(run), run.spec.probe_interval)):
         if _trained_like(run.spec) == USUAL:
@@ -116,11 +116,11 @@ def _probed_run(url: str) -> ProbedRun | None:
 
 def _can_be_replayed(probes: Mapping[int, Mapping[str, LayerProbe]]) -> bool:
     """Whether there are steps after the first, at which ASI was set against HOSVD."""
-    looks = [probe for layers in probes.values() for probe in layers.values()]
-    return len(probes) > 1 and all(probe.best_energy is not None for probe in looks)
+    of_layers = [probe for layers in probes.values() for probe in layers.values()]
+    return len(probes) > 1 and all(probe.best_energy is not None for probe in of_layers)
 
 
-@st.cache_resource(ttl=_SECONDS_UNTIL_LOOKED_FOR_AGAIN, show_spinner=False)
+@st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
 def _sweep(url: str) -> Sweep | None:
     by_method: dict[Method, dict[int, RunRecord]] = {}
     for run in _completed(url):
@@ -142,7 +142,7 @@ def left_out() -> list[str]:
     """Runs of the usual model and images that no lesson can rest on, and why."""
     store = services.store()
     drawn = [_drawn_problem(run) for run in _completed(store.url)]
-    return [*names_of(_found(store.url).left_out), *(told for told in drawn if told)]
+    return [*names_of(_found(store.url).left_out), *(message for message in drawn if message)]
 
 
 def _drawn_problem(run: RunRecord) -> str | None:
@@ -157,7 +157,7 @@ def _completed(url: str) -> list[RunRecord]:
     return sorted(_found(url).runs, key=_is_own)
 
 
-@st.cache_resource(ttl=_SECONDS_UNTIL_LOOKED_FOR_AGAIN, show_spinner=False)
+@st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
 def _found(url: str) -> Found:
     library = RunLibrary(url)
     try:

@@ -106,11 +106,11 @@ def _budget(controls: Controls, found: Sweep) -> None:
         )
     rows = [_row(point, memory) for point in found.points]
     chosen = best_within(rows, budget_kib * KIB)
-    st.markdown(f"##### {_choice_told(rows, chosen, budget_kib * KIB)}")
+    st.markdown(f"##### {_choice_text(rows, chosen, budget_kib * KIB)}")
     figure(
         plot_budget(rows, budget_kib * KIB, chosen, _MEMORY[memory]),
         key="trade-offs-budget",
-        caption=f"Accuracies are measured ({found.origin}); {_seeds_told(found.points)}. Bars are "
+        caption=f"Accuracies are measured ({found.origin}); {_seeds_note(found.points)}. Bars are "
         f"standard deviations. Memory: {_MEMORY[memory]}.",
     )
 
@@ -121,7 +121,7 @@ def best_within(rows: Sequence[ParetoRow], budget_bytes: float) -> ParetoRow | N
     return max(fitting, key=lambda row: (row.accuracy, -row.cost), default=None)
 
 
-def _choice_told(rows: Sequence[ParetoRow], chosen: ParetoRow | None, budget: float) -> str:
+def _choice_text(rows: Sequence[ParetoRow], chosen: ParetoRow | None, budget: float) -> str:
     if chosen is None:
         least = min(row.cost for row in rows)
         return (
@@ -153,7 +153,7 @@ def _row(point: SweepPoint, memory: str) -> ParetoRow:
     )
 
 
-def _seeds_told(points: Sequence[SweepPoint]) -> str:
+def _seeds_note(points: Sequence[SweepPoint]) -> str:
     counts = sorted({len(point.accuracy) for point in points})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     if counts[-1] == 1:
@@ -235,7 +235,7 @@ def _reveal_accuracy(guess: float, found: Sweep) -> Reveal:
         plot=plot_guess(
             guess, truth, title="Your guess and the truth", unit="points", span=(-5.0, 20.0)
         ),
-        caption=f"Measured ({found.origin}); {_seeds_told([found.vanilla, *found.asi.values()])}.",
+        caption=f"Measured ({found.origin}); {_seeds_note([found.vanilla, *found.asi.values()])}.",
         explanation=_EXPLANATION,
     )
 

@@ -188,11 +188,11 @@ def reveal(guess: float) -> Reveal:
     if found is None:
         truth = 100 * turning.follow(_ANGLE).warm_share
         caption = f"Computed here at {_ANGLE}° a step; mean over all steps but the first."
-        told = ""
+        message = ""
     else:
         truth = 100 * share_of_best(found)
         caption = f"Measured ({found.origin}): mean over all layers and looks but the first."
-        told = _drift_told(found)
+        message = _drift_text(found)
     return Reveal(
         truth=truth,
         meaning="of what the singular vectors hold",
@@ -203,24 +203,24 @@ def reveal(guess: float) -> Reveal:
         explanation="An iteration multiplies the directions by the matrix and its transpose, so "
         "the strong ones win. From random directions one "
         f"iteration is not enough: in the turning matrix it holds {cold}{THIN_SPACE}% of the best. "
-        f"Started from the step before, it only has to make up for the turn.{told} Errors do not "
-        "pile up, for every step pulls towards the present input. At a turn of 90° a warm start is "
-        "worth no more than a cold one.",
+        f"Started from the step before, it only has to make up for the turn.{message} Errors do "
+        "not pile up, for every step pulls towards the present input. At a turn of 90° a warm "
+        "start is worth no more than a cold one.",
     )
 
 
-def _drift_told(found: ProbedRun) -> str:
+def _drift_text(found: ProbedRun) -> str:
     """How far the run's modes usually turned, in a sentence; nothing if it was not measured."""
     probes = [probe for layers in found.probes.values() for probe in layers.values()]
     turns = {
         name: [angle for probe in probes if (angle := _drift(probe, mode)) is not None]
         for mode, name in enumerate(model_card(found.spec.model).mode_names)
     }
-    told = [f"{median(angles):.0f}° ({name})" for name, angles in turns.items() if angles]
-    if not told:
+    usual = [f"{median(angles):.0f}° ({name})" for name, angles in turns.items() if angles]
+    if not usual:
         return ""
     return (
-        f" In the run the usual turn was {', '.join(told)}: channels and positions mean the same "
+        f" In the run the usual turn was {', '.join(usual)}: channels and positions mean the same "
         "at every step, while the images are others."
     )
 

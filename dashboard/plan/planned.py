@@ -126,18 +126,18 @@ def kpis(what: Planned) -> list[Kpi]:
 
 
 def _gain(what: Planned, made: Plan) -> Kpi:
-    told = (
+    message = (
         "Against the highest explained variance that all layers can share under this budget, "
         "which is what goes without planning."
     )
     if what.uniform is None:
-        return Kpi("Error spared by planning", "–", "nothing else fits", told)
+        return Kpi("Error spared by planning", "–", "nothing else fits", message)
     share, other = what.uniform
     note = f"against {share:g} in all layers"
     if made.gradient_error == other.gradient_error:
-        return Kpi("Error spared by planning", "0 %", f"same as {share:g} in all layers", told)
+        return Kpi("Error spared by planning", "0 %", f"same as {share:g} in all layers", message)
     less = 100 * (1 - made.gradient_error / other.gradient_error)
-    return Kpi("Error spared by planning", f"{three_digits(less)} %", note, told)
+    return Kpi("Error spared by planning", f"{three_digits(less)} %", note, message)
 
 
 def kept_rows(what: Planned) -> list[KeptRow]:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from asi_core.figures.plan import plot_error_curve, plot_kept
+from asi_core.records import HEAD_LABEL
 from asi_core.units import last_layers
 from asi_core.zoo.cards import model_card
 from dashboard.frame import answer, figure, kpi_row, table
@@ -93,7 +94,7 @@ def _details(question: PlanQuestion, what: Planned) -> None:
             column_config={**_COLUMNS, **_rank_columns(card.mode_names)},
         )
     specs = plan_specs(question, what)
-    names = ["Head alone", *(spec.method.settings_label for spec in specs[1:])]
+    names = [HEAD_LABEL, *(spec.method.settings_label for spec in specs[1:])]
     reproduce_panel(specs[::-1], names[::-1], key="plan")
 
 

@@ -120,8 +120,8 @@ def _figures(rows: Sequence[Row], convention: Convention) -> None:
 def _table(rows: Sequence[Row]) -> None:
     st.subheader("Cell by cell")
     st.table(shown_table(rows), hide_index=True, border="horizontal")
-    if told := reasons(rows):
-        st.caption("Why cells are not exact: " + "; ".join(told) + ".")
+    if message := reasons(rows):
+        st.caption("Why cells are not exact: " + "; ".join(message) + ".")
     with st.expander("As numbers", icon=":material/table_rows:"):
         table(
             number_table(rows),
@@ -133,8 +133,8 @@ def _table(rows: Sequence[Row]) -> None:
 
 def _elsewhere() -> None:
     st.subheader("What was measured here, and what cannot be")
-    told = claims(services.store())
-    rows = [{"The poster says": c.said, "Here": c.here, "Why": c.why} for c in told]
+    message = claims(services.store())
+    rows = [{"The poster says": c.said, "Here": c.here, "Why": c.why} for c in message]
     st.table(pd.DataFrame(rows), hide_index=True, border="horizontal")
     found = measurements(services.jobs())
     if not found:
@@ -162,8 +162,8 @@ def _source() -> None:
     )
 
 
-def _bytes_column(label: str, told: str) -> object:
-    return st.column_config.NumberColumn(label, format="localized", help=told)
+def _bytes_column(label: str, message: str) -> object:
+    return st.column_config.NumberColumn(label, format="localized", help=message)
 
 
 _MEASURED_COLUMNS = {

@@ -16,7 +16,7 @@ from dashboard.history import PICKER_HELP, comparison_title, known_comparisons, 
 from dashboard.left_out import drawable
 from dashboard.links import COMPARISON, comparison_in_url
 from dashboard.plain import plain
-from dashboard.spectra.looks import SeenRun, seen
+from dashboard.spectra.probes import SeenRun, seen
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Subject:
 def choose_comparison() -> list[RunRecord]:
     """The comparison that the link names or somebody chooses; empty if there is none."""
     known = {name: runs for name, runs in known_comparisons().items() if with_layers(runs)}
-    asked, told = comparison_in_url()
-    if told and asked not in known:
+    asked, message = comparison_in_url()
+    if message and asked not in known:
         if asked and with_layers(named := services.store().comparison(asked)):
             known[asked] = named
         else:
             st.warning(
-                plain(f"The link asks for the comparison {told}, which has no runs with trained")
+                plain(f"The link asks for the comparison {message}, which has no runs with trained")
                 + " layers here: choose from the list."
             )
     if not known:

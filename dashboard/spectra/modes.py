@@ -11,7 +11,7 @@ from asi_core.figures import spectra
 from asi_core.figures.spectra import Axes, SpectrumRows
 from dashboard.frame import URL, figure
 from dashboard.spectra.choice import Subject
-from dashboard.spectra.looks import cuts
+from dashboard.spectra.probes import cuts
 from dashboard.spectra.words import mode_names, percent
 
 _ENERGY, _VALUES = "Explained energy", "Singular values"
@@ -19,7 +19,7 @@ _LOG, _LINEAR = "Log", "Linear"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PlotStyle:
     """How spectra are drawn.
 
     Attributes:
@@ -31,7 +31,7 @@ class Look:
     share: float
 
 
-def choose_look() -> Look:
+def choose_style() -> PlotStyle:
     """Draw the controls."""
     left, middle, right = st.columns(3)
     shown = left.segmented_control(
@@ -61,22 +61,22 @@ def choose_look() -> Look:
         help="How many values does it take to hold this share of the energy? The dotted line.",
         **URL,
     )
-    return Look(shown == _ENERGY, "log" if axes == _LOG else "linear", held / 100)
+    return PlotStyle(shown == _ENERGY, "log" if axes == _LOG else "linear", held / 100)
 
 
-def show_modes(subject: Subject, look: Look) -> None:
+def show_modes(subject: Subject, style: PlotStyle) -> None:
     """One figure a mode, two in a row where there is room."""
     st.subheader("How fast the singular values fall, mode by mode", divider="gray")
     names, probe = mode_names(subject.chosen), subject.probe
-    needed = ranks_of_spectra(probe.singular_values, look.share)
+    needed = ranks_of_spectra(probe.singular_values, style.share)
     columns = [column for _ in range(0, len(names), 2) for column in st.columns(2)]
     for mode, (column, name) in enumerate(zip(columns, names, strict=False)):
         caption = (
             f"{name.capitalize()}: {needed[mode]} of {len(probe.singular_values[mode])} directions "
-            f"hold {percent(look.share)} of the energy."
+            f"hold {percent(style.share)} of the energy."
         )
         with column:
-            _draw(subject, mode, look, caption)
+            _draw(subject, mode, style, caption)
     st.caption(
         f"All measured, on the input of `{subject.layer}` that {subject.chosen.label} met at step "
         f"{subject.step}. A mode is one dimension of that input; its singular values are those of "
@@ -85,12 +85,12 @@ def show_modes(subject: Subject, look: Look) -> None:
     )
 
 
-def _draw(subject: Subject, mode: int, look: Look, caption: str) -> None:
+def _draw(subject: Subject, mode: int, style: PlotStyle, caption: str) -> None:
     probe = subject.probe
     spectrum = SpectrumRows(probe.shape, probe.singular_values, mode_names(subject.chosen))
     marks = cuts(subject.peers, subject.step, subject.layer)
-    if look.energy:
-        plot = spectra.plot_explained_energy(spectrum, mode, marks, look.axes, look.share)
+    if style.energy:
+        plot = spectra.plot_explained_energy(spectrum, mode, marks, style.axes, style.share)
     else:
-        plot = spectra.plot_singular_values(spectrum, mode, marks, look.axes)
+        plot = spectra.plot_singular_values(spectrum, mode, marks, style.axes)
     figure(plot, key=f"spectrum-{mode}", caption=caption)

@@ -17,8 +17,8 @@ from dashboard.left_out import left_out_of, tell_left_out
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import Subject, choose_subject, with_layers
 from dashboard.spectra.images import show_images
-from dashboard.spectra.looks import cuts, probe_share
-from dashboard.spectra.modes import choose_look, show_modes
+from dashboard.spectra.modes import choose_style, show_modes
+from dashboard.spectra.probes import cuts, probe_share
 from dashboard.spectra.progress import show_progress
 from dashboard.spectra.words import answer_sentence, mode_names, numbers, percent
 
@@ -48,14 +48,14 @@ def _body(name: str, pace: float | None) -> None:
         return
     st.session_state["steps_to_play"] = subject.chosen.steps
     top = st.container()
-    look = choose_look()
+    style = choose_style()
     with top:
-        answer(answer_sentence(subject, look.share))
-        kpi_row(numbers(subject, look.share, probe_share(subject.chosen)))
-    show_modes(subject, look)
+        answer(answer_sentence(subject, style.share))
+        kpi_row(numbers(subject, style.share, probe_share(subject.chosen)))
+    show_modes(subject, style)
     show_images(subject)
     show_progress(subject)
-    _details(subject, look.share)
+    _details(subject, style.share)
 
 
 def _advance() -> None:

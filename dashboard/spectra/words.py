@@ -8,7 +8,7 @@ from asi_core.units import DASH, THIN_SPACE, three_digits
 from asi_core.zoo.cards import model_card
 from dashboard.frame import Kpi
 from dashboard.spectra.choice import Subject
-from dashboard.spectra.looks import SeenRun
+from dashboard.spectra.probes import SeenRun
 
 # Names of the mode that the layer mixes, and of one of it.
 _SINGULARS = {"channel": "channel", "features": "feature"}
@@ -49,7 +49,7 @@ def answer_sentence(subject: Subject, share: float) -> str:
     )
 
 
-def numbers(subject: Subject, share: float, looking: float | None) -> list[Kpi]:
+def numbers(subject: Subject, share: float, probing: float | None) -> list[Kpi]:
     """The numbers that answer the question.
 
     Args:
@@ -68,8 +68,8 @@ def numbers(subject: Subject, share: float, looking: float | None) -> list[Kpi]:
         _kept(probe, chosen),
         _gradient(probe, chosen),
         Kpi(
-            "Cost of looking",
-            DASH if looking is None else percent(looking),
+            "Probing overhead",
+            DASH if probing is None else percent(probing),
             note="of all steps",
             help="What all looks of this run took, as a share of what its training steps took. "
             "Looking is no part of the step: the steps' own times leave it out.",

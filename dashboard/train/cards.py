@@ -57,22 +57,24 @@ def _result(
         "which both have been evaluated.",
     )
     if gained is not None:
-        st.caption(f"over the head alone at step {gained.step}")
+        st.caption(f"over the linear probe at step {gained.step}")
     if feed.steps:
         st.caption(_facts(feed, vanilla))
-    if told := images_told(run, feed):
-        st.caption(told)
+    if message := images_note(run, feed):
+        st.caption(message)
 
 
-def images_told(run: RunRecord, feed: RunFeed) -> str:
+def images_note(run: RunRecord, feed: RunFeed) -> str:
     """What must be known of the run's images: that classes differ, and how many were left out."""
-    told = []
+    message = []
     balanced = feed.evaluations[-1].get("balanced_accuracy") if feed.evaluations else None
     if balanced is not None:
-        told.append(f"**{100 * balanced:.1f} %** balanced: the mean of the classes' own accuracies")
+        message.append(
+            f"**{100 * balanced:.1f} %** balanced: the mean of the classes' own accuracies"
+        )
     if count := left_out(run):
-        told.append(f"{count} damaged image{'s' if count > 1 else ''} left out")
-    return "  \n".join(told)
+        message.append(f"{count} damaged image{'s' if count > 1 else ''} left out")
+    return "  \n".join(message)
 
 
 def _state(run: RunRecord, feed: RunFeed, label: str, line: list[str]) -> None:

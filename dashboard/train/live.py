@@ -81,8 +81,8 @@ def _curves_part(comparison: str, drawn: Drawn) -> None:
     _charts(
         *_read(comparison),
         {
-            "accuracy": (_told_apart(plot_accuracy), "Measured, on all test images."),
-            "loss": (_told_apart(plot_loss), "Measured, on the batches that are trained on."),
+            "accuracy": (_distinguished(plot_accuracy), "Measured, on all test images."),
+            "loss": (_distinguished(plot_loss), "Measured, on the batches that are trained on."),
         },
     )
 
@@ -200,7 +200,7 @@ def _many_pairs(pairs: Sequence[_Pair]) -> str:
     )
 
 
-def _told_apart(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Figure]:
+def _distinguished(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Figure]:
     """The same figure of curves, with runs of one method in different shades where there are."""
 
     @wraps(plot)

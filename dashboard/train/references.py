@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from asi_core.figures.style import HEAD_ALONE
 from asi_core.methods import REFERENCE_KIND
-from asi_core.results.differences import LOOKS_OF_A_RUN
+from asi_core.records import HEAD_KIND
+from asi_core.results.differences import PROBING_SETTINGS
 from asi_core.runs.records import RunRecord
 from dashboard.feed import run_style
 
@@ -19,20 +19,20 @@ def vanilla_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
 
     Of several the first; None where there is none, and for vanilla runs and the classifier alone.
     """
-    if run_style(run) in (REFERENCE_KIND, HEAD_ALONE):
+    if run_style(run) in (REFERENCE_KIND, HEAD_KIND):
         return None
     return _first(runs, REFERENCE_KIND, run, but=())
 
 
 def head_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
     """The place of the classifier alone that was trained on the same in the same way as a run."""
-    return None if run_style(run) == HEAD_ALONE else _first(runs, HEAD_ALONE, run, but=_OF_LAYERS)
+    return None if run_style(run) == HEAD_KIND else _first(runs, HEAD_KIND, run, but=_OF_LAYERS)
 
 
 def _first(
     runs: Sequence[RunRecord], style: str, like: RunRecord, but: Collection[str]
 ) -> int | None:
-    left_out = {"method", *LOOKS_OF_A_RUN, *but}
+    left_out = {"method", *PROBING_SETTINGS, *but}
     wanted = like.spec.model_dump(exclude=left_out)
     found = (
         place

@@ -9,7 +9,7 @@ import streamlit as st
 from asi_core.runs.records import LogLine, RunRecord
 from dashboard import services
 from dashboard.frame import URL
-from dashboard.history import run_labels, told_time
+from dashboard.history import recorded_time, run_labels
 
 _LINES, _POLL_SECONDS = 40, 2.0
 
@@ -40,7 +40,7 @@ def _log(runs: list[RunRecord]) -> None:
 def log_text(lines: Sequence[LogLine]) -> str:
     """One line each: time of day, what it is if it is no mere information, and the text."""
     return "\n".join(
-        f"{told_time(line.at, '%H:%M:%S')} "
+        f"{recorded_time(line.at, '%H:%M:%S')} "
         f"{'' if line.level == 'info' else line.level.upper() + ' '}{line.text}"
         for line in lines
     )

@@ -39,8 +39,8 @@ def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     modes = model_card(runs[0].spec.model).mode_names
     spectrum = SpectrumRows(probe.shape, probe.singular_values, modes)
     drawing = drawings.get(("spectra", spectrum, *cuts), lambda: plot_spectra(spectrum, cuts))
-    told = _what_was_kept(probe, step) if probe.captured_energy is not None else _MEASURED
-    figure(drawing, key="train-spectra", caption=told)
+    message = _what_was_kept(probe, step) if probe.captured_energy is not None else _MEASURED
+    figure(drawing, key="train-spectra", caption=message)
 
 
 def _step(place: DeltaGenerator, steps: list[int], *, is_going: bool) -> int:
@@ -58,19 +58,21 @@ def _what_was_kept(probe: LayerProbe, step: int) -> str:
     """One layer's probe in words; all of it measured."""
     assert probe.captured_energy is not None
     size = " × ".join(map(str, probe.shape))
-    told = [
+    message = [
         f"At step {step} the kept form holds {100 * probe.captured_energy:.1f} % of the energy of "
         f"this layer's input ({size})"
     ]
     if probe.best_energy is not None:
-        told.append(f"HOSVD would hold {100 * probe.best_energy:.1f} % at the same ranks")
+        message.append(f"HOSVD would hold {100 * probe.best_energy:.1f} % at the same ranks")
     if probe.gradient_cosine is not None:
-        told.append(f"the weight gradient's cosine to the exact one is {probe.gradient_cosine:.3f}")
+        message.append(
+            f"the weight gradient's cosine to the exact one is {probe.gradient_cosine:.3f}"
+        )
     # Of the batch mode it would say nothing: every batch has other images.
     turned = [degrees for degrees in (probe.drift_degrees or ())[1:] if degrees is not None]
     if turned:
-        told.append(
+        message.append(
             f"since the step before, the widest turn of a subspace (batch aside) is "
             f"{max(turned):.0f}°"
         )
-    return "; ".join(told) + ". All measured."
+    return "; ".join(message) + ". All measured."

@@ -47,18 +47,20 @@ def claims(study: Study) -> str:
 
 
 def _best_ratio(study: Study, name: str, claimed: float, why: str = "") -> tuple[str, str]:
-    told, best = [], {}
+    message, best = [], {}
     for title, curve in study.series.items():
         if curve[0].method.kind != "asi":
             continue
         found = _helpful(study, at_equal_accuracy(study.vanilla, curve, name))
         if not found:
-            told.append(f"{title}: reaches none of vanilla's accuracies above the classifier's")
+            message.append(f"{title}: reaches none of vanilla's accuracies above the classifier's")
             continue
         top = max(found, key=lambda at: at.ratio or 0)
         best[title] = top.ratio or 0.0
-        told.append(f"{title}: {ratio(top)} at vanilla's accuracy with k = {top.layers}")
-    return "; ".join(told), _verdict(study, best, claimed) + ("" if _holds(best, claimed) else why)
+        message.append(f"{title}: {ratio(top)} at vanilla's accuracy with k = {top.layers}")
+    return "; ".join(message), _verdict(study, best, claimed) + (
+        "" if _holds(best, claimed) else why
+    )
 
 
 def _holds(best: Mapping[str, float], claimed: float) -> bool:
@@ -110,7 +112,7 @@ def _overhead(setting: Setting) -> float:
 
 
 def _same_depth(study: Study) -> tuple[str, str]:
-    told, good, idle = [], True, []
+    message, good, idle = [], True, []
     for layers in (2, 4):
         vanilla = study.at(study.vanilla, layers)
         if fmean(vanilla.prices("accuracy")) < study.floor:
@@ -124,14 +126,14 @@ def _same_depth(study: Study) -> tuple[str, str]:
             lost = 100 * (fmean(vanilla.prices("accuracy")) - fmean(asi.prices("accuracy")))
             rows.append((less, lost, title))
         good = good and any(less >= 50 and lost <= 1 for less, lost, _ in rows)
-        told += [
+        message += [
             f"k = {layers}, {title}: {less:.0f} times less, {-lost:+.1f} points"
             for less, lost, title in rows
         ]
     verdict = "holds at 50 times and more" if good else "does not hold within a point"
     for layers in idle:
         verdict += f"; with k = {layers} vanilla itself gains nothing over the classifier alone"
-    return "; ".join(told), verdict
+    return "; ".join(message), verdict
 
 
 def _speed(study: Study) -> tuple[str, str]:

@@ -32,7 +32,7 @@ from asi_core.runs.job_kinds import job_kind  # noqa: E402
 from asi_core.runs.records import RunRecord  # noqa: E402
 from asi_core.runs.store.library import Description, RunLibrary  # noqa: E402
 from asi_core.runs.store.run_store import RunStore  # noqa: E402
-from asi_core.runs.submit.fingerprint import questions_of  # noqa: E402
+from asi_core.runs.submit.fingerprint import fingerprints_of  # noqa: E402
 from asi_core.runs.submit.service import request_runs  # noqa: E402
 from asi_core.settings import read_settings  # noqa: E402
 from asi_core.training.features import installed_pool  # noqa: E402
@@ -149,7 +149,7 @@ def measured(asked: RunSpec) -> dict[str, Any]:
 def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
     """The newest comparison of just these runs whose numbers are those of this code, or a new one
     with copies of all that is known already."""
-    answers = store.answered(questions_of(specs))
+    answers = store.answered(fingerprints_of(specs))
     for runs in store.latest_comparisons(_LATEST):
         if [run.spec for run in runs] != list(specs):
             continue
@@ -189,8 +189,8 @@ def run_study(dataset: str) -> dict[str, list[RunRecord]]:
 def _tell(number: int, ended: RunRecord) -> None:
     (outcome,) = single_outcomes([ended])
     accuracy = (ended.summary or {}).get("test_accuracy")
-    told = f"{number}. {outcome.label}, {layer_count(ended.spec.layers)}: {ended.status}"
-    print(f"{told}, accuracy {accuracy}", flush=True)
+    message = f"{number}. {outcome.label}, {layer_count(ended.spec.layers)}: {ended.status}"
+    print(f"{message}, accuracy {accuracy}", flush=True)
 
 
 def ship(study: dict[str, list[RunRecord]]) -> None:

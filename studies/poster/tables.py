@@ -37,7 +37,7 @@ def accuracy(study: Study) -> str:
 
 def memory(study: Study) -> str:
     parts = []
-    for name, told in (
+    for name, message in (
         ("activation_bytes", "By formula, of the trained layers' inputs, KiB (times less)"),
         ("saved_bytes", "Measured, of the whole trained part with lean layers, KiB (times less)"),
     ):
@@ -50,13 +50,13 @@ def memory(study: Study) -> str:
                 cells.append(f"{value / KIB:.1f} ({plain / value:.0f})")
             rows.append((title, *cells))
         header = ("method", *(f"k = {k}" for k in study.depths))
-        parts.append(f"{told}:\n\n{table(header, rows)}")
+        parts.append(f"{message}:\n\n{table(header, rows)}")
     return "\n\n".join(parts)
 
 
 def cost(study: Study) -> str:
     parts = []
-    for name, told, scale, digits in (
+    for name, message, scale, digits in (
         (PAPER_MACS, "By the paper's count, 1e9 multiply-accumulates", GIGA, 2),
         ("macs", "Exact, 1e9 multiply-accumulates", GIGA, 3),
         ("step_seconds", "Measured, milliseconds (medians)", 1e-3, 1),
@@ -72,7 +72,7 @@ def cost(study: Study) -> str:
             )
             for title, curve in study.series.items()
         ]
-        parts.append(f"{told}:\n\n{table(header, rows)}")
+        parts.append(f"{message}:\n\n{table(header, rows)}")
     rows = [
         (
             title,
@@ -104,7 +104,7 @@ def equal(study: Study) -> str:
         "there, nothing is gained by training layers, and every ratio is as large as one likes."
     )
     parts = [text]
-    for name, told in (
+    for name, message in (
         ("activation_bytes", "Activation memory, by formula"),
         ("saved_bytes", "All that is kept for backward, measured"),
         (PAPER_MACS, "Multiplies of a step, by the paper's count"),
@@ -119,7 +119,7 @@ def equal(study: Study) -> str:
         shown = [n for n, v in enumerate(study.vanilla) if fmean(v.prices("accuracy")) > floor]
         header = ("method", *(at_accuracy(study.vanilla[n]) for n in shown))
         rows = [(title, *(ratio(found[n]) for n in shown)) for title, found in compared.items()]
-        parts.append(f"{told}:\n\n{table(header, rows)}")
+        parts.append(f"{message}:\n\n{table(header, rows)}")
     return "\n\n".join(parts)
 
 
@@ -176,13 +176,13 @@ def drifts(study: Study) -> str:
     for run in study.drift:
         probes = [e for e in study.store.events(run.id, "probe") if isinstance(e, ProbeEvent)]
         for layer in probes[-1].layers:
-            looks = [next(at for at in probe.layers if at.name == layer.name) for probe in probes]
+            entries = [next(at for at in probe.layers if at.name == layer.name) for probe in probes]
             angles = [
-                max(angle for angle in look.drift_degrees[1:] if angle is not None)
-                for look in looks
-                if look.drift_degrees and any(a is not None for a in look.drift_degrees[1:])
+                max(angle for angle in probe.drift_degrees[1:] if angle is not None)
+                for probe in entries
+                if probe.drift_degrees and any(a is not None for a in probe.drift_degrees[1:])
             ]
-            first, last = looks[0], looks[-1]
+            first, last = entries[0], entries[-1]
             rows.append(
                 (
                     run.spec.method.settings_label,

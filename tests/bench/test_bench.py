@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 SMALL = Case("mcunet_in1", 2, batch_size=16, image_size=64)
 
 
-def test_ways_alternate_and_the_first_round_is_not_told() -> None:
+def test_ways_alternate_and_the_first_round_is_not_reported() -> None:
     order: list[str] = []
     ways = {name: lambda name=name: order.append(name) for name in "abc"}
     times = alternating(ways, 0.0, CPU)
@@ -76,11 +76,11 @@ def test_tails_have_the_shapes_of_the_zoo() -> None:
 
 def test_steps_are_timed_and_taken_apart() -> None:
     (found,) = end_to_end.run([SMALL], 0.0, CPU, ["vanilla_nchw", "asi", "checkpointing"])
-    told = json.loads(json.dumps(found.as_dict()))
-    assert set(told["seconds"]) == {"vanilla_nchw", "asi", "checkpointing"}
-    assert set(told["parts"]["asi"]) == {"compression", "weight_gradients", "rest"}
-    assert all(seconds > 0 for seconds in told["parts"]["asi"].values())
-    assert told["layouts"]["vanilla_nchw"] == "contiguous_format"
+    message = json.loads(json.dumps(found.as_dict()))
+    assert set(message["seconds"]) == {"vanilla_nchw", "asi", "checkpointing"}
+    assert set(message["parts"]["asi"]) == {"compression", "weight_gradients", "rest"}
+    assert all(seconds > 0 for seconds in message["parts"]["asi"].values())
+    assert message["layouts"]["vanilla_nchw"] == "contiguous_format"
     assert found.ratio("vanilla_nchw", "vanilla_nchw") == 1
 
 
@@ -89,9 +89,9 @@ def test_layers_are_timed_once_each() -> None:
     assert [layer.shape.name for layer in found] == [
         s.name for s in Tail(SMALL, WAYS["asi"], CPU).shapes
     ]
-    told = found[0].as_dict()
-    assert {"asi", "hosvd_gram", "hosvd_svd"} <= set(told["compress_seconds"])
-    assert set(told["weight_gradient_seconds"]) == {"vanilla", "asi"}
+    message = found[0].as_dict()
+    assert {"asi", "hosvd_gram", "hosvd_svd"} <= set(message["compress_seconds"])
+    assert set(message["weight_gradient_seconds"]) == {"vanilla", "asi"}
 
 
 def test_bytes_are_formulas_bytes_and_lean_layers_lose_nothing() -> None:
@@ -149,7 +149,7 @@ def test_the_command_prints_json(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--minutes", "0"], "minutes must be a positive number"),
         (["--minutes", "nan"], "minutes must be a positive number"),
@@ -157,11 +157,11 @@ def test_the_command_prints_json(
     ],
 )
 def test_wrong_input_is_one_line(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", *arguments]) == 2
     printed = capsys.readouterr().err
-    assert told in printed
+    assert message in printed
     assert printed.count("\n") == 1
 
 

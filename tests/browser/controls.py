@@ -17,7 +17,7 @@ IN_NO_VIEW = {
     "Name, note, delete: Note",
     "Link for your class: Controls that the link fixes",
     "Images of your own",
-    "Take runs along, open others: Comparison to take along",
+    "Export and import runs: Comparison to export",
     "Glossary",
     "Play",
 }

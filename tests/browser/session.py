@@ -68,8 +68,8 @@ def ask(
     try:
         connection.request(method, path, body, dict(headers or {}))
         answer = connection.getresponse()
-        told = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, told, answer.read().decode(errors="replace"))
+        message = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, message, answer.read().decode(errors="replace"))
     finally:
         connection.close()
 
@@ -84,7 +84,7 @@ def session(server: Server, **headers: str) -> Iterator[Session]:
         asked = BackMsg()
         asked.rerun_script.query_string = ""
         socket.send(asked.SerializeToString())
-        told = ForwardMsg()
-        while told.WhichOneof("type") != "new_session":
-            told.ParseFromString(bytes(socket.recv(timeout=60)))  # type: ignore[arg-type]
-        yield Session(server, told.new_session.initialize.session_id, xsrf)
+        message = ForwardMsg()
+        while message.WhichOneof("type") != "new_session":
+            message.ParseFromString(bytes(socket.recv(timeout=60)))  # type: ignore[arg-type]
+        yield Session(server, message.new_session.initialize.session_id, xsrf)

@@ -12,7 +12,9 @@ from tests.browser.visiting import MINUTE
 
 
 @pytest.mark.parametrize("path", ["", "train"])
-def test_a_store_that_cannot_be_opened_is_told(browser: Browser, tmp_path: Path, path: str) -> None:
+def test_a_store_that_cannot_be_opened_is_reported(
+    browser: Browser, tmp_path: Path, path: str
+) -> None:
     (tmp_path / "file").write_text("a file where a folder is needed")
     broken = f"sqlite:///{tmp_path}/file/asi.sqlite"
     with running_app(tmp_path, ASI_DATABASE_URL=broken) as app:

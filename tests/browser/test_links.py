@@ -108,14 +108,14 @@ def seen(page: Page) -> dict[str, str]:
         open_popover(page, name)
         there += [control for control in controls(page) if control.name.startswith(f"{name}: ")]
         close_popover(page, name)
-    told = {
+    message = {
         f"{kind} {number}": text
         for kind, script in (("figure", READ_FIGURES), ("text", READ_WORDS))
         for number, text in enumerate(page.evaluate(script), start=1)
     }
     values = {control.name: control.value for control in there}
     assert len(values) == len(there), "two controls have the same name"
-    return values | told
+    return values | message
 
 
 class Visitor:

@@ -248,13 +248,13 @@ def test_what_is_taken_off_the_page_is_cleaned_up(charts: Charts) -> None:
     assert len([url for url in charts.asked if "plotly.min.js" in url]) == 1
 
 
-def test_a_library_that_cannot_be_had_is_told(browser: Browser, charts_app: Server) -> None:
+def test_a_library_that_cannot_be_had_is_reported(browser: Browser, charts_app: Server) -> None:
     page = browser.new_context(viewport=WIDE).new_page()
     page.route("**/plotly.min.js", lambda route: route.abort())
     page.goto(charts_app.url)
-    told = page.locator(".live-chart", has_text="The chart cannot be drawn")
-    expect(told).to_have_count(4, timeout=60_000)
-    expect(told.first).to_contain_text("Reload the page.")
+    message = page.locator(".live-chart", has_text="The chart cannot be drawn")
+    expect(message).to_have_count(4, timeout=60_000)
+    expect(message.first).to_contain_text("Reload the page.")
     page.unroute("**/plotly.min.js")
     page.get_by_role("button", name="Grow").click()
     expect(page.locator(".live-chart .main-svg").first).to_be_visible(timeout=20_000)

@@ -103,7 +103,7 @@ def test_a_run_is_cancelled_while_the_others_go_on(
     expect(page.get_by_text("cancelled after")).to_have_count(5)
 
 
-def test_wrong_input_is_told_on_the_page(
+def test_wrong_input_is_reported_on_the_page(
     browser: Browser, training_server: Server, visits: list[Visit]
 ) -> None:
     page = visit(browser, visits, training_server.url + "/train")

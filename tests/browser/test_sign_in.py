@@ -36,8 +36,8 @@ def signing_in(tmp_path: Path, features_dir: Path) -> Iterator[Server]:
     secrets, home, port = tmp_path / "secrets.toml", tmp_path / "home", free_port()
     home.mkdir()
     with run_server_in_thread(user_claims=users) as provider:
-        told = SECRETS.format(app=f"http://127.0.0.1:{port}", provider=provider.server_port)
-        secrets.write_text(told)
+        message = SECRETS.format(app=f"http://127.0.0.1:{port}", provider=provider.server_port)
+        secrets.write_text(message)
         options = ("--secrets.files", str(secrets))
         # Whose run it is does not depend on how fast it goes.
         own = {"ASI_FEATURES_DIR": str(features_dir), "ASI_THREADS": "1"}
@@ -94,6 +94,6 @@ def test_runs_belong_to_whoever_has_signed_in(browser: Browser, signing_in: Serv
     expect(cancel.first).to_be_disabled(timeout=_PATIENCE)
     for window in (ada, bob):
         # The provider's own pages ask for what is not there.
-        window.problems[:] = [told for told in window.problems if signing_in.url in told]
+        window.problems[:] = [message for message in window.problems if signing_in.url in message]
         window.end()
     store.close()

@@ -224,18 +224,18 @@ def test_the_tail_of_efficientnet_is_counted_twice_and_agrees(method: Method) ->
     assert meter.total == found.step.saved_bytes
 
 
-def test_a_measurement_is_told_in_json() -> None:
+def test_a_measurement_is_reported_in_json() -> None:
     model = nn.Sequential(nn.Conv2d(6, 4, 3), nn.ReLU())
     found = measured(model, batch(8, 6, 7, 7), ASI(ranks=2), ["0"])
-    told = json.loads(json.dumps(found.as_dict()))
-    assert set(told) == {"formula_bytes", "saved_bytes", "meters_agree", "layers", "peak_bytes"}
-    assert told["saved_bytes"]["total"] == sum(told["saved_bytes"]["by_category"].values())
-    assert told["meters_agree"] is True
-    assert told["peak_bytes"] is None
-    (layer,) = told["layers"]
+    message = json.loads(json.dumps(found.as_dict()))
+    assert set(message) == {"formula_bytes", "saved_bytes", "meters_agree", "layers", "peak_bytes"}
+    assert message["saved_bytes"]["total"] == sum(message["saved_bytes"]["by_category"].values())
+    assert message["meters_agree"] is True
+    assert message["peak_bytes"] is None
+    (layer,) = message["layers"]
     assert layer["name"] == "0"
     assert layer["ranks"] == [2, 2, 2, 2]
-    assert layer["formula_bytes"] == layer["measured_bytes"] == told["formula_bytes"]
+    assert layer["formula_bytes"] == layer["measured_bytes"] == message["formula_bytes"]
     assert layer["forward_seconds"] > 0
     assert layer["backward_seconds"] > 0
 
@@ -244,10 +244,10 @@ def test_without_a_closed_form_a_step_is_measured_all_the_same() -> None:
     model = nn.Sequential(nn.ReLU(), nn.Conv2d(6, 4, 3))
     found = measured(model, batch(8, 6, 7, 7), Sparse(), ["1"])
     assert found.formula_bytes is None
-    told = json.loads(json.dumps(found.as_dict()))
-    assert told["formula_bytes"] is told["layers"][0]["formula_bytes"] is None
+    message = json.loads(json.dumps(found.as_dict()))
+    assert message["formula_bytes"] is message["layers"][0]["formula_bytes"] is None
     elements = 8 * 6 * 7 * 7
     # A byte of the mask for each, and four for those that are positive, which half are.
-    kept = told["layers"][0]["measured_bytes"]
+    kept = message["layers"][0]["measured_bytes"]
     assert elements < kept < elements * 4
-    assert kept == told["saved_bytes"]["by_category"]["trained layer inputs"]
+    assert kept == message["saved_bytes"]["by_category"]["trained layer inputs"]

@@ -14,9 +14,9 @@ from dashboard.csv_files import csv_bytes, harmless
 )
 def test_formulas_become_text(text: str) -> None:
     frame = pd.DataFrame({text: [text], "kept": ["a=b"]})
-    told = harmless(frame)
-    assert list(told.columns) == [f"'{text}", "kept"]
-    assert told.iloc[0].tolist() == [f"'{text}", "a=b"]
+    message = harmless(frame)
+    assert list(message.columns) == [f"'{text}", "kept"]
+    assert message.iloc[0].tolist() == [f"'{text}", "a=b"]
 
 
 def test_numbers_stay_numbers() -> None:

@@ -9,7 +9,7 @@ from asi_core.errors import Unavailable
 from dashboard.failures import failure_sentence
 
 
-def test_what_somebody_asked_for_is_told_as_it_is() -> None:
+def test_what_somebody_asked_for_is_reported_as_it_is() -> None:
     assert failure_sentence(Unavailable("the images are gone: choose others.")) == (
         "the images are gone: choose others."
     )
@@ -17,12 +17,12 @@ def test_what_somebody_asked_for_is_told_as_it_is() -> None:
 
 @pytest.mark.parametrize("error", [OperationalError("s", {}, ValueError()), PermissionError("x")])
 def test_a_store_that_does_not_answer_is_named_with_the_way_out(error: Exception) -> None:
-    told = failure_sentence(error)
-    assert "store of runs does not answer" in told
-    assert "ASI_HOME" in told
+    message = failure_sentence(error)
+    assert "store of runs does not answer" in message
+    assert "ASI_HOME" in message
 
 
-def test_anything_else_is_told_without_its_details() -> None:
-    told = failure_sentence(KeyError("secret"))
-    assert "KeyError" in told
-    assert "secret" not in told
+def test_anything_else_is_reported_without_its_details() -> None:
+    message = failure_sentence(KeyError("secret"))
+    assert "KeyError" in message
+    assert "secret" not in message

@@ -69,7 +69,7 @@ def test_of_too_many_waiting_connections_the_oldest_goes() -> None:
             plain.close()
 
 
-def test_a_server_that_is_not_uvicorn_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_not_uvicorn_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         run(DropHalfOpen(hello)({"type": "lifespan"}, nothing, nothing))
     assert "half-open connections are not dropped" in caplog.text

@@ -40,9 +40,9 @@ def begun(store: RunStore) -> tuple[RunRecord, str, list[Event]]:
     (run,) = store.create([spec()], "me")
     token = store.attempts.claim(run.id)
     assert token is not None
-    told = events(run.spec, 0.9, 100)
-    store.append(run.id, token, told[:6])
-    return run, token, told
+    message = events(run.spec, 0.9, 100)
+    store.append(run.id, token, message[:6])
+    return run, token, message
 
 
 def test_events_are_read_once_for_all(store: RunStore) -> None:
@@ -61,12 +61,12 @@ def test_events_are_read_once_for_all(store: RunStore) -> None:
 
 
 def test_what_was_shown_does_not_change_when_more_comes(store: RunStore) -> None:
-    run, token, told = begun(store)
+    run, token, message = begun(store)
     feeds = Feeds(store, fresh_seconds=0)
     before = feeds.of(run)
     count, version = len(before.steps), before.version
     assert feeds.of(run) is before, "nothing new"
-    store.append(run.id, token, told[6:])
+    store.append(run.id, token, message[6:])
     after = feeds.of(run)
     assert len(before.steps) == count
     assert len(after.steps) == run.spec.steps
@@ -75,11 +75,11 @@ def test_what_was_shown_does_not_change_when_more_comes(store: RunStore) -> None
 
 
 def test_a_run_that_ended_is_read_to_its_end_at_once_and_never_again(store: RunStore) -> None:
-    run, token, told = begun(store)
+    run, token, message = begun(store)
     counting = Counting(store)
     feeds = Feeds(counting, fresh_seconds=60)  # type: ignore[arg-type]
     assert len(feeds.of(run).steps) < run.spec.steps
-    store.append(run.id, token, told[6:])
+    store.append(run.id, token, message[6:])
     assert store.attempts.end(run.id, token, status="completed")
     ended = store.run(run.id)
     assert ended is not None

@@ -50,7 +50,7 @@ def test_it_is_the_installed_library_and_compressed() -> None:
     assert asked("/base" + PATH, accept_encoding="gzip")[2] == body
 
 
-def test_who_has_it_is_told_that_nothing_changed() -> None:
+def test_who_has_it_is_reported_that_nothing_changed() -> None:
     _, headers, _ = asked(PATH, accept_encoding="gzip")
     tag = headers[b"etag"].decode()
     status, _, body = asked(PATH, accept_encoding="gzip", if_none_match=tag)

@@ -50,7 +50,7 @@ def test_depths_and_seeds_are_named_where_they_tell_runs_apart(store: RunStore) 
     head = {"method": VANILLA, "layers": 0}
     deep, flat = {"method": ASI, "layers": 4}, {"method": ASI, "layers": 1}
     assert labels(head, deep, flat) == [
-        "Head alone",
+        "Linear probe (head only)",
         "ASI, rank 4, 4 layers",
         "ASI, rank 4, 1 layer",
     ]
@@ -61,8 +61,8 @@ def test_depths_and_seeds_are_named_where_they_tell_runs_apart(store: RunStore) 
     ]
     assert labels(deep, deep) == ["ASI, rank 4 (1)", "ASI, rank 4 (2)"]
     assert labels(head, {**head, "seed": 1}, deep) == [
-        "Head alone, seed 0",
-        "Head alone, seed 1",
+        "Linear probe (head only), seed 0",
+        "Linear probe (head only), seed 1",
         "ASI, rank 4, seed 0",
     ]
 

@@ -23,8 +23,8 @@ RARE = {"balanced accuracy", "damaged images left out"}
 def view(**more: Any) -> View:
     store = RunStore(read_settings().database_url)
     runs = keep(store, [spec(), asi(0.8), asi(0.8, seed=1)], [0.9, 0.8, 0.8], [100, 10, 10])
-    told = [store.run(run.id) for run in runs]
-    runs = [replace(run, summary={**(run.summary or {}), **more}) for run in told if run]
+    message = [store.run(run.id) for run in runs]
+    runs = [replace(run, summary={**(run.summary or {}), **more}) for run in message if run]
     return View("a task", runs, outcomes_by_seed(runs), 0.01, {runs[0].comparison: "mine"})
 
 

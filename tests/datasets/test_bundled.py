@@ -44,16 +44,18 @@ def test_images_come_as_they_are_stored() -> None:
     np.testing.assert_array_equal(train.read(indices, 96), train.images[[7, 0, 7]])
 
 
-def test_a_damaged_or_missing_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_or_missing_file_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "images.npz"
     monkeypatch.setitem(datasets._NAMED._entries, CARD.name, replace(SOURCE, path=broken))
-    for look in (check_dataset, load_dataset):
+    for probe in (check_dataset, load_dataset):
         broken.unlink(missing_ok=True)
         with pytest.raises(Unavailable, match="missing"):
-            look(CARD.name)
+            probe(CARD.name)
         broken.write_bytes(SOURCE.path.read_bytes()[:-1])
         with pytest.raises(Unavailable, match="damaged"):
-            look(CARD.name)
+            probe(CARD.name)
 
 
 def test_the_licence_lies_beside_the_images() -> None:

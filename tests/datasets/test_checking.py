@@ -77,7 +77,7 @@ def test_they_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
         card.check_images(skip_damaged=False)
 
 
-def test_what_is_trained_on_is_told_apart(tmp_path: Path) -> None:
+def test_what_is_trained_on_is_distinguished(tmp_path: Path) -> None:
     """Indices mean other images without those that are left out: so do kept features."""
     whole = load_dataset(f"imagefolder:{write_folder(tmp_path / 'a', contents([]))}")
     cut = load_dataset(f"imagefolder:{write_folder(tmp_path / 'b', contents())}", skip_damaged=True)
@@ -93,9 +93,9 @@ def test_what_is_trained_on_is_told_apart(tmp_path: Path) -> None:
 )
 def test_a_class_without_any_is_refused(damaged: list[str], sentence: str, tmp_path: Path) -> None:
     name = f"imagefolder:{write_folder(tmp_path, contents(damaged))}"
-    for look in (load_dataset, check_dataset):
+    for probe in (load_dataset, check_dataset):
         with pytest.raises(InvalidInput, match=sentence):
-            look(name, skip_damaged=True)
+            probe(name, skip_damaged=True)
 
 
 def test_the_split_is_that_of_all_images(tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_faults_have_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     place = write_folder(tmp_path, images)
     with pytest.raises(Unavailable) as refused:
         load_dataset(f"imagefolder:{place}")
-    told = str(refused.value)
+    message = str(refused.value)
     for name, fault in (("0", "damaged"), ("1", "empty"), ("2", "too many pixels")):
-        assert f"'train/cat/{name}.png' ({fault})" in told
+        assert f"'train/cat/{name}.png' ({fault})" in message
 
 
 def test_a_file_without_access_is_asked_for_again(
@@ -217,10 +217,10 @@ def test_a_file_without_access_is_asked_for_again(
 
 def test_of_very_many_some_are_named_and_all_counted() -> None:
     damaged = tuple(Damaged(f"{'x' * 300}/{number}.jpg", "damaged") for number in range(5000))
-    told = Damage(damaged, 6000, "photos.zip").sentence
-    assert told.startswith("5000 of 6000 images in photos.zip cannot be read: '…xxx")
-    assert told.endswith("/19.jpg' (damaged), and 4980 more")
-    assert len(told) < 2500
+    message = Damage(damaged, 6000, "photos.zip").sentence
+    assert message.startswith("5000 of 6000 images in photos.zip cannot be read: '…xxx")
+    assert message.endswith("/19.jpg' (damaged), and 4980 more")
+    assert len(message) < 2500
 
 
 def test_a_visitor_sees_names_of_files_and_no_path_of_the_server(

@@ -82,7 +82,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
         ("LARGEST_TOTAL_BYTES", 14, "at most 14.B, uncompressed, got more in"),
     ],
 )
-def test_limits_are_told(
+def test_limits_are_reported(
     limit: str, most: int, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path, dict.fromkeys(["a/1.png", "a/2.png", "a/3.png", "a/x.txt"], b"12345"))
@@ -93,7 +93,7 @@ def test_limits_are_told(
         names(tmp_path)
 
 
-def test_an_unreadable_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -102,7 +102,7 @@ def test_an_unreadable_folder_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         FolderFiles(tmp_path)
 
 
-def test_a_file_that_changes_or_goes_is_told(tmp_path: Path) -> None:
+def test_a_file_that_changes_or_goes_is_reported(tmp_path: Path) -> None:
     source = FolderFiles(write_folder(tmp_path, {"a/1.png": b"before", "a/2.png": b"before"}))
     first, second = source.files
     assert source.read(first) == b"before"

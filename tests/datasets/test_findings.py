@@ -83,7 +83,7 @@ def test_in_both_splits_they_are_looked_for(split: str, checked: Checked) -> Non
 
 @pytest.mark.skipif("HEIF" in formats.FORMATS, reason="pillow-heif is installed")
 @pytest.mark.parametrize("names", [named(cat=4), []])
-def test_who_has_heic_is_told_what_reads_it(names: list[str], checked: Checked) -> None:
+def test_who_has_heic_is_reported_what_reads_it(names: list[str], checked: Checked) -> None:
     with pytest.raises(InvalidInput, match=r"install the extra `heic` \(pillow-heif\)"):
         checked(*names, *(f"dog/{number}.HEIC" for number in range(4)))
 
@@ -111,7 +111,7 @@ def test_heic_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
 def test_what_is_left_aside_is_said(more: list[str], remark: str | None, checked: Checked) -> None:
     card = checked(*CLASSES, *more)
     assert (card.class_count, (card.train_count or 0) + (card.test_count or 0)) == (2, 10)
-    assert [told for told in card.remarks if remark and remark.split(":")[0] in told] == (
+    assert [message for message in card.remarks if remark and remark.split(":")[0] in message] == (
         [] if remark is None else list(card.remarks)
     )
     assert len(card.remarks) == (remark is not None)

@@ -54,22 +54,22 @@ def test_a_folder_is_looked_at_again_every_time(tmp_path: Path) -> None:
 def test_a_zip_is_looked_at_again_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[Path] = []
+    probes: list[Path] = []
 
     class Watched(zips.ZipFiles):
         def __init__(self, path: Path, title: str | None = None) -> None:
-            looks.append(path)
+            probes.append(path)
             super().__init__(path, title)
 
     monkeypatch.setattr(zips, "ZipFiles", Watched)
     place = write_zip(tmp_path / "photos.zip", both_splits(train=3))
     for _ in range(3):
         assert check_dataset(f"imagefolder:{place}").train_count == 6
-    assert len(looks) == 1
+    assert len(probes) == 1
     write_zip(place, both_splits(train=4))
     os.utime(place, ns=(0, 0))
     assert check_dataset(f"imagefolder:{place}").train_count == 8
-    assert len(looks) == 2
+    assert len(probes) == 2
 
 
 def test_a_path_may_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,13 +79,13 @@ def test_a_path_may_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("path", ["/no/where", "photos\0", "~nobody-of-this-name/x", "x" * 5000])
-def test_a_missing_path_is_told(path: str) -> None:
-    for look in (check_dataset, load_dataset):
+def test_a_missing_path_is_reported(path: str) -> None:
+    for probe in (check_dataset, load_dataset):
         with pytest.raises(Unavailable, match="no folder or zip of images is at"):
-            look(f"imagefolder:{path}")
+            probe(f"imagefolder:{path}")
 
 
-def test_an_empty_folder_or_another_file_is_told(tmp_path: Path) -> None:
+def test_an_empty_folder_or_another_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="must have images"):
         check_dataset(f"imagefolder:{tmp_path}")
     (tmp_path / "notes.txt").write_text("no zip")
@@ -96,7 +96,7 @@ def test_an_empty_folder_or_another_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 10])
-def test_an_image_below_its_class_is_told(write: Writer, depth: int, tmp_path: Path) -> None:
+def test_an_image_below_its_class_is_reported(write: Writer, depth: int, tmp_path: Path) -> None:
     deep = "train/cat/" + "x/" * depth + "deep.png"
     place = write(tmp_path / "photos", {**both_splits(), deep: picture()})
     with pytest.raises(InvalidInput, match=r"right in the folder of their class, got .*deep\.png"):

@@ -84,7 +84,7 @@ def test_other_modes_become_colours(mode: str) -> None:
 
 @pytest.mark.parametrize("cut", [0, 4, 30, 200])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
-def test_a_truncated_image_is_told_by_its_name(cut: int, kind: str) -> None:
+def test_a_truncated_image_is_reported_by_its_name(cut: int, kind: str) -> None:
     data = encoded(noise(32, 32), kind)
     assert cut < len(data)
     with pytest.raises(Unavailable, match=r"^'cat/1.jpg' is damaged"):
@@ -114,7 +114,9 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
 
 
 @pytest.mark.parametrize("own_limit", [500, 1000])
-def test_pillows_own_refusal_is_told_alike(own_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillows_own_refusal_is_reported_alike(
+    own_limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Above its limit Pillow warns, which may be an error here; above twice that it raises."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", own_limit)
     with warnings.catch_warnings():

@@ -44,7 +44,7 @@ def test_a_specification_outlives_its_folder(tmp_path: Path) -> None:
     assert RunSpec.model_validate_json(asked.model_dump_json()) == asked
 
 
-def test_a_specification_without_a_path_is_told() -> None:
+def test_a_specification_without_a_path_is_reported() -> None:
     with pytest.raises(ValidationError) as caught:
         RunSpec.model_validate({"method": {"kind": "vanilla"}, "dataset": "imagefolder:"})
     assert one_sentence(caught.value).startswith("imagefolder: must be followed by the path")
@@ -131,15 +131,15 @@ def test_the_accuracy_of_unbalanced_images_is_balanced(tmp_path: Path) -> None:
     labels = session.setup.data.test.labels.tolist()
     assert [labels.count(label) for label in range(3)] == [2, 2, 8]
     with torch.no_grad():
-        told = session.tail(*session.setup.values("test", torch.arange(12))).argmax(1).tolist()
+        message = session.tail(*session.setup.values("test", torch.arange(12))).argmax(1).tolist()
     own = [
-        sum(t == label for t, is_it in zip(told, labels, strict=True) if is_it == label)
+        sum(t == label for t, is_it in zip(message, labels, strict=True) if is_it == label)
         / labels.count(label)
         for label in range(3)
     ]
     assert event.balanced_accuracy == pytest.approx(sum(own) / 3)
     assert event.accuracy == pytest.approx(
-        sum(t == label for t, label in zip(told, labels, strict=True)) / 12
+        sum(t == label for t, label in zip(message, labels, strict=True)) / 12
     )
     assert session.setup.image_counts().is_unbalanced
 

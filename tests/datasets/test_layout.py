@@ -112,6 +112,6 @@ def test_a_class_may_be_called_train() -> None:
         ),
     ],
 )
-def test_what_is_no_layout_is_told(names: list[str], sentence: str) -> None:
+def test_what_is_no_layout_is_reported(names: list[str], sentence: str) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         layout(*names)

@@ -180,11 +180,11 @@ def test_whoever_checks_says_what_whoever_decodes_does(at: int, value: int, end:
     content = bytearray(JPEG)
     content[at] = value
 
-    def told(read: object) -> str:
+    def message(read: object) -> str:
         try:
             read(bytes(content[:end]))  # type: ignore[operator]
         except Unavailable as error:
             return str(error)
         return ""
 
-    assert told(lambda d: check_image(d, "x")) == told(lambda d: decode(d, "x", 8))
+    assert message(lambda d: check_image(d, "x")) == message(lambda d: decode(d, "x", 8))

@@ -41,7 +41,7 @@ def md5(content: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", list(SOURCES))
-def test_without_a_network_the_remedies_are_told(name: str, home: Path) -> None:
+def test_without_a_network_the_remedies_are_reported(name: str, home: Path) -> None:
     with pytest.raises(Unavailable) as caught:
         load_dataset(name)
     sentence = str(caught.value)
@@ -173,7 +173,7 @@ def test_files_already_unpacked_are_read_in_place(home: Path) -> None:
     assert images[..., 0].min() > 240
 
 
-def test_a_half_unpacked_set_is_told(home: Path) -> None:
+def test_a_half_unpacked_set_is_reported(home: Path) -> None:
     folder = pets(home)
     split = load_dataset("oxford_iiit_pets").test
     with pytest.raises(Unavailable, match=r"image 0 of data set \w+ in .* is missing"):

@@ -9,14 +9,14 @@ from asi_core.errors import InvalidInput
 from tests.datasets.pictures import both_splits, write_folder
 
 
-def test_unknown_names_are_told() -> None:
-    for look in (dataset_card, check_dataset, load_dataset):
+def test_unknown_names_are_reported() -> None:
+    for probe in (dataset_card, check_dataset, load_dataset):
         with pytest.raises(InvalidInput, match=r"'nothing'.*fashion_mnist_small.*imagefolder:PATH"):
-            look("nothing")
+            probe("nothing")
 
 
 @pytest.mark.parametrize("name", ["imagefolder:", "imagefolder:  "])
-def test_an_empty_path_is_told(name: str) -> None:
+def test_an_empty_path_is_reported(name: str) -> None:
     with pytest.raises(InvalidInput, match="must be followed by the path"):
         dataset_card(name)
 

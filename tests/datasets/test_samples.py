@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from asi_core.datasets import load_dataset
-from asi_core.datasets.samples import MOST_CLASSES, look_at
+from asi_core.datasets.samples import MOST_CLASSES, sample_images
 from tests.datasets.pictures import ROWS_OF_CLASSES, both_splits, picture, write_zip
 
 
@@ -21,7 +21,7 @@ def pixels(one: dict[str, Any]) -> Any:
 
 def test_each_class_is_counted_and_shown(tmp_path: Path) -> None:
     place = write_zip(tmp_path / "photos.zip", both_splits(train=8, test=2))
-    found = look_at(load_dataset(f"imagefolder:{place}"))
+    found = sample_images(load_dataset(f"imagefolder:{place}"))
     assert (found["class_count"], found["train_count"], found["test_count"]) == (2, 16, 4)
     for one in found["classes"]:
         assert (one["train"], one["test"]) == (8, 2)
@@ -31,7 +31,7 @@ def test_each_class_is_counted_and_shown(tmp_path: Path) -> None:
 
 
 def test_the_bundled_images_are_shown_in_grey() -> None:
-    found = look_at(load_dataset("fashion_mnist_small"))
+    found = sample_images(load_dataset("fashion_mnist_small"))
     assert [one["train"] for one in found["classes"]] == [500] * 10
     assert len({one["row"] for one in found["classes"]}) == 10
 
@@ -42,7 +42,7 @@ def test_few_images_and_many_classes(tmp_path: Path) -> None:
         for split in ("train", "test")
         for number in range(MOST_CLASSES + 3)
     }
-    found = look_at(load_dataset(f"imagefolder:{write_zip(tmp_path / 'many.zip', contents)}"))
+    found = sample_images(load_dataset(f"imagefolder:{write_zip(tmp_path / 'many.zip', contents)}"))
     assert found["class_count"] == MOST_CLASSES + 3
     assert len(found["classes"]) == MOST_CLASSES
     assert pixels(found["classes"][0]).shape == (64, 64, 3)

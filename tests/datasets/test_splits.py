@@ -92,7 +92,7 @@ def test_a_damaged_image_is_found_when_it_is_read_and_named(packed: bool, tmp_pa
         load_dataset(f"imagefolder:{place}")
 
 
-def test_an_image_that_is_damaged_later_is_told_when_it_is_read(tmp_path: Path) -> None:
+def test_an_image_that_is_damaged_later_is_reported_when_it_is_read(tmp_path: Path) -> None:
     place = write_folder(tmp_path / "photos", both_splits(train=2))
     split = load_dataset(f"imagefolder:{place}").train
     assert isinstance(split, FileSplit)

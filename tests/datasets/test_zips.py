@@ -178,7 +178,7 @@ def test_a_name_that_comes_twice_in_two_ways_refuses_the_zip(name: str) -> None:
         ("SMALL_FILE_BYTES", 100, 99, "more than 5 to 1"),
     ],
 )
-def test_limits_are_told(
+def test_limits_are_reported(
     limit: str, enough: int, most: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members: list[tuple[zipfile.ZipInfo | str, bytes]] = [
@@ -234,14 +234,14 @@ def test_threads_take_turns_to_open_and_to_read(
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", picture(), b"PK\5\6" + bytes(10)])
-def test_what_is_no_zip_is_told(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_zip_is_reported(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     path.write_bytes(content)
     with pytest.raises(Unavailable, match=r"photos.zip is not a zip, or a damaged one"):
         ZipFiles(path)
 
 
-def test_a_zip_that_is_replaced_while_in_use_is_told(tmp_path: Path) -> None:
+def test_a_zip_that_is_replaced_while_in_use_is_reported(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "photos.zip", {"cat/1.png": b"before", "cat/2.png": b"before"})
     source = ZipFiles(path)
     write_zip(path, {"cat/1.png": b"after!"})
@@ -256,7 +256,7 @@ WHOLE = packed(
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255), st.integers(0, len(WHOLE)))
-def test_any_damage_is_told_in_our_words(place: int, change: int, length: int) -> None:
+def test_any_damage_is_reported_in_our_words(place: int, change: int, length: int) -> None:
     """Whatever a byte or an early end does, it reads right or raises an error of ours."""
     content = bytearray(WHOLE)
     content[place] ^= change

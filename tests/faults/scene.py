@@ -18,7 +18,7 @@ from asi_core.methods import Vanilla
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.store.tables import runs as runs_table
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.training.events import Event
 from asi_core.training.spec import RunSpec
 from tests.browser.app import ROOT, free_port
@@ -114,8 +114,8 @@ def app_with_runs(
 def numbers(store: RunStore, run_id: str) -> list[dict[str, Any]]:
     """Everything that was measured but the seconds, in order."""
     events: list[Event] = [event for kind in KINDS for event in store.events(run_id, kind)]
-    told = [event.model_dump() for event in events]
-    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in told]
+    message = [event.model_dump() for event in events]
+    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in message]
 
 
 def steps(store: RunStore, run: RunRecord) -> int:
@@ -147,7 +147,7 @@ def all_ended(store: RunStore, runs: list[RunRecord], seconds: float = 240) -> l
 def worker_of(store: RunStore, run: RunRecord) -> int | None:
     """The living process that works on a run now, None if none does."""
     for attempt in store.attempts.running():
-        where = Whereabouts.read(attempt.worker)
+        where = WorkerId.read(attempt.worker)
         if attempt.id == run.id and where is not None and _lives(where.pid):
             return where.pid
     return None

@@ -62,7 +62,7 @@ def test_workers_are_killed_at_random_moments(
         while killed < KILLS:
             if not store.active():
                 as_undisturbed(store, runs)
-                runs = store.create(SPECS, "me", questions=None)
+                runs = store.create(SPECS, "me", fingerprints=None)
                 # The app takes up what others have queued a minute later: as if that were over.
                 age(store)
             # Beyond the next checkpoint: three losses without one between them give a run up.
@@ -113,7 +113,7 @@ def test_app_and_worker_are_killed_at_once(
     tell("app and worker killed at once, app started again", kind, "completed, same curves")
 
 
-def test_the_app_is_told_to_end(
+def test_the_app_is_reported_to_end(
     url: str, kind: str, tmp_path: Path, as_undisturbed: Check, tell: Tell
 ) -> None:
     with app_with_runs(tmp_path / "home", url) as (app, store, runs):

@@ -161,8 +161,8 @@ def test_the_disk_cannot_be_written(tmp_path: Path, as_undisturbed: Check, tell:
             again = ["mount", "-o", "remount,ro", str(disk)]
             subprocess.run(again, check=True, capture_output=True)
             done = as_undisturbed(store, runs)
-            told = [line.text for line in store.log_tail(done[0].id, 100)]
-            assert any(text.startswith("no checkpoint of step") for text in told)
+            message = [line.text for line in store.log_tail(done[0].id, 100)]
+            assert any(text.startswith("no checkpoint of step") for text in message)
     tell(
         "disk of the checkpoints turns read-only",
         "SQLite",
@@ -185,9 +185,9 @@ def test_a_checkpoint_is_damaged(
             _damage(path, damage)
         app.start()
         done = as_undisturbed(store, runs)
-        told = [line.text for line in store.log_tail(done[0].id, 100)]
+        message = [line.text for line in store.log_tail(done[0].id, 100)]
     if damage != "removed":
-        assert any("begins anew" in text for text in told)
+        assert any("begins anew" in text for text in message)
     tell(f"checkpoint damaged ({damage})", "SQLite", "begun anew, and says so; same curves")
 
 

@@ -71,7 +71,7 @@ def test_total_work_sums_the_layers() -> None:
     assert named == list(PARTS.values())
 
 
-def test_parts_are_told_apart_without_colours() -> None:
+def test_parts_are_distinguished_without_colours() -> None:
     figure = plot_work([ASI], unit="MACs", per_layer=True, log=True)
     shapes = [t.marker.pattern.shape for t in figure.data if t.legendgroup == "asi"]
     assert len(set(shapes)) == len(PARTS)

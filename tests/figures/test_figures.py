@@ -8,8 +8,9 @@ import pytest
 from asi_core.figures import curves
 from asi_core.figures.curves import RunRows, running_mean
 from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
-from asi_core.figures.style import HEAD_ALONE, STYLES
+from asi_core.figures.style import STYLES
 from asi_core.methods import METHODS
+from asi_core.records import HEAD_KIND
 from asi_core.units import KIB
 
 PLOTS = [
@@ -39,14 +40,14 @@ def rows(style: str, count: int = 4, kept: int = 1024) -> RunRows:
 
 
 def test_every_method_has_a_look_of_its_own() -> None:
-    assert set(STYLES) >= {HEAD_ALONE, *METHODS}
+    assert set(STYLES) >= {HEAD_KIND, *METHODS}
     assert STYLES["vanilla"].color == "#4D4D4D"
     assert STYLES["asi"].color == "#0072B2"
     assert STYLES["hosvd"].color == "#D55E00"
     assert STYLES["gradient_filter"].color == "#009E73"
-    looks = list(STYLES.values())
-    assert len({look.color for look in looks}) == len(looks)
-    assert len({(look.dash, look.symbol) for look in looks}) == len(looks)
+    probes = list(STYLES.values())
+    assert len({style.color for style in probes}) == len(probes)
+    assert len({(style.dash, style.symbol) for style in probes}) == len(probes)
 
 
 @pytest.mark.parametrize("plot", PLOTS)

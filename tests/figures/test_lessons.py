@@ -101,8 +101,8 @@ def test_modes_are_cut_where_they_reach_the_share() -> None:
     assert cuts["channel-cut"] == (2, pytest.approx(800 / 9))
     assert named(figure, "channel").name == "channel: 2 of 3"
     assert figure.layout.shapes[0].y0 == 85
-    looks = {(trace.line.color, trace.line.dash) for trace in figure.data if trace.mode == "lines"}
-    assert len(looks) == 2
+    probes = {(trace.line.color, trace.line.dash) for trace in figure.data if trace.mode == "lines"}
+    assert len(probes) == 2
 
 
 def test_pictures_stand_upright_side_by_side() -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asi_core.figures.pareto import ParetoRow, plot_pareto, undominated
-from asi_core.figures.style import HEAD_ALONE, STYLES
+from asi_core.figures.style import STYLES
+from asi_core.records import HEAD_KIND
 
 # Few values, so that ties are met often.
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
@@ -29,7 +30,7 @@ def row(key: str, style: str, accuracy: float, cost: float, deviation: float = 0
 
 
 ROWS = [
-    row("head", HEAD_ALONE, 0.80, 0.0),
+    row("head", HEAD_KIND, 0.80, 0.0),
     row("full", "vanilla", 0.90, 1024.0),
     row("good", "asi", 0.89, 128.0, deviation=0.01),
     row("small", "asi", 0.85, 16.0),
@@ -92,7 +93,7 @@ def test_seeds_are_error_bars_and_a_single_seed_has_none() -> None:
     assert not trace([wide], "asi-front").error_x.visible
 
 
-def test_the_head_alone_is_a_floor() -> None:
+def test_the_linear_probe_is_a_floor() -> None:
     figure = plot_pareto(ROWS, cost="memory", unit="KiB")
     (floor,) = figure.layout.shapes
     assert floor.y0 == floor.y1 == 80.0

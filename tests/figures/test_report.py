@@ -53,7 +53,7 @@ def page() -> bytes:
     return report_page(f"Title {NASTY}", f"Answer {NASTY}", [Section(f"Heading {NASTY}", parts)])
 
 
-def test_whatever_is_told_is_text() -> None:
+def test_whatever_is_reported_is_text() -> None:
     reader = read(page())
     for place in ("Title", "Answer", "Heading", "measured", "python"):
         assert f"{place} {NASTY}" in reader.text

@@ -104,7 +104,7 @@ def test_the_share_asked_for_is_a_level_line() -> None:
     assert not plot_explained_energy(SPECTRUM, 0, []).layout.shapes
 
 
-def test_cuts_of_one_method_are_told_apart() -> None:
+def test_cuts_of_one_method_are_distinguished() -> None:
     cuts = [Cut(f"ASI, rank {rank}", "asi", (rank, rank, rank)) for rank in (1, 2)]
     first, second = plot_explained_energy(SPECTRUM, 0, cuts).data[1:]
     assert first.line.color != second.line.color

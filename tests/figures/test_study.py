@@ -24,7 +24,7 @@ def test_a_line_a_method_in_the_axis_s_unit() -> None:
     assert list(figure.data[0].y) == pytest.approx([60, 70])
     assert list(figure.data[0].error_y.array) == pytest.approx([1, 0])
     assert figure.layout.xaxis.title.text == "by formula, KiB, log scale"
-    assert "head alone: 58" in figure.layout.annotations[0].text
+    assert "linear probe: 58" in figure.layout.annotations[0].text
 
 
 def test_settings_of_one_method_share_its_colour_and_differ_otherwise() -> None:

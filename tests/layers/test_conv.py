@@ -300,6 +300,6 @@ def test_what_cannot_be_compressed_is_named(layer: nn.Module, reason: str) -> No
         compress_(nn.Sequential(layer), ASI(ranks=1), layers=["0"])
 
 
-def test_a_name_that_is_no_layer_is_told() -> None:
+def test_a_name_that_is_no_layer_is_reported() -> None:
     with pytest.raises(InvalidInput, match="'head'"):
         compress_(nn.Sequential(nn.Conv2d(1, 1, 1)), ASI(ranks=1), layers=["head"])

@@ -56,7 +56,7 @@ def test_compressed_gradient_is_that_of_the_rebuilt_input(case: Case, data: st.D
     assert_close(found, expected, rtol=1e-8, atol=1e-9)
 
 
-def test_a_wrong_number_of_ranks_is_told() -> None:
+def test_a_wrong_number_of_ranks_is_reported() -> None:
     model = nn.Sequential(nn.Linear(4, 2))
     compress_(model, ASI(ranks=(2, 2, 2, 2)), layers=["0"])
     with pytest.raises(Exception, match="2 numbers, one a mode"):

@@ -28,7 +28,7 @@ from asi_core.methods import (
     register_method,
 )
 from asi_core.methods.registry import TAKEN_NAMES, foreign_code
-from asi_core.runs.submit.fingerprint import questions_of
+from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.training.reproduce import as_command
 from asi_core.training.spec import RunSpec
 from tests.plugins import Sparse, Thinned
@@ -256,11 +256,11 @@ def test_all_fields_of_a_run_and_all_flags_are_taken() -> None:
         assert options <= TAKEN_NAMES | settings
 
 
-def test_other_code_of_a_package_is_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_of_a_package_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = RunSpec(method=Vanilla()), RunSpec(method=Sparse())
     assert foreign_code(Vanilla) == ""
-    before = questions_of([ours, theirs])
+    before = fingerprints_of([ours, theirs])
     monkeypatch.setattr("asi_core.runs.submit.fingerprint.foreign_code", lambda method: "changed")
-    after = questions_of([theirs])
+    after = fingerprints_of([theirs])
     assert after[0] not in before
     assert len(foreign_code(Sparse)) == 64

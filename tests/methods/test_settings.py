@@ -47,7 +47,9 @@ SHAPE = LayerShape(
         ),
     ],
 )
-def test_wrong_settings_are_told_in_one_sentence(settings: dict[str, Any], expected: str) -> None:
+def test_wrong_settings_are_reported_in_one_sentence(
+    settings: dict[str, Any], expected: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         METHOD_ADAPTER.validate_python(settings)
     sentence = one_sentence(caught.value)

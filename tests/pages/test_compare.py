@@ -22,7 +22,7 @@ from asi_core.training.spec import RunSpec
 from dashboard import services
 from dashboard.compare.controls import View
 from dashboard.compare.report import build_report
-from dashboard.compare.watch import _going, progress, progress_told
+from dashboard.compare.watch import _going, progress, progress_text
 from tests.runs.kept import VANILLA, asi, events, fail, keep, keep_usual, spec
 
 PAGE = str(Path(__file__).parents[2] / "pages" / "compare.py")
@@ -134,9 +134,9 @@ def test_names_are_no_markdown_and_no_formulas(store: RunStore) -> None:
 def test_the_answer_is_computed_from_the_runs(store: RunStore) -> None:
     keep_usual(store, seeds=(0,))
     page = opened()
-    told = answer(page).replace("\u202f", " ")
-    assert "within 1 point of vanilla (87.0 %) is ASI, 80 % variance" in told
-    assert "it keeps 19.5 KiB where vanilla keeps 977 KiB, 50 × less" in told
+    message = answer(page).replace("\u202f", " ")
+    assert "within 1 point of vanilla (87.0 %) is ASI, 80 % variance" in message
+    assert "it keeps 19.5 KiB where vanilla keeps 977 KiB, 50 × less" in message
     metrics = {metric.label: metric for metric in page.metric}
     assert metrics["Test accuracy"].value.replace("\u202f", " ") == "86.5 %"
     assert metrics["Test accuracy"].delta == "−0.5 points"
@@ -149,7 +149,7 @@ def test_fewer_points_may_be_lost(store: RunStore) -> None:
     assert "ASI, 40 % variance" in answer(opened(tolerance="6"))
 
 
-def test_a_head_alone_that_would_do_is_told(store: RunStore) -> None:
+def test_a_linear_probe_that_would_do_is_reported(store: RunStore) -> None:
     keep(store, [spec(layers=0), spec(), asi(0.8)], [0.87, 0.87, 0.86], [0, 1000, 100])
     assert "but the new classifier alone reaches 87.0" in answer(opened())
 
@@ -162,7 +162,7 @@ def test_a_head_alone_that_would_do_is_told(store: RunStore) -> None:
         ([], "No run of this task has been completed yet"),
     ],
 )
-def test_what_is_missing_is_told(store: RunStore, specs: list[RunSpec], expected: str) -> None:
+def test_what_is_missing_is_reported(store: RunStore, specs: list[RunSpec], expected: str) -> None:
     if specs:
         keep(store, specs, [0.8] * len(specs), [100] * len(specs))
     fail(store, store.create([asi(0.5)], "local")[0], "it broke.")
@@ -309,13 +309,13 @@ def test_a_comparison_is_deleted_after_it_was_confirmed(store: RunStore) -> None
 def test_chosen_runs_are_deleted(store: RunStore) -> None:
     keep_usual(store)
     page = opened(runs=["ASI, 40 % variance"])
-    page.button(key="confirm-Delete the runs in detail").click()
+    page.button(key="confirm-Delete the selected runs").click()
     page = run(page)
     assert len(RunLibrary(store.url).runs()) == 8
     assert page.multiselect(key="runs").value == []
 
 
-def test_what_cannot_be_deleted_is_told(store: RunStore) -> None:
+def test_what_cannot_be_deleted_is_reported(store: RunStore) -> None:
     keep(store, [spec(), asi(0.8)], [0.9, 0.8], [100, 10], owner=EXAMPLE_OWNER)
     page = opened()
     # The popover cannot be opened; the library refuses besides.
@@ -351,7 +351,7 @@ def test_a_sweep_says_its_cost_and_is_launched(store: RunStore, engine: IdleEngi
         ({"sweep_seeds": "-1"}, "seed must be at least 0"),
     ],
 )
-def test_what_cannot_be_swept_is_told(query: dict[str, str], expected: str) -> None:
+def test_what_cannot_be_swept_is_reported(query: dict[str, str], expected: str) -> None:
     page = opened(**query)
     assert expected in texts(page.error)
     assert "Start the sweep" not in [b.label for b in page.button]
@@ -371,10 +371,10 @@ def test_progress_counts_steps_and_states(store: RunStore) -> None:
     assert progress(runs, done) == pytest.approx(1 - 30 / 60)
     started = runs[0].started_at
     assert started is not None
-    told = progress_told(runs, done, started + 100).replace("\u202f", " ")
-    assert "3 runs: 1 running, 1 queued, 1 cancelled; about 1 min 40 s left" in told
+    message = progress_text(runs, done, started + 100).replace("\u202f", " ")
+    assert "3 runs: 1 running, 1 queued, 1 cancelled; about 1 min 40 s left" in message
     store.request_cancel(going.id)
-    assert "1 stopping" in progress_told(store.comparison(going.comparison), done, time.time())
+    assert "1 stopping" in progress_text(store.comparison(going.comparison), done, time.time())
 
 
 def test_a_run_that_is_going_is_shown_with_what_it_has(store: RunStore) -> None:

@@ -241,7 +241,7 @@ def test_numbers_that_mean_nothing_are_one_sentence(key: str, value: str, expect
     assert not page.metric
 
 
-def test_an_unknown_model_in_a_link_is_told() -> None:
+def test_an_unknown_model_in_a_link_is_reported() -> None:
     assert "the model 'resnet-900', which is unknown" in texts(opened(model="resnet-900").warning)
     assert not opened(model="ResNet-18", **BY_RANK).warning
 
@@ -335,16 +335,16 @@ def test_a_link_names_model_and_images_as_the_command_line_does(name: str) -> No
 )
 def test_the_largest_rank_is_the_last_that_fits(budget: int, rank: int | None) -> None:
     page = opened(activation_budget=str(budget))
-    (told,) = (m.value for m in page.markdown if "rank" in m.value.lower() and "**" in m.value)
+    (message,) = (m.value for m in page.markdown if "rank" in m.value.lower() and "**" in m.value)
     shapes = trained_layer_shapes("efficientnet_lite0", 4, 64, 96)
     taken = [step_cost(shapes, ASI(ranks=r), "exact").activation_bytes for r in range(1, 1153)]
     fitting = [r for r, size in enumerate(taken, start=1) if size <= budget * 1024]
     if rank is None:
         assert fitting[-1] == len(taken)
-        assert "**The whole inputs** fit" in told
+        assert "**The whole inputs** fit" in message
     elif rank == 0:
         assert not fitting
-        assert "Even **rank 1**" in told
+        assert "Even **rank 1**" in message
     else:
         assert max(fitting) == rank
-        assert f"**rank {rank}** is the largest" in told
+        assert f"**rank {rank}** is the largest" in message

@@ -64,7 +64,7 @@ VALUES = [
 
 
 @pytest.fixture(autouse=True)
-def looking_only(opened_before: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def read_only(opened_before: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("ASI_READ_ONLY", "1")
     st.cache_resource.clear()
     yield
@@ -76,12 +76,12 @@ def opened(page: str, query: dict[str, str | list[str]]) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = value
     app.run()
-    told = {key: str(value)[:40] for key, value in query.items()}
-    assert not app.exception, (page, told, [e.stack_trace for e in app.exception])
-    assert not [e for e in app.error if "could not be drawn" in e.value], (page, told)
+    message = {key: str(value)[:40] for key, value in query.items()}
+    assert not app.exception, (page, message, [e.stack_trace for e in app.exception])
+    assert not [e for e in app.error if "could not be drawn" in e.value], (page, message)
     for warning in app.warning:
         assert "\n" not in warning.value
-        assert len(warning.value) < 1500, (page, told)
+        assert len(warning.value) < 1500, (page, message)
     return app
 
 
@@ -122,13 +122,13 @@ def test_there_are_as_many_links_as_are_said() -> None:
         ("poster", "convention", "", "it is empty", "paper"),
     ],
 )
-def test_what_no_box_takes_is_told_and_its_default_drawn(
+def test_what_no_box_takes_is_reported_and_its_default_drawn(
     page: str, key: str, value: str, reason: str, default: object
 ) -> None:
     app = opened(page, {key: value})
-    (told,) = [w.value for w in app.warning if "is ignored" in w.value]
-    assert told.replace("\\", "").startswith(f"The link's {key}=")
-    assert f"({reason})" in told
+    (message,) = [w.value for w in app.warning if "is ignored" in w.value]
+    assert message.replace("\\", "").startswith(f"The link's {key}=")
+    assert f"({reason})" in message
     usual = opened(page, {}).session_state[key]
     assert app.session_state[key] == usual
     assert default is None or usual == default
@@ -147,7 +147,7 @@ def test_what_no_box_takes_is_told_and_its_default_drawn(
         ("explore", {"layers": "2", "utm_source": "letter"}),
     ],
 )
-def test_what_boxes_take_is_not_told(page: str, query: dict[str, str | list[str]]) -> None:
+def test_what_boxes_take_is_not_reported(page: str, query: dict[str, str | list[str]]) -> None:
     assert not [w.value for w in opened(page, query).warning]
 
 

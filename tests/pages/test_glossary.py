@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[2]
 USED = """
 activation, saved for backward, mode, unfolding, singular value, energy, explained variance, rank,
 multilinear rank, Tucker form, core, factor, subspace iteration, warm start, HOSVD, ASI,
-gradient filter, vanilla, head alone, trained layers, frozen prefix, MACs, FLOPs, paper convention,
-exact convention, gradient error, perplexity, gradient cosine, drift, captured energy, budget, plan,
-probe, Pareto front, lean layers, overhead, patch, sweep, comparison, run, seed, calibration
+gradient filter, vanilla, linear probe (head only), trained layers, frozen prefix, MACs, FLOPs,
+paper convention, exact convention, gradient error, perplexity, gradient cosine, drift, captured energy,
+budget, plan, probe, Pareto front, lean layers, overhead, patch, sweep, comparison, run, seed, calibration
 """
 
 
@@ -51,11 +51,11 @@ def test_terms_are_in_alphabetical_order_and_there_once() -> None:
 
 @pytest.mark.parametrize("term", glossary())
 def test_an_explanation_is_one_or_two_sentences(term: str) -> None:
-    told = glossary()[term]
+    message = glossary()[term]
     assert term[0].isupper() or term[0].isdigit()
-    assert told[0].isupper()
-    assert told.endswith(".")
-    assert 1 <= told.count(". ") + 1 <= 2
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert 1 <= message.count(". ") + 1 <= 2
 
 
 @pytest.mark.usefixtures("plugins")

@@ -128,7 +128,7 @@ def test_a_job_that_was_given_up_says_so(engine: Engine, store: JobStore) -> Non
     assert len(engine.jobs) == 2
 
 
-def test_a_refusal_is_told_once(engine: Engine, store: JobStore) -> None:
+def test_a_refusal_is_reported_once(engine: Engine, store: JobStore) -> None:
     for seed in range(Limits().questions_per_owner):
         changed = SPEC.model_copy(update={"seed": seed + 1})
         request_job(store, "measure", changed, visitor.owner())
@@ -142,11 +142,11 @@ def test_a_refusal_is_told_once(engine: Engine, store: JobStore) -> None:
     assert not page.error
 
 
-def test_how_long_a_job_has_been_going_is_told(store: JobStore) -> None:
+def test_how_long_a_job_has_been_going_is_reported(store: JobStore) -> None:
     job = request_job(store, "calibrate", SPEC, "me")
     store.attempts.claim(job.id)
     going = store.job(job.id)
     assert going is not None
     assert going.started_at is not None
-    told = progress_sentence(going, going.started_at + 12.3)
-    assert told.replace("\u202f", " ") == "Calibrating on two batches for 12 s …"
+    message = progress_sentence(going, going.started_at + 12.3)
+    assert message.replace("\u202f", " ") == "Calibrating on two batches for 12 s …"

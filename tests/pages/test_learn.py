@@ -312,7 +312,7 @@ def test_before_the_guess_there_is_a_link_too(evidence: RunStore) -> None:
 # Wrong links --------------------------------------------------------------------------------------
 
 
-def test_a_wrong_lesson_is_told_with_those_that_there_are(evidence: RunStore) -> None:
+def test_a_wrong_lesson_is_reported_with_those_that_there_are(evidence: RunStore) -> None:
     page = opened(lesson="nothing")
     assert "'nothing', which is unknown" in texts(page.warning)
     titles = [lesson.title for lesson in LESSONS.values()]
@@ -323,14 +323,14 @@ def test_a_wrong_lesson_is_told_with_those_that_there_are(evidence: RunStore) ->
     assert address(page)["lesson"] == "warm-start"
 
 
-def test_a_wrong_topic_is_told(evidence: RunStore) -> None:
+def test_a_wrong_topic_is_reported(evidence: RunStore) -> None:
     page = opened(topic="nothing")
     assert "'nothing', which is unknown" in texts(page.warning)
     assert texts(page.header) == LESSONS["memory"].title
 
 
 @pytest.mark.parametrize("text", ["", "much", "nan", "inf", "-1", "101"])
-def test_a_wrong_guess_is_told_and_can_be_made_again(evidence: RunStore, text: str) -> None:
+def test_a_wrong_guess_is_reported_and_can_be_made_again(evidence: RunStore, text: str) -> None:
     page = AppTest.from_file(PAGE, default_timeout=60)
     page.query_params["topic"] = "warm-start"
     page.query_params["warm-start-guess"] = text
@@ -358,7 +358,7 @@ def test_a_wrong_guess_is_told_and_can_be_made_again(evidence: RunStore, text: s
         ("trade-offs", "memory", ""),
     ],
 )
-def test_a_wrong_value_is_told_and_its_control_is_free(
+def test_a_wrong_value_is_reported_and_its_control_is_free(
     evidence: RunStore, mode: str, slug: str, key: str, text: str
 ) -> None:
     page = AppTest.from_file(PAGE, default_timeout=60)

@@ -167,7 +167,9 @@ def test_a_budget_for_everything_says_so(engine: InlineEngine) -> None:
         ({"seed": "-1"}, "seed must be at least 0"),
     ],
 )
-def test_wrong_values_are_told(engine: InlineEngine, query: dict[str, str], expected: str) -> None:
+def test_wrong_values_are_reported(
+    engine: InlineEngine, query: dict[str, str], expected: str
+) -> None:
     page = opened(**query)
     assert expected in texts(page.error)
     assert TRAIN not in labels(page)
@@ -181,7 +183,7 @@ def test_nonsense_in_a_link_is_ignored(engine: InlineEngine, query: dict[str, st
     assert "the best ranks keep" in texts(opened(**query).markdown)
 
 
-def test_an_unknown_model_in_the_link_is_told(engine: InlineEngine) -> None:
+def test_an_unknown_model_in_the_link_is_reported(engine: InlineEngine) -> None:
     assert "'nothing', which is unknown" in texts(opened(model="nothing").warning)
 
 
@@ -240,7 +242,7 @@ def test_a_calibration_that_fails_says_why_and_may_be_tried_again(
     assert "the best ranks keep" in texts(page.markdown)
 
 
-def test_damaged_weights_are_told_and_nothing_is_queued(
+def test_damaged_weights_are_reported_and_nothing_is_queued(
     engine: InlineEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / MODELS["efficientnet_lite0"].weights.name).write_bytes(b"damaged")

@@ -123,10 +123,10 @@ def test_train_shows_runs_without_figures_by_formula(runs: list[RunRecord]) -> N
     page = opened("train", comparison=runs[0].comparison, **{"train-numbers": "true"})
     assert {"Thinned batch", "Sparse input"} <= set(page.multiselect(key="methods").options)
     captions = [c.value for c in page.caption if c.value.startswith(("inputs kept", "**"))]
-    (sparse,) = (told for told in captions if "no closed form" in told)
+    (sparse,) = (message for message in captions if "no closed form" in message)
     assert "all saved: 488" in sparse
     assert "less than vanilla" not in sparse
-    assert len([told for told in captions if "less than vanilla" in told]) == 2
+    assert len([message for message in captions if "less than vanilla" in message]) == 2
     (rows,) = (d.value for d in page.dataframe if "activation_bytes" in d.value)
     row = rows.set_index("run").loc["Sparse input"]
     assert row[["activation_bytes", "forward_macs", "overhead_macs", "backward_macs"]].isna().all()
@@ -145,7 +145,7 @@ def test_train_trains_both(engine: InlineEngine) -> None:
     engine.work()
     drawn(page)
     assert [metric.label for metric in page.metric] == [
-        "Head alone",
+        "Linear probe (head only)",
         "Thinned batch",
         "Sparse input",
     ]
@@ -171,9 +171,9 @@ def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
     runs: list[RunRecord],
 ) -> None:
     page = opened("compare")
-    told = page.markdown[0].value.replace("\u202f", " ")
-    assert "is Sparse input: it has no closed form; as measured, it saves 488 KiB" in told
-    assert "where vanilla saves 1.43 MiB, 3 × less, and reaches 87.0 %" in told
+    message = page.markdown[0].value.replace("\u202f", " ")
+    assert "is Sparse input: it has no closed form; as measured, it saves 488 KiB" in message
+    assert "where vanilla saves 1.43 MiB, 3 × less, and reaches 87.0 %" in message
     cards = {metric.label: metric for metric in page.metric}
     for label in ("Activation memory", "MACs a step"):
         assert (cards[label].value, cards[label].delta) == ("–", "no closed form")
@@ -187,8 +187,8 @@ def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
 
 def test_compare_prefers_what_has_a_formula(runs: list[RunRecord]) -> None:
     """Of runs that are near enough, bytes by formula are not set against measured ones."""
-    told = opened("compare", tolerance="8").markdown[0].value
-    assert "is ASI, 80 % variance: it keeps" in told.replace("\u202f", " ")
+    message = opened("compare", tolerance="8").markdown[0].value
+    assert "is ASI, 80 % variance: it keeps" in message.replace("\u202f", " ")
 
 
 def test_pictures_have_the_runs_whose_axes_they_have(runs: list[RunRecord]) -> None:

@@ -48,7 +48,7 @@ def counted(convention: Any) -> dict[str, int]:
     return {v: sum(c.verdict == v for c in cells) for v in ("exact", "close", "not computable")}
 
 
-def test_the_counts_are_told_and_every_cell_is_shown() -> None:
+def test_the_counts_are_reported_and_every_cell_is_shown() -> None:
     page, counts = opened(), counted("paper")
     assert f"{counts['exact']} of 68 cells are exact to the printed digits" in texts(page.markdown)
     assert [int(m.value) for m in page.metric] == list(counts.values())
@@ -65,8 +65,8 @@ def test_the_counts_are_told_and_every_cell_is_shown() -> None:
 def test_no_cell_is_further_off_than_the_sentence_says() -> None:
     sentence = texts(opened().markdown)
     near = [c for r in poster_rows("paper") for c in (r.memory, r.cost) if c.verdict == "close"]
-    told = float(sentence.split(" within ")[1].split(" ")[0])
-    assert max(abs(100 * (cell.deviation or 0)) for cell in near) <= told
+    message = float(sentence.split(" within ")[1].split(" ")[0])
+    assert max(abs(100 * (cell.deviation or 0)) for cell in near) <= message
 
 
 def test_the_exact_convention_says_that_it_counts_otherwise() -> None:
@@ -93,18 +93,18 @@ def test_rows_are_filtered_and_a_link_does_the_same() -> None:
     assert linked.table[0].value is not None
 
 
-def test_no_row_is_told() -> None:
+def test_no_row_is_reported() -> None:
     page = opened(models="nothing", convention="other")
     assert "of 68 cells" in texts(page.markdown), "what is unknown is ignored"
     only_asi = opened(poster_methods="ASI")
     assert "0 of 16 cells are exact" in texts(only_asi.markdown)
 
 
-def test_what_was_measured_is_told_with_what_cannot_be() -> None:
+def test_what_was_measured_is_reported_with_what_cannot_be() -> None:
     page = opened()
-    told = page.table[2].value
-    assert "ImageNet" in told["The poster says"][0]
-    assert "120.09 ×" in " ".join(told["The poster says"])
+    message = page.table[2].value
+    assert "ImageNet" in message["The poster says"][0]
+    assert "120.09 ×" in " ".join(message["The poster says"])
     measured = page.dataframe[-1].value
     assert set(measured["where"]) == {"shipped"}
     assert list(measured["formula_bytes"]) == list(measured["layers_measured_bytes"])
@@ -117,8 +117,8 @@ def test_the_study_is_drawn_and_told_at_equal_accuracy() -> None:
     assert list(equal)[:2] == ["Vanilla trains", "and reaches"]
     assert "ASI, 80 % variance" in list(equal)
     assert equal["Vanilla trains"].str.endswith("layers").all()
-    told = dict(zip(*(page.table[2].value[c] for c in ("The poster says", "Here")), strict=True))
-    (here,) = [told[said] for said in told if "120.09" in said]
+    message = dict(zip(*(page.table[2].value[c] for c in ("The poster says", "Here")), strict=True))
+    (here,) = [message[said] for said in message if "120.09" in said]
     best = max(
         float(cell.split(" ×")[0])
         for label in list(equal)[2:]
@@ -129,16 +129,16 @@ def test_the_study_is_drawn_and_told_at_equal_accuracy() -> None:
 
 
 @pytest.mark.usefixtures("empty_store")
-def test_without_the_study_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_study_that_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = RunStore(read_settings().database_url)
     monkeypatch.setattr(services, "store", lambda: empty)
     page = opened()
-    told = " ".join(page.table[1].value["Here"])
-    assert "not measured: the shipped study is not in this store" in told
+    message = " ".join(page.table[1].value["Here"])
+    assert "not measured: the shipped study is not in this store" in message
 
 
 @pytest.mark.usefixtures("empty_store")
-def test_without_measurements_the_way_to_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_measurements_the_way_to_one_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from asi_core.runs.store.job_store import JobStore
 
     monkeypatch.setattr(services, "jobs", lambda: JobStore(read_settings().database_url))

@@ -80,10 +80,10 @@ def test_a_first_visitor_sees_a_shipped_run() -> None:
     page = opened()
     assert page.selectbox(key="spectra_comparison").value == "example-methods"
     assert page.selectbox(key="run").value == "ASI"
-    told = texts(page.markdown)
-    assert "of 576 channel directions hold 80\u202f% of the energy" in told
-    assert "HOSVD at the same ranks would keep" in told
-    cost = next(metric for metric in page.metric if metric.label == "Cost of looking")
+    message = texts(page.markdown)
+    assert "of 576 channel directions hold 80\u202f% of the energy" in message
+    assert "HOSVD at the same ranks would keep" in message
+    cost = next(metric for metric in page.metric if metric.label == "Probing overhead")
     assert cost.value.endswith("%")
     captions = texts(page.caption)
     assert "rebuilt from what is kept" in captions
@@ -93,9 +93,9 @@ def test_a_first_visitor_sees_a_shipped_run() -> None:
 def test_one_s_own_comparison_comes_before_the_shipped_ones() -> None:
     runs = queued(VANILLA, ASI)
     kept = {"captured_energy": 0.5, "best_energy": 0.6, "ranks": (1, 1, 1, 2)}
-    looks = [probe(**kept, drift_degrees=(1.0, 2.0, 3.0, None), step=step) for step in (1, 2)]
+    probes = [probe(**kept, drift_degrees=(1.0, 2.0, 3.0, None), step=step) for step in (1, 2)]
     ended(runs[0], [probe()], "completed")
-    ended(runs[1], looks, "completed")
+    ended(runs[1], probes, "completed")
     page = opened()
     assert page.selectbox(key="spectra_comparison").value == runs[0].comparison
     assert page.query_params["comparison"] == runs[0].comparison
@@ -117,9 +117,9 @@ def test_a_link_brings_the_same_view() -> None:
     assert not page.exception
     # What the browser writes into the address, which this test has not.
     boxes = {key: page.selectbox(key=key).value for key in ("run", "layer")}
-    look = {"show": "Singular values", "axes": "Linear", "mode": "Width", "share": "95"}
-    again = opened(comparison="example-variance", step="1", **boxes, **look)
-    for key, value in look.items():
+    view = {"show": "Singular values", "axes": "Linear", "mode": "Width", "share": "95"}
+    again = opened(comparison="example-variance", step="1", **boxes, **view)
+    for key, value in view.items():
         drawn = again.slider if key == "share" else again.button_group
         assert str(drawn(key=key).value).lower() == value.lower()
     assert texts(again.markdown) == texts(page.markdown)
@@ -155,7 +155,7 @@ def test_a_link_names_a_choice_by_what_its_box_shows() -> None:
     assert "nothing of the kind" in texts(page.warning)
 
 
-def test_an_unknown_comparison_in_a_link_is_told() -> None:
+def test_an_unknown_comparison_in_a_link_is_reported() -> None:
     page = opened(comparison="lost")
     assert "'lost', which has no runs with trained layers here" in texts(page.warning)
     assert "channel directions hold" in texts(page.markdown)
@@ -180,7 +180,9 @@ def test_methods_that_rebuild_nothing_say_why(method: str, expected: str) -> Non
         ("gradient_filter", "–", "sums, no part of it"),
     ],
 )
-def test_what_methods_without_subspaces_keep_is_told(kind: str, value: str, expected: str) -> None:
+def test_what_methods_without_subspaces_keep_is_reported(
+    kind: str, value: str, expected: str
+) -> None:
     (run,) = queued({"kind": kind})
     ended(run, [probe()], "completed")
     (kept,) = [m for m in opened().metric if m.label.startswith("Energy kept by")]
@@ -216,7 +218,7 @@ def test_playing_goes_from_step_to_step_and_begins_again() -> None:
 
 
 @pytest.mark.usefixtures("no_examples")
-def test_nothing_to_look_at_is_told() -> None:
+def test_nothing_to_look_at_is_reported() -> None:
     assert "Nothing has been trained here yet" in texts(opened().info)
     queued(VANILLA, layers=0)
     assert "Nothing has been trained here yet" in texts(opened().info)
@@ -239,7 +241,7 @@ def test_probes_of_before_pictures_and_summaries_are_shown_without() -> None:
     ended(run, [probe(), EvaluationEvent(step=1, accuracy=1, loss=0)], "completed")
     page = opened()
     assert "looked at before pictures were kept" in texts(page.info)
-    cost = next(metric for metric in page.metric if metric.label == "Cost of looking")
+    cost = next(metric for metric in page.metric if metric.label == "Probing overhead")
     assert cost.value == "–"
 
 
@@ -250,8 +252,8 @@ def test_modes_of_a_transformer_have_their_own_names() -> None:
     (run,) = queued(ASI, model="vit_b_32", image_size=224, pretrained=False)
     x = torch.randn(2, 17, 8)
     values = ((2.0, 1.0), tuple(range(16, 0, -1)), (3.0, *[1.0] * 7))
-    look = probe(shape=(2, 17, 8), singular_values=values, pictures=input_pictures(x, 2, None))
-    ended(run, [look], "completed")
+    taken = probe(shape=(2, 17, 8), singular_values=values, pictures=input_pictures(x, 2, None))
+    ended(run, [taken], "completed")
     page = opened()
     assert "of 8 feature directions hold" in texts(page.markdown)
     assert "Tokens: " in texts(page.caption)

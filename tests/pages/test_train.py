@@ -70,7 +70,7 @@ def test_a_first_visitor_sees_real_runs_and_one_button(engine: InlineEngine) -> 
     assert not launch_button(page).disabled
     assert picker(page).value.startswith("example-")
     assert [metric.label for metric in page.metric] == [
-        "Head alone",
+        "Linear probe (head only)",
         "Vanilla",
         "ASI",
         "HOSVD",
@@ -90,9 +90,9 @@ def test_each_run_is_measured_against_vanilla_at_its_own_depth(engine: InlineEng
         if run.spec.layers != 0
     }
     for layers in (12, 1):
-        told = cards[f"Gradient filter, patch 2, {layer_count(layers)}"]
+        message = cards[f"Gradient filter, patch 2, {layer_count(layers)}"]
         ratio = kept["vanilla", layers] / kept["gradient_filter", layers]
-        assert f"{three_digits(ratio)}\u202f× less than vanilla" in told
+        assert f"{three_digits(ratio)}\u202f× less than vanilla" in message
         assert "less than vanilla" not in cards[f"Vanilla, {layer_count(layers)}"]
     assert "less than vanilla with the same settings" in texts(page.markdown)
     assert "completed after 600 steps" in texts(page.caption)
@@ -116,7 +116,7 @@ def test_a_model_brings_its_own_image_size_and_ranks(engine: InlineEngine) -> No
 
 
 @pytest.mark.usefixtures("empty_store")
-def test_without_examples_a_first_visitor_is_told_what_to_do(
+def test_without_examples_a_first_visitor_is_reported_what_to_do(
     engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = RunStore(read_settings().database_url)
@@ -134,7 +134,7 @@ def test_runs_of_one_method_have_names_of_their_own(engine: InlineEngine) -> Non
     assert len({json.dumps([t["line"], t["marker"]]) for t in traces}) == len(labels)
 
 
-def test_a_link_to_a_comparison_that_is_not_here_is_told(engine: InlineEngine) -> None:
+def test_a_link_to_a_comparison_that_is_not_here_is_reported(engine: InlineEngine) -> None:
     assert "'nowhere', which is not here" in texts(opened(comparison="nowhere").warning)
 
 
@@ -173,7 +173,7 @@ def test_a_comparison_from_click_to_curves(engine: InlineEngine) -> None:
     page.run()
     assert not page.exception
     assert {metric.label for metric in page.metric} == {
-        "Head alone",
+        "Linear probe (head only)",
         "Vanilla",
         "ASI",
         "HOSVD",
@@ -206,13 +206,13 @@ def test_a_browser_that_is_behind_does_not_bring_back_what_it_showed(
     page.run()
     (runs,) = own_comparisons()
     assert picker(page).value == runs[0].comparison
-    told = page._tree.get_widget_states()
-    told.widgets.append(was_chosen)
-    page._run(told)
+    message = page._tree.get_widget_states()
+    message.widgets.append(was_chosen)
+    page._run(message)
     assert picker(page).value == page.query_params["comparison"] == runs[0].comparison
 
 
-def test_the_head_alone_is_queued_last_and_shown_first(engine: InlineEngine) -> None:
+def test_the_linear_probe_is_queued_last_and_shown_first(engine: InlineEngine) -> None:
     page = set_small(opened())
     launch_button(page).click()
     page.run()
@@ -273,7 +273,7 @@ def test_a_queued_run_can_be_cancelled(engine: InlineEngine) -> None:
         ("patch", 0, "patch must be at least 1"),
     ],
 )
-def test_wrong_numbers_are_told_and_nothing_is_launched(
+def test_wrong_numbers_are_reported_and_nothing_is_launched(
     engine: InlineEngine, key: str, value: float, expected: str
 ) -> None:
     page = opened()
@@ -302,14 +302,14 @@ def test_links_of_before_that_name_ranks_are_taken(
     assert "ranks" not in page.query_params
 
 
-def test_no_method_is_told(engine: InlineEngine) -> None:
+def test_no_method_is_reported(engine: InlineEngine) -> None:
     page = opened()
     page.multiselect(key="methods").set_value([])
     page.run()
     assert "choose at least one" in texts(page.error)
 
 
-def test_unreadable_weights_are_told_and_leave_no_run(
+def test_unreadable_weights_are_reported_and_leave_no_run(
     engine: InlineEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / MODELS["efficientnet_lite0"].weights.name).write_bytes(b"damaged")
@@ -323,7 +323,7 @@ def test_unreadable_weights_are_told_and_leave_no_run(
     assert own_comparisons() == []
 
 
-def test_an_unknown_model_in_the_link_is_told(engine: InlineEngine) -> None:
+def test_an_unknown_model_in_the_link_is_reported(engine: InlineEngine) -> None:
     assert "'nothing', which is unknown" in texts(opened(model="nothing").warning)
 
 
@@ -380,10 +380,10 @@ def test_damaged_images_are_named_after_the_upload_and_can_be_left_out(
     assert not texts(page.warning)
     engine.work()
     page.run()
-    told = texts(page.warning)
-    assert told.startswith("2 of 30 images in pets.zip cannot be read: ")
-    assert "'train/cat/3.png' (damaged)" in told
-    assert "'test/dog/1.png' (damaged)" in told
+    message = texts(page.warning)
+    assert message.startswith("2 of 30 images in pets.zip cannot be read: ")
+    assert "'train/cat/3.png' (damaged)" in message
+    assert "'test/dog/1.png' (damaged)" in message
     set_small(page)
     launch_button(page).click()
     page.run()
@@ -407,7 +407,7 @@ def test_damaged_images_are_named_after_the_upload_and_can_be_left_out(
     assert all("2 damaged images left out" in caption for caption in captions)
 
 
-def test_a_wrong_zip_is_told_and_changes_nothing(engine: InlineEngine) -> None:
+def test_a_wrong_zip_is_reported_and_changes_nothing(engine: InlineEngine) -> None:
     page = opened(seed="5")
     upload(page, "bad.zip", {"../cat/0.png": b""})
     assert "a step up" in texts(page.error)
@@ -430,7 +430,7 @@ def test_numbers_and_log_can_be_taken_along(engine: InlineEngine) -> None:
         **{"train-log": "true"},
     )
     rows = page.dataframe[0].value
-    assert rows["run"].tolist() == ["Head alone", "Vanilla", "ASI"]
+    assert rows["run"].tolist() == ["Linear probe (head only)", "Vanilla", "ASI"]
     assert rows["state"].tolist() == ["completed"] * 3
     assert rows["activation_bytes"][1] > rows["activation_bytes"][2] > rows["activation_bytes"][0]
     page.selectbox(key="log_run").set_value("ASI").run()

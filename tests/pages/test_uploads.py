@@ -60,7 +60,7 @@ def test_the_second_visitor_with_the_same_zip_trains_on_it_too(
     assert names[0] == names[1] == uploads("ada")[0].name == uploads("bob")[0].name
 
 
-def test_images_that_were_removed_elsewhere_are_told_and_not_trained_on(
+def test_images_that_were_removed_elsewhere_are_reported_and_not_trained_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     comes(monkeypatch, "ada")
@@ -77,7 +77,7 @@ def test_images_that_were_removed_elsewhere_are_told_and_not_trained_on(
 
 
 @pytest.mark.parametrize("named", ["the name", "the title"])
-def test_a_link_to_images_of_somebody_else_is_told(
+def test_a_link_to_images_of_somebody_else_is_reported(
     monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     card = keep_upload(packed(PETS), "pets.zip", "ada")

@@ -4,9 +4,9 @@ from statistics import stdev
 
 import pytest
 
+from asi_core.records import HEAD_KIND
 from asi_core.results.differences import changed_recipe, differing_settings, task_of
 from asi_core.results.outcomes import measure, outcomes_by_seed, single_outcomes
-from asi_core.runs.records import HEAD_KIND
 from asi_core.runs.store.run_store import RunStore
 from tests.runs.kept import asi, fail, keep, spec
 
@@ -66,7 +66,7 @@ def test_what_was_not_completed_is_in_no_mean(store: RunStore) -> None:
 def test_heads_alone_are_one_outcome_whatever_method_they_name(store: RunStore) -> None:
     runs = store.create([spec(layers=0), asi(0.8, layers=0, seed=1)], "me")
     (outcome,) = outcomes_by_seed(runs)
-    assert (outcome.label, outcome.kind) == ("Head alone", HEAD_KIND)
+    assert (outcome.label, outcome.kind) == ("Linear probe (head only)", HEAD_KIND)
 
 
 def test_how_often_was_looked_makes_no_other_outcome(store: RunStore) -> None:

@@ -119,7 +119,7 @@ def test_a_curve_against_itself_is_one(curves: dict[str, list[Setting]]) -> None
             assert at.by_seed == pytest.approx((1, 1, 1))
 
 
-def test_budgets_are_told_as_shares(curves: dict[str, list[Setting]]) -> None:
+def test_budgets_are_reported_as_shares(curves: dict[str, list[Setting]]) -> None:
     assert "ASI, planned for 1/50, 8 bits" in curves
     (planned,) = [c for c in of(curves, "asi") if c[0].method.budget_bytes]  # type: ignore[attr-defined]
     for setting in planned:

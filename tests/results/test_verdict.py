@@ -44,7 +44,7 @@ def test_ratios_are_to_the_reference(outcomes: list[Outcome]) -> None:
     assert judge([], 0.01).ratio("activation_bytes") is None
 
 
-def test_where_none_is_near_the_most_accurate_is_told(outcomes: list[Outcome]) -> None:
+def test_where_none_is_near_the_most_accurate_is_reported(outcomes: list[Outcome]) -> None:
     verdict = judge(outcomes, 0.001)
     assert not verdict.within
     assert verdict.chosen is not None

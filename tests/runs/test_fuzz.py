@@ -94,14 +94,14 @@ def asked(draw: random.Random) -> Any:
     return spec
 
 
-def told(error: Exception) -> str:
+def message(error: Exception) -> str:
     sentence = one_sentence(error)
     assert "\n" not in sentence
     assert sentence
     return sentence
 
 
-def test_any_specification_is_told_or_queued_whole(
+def test_any_specification_is_reported_or_queued_whole(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASI_MAX_RUNS", str(10**6))
@@ -113,7 +113,7 @@ def test_any_specification_is_told_or_queued_whole(
             specs = [RunSpec.model_validate(asked(draw)) for _ in range(count)]
             runs = request_runs(store, specs, "me")
         except (AsiError, ValidationError) as error:
-            told(error)
+            message(error)
             refused += 1
         else:
             assert [store.run(run.id) for run in runs] == runs
@@ -192,26 +192,26 @@ def hostile(draw: random.Random) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_any_upload_is_told_or_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_upload_is_reported_or_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     draw, kept = random.Random(3), 0
     for number in range(UPLOADS):
         try:
             card = keep_upload(io.BytesIO(hostile(draw)), f"{number}<b>.zip", f"owner {number}")
         except AsiError as error:
-            told(error)
+            message(error)
             continue
         kept += 1
         try:
             data = load_dataset(card.name, skip_damaged=True)
         except AsiError as error:
-            told(error)
+            message(error)
             continue
         for split in (data.train, data.test):
             for index in range(len(split)):
                 try:
                     split.read(index_of(index), 32)
                 except AsiError as error:
-                    told(error)
+                    message(error)
     folder = read_settings().home / "uploads"
     assert len(list(folder.glob("*.zip"))) <= kept
     assert not list(folder.glob("*.part")), "nothing half-made is left"

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from asi_core.runs.engine.serial_executor import Turnstile
+from asi_core.runs.engine.serial_executor import SerialExecutor
 
 
 @contextmanager
-def held(turnstile: Turnstile) -> Iterator[None]:
+def held(executor: SerialExecutor) -> Iterator[None]:
     """While open, nobody else has a turn."""
     begun, done = threading.Event(), threading.Event()
 
@@ -18,7 +18,7 @@ def held(turnstile: Turnstile) -> Iterator[None]:
         begun.set()
         done.wait()
 
-    thread = threading.Thread(target=turnstile.run, args=(hold,))
+    thread = threading.Thread(target=executor.run, args=(hold,))
     thread.start()
     begun.wait()
     try:

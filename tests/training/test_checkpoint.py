@@ -43,11 +43,11 @@ def spec(**changes: Any) -> RunSpec:
 
 def numbers(events: list[Event]) -> list[dict[str, Any]]:
     """Everything but the seconds."""
-    told = []
+    message = []
     for event in events:
         fields = event.model_dump()
-        told.append({k: v for k, v in fields.items() if "seconds" not in k})
-    return told
+        message.append({k: v for k, v in fields.items() if "seconds" not in k})
+    return message
 
 
 def undisturbed(what: RunSpec) -> tuple[list[Event], list[TrainingState]]:
@@ -110,7 +110,7 @@ def test_there_may_be_none(kept: tuple[RunSpec, TrainingState], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("where", ["header", "data", "cut", "empty", "text"])
-def test_a_damaged_file_is_told_and_not_used(
+def test_a_damaged_file_is_reported_and_not_used(
     kept: tuple[RunSpec, TrainingState], tmp_path: Path, where: str
 ) -> None:
     what, state = kept

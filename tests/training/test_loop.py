@@ -98,7 +98,7 @@ def test_measured_and_formula_differ_by_what_the_layers_do_not_keep() -> None:
     assert vanilla.saved_bytes - asi.saved_bytes == vanilla.activation_bytes - asi.activation_bytes
 
 
-def test_the_head_alone_trains_nothing_else() -> None:
+def test_the_linear_probe_trains_nothing_else() -> None:
     events = run(layers=0)
     prepared = events[0]
     assert isinstance(prepared, PreparedEvent)

@@ -95,7 +95,7 @@ def test_weights_that_change_no_byte_are_not_downloaded() -> None:
     assert with_weights_at_hand(here).pretrained
 
 
-def test_nothing_to_measure_is_told() -> None:
+def test_nothing_to_measure_is_reported() -> None:
     with pytest.raises(InvalidInput, match="trained layers must be at least 1"):
         measure(RunSpec(method={"kind": "vanilla"}, layers=0), POOL)  # type: ignore[arg-type]
 

@@ -93,7 +93,7 @@ def test_a_cut_that_a_value_goes_round_is_refused() -> None:
     assert cut_prefix(prefix, ["first"]) is not None
 
 
-def test_what_cannot_be_split_is_told() -> None:
+def test_what_cannot_be_split_is_reported() -> None:
     class Branching(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x

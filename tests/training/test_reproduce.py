@@ -52,9 +52,9 @@ def test_what_is_no_specification_is_one_line(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "--spec", text]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert told.strip()
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert message.strip()
 
 
 def test_a_specification_is_read_from_a_file(tmp_path: Path) -> None:

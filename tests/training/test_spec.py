@@ -56,7 +56,7 @@ def test_the_recipe_is_the_authors() -> None:
         ({"speed": 3}, "speed"),
     ],
 )
-def test_wrong_values_are_told_in_one_sentence(wrong: dict[str, Any], expected: str) -> None:
+def test_wrong_values_are_reported_in_one_sentence(wrong: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValidationError) as caught:
         RunSpec.model_validate({"method": VANILLA, **wrong})
     sentence = one_sentence(caught.value)

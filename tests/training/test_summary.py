@@ -48,7 +48,7 @@ def test_what_was_not_reached_is_none() -> None:
     assert summarise([])["seconds"]["step_median"] is None
 
 
-def test_of_the_images_what_was_prepared_is_told() -> None:
+def test_of_the_images_what_was_prepared_is_reported() -> None:
     counts = ImageCounts(classes=3, train=10, test=5, left_out=2, is_unbalanced=True)
     prepared = PreparedEvent(
         step=0,
@@ -66,7 +66,7 @@ def test_of_the_images_what_was_prepared_is_told() -> None:
     assert summarise([])["images"] is summarise([])["balanced_accuracy"] is None
 
 
-def test_the_last_accuracy_counts_and_the_best_is_told() -> None:
+def test_the_last_accuracy_counts_and_the_best_is_reported() -> None:
     events = [
         EvaluationEvent(step=n, accuracy=a, loss=1.0) for n, a in ((1, 0.4), (2, 0.6), (3, 0.5))
     ]

@@ -121,6 +121,6 @@ def test_addresses_sizes_and_normalisation_are_torchvisions(card: ModelCard) -> 
     assert transforms.crop_size == [card.native_size]
 
 
-def test_a_size_that_a_model_cannot_read_is_told() -> None:
+def test_a_size_that_a_model_cannot_read_is_reported() -> None:
     with pytest.raises(InvalidInput, match=r"image size must be 224.*ViT-B/32.*got 96"):
         trained_layer_shapes("vit_b_32", 2, 2, 96)

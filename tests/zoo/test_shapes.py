@@ -79,7 +79,7 @@ def test_trained_parameters_are_those_of_the_real_model(card: ModelCard) -> None
         assert found.trained + found.frozen == sum(p.numel() for p in model.parameters())
 
 
-def test_wrong_counts_are_told() -> None:
+def test_wrong_counts_are_reported() -> None:
     with pytest.raises(InvalidInput, match="between 0 and 20, as ResNet-18 has, got 21"):
         trained_layer_shapes("resnet18", 21, 2, 64)
 

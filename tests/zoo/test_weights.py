@@ -129,11 +129,11 @@ def test_a_download_is_checked_kept_and_told(served: tuple[str, Path], own_hub: 
     card = downloadable(url, folder)
     digest = hashlib.sha256((folder / "official.pth").read_bytes()).hexdigest()
     card = replace(card, weights=replace(card.weights, sha256=digest[:8]))
-    told: list[tuple[int, int | None]] = []
-    path = fetched_weights(card, lambda done, total: told.append((done, total)))
+    message: list[tuple[int, int | None]] = []
+    path = fetched_weights(card, lambda done, total: message.append((done, total)))
     size = (folder / "official.pth").stat().st_size
     assert path == own_hub / "official.pth"
-    assert told[-1] == (size, size)
+    assert message[-1] == (size, size)
     (folder / "official.pth").unlink()
     assert fetched_weights(card) == path, "the second time it is here"
 
@@ -166,7 +166,7 @@ WHOLE = {zipped: written(zipped) for zipped in (True, False)}
     st.booleans(), st.lists(st.tuples(st.integers(0), st.integers(1, 255)), max_size=6), st.data()
 )
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_damage_is_told_in_our_words(
+def test_any_damage_is_reported_in_our_words(
     tmp_path: Path, zipped: bool, changes: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     content = bytearray(WHOLE[zipped])
@@ -184,7 +184,7 @@ def test_any_damage_is_told_in_our_words(
     "content",
     [b"plain text\n" * 10, b"<html>sign in</html>", b"\x80\x02.", b"\x80\x02}q\x00.", b""],
 )
-def test_what_is_no_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "page.pth").write_bytes(content)
     with pytest.raises(Unavailable):
         read_checkpoint(tmp_path / "page.pth")
@@ -233,7 +233,7 @@ def test_weights_in_single_precision_are_not_copied() -> None:
     [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"],
     ids=["no status", "cut off"],
 )
-def test_an_answer_that_is_no_http_is_told(answer: bytes) -> None:
+def test_an_answer_that_is_no_http_is_reported(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:

@@ -24,15 +24,15 @@ def plot_replay(
     shown = [number for number, step in enumerate(steps) if step <= now]
     figure = go.Figure()
     for method, values in ((HOSVD, best), (ASI, captured)):
-        look = STYLES[method.class_kind()]
+        method_style = STYLES[method.class_kind()]
         figure.add_trace(
             go.Scatter(
                 x=[steps[number] for number in shown],
                 y=[100 * values[number] for number in shown],
                 mode="lines+markers",
                 name=method.label,
-                line={"color": look.color, "dash": look.dash, "width": 2.5},
-                marker={"symbol": look.symbol, "size": 9},
+                line={"color": method_style.color, "dash": method_style.dash, "width": 2.5},
+                marker={"symbol": method_style.symbol, "size": 9},
                 hovertemplate="%{y:.1f} %",
             )
         )
@@ -87,14 +87,14 @@ def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> 
                 "vanilla step<extra></extra>",
             )
         )
-    look = STYLES[REFERENCE_KIND]
+    method_style = STYLES[REFERENCE_KIND]
     figure.add_trace(
         go.Scatter(
             x=[label for label, _, _ in overheads],
             y=[baseline / 1e9] * len(overheads),
             mode="lines",
             name="the whole step of vanilla",
-            line={"color": look.color, "dash": "dash", "width": 2.5},
+            line={"color": method_style.color, "dash": "dash", "width": 2.5},
             hovertemplate=f"{format_count(baseline, 'MACs')}<extra></extra>",
         )
     )

@@ -32,7 +32,7 @@ _LOOPBACK = "127.0.0.1"
 _CONNECT_SECONDS = 10.0
 
 
-class GiveWay(WorkerPlugin):
+class Niceness(WorkerPlugin):
     """Lets a worker's threads wait for those of people: a page is asked for by somebody who waits.
 
     Args:
@@ -132,7 +132,7 @@ class Cluster:
             )
         try:
             client = Client(self._local, set_as_default=False)
-            client.register_plugin(GiveWay(self._settings.niceness))
+            client.register_plugin(Niceness(self._settings.niceness))
         except BaseException:
             self._local.close()
             raise

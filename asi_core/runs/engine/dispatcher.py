@@ -1,6 +1,6 @@
-"""Tickets: a task of the scheduler for everything that is queued.
+"""A Dask task for every run and job that is queued.
 
-A worker with a free thread draws a ticket and takes up whichever run is next in line; a ticket that
+A worker with a free thread takes a task and starts whichever run is next in the queue; a task that
 is lost or doubled does no harm.
 """
 
@@ -19,7 +19,7 @@ from distributed import Future
 
 from asi_core.errors import one_sentence
 from asi_core.runs.engine.cluster import Cluster
-from asi_core.runs.store.database import NoAnswer, reason_of
+from asi_core.runs.store.database import STORE_ERRORS, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +30,13 @@ _FOREIGN_SECONDS = 60.0
 _MOST_REFUSALS = 3
 
 
-class Tickets:
-    """Those of one server.
+class Dispatcher:
+    """Submits Dask tasks for what is queued, on behalf of one server.
 
     Args:
         url: the store's.
         checkpoints: folder of the checkpoints; None for that of each worker's own settings.
-        refuse: told what, its id and why, when workers could not even begin it, time after time.
+        refuse: called with what, its id and the reason, when workers failed to start it repeatedly.
     """
 
     def __init__(
@@ -50,46 +50,46 @@ class Tickets:
         self._cluster, self._url, self._checkpoints = cluster, url, checkpoints
         self._refuse, self._clock = refuse, clock
         self._lock = threading.Lock()
-        # Runs and jobs that have a ticket, and those that this server is to see to.
-        self._given: set[str] = set()
+        # Runs and jobs that have a task, and those that this server is to see to.
+        self._submitted: set[str] = set()
         self._mine: set[str] = set()
         self._refusals: Counter[str] = Counter()
         self._first_seen: dict[str, float] = {}
 
     def __bool__(self) -> bool:
-        """Whether any has not been drawn."""
-        return bool(self._given)
+        """Whether any task has not been taken."""
+        return bool(self._submitted)
 
-    def give(self, what: What, row_id: str) -> None:
-        """One for what this server has queued, if it has none."""
+    def submit(self, what: What, row_id: str) -> None:
+        """Submit a task for what this server has queued, if it has none."""
         with self._lock:
             self._mine.add(row_id)
-            if row_id in self._given:
+            if row_id in self._submitted:
                 return
-            self._given.add(row_id)
+            self._submitted.add(row_id)
         key = new_key(f"{what}-{row_id}")
-        submit = self._cluster.submit
+        send = self._cluster.submit
         try:
             if what == "run":
-                future = submit(_execute_run, self._url, self._checkpoints, key=key, priority=0)
+                future = send(_execute_run, self._url, self._checkpoints, key=key, priority=0)
             else:
-                future = submit(_execute_job, row_id, self._url, key=key, priority=1)
+                future = send(_execute_job, row_id, self._url, key=key, priority=1)
         except Exception as error:
-            # Whatever Dask says: it stays queued, and the next patrol gives it another ticket.
-            log.warning("no ticket for %s %s yet (%s)", what, row_id, one_sentence(error))
-            self._given.discard(row_id)
+            # Whatever Dask says: it stays queued, and the next patrol submits another task.
+            log.warning("no task for %s %s yet (%s)", what, row_id, one_sentence(error))
+            self._submitted.discard(row_id)
         else:
             future.add_done_callback(partial(self._settled, what, row_id))
 
     def take_over(self, row_id: str) -> None:
-        """See to what another attempt has lost."""
+        """Submit a task for what another attempt has lost, at the next patrol."""
         with self._lock:
             self._mine.add(row_id)
 
-    def hand_out(
+    def submit_waiting(
         self, read: Callable[[], Mapping[What, Mapping[str, float]]], *, everything: bool = False
     ) -> None:
-        """One for all that waits and has none.
+        """Submit a task for everything that waits and has none.
 
         What another server has queued waits for that one; for some time, as it may have ended.
 
@@ -110,16 +110,16 @@ class Tickets:
             for row_id, queued_at in rows.items():
                 is_old = queued_at <= latest or now - seen[row_id] >= _FOREIGN_SECONDS
                 if everything or is_old or row_id in before:
-                    self.give(what, row_id)
+                    self.submit(what, row_id)
 
     def forget(self) -> None:
-        """All were lost, with the workers that were to draw them."""
+        """All tasks were lost, with the workers that were to take them."""
         with self._lock:
-            self._given.clear()
+            self._submitted.clear()
 
     def _settled(self, what: What, row_id: str, future: Future[None]) -> None:
-        """A ticket was used or lost. If its row still waits, it is given another."""
-        self._given.discard(row_id)
+        """A task was used or lost. If its row still waits, another is submitted."""
+        self._submitted.discard(row_id)
         if future.status == "finished":
             self._refusals.clear()
         if future.status != "error":
@@ -131,7 +131,7 @@ class Tickets:
             # What no worker can even begin must not wait for ever.
             try:
                 self._refuse(what, row_id, f"no worker could take up the {what} ({reason}).")
-            except NoAnswer as silence:
+            except STORE_ERRORS as silence:
                 log.warning("the store did not answer (%s)", reason_of(silence))
 
 

@@ -10,15 +10,15 @@ import time
 
 from asi_core.errors import Unavailable, one_sentence
 from asi_core.runs.engine.cluster import Cluster
-from asi_core.runs.engine.dispatcher import Tickets, What, new_key
+from asi_core.runs.engine.dispatcher import Dispatcher, What, new_key
 from asi_core.runs.engine.housekeeping import tidy
 from asi_core.runs.engine.watch import Watch, surely_lost
 from asi_core.runs.store.attempts import MOST_TRIES, Attempts, Running
-from asi_core.runs.store.database import NoAnswer, reason_of
+from asi_core.runs.store.database import STORE_ERRORS, reason_of
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.library import RunLibrary
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ _TIDY_SECONDS = 3600.0
 class RunEngine:
     """Executes what is queued in the store.
 
-    Every queued run has a ticket among the scheduler's tasks. A worker with a free thread draws a
-    ticket and takes up whichever run is next in line. Runs and jobs are threads of few processes,
+    Every queued run has a task at Dask's scheduler. A worker with a free thread takes a task and
+    starts whichever run is next in the queue. Runs and jobs are threads of few processes,
     so that they share frozen features and take turns.
 
     Args:
@@ -64,7 +64,7 @@ class RunEngine:
         except BaseException:
             self._close_stores()
             raise
-        self._tickets = Tickets(self._cluster, self._url, self._checkpoints, self._refuse)
+        self._dispatcher = Dispatcher(self._cluster, self._url, self._checkpoints, self._refuse)
         # Until what an earlier process left has been taken up.
         self._recovering = False
         # Workers that were ended for the sake of one of their runs: the others are not to blame.
@@ -80,11 +80,11 @@ class RunEngine:
 
     def submit(self, run_id: str) -> None:
         """Execute a queued run as soon as a thread of a worker is free and it is next in line."""
-        self._tickets.give("run", run_id)
+        self._dispatcher.submit("run", run_id)
 
     def submit_job(self, job_id: str) -> None:
         """Answer a queued job as soon as a thread of a worker is free: before queued runs."""
-        self._tickets.give("job", job_id)
+        self._dispatcher.submit("job", job_id)
 
     def recover(self) -> None:
         """Take up what an earlier process left queued, and what has lost its worker.
@@ -101,7 +101,7 @@ class RunEngine:
         self._cluster.close()
         try:
             self._put_back()
-        except NoAnswer as error:
+        except STORE_ERRORS as error:
             log.warning("the store did not answer at the end (%s)", reason_of(error))
         self._close_stores()
 
@@ -123,7 +123,7 @@ class RunEngine:
     def _try_patrol(self) -> None:
         try:
             self._patrol()
-        except NoAnswer as error:
+        except STORE_ERRORS as error:
             log.warning("the store did not answer the watchdog (%s)", reason_of(error))
             self._heard_nothing()
         except Unavailable as error:
@@ -140,32 +140,32 @@ class RunEngine:
     def _patrol(self) -> None:
         with self._patrolling:
             for what, watch in self._watches.items():
-                lost, stuck = watch.look(self._attempts(what).running())
+                lost, stuck = watch.check(self._attempts(what).running())
                 for attempt in surely_lost(self._attempts(what), lost, self._closing.wait):
                     self._take_back(what, attempt)
                 for attempt in stuck:
                     self._end_stuck(attempt)
-            self._hand_out(everything=self._recovering)
+            self._submit_waiting(everything=self._recovering)
             self._recovering = False
             self._mend_cluster()
             self._tidy()
 
     def _patience(self, attempt: Running) -> float:
         """Another server's workers are its own to replace: it is given the time to."""
-        where = Whereabouts.read(attempt.worker)
+        where = WorkerId.read(attempt.worker)
         is_ours = where is not None and self._cluster.knows(where.address)
         return 1.0 if is_ours else _FOREIGN_PATIENCE
 
     def _take_back(self, what: What, attempt: Running) -> None:
         """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
-        blameless = attempt.worker in self._ended_workers
+        count_attempt = attempt.worker not in self._ended_workers
         # A process that is there and says nothing would be given the next runs as well.
         self._replace_worker(attempt.worker)
         if attempt.cancel_requested:
             self._store.end_lost(attempt, "cancelled", None)
-        elif attempt.tries < MOST_TRIES or blameless:
-            if self._attempts(what).requeue(attempt.id, attempt.token, blameless=blameless):
-                self._tickets.take_over(attempt.id)
+        elif attempt.tries < MOST_TRIES or not count_attempt:
+            if self._attempts(what).requeue(attempt.id, attempt.token, count_attempt=count_attempt):
+                self._dispatcher.take_over(attempt.id)
                 log.warning("%s %s had lost its worker: it is queued again", what, attempt.id)
         else:
             error = (
@@ -184,15 +184,15 @@ class RunEngine:
         self._replace_worker(attempt.worker)
 
     def _replace_worker(self, worker: str | None) -> None:
-        where = Whereabouts.read(worker)
+        where = WorkerId.read(worker)
         if worker is None or where is None or where.is_gone or worker in self._ended_workers:
             return
         if self._cluster.restart_worker(where.address):
             self._ended_workers.add(worker)
             log.warning("process %d is replaced", where.pid)
 
-    def _hand_out(self, *, everything: bool) -> None:
-        self._tickets.hand_out(self._waiting, everything=everything)
+    def _submit_waiting(self, *, everything: bool) -> None:
+        self._dispatcher.submit_waiting(self._waiting, everything=everything)
 
     def _waiting(self) -> dict[What, dict[str, float]]:
         return {"run": self._store.queued(), "job": self._jobs.queued()}
@@ -207,7 +207,7 @@ class RunEngine:
     def _mend_cluster(self) -> None:
         """Connect anew if the scheduler was lost, or if its workers take up nothing any more."""
         now = time.monotonic()
-        is_idle = bool(self._tickets) and any(self._waiting().values()) and not self._going()
+        is_idle = bool(self._dispatcher) and any(self._waiting().values()) and not self._going()
         if not is_idle:
             self._last_begun = now
         stalled = self._cluster.is_ours and now - self._last_begun > _STALLED_SECONDS
@@ -215,9 +215,9 @@ class RunEngine:
             return
         log.warning("the workers take up nothing: they are replaced")
         self._last_begun = now
-        self._tickets.forget()
+        self._dispatcher.forget()
         self._cluster.restart()
-        self._hand_out(everything=True)
+        self._submit_waiting(everything=True)
 
     def _going(self) -> bool:
         return bool(self._store.attempts.running() or self._jobs.attempts.running())
@@ -228,7 +228,7 @@ class RunEngine:
             attempts = self._attempts(what)
             for attempt in attempts.running():
                 if attempt.is_gone:
-                    attempts.requeue(attempt.id, attempt.token, blameless=True)
+                    attempts.requeue(attempt.id, attempt.token, count_attempt=False)
 
     def _attempts(self, what: What) -> Attempts:
         return self._store.attempts if what == "run" else self._jobs.attempts

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from asi_core.runs.engine.watch import Watch, surely_lost
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.attempts import Running
-from asi_core.runs.store.database import NoAnswer, reason_of
+from asi_core.runs.store.database import STORE_ERRORS, reason_of
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.runs.submit.sweeps import in_working_order
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.5
 # Longer than servers wait for their own workers: those have the chance first.
 _SILENT_SECONDS = 60.0
 # Between two looks at whether somebody wants to stop: nobody feels the delay.
-_LOOK_SECONDS = 0.1
+_STOP_POLL_SECONDS = 0.1
 # In which a run that goes on step by step has stopped; one that prepares itself may take longer.
 _STOPPING_SECONDS = 5.0
 
@@ -47,7 +47,7 @@ _NEVER = Stop()
 def work_through(
     url: str,
     runs: Sequence[RunRecord],
-    told: Callable[[int, RunRecord], None],
+    message: Callable[[int, RunRecord], None],
     silent_seconds: float = _SILENT_SECONDS,
     stop: Stop = _NEVER,
 ) -> None:
@@ -68,7 +68,7 @@ def work_through(
         if ended is None:
             give_up(store, runs, stop)
             return
-        told(number, ended)
+        message(number, ended)
 
 
 def give_up(store: RunStore, runs: Sequence[RunRecord], stop: Stop) -> None:
@@ -86,10 +86,10 @@ def give_up(store: RunStore, runs: Sequence[RunRecord], stop: Stop) -> None:
         while time.monotonic() < until and stop.asked() <= max(asked, 1):
             if not _to_be_stopped(store, runs):
                 return
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_STOP_POLL_SECONDS)
         for attempt in _executed_here(store).values():
             store.end_lost(attempt, "cancelled", None)
-    except NoAnswer as error:
+    except STORE_ERRORS as error:
         log.warning("the store did not answer (%s)", reason_of(error))
 
 
@@ -100,7 +100,7 @@ def _to_be_stopped(store: RunStore, runs: Sequence[RunRecord]) -> list[str]:
 
 def _executed_here(store: RunStore) -> dict[str, Running]:
     """Attempts of this process, by their run."""
-    here = str(Whereabouts.here())
+    here = str(WorkerId.here())
     return {a.id: a for a in store.attempts.running() if a.worker == here}
 
 
@@ -116,11 +116,11 @@ def _ended(store: RunStore, run_id: str, watch: Watch, stop: Stop) -> RunRecord 
                 _execute(run_id, store.url, stop)
                 continue
             _put_back_lost(store, run_id, watch)
-        except NoAnswer as error:
+        except STORE_ERRORS as error:
             log.warning("the store did not answer (%s)", reason_of(error))
             # Nobody could be heard meanwhile.
             watch.forget()
-        time.sleep(_LOOK_SECONDS if stop.asked() else _POLL_SECONDS)
+        time.sleep(_STOP_POLL_SECONDS if stop.asked() else _POLL_SECONDS)
     return None
 
 
@@ -132,7 +132,7 @@ def _execute(run_id: str, url: str, stop: Stop) -> None:
     pool = ThreadPoolExecutor(1, thread_name_prefix="run")
     going: Future[None] = pool.submit(_execute_at_once, run_id, url)
     pool.shutdown(wait=False)
-    while not wait([going], _LOOK_SECONDS).done:
+    while not wait([going], _STOP_POLL_SECONDS).done:
         if stop.asked():
             return
     going.result()
@@ -151,12 +151,12 @@ def _put_back_lost(store: RunStore, run_id: str, watch: Watch) -> None:
     counts, and the server sees to it itself: here, only after a long silence.
     """
     going = [attempt for attempt in store.attempts.running() if attempt.id == run_id]
-    lost, _ = watch.look([_heard_alone(attempt) for attempt in going])
+    lost, _ = watch.check([_heard_alone(attempt) for attempt in going])
     for attempt in surely_lost(store.attempts, lost, time.sleep):
-        store.attempts.requeue(attempt.id, attempt.token, blameless=attempt.worker is not None)
+        store.attempts.requeue(attempt.id, attempt.token, count_attempt=attempt.worker is None)
 
 
 def _heard_alone(attempt: Running) -> Running:
     """A server's attempt without its process, of which only the heart then tells anything."""
-    where = Whereabouts.read(attempt.worker)
+    where = WorkerId.read(attempt.worker)
     return replace(attempt, worker=None) if where is not None and where.address else attempt

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from asi_core.runs.store.database import AttemptLost, NoAnswer
+from asi_core.runs.store.database import STORE_ERRORS, AttemptLost
 
 log = logging.getLogger(__name__)
 
@@ -56,5 +56,5 @@ class Heartbeat:
             except AttemptLost as lost:
                 self._lost = lost
                 return
-            except NoAnswer as error:
+            except STORE_ERRORS as error:
                 log.warning("%s: the store did not answer (%s)", self._name, error)

@@ -12,13 +12,19 @@ from asi_core.datasets import check_images
 from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.engine.heartbeat import Heartbeat
 from asi_core.runs.engine.serial_executor import in_turns
-from asi_core.runs.engine.worker import LATER_SECONDS, OPENING_SECONDS, Workshop, claiming, workshop
+from asi_core.runs.engine.worker import (
+    LATER_SECONDS,
+    OPENING_SECONDS,
+    WorkerContext,
+    claiming,
+    worker_context,
+)
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.store.attempts import MustWait
 from asi_core.runs.store.database import AttemptLost
 from asi_core.runs.store.job_store import JobRecord, JobStore
-from asi_core.runs.store.retry import StillSilent, insist
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.retry import StoreTimeout, retry
+from asi_core.runs.store.worker_id import WorkerId
 
 log = logging.getLogger(__name__)
 
@@ -40,43 +46,43 @@ def execute_job(job_id: str, url: str, address: str = "") -> None:
 
     Raises:
         SQLAlchemyError: if the store cannot be opened.
-        StillSilent: if it does not answer for long.
+        StoreTimeout: if it does not answer for long.
     """
-    store, turns = insist(lambda: open_jobs(url), OPENING_SECONDS), workshop().turnstile
-    here = str(Whereabouts.here(address))
+    store, executor = retry(lambda: open_jobs(url), OPENING_SECONDS), worker_context().executor
+    here = str(WorkerId.here(address))
     try:
         with claiming:
-            insist(lambda: store.attempts.check_may_begin(job_id, here))
-            token = insist(lambda: store.attempts.claim(job_id, here))
+            retry(lambda: store.attempts.check_may_begin(job_id, here))
+            token = retry(lambda: store.attempts.claim(job_id, here))
     except MustWait:
-        # This ticket is used, and another will be given at once.
+        # This task is used up, and another will be submitted at once.
         time.sleep(LATER_SECONDS)
         return
     if token is None:
         return
 
     def beat() -> None:
-        store.attempts.write(job_id, token, turns=turns.turns)
+        store.attempts.write(job_id, token, turns=executor.turns)
 
     try:
-        with Heartbeat(f"job {job_id}", beat) as heart:
-            _answer(store, job_id, token, heart)
+        with Heartbeat(f"job {job_id}", beat) as heartbeat:
+            _answer(store, job_id, token, heartbeat)
     except AttemptLost:
         log.warning("job %s was taken over by another attempt", job_id)
-    except StillSilent as silence:
+    except StoreTimeout as silence:
         log.error("job %s is put back: %s", job_id, silence)
-        insist(lambda: store.attempts.requeue(job_id, token, blameless=True), math.inf)
+        retry(lambda: store.attempts.requeue(job_id, token, count_attempt=False), math.inf)
 
 
-def _answer(store: JobStore, job_id: str, token: str, heart: Heartbeat) -> None:
-    shop = workshop()
+def _answer(store: JobStore, job_id: str, token: str, heartbeat: Heartbeat) -> None:
+    context = worker_context()
     try:
-        record = insist(lambda: store.job(job_id))
+        record = retry(lambda: store.job(job_id))
         assert record is not None
-        for _ in in_turns(check_images(record.spec.dataset), shop.turnstile):
-            heart.check()
-        result = shop.turnstile.run(_computed, record, shop, heart)
-    except (AttemptLost, StillSilent):
+        for _ in in_turns(check_images(record.spec.dataset), context.executor):
+            heartbeat.check()
+        result = context.executor.run(_computed, record, context, heartbeat)
+    except (AttemptLost, StoreTimeout):
         raise
     except AsiError as error:
         _fail(store, job_id, token, one_sentence(error))
@@ -85,13 +91,13 @@ def _answer(store: JobStore, job_id: str, token: str, heart: Heartbeat) -> None:
         log.exception("job %s failed", job_id)
         _fail(store, job_id, token, f"{type(error).__name__}: {one_sentence(error)}")
     else:
-        insist(lambda: store.complete(job_id, token, result))
+        retry(lambda: store.complete(job_id, token, result))
 
 
 def _fail(store: JobStore, job_id: str, token: str, error: str) -> None:
-    insist(lambda: store.fail(job_id, token, error))
+    retry(lambda: store.fail(job_id, token, error))
 
 
-def _computed(record: JobRecord, shop: Workshop, heart: Heartbeat) -> dict[str, Any]:
-    heart.check()
-    return job_kind(record.kind).answer(record.spec, shop.features)
+def _computed(record: JobRecord, context: WorkerContext, heartbeat: Heartbeat) -> dict[str, Any]:
+    heartbeat.check()
+    return job_kind(record.kind).answer(record.spec, context.features)

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from asi_core.errors import one_sentence
 from asi_core.runs.engine.heartbeat import Heartbeat
 from asi_core.runs.records import LogLine
-from asi_core.runs.store.retry import insist
+from asi_core.runs.store.retry import retry
 from asi_core.runs.store.run_store import RunStore
 from asi_core.training.checkpoint import TrainingState, write_state
 from asi_core.training.events import Event
@@ -57,17 +57,17 @@ class Reporter:
         self._lines_written = 0
         self._state: _Kept | None = None
         self._gains_beyond = 0
-        # Disks may be slower than hearts beat: checkpoints are written beside, one at a time.
+        # Disks may be slower than heartbeats: checkpoints are written beside, one at a time.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"checkpoint-{run_id}")
         self._checkpoint_written: Future[None] | None = None
         # Held for moments: nobody who computes waits for a store that is slow to answer.
         self._lock = threading.Lock()
         # Held for as long as something is written.
         self._writing = threading.Lock()
-        self._heart = Heartbeat(f"run {run_id}", self._flush)
+        self._heartbeat = Heartbeat(f"run {run_id}", self._flush)
 
     def __enter__(self) -> Self:
-        self._heart.__enter__()
+        self._heartbeat.__enter__()
         return self
 
     def __exit__(
@@ -76,7 +76,7 @@ class Reporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._heart.__exit__(kind, error, trace)
+        self._heartbeat.__exit__(kind, error, trace)
         self._writer.shutdown()
 
     @property
@@ -102,16 +102,16 @@ class Reporter:
 
         Raises:
             AttemptLost: if the attempt was lost by now.
-            StillSilent: if the store does not take any for long.
+            StoreTimeout: if the store does not take any for long.
         """
-        self._heart.check()
+        self._heartbeat.check()
         with self._lock:
             self._all.append(item)
             # The first point is what somebody waits for.
             first = self._written < _FIRST_EVENTS <= len(self._all)
             due = first or len(self._all) - self._written >= _FLUSH_EVENTS
         if due:
-            insist(self._flush)
+            retry(self._flush)
 
     def keep(self, state: TrainingState) -> None:
         """Write a checkpoint, after the next events: never before those that led to it.
@@ -139,7 +139,7 @@ class Reporter:
 
         Raises:
             AttemptLost: if it was lost by now.
-            StillSilent: if the store does not take it for long.
+            StoreTimeout: if the store does not take it for long.
         """
         with self._lock:
             # What has ended is not taken up again.
@@ -148,8 +148,8 @@ class Reporter:
             # The heart's thread has handed over by now what it was about to.
             pass
         self._writer.shutdown()
-        insist(self._flush)
-        insist(lambda: self._finish(status, error))
+        retry(self._flush)
+        retry(lambda: self._finish(status, error))
         shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
 
     def _finish(self, status: Ended, error: str | None) -> None:
@@ -178,17 +178,17 @@ class Reporter:
         try:
             write_state(state, self._checkpoint)
         except Exception as error:
-            told = (
+            message = (
                 f"no checkpoint of step {state.step} ({one_sentence(error)}): an interruption "
                 "would cost the steps since the one before"
             )
-            log.warning("run %s: %s", self._run_id, told)
+            log.warning("run %s: %s", self._run_id, message)
             # What this thread logs is not heard by the run's own listener.
-            self.add_line(LogLine(time.time(), "warning", told))
+            self.add_line(LogLine(time.time(), "warning", message))
             return
         if state.step > self._gains_beyond:
             try:
-                insist(self._tell_gain)
+                retry(self._tell_gain)
             except Exception as error:
                 log.warning("run %s has come further, untold: %s", self._run_id, error)
 

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
 
-class Turnstile:
+class SerialExecutor:
     """A thread that computes what it is given, first come, first served.
 
     Args:
@@ -66,10 +66,10 @@ class Turnstile:
             self._waiting += change
 
 
-def in_turns(items: Iterator[Item], turnstile: Turnstile) -> Iterator[Item]:
+def in_turns(items: Iterator[Item], executor: SerialExecutor) -> Iterator[Item]:
     """`items`, each computed in a turn of its own."""
     while True:
-        found = turnstile.run(_next_of, items)
+        found = executor.run(_next_of, items)
         if not found:
             return
         yield found[0]

@@ -68,7 +68,7 @@ class Watch:
         self._beats = _Unchanged(self._clock)
         self._turns = _Unchanged(self._clock)
 
-    def look(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
+    def check(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
         """All attempts that are running now.
 
         Returns:
@@ -117,7 +117,7 @@ def surely_lost(
     silent = [attempt for attempt in lost if not attempt.is_gone]
     if not silent:
         return lost
-    # It may have waited for a lock, and the first to write again need not be a heart.
+    # It may have waited for a lock, and the first to write again need not be a heartbeat.
     attempts.touch(silent[0].id)
     if pause(_BEATS_SECONDS):
         return [attempt for attempt in lost if attempt.is_gone]

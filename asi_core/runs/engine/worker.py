@@ -20,15 +20,15 @@ from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.methods import Vanilla
 from asi_core.runs.engine.checkpoint_files import checkpoint_path
 from asi_core.runs.engine.reporter import Reporter
-from asi_core.runs.engine.serial_executor import Turnstile, in_turns
+from asi_core.runs.engine.serial_executor import SerialExecutor, in_turns
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.attempts import MustWait
-from asi_core.runs.store.database import AttemptLost, NoAnswer
-from asi_core.runs.store.retry import StillSilent, insist
+from asi_core.runs.store.database import STORE_ERRORS, AttemptLost
+from asi_core.runs.store.retry import StoreTimeout, retry
 from asi_core.runs.store.run_log import lines_of_this_context
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.store.worker_id import Whereabouts
-from asi_core.runs.submit.fingerprint import questions_of
+from asi_core.runs.store.worker_id import WorkerId
+from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.settings import read_settings
 from asi_core.training.checkpoint import TrainingState, read_state
 from asi_core.training.events import Event
@@ -55,17 +55,17 @@ def _use_threads() -> None:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class WorkerContext:
     """What the runs of one process share."""
 
-    turnstile: Turnstile = field(default_factory=lambda: Turnstile(_use_threads))
+    executor: SerialExecutor = field(default_factory=lambda: SerialExecutor(_use_threads))
     features: FeaturePool = field(default_factory=installed_pool)
 
 
 @lru_cache(maxsize=1)
-def workshop() -> Workshop:
-    """This process's workshop, made on first use."""
-    return Workshop()
+def worker_context() -> WorkerContext:
+    """This process's context, made on first use."""
+    return WorkerContext()
 
 
 @lru_cache(maxsize=4)
@@ -76,9 +76,9 @@ def open_store(url: str) -> RunStore:
 
 def warm_up() -> None:
     """Go once through what a run does before its first step, so that no visitor waits for it."""
-    spec, shop = RunSpec(method=Vanilla()), workshop()
+    spec, context = RunSpec(method=Vanilla()), worker_context()
     try:
-        next(in_turns(fine_tune(spec, features=shop.features), shop.turnstile))
+        next(in_turns(fine_tune(spec, features=context.features), context.executor))
     except AsiError as error:
         log.warning("the worker is not warm: %s", one_sentence(error))
 
@@ -95,14 +95,14 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
 
     Raises:
         SQLAlchemyError: if the store cannot be opened.
-        StillSilent: if it does not answer for long.
+        StoreTimeout: if it does not answer for long.
     """
-    store = insist(lambda: open_store(url), OPENING_SECONDS)
+    store = retry(lambda: open_store(url), OPENING_SECONDS)
     try:
         with claiming:
-            claimed = insist(lambda: store.claim_next(str(Whereabouts.here(address))))
+            claimed = retry(lambda: store.claim_next(str(WorkerId.here(address))))
     except MustWait:
-        # This ticket is used, and another will be given at once.
+        # This task is used up, and another will be submitted at once.
         time.sleep(LATER_SECONDS)
         return
     if claimed is not None:
@@ -113,30 +113,30 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
 def execute(run_id: str, url: str) -> None:
     """As `execute_next`, what is queued under `run_id`; nothing if another attempt has it."""
     store = open_store(url)
-    token = store.attempts.claim(run_id, str(Whereabouts.here()))
+    token = store.attempts.claim(run_id, str(WorkerId.here()))
     run = store.run(run_id)
     if token is not None and run is not None:
         _execute(store, run, token, checkpoint_path(read_settings().checkpoints_dir, run_id))
 
 
 def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> None:
-    shop = workshop()
-    reporter = Reporter(store, run.id, token, checkpoint, lambda: shop.turnstile.turns)
+    context = worker_context()
+    reporter = Reporter(store, run.id, token, checkpoint, lambda: context.executor.turns)
     try:
         with reporter, lines_of_this_context(reporter.add_line):
             _train(store, run, token, reporter, checkpoint)
     except AttemptLost:
         log.warning("run %s was taken over by another attempt", run.id)
-    except StillSilent as silence:
+    except StoreTimeout as silence:
         log.error("run %s is put back: %s", run.id, silence)
         # Before anybody takes this process for lost, which has done nothing wrong.
-        insist(lambda: store.attempts.requeue(run.id, token, blameless=True), math.inf)
+        retry(lambda: store.attempts.requeue(run.id, token, count_attempt=False), math.inf)
 
 
 def _train(
     store: RunStore, run: RunRecord, token: str, reporter: Reporter, checkpoint: Path
 ) -> None:
-    shop = workshop()
+    context = worker_context()
     asked = _Asked(store, run.id, reporter)
     try:
         log.info(
@@ -144,22 +144,22 @@ def _train(
             run.attempt,
             os.getpid(),
             platform.node(),
-            shop.turnstile.run(torch.get_num_threads),
+            context.executor.run(torch.get_num_threads),
         )
         # What it was asked for is found again by what is computed: files may have changed since.
-        (question,) = questions_of([run.spec])
-        insist(lambda: store.attempts.write(run.id, token, question=question))
+        (fingerprint,) = fingerprints_of([run.spec])
+        retry(lambda: store.attempts.write(run.id, token, fingerprint=fingerprint))
         stream = fine_tune(
             run.spec,
             should_stop=asked.to_stop,
-            features=shop.features,
+            features=context.features,
             resume=_earlier(store, run, reporter, checkpoint),
             keep=reporter.keep,
         )
-        for item in in_turns(_with_checked_images(run.spec, stream, asked), shop.turnstile):
+        for item in in_turns(_with_checked_images(run.spec, stream, asked), context.executor):
             if item is not None:
                 reporter.add(item)
-    except (AttemptLost, StillSilent):
+    except (AttemptLost, StoreTimeout):
         raise
     except AsiError as error:
         log.error("failed: %s", one_sentence(error))
@@ -193,7 +193,7 @@ def _earlier(
     store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path
 ) -> TrainingState | None:
     """Where an earlier attempt stood; None where the run begins."""
-    reporter.gains_beyond(insist(lambda: store.last_step(run.id)))
+    reporter.gains_beyond(retry(lambda: store.last_step(run.id)))
     try:
         state = read_state(checkpoint, run.spec, default_device())
     except Unavailable as error:
@@ -201,7 +201,7 @@ def _earlier(
         return None
     if state is None:
         return None
-    events = insist(lambda: store.events_up_to(run.id, state.step))
+    events = retry(lambda: store.events_up_to(run.id, state.step))
     if sum(event.kind == "step" for event in events) != state.step:
         log.warning("the checkpoint is ahead of what was kept: the run begins anew.")
         return None
@@ -231,7 +231,7 @@ class _Asked:
             return True
         try:
             return self._store.cancel_requested(self._run_id)
-        except NoAnswer as error:
+        except STORE_ERRORS as error:
             # Then nobody can want it.
             log.warning("the store did not answer (%s)", one_sentence(error))
             return False

@@ -142,12 +142,12 @@ def write_archive(
                 # What no row has is no column.
                 if column in columns or (rows and None not in values):
                     curves[_member(number, kind, column)] = np.array(values)
-    told = archive.model_dump_json().encode()
-    check_json(told)
+    message = archive.model_dump_json().encode()
+    check_json(message)
     _check_count(
         sum(len(curves[_member(n, k, "step")]) for n in range(len(ended)) for k in COLUMNS)
     )
-    return _zipped(told, curves)
+    return _zipped(message, curves)
 
 
 class Happened(Sequence[list[Event]]):
@@ -267,12 +267,12 @@ def _check_run(run: ArchivedRun, columns: _Columns) -> None:
         raise InvalidRun("characters that are no text")
 
 
-def _zipped(told: bytes, curves: Mapping[str, NDArray[Any]]) -> bytes:
+def _zipped(message: bytes, curves: Mapping[str, NDArray[Any]]) -> bytes:
     written = io.BytesIO()
     np.savez_compressed(written, allow_pickle=False, **dict(curves))
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(_JSON, told)
+        file.writestr(_JSON, message)
         file.writestr(_CURVES, written.getvalue())
     check_size("the file", len(result.getvalue()), LARGEST_ARCHIVE_BYTES)
     return result.getvalue()

@@ -79,7 +79,7 @@ def import_comparison(
 ) -> list[RunRecord]:
     """Keep what a file of `export_comparison` holds, as a new comparison of `owner`.
 
-    All of it or none. What comes from elsewhere answers no question of this installation.
+    All of it or none. Imported runs have no fingerprint: they never answer a launch.
 
     Raises:
         InvalidInput: if it is no such file.

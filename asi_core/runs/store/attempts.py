@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Select, Table, case, false, func, sel
 
 from asi_core.runs.store.database import AttemptLost
 from asi_core.runs.store.tables import jobs, runs
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 
 # Attempts at the same place: what kills its worker as often would do so for ever.
 MOST_TRIES = 3
@@ -32,7 +32,7 @@ class Running:
     Attributes:
         token: of the attempt.
         heartbeat_at: changes as long as the attempt is alive; by the clock of its machine.
-        worker: where (`whereabouts`).
+        worker: where (`worker_id`).
         turns: how much its process has computed, None before it has told.
         tries: attempts, with this one, since the last that came any further.
         cancel_requested: whether somebody wants it to stop.
@@ -49,7 +49,7 @@ class Running:
     @property
     def is_gone(self) -> bool:
         """Whether its process is known to have ended."""
-        where = Whereabouts.read(self.worker)
+        where = WorkerId.read(self.worker)
         return where is not None and where.is_gone
 
 
@@ -155,11 +155,11 @@ class Attempts:
         """
         self._change((self._table.c.id == row_id,), attempt=self._table.c.attempt)
 
-    def requeue(self, row_id: str, token: str, *, blameless: bool = False) -> bool:
+    def requeue(self, row_id: str, token: str, *, count_attempt: bool = True) -> bool:
         """Put a row back whose attempt is lost; whoever was in the attempt writes no more.
 
         Args:
-            blameless: whether the attempt does not count.
+            count_attempt: whether it counts among the tries of the row.
 
         Returns:
             whether it was put back: not if the attempt has ended.
@@ -167,7 +167,7 @@ class Attempts:
         c = self._table.c
         # What came further in this attempt has none that counts.
         uncounted = case((c.tries > 0, c.tries - 1), else_=0)
-        tries = {"tries": uncounted} if blameless else {}
+        tries = {} if count_attempt else {"tries": uncounted}
         values = {"status": "queued", "token": None, "worker": None, "turns": None, **tries}
         return self._change(self._owned(row_id, token), **values) == 1
 

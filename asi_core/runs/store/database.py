@@ -30,9 +30,14 @@ _POSTGRES_CONNECT = {"connect_timeout": 5, "application_name": "asi"}
 
 
 # What any store raises when its database does not answer, or cannot be opened.
-NoAnswer: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
+STORE_ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
 # What of that may pass: a server that is started anew, a lock, a full disk.
-Passing: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout, OSError)
+TRANSIENT_ERRORS: tuple[type[Exception], ...] = (
+    OperationalError,
+    InterfaceError,
+    PoolTimeout,
+    OSError,
+)
 
 
 def silence_of(error: Exception) -> Unavailable:

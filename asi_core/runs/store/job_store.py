@@ -84,14 +84,14 @@ class JobStore:
         return self._first(select(jobs).where(jobs.c.id == job_id))
 
     def latest(self, kind: str, spec: RunSpec, *statuses: JobStatus) -> JobRecord | None:
-        """The newest job about this question, of anybody; only of `statuses` if any are given."""
+        """The newest job for this specification, of any owner; of `statuses` only, if given."""
         query = select(jobs).where(jobs.c.key == _key(kind, job_kind(kind).settled(spec)))
         if statuses:
             query = query.where(jobs.c.status.in_(statuses))
         return self._first(query.order_by(jobs.c.created_at.desc()))
 
     def answers(self, kind: str, specs: Iterable[RunSpec]) -> dict[RunSpec, JobRecord]:
-        """The newest completed job about each of some questions that has one."""
+        """The newest completed job for each of these specifications that has one."""
         # Asked while a slider is moved, of one model: its files are looked at once.
         fingerprint = cache(weights_fingerprint)
         settled = {spec: _key(kind, job_kind(kind).settled(spec), fingerprint) for spec in specs}
@@ -102,7 +102,7 @@ class JobStore:
         return {s: _record(dict(found[key])) for s, key in settled.items() if key in found}
 
     def going(self, kind: str, spec: RunSpec) -> JobRecord | None:
-        """The job that is queued or running about this question."""
+        """The job that is queued or running for this specification."""
         return self.latest(kind, spec, "queued", "running")
 
     def queued(self) -> dict[str, float]:
@@ -132,7 +132,7 @@ class JobStore:
             return connection.execute(query).rowcount
 
     def create(self, kind: str, spec: RunSpec, owner: str, network: str | None = None) -> JobRecord:
-        """Queue a job, or return the one about the same question that is going already."""
+        """Queue a job, or return the one for the same specification that is already active."""
         new = {"id": uuid.uuid4().hex[:12], "status": "queued", "network": network}
         row = _row(kind, spec, owner, **new)
         try:

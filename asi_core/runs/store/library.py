@@ -24,10 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from asi_core.errors import InvalidInput, Refused
+from asi_core.records import HEAD_KIND
 from asi_core.runs.records import (
     ACTIVE,
     EXAMPLE_OWNER,
-    HEAD_KIND,
     NOBODY,
     LeftOut,
     RunRecord,
@@ -37,8 +37,8 @@ from asi_core.runs.store.database import open_database
 from asi_core.runs.store.tables import (
     comparison_notes,
     events,
-    head_alone,
     is_imported,
+    is_linear_probe,
     known_time,
     runs,
 )
@@ -56,7 +56,7 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "status": runs.c.status,
     "model": runs.c.spec["model"].as_string(),
     "dataset": runs.c.spec["dataset"].as_string(),
-    "kind": case((head_alone, HEAD_KIND), else_=_METHOD),
+    "kind": case((is_linear_probe, HEAD_KIND), else_=_METHOD),
     "owner": runs.c.owner,
     "comparison": runs.c.comparison,
 }

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from asi_core.runs.store.database import Passing, reason_of
+from asi_core.runs.store.database import TRANSIENT_ERRORS, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 15 * 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
-class StillSilent(Exception):
+class StoreTimeout(Exception):
     """The store did not answer for as long as anybody waits for it.
 
     Nothing is wrong with what was to be written: whoever has it leaves it as it is, for another
@@ -25,20 +25,20 @@ class StillSilent(Exception):
     """
 
 
-def insist(what: Callable[[], Result], seconds: float = _PATIENCE_SECONDS) -> Result:
+def retry(what: Callable[[], Result], seconds: float = _PATIENCE_SECONDS) -> Result:
     """What `what` returns, asked again and again while the store does not answer.
 
     Raises:
-        StillSilent: if it has not answered for so long.
+        StoreTimeout: if it has not answered for so long.
         SQLAlchemyError: at once, if asking again is of no use.
     """
     pause, ends = _FIRST_PAUSE, time.monotonic() + seconds
     while True:
         try:
             return what()
-        except Passing as error:
+        except TRANSIENT_ERRORS as error:
             if time.monotonic() + pause > ends:
-                raise StillSilent(
+                raise StoreTimeout(
                     f"the store has not answered for {seconds:.0f} s ({reason_of(error)})"
                 ) from error
             log.warning("the store did not answer (%s): asking again", error)

@@ -35,8 +35,8 @@ from asi_core.runs.store.fair_queue import Served, Waiting, in_line
 from asi_core.runs.store.finished import FinishedRuns
 from asi_core.runs.store.tables import (
     events,
-    head_alone,
     is_imported,
+    is_linear_probe,
     jobs,
     known_time,
     log_lines,
@@ -181,7 +181,7 @@ class RunStore:
         Those that are to be tried again alone come first: workers empty for them.
         """
         c = runs.c
-        queued = select(c.id, c.owner, c.created_at, ~head_alone, c.position, c.tries)
+        queued = select(c.id, c.owner, c.created_at, ~is_linear_probe, c.position, c.tries)
         going = func.sum(case((c.status == "running", 1), else_=0))
         owners = select(c.owner, going, func.max(func.coalesce(c.started_at, 0.0)))
         with self._engine.connect() as connection:
@@ -203,18 +203,20 @@ class RunStore:
 
     # Asking for a run ---------------------------------------------------------------------------
 
-    def answered(self, questions: Sequence[str]) -> dict[str, RunRecord]:
-        """The newest completed run of each question (`questions_of`) that has one."""
-        query = select(runs).where(runs.c.question.in_(questions), runs.c.status == "completed")
+    def answered(self, fingerprints: Sequence[str]) -> dict[str, RunRecord]:
+        """The newest completed run with each fingerprint (`fingerprints_of`) that has one."""
+        query = select(runs).where(
+            runs.c.fingerprint.in_(fingerprints), runs.c.status == "completed"
+        )
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
-        asked = {row["id"]: row["question"] for row in rows}
+        asked = {row["id"]: row["fingerprint"] for row in rows}
         return {asked[run.id]: run for run in read_rows(rows)[0]}
 
-    def going(self, owner: str, questions: Sequence[str]) -> list[str]:
-        """Comparisons of an owner in which one of these questions is queued or running."""
+    def going(self, owner: str, fingerprints: Sequence[str]) -> list[str]:
+        """Comparisons of an owner with an active run that has one of these fingerprints."""
         c = runs.c
-        mine = c.owner == owner, c.question.in_(questions), c.status.in_(ACTIVE)
+        mine = c.owner == owner, c.fingerprint.in_(fingerprints), c.status.in_(ACTIVE)
         query = select(c.comparison).where(*mine).group_by(c.comparison)
         with self._engine.connect() as connection:
             found = connection.execute(query.order_by(func.min(c.created_at))).scalars().all()
@@ -225,7 +227,7 @@ class RunStore:
         specs: Sequence[RunSpec],
         owner: str,
         limits: Limits | None = None,
-        questions: Sequence[str] | None = None,
+        fingerprints: Sequence[str] | None = None,
         answers: Mapping[int, RunRecord] | None = None,
         network: str | None = None,
         same: Callable[[Sequence[RunRecord]], bool] | None = None,
@@ -235,11 +237,11 @@ class RunStore:
         Of equal requests at once, one is written, and the others return what it has made.
 
         Args:
-            questions: of the specifications (`questions_of`), by which runs are found again.
+            fingerprints: of the specifications (`fingerprints_of`), by which runs are found again.
             answers: by position, completed runs that are copied instead of run again.
             network: from where they are asked for (`networks`), where that is known.
-            same: whether a comparison of the owner with the same questions, which is going or was
-                made a moment ago, is what is asked for; None for never.
+            same: whether a comparison of the owner with the same fingerprints, active or made
+                a moment ago, is what is asked for; None for never.
 
         Raises:
             InvalidInput: if more runs of the owner, from the network, or of all, would then be
@@ -258,7 +260,7 @@ class RunStore:
                 "created_at": now,
                 "attempt": 0,
                 "cancel_requested": False,
-                "question": None if questions is None else questions[position],
+                "fingerprint": None if fingerprints is None else fingerprints[position],
             }
             for position, spec in enumerate(specs)
         ]
@@ -296,7 +298,7 @@ class RunStore:
         """Start an attempt at the run whose turn it is.
 
         Args:
-            worker: where (`whereabouts`).
+            worker: where (`worker_id`).
 
         Returns:
             the run and the attempt's token; None if nothing waits.
@@ -410,8 +412,8 @@ class RunStore:
 def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
     """A completed run once more, with all its events, as `row`."""
     fields = ("status", "started_at", "finished_at", "attempt")
-    told = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
-    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": told}
+    message = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
+    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": message}
     connection.execute(insert(runs), [values])
     c = events.c
     same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)
@@ -425,16 +427,16 @@ def _twin(
 ) -> list[RunRecord] | None:
     """The comparison that `rows`, which were just written, would be once more."""
     c, first = runs.c, rows[0]
-    questions = [row["question"] for row in rows]
+    fingerprints = [row["fingerprint"] for row in rows]
     lately = or_(c.status.in_(ACTIVE), c.created_at >= first["created_at"] - AT_ONCE_SECONDS)
     others = c.owner == first["owner"], c.comparison != first["comparison"]
-    query = select(c.comparison).where(*others, c.question.in_(questions), lately)
+    query = select(c.comparison).where(*others, c.fingerprint.in_(fingerprints), lately)
     names = connection.execute(query.order_by(c.created_at)).scalars().all()
     for name in dict.fromkeys(names):
         its = select(runs).where(c.comparison == name).order_by(c.position)
         found = connection.execute(its).mappings().all()
         records = read_rows(found)[0]
-        if [row["question"] for row in found] == questions and same(records):
+        if [row["fingerprint"] for row in found] == fingerprints and same(records):
             return records
     return None
 

@@ -53,22 +53,22 @@ runs = Table(
     Column("token", String(32)),
     # Attempts since the last that came any further.
     Column("tries", Integer, nullable=False, default=0, server_default=text("0")),
-    # Where the attempt is worked on (`whereabouts`), and how much its process has computed by now.
+    # Where the attempt is worked on (`worker_id`), and how much its process has computed by now.
     Column("worker", String(256)),
     Column("turns", Integer),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("summary", JSON),
     Column("error", Text),
     # Hash of all that the numbers depend on: what is asked for again is found by it.
-    Column("question", String(64)),
+    Column("question", String(64), key="fingerprint"),
     Index("runs_by_comparison", "comparison", "position"),
     Index("runs_by_status", "status"),
-    Index("runs_by_question", "question", "status"),
+    Index("runs_by_question", "fingerprint", "status"),
     Index("runs_by_owner", "owner", "status"),
 )
 
 # Whether a run trains the classifier alone. SQLite would give the number as such.
-head_alone = cast(runs.c.spec["layers"].as_string(), String) == "0"
+is_linear_probe = cast(runs.c.spec["layers"].as_string(), String) == "0"
 
 # Editions of what came in somebody's file begin so.
 IMPORTED = "imported-"
@@ -137,7 +137,7 @@ jobs = Table(
     Column("error", Text),
     Index("jobs_by_key", "key", "status"),
 )
-# The same question is never worked on twice at a time, whoever asks.
+# The same job is never active twice, whoever asks for it.
 Index(
     "jobs_going",
     jobs.c.key,

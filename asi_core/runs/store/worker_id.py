@@ -18,7 +18,7 @@ _NAMESPACE = Path("/proc/self/ns/pid")
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class WorkerId:
     """A process.
 
     Attributes:

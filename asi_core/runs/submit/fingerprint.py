@@ -1,5 +1,4 @@
-"""Whether two runs are the same question: the same specification, code, images, weights and
-PyTorch."""
+"""A hash of all that a run's numbers depend on: specification, code, images, weights, PyTorch."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-heif")
 _ROOT = Path(__file__).parents[2]
 
 
-def questions_of(specs: Sequence[RunSpec]) -> list[str]:
+def fingerprints_of(specs: Sequence[RunSpec]) -> list[str]:
     """Hashes that are the same for runs whose numbers are.
 
     Raises:

@@ -42,10 +42,10 @@ class Forecast:
         if not known:
             return "No measured step yet: the first run will tell how long the others take."
         parts = [f"{self.counts[key]} {_ORIGINS[key]}" for key in _ORIGINS if self.counts[key]]
-        told = f"About {format_seconds(self.seconds)} by step times: {', '.join(parts)}"
+        message = f"About {format_seconds(self.seconds)} by step times: {', '.join(parts)}"
         if self.unknown:
-            told += f"; {self.unknown} without any measured step, which come on top of that"
-        return told + "."
+            message += f"; {self.unknown} without any measured step, which come on top of that"
+        return message + "."
 
 
 _ORIGINS: dict[Source, str] = {
@@ -93,12 +93,12 @@ def _pace(run: RunRecord) -> _Pace | None:
         return None
     seconds = run.summary["seconds"]
     # Looks at the spectra and the frozen part's output are no part of a step, but they take time.
-    looks = 1 + (seconds.get("probe_share") or 0)
+    with_probes = 1 + (seconds.get("probe_share") or 0)
     prefix = seconds["prefix_total"] / run.summary["steps_done"]
     return _Pace(
         spec=run.spec,
         is_example=run.owner == EXAMPLE_OWNER,
-        step_seconds=seconds["step_median"] * looks + prefix,
+        step_seconds=seconds["step_median"] * with_probes + prefix,
         image_seconds=seconds["forward_median"] / run.spec.batch_size,
     )
 

@@ -63,7 +63,7 @@ def _check_images(kind: str, spec: RunSpec) -> None:
 def _check_room(most: int, waiting: int, whose: str) -> None:
     if waiting >= most:
         raise InvalidInput(
-            f"at most {most} questions {whose} may wait for the worker at a time",
+            f"at most {most} calibrations and measurements {whose} may wait at a time",
             f"one more than {waiting}",
             "wait for an answer",
         )

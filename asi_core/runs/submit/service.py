@@ -11,7 +11,7 @@ from asi_core.errors import InvalidInput, Refused
 from asi_core.methods import METHODS
 from asi_core.runs.records import NOBODY, RunRecord
 from asi_core.runs.store.run_store import AT_ONCE_SECONDS, FROM_RUN, RunStore
-from asi_core.runs.submit.fingerprint import questions_of
+from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.runs.submit.limits import check_specs
 from asi_core.runs.validity.specs import check_spec
 from asi_core.settings import read_settings
@@ -65,15 +65,15 @@ def request_runs(
     for model in {spec.model for spec in specs if spec.pretrained}:
         check_obtainable(model_card(model))
     _check_images(specs)
-    questions = questions_of(specs)
-    if not again and (going := _already_going(store, specs, questions, owner)) is not None:
+    fingerprints = fingerprints_of(specs)
+    if not again and (going := _already_going(store, specs, fingerprints, owner)) is not None:
         return going
-    answers = {} if again else _answers(store, questions)
+    answers = {} if again else _answers(store, fingerprints)
     if (same := _one_comparison(store, answers, len(specs), owner)) is not None:
         return same
     since = time.time() - AT_ONCE_SECONDS
     is_same = partial(_is_same_request, specs=list(specs), again=again, since=since)
-    return store.create(specs, owner, settings.limits, questions, answers, network, is_same)
+    return store.create(specs, owner, settings.limits, fingerprints, answers, network, is_same)
 
 
 def _check_images(specs: Sequence[RunSpec]) -> None:
@@ -91,12 +91,14 @@ def known_runs(store: RunStore, specs: Sequence[RunSpec]) -> int:
     Raises:
         InvalidInput, Unavailable: if images of one's own cannot be read.
     """
-    return len(_answers(store, questions_of(specs)))
+    return len(_answers(store, fingerprints_of(specs)))
 
 
-def _answers(store: RunStore, questions: Sequence[str]) -> dict[int, RunRecord]:
-    found = store.answered(questions)
-    return {n: found[question] for n, question in enumerate(questions) if question in found}
+def _answers(store: RunStore, fingerprints: Sequence[str]) -> dict[int, RunRecord]:
+    found = store.answered(fingerprints)
+    return {
+        n: found[fingerprint] for n, fingerprint in enumerate(fingerprints) if fingerprint in found
+    }
 
 
 def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None = None) -> None:
@@ -144,11 +146,11 @@ def _one_comparison(
 
 
 def _already_going(
-    store: RunStore, specs: Sequence[RunSpec], questions: Sequence[str], owner: str
+    store: RunStore, specs: Sequence[RunSpec], fingerprints: Sequence[str], owner: str
 ) -> list[RunRecord] | None:
     """The owner's own comparison of just these runs, if all of it goes or was known: a second
     click."""
-    for name in store.going(owner, questions):
+    for name in store.going(owner, fingerprints):
         runs = store.comparison(name)
         going = all(run.is_active or FROM_RUN in (run.summary or {}) for run in runs)
         if going and [run.spec for run in runs] == list(specs):

@@ -41,7 +41,7 @@ def test_value_and_both_readings(
     assert numbers is None or latex(expression)[1] == numbers
 
 
-def test_a_sum_is_told_term_by_term() -> None:
+def test_a_sum_is_reported_term_by_term() -> None:
     assert Formula("", "B + 2*R - k_B", VALUES).symbols() == [
         "B",
         r"+ 2 \cdot R",

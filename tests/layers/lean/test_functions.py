@@ -35,7 +35,7 @@ def test_a_traced_part_of_a_model_is_rewritten_in_place() -> None:
     assert report.kept == {}
 
 
-def test_functions_of_another_model_are_told() -> None:
+def test_functions_of_another_model_are_reported() -> None:
     kept = lean_(Functional()).kept
     assert len(kept) == 9
     assert kept["relu6"] == "relu6: a function has a lean form only in a traced model"

@@ -7,7 +7,7 @@ from asi_core.layers.lean import lean_, unlean_
 from tests.layers.lean.cases import types
 
 
-def test_what_keeps_its_bytes_is_told_with_the_reason() -> None:
+def test_what_keeps_its_bytes_is_reported_with_the_reason() -> None:
     class Own(nn.ReLU):
         pass
 
@@ -50,7 +50,7 @@ def test_what_keeps_its_bytes_is_told_with_the_reason() -> None:
     assert types(model) == before
 
 
-def test_functions_that_keep_their_bytes_are_told_with_the_reason() -> None:
+def test_functions_that_keep_their_bytes_are_reported_with_the_reason() -> None:
     class Calling(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             x = F.dropout(F.gelu(x), training=False) + F.dropout(x.sigmoid())
@@ -67,7 +67,7 @@ def test_functions_that_keep_their_bytes_are_told_with_the_reason() -> None:
     assert traced.replaced == ("adaptive_avg_pool2d_1",)
 
 
-def test_a_model_that_cannot_be_traced_is_told() -> None:
+def test_a_model_that_cannot_be_traced_is_reported() -> None:
     class Branching(nn.Module):
         def __init__(self) -> None:
             super().__init__()

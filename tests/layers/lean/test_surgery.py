@@ -117,7 +117,7 @@ def test_only_the_named_layers_are_replaced() -> None:
     assert F.relu in [node.target for node in model.graph.nodes]
 
 
-def test_what_cannot_be_asked_for_is_told() -> None:
+def test_what_cannot_be_asked_for_is_reported() -> None:
     with pytest.raises(InvalidInput, match="'head'"):
         lean_(nn.Sequential(nn.ReLU()), ["head"])
     with pytest.raises(InvalidInput, match=r"got ReLU: put it into nn\.Sequential"):

@@ -19,7 +19,7 @@ from asi_core.runs.engine.engine import RunEngine
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.attempts import MOST_TRIES
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.settings import Settings
 from asi_core.training.checkpoint import read_state
 from asi_core.training.events import Event
@@ -78,7 +78,7 @@ def launched(engine: RunEngine, store: RunStore, *specs: RunSpec) -> list[RunRec
 def process_of(store: RunStore, run_id: str) -> int:
     """The process that works on a run."""
     (attempt,) = [attempt for attempt in store.attempts.running() if attempt.id == run_id]
-    where = Whereabouts.read(attempt.worker)
+    where = WorkerId.read(attempt.worker)
     assert where is not None
     return where.pid
 
@@ -92,8 +92,8 @@ def checkpointed(settings: Settings, run: RunRecord) -> int:
 
 def numbers(events: list[Event]) -> list[dict[str, Any]]:
     """Everything but the seconds."""
-    told = [event.model_dump() for event in events]
-    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in told]
+    message = [event.model_dump() for event in events]
+    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in message]
 
 
 def kept(store: RunStore, run_id: str) -> list[dict[str, Any]]:
@@ -161,8 +161,8 @@ def test_a_run_whose_worker_is_killed_continues_its_curve(
     assert (again.status, again.attempt) == ("completed", 2)
     assert kept(store, run.id) == kept(store, whole.id)
     assert again.summary["test_accuracy"] == ended(store, whole.id).summary["test_accuracy"]
-    told = [line.text for line in store.log_tail(run.id, 100)]
-    (resumed,) = [text for text in told if text.startswith("goes on after step")]
+    message = [line.text for line in store.log_tail(run.id, 100)]
+    (resumed,) = [text for text in message if text.startswith("goes on after step")]
     assert int(resumed.split()[-1]) >= 40, "most of what was done is not done again"
     assert not (settings.checkpoints_dir / run.id).exists()
 
@@ -241,7 +241,7 @@ def test_a_heart_that_could_not_beat_is_given_the_time_to(
 def test_a_run_that_no_worker_can_begin_says_so(
     engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine._tickets, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
+    monkeypatch.setattr(engine._dispatcher, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
     (run,) = launched(engine, store, spec(steps=2))
     refused = wait_for(lambda: ended(store, run.id), 60, "word of the refusal")
     assert refused.status == "failed"
@@ -249,7 +249,7 @@ def test_a_run_that_no_worker_can_begin_says_so(
 
 
 def test_nothing_is_refused_while_some_worker_works(engine: RunEngine, store: RunStore) -> None:
-    """One machine of many that can begin nothing draws ticket after ticket."""
+    """One machine of many that can begin nothing takes task after task."""
     going, waiting = store.create([spec(), spec(seed=1)], "me")
     token = store.attempts.claim(going.id)
     assert token is not None

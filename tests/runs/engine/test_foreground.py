@@ -20,7 +20,7 @@ from asi_core.runs.engine.worker import open_store
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.database import AttemptLost
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.training.events import Event
 from tests.datasets.pictures import both_splits, write_folder
 from tests.runs.kept import spec
@@ -57,13 +57,13 @@ def test_what_a_killed_process_had_begun_goes_on(tmp_path: Path, database_url: s
     assert begun is not None
     assert begun.status == "running", "nobody could say that it ended"
 
-    told: list[tuple[int, str]] = []
+    message: list[tuple[int, str]] = []
     work_through(
         database_url,
         store.comparison(killed[0].comparison),
-        lambda number, run: told.append((number, run.status)),
+        lambda number, run: message.append((number, run.status)),
     )
-    assert told == [(1, "completed"), (2, "completed")]
+    assert message == [(1, "completed"), (2, "completed")]
     ended = store.comparison(killed[0].comparison)
     assert [run.attempt for run in ended] == [2, 1]
 
@@ -73,9 +73,9 @@ def test_what_a_killed_process_had_begun_goes_on(tmp_path: Path, database_url: s
         assert curve(store, one) == curve(store, other)
 
     # All of it has ended: there is nothing to do but to tell.
-    told.clear()
-    work_through(database_url, ended, lambda number, run: told.append((number, run.status)))
-    assert told == [(1, "completed"), (2, "completed")]
+    message.clear()
+    work_through(database_url, ended, lambda number, run: message.append((number, run.status)))
+    assert message == [(1, "completed"), (2, "completed")]
     assert [run.attempt for run in store.comparison(killed[0].comparison)] == [2, 1]
 
 
@@ -83,10 +83,14 @@ def test_what_an_app_puts_back_or_takes_with_it_is_gone_on_with(database_url: st
     store = open_store(database_url)
     put_back, silent = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
     tokens = [store.attempts.claim(run.id) for run in (put_back, silent)]
-    told: list[tuple[str, int]] = []
+    message: list[tuple[str, int]] = []
     command = threading.Thread(
         target=work_through,
-        args=(database_url, [put_back, silent], lambda number, run: told.append((run.id, number))),
+        args=(
+            database_url,
+            [put_back, silent],
+            lambda number, run: message.append((run.id, number)),
+        ),
         kwargs={"silent_seconds": 6},
         daemon=True,
     )
@@ -96,9 +100,9 @@ def test_what_an_app_puts_back_or_takes_with_it_is_gone_on_with(database_url: st
         # Longer than anything that is silent would be waited for.
         command.join(9)
         assert command.is_alive()
-    assert store.attempts.requeue(put_back.id, str(tokens[0]), blameless=True)
+    assert store.attempts.requeue(put_back.id, str(tokens[0]), count_attempt=False)
     command.join(120)
-    assert told == [(put_back.id, 1), (silent.id, 2)]
+    assert message == [(put_back.id, 1), (silent.id, 2)]
     ended = store.comparison(put_back.comparison)
     assert {run.status for run in ended} == {"completed"}
 
@@ -112,7 +116,7 @@ def test_a_server_is_given_the_time_to_see_to_its_workers(database_url: str) -> 
     now = 0.0
     watch = Watch(60, 60, clock=lambda: now)
     for address, status in (("tcp://worker", "running"), ("", "queued")):
-        where = replace(Whereabouts.here(address), pid=ended.pid)
+        where = replace(WorkerId.here(address), pid=ended.pid)
         assert store.attempts.claim(run.id, str(where)) is not None
         foreground._put_back_lost(store, run.id, watch)
         found = store.run(run.id)
@@ -127,9 +131,9 @@ def test_a_server_is_given_the_time_to_see_to_its_workers(database_url: str) -> 
 
 def test_who_gives_up_ends_what_does_not_stop_and_leaves_others_runs(database_url: str) -> None:
     store = open_store(database_url)
-    here = str(Whereabouts.here())
+    here = str(WorkerId.here())
     (earlier,) = store.create([SMALL], "somebody else")
-    elsewhere = store.attempts.claim(earlier.id, str(replace(Whereabouts.here(), pid=1)))
+    elsewhere = store.attempts.claim(earlier.id, str(replace(WorkerId.here(), pid=1)))
     since = time.time()
     stuck, waiting = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
     token = store.attempts.claim(stuck.id, here)
@@ -153,7 +157,7 @@ def test_who_gives_up_ends_what_does_not_stop_and_leaves_others_runs(database_ur
 def test_a_run_of_others_is_cancelled_by_whoever_executes_it(database_url: str) -> None:
     store = open_store(database_url)
     (run,) = store.create([SMALL], "somebody else")
-    assert store.attempts.claim(run.id, str(Whereabouts.here())) is not None
+    assert store.attempts.claim(run.id, str(WorkerId.here())) is not None
     pressed = iter(range(1, 100))
     give_up(store, [run], Stop(lambda: next(pressed), since=time.time() + 1))
     found = store.run(run.id)

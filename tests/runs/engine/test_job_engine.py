@@ -11,7 +11,7 @@ import pytest
 
 from asi_core.runs.engine.engine import RunEngine
 from asi_core.runs.store.job_store import JobRecord, JobStore
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.settings import Settings
 from asi_core.training.spec import RunSpec
 from tests.waiting import wait_for
@@ -69,7 +69,7 @@ def test_a_job_that_no_worker_can_begin_says_so(
     engine: RunEngine, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = store.create("measure", spec(seed=2), "me")
-    monkeypatch.setattr(engine._tickets, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
+    monkeypatch.setattr(engine._dispatcher, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
     engine.submit_job(job.id)
     refused = ended(store, job)
     assert refused.status == "failed"
@@ -84,7 +84,7 @@ def test_a_job_whose_worker_was_killed_is_answered_by_the_next(
 
     def worker() -> int | None:
         found = [attempt for attempt in store.attempts.running() if attempt.id == job.id]
-        where = Whereabouts.read(found[0].worker) if found else None
+        where = WorkerId.read(found[0].worker) if found else None
         return None if where is None else where.pid
 
     pid = wait_for(worker, 60, "the job's start")

@@ -12,7 +12,7 @@ from asi_core.errors import AsiError
 from asi_core.planning import plan, profiles_from_dict
 from asi_core.runs import job_kinds
 from asi_core.runs.engine import job_worker
-from asi_core.runs.engine.worker import workshop
+from asi_core.runs.engine.worker import worker_context
 from asi_core.runs.store.job_store import JobRecord, JobStore
 from asi_core.runs.store.tables import jobs as jobs_table
 from asi_core.runs.submit.jobs import request_job
@@ -56,7 +56,7 @@ def test_a_calibration_comes_back_as_it_was_computed(store: JobStore) -> None:
     assert (job.status, job.error) == ("completed", None)
     assert job.result is not None
     profiles = profiles_from_dict(job.result)
-    expected = calibrate(spec(), workshop().features)
+    expected = calibrate(spec(), worker_context().features)
     assert [p.candidates for p in profiles] == [p.candidates for p in expected]
     assert profiles == expected
     assert plan(profiles, 10**9).gradient_error == 0
@@ -155,11 +155,11 @@ def test_it_waits_for_its_turn_and_beats_meanwhile(
 
     answering(monkeypatch, answer)
     job = request_job(store, "measure", spec(), "me")
-    turnstile = workshop().turnstile
+    executor = worker_context().executor
     worker = threading.Thread(target=job_worker.execute_job, args=(job.id, store.url))
-    with held(turnstile):
+    with held(executor):
         worker.start()
-        wait_for(lambda: turnstile.waiting, 10, "the job's place in the queue")
+        wait_for(lambda: executor.waiting, 10, "the job's place in the queue")
         assert not begun.is_set()
         first = beat_of(store, job)
         wait_for(lambda: beat_of(store, job) > first, 10, "a heartbeat while waiting")
@@ -174,11 +174,11 @@ def test_what_was_lost_while_waiting_is_not_computed(
     begun = threading.Event()
     answering(monkeypatch, lambda *arguments: {"begun": begun.set()})
     job = request_job(store, "measure", spec(), "me")
-    turnstile = workshop().turnstile
+    executor = worker_context().executor
     worker = threading.Thread(target=job_worker.execute_job, args=(job.id, store.url))
-    with held(turnstile):
+    with held(executor):
         worker.start()
-        wait_for(lambda: turnstile.waiting, 10, "the job's place in the queue")
+        wait_for(lambda: executor.waiting, 10, "the job's place in the queue")
         assert lose_all(store) == 1
         wait_for(lambda: not beating(job), 10, "the end of the heartbeat")
     worker.join(timeout=10)

@@ -1,4 +1,4 @@
-"""A file of weights that was replaced: other weights are another question, whoever asks."""
+"""A file of weights that was replaced: other weights make another fingerprint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.library import RunLibrary
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.submit.fingerprint import questions_of
+from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.runs.submit.service import request_runs
 from asi_core.training.checkpoint import TrainingState
 from asi_core.training.features import FeaturePool
@@ -67,14 +67,14 @@ def test_two_runs_with_other_weights_under_one_name_end_differently(
     store = RunStore(f"sqlite:///{home / 'asi.sqlite'}")
     write_weights(folder, 0)
     loss = first_loss(store)
-    assert first_loss(store) == loss, "the same question is answered from the store"
+    assert first_loss(store) == loss, "the same run is answered from the store"
     assert len(RunLibrary(store.url).runs()) == 1
     write_weights(folder, 1)
     assert first_loss(store) != loss
     assert len(RunLibrary(store.url).runs()) == 2
 
 
-def test_a_file_of_the_same_size_and_time_is_told_by_its_content(folder: Path) -> None:
+def test_a_file_of_the_same_size_and_time_is_reported_by_its_content(folder: Path) -> None:
     path = write_weights(folder, 0)
     about, before = path.stat(), weights_fingerprint(CARD)
     path.unlink()
@@ -86,15 +86,17 @@ def test_a_file_of_the_same_size_and_time_is_told_by_its_content(folder: Path) -
     assert weights_fingerprint(CARD) == before
 
 
-def test_official_weights_are_the_same_question_before_they_are_downloaded(folder: Path) -> None:
+def test_official_weights_have_the_same_fingerprint_before_they_are_downloaded(
+    folder: Path,
+) -> None:
     """EfficientNet-Lite0's come with a package, ResNet-18's are not here."""
     for card in (CARD, MODELS["efficientnet_lite0"]):
         assert weights_fingerprint(card) == official_fingerprint(card) == card.weights.sha256
-    random, pretrained = questions_of([spec(pretrained=False), spec()])
+    random, pretrained = fingerprints_of([spec(pretrained=False), spec()])
     assert random != pretrained
     write_weights(folder, 0)
-    assert questions_of([spec(pretrained=False), spec()]) != [random, pretrained]
-    assert questions_of([spec(pretrained=False)]) == [random]
+    assert fingerprints_of([spec(pretrained=False), spec()]) != [random, pretrained]
+    assert fingerprints_of([spec(pretrained=False)]) == [random]
 
 
 def test_what_is_computed_is_what_is_found_again(folder: Path, home: Path) -> None:
@@ -102,11 +104,11 @@ def test_what_is_computed_is_what_is_found_again(folder: Path, home: Path) -> No
     store = RunStore(f"sqlite:///{home / 'asi.sqlite'}")
     write_weights(folder, 0)
     (run,) = request_runs(store, [spec()], "me")
-    earlier = questions_of([spec()])
+    earlier = fingerprints_of([spec()])
     write_weights(folder, 1)
     execute(run.id, store.url)
     assert store.answered(earlier) == {}
-    assert list(store.answered(questions_of([spec()]))) == questions_of([spec()])
+    assert list(store.answered(fingerprints_of([spec()]))) == fingerprints_of([spec()])
 
 
 def test_answers_of_jobs_belong_to_their_weights(folder: Path, home: Path) -> None:

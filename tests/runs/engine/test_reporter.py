@@ -161,4 +161,4 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(store: RunStore, tmp_path
     for _ in range(2):
         store.append(run_id, token, [point(1)], line)
     assert len(store.events(run_id, "evaluation")) == 1
-    assert [told.text for told in store.log_tail(run_id, 9)] == ["once"]
+    assert [message.text for message in store.log_tail(run_id, 9)] == ["once"]

@@ -16,7 +16,7 @@ import pytest
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.runs.engine.engine import RunEngine
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.settings import Settings, read_settings
 from tests.browser.app import free_port
 from tests.postgres import fresh_database
@@ -97,7 +97,7 @@ def test_a_run_goes_on_where_a_machine_was_lost(engine: RunEngine, machines: Mac
     def at_work() -> dict[str, int]:
         found: dict[str, int] = {}
         for attempt in store.attempts.running():
-            where = Whereabouts.read(attempt.worker)
+            where = WorkerId.read(attempt.worker)
             assert where is not None
             found[attempt.id] = where.pid
         return found
@@ -116,12 +116,12 @@ def test_a_run_goes_on_where_a_machine_was_lost(engine: RunEngine, machines: Mac
     first, *others = (kept(store, run.id) for run in runs)
     assert all(other == first for other in others), "the same curve on every machine"
     # From the folder that both reach, not from the beginning.
-    told = [line.text for line in store.log_tail(lost, 200)]
-    assert any(text.startswith("goes on after step") for text in told)
+    message = [line.text for line in store.log_tail(lost, 200)]
+    assert any(text.startswith("goes on after step") for text in message)
     store.close()
 
 
-def test_a_scheduler_that_does_not_answer_is_told(machines: Machines) -> None:
+def test_a_scheduler_that_does_not_answer_is_reported(machines: Machines) -> None:
     nowhere = f"tcp://127.0.0.5:{free_port()}"
     settings = machines.settings.model_copy(update={"scheduler": nowhere})
     with pytest.raises(Unavailable, match=f"scheduler at {nowhere} does not answer"):

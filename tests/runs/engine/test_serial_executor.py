@@ -6,13 +6,13 @@ from contextvars import ContextVar
 
 import pytest
 
-from asi_core.runs.engine.serial_executor import Turnstile, in_turns
+from asi_core.runs.engine.serial_executor import SerialExecutor, in_turns
 from tests.runs.turns import held
 from tests.waiting import wait_for
 
 
 def test_turns_alternate_in_one_thread() -> None:
-    turnstile, order, computing = Turnstile(), list[str](), set[int]()
+    executor, order, computing = SerialExecutor(), list[str](), set[int]()
     ready = threading.Barrier(3)
 
     def items(name: str) -> Iterator[str]:
@@ -23,7 +23,7 @@ def test_turns_alternate_in_one_thread() -> None:
 
     def work(name: str) -> None:
         ready.wait()
-        assert list(in_turns(items(name), turnstile)) == [name] * 20
+        assert list(in_turns(items(name), executor)) == [name] * 20
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
     for thread in threads:
@@ -36,18 +36,18 @@ def test_turns_alternate_in_one_thread() -> None:
 
 
 def test_the_first_to_wait_is_the_first_to_go() -> None:
-    turnstile, order = Turnstile(), list[str]()
+    executor, order = SerialExecutor(), list[str]()
     waiting: list[threading.Thread] = []
-    with held(turnstile):
+    with held(executor):
         for name in "abcd":
-            thread = threading.Thread(target=turnstile.run, args=(order.append, name))
+            thread = threading.Thread(target=executor.run, args=(order.append, name))
             thread.start()
             waiting.append(thread)
-            wait_for(lambda: turnstile.waiting == len(waiting), 5, "a place in the queue")
+            wait_for(lambda: executor.waiting == len(waiting), 5, "a place in the queue")
     for thread in waiting:
         thread.join(timeout=5)
     assert order == ["a", "b", "c", "d"]
-    assert turnstile.waiting == 0
+    assert executor.waiting == 0
 
 
 def test_an_error_passes_the_turn_on() -> None:
@@ -55,21 +55,21 @@ def test_an_error_passes_the_turn_on() -> None:
         yield 1
         raise RuntimeError("broken")
 
-    turnstile = Turnstile()
-    stream = in_turns(broken(), turnstile)
+    executor = SerialExecutor()
+    stream = in_turns(broken(), executor)
     assert next(stream) == 1
     with pytest.raises(RuntimeError, match="broken"):
         next(stream)
-    assert list(in_turns(iter([1, 2]), turnstile)) == [1, 2]
+    assert list(in_turns(iter([1, 2]), executor)) == [1, 2]
 
 
 def test_the_caller_s_context_is_the_turn_s() -> None:
     here: ContextVar[str] = ContextVar("here", default="nowhere")
-    turnstile = Turnstile()
+    executor = SerialExecutor()
     here.set("mine")
-    assert turnstile.run(here.get) == "mine"
+    assert executor.run(here.get) == "mine"
     seen: list[str] = []
-    other = threading.Thread(target=lambda: seen.append(turnstile.run(here.get)))
+    other = threading.Thread(target=lambda: seen.append(executor.run(here.get)))
     other.start()
     other.join()
     assert seen == ["nowhere"]
@@ -77,6 +77,6 @@ def test_the_caller_s_context_is_the_turn_s() -> None:
 
 def test_the_thread_is_prepared_once() -> None:
     prepared: list[int] = []
-    turnstile = Turnstile(lambda: prepared.append(threading.get_ident()))
-    computing = {turnstile.run(threading.get_ident) for _ in range(3)}
+    executor = SerialExecutor(lambda: prepared.append(threading.get_ident()))
+    computing = {executor.run(threading.get_ident) for _ in range(3)}
     assert [*computing] == prepared

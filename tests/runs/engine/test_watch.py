@@ -10,9 +10,9 @@ import pytest
 
 from asi_core.runs.engine.watch import Watch
 from asi_core.runs.store.attempts import Running
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 
-HERE = str(Whereabouts.here("tcp://127.0.0.1:1"))
+HERE = str(WorkerId.here("tcp://127.0.0.1:1"))
 ATTEMPT = Running("run", "token", 100.0, HERE, 7, 1, cancel_requested=False)
 
 
@@ -41,44 +41,46 @@ def names(found: list[Running]) -> list[str]:
 
 def test_an_attempt_is_lost_when_its_heart_stands_still(watch: Watch, clock: Clock) -> None:
     for clock.now in (0, 14, 15):
-        assert watch.look([ATTEMPT]) == ([], [])
+        assert watch.check([ATTEMPT]) == ([], [])
     clock.now = 15.1
-    assert watch.look([ATTEMPT]) == ([ATTEMPT], [])
+    assert watch.check([ATTEMPT]) == ([ATTEMPT], [])
 
 
 def test_other_servers_are_given_the_time_to_see_to_their_own(clock: Clock) -> None:
     watch = Watch(15, 10, patience=lambda attempt: 3.0, clock=clock)
     asked = replace(ATTEMPT, cancel_requested=True)
     for clock.now in (0, 16, 30):
-        assert watch.look([asked]) == ([], [])
+        assert watch.check([asked]) == ([], [])
     clock.now = 30.1
-    assert watch.look([asked]) == ([], [asked])
+    assert watch.check([asked]) == ([], [asked])
     clock.now = 45.1
-    assert watch.look([asked]) == ([asked], [])
+    assert watch.check([asked]) == ([asked], [])
 
 
 def test_a_beating_heart_is_heard_whatever_its_clock_says(watch: Watch, clock: Clock) -> None:
     """Clocks may be set back and forth, or be an hour apart."""
-    for clock.now, told in zip(count(0, 10), (100.0, 3700.0, -50.0, 3.0, 3.5, 1e12), strict=False):
-        assert watch.look([replace(ATTEMPT, heartbeat_at=told)]) == ([], [])
+    for clock.now, message in zip(
+        count(0, 10), (100.0, 3700.0, -50.0, 3.0, 3.5, 1e12), strict=False
+    ):
+        assert watch.check([replace(ATTEMPT, heartbeat_at=message)]) == ([], [])
 
 
 def test_while_the_store_is_silent_nobody_is_lost(watch: Watch, clock: Clock) -> None:
-    watch.look([ATTEMPT])
+    watch.check([ATTEMPT])
     clock.now = 100
     watch.forget()
-    assert watch.look([ATTEMPT]) == ([], [])
+    assert watch.check([ATTEMPT]) == ([], [])
     clock.now = 116
-    assert names(watch.look([ATTEMPT])[0]) == ["run"]
+    assert names(watch.check([ATTEMPT])[0]) == ["run"]
 
 
 def test_an_ended_process_is_seen_at_once(watch: Watch) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    where = replace(Whereabouts.here(), pid=ended.pid)
+    where = replace(WorkerId.here(), pid=ended.pid)
     gone = replace(ATTEMPT, worker=str(where))
     elsewhere = replace(ATTEMPT, worker=str(replace(where, machine="another")), token="2")
-    assert watch.look([gone, elsewhere])[0] == [gone]
+    assert watch.check([gone, elsewhere])[0] == [gone]
 
 
 @pytest.mark.parametrize("worker", [None, "", "no JSON", "[]", '{"machine": "x"}'])
@@ -86,38 +88,38 @@ def test_a_worker_that_told_nothing_is_judged_by_its_heart(
     watch: Watch, clock: Clock, worker: str | None
 ) -> None:
     silent = replace(ATTEMPT, worker=worker)
-    assert watch.look([silent]) == ([], [])
+    assert watch.check([silent]) == ([], [])
     clock.now = 16
-    assert watch.look([silent]) == ([silent], [])
+    assert watch.check([silent]) == ([silent], [])
 
 
 def test_only_what_should_stop_and_computes_nothing_is_stuck(watch: Watch, clock: Clock) -> None:
-    def look(beat: float, turns: int, cancel: bool) -> list[Running]:
-        told = replace(ATTEMPT, heartbeat_at=beat, turns=turns, cancel_requested=cancel)
-        return watch.look([told])[1]
+    def check(beat: float, turns: int, cancel: bool) -> list[Running]:
+        message = replace(ATTEMPT, heartbeat_at=beat, turns=turns, cancel_requested=cancel)
+        return watch.check([message])[1]
 
-    assert look(0, 1, False) == []
+    assert check(0, 1, False) == []
     clock.now = 60
-    assert look(1, 1, True) == [], "the time counts from the request on"
+    assert check(1, 1, True) == [], "the time counts from the request on"
     clock.now = 69
-    assert look(2, 1, True) == []
+    assert check(2, 1, True) == []
     clock.now = 71
-    assert names(look(3, 1, True)) == ["run"]
-    assert look(4, 2, True) == [], "its process computes, and will come to it"
+    assert names(check(3, 1, True)) == ["run"]
+    assert check(4, 2, True) == [], "its process computes, and will come to it"
     clock.now = 82
-    assert names(look(5, 2, True)) == ["run"]
+    assert names(check(5, 2, True)) == ["run"]
 
 
 def test_a_new_attempt_is_judged_by_itself(watch: Watch, clock: Clock) -> None:
-    watch.look([ATTEMPT])
+    watch.check([ATTEMPT])
     clock.now = 14
-    assert watch.look([replace(ATTEMPT, token="second")]) == ([], [])
+    assert watch.check([replace(ATTEMPT, token="second")]) == ([], [])
     clock.now = 20
-    assert watch.look([replace(ATTEMPT, token="second")]) == ([], [])
+    assert watch.check([replace(ATTEMPT, token="second")]) == ([], [])
 
 
 def test_this_process_is_here() -> None:
-    here = Whereabouts.here("tcp://127.0.0.1:1")
+    here = WorkerId.here("tcp://127.0.0.1:1")
     assert here.pid == os.getpid()
     assert not here.is_gone
-    assert Whereabouts.read(str(here)) == here
+    assert WorkerId.read(str(here)) == here

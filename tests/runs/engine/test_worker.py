@@ -8,10 +8,10 @@ import pytest
 
 from asi_core.errors import AsiError
 from asi_core.runs.engine import reporter, worker
-from asi_core.runs.engine.serial_executor import Turnstile
-from asi_core.runs.store.retry import StillSilent
+from asi_core.runs.engine.serial_executor import SerialExecutor
+from asi_core.runs.store.retry import StoreTimeout
 from asi_core.runs.store.run_store import RunStore
-from asi_core.runs.store.worker_id import Whereabouts
+from asi_core.runs.store.worker_id import WorkerId
 from asi_core.training.events import Event, StepEvent
 from asi_core.training.spec import RunSpec
 from tests.datasets.few import few_images
@@ -59,11 +59,11 @@ def test_warming_up_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         yield step_event(1)
 
     monkeypatch.setattr(worker, "fine_tune", stream)
-    turnstile = worker.workshop().turnstile
+    executor = worker.worker_context().executor
     warming = threading.Thread(target=worker.warm_up)
-    with held(turnstile):
+    with held(executor):
         warming.start()
-        wait_for(lambda: turnstile.waiting, 10, "the warm-up's place in the queue")
+        wait_for(lambda: executor.waiting, 10, "the warm-up's place in the queue")
         assert not begun.is_set()
     warming.join(timeout=10)
     assert begun.is_set()
@@ -82,7 +82,9 @@ def test_a_process_that_cannot_compute_leaves_no_run_that_is_running(
     def broken() -> None:
         raise OverflowError("no such number of threads")
 
-    monkeypatch.setattr(worker, "workshop", lambda: worker.Workshop(Turnstile(broken)))
+    monkeypatch.setattr(
+        worker, "worker_context", lambda: worker.WorkerContext(SerialExecutor(broken))
+    )
     (run,) = store.create([spec()], "me")
     worker.execute(run.id, store.url)
     ended = store.run(run.id)
@@ -144,13 +146,13 @@ def test_a_run_that_cannot_be_written_for_long_is_put_back(
     monkeypatch.setattr(worker, "fine_tune", lambda *a, **k: map(step_event, range(1, 101)))
     given_up: list[object] = []
 
-    def insist(what: Callable[[], object]) -> object:
+    def retry(what: Callable[[], object]) -> object:
         if not given_up:
             given_up.append(what)
-            raise StillSilent("the store has not answered for 900 s (disk is full)")
+            raise StoreTimeout("the store has not answered for 900 s (disk is full)")
         return what()
 
-    monkeypatch.setattr(reporter, "insist", insist)
+    monkeypatch.setattr(reporter, "retry", retry)
     (run,) = store.create([spec(steps=100)], "me")
     worker.execute(run.id, store.url)
     left = store.run(run.id)
@@ -167,7 +169,7 @@ def test_who_must_wait_does_not_ask_again_at_once(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspect, beside = store.create([spec(), spec()], "me")
-    here = str(Whereabouts.here("tcp://here"))
+    here = str(WorkerId.here("tcp://here"))
     assert store.attempts.claim(suspect.id, here) is not None
     assert lose_all(store) == 1
     assert store.attempts.claim(beside.id, here) is not None

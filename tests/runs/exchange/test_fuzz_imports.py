@@ -38,21 +38,21 @@ EVERY = int(os.environ.get("FUZZ_DRAW_EVERY", "12"))
 PAGES = Path(__file__).parents[3] / "pages"
 HEAD, VANILLA, ASI = 0, 1, 2
 
-Told = dict[str, Any]
+Message = dict[str, Any]
 Columns = dict[str, Any]
-Change = Callable[[Told, Columns], Any]
+Change = Callable[[Message, Columns], Any]
 
 
 def run_field(name: str, value: Any, run: int = ASI) -> Change:
-    return lambda told, columns: told["runs"][run].update({name: value})
+    return lambda message, columns: message["runs"][run].update({name: value})
 
 
 def spec_field(name: str, value: Any, run: int = ASI) -> Change:
-    return lambda told, columns: told["runs"][run]["spec"].update({name: value})
+    return lambda message, columns: message["runs"][run]["spec"].update({name: value})
 
 
 def column(name: str, change: Callable[[Any], Any], run: int = ASI) -> Change:
-    def apply(told: Told, columns: Columns) -> None:
+    def apply(message: Message, columns: Columns) -> None:
         columns[f"{run}/{name}"] = change(columns[f"{run}/{name}"].astype(float))
 
     return apply
@@ -63,15 +63,15 @@ def last(value: float) -> Callable[[Any], Any]:
 
 
 def probe(change: Callable[[dict[str, Any]], Any], which: int = -1, layer: int = 0) -> Change:
-    def apply(told: Told, columns: Columns) -> None:
-        looks = [row for row in told["runs"][ASI]["rows"] if row["kind"] == "probe"]
-        change(looks[which]["layers"][layer])
+    def apply(message: Message, columns: Columns) -> None:
+        probes = [row for row in message["runs"][ASI]["rows"] if row["kind"] == "probe"]
+        change(probes[which]["layers"][layer])
 
     return apply
 
 
 def rows(change: Callable[[list[dict[str, Any]]], Any]) -> Change:
-    return lambda told, columns: change(told["runs"][ASI]["rows"])
+    return lambda message, columns: change(message["runs"][ASI]["rows"])
 
 
 def layer_field(name: str, value: Any) -> Change:
@@ -186,41 +186,41 @@ CHANGES: dict[str, Change] = {
 }  # fmt: skip
 # What is no run's value, and does no harm: names and notes are shown as they are.
 HARMLESS: dict[str, Change] = {
-    "a link for a name": lambda told, columns: told.update(name="[x](https://x) **y** <b>"),
-    "a formula for a name": lambda told, columns: told.update(name="=1+1"),
-    "newest of all": lambda told, columns: [r.update(created_at=4e9) for r in told["runs"]],
-    "a heading for an error": lambda told, columns: told["runs"][0].update(error="# x\n- y"),
+    "a link for a name": lambda message, columns: message.update(name="[x](https://x) **y** <b>"),
+    "a formula for a name": lambda message, columns: message.update(name="=1+1"),
+    "newest of all": lambda message, columns: [r.update(created_at=4e9) for r in message["runs"]],
+    "a heading for an error": lambda message, columns: message["runs"][0].update(error="# x\n- y"),
 }
 
 
 @cache
-def valid() -> tuple[Told, Columns]:
+def valid() -> tuple[Message, Columns]:
     """A shipped comparison as a file, taken apart."""
     store = RunStore(read_settings().database_url)
     import_examples(store, SHIPPED_FOLDER)
     content = export_comparison(store, RunLibrary(store.url), "example-methods")
     store.close()
     with zipfile.ZipFile(io.BytesIO(content)) as file:
-        told = json.loads(file.read("runs.json"))
+        message = json.loads(file.read("runs.json"))
         columns = dict(np.load(io.BytesIO(file.read("curves.npz"))))
-    kinds = [(run["spec"]["layers"], run["spec"]["method"]["kind"]) for run in told["runs"]]
+    kinds = [(run["spec"]["layers"], run["spec"]["method"]["kind"]) for run in message["runs"]]
     assert kinds[: ASI + 1] == [(0, "vanilla"), (4, "vanilla"), (4, "asi")]
-    return told, columns
+    return message, columns
 
 
-def changed(change: Change | None) -> tuple[Told, Columns]:
-    told, columns = valid()
-    told, columns = copy.deepcopy(told), dict(columns)
+def changed(change: Change | None) -> tuple[Message, Columns]:
+    message, columns = valid()
+    message, columns = copy.deepcopy(message), dict(columns)
     if change is not None:
-        change(told, columns)
-    return told, columns
+        change(message, columns)
+    return message, columns
 
 
-def archive(told: Told, columns: Columns) -> io.BytesIO:
+def archive(message: Message, columns: Columns) -> io.BytesIO:
     arrays, result = io.BytesIO(), io.BytesIO()
     np.savez_compressed(arrays, **columns)
     with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("runs.json", json.dumps(told))
+        file.writestr("runs.json", json.dumps(message))
         file.writestr("curves.npz", arrays.getvalue())
     return result
 
@@ -252,10 +252,10 @@ IMPOSSIBLE = {"activation_bytes": 0, "test_accuracy": 7.0, "seconds": None}
 
 def forced(store: RunStore, name: str, change: Change, summary: dict[str, Any] | None) -> None:
     """What `change` makes of the file in the database itself, unchecked."""
-    told, columns = changed(change)
+    message, columns = changed(change)
     engine = create_engine(store.url)
     with engine.begin() as connection:
-        for position, run in enumerate(told["runs"]):
+        for position, run in enumerate(message["runs"]):
             run_id = f"{name}-{position}"
             facts = {k: v for k, v in run.items() if k not in ("rows", "log")}
             row = {**facts, "id": run_id, "comparison": name, "position": position}
@@ -303,12 +303,12 @@ def test_pages_stand_whatever_is_in_the_database(
         forced(home_of_examples, f"c{number}", CHANGES[name], summary)
     for number, name in enumerate(names):
         for page in ("train", "spectra"):
-            told = [w.value for w in drawn(page, comparison=f"c{number}").warning]
-            is_named = any("left out" in sentence for sentence in told)
+            message = [w.value for w in drawn(page, comparison=f"c{number}").warning]
+            is_named = any("left out" in sentence for sentence in message)
             # Without a summary it is the events that decide: some can be drawn as they are.
-            assert is_named or summary is None, (name, page, told)
-    told = [w.value for w in drawn("compare").warning]
-    assert any("with values that no run can have" in sentence for sentence in told)
+            assert is_named or summary is None, (name, page, message)
+    message = [w.value for w in drawn("compare").warning]
+    assert any("with values that no run can have" in sentence for sentence in message)
     for page in ("learn", "poster", "plan", "explore"):
         drawn(page)
 
@@ -337,15 +337,18 @@ def test_a_shipped_run_that_was_damaged_is_named_on_every_page(home_of_examples:
         connection.execute(update(runs).where(damaged).values(summary={"activation_bytes": -5}))
     for page in ("train", "spectra", "compare", "learn", "poster"):
         query = {"comparison": "example-methods"} if page in ("train", "spectra") else {}
-        told = [w.value for w in drawn(page, **query).warning]
-        assert any("left out" in sentence for sentence in told), (page, told)
+        message = [w.value for w in drawn(page, **query).warning]
+        assert any("left out" in sentence for sentence in message), (page, message)
     with engine.begin() as connection:
         connection.execute(update(runs).where(damaged).values(spec={"model": "none", "layers": 3}))
     st.cache_resource.clear()
     for page in ("train", "spectra", "compare", "learn", "poster"):
         query = {"comparison": "example-methods"} if page in ("train", "spectra") else {}
-        told = [w.value for w in drawn(page, **query).warning]
-        assert page == "learn" or any("left out" in sentence for sentence in told), (page, told)
+        message = [w.value for w in drawn(page, **query).warning]
+        assert page == "learn" or any("left out" in sentence for sentence in message), (
+            page,
+            message,
+        )
     engine.dispose()
 
 

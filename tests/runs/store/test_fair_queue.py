@@ -154,7 +154,7 @@ def test_what_was_put_back_in_good_order_begins_beside_others(store: RunStore) -
         token = store.attempts.claim(run.id, "first")
         assert token is not None
         store.append(run.id, token, [], gained=True)
-        assert store.attempts.requeue(run.id, token, blameless=True)
+        assert store.attempts.requeue(run.id, token, count_attempt=False)
     assert {claimed(store, "second") for _ in runs} == {run.id for run in runs}
     assert {attempt.tries for attempt in store.attempts.running()} == {1}
 

@@ -156,7 +156,7 @@ def test_asking_at_the_same_time_makes_one_job(store: JobStore) -> None:
 def test_too_many_waiting_questions_are_refused(store: JobStore) -> None:
     for seed in range(Limits().questions_per_owner):
         request_job(store, "measure", spec(seed=seed), "me")
-    with pytest.raises(InvalidInput, match=f"at most {Limits().questions_per_owner} questions"):
+    with pytest.raises(InvalidInput, match=f"at most {Limits().questions_per_owner} calibrations"):
         request_job(store, "measure", spec(seed=99), "me")
     assert request_job(store, "measure", spec(seed=99), "another").status == "queued"
 
@@ -167,7 +167,9 @@ def test_all_visitors_together_may_not_ask_for_more_than_that(
     monkeypatch.setenv("ASI_MAX_QUESTIONS", "3")
     for seed in range(3):
         request_job(store, "measure", spec(seed=seed), f"visitor {seed}")
-    with pytest.raises(InvalidInput, match="at most 3 questions of all visitors together"):
+    with pytest.raises(
+        InvalidInput, match="at most 3 calibrations and measurements of all visitors together"
+    ):
         request_job(store, "measure", spec(seed=99), "another")
 
 

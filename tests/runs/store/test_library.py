@@ -5,7 +5,8 @@ import time
 import pytest
 
 from asi_core.errors import InvalidInput
-from asi_core.runs.records import HEAD_KIND, RunRecord
+from asi_core.records import HEAD_KIND
+from asi_core.runs.records import RunRecord
 from asi_core.runs.store.library import (
     EXAMPLE_OWNER,
     LONGEST_NAME,

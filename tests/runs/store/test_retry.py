@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from asi_core.runs.store.retry import StillSilent, insist
+from asi_core.runs.store.retry import StoreTimeout, retry
 
 
 def failing(*errors: Exception) -> tuple[list[Exception], Callable[[], str]]:
@@ -22,18 +22,20 @@ def failing(*errors: Exception) -> tuple[list[Exception], Callable[[], str]]:
 def test_what_passes_is_asked_again() -> None:
     silence = OperationalError("SELECT", {}, Exception("locked"))
     _, ask = failing(silence, OSError("gone"))
-    assert insist(ask) == "an answer"
+    assert retry(ask) == "an answer"
 
 
-def test_a_store_that_stays_silent_is_told_as_that() -> None:
+def test_a_store_that_stays_silent_is_reported_as_that() -> None:
     silence = OperationalError("UPDATE secret", {}, Exception("disk is full"))
     _, ask = failing(*[silence] * 100)
-    with pytest.raises(StillSilent, match=r"^the store has not answered for 0 s \(disk is full\)$"):
-        insist(ask, 0.2)
+    with pytest.raises(
+        StoreTimeout, match=r"^the store has not answered for 0 s \(disk is full\)$"
+    ):
+        retry(ask, 0.2)
 
 
 def test_what_asking_again_does_not_help_is_raised_at_once() -> None:
     left, ask = failing(*[ProgrammingError("SELECT", {}, Exception("no such column"))] * 2)
     with pytest.raises(ProgrammingError):
-        insist(ask)
+        retry(ask)
     assert len(left) == 1

@@ -30,14 +30,14 @@ def texts(store: RunStore, run_id: str, limit: int = 50) -> list[str]:
 def test_a_run_tells_what_it_does(store: RunStore) -> None:
     (run,) = store.create([spec()], "me")
     worker.execute(run.id, store.url)
-    told = "\n".join(texts(store, run.id))
+    message = "\n".join(texts(store, run.id))
     for part in (
         "attempt 1 by process",
         "weights of EfficientNet-Lite0",
         "to train on",
         "all done",
     ):
-        assert part in told
+        assert part in message
     assert "test images right" in texts(store, run.id, 2)[0]
 
 

@@ -148,8 +148,8 @@ def test_servers_that_start_at_once_go_one_by_one(empty_url: str) -> None:
     command = [sys.executable, "-c", program, empty_url]
     servers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for server in servers:
-        _, told = server.communicate(timeout=120)
-        assert server.returncode == 0, told
+        _, message = server.communicate(timeout=120)
+        assert server.returncode == 0, message
 
 
 @pytest.mark.parametrize("text", ["", "no address", "mysql://me@host/asi", "asi.sqlite"])
@@ -164,7 +164,7 @@ def test_postgres_is_reached_with_the_driver_that_is_installed(name: str) -> Non
     assert url.render_as_string(hide_password=False) == "postgresql+psycopg://me:secret@host/asi"
 
 
-def test_a_password_is_not_told() -> None:
+def test_a_password_is_not_reported() -> None:
     with pytest.raises(InvalidInput) as refusal:
         database_url("mysql://me:secret@host/asi")
     assert "secret" not in str(refusal.value)

@@ -10,7 +10,7 @@ import pytest
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.library import RunLibrary
 from asi_core.runs.store.run_store import FROM_RUN, RunStore
-from asi_core.runs.submit import fingerprint as question
+from asi_core.runs.submit import fingerprint
 from asi_core.runs.submit.service import known_runs, request_runs
 from asi_core.training.events import EvaluationEvent
 from asi_core.training.spec import RunSpec
@@ -64,12 +64,12 @@ def test_everything_is_run_again_if_somebody_wants_it(store: RunStore) -> None:
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"steps": 5}, {"momentum": 0.9}, {"lean": False}])
-def test_another_specification_is_another_question(change: dict[str, Any]) -> None:
-    one, other, same = question.questions_of([spec(), spec(**change), spec()])
+def test_another_specification_has_another_fingerprint(change: dict[str, Any]) -> None:
+    one, other, same = fingerprint.fingerprints_of([spec(), spec(**change), spec()])
     assert one == same != other
 
 
-def test_other_code_or_images_are_another_question(
+def test_other_code_or_images_make_another_fingerprint(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "photos", both_splits(train=16, test=2))
@@ -79,7 +79,7 @@ def test_other_code_or_images_are_another_question(
     for picture in (folder / "train").rglob("15.png"):
         picture.unlink()
     assert known_runs(store, [spec(), own]) == 1
-    monkeypatch.setattr(question, "code_version", lambda: "later")
+    monkeypatch.setattr(fingerprint, "code_version", lambda: "later")
     assert known_runs(store, [spec(), own]) == 0
 
 

@@ -20,9 +20,9 @@ def store(database_url: str) -> RunStore:
 
 def expected(spec: RunSpec, step_seconds: float, *, probed: bool = True) -> float:
     """Of `tests.runs.kept`'s runs: a probe of 10 ms in 20 steps, two fifths of a step forward."""
-    looks = 0.01 / (20 * step_seconds) if probed else 0
+    probes = 0.01 / (20 * step_seconds) if probed else 0
     evaluation = TEST_IMAGES / spec.batch_size * 0.4 * step_seconds
-    return spec.steps * step_seconds * (1 + looks) + 10 * evaluation
+    return spec.steps * step_seconds * (1 + probes) + 10 * evaluation
 
 
 def vanilla_macs(spec: RunSpec) -> int:
@@ -97,7 +97,7 @@ def test_what_nothing_is_known_of_is_counted_apart(store: RunStore) -> None:
     assert "2 without any measured step" in found.sentence
 
 
-def test_a_head_alone_is_known_from_heads_alone(store: RunStore) -> None:
+def test_a_linear_probe_is_known_from_linear_probes(store: RunStore) -> None:
     known = keep(store, [spec(layers=0, batch_size=32)], [0.8], [0], step_seconds=0.01)
     asked = spec(layers=0)
     found = forecast([asked, spec()], known)

@@ -33,7 +33,7 @@ def store(database_url: str) -> RunStore:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "asked", "told"),
+    ("variable", "value", "asked", "message"),
     [
         ("ASI_MAX_STEPS", "10", {"steps": 11}, "at most 10 steps here, got 11"),
         ("ASI_MAX_IMAGE_SIZE", "64", {"image_size": 96}, "at most 64 pixels wide here, got 96"),
@@ -57,13 +57,13 @@ def test_a_run_that_asks_for_too_much_is_refused(
     variable: str,
     value: str,
     asked: dict[str, Any],
-    told: str,
+    message: str,
 ) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         request_runs(store, [spec(), spec(**asked)], "me")
     assert store.active() == []
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         request_job(JobStore(store.url), "measure", spec(**asked), "me")
 
 
@@ -142,10 +142,10 @@ def test_the_estimate_is_near_what_a_run_takes() -> None:
     )
     command = [sys.executable, "-c", program, json.dumps(what.model_dump(mode="json"))]
     keeps = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-    told = subprocess.run(
+    message = subprocess.run(
         command, env={**os.environ, **keeps}, check=True, capture_output=True, text=True
     )
-    assert 0.7 < run_bytes(what) / int(told.stdout) < 1.5
+    assert 0.7 < run_bytes(what) / int(message.stdout) < 1.5
 
 
 def test_a_method_that_keeps_less_asks_for_less() -> None:
@@ -181,7 +181,9 @@ def test_another_name_each_time_does_not_fill_the_queue_of_questions(
     for number in range(2):
         asked = spec(layers=number + 1)
         request_job(jobs, "measure", asked, f"name {number}", network=here)
-    with pytest.raises(InvalidInput, match="at most 2 questions from one network address"):
+    with pytest.raises(
+        InvalidInput, match="at most 2 calibrations and measurements from one network address"
+    ):
         request_job(jobs, "measure", spec(layers=3), "name 3", network=here)
     request_job(jobs, "measure", spec(layers=3), "name 3", network=network_of("192.0.2.2"))
     request_job(jobs, "measure", spec(layers=4), "name 4")
