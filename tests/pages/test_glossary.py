@@ -18,10 +18,11 @@ ROOT = Path(__file__).parents[2]
 # Words that pages use without explaining them.
 USED = """
 activation, saved for backward, mode, unfolding, singular value, energy, explained variance, rank,
-multilinear rank, Tucker form, core, factor, subspace iteration, warm start, HOSVD, ASI,
-gradient filter, vanilla, linear probe (head only), trained layers, frozen prefix, MACs, FLOPs,
-paper convention, exact convention, gradient error, perplexity, gradient cosine, drift, captured energy,
-budget, plan, probe, Pareto front, lean layers, overhead, patch, sweep, comparison, run, seed, calibration
+multilinear rank, Tucker form, core, factor, subspace iteration, warm start, HOSVD, ASI, gradient
+filter, vanilla, linear probe (head only), trained layers, frozen prefix, MACs, FLOPs, paper
+convention, exact convention, gradient error, perplexity, gradient cosine, drift, captured energy,
+budget, plan, probe, Pareto front, lean layers, overhead, patch, sweep, comparison, run, seed,
+calibration
 """
 
 
