@@ -9,7 +9,17 @@ from asi_core.lazy import lazy_names
 
 # Whole rooms, for whoever writes `asi_core.methods.ASI(ranks=4)`.
 _ROOMS = (
-    *("bench", "costs", "datasets", "errors", "figures", "layers", "linalg", "methods"),
+    *(
+        "bench",
+        "compression",
+        "costs",
+        "datasets",
+        "errors",
+        "figures",
+        "layers",
+        "linalg",
+        "methods",
+    ),
     *(
         "planning",
         "poster",
@@ -27,6 +37,7 @@ _ROOMS = (
 if TYPE_CHECKING:
     from asi_core import (
         bench,
+        compression,
         costs,
         datasets,
         errors,
@@ -45,9 +56,12 @@ if TYPE_CHECKING:
         units,
         zoo,
     )
+    from asi_core.compression.config import Compression
+    from asi_core.compression.prepare import prepare_
     from asi_core.costs.estimate import estimate
     from asi_core.datasets import register_dataset
     from asi_core.layers.surgery import compress_, restore_
+    from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
     from asi_core.methods import register_method
     from asi_core.training.loop import fine_tune
     from asi_core.zoo.cards import register_model
@@ -55,7 +69,11 @@ else:
     __getattr__ = lazy_names(
         __name__,
         {
+            "Compression": "compression.config:Compression",
             "compress_": "layers.surgery:compress_",
+            "prepare_": "compression.prepare:prepare_",
+            "warm_starts": "layers.warm_starts:warm_starts",
+            "load_warm_starts_": "layers.warm_starts:load_warm_starts_",
             "restore_": "layers.surgery:restore_",
             "estimate": "costs.estimate:estimate",
             "fine_tune": "training.loop:fine_tune",
@@ -68,8 +86,10 @@ else:
 
 __version__ = "1.0.0"
 __all__ = [
+    "Compression",
     "bench",
     "compress_",
+    "compression",
     "costs",
     "datasets",
     "errors",
@@ -78,9 +98,11 @@ __all__ = [
     "fine_tune",
     "layers",
     "linalg",
+    "load_warm_starts_",
     "methods",
     "planning",
     "poster",
+    "prepare_",
     "records",
     "register_dataset",
     "register_method",
@@ -92,6 +114,7 @@ __all__ = [
     "testing",
     "training",
     "units",
+    "warm_starts",
     "zoo",
 ]
 

@@ -21,6 +21,7 @@ ALLOWED = {
     "zoo": {"layers", "methods"},
     "datasets": set(),
     "costs": {"layers", "methods", "linalg", "zoo"},
+    "compression": {"layers", "methods", "costs"},
     "planning": {"methods", "costs"},
     "poster": {"methods", "costs"},
     "training": {"layers", "methods", "linalg", "costs", "zoo", "datasets", "planning"},
@@ -43,7 +44,7 @@ ALLOWED = {
     },
     "__main__": {"cli"},
     "__init__": {
-        *("bench", "costs", "datasets", "figures", "layers", "linalg", "methods"),
+        *("bench", "compression", "costs", "datasets", "figures", "layers", "linalg", "methods"),
         *("planning", "poster", "results", "runs", "testing", "training", "zoo"),
     },
 }

@@ -101,6 +101,8 @@ def test_the_reference_has_the_public_names(site: Path) -> None:
     for page, name in (
         ("surgery", "asi_core.layers.surgery.compress_"),
         ("surgery", "asi_core.layers.surgery.restore_"),
+        ("compression", "asi_core.compression.prepare_"),
+        ("compression", "asi_core.compression.Compression"),
         ("costs", "asi_core.costs.estimate.estimate"),
         ("training", "asi_core.training.loop.fine_tune"),
         *(("methods", f"asi_core.methods.{method.__name__}") for method in METHODS.values()),

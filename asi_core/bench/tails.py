@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from asi_core.costs.accounting import step_cost, with_batch
 from asi_core.costs.measurement import kept_bytes
+from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import lean_
 from asi_core.layers.shapes import observed_shapes
 from asi_core.layers.surgery import compress_
@@ -32,7 +33,6 @@ from asi_core.methods.blocks import related
 from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.layout import Layout, in_layout_, laid_out
 from asi_core.training.prefix import SplitModel, split_frozen
-from asi_core.training.setup import choose_trained_
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 
@@ -123,7 +123,7 @@ def _split(case: Case, method: Method, device: torch.device) -> tuple[SplitModel
     """A case's network, split, and the names of its trained layers."""
     model = deepcopy(_network(case.model)).to(device)
     names = compress_(model, method, layers=case.layers, lean=False)
-    choose_trained_(model, names, model_card(case.model).head, train_norm=False)
+    train_only_(model, names, [model_card(case.model).head], train_norm=False)
     return split_frozen(model), names
 
 

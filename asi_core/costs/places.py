@@ -74,7 +74,9 @@ class Places(TorchFunctionMode):
     def __enter__(self) -> Any:
         for module, place in self._places.items():
             self._handles += [
-                module.register_forward_pre_hook(self._entering(place), prepend=True),
+                module.register_forward_pre_hook(
+                    self._entering(place), prepend=True, with_kwargs=True
+                ),
                 # Called after an exception, too: the model may go on from one.
                 module.register_forward_hook(self._leaving(place), always_call=True),
             ]
@@ -95,10 +97,10 @@ class Places(TorchFunctionMode):
             self._function = outer
 
     def _entering(self, place: Place) -> Callable[..., None]:
-        def enter(module: nn.Module, inputs: Any) -> None:
+        def enter(module: nn.Module, inputs: Any, named: Any) -> None:
             self._entered.append(place)
             if place.layer is not None:
-                for tensor in tensors_in(inputs):
+                for tensor in tensors_in((inputs, named)):
                     self.read_by.setdefault(storage_reference(tensor), place.layer)
 
         return enter

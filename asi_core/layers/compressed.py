@@ -9,34 +9,34 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
-from torch.autograd.function import once_differentiable
+from torch.fx import Proxy
 
+from asi_core import linalg
+from asi_core.errors import Unsupported
+from asi_core.layers.differentiating import once_differentiable, refuse_transforms
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import Geometry, LinearGeometry, Ranks
-
-_WARM_RANKS = "warm_start.ranks"
-_WARM_AGE = "warm_start.age"
-_WARM_FACTOR = "warm_start.factor_"
 
 
 class CompressedLayer(nn.Module):
     """Mixed into a plain layer: its input is kept compressed from forward to backward.
 
     The output is that of the plain layer, bit for bit. Nothing is kept in evaluation (without
-    gradients) or while the weight is frozen. `torch.compile` leaves the layer as it is.
+    gradients), and of a frozen layer only its weight. `torch.compile` leaves the layer as it is;
+    `torch.func`, a second derivative and `torch.fx` are refused.
 
-    Loading a state dict takes over its warm start. One without, such as a plain layer's, leaves
-    the ranks that were planned or found; the factors then start anew.
+    A state dict has the plain layer's keys. The warm start is no part of it (`warm_starts`).
 
     Where `torch.utils.checkpoint` runs the forward pass again, it begins where the step began, so
     that the gradients are those without; for a layer called several times in one step, where the
     last of the calls began.
 
     Attributes:
-        plain: the type of layer that this one replaces.
+        plain: the type of layer that this one replaces: PyTorch's, or one that computes as it does.
         method: how the input is kept and both gradients are computed.
-        memory: what is carried to the next step; part of the state dict.
+        memory: what is carried to the next step.
         ranks: the multilinear rank kept in the latest training step, None before it.
+        was_called: whether it has taken part in a training step.
         watcher: called in each training step with a tensor and a factor, or None for 1: the
             tensor's gradient, times the factor channel by channel, is that of the product's output.
     """
@@ -45,6 +45,7 @@ class CompressedLayer(nn.Module):
     method: Method
     memory: WarmStart
     ranks: Ranks | None
+    was_called: bool = False
     watcher: Callable[[Tensor, Tensor | None], None] | None = None
     weight: Tensor
     bias: Tensor | None
@@ -54,6 +55,7 @@ class CompressedLayer(nn.Module):
         """Take over `plain`, with the same parameters (not copies)."""
         layer = cls.__new__(cls)
         layer.__dict__ = plain.__dict__.copy()
+        layer.plain = type(plain)
         layer.method = method
         layer.memory = WarmStart(seed=seed)
         layer.ranks = None
@@ -63,7 +65,7 @@ class CompressedLayer(nn.Module):
         """The plain layer again, with the same parameters."""
         plain = self.plain.__new__(self.plain)
         plain.__dict__ = self.__dict__.copy()
-        for name in ("method", "memory", "ranks", "watcher"):
+        for name in ("plain", "method", "memory", "ranks", "was_called", "watcher"):
             plain.__dict__.pop(name, None)
         return plain
 
@@ -85,20 +87,52 @@ class CompressedLayer(nn.Module):
         """The layer's output."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not (torch.is_grad_enabled() and self.weight.requires_grad) or x.numel() == 0:
+    # Named as in PyTorch's own layers, which may be called by keyword.
+    def forward(self, input: Tensor) -> Tensor:
+        if isinstance(cast(Any, input), Proxy):
+            raise Unsupported(
+                f"torch.fx cannot trace through a {type(self).__name__}: trace the model before it "
+                "is compressed, or with asi_core.layers.lean.LayerTracer."
+            )
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            self.was_called = True
+        if not self._needs_gradient(input):
             self.memory.initialised = False
-            return self.plain_output(x)
+            return self.plain_output(input)
         if torch.compiler.is_compiling():
-            return _outside_of_graph(self, x)
-        return self.compressed_output(x)
+            return _outside_of_graph(self, input)
+        return self.training_output(input)
+
+    def _needs_gradient(self, x: Tensor) -> bool:
+        """Whether a gradient will be computed for the input, the weight or the bias."""
+        tensors = (x, self.weight, self.bias)
+        wanted = any(t is not None and t.requires_grad for t in tensors)
+        return torch.is_grad_enabled() and wanted and x.numel() > 0
+
+    def training_output(self, x: Tensor) -> Tensor:
+        """The output in a training step, whether the weight is trained or frozen."""
+        refuse_transforms(self)
+        if self.weight.requires_grad:
+            return self.compressed_output(x)
+        self.memory.initialised = False
+        return self.frozen_output(x)
 
     def plain_output(self, x: Tensor) -> Tensor:
         """What the plain layer gives, which keeps what it keeps."""
         return cast(Tensor, super().forward(x))
 
+    def frozen_output(self, x: Tensor) -> Tensor:
+        """The output while the weight is frozen: gradients need the weight and no input."""
+        return self._product_of(x)
+
     def compressed_output(self, x: Tensor) -> Tensor:
-        """The same, of a training step."""
+        """The output while the weight is trained; its input is kept compressed."""
+        output = self._product_of(x)
+        if self.watcher is not None:
+            self.watcher(output, None)
+        return output
+
+    def _product_of(self, x: Tensor) -> Tensor:
         operands = [x, self.weight, self.bias]
         device = x.device.type
         if torch.is_autocast_enabled(device):
@@ -107,10 +141,7 @@ class CompressedLayer(nn.Module):
             lower = torch.get_autocast_dtype(device)
             operands = [t if t is None else _cast(t, lower) for t in operands]
         with torch.autocast(device, enabled=False):
-            output = cast(Tensor, _CompressedProduct.apply(*operands, self))
-        if self.watcher is not None:
-            self.watcher(output, None)
-        return output
+            return cast(Tensor, _CompressedProduct.apply(*operands, self))
 
     def compress(self, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
         """What the method keeps of `x`, batched and padded; also notes the ranks in force."""
@@ -130,37 +161,16 @@ class CompressedLayer(nn.Module):
             return replace(self.memory, is_repeated=True)
         return self.memory
 
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        if self.memory.ranks is not None:
-            destination[prefix + _WARM_RANKS] = torch.tensor(self.memory.ranks)
-        if self.memory.factors:
-            destination[prefix + _WARM_AGE] = torch.tensor(self.memory.age)
-        for mode, factor in self.memory.factors.items():
-            destination[f"{prefix}{_WARM_FACTOR}{mode}"] = factor
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        # Other keys of a warm start remain: PyTorch calls them unexpected.
-        ranks = state_dict.pop(prefix + _WARM_RANKS, None)
-        age = state_dict.pop(prefix + _WARM_AGE, None)
-        start = prefix + _WARM_FACTOR
-        modes = [key.removeprefix(start) for key in state_dict if key.startswith(start)]
-        factors = {int(m): state_dict.pop(start + m) for m in modes if m.isdecimal()}
-        self.memory = WarmStart(
-            seed=self.memory.seed,
-            ranks=self.memory.ranks if ranks is None else tuple(ranks.tolist()),
-            factors={mode: factor.detach().clone() for mode, factor in factors.items()},
-            age=0 if age is None else int(age),
-        )
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+    def extra_repr(self) -> str:
+        own: str = super().extra_repr()
+        kept = "" if self.ranks is None else f", ranks {'·'.join(map(str, self.ranks))}"
+        return f"{own}, {self.method.settings_label}{kept}"
 
 
 # The public `torch.compiler.disable` imports the compiler at once, which takes seconds.
 @_disable_dynamo
 def _outside_of_graph(layer: CompressedLayer, x: Tensor) -> Tensor:
-    return layer.compressed_output(x)
+    return layer.training_output(x)
 
 
 class _CompressedProduct(torch.autograd.Function):
@@ -172,10 +182,11 @@ class _CompressedProduct(torch.autograd.Function):
     ) -> Tensor:
         geometry = layer.geometry
         padded = layer.padded(x)
-        output = layer.product(padded, weight, bias, geometry)
+        output = _without_base(layer.product(padded, weight, bias, geometry))
         ctx.is_batched = has_batch(x, geometry)
         met, made = (padded, output) if ctx.is_batched else (padded[None], output[None])
-        ctx.save_for_backward(weight, *kept_of(layer, met, tuple(made.shape)))
+        kept = kept_of(layer, met, tuple(made.shape)) if ctx.needs_input_grad[1] else ()
+        ctx.save_for_backward(weight, *kept)
         ctx.layer, ctx.method, ctx.geometry = layer, layer.method, geometry
         ctx.input_shape, ctx.met_shape = tuple(x.shape), tuple(met.shape)
         return output
@@ -186,6 +197,15 @@ class _CompressedProduct(torch.autograd.Function):
         # The precisions were settled in forward, wherever backward is called.
         with torch.autocast(grad_output.device.type, enabled=False):
             return _gradients(ctx, grad_output if ctx.is_batched else grad_output[None])
+
+
+def _without_base(output: Tensor) -> Tensor:
+    """The same numbers in the same memory, but no view: PyTorch refuses to change a view in place
+    that a function like this one returns, and the product of more than two modes is one."""
+    if not output._is_view():
+        return output
+    place = output.storage_offset(), output.shape, output.stride()
+    return output.new_empty(0).set_(output.untyped_storage(), *place)
 
 
 def has_batch(x: Tensor, geometry: Geometry) -> bool:
@@ -223,7 +243,9 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
             ctx.geometry,
         ).to(weight.dtype)
     if needs_input:
-        grad_met = method.input_gradient(grad_output, weight, ctx.met_shape, ctx.geometry)
+        # What approximates the input gradient belongs to a trained layer.
+        of_input = method.input_gradient if needs_weight else linalg.gradients.input_gradient
+        grad_met = of_input(grad_output, weight, ctx.met_shape, ctx.geometry)
         grad_met = grad_met if ctx.is_batched else grad_met[0]
         grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
     if needs_bias:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,18 +21,25 @@ def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[Observed
     observed = ObservedShapes()
 
     def recorder(name: str) -> Any:
-        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            observed.add(name, layer, inputs[0], output)
+        def record(layer: nn.Module, inputs: Any, named: Any, output: Tensor) -> None:
+            observed.add(name, layer, input_of(inputs, named), output)
 
         return record
 
-    handles = [model.get_submodule(n).register_forward_hook(recorder(n)) for n in names]
+    handles = [
+        model.get_submodule(n).register_forward_hook(recorder(n), with_kwargs=True) for n in names
+    ]
     handles.append(model.register_forward_pre_hook(lambda *_: observed.clear()))
     try:
         yield observed
     finally:
         for handle in handles:
             handle.remove()
+
+
+def input_of(inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> Tensor:
+    """The input that a layer was called with, whether by position or by its name."""
+    return inputs[0] if inputs else named["input"]
 
 
 class ObservedShapes:

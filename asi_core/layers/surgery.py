@@ -3,72 +3,132 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.parametrize import is_parametrized
 
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.first_pass import watch_first_pass_
 from asi_core.layers.lean import lean_layers_, unlean_
-from asi_core.layers.lean.conv_norm import FusedBatchNorm2d
+from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
 from asi_core.layers.linear import CompressedLinear
-from asi_core.methods import Method
+from asi_core.layers.selection import Layers, choose_layers, matching
+from asi_core.methods import Method, as_method
 
 log = logging.getLogger(__name__)
 
-Layers = int | Literal["all"] | Sequence[str]
+# A method, its kind, or what differs from the method of the other layers.
+MethodLike = Method | str | Mapping[str, Any]
 
 _REPLACEMENTS: dict[type[nn.Module], type[CompressedLayer]] = {
     kind.plain: kind for kind in (CompressedConv2d, CompressedLinear)
 }
 
 
-def compress_(model: nn.Module, method: Method, *, layers: Layers, lean: bool = True) -> list[str]:
-    """Make layers of `model` keep their input by `method`, in place, and only these.
+def compress_(
+    model: nn.Module,
+    method: Method | str,
+    *,
+    layers: Layers,
+    exclude: Layers = (),
+    per_layer: Mapping[str, MethodLike] | None = None,
+    lean: bool = True,
+    **settings: Any,
+) -> list[str]:
+    """Make layers of `model` keep their input by `method`, in place.
 
-    What an earlier call compressed is restored first. A layer that is registered under several
-    names, or called several times, becomes one compressed layer under all of them.
+    Nothing is frozen here (`prepare_` does both): what is kept less follows from what is frozen
+    when a forward pass runs, so freezing before and after this call are the same. A second call
+    adds its layers to those of the first, and compresses again those that both mean; `restore_`
+    undoes all. A layer that is registered under several names, or called several times, becomes
+    one compressed layer under all of them.
 
     Args:
-        layers: how many convolutions, counted from the end in registration order; 0 for none, or
-            "all"; or the names of the layers, which may be convolutions and linear layers.
+        method: a method, or its kind ("asi") with its `settings`.
+        layers: which layers, as `choose_layers` takes them.
+        exclude: which layers not, in the same way.
+        per_layer: other methods for some of these layers, by name, end of a name or "re:..."; the
+            first that matches counts. A mapping changes settings of `method`; "vanilla" leaves the
+            layer as it is.
         lean: whether activations, normalisations and poolings become lean as well (`lean_`, which
-            tells what cannot be, and is better called on a traced model: functions count too).
-            They give the same numbers, and keep for backward only what their gradients need. If
-            not, those that are lean already are left so.
+            reports what cannot be, and is better called on a traced model: functions count too).
+            They give the same numbers, and keep for backward only what their gradients need.
+        settings: of the method, if it is given by its kind.
 
     Returns:
-        The layers' names, in registration order; of several names the one that was given, or the
-        first.
+        The layers' names, in registration order.
 
     Raises:
-        InvalidInput: if the model has fewer convolutions, or no layer of a name, or is a layer
-            itself; or if the method repeats blocks.
-        Unsupported: if one of them cannot be compressed; the model is then left unchanged.
+        InvalidInput: if no such layers exist or one of them is the model itself, if there is no
+            such method or setting, or if the method repeats blocks.
+        Unsupported: if one of them cannot be compressed. The model is left unchanged, as it always
+            is when an error is raised here. The first training step raises it for a layer that the
+            model never calls, but whose weight it reads.
+
+    Example:
+        >>> compress_(model, "asi", explained_variance=0.8, layers=4)
+        ['layer4.0.conv2', 'layer4.0.downsample.0', 'layer4.1.conv1', 'layer4.1.conv2']
     """
-    if method.repeats_blocks:
-        raise InvalidInput(
-            "compress_ takes a method that works layer by layer",
-            method.label,
-            "use torch.utils.checkpoint in the model, or asi_core.training.checkpointing on its "
-            "traced trained part",
-        )
-    names = trained_layer_names(model, layers)
-    if "" in names:
-        raise _bare(model)
-    replaced: dict[nn.Module, nn.Module] = {}
-    if method.replaces_layers:
-        for seed, name in enumerate(names):
-            layer = model.get_submodule(name)
-            replaced[layer] = _compressed(name, layer, method, seed)
-    # Nothing is changed before all of them are known to work.
-    _swap_(model, {**_plain_layers(model), **replaced})
+    names = choose_layers(model, layers, exclude=exclude)
+    compress_layers_(model, methods_of(model, names, as_method(method, **settings), per_layer))
     if lean:
         report = lean_layers_(model)
         log.info("lean: %s; as before: %s", _listed(report.replaced), _listed(report.kept))
     return names
+
+
+def methods_of(
+    model: nn.Module,
+    names: Collection[str],
+    method: Method,
+    per_layer: Mapping[str, MethodLike] | None,
+) -> dict[str, Method]:
+    """The method of each layer, as `compress_` takes them.
+
+    Raises:
+        InvalidInput: if a pattern matches no layer of the model, or none of `names`.
+    """
+    found: dict[str, Method] = {}
+    for pattern, given in (per_layer or {}).items():
+        meant = [name for name in matching(model, pattern) if name in names]
+        if not meant:
+            raise InvalidInput(
+                "layers with settings of their own must be among those that are trained",
+                repr(pattern),
+                f"choose one of {', '.join(names)}",
+            )
+        own = as_method(given, like=method)
+        for name in meant:
+            found.setdefault(name, own)
+    return {name: found.get(name, method) for name in names}
+
+
+def compress_layers_(model: nn.Module, methods: Mapping[str, Method]) -> None:
+    """Compress each of these layers by its method, in place; otherwise as `compress_`."""
+    if "" in methods:
+        raise _bare(model)
+    replaced: dict[nn.Module, nn.Module] = {}
+    for seed, (name, method) in enumerate(methods.items()):
+        if method.repeats_blocks:
+            raise InvalidInput(
+                "compress_ takes a method that works layer by layer",
+                method.label,
+                "use torch.utils.checkpoint in the model, or asi_core.training.checkpointing on "
+                "its traced trained part",
+            )
+        layer = model.get_submodule(name)
+        if method.replaces_layers:
+            replaced[layer] = _compressed(name, layer, method, seed)
+        elif isinstance(layer, CompressedLayer):
+            replaced[layer] = layer.to_plain()
+    # Nothing is changed before all of them are known to work.
+    _swap_(model, {**_parted(model, replaced), **replaced})
+    watch_first_pass_(model, methods)
 
 
 def restore_(model: nn.Module) -> None:
@@ -81,6 +141,16 @@ def restore_(model: nn.Module) -> None:
         raise _bare(model)
     _swap_(model, _plain_layers(model))
     unlean_(model)
+
+
+def _parted(model: nn.Module, replaced: Collection[nn.Module]) -> dict[nn.Module, nn.Module]:
+    """Normalisations whose convolution is replaced and computes them no more, as layers again."""
+    norms = {id(layer.norm) for layer in replaced if isinstance(layer, CompressedConvNorm2d)}
+    return {
+        module: module.alone()
+        for module in model.modules()
+        if isinstance(module, FusedBatchNorm2d) and id(module) in norms
+    }
 
 
 def _plain_layers(model: nn.Module) -> dict[nn.Module, nn.Module]:
@@ -112,62 +182,32 @@ def _bare(layer: nn.Module) -> InvalidInput:
     )
 
 
-def trained_layer_names(model: nn.Module, layers: Layers) -> list[str]:
-    """Names of the last `layers` convolutions, or the given names, in registration order.
-
-    Raises:
-        InvalidInput: if the model has fewer, or no layer of a name.
-    """
-    if isinstance(layers, (int, str)):
-        return last_layers(conv_names(model), layers)
-    known = dict(model.named_modules(remove_duplicate=False))
-    for name in layers:
-        if name not in known:
-            raise InvalidInput(
-                "trained layers must be layers of the model", repr(name), "see named_modules()"
-            )
-    chosen: dict[nn.Module, str] = {}
-    for name, layer in known.items():
-        if name in set(layers):
-            chosen.setdefault(layer, name)
-    return list(chosen.values())
-
-
-def conv_names(model: nn.Module) -> list[str]:
-    """Names of all convolutions, in registration order."""
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-
-
-def last_layers(names: Sequence[str], layers: int | str) -> list[str]:
-    """The last `layers` of `names`; all of them for "all".
-
-    Raises:
-        InvalidInput: if there are fewer.
-    """
-    count = len(names) if layers == "all" else layers
-    if not (isinstance(count, int) and 0 <= count <= len(names)):
-        raise InvalidInput(
-            f"trained layers must be between 0 and {len(names)}, the trainable layers of the model",
-            layers,
-            "choose fewer layers, or 'all'",
-        )
-    return list(names[len(names) - count :])
-
-
 def _compressed(name: str, layer: nn.Module, method: Method, seed: int) -> CompressedLayer:
     plain = layer.to_plain() if isinstance(layer, CompressedLayer) else layer
-    if type(plain) not in _REPLACEMENTS:
+    kind = next(
+        (k for k in _REPLACEMENTS if isinstance(plain, k) and _is_called_as(plain, k)), None
+    )
+    if kind is None:
         raise Unsupported(
-            f"layer {name} is a {type(layer).__name__}, whose own forward would be lost: "
-            "only plain nn.Conv2d and nn.Linear layers can be compressed."
+            f"layer {name} is a {type(layer).__name__}, whose own forward would be lost: only "
+            "nn.Conv2d and nn.Linear layers that compute as PyTorch's do can be compressed; name "
+            "it in exclude."
         )
     dtype = getattr(plain.weight, "dtype", None)
     if dtype is None or not dtype.is_floating_point:
         raise Unsupported(
             f"layer {name} has {dtype} weights: only real floating-point ones can be compressed."
         )
-    compressed = _REPLACEMENTS[type(plain)].from_plain(plain, method, seed)
+    compressed = _REPLACEMENTS[kind].from_plain(plain, method, seed)
     reason = method.why_unsupported(compressed.geometry)
     if reason is not None:
         raise Unsupported(f"layer {name} is a {type(plain).__name__}: {reason}.")
     return compressed
+
+
+def _is_called_as(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a layer computes as one of PyTorch's own type `kind` does."""
+    if isinstance(layer, LazyModuleMixin) or is_parametrized(layer):
+        return False
+    functions = ("forward", "_conv_forward")
+    return all(getattr(type(layer), f, None) is getattr(kind, f, None) for f in functions)

@@ -14,6 +14,7 @@ from asi_core.methods.registry import (
     METHOD_ADAPTER,
     METHODS,
     AnyMethod,
+    as_method,
     method_class,
     register_method,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "MethodStyle",
     "Vanilla",
     "WarmStart",
+    "as_method",
     "method_class",
     "register_method",
 ]

@@ -9,9 +9,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, SerializeAsAny, TypeAdapter, ValidationInfo
+from pydantic import (
+    BeforeValidator,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, one_sentence
 from asi_core.fields import SettingField, setting_fields
 from asi_core.methods.asi import ASI
 from asi_core.methods.base import Method
@@ -95,6 +101,54 @@ def method_class(kind: str) -> type[Method]:
     if kind not in METHODS:
         raise InvalidInput("method must be a known one", repr(kind), f"choose {', '.join(METHODS)}")
     return METHODS[kind]
+
+
+def as_method(
+    given: Method | str | Mapping[str, Any], *, like: Method | None = None, **settings: Any
+) -> Method:
+    """A method from however somebody names it.
+
+    Args:
+        given: a method; or its kind, with its settings beside it, else with usual ones; or a
+            mapping with its kind and settings. A mapping without a kind changes settings of `like`.
+
+    Raises:
+        InvalidInput: if there is no such method or setting, or a value is not allowed.
+
+    Example:
+        >>> as_method("asi", explained_variance=0.8)
+        >>> as_method({"ranks": 4}, like=ASI(explained_variance=0.8, bits=16))
+    """
+    if isinstance(given, Method):
+        if settings:
+            raise InvalidInput(
+                "settings go with a method's kind, not with a method",
+                ", ".join(settings),
+                f"write {type(given).__name__}(...) with them, or {given.kind!r}",
+            )
+        return given
+    if isinstance(given, str):
+        kind = method_class(given)
+        return _validated(kind, settings) if settings else kind.usual()
+    if "kind" in given or like is None:
+        kind = method_class(str(given.get("kind")))
+        return _validated(kind, dict(given))
+    # One of several alternatives takes the place of the other.
+    own = like.model_dump()
+    if any(name in like.alternatives for name in given):
+        own = {name: value for name, value in own.items() if name not in like.alternatives}
+    return _validated(type(like), {**own, **given})
+
+
+def _validated(kind: type[Method], settings: Mapping[str, Any]) -> Method:
+    try:
+        return kind.model_validate(dict(settings))
+    except ValidationError as error:
+        raise InvalidInput(
+            f"settings of {kind.class_kind()} must be those of {kind.label}",
+            one_sentence(error).rstrip("."),
+            f"its settings are {', '.join(setting_fields(kind)) or 'none'}",
+        ) from None
 
 
 @lru_cache(maxsize=256)

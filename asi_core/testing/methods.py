@@ -22,6 +22,7 @@ from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_shape
 from asi_core.layers.surgery import compress_, restore_
+from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
 from asi_core.methods import METHOD_ADAPTER, Method
 from asi_core.records import Convention, LayerShape, LinearGeometry, Ranks
 
@@ -108,8 +109,8 @@ def counts_are_whole_numbers(method: Method) -> None:
             assert macs.backward > 0
 
 
-def state_takes_the_warm_start_along(method: Method) -> None:
-    """A model that is loaded from another one's state goes on as that one does."""
+def warm_starts_can_be_loaded(method: Method) -> None:
+    """A model with another one's state dict and warm starts trains as that one does."""
     if method.repeats_blocks:
         return
     (first, x), (second, _) = _network(), _network()
@@ -117,6 +118,7 @@ def state_takes_the_warm_start_along(method: Method) -> None:
         compress_(model, method, layers=1)
     first(x).sum().backward()
     second.load_state_dict(first.state_dict())
+    load_warm_starts_(second, warm_starts(first))
     for model in (first, second):
         model.zero_grad()
         model(2 * x + 1).square().sum().backward()
@@ -180,7 +182,7 @@ CHECKS: tuple[Callable[[Method], None], ...] = (
     gradients_are_finite,
     formula_is_what_is_measured,
     counts_are_whole_numbers,
-    state_takes_the_warm_start_along,
+    warm_starts_can_be_loaded,
     evaluation_keeps_nothing,
     restoring_brings_plain_layers_back,
     unsupported_layers_are_refused,

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asi_core.errors import Unavailable, one_sentence
+from asi_core.layers.warm_starts import load_warm_starts_, warm_start_tensors
 from asi_core.training.spec import RunSpec
 
 _MODEL, _OPTIMISER = "model.", "optimiser."
@@ -53,7 +54,8 @@ def state_of(
     sources: str,
 ) -> TrainingState:
     """Copies of everything that the next steps depend on."""
-    tensors = {_MODEL + name: _copy(value) for name, value in model.state_dict().items()}
+    of_model = {**model.state_dict(), **warm_start_tensors(model)}
+    tensors = {_MODEL + name: _copy(value) for name, value in of_model.items()}
     for index, values in optimiser.state_dict()["state"].items():
         for name, value in values.items():
             if value is not None:
@@ -80,11 +82,12 @@ def restore_(
         for name, value in state.tensors.items()
         if name.startswith(_MODEL)
     }
-    # A warm start is in the state and not in a model that has not met a batch.
-    there = {name: tuple(t.shape) for name, t in tensors.items() if ".warm_start." not in name}
-    if there != {name: tuple(t.shape) for name, t in model.state_dict().items() if _lasting(name)}:
+    weights = {name: value for name, value in tensors.items() if _lasting(name)}
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if {name: tuple(value.shape) for name, value in weights.items()} != shapes:
         raise Unavailable("the checkpoint is of another model: the run begins anew.")
-    model.load_state_dict(tensors)
+    model.load_state_dict(weights)
+    load_warm_starts_(model, {n: value for n, value in tensors.items() if not _lasting(n)})
     found: dict[int, dict[str, Tensor]] = {}
     for name, value in state.tensors.items():
         if name.startswith(_OPTIMISER):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from asi_core.errors import Unsupported, one_sentence
+from asi_core.layers.lean import LeanLayer
 from asi_core.training.features import FeaturePool, FeatureStore, FrozenPart
 from asi_core.training.prefix import SplitModel, split_frozen
 
@@ -130,7 +131,8 @@ def _changing(prefix: GraphModule) -> str | None:
         if node.op == "call_module":
             layer = prefix.get_submodule(str(node.target))
             if any(_changes(part) for part in layer.modules()):
-                return f"layer {node.target} ({type(layer).__name__})"
+                plain = layer.plain if isinstance(layer, LeanLayer) else type(layer)
+                return f"layer {node.target} ({plain.__name__})"
         elif node.op in ("call_function", "call_method") and _is_by_chance(node):
             return f"function {node.name}"
     return None

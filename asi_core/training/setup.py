@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from asi_core.datasets import Split, dataset_card, load_dataset
+from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import lean_
-from asi_core.layers.surgery import compress_, last_layers
+from asi_core.layers.selection import last_layers
+from asi_core.layers.surgery import compress_
 from asi_core.methods import Vanilla
 from asi_core.training.balance import is_very_unbalanced
 from asi_core.training.batches import ImageLoader
@@ -57,7 +59,7 @@ class TrainingSetup:
         names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
         own = Vanilla() if spec.method.repeats_blocks else spec.method
         self.layer_names = compress_(model, own, layers=names, lean=False)
-        choose_trained_(model, self.layer_names, card.head, spec.train_norm)
+        train_only_(model, self.layer_names, [card.head], train_norm=spec.train_norm)
         start = frozen_start(model)
         self.tail = start.tail
         if spec.lean:
@@ -126,19 +128,6 @@ class TrainingSetup:
         return start.store(
             pool, loader, images_key=images_key, count=len(split), device=self.device
         )
-
-
-def choose_trained_(model: nn.Module, layers: list[str], head: str, train_norm: bool) -> None:
-    """Let gradients reach the layers and the head, and, if asked, later normalisations."""
-    model.requires_grad_(False)
-    for name in [*layers, head]:
-        model.get_submodule(name).requires_grad_(True)
-    if not (train_norm and layers):
-        return
-    names = [name for name, _ in model.named_modules()]
-    for name in names[names.index(layers[0]) :]:
-        if isinstance(model.get_submodule(name), nn.modules.batchnorm._BatchNorm):
-            model.get_submodule(name).requires_grad_(True)
 
 
 def default_device() -> torch.device:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.layers.shapes import effective_input
+from asi_core.layers.shapes import effective_input, input_of
 
 
 @dataclass
@@ -49,12 +50,12 @@ def _watched(layer: nn.Module, note: Watched) -> Iterator[None]:
         if output.requires_grad:
             output.register_hook(keep)
 
-    def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        note.x = effective_input(layer, inputs[0].detach())
+    def record(layer: nn.Module, inputs: Any, named: Any, output: Tensor) -> None:
+        note.x = effective_input(layer, input_of(inputs, named).detach())
         if not isinstance(layer, CompressedLayer):
             keep_gradient(output, None)
 
-    handle = layer.register_forward_hook(record)
+    handle = layer.register_forward_hook(record, with_kwargs=True)
     if isinstance(layer, CompressedLayer):
         note.earlier_factors = dict(layer.memory.factors)
         layer.watcher = keep_gradient

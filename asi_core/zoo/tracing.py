@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
+from asi_core.layers.selection import last_layers
 from asi_core.layers.shapes import observed_shapes
-from asi_core.layers.surgery import last_layers
 from asi_core.methods.blocks import related
 from asi_core.records import LayerShape
 from asi_core.zoo.build import build_architecture

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from asi_core.costs.accounting import step_cost
 from asi_core.costs.measure import Measurement, measure_tail
 from asi_core.costs.measurement import SavedBytes
+from asi_core.layers.selection import Layers
 from asi_core.layers.shapes import observed_shapes
-from asi_core.layers.surgery import Layers, compress_
+from asi_core.layers.surgery import compress_
 from asi_core.methods import (
     ASI,
     HOSVD,

@@ -13,9 +13,11 @@ from torch.utils.checkpoint import checkpoint
 
 from asi_core.costs.measurement import SavedBytes
 from asi_core.costs.storages import tensors_in
+from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import effective_input, layer_shape, observed_shapes
 from asi_core.layers.surgery import compress_
+from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
 from asi_core.methods import ASI, HOSVD, METHODS, EightBit, GradientFilter, Method, Vanilla
 
 COMPRESSING: list[Method] = [
@@ -273,26 +275,46 @@ def test_a_reentrant_checkpoint_after_plain_steps_goes_on_from_them() -> None:
 # State ----------------------------------------------------------------------------------------
 
 
-def test_a_plain_state_dict_leaves_planned_ranks() -> None:
+def test_a_state_dict_is_the_plain_ones_and_leaves_planned_ranks() -> None:
     model = network(ASI(budget_bytes=10_000))
     for layer in (model[0], model[2]):
         assert isinstance(layer, CompressedLayer)
         layer.memory.ranks = (4, 4, 3, 3)
     model(images()).sum().backward()
     plain = network()
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert all(value.is_contiguous() for value in model.state_dict().values())
     model.load_state_dict(plain.state_dict())
-    assert model[0].memory.factors == {}, "those belong to other weights"
     assert torch.equal(model[0].weight, plain[0].weight)
     model(images())
     assert model[0].ranks == (4, 4, 3, 3)
 
 
-def test_an_unknown_key_of_a_warm_start_is_unexpected() -> None:
+def test_warm_starts_are_contiguous_copies_and_start_another_model_where_they_were() -> None:
+    model, other = network(ASI(ranks=2)), network(ASI(ranks=2))
+    model(images())
+    state = warm_starts(model)
+    assert set(state) == {
+        f"{layer}.warm_start.{what}"
+        for layer in (0, 2)
+        for what in ("age", "factor_0", "factor_1", "factor_2", "factor_3")
+    }
+    assert all(value.is_contiguous() for value in state.values())
+    load_warm_starts_(other, state)
+    for one, same in ((model[0], other[0]), (model[2], other[2])):
+        assert one.memory.age == same.memory.age == 1
+        for mode, factor in one.memory.factors.items():
+            assert torch.equal(same.memory.factors[mode], factor)
+            assert same.memory.factors[mode].data_ptr() != factor.data_ptr()
+    load_warm_starts_(other, {})
+    assert other[0].memory.factors == {}
+
+
+def test_warm_starts_of_other_layers_are_refused_and_change_nothing() -> None:
     model = network(ASI(ranks=2))
     model(images())
-    state = model.state_dict()
-    state["0.warm_start.other"] = state["2.warm_start.factor_x"] = torch.zeros(1)
-    with pytest.raises(RuntimeError, match=r"(?s)Unexpected.*0.warm_start.other.*factor_x"):
-        model.load_state_dict(state)
-    model.load_state_dict(state, strict=False)
-    assert set(model[2].memory.factors) == {0, 1, 2, 3}
+    before = dict(model[0].memory.factors)
+    state = {**warm_starts(model), "1.warm_start.age": torch.tensor(3)}
+    with pytest.raises(InvalidInput, match=r"got '1\.warm_start\.age': compress the same layers"):
+        load_warm_starts_(model, state)
+    assert model[0].memory.factors == before

@@ -13,7 +13,8 @@ from torch.testing import assert_close
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.conv import CompressedConv2d
-from asi_core.layers.surgery import compress_, trained_layer_names
+from asi_core.layers.selection import choose_layers
+from asi_core.layers.surgery import compress_, restore_
 from asi_core.linalg.spectra import captured_energy
 from asi_core.linalg.tucker import hosvd
 from asi_core.methods import ASI, HOSVD, GradientFilter, Vanilla
@@ -118,21 +119,33 @@ def test_the_global_generator_is_left_alone() -> None:
 
 def test_the_last_layers_are_those_registered_last() -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
-    assert trained_layer_names(model, 2) == ["2", "3"]
-    assert trained_layer_names(model, 0) == []
-    assert trained_layer_names(model, "all") == ["0", "2", "3"]
+    assert choose_layers(model, 2) == ["2", "3"]
+    assert choose_layers(model, 0) == []
+    assert choose_layers(model, "all") == ["0", "2", "3"]
     with pytest.raises(InvalidInput, match=r"between 0 and 3.*got 4"):
         compress_(model, Vanilla(), layers=4)
 
 
 def test_a_layer_with_its_own_forward_is_refused_and_nothing_is_changed() -> None:
     class Own(nn.Conv2d):
-        pass
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(x) + 1
 
     model = nn.Sequential(nn.Conv2d(1, 1, 1), Own(1, 1, 1))
     with pytest.raises(Unsupported, match="layer 1 is a Own"):
         compress_(model, ASI(ranks=1), layers=2)
     assert type(model[0]) is nn.Conv2d
+
+
+def test_a_type_that_computes_as_pytorchs_is_compressed_and_restored() -> None:
+    class Named(nn.Conv2d):
+        pass
+
+    model = nn.Sequential(Named(3, 2, 1))
+    compress_(model, ASI(ranks=1), layers=1)
+    assert isinstance(model[0], CompressedConv2d)
+    restore_(model)
+    assert type(model[0]) is Named
 
 
 def test_compressing_again_changes_the_method() -> None:

@@ -34,12 +34,12 @@ def kinds(model: nn.Sequential) -> list[str]:
     return [m.method.kind if isinstance(m, CompressedLayer) else "plain" for m in model]
 
 
-def test_compressing_again_restores_what_was_compressed_before() -> None:
+def test_a_second_call_adds_to_the_first_and_compresses_again_what_both_mean() -> None:
     model = two()
     weights = list(model.parameters())
     compress_(model, ASI(ranks=2), layers=2)
     compress_(model, HOSVD(ranks=2), layers=1)
-    assert kinds(model) == ["plain", "hosvd"]
+    assert kinds(model) == ["asi", "hosvd"]
     compress_(model, ASI(ranks=2), layers=2)
     assert compress_(model, Vanilla(), layers=2) == ["0", "1"]
     assert [type(layer) for layer in model] == [nn.Conv2d, nn.Conv2d]
@@ -80,7 +80,7 @@ def test_both_names_of_a_layer_are_one_layer() -> None:
 
 @pytest.mark.parametrize("method", [ASI(ranks=2), Vanilla()])
 def test_a_layer_alone_is_refused(method: Method) -> None:
-    for bare, layers in ((nn.Conv2d(3, 3, 3), 1), (nn.Linear(3, 3), [""])):
+    for bare, layers in ((nn.Conv2d(3, 3, 3), 1), (nn.Linear(3, 3), [""]), (nn.Linear(3, 3), 1)):
         with pytest.raises(InvalidInput, match=r"must lie in a model, got \w+: put it into nn.Seq"):
             compress_(bare, method, layers=layers)  # type: ignore[arg-type]
 

@@ -14,6 +14,7 @@ from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_shape
 from asi_core.layers.surgery import compress_
+from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
 from asi_core.linalg.quantisation import from_offsets, offsets, packed, unpacked
 from asi_core.methods import ASI, METHOD_ADAPTER
 
@@ -116,11 +117,12 @@ def test_zero_and_not_finite_inputs() -> None:
 
 
 @pytest.mark.parametrize("bits", [16, 8])
-def test_the_warm_start_survives_a_state_dict(bits: int) -> None:
+def test_the_warm_start_can_be_loaded(bits: int) -> None:
     first, _ = network(bits=bits)
     second, _ = network(bits=bits)
     first(images()).sum().backward()
     second.load_state_dict(first.state_dict())
+    load_warm_starts_(second, warm_starts(first))
     for model in (first, second):
         model.zero_grad()
         model(images() + 1).square().sum().backward()
@@ -134,6 +136,7 @@ def test_training_goes_on_from_a_state_with_other_bits(first: int, second: int) 
         before(images()).sum().backward()
     after, taken_up = network(bits=second)
     after.load_state_dict(before.state_dict())
+    load_warm_starts_(after, warm_starts(before))
     after(images()).sum().backward()
     assert taken_up.memory.age == layer.memory.age + 1
     dtype = {32: torch.float32, 16: torch.float16, 8: torch.int8}[second]

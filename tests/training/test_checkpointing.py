@@ -11,15 +11,16 @@ from torch.fx import symbolic_trace
 
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import InvalidInput, Unsupported
+from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import lean_
-from asi_core.layers.surgery import compress_, last_layers
+from asi_core.layers.selection import last_layers
+from asi_core.layers.surgery import compress_
 from asi_core.methods import Checkpointing
 from asi_core.methods.blocks import block_of
 from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.features import FeaturePool
 from asi_core.training.measuring import measure
 from asi_core.training.prefix import split_frozen
-from asi_core.training.setup import choose_trained_
 from asi_core.training.spec import RunSpec
 from asi_core.units import GIB
 from asi_core.zoo.build import build_model
@@ -51,7 +52,7 @@ def trained_tail(name: str, layers: int, *, train_norm: bool = False) -> tuple[A
     card = model_card(name)
     model = build_model(name, 10, seed=0, pretrained=False)
     names = last_layers(card.trainable_names(model.named_modules()), layers)
-    choose_trained_(model, names, card.head, train_norm)
+    train_only_(model, names, [card.head], train_norm=train_norm)
     return split_frozen(model), names
 
 

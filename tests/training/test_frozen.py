@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asi_core.errors import Unsupported
-from asi_core.layers.surgery import compress_, last_layers
+from asi_core.layers.freezing import train_only_
+from asi_core.layers.selection import last_layers
+from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI
 from asi_core.training.feature_files import FeatureDirectory
 from asi_core.training.features import TOLERANCE, FeaturePool
 from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
-from asi_core.training.setup import choose_trained_
 from asi_core.units import MIB
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import MODELS
@@ -170,7 +171,7 @@ def test_kept_features_lead_to_the_whole_networks_results(
     card = MODELS[name]
     model = build_model(name, 10, seed=0, pretrained=False)
     layers = last_layers(card.trainable_names(model.named_modules()), 4)
-    choose_trained_(model, layers, card.head, train_norm=False)
+    train_only_(model, layers, [card.head], train_norm=False)
     size = card.native_size if card.fixed_size else 64
     images = torch.randn(6, 3, size, size, generator=torch.Generator().manual_seed(0))
     start = frozen_start(model)

@@ -9,6 +9,7 @@ from torch import nn
 
 from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import AsiError
+from asi_core.layers.freezing import train_only_
 from asi_core.training import setup
 from asi_core.training.events import (
     EVENT_ADAPTER,
@@ -21,7 +22,6 @@ from asi_core.training.events import (
 )
 from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune, learning_rate
-from asi_core.training.setup import choose_trained_
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 from tests.datasets.few import few_images
@@ -166,7 +166,7 @@ def test_normalisations_are_trained_on_request() -> None:
 
 def test_only_normalisations_after_the_first_trained_layer_are_trained() -> None:
     model = nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Linear(1, 1))
-    choose_trained_(model, ["1"], "3", train_norm=True)
+    train_only_(model, ["1"], ["3"], train_norm=True)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     assert trained == ["1.weight", "1.bias", "2.weight", "2.bias", "3.weight", "3.bias"]
 

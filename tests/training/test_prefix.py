@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from asi_core.errors import Unsupported
-from asi_core.layers.surgery import compress_, trained_layer_names
+from asi_core.layers.freezing import train_only_
+from asi_core.layers.selection import choose_layers
+from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI
 from asi_core.training.prefix import cut_prefix, split_frozen
-from asi_core.training.setup import choose_trained_
 from asi_core.zoo.build import build_model
 
 
@@ -32,7 +33,7 @@ class Residual(nn.Module):
 
 def trained(model: nn.Module, layers: int, head: str) -> nn.Module:
     names = compress_(model, ASI(ranks=2), layers=layers)
-    choose_trained_(model, names, head, train_norm=False)
+    train_only_(model, names, [head], train_norm=False)
     return model
 
 
@@ -58,7 +59,7 @@ def test_both_parts_share_the_models_parameters() -> None:
 @pytest.mark.parametrize("layers", [0, 1, 4, 7, 49])
 def test_the_split_path_is_the_plain_path(layers: int) -> None:
     model = build_model("efficientnet_lite0", 10, seed=0)
-    choose_trained_(model, trained_layer_names(model, layers), "fc", train_norm=False)
+    train_only_(model, choose_layers(model, layers), ["fc"], train_norm=False)
     x = torch.randn(4, 3, 64, 64)
     parts = split_frozen(model)
     assert_close(parts.tail(*parts.prefix(x)), model(x), rtol=1e-5, atol=1e-5)

@@ -8,10 +8,11 @@ import torchvision
 from torch import Tensor, nn
 
 from asi_core.errors import InvalidInput
-from asi_core.layers.surgery import compress_, last_layers
+from asi_core.layers.freezing import train_only_
+from asi_core.layers.selection import last_layers
+from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI
 from asi_core.training.prefix import split_frozen
-from asi_core.training.setup import choose_trained_
 from asi_core.zoo import build
 from asi_core.zoo.build import build_architecture, build_model
 from asi_core.zoo.cards import MODELS, ModelCard
@@ -57,7 +58,7 @@ def test_cut_in_two_it_computes_the_same(card: ModelCard) -> None:
     model = build_model(card.name, 5, seed=3, pretrained=False)
     names = last_layers(card.trainable_names(model.named_modules()), 2)
     compress_(model, ASI(ranks=3), layers=names)
-    choose_trained_(model, names, card.head, train_norm=False)
+    train_only_(model, names, [card.head], train_norm=False)
     generator = torch.Generator().manual_seed(0)
     size = card.native_size if card.fixed_size else 64
     images = torch.randn(2, 3, size, size, generator=generator)

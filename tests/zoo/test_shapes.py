@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asi_core.errors import InvalidInput
-from asi_core.training.setup import choose_trained_
+from asi_core.layers.freezing import train_only_
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import LARGEST_IMAGE, MODELS, SMALLEST_IMAGE, ModelCard
 from asi_core.zoo.parameters import parameter_count
@@ -72,7 +72,7 @@ def test_trained_parameters_are_those_of_the_real_model(card: ModelCard) -> None
     model = build_model(card.name, 7, seed=0, pretrained=False)
     names = [layer.name for layer in layer_facts(card.name)]
     for count in (0, 1, 4, card.layer_count):
-        choose_trained_(model, names[len(names) - count :], card.head, train_norm=False)
+        train_only_(model, names[len(names) - count :], [card.head], train_norm=False)
         found = parameter_count(card.name, count, 7)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         assert found.trained == found.layers + found.head == trained

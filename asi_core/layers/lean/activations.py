@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from asi_core.layers.differentiating import once_differentiable
 from asi_core.layers.lean.bits import packed_bits, unpacked_bits
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
 
@@ -19,10 +19,10 @@ class LeanReLU(LeanLayer, nn.ReLU):
 
     plain = nn.ReLU
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not needs_gradient(x):
-            return super().forward(x)
-        return cast(Tensor, _OneBitReLU.apply(x, self.inplace))
+    def forward(self, input: Tensor) -> Tensor:
+        if not needs_gradient(input, self):
+            return super().forward(input)
+        return cast(Tensor, _OneBitReLU.apply(input, self.inplace))
 
 
 class LeanReLU6(LeanLayer, nn.ReLU6):
@@ -34,10 +34,10 @@ class LeanReLU6(LeanLayer, nn.ReLU6):
 
     plain = nn.ReLU6
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not needs_gradient(x):
-            return super().forward(x)
-        return cast(Tensor, _OneBitReLU6.apply(x, self.inplace))
+    def forward(self, input: Tensor) -> Tensor:
+        if not needs_gradient(input, self):
+            return super().forward(input)
+        return cast(Tensor, _OneBitReLU6.apply(input, self.inplace))
 
 
 class _OneBitReLU(torch.autograd.Function):

@@ -22,10 +22,10 @@ from typing import Any, Self, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from asi_core.layers.compressed import kept_of, single
 from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.differentiating import once_differentiable
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d, inverse_deviation
 
 # In fewer bits the scaled weight would be rounded once more than its exact product is.
@@ -39,8 +39,8 @@ class FusedBatchNorm2d(LeanBatchNorm2d):
     together: whoever replaces one of them calls `restore_` or `unlean_` first.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x
+    def forward(self, input: Tensor) -> Tensor:
+        return input
 
     def why_input_is_needed(self) -> str | None:
         return self.why_not_fixed()
@@ -94,6 +94,9 @@ class CompressedConvNorm2d(CompressedConv2d):
 
     def plain_output(self, x: Tensor) -> Tensor:
         return LeanBatchNorm2d.forward(self.norm, super().plain_output(x))
+
+    def frozen_output(self, x: Tensor) -> Tensor:
+        return LeanBatchNorm2d.forward(self.norm, super().frozen_output(x))
 
     def compressed_output(self, x: Tensor) -> Tensor:
         norm = self.norm

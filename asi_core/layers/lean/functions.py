@@ -46,16 +46,28 @@ def functions_to_layers_(model: GraphModule) -> None:
     model.recompile()
 
 
-def called_functions(model: nn.Module) -> dict[str, str | None]:
-    """Functions that keep something, by the names of their nodes."""
+def traced_graph(model: nn.Module) -> fx.Graph | None:
+    """The graph of a model's forward pass; None if torch.fx cannot trace it."""
+    try:
+        return LayerTracer().trace(model)
+    except Exception:
+        # Whatever the model's own code raises when it is given a stand-in for a tensor.
+        return None
+
+
+def called_functions(model: nn.Module, graph: fx.Graph | None) -> dict[str, str | None]:
+    """Functions that keep something, by the names of their nodes.
+
+    Args:
+        graph: of a model that is no `GraphModule`.
+    """
     if isinstance(model, GraphModule):
         parts = [(name, m.graph) for name, m in model.named_modules() if isinstance(m, GraphModule)]
+    elif graph is None:
+        why = "torch.fx cannot trace it: the functions that it calls keep what they keep"
+        return {"the model": why}
     else:
-        try:
-            parts = [("", LayerTracer().trace(model))]
-        except Exception:
-            why = "torch.fx cannot trace it: the functions that it calls keep what they keep"
-            return {"the model": why}
+        parts = [("", graph)]
     return {
         f"{part}.{node.name}" if part else node.name: why
         for part, graph in parts

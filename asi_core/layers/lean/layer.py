@@ -7,6 +7,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from asi_core.layers.differentiating import refuse_transforms
+
 
 class LeanLayer(nn.Module):
     """Mixed into a plain layer: its output and its gradient, bit for bit, from fewer bytes.
@@ -38,7 +40,13 @@ class LeanLayer(nn.Module):
         return None
 
 
-def needs_gradient(x: Tensor) -> bool:
-    """Whether anything is to be kept for a gradient with respect to `x`."""
+def needs_gradient(x: Tensor, layer: LeanLayer) -> bool:
+    """Whether `layer` is to keep anything for a gradient with respect to `x`.
+
+    Raises:
+        Unsupported: if it is, within a transform of `torch.func`.
+    """
+    if torch.is_grad_enabled():
+        refuse_transforms(layer)
     # The normalisation's kernel divides by the size of its input.
     return torch.is_grad_enabled() and x.requires_grad and x.numel() > 0

@@ -7,8 +7,8 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from asi_core.layers.differentiating import once_differentiable
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
 
 _TRAINED = "it trains its affine map, whose gradient needs its input"
@@ -23,11 +23,11 @@ class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
 
     plain = nn.BatchNorm2d
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not needs_gradient(x) or self.is_trained or self.why_not_fixed() is not None:
-            return super().forward(x)
-        self._check_input_dim(x)
-        return cast(Tensor, _FixedNormalisation.apply(x, self))
+    def forward(self, input: Tensor) -> Tensor:
+        if not needs_gradient(input, self) or self.is_trained or self.why_not_fixed() is not None:
+            return super().forward(input)
+        self._check_input_dim(input)
+        return cast(Tensor, _FixedNormalisation.apply(input, self))
 
     def why_input_is_needed(self) -> str | None:
         return self.why_not_fixed() or (_TRAINED if self.is_trained else None)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from torch import nn
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, Node
 
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
@@ -16,18 +16,21 @@ from asi_core.methods import Vanilla
 _KNOWN = {nn.Conv2d, CompressedConv2d, nn.BatchNorm2d, LeanBatchNorm2d}
 
 
-def pair_norms_(model: GraphModule, *, fold: bool) -> list[str]:
+def pair_norms_(model: nn.Module, graph: Graph, *, fold: bool) -> list[str]:
     """Let trained convolutions compute the fixed normalisations after them, in place.
 
     Nothing else may read such a convolution's output, and both are called once. It is done where
     the normalisation is trained, as the plain one would keep its input, and where the convolution
     is compressed and `fold` allows for one pass instead of two.
 
+    Args:
+        graph: of the model's forward pass, in which layers are calls of modules.
+
     Returns:
         the names of the normalisations.
     """
     paired = []
-    for conv_name, norm_name in list(_pairs(model)):
+    for conv_name, norm_name in list(_pairs(model, graph)):
         conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
         assert isinstance(norm, nn.BatchNorm2d)
         fused = FusedBatchNorm2d.from_plain(norm)
@@ -43,9 +46,9 @@ def pair_norms_(model: GraphModule, *, fold: bool) -> list[str]:
     return paired
 
 
-def _pairs(model: GraphModule) -> Iterator[tuple[str, str]]:
-    calls = Counter(node.target for node in model.graph.nodes if node.op == "call_module")
-    for node in model.graph.nodes:
+def _pairs(model: nn.Module, graph: Graph) -> Iterator[tuple[str, str]]:
+    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    for node in graph.nodes:
         norm = _layer(model, node)
         if not isinstance(norm, nn.BatchNorm2d) or calls[node.target] != 1:
             continue
@@ -63,5 +66,5 @@ def _approximates(conv: nn.Module) -> bool:
     return isinstance(conv, CompressedConv2d) and conv.method.replaces_layers
 
 
-def _layer(model: GraphModule, node: Node) -> nn.Module | None:
+def _layer(model: nn.Module, node: Node) -> nn.Module | None:
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -13,8 +13,8 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from asi_core.layers.differentiating import once_differentiable
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
 
 _POSITIONS = (2, 3)
@@ -25,10 +25,11 @@ class LeanAdaptiveAvgPool2d(LeanLayer, nn.AdaptiveAvgPool2d):
 
     plain = nn.AdaptiveAvgPool2d
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dim() != 4 or not needs_gradient(x) or self.why_input_is_needed() is not None:
-            return super().forward(x)
-        return cast(Tensor, _MeanOverModes.apply(x, _pooled, _POSITIONS, True))
+    def forward(self, input: Tensor) -> Tensor:
+        own = input.dim() == 4 and averages_all(self.output_size)
+        if not (own and needs_gradient(input, self)):
+            return super().forward(input)
+        return cast(Tensor, _MeanOverModes.apply(input, _pooled, _POSITIONS, True))
 
     def why_input_is_needed(self) -> str | None:
         if averages_all(self.output_size):
@@ -61,7 +62,7 @@ class LeanMean(LeanLayer, Mean):
     plain = Mean
 
     def forward(self, x: Tensor) -> Tensor:
-        if not needs_gradient(x):
+        if not needs_gradient(x, self):
             return super().forward(x)
         modes = tuple(mode % x.dim() for mode in self.modes)
         return cast(Tensor, _MeanOverModes.apply(x, Tensor.mean, modes, self.keepdim))

@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 
 from asi_core.errors import InvalidInput
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d
-from asi_core.layers.lean.functions import called_functions, functions_to_layers_
+from asi_core.layers.lean.functions import called_functions, functions_to_layers_, traced_graph
 from asi_core.layers.lean.layer import LeanLayer
 from asi_core.layers.lean.pairing import pair_norms_
 from asi_core.layers.lean.reasons import why_kept
@@ -62,18 +62,25 @@ def lean_(
     for name, module in list(model.named_modules()):
         if isinstance(module, GraphModule):
             functions_to_layers_(module)
-            paired += [f"{name}.{norm}".lstrip(".") for norm in pair_norms_(module, fold=fold)]
+            norms = pair_norms_(module, module.graph, fold=fold)
+            paired += [f"{name}.{norm}".lstrip(".") for norm in norms]
+    graph = None if isinstance(model, GraphModule) else traced_graph(model)
+    if graph is not None:
+        paired += pair_norms_(model, graph, fold=fold)
     report = lean_layers_(model)
-    functions = {n: why for n, why in called_functions(model).items() if why is not None}
+    functions = {n: why for n, why in called_functions(model, graph).items() if why is not None}
     return LeanReport((*report.replaced, *paired), {**report.kept, **functions})
 
 
 def lean_layers_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
     """Make layers of `model` lean, in place: `lean_` without a look at the functions it calls."""
     chosen = _named_layers(model, names)
-    replaced = _swap_(model, chosen)
-    kept = {name: why_kept(layer) for name, layer in chosen.items() if name not in replaced}
-    return LeanReport(replaced, {name: why for name, why in kept.items() if why is not None})
+    now = _swap_(model, chosen)
+    kept = {name: why_kept(layer) for name, layer in now.items()}
+    return LeanReport(
+        tuple(name for name, why in kept.items() if why is None and now[name] is not chosen[name]),
+        {name: why for name, why in kept.items() if why is not None},
+    )
 
 
 def unlean_(model: nn.Module) -> None:
@@ -98,13 +105,12 @@ def _named_layers(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn
     return {name: layer for name, layer in known.items() if names is None or name in names}
 
 
-def _swap_(model: nn.Module, chosen: Mapping[str, nn.Module]) -> tuple[str, ...]:
-    """Replace what can be. A layer of two names, or called twice, becomes one lean layer."""
+def _swap_(model: nn.Module, chosen: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Replace what has a lean form, also where it keeps everything as it is set now: what is frozen
+    later keeps less then. A layer of two names, or called twice, becomes one lean layer."""
     lean: dict[nn.Module, nn.Module] = {}
-    replaced = []
     for name, layer in chosen.items():
-        if type(layer) in LEAN and why_kept(layer) is None:
+        if type(layer) in LEAN:
             kind = LEAN[type(layer)]
             model.set_submodule(name, lean.setdefault(layer, kind.from_plain(layer)))
-            replaced.append(name)
-    return tuple(replaced)
+    return {name: lean.get(layer, layer) for name, layer in chosen.items()}

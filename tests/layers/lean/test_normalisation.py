@@ -75,7 +75,7 @@ def test_a_normalisation_that_needs_its_input_is_the_plain_one(
     change(plain)
     model = nn.Sequential(plain)
     assert "input" in lean_(model).kept["0"]
-    assert model[0] is plain
+    assert "0" not in lean_(model).replaced
 
 
 def test_a_normalisation_refuses_what_the_plain_one_refuses() -> None:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from asi_core.costs.measure import measure_tail
+from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import lean_, unlean_
-from asi_core.layers.surgery import compress_, last_layers
+from asi_core.layers.selection import last_layers
+from asi_core.layers.surgery import compress_
 from asi_core.methods import ASI, HOSVD, Method, Vanilla
 from asi_core.training.prefix import split_frozen
-from asi_core.training.setup import choose_trained_
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
@@ -39,7 +40,7 @@ def tail_of(
             nn.init.normal_(layer.bias)
     names = last_layers(model_card(name).trainable_names(model.named_modules()), 4)
     names = compress_(model, method, layers=names, lean=False)
-    choose_trained_(model, names, model_card(name).head, train_norm)
+    train_only_(model, names, [model_card(name).head], train_norm=train_norm)
     parts = split_frozen(model)
     with torch.no_grad():
         crossing = parts.prefix(torch.randn(8, 3, 64, 64))
