@@ -1,4 +1,4 @@
-"""Swapping the last layers of a model for compressed ones, and back."""
+"""Replacing the last layers of a model by compressed ones, and back."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _REPLACEMENTS: dict[type[nn.Module], type[CompressedLayer]] = {
 
 
 def compress_(model: nn.Module, method: Method, *, layers: Layers, lean: bool = True) -> list[str]:
-    """Make layers of `model` keep their input by `method`, in place, and only these.
+    """Replace layers of `model` by layers that keep their input by `method`, in place.
 
-    What an earlier call compressed is restored first. A layer that is registered under several
-    names, or called several times, becomes one compressed layer under all of them.
+    Layers that an earlier call compressed are restored first. A layer that is registered under
+    several names, or called several times, becomes one compressed layer under all its names.
 
     Args:
-        layers: how many convolutions, counted from the end in registration order; 0 for none, or
+        layers: number of convolutions, counted from the end in registration order, 0 for none, or
             "all"; or the names of the layers, which may be convolutions and linear layers.
-        lean: whether activations, normalisations and poolings become lean as well (`lean_`, which
-            tells what cannot be, and is better called on a traced model: functions count too).
-            They give the same numbers, and keep for backward only what their gradients need. If
-            not, those that are lean already are left so.
+        lean: whether activations, normalisations and poolings become lean as well: they give the
+            same numbers, and keep for backward only what their gradients need. Call `lean_` on a
+            traced model instead to include functions, and to see what cannot be replaced. False
+            leaves lean layers as they are.
 
     Returns:
-        The layers' names, in registration order; of several names the one that was given, or the
-        first.
+        The layers' names, in registration order. For a layer with several names, the given one or
+        the first.
 
     Raises:
-        InvalidInput: if the model has fewer convolutions, or no layer of a name, or is a layer
+        InvalidInput: if the model has fewer convolutions, or no layer of such a name, or is a layer
             itself; or if the method repeats blocks.
         Unsupported: if one of them cannot be compressed; the model is then left unchanged.
     """
@@ -63,16 +63,16 @@ def compress_(model: nn.Module, method: Method, *, layers: Layers, lean: bool = 
         for seed, name in enumerate(names):
             layer = model.get_submodule(name)
             replaced[layer] = _compressed(name, layer, method, seed)
-    # Nothing is changed before all of them are known to work.
+    # All checks come before any change.
     _swap_(model, {**_plain_layers(model), **replaced})
     if lean:
         report = lean_layers_(model)
-        log.info("lean: %s; as before: %s", _listed(report.replaced), _listed(report.kept))
+        log.info("lean: %s; unchanged: %s", _listed(report.replaced), _listed(report.kept))
     return names
 
 
 def restore_(model: nn.Module) -> None:
-    """Undo `compress_` in place: plain layers again, weights kept, and none of them lean.
+    """Undo `compress_` in place: restores plain layers with their weights; none of them is lean.
 
     Raises:
         InvalidInput: if the model is a compressed layer itself.
@@ -84,19 +84,19 @@ def restore_(model: nn.Module) -> None:
 
 
 def _plain_layers(model: nn.Module) -> dict[nn.Module, nn.Module]:
-    """What each compressed layer would be restored to."""
+    """The plain layer that each compressed layer would be restored to."""
     plain: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
         if isinstance(module, CompressedLayer):
             plain[module] = module.to_plain()
         elif isinstance(module, FusedBatchNorm2d):
-            # The convolution that computed it does so no more.
+            # The convolution no longer computes the normalisation.
             plain[module] = module.alone()
     return plain
 
 
 def _swap_(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:
-    """Put other layers in the place of those that are `replaced`, under all of their names."""
+    """Replace the layers `replaced`, under all of their names."""
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if layer in replaced:
             model.set_submodule(name, replaced[layer])
@@ -113,10 +113,10 @@ def _bare(layer: nn.Module) -> InvalidInput:
 
 
 def trained_layer_names(model: nn.Module, layers: Layers) -> list[str]:
-    """Names of the last `layers` convolutions, or the given names, in registration order.
+    """The names of the last `layers` convolutions, or the given names, in registration order.
 
     Raises:
-        InvalidInput: if the model has fewer, or no layer of a name.
+        InvalidInput: if the model has fewer convolutions, or no layer of such a name.
     """
     if isinstance(layers, (int, str)):
         return last_layers(conv_names(model), layers)
@@ -142,7 +142,7 @@ def last_layers(names: Sequence[str], layers: int | str) -> list[str]:
     """The last `layers` of `names`; all of them for "all".
 
     Raises:
-        InvalidInput: if there are fewer.
+        InvalidInput: if there are fewer than `layers`.
     """
     count = len(names) if layers == "all" else layers
     if not (isinstance(count, int) and 0 <= count <= len(names)):
@@ -158,7 +158,7 @@ def _compressed(name: str, layer: nn.Module, method: Method, seed: int) -> Compr
     plain = layer.to_plain() if isinstance(layer, CompressedLayer) else layer
     if type(plain) not in _REPLACEMENTS:
         raise Unsupported(
-            f"layer {name} is a {type(layer).__name__}, whose own forward would be lost: "
+            f"layer {name} is a {type(layer).__name__}, whose forward would be lost: "
             "only plain nn.Conv2d and nn.Linear layers can be compressed."
         )
     dtype = getattr(plain.weight, "dtype", None)

@@ -109,7 +109,7 @@ def test_what_lies_between_becomes_lean_unless_that_is_not_wanted(
         compress_(model, ASI(ranks=2), layers=2)
     lean = [number for number, layer in enumerate(model) if isinstance(layer, LeanLayer)]
     assert lean == [1, 2, 5]
-    assert "lean: 1, 2, 5; as before: 4" in caplog.text
+    assert "lean: 1, 2, 5; unchanged: 4" in caplog.text
     restore_(model)
     assert [type(layer) for layer in model] == plain
     compress_(model, ASI(ranks=2), layers=2, lean=False)

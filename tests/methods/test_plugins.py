@@ -180,7 +180,7 @@ def test_one_that_is_broken_is_left_out_with_a_line_in_the_log(tmp_path: Path) -
         "method stranger_taken:Taken",
     ]
     assert lines[0].endswith("half written")
-    assert "need names that no field of a run and no flag has, got seed" in lines[2]
+    assert "must not have the name of a run's field or of a flag, got seed" in lines[2]
 
 
 # A setting more ----------------------------------------------------------------------------------
