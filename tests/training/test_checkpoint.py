@@ -128,7 +128,7 @@ def test_a_damaged_file_is_reported_and_not_used(
     else:
         content = bytearray(json.dumps({"step": 3}).encode())
     path.write_bytes(content)
-    with pytest.raises(Unavailable, match=r"begins anew\.$"):
+    with pytest.raises(Unavailable, match=r"starts over\.$"):
         read_state(path, what, CPU)
 
 

@@ -108,7 +108,7 @@ def test_a_full_disk_costs_no_value(tmp_path: Path, caplog: pytest.LogCaptureFix
     with no_file_grows_beyond(100):
         values = store.values(ALL)[0]
     assert torch.equal(values, expected())
-    assert "cannot be kept on disk, but in memory" in caplog.text
+    assert "cannot be kept on disk and are kept in memory" in caplog.text
     read = len(images.read)
     store.values(ALL)
     assert len(images.read) == read
