@@ -70,7 +70,7 @@ def test_so_is_one_of_files_that_nobody_knows(checked: Checked) -> None:
 
 def test_all_such_classes_are_counted(checked: Checked) -> None:
     unread = [f"{name}/{n}.psd" for name in ("ant", "bee", "emu") for n in range(2)]
-    with pytest.raises(InvalidInput, match=r"'ant' of .*\(2 \.psd, and 2 such folders more\)"):
+    with pytest.raises(InvalidInput, match=r"'ant' of .*\(2 \.psd, and 2 more such folders\)"):
         checked(*CLASSES, *unread)
 
 
@@ -102,8 +102,8 @@ def test_heic_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
     ("more", "remark"),
     [
         (["notes.txt", "cat/.DS_Store", "dog/Thumbs.db", "__MACOSX/cat/._1.png"], None),
-        (["cat/notes.txt", "cat/1.svg", "dog/2.svg"], "3 files beside them are not read"),
-        (["cat/1.svg"], "1 file beside the images is not read: 1 .svg."),
+        (["cat/notes.txt", "cat/1.svg", "dog/2.svg"], "3 files that are no image are not read"),
+        (["cat/1.svg"], "1 file that is no image is not read: 1 .svg."),
         (["docs/a.md", "docs/b.exe"], "1 folder has no images: 'docs'."),
         (["1.png", "2.png"], "2 images are not used: 2 images in no folder."),
     ],
@@ -157,21 +157,21 @@ def test_a_test_folder_without_classes_is_not_the_one_to_test_on(checked: Checke
     [
         (
             [*(f"{n}.png" for n in range(8)), "labels.csv"],
-            r"\(there are: 8 images in no folder; 'labels.csv'\): put each image into a folder "
-            r"that is called like its class, as 'labels.csv' may say, instead",
+            r"\(found: 8 images in no folder; 'labels.csv'\): put each image into a folder "
+            r"named after its class \(see 'labels.csv'\) instead",
         ),
         ([f"{n}.png" for n in range(8)], "put each image into a folder .* like its class instead"),
-        (["train.zip"], r"\(there are: 'train.zip', .*\): unpack 'train.zip' and pack the folders"),
+        (["train.zip"], r"\(found: 'train.zip', .*\): unpack 'train.zip' and pack the folders"),
         (["a/train.tar.gz", "b.txt"], "unpack 'a/train.tar.gz'"),
-        (["notes.txt", "more.txt"], r"to train on, got none in .* \(there are: 2 .txt\)"),
+        (["notes.txt", "more.txt"], r"to train on, got none in .* \(found: 2 .txt\)"),
         (
             [f"train/{name}" for name in CLASSES],
-            r"to test on, got none in .*\(there are: 10 images in 'train/'\): add test/<class>/",
+            r"to test on, got none in .*\(found: 10 images in 'train/'\): add test/<class>/",
         ),
-        (["cat/1.png", "dog/1.png"], "give a class a second image"),
+        (["cat/1.png", "dog/1.png"], "add a second image to a class"),
         (
             ["train/1.png", "test/2.png"],
-            r"\(there are: 1 image in 'test/'; 1 image in 'train/'\): lay them out as",
+            r"\(found: 1 image in 'test/'; 1 image in 'train/'\): lay them out as",
         ),
     ],
 )

@@ -99,7 +99,9 @@ def test_an_empty_folder_or_another_file_is_reported(tmp_path: Path) -> None:
 def test_an_image_below_its_class_is_reported(write: Writer, depth: int, tmp_path: Path) -> None:
     deep = "train/cat/" + "x/" * depth + "deep.png"
     place = write(tmp_path / "photos", {**both_splits(), deep: picture()})
-    with pytest.raises(InvalidInput, match=r"right in the folder of their class, got .*deep\.png"):
+    with pytest.raises(
+        InvalidInput, match=r"directly in the folder of their class, got .*deep\.png"
+    ):
         check_dataset(f"imagefolder:{place}")
 
 

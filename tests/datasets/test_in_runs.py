@@ -53,7 +53,9 @@ def test_a_specification_without_a_path_is_reported() -> None:
 def test_a_batch_of_more_than_there_is_is_refused_before_it_is_queued(tmp_path: Path) -> None:
     place = write_zip(tmp_path / "photos.zip", both_splits(train=3))
     store = RunStore(read_settings().database_url)
-    with pytest.raises(InvalidInput, match=r"batch size must be at most 6, the images of imagefol"):
+    with pytest.raises(
+        InvalidInput, match=r"batch size must be at most 6, the training images of imagefol"
+    ):
         request_runs(store, [spec(place, 6), spec(place, 7)], "me")
     assert store.latest_comparisons(10) == []
     assert len(request_runs(store, [spec(place, 6)], "me")) == 1

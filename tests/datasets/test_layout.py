@@ -100,15 +100,15 @@ def test_a_class_may_be_called_train() -> None:
         (["train/1.png", "test/2.png"], "to train on, got none"),
         (
             ["train/cat/1.png", "train/dog/1.png", "test/emu/1.png"],
-            "every class that is tested must be trained, got 'emu'",
+            "every class with test images must have training images, got 'emu'",
         ),
         (
             ["train/cat/a/1.png", "train/dog/1.png", "test/cat/1.png"],
-            "right in the folder of their class, got 'train/cat/a/1.png'",
+            "directly in the folder of their class, got 'train/cat/a/1.png'",
         ),
         (
             ["photos/train/cat/1.png", "docs/1.png"],
-            "right in the folder of their class, got 'photos/train/cat/1.png'",
+            "directly in the folder of their class, got 'photos/train/cat/1.png'",
         ),
     ],
 )

@@ -45,7 +45,7 @@ def test_without_a_network_the_remedies_are_reported(name: str, home: Path) -> N
     with pytest.raises(Unavailable) as caught:
         load_dataset(name)
     sentence = str(caught.value)
-    assert f"data set {name} is not complete in {home / 'datasets'}" in sentence
+    assert f"data set {name} is incomplete in {home / 'datasets'}" in sentence
     assert "no network" in sentence
     assert "connect to the network" in sentence
     assert "imagefolder:PATH" in sentence
@@ -180,7 +180,7 @@ def test_a_half_unpacked_set_is_reported(home: Path) -> None:
         split.read(np.array([0]), 16)
     published._load.cache_clear()
     (folder / "annotations" / "test.txt").unlink()
-    with pytest.raises(Unavailable, match=r"not complete in .*test.txt.* in place of what is"):
+    with pytest.raises(Unavailable, match=r"incomplete in .*replace its files there by .*test.txt"):
         load_dataset("oxford_iiit_pets")
 
 

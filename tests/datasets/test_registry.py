@@ -51,7 +51,7 @@ def test_a_batch_is_no_larger_than_the_images(name: str) -> None:
     card = dataset_card(name)
     assert card.train_count
     card.check_batch_size(card.train_count)
-    expected = f"batch size must be at most {card.train_count}, the images of {name}, got"
+    expected = f"batch size must be at most {card.train_count}, the training images of {name}, got"
     with pytest.raises(InvalidInput, match=expected):
         card.check_batch_size(card.train_count + 1)
 

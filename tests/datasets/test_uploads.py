@@ -71,7 +71,7 @@ def test_the_same_zip_belongs_to_everybody_who_uploads_it(home: Path) -> None:
     assert uploads("me") == []
     assert [card.name for card in uploads("them")] == [mine.name]
     assert load_dataset(mine.name).classes == ("cat", "dog")
-    with pytest.raises(InvalidInput, match="only one's own uploads"):
+    with pytest.raises(InvalidInput, match="only your own uploads"):
         remove_upload(mine.name, "me")
     remove_upload(mine.name, "them")
     assert left_in(home) == []
@@ -186,7 +186,7 @@ def test_everybody_sees_their_own(home: Path) -> None:
     theirs = keep_upload(packed(both_splits(train=5)), "c.zip", "them")
     assert [card.name for card in uploads("me")] == [newer.name, mine.name]
     assert [card.name for card in uploads("them")] == [theirs.name]
-    with pytest.raises(InvalidInput, match="only one's own uploads"):
+    with pytest.raises(InvalidInput, match="only your own uploads"):
         remove_upload(theirs.name, "me")
     remove_upload(mine.name, "me")
     assert [card.name for card in uploads("me")] == [newer.name]
@@ -218,7 +218,7 @@ def test_what_an_interrupted_upload_left_goes(home: Path) -> None:
 @pytest.mark.parametrize(
     ("contents", "rule"),
     [
-        ({"../cat/0.png": picture()}, "a step up"),
+        ({"../cat/0.png": picture()}, "'..' in its path"),
         ({"cat/0.png": picture(), "cat/1.png": picture()}, "at least 2 classes"),
         ({"notes.txt": b"no image"}, "must have images"),
     ],

@@ -81,8 +81,8 @@ def test_an_unsafe_name_refuses_the_whole_zip(name: str, data: st.DataObject) ->
     ("name", "fault"),
     [
         ("/etc/x.png", "an absolute path"),
-        ("a/../../x.png", "a step up"),
-        ("..", "a step up"),
+        ("a/../../x.png", "'..' in its path"),
+        ("..", "'..' in its path"),
         ("C:/x.png", "a drive letter"),
         ("a//b.png", "an empty part"),
         ("a/./b.png", "an empty part"),
@@ -123,7 +123,7 @@ def test_a_password_refuses_the_zip() -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_only_bounded_compression_is_accepted(method: int) -> None:
-    with pytest.raises(InvalidInput, match="a compression but deflate"):
+    with pytest.raises(InvalidInput, match="a compression other than deflate"):
         files_of(packed([("cat/1.png", picture())], method))
 
 
@@ -143,7 +143,7 @@ def test_of_members_that_are_never_read_only_names_matter() -> None:
     assert [file.name for file in files_of(blank).files] == ["cat/1.png"]
     rare = packed([("notes.txt", b"1" * 99)], zipfile.ZIP_BZIP2)
     assert files_of(rare).files == ()
-    with pytest.raises(InvalidInput, match="a step up"):
+    with pytest.raises(InvalidInput, match="'..' in its path"):
         files_of(packed([("cat/1.png", b"1"), ("../README", b"")]))
 
 
@@ -174,7 +174,7 @@ def test_a_name_that_comes_twice_in_two_ways_refuses_the_zip(name: str) -> None:
         ("MOST_IMAGES", 3, 2, "at most 2 images"),
         ("MOST_ENTRIES", 4, 3, "at most 3 members, got 4"),
         ("LARGEST_FILE_BYTES", 100, 99, "at most 99.B a file, got 100.B in 'cat/0.png'"),
-        ("LARGEST_TOTAL_BYTES", 300, 299, "at most 299.B, uncompressed"),
+        ("LARGEST_TOTAL_BYTES", 300, 299, "at most 299.B uncompressed"),
         ("SMALL_FILE_BYTES", 100, 99, "more than 5 to 1"),
     ],
 )
@@ -237,7 +237,7 @@ def test_threads_take_turns_to_open_and_to_read(
 def test_what_is_no_zip_is_reported(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     path.write_bytes(content)
-    with pytest.raises(Unavailable, match=r"photos.zip is not a zip, or a damaged one"):
+    with pytest.raises(Unavailable, match=r"photos.zip is not a zip, or is damaged"):
         ZipFiles(path)
 
 
