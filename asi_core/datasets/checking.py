@@ -203,7 +203,7 @@ class _Record:
             write()
         except OSError as error:
             log.warning(
-                "the results of checking images could not be saved (%s)", one_sentence(error)
+                "results of checking images could not be saved (%s)", one_sentence(error)
             )
 
 
