@@ -202,9 +202,7 @@ class _Record:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write()
         except OSError as error:
-            log.warning(
-                "results of checking images could not be saved (%s)", one_sentence(error)
-            )
+            log.warning("results of checking images could not be saved (%s)", one_sentence(error))
 
 
 @lru_cache(maxsize=8)

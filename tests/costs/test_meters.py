@@ -255,7 +255,7 @@ def test_what_is_saved_for_a_result_that_nobody_uses_is_found() -> None:
             y.exp()
             return y
 
-    with pytest.raises(MetersDisagree, match="is let go again"):
+    with pytest.raises(MetersDisagree, match="is freed again"):
         step(Forgetful(), batch(*SHAPE), ["conv"])
 
 
