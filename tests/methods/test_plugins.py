@@ -243,7 +243,7 @@ def test_a_setting_that_commands_could_not_tell_apart_is_refused(name: str) -> N
     field = Annotated[int, Setting("Own", "Of the method.")]
     body = {"__annotations__": {"kind": Literal["own"], name: field}, "kind": "own", name: 1}
     own = type("Own", (Sparse,), {**body, "__module__": __name__})
-    with pytest.raises(InvalidInput, match=f"no flag has, got {name}"):
+    with pytest.raises(InvalidInput, match=f"of a flag, got {name}"):
         register_method(own)
     assert "own" not in METHODS
 
