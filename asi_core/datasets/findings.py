@@ -185,9 +185,7 @@ def remarks_on(found: Found, used: Collection[str], sections: Sequence[str]) -> 
     if beside:
         endings = of_endings((kind.suffix, kind.number) for kind in beside)
         count = sum(kind.number for kind in beside)
-        files = (
-            "1 file that is no image is" if count == 1 else f"{count} files that are no images are"
-        )
+        files = "1 other file is" if count == 1 else f"{count} other files are"
         remarks.append(f"{files} not read: {endings}.")
     if without := sorted(places - with_images):
         names = ", ".join(map(repr, without[:_MOST_NAMED]))

@@ -102,8 +102,8 @@ def test_heic_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
     ("more", "remark"),
     [
         (["notes.txt", "cat/.DS_Store", "dog/Thumbs.db", "__MACOSX/cat/._1.png"], None),
-        (["cat/notes.txt", "cat/1.svg", "dog/2.svg"], "3 files that are no image are not read"),
-        (["cat/1.svg"], "1 file that is no image is not read: 1 .svg."),
+        (["cat/notes.txt", "cat/1.svg", "dog/2.svg"], "3 other files are not read"),
+        (["cat/1.svg"], "1 other file is not read: 1 .svg."),
         (["docs/a.md", "docs/b.exe"], "1 folder has no images: 'docs'."),
         (["1.png", "2.png"], "2 images are not used: 2 images in no folder."),
     ],
@@ -160,7 +160,10 @@ def test_a_test_folder_without_classes_is_not_the_one_to_test_on(checked: Checke
             r"\(found: 8 images in no folder; 'labels.csv'\): put each image into a folder "
             r"named after its class \(see 'labels.csv'\) instead",
         ),
-        ([f"{n}.png" for n in range(8)], "put each image into a folder .* like its class instead"),
+        (
+            [f"{n}.png" for n in range(8)],
+            "put each image into a folder named after its class instead",
+        ),
         (["train.zip"], r"\(found: 'train.zip', .*\): unpack 'train.zip' and pack the folders"),
         (["a/train.tar.gz", "b.txt"], "unpack 'a/train.tar.gz'"),
         (["notes.txt", "more.txt"], r"to train on, got none in .* \(found: 2 .txt\)"),

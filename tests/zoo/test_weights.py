@@ -192,7 +192,7 @@ def test_what_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes) -> No
 
 def test_a_state_dict_has_names(tmp_path: Path) -> None:
     torch.save({1: torch.zeros(2)}, tmp_path / "numbered.pth")
-    with pytest.raises(Unavailable, match="holds no state dict"):
+    with pytest.raises(Unavailable, match="contains no state dict"):
         read_checkpoint(tmp_path / "numbered.pth")
 
 
@@ -269,5 +269,5 @@ def test_both_formats_give_the_same_tensors(tmp_path: Path) -> None:
 
 def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "other.pth")
-    with pytest.raises(Unavailable, match="holds no state dict"):
+    with pytest.raises(Unavailable, match="contains no state dict"):
         read_checkpoint(tmp_path / "other.pth")
