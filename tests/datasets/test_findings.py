@@ -1,4 +1,4 @@
-"""Nothing vanishes without a word: what is refused, and what is said of the rest."""
+"""Nothing is ignored silently: what is rejected, and the remarks on unused files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named(**counts: int) -> list[str]:
 
 @pytest.fixture(params=["folder", "zip"])
 def checked(request: pytest.FixtureRequest, tmp_path: Path) -> Checked:
-    """The card of a folder or zip of files of these names."""
+    """The card of a folder or zip with files of these names."""
 
     def card(*names: str) -> DatasetCard:
         contents = {name: picture() if is_image(name) else b"x" for name in names}
@@ -63,7 +63,7 @@ def test_a_class_of_which_nothing_can_be_read_is_refused_by_name(
         checked(*(f"{wrapper}{name}" for name in [*CLASSES, *unread]))
 
 
-def test_so_is_one_of_files_that_nobody_knows(checked: Checked) -> None:
+def test_a_class_of_unknown_files_is_refused(checked: Checked) -> None:
     with pytest.raises(InvalidInput, match=r"'emu' of .*\(2 \.xyz, 1 \.abc\)"):
         checked(*CLASSES, "emu/1.xyz", "emu/2.xyz", "emu/3.abc")
 
@@ -75,7 +75,7 @@ def test_all_such_classes_are_counted(checked: Checked) -> None:
 
 
 @pytest.mark.parametrize("split", ["Train", "val"])
-def test_in_both_splits_they_are_looked_for(split: str, checked: Checked) -> None:
+def test_unreadable_classes_are_found_in_both_splits(split: str, checked: Checked) -> None:
     both = [f"{split}/{name}" for split in ("Train", "val") for name in CLASSES]
     with pytest.raises(InvalidInput, match=f"none in folder '{split.lower()}/emu'"):
         checked(*both, f"{split}/emu/1.raw")
@@ -83,7 +83,7 @@ def test_in_both_splits_they_are_looked_for(split: str, checked: Checked) -> Non
 
 @pytest.mark.skipif("HEIF" in formats.FORMATS, reason="pillow-heif is installed")
 @pytest.mark.parametrize("names", [named(cat=4), []])
-def test_who_has_heic_is_reported_what_reads_it(names: list[str], checked: Checked) -> None:
+def test_the_reader_for_heic_is_named(names: list[str], checked: Checked) -> None:
     with pytest.raises(InvalidInput, match=r"install the extra `heic` \(pillow-heif\)"):
         checked(*names, *(f"dog/{number}.HEIC" for number in range(4)))
 
@@ -108,7 +108,7 @@ def test_heic_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
         (["1.png", "2.png"], "2 images are not used: 2 images in no folder."),
     ],
 )
-def test_what_is_left_aside_is_said(more: list[str], remark: str | None, checked: Checked) -> None:
+def test_unused_files_are_reported(more: list[str], remark: str | None, checked: Checked) -> None:
     card = checked(*CLASSES, *more)
     assert (card.class_count, (card.train_count or 0) + (card.test_count or 0)) == (2, 10)
     assert [message for message in card.remarks if remark and remark.split(":")[0] in message] == (

@@ -28,7 +28,7 @@ from asi_core.units import KIB, MIB
 
 
 def named(figure: go.Figure, start: str) -> go.Scatter:
-    """The trace whose name begins so."""
+    """The trace whose name starts with `start`."""
     return next(trace for trace in figure.data if (trace.name or "").startswith(start))
 
 
@@ -81,7 +81,7 @@ def test_growth_marks_the_chosen_batch() -> None:
     assert "0.25" in mark.name
 
 
-def test_kinds_that_nobody_saves_are_left_out() -> None:
+def test_kinds_without_bytes_are_left_out() -> None:
     figure = plot_categories(
         {"Vanilla": {"inputs": 2 * MIB, "pooling": 0}, "ASI": {"inputs": 0, "head": MIB}}
     )
@@ -128,7 +128,7 @@ def test_a_replay_ends_at_the_present_step_on_axes_that_stay() -> None:
     assert named(early, "ASI").line.color == STYLES["asi"].color
 
 
-def test_a_turning_subspace_is_followed_in_three_looks() -> None:
+def test_a_rotating_subspace_is_followed_in_three_styles() -> None:
     figure = plot_turning([0.5, 0.6], [0.4, 0.5], [0.1, 0.2])
     assert named(figure, "singular").y == (50, 60)
     assert named(figure, "warm").y == (40, 50)

@@ -52,7 +52,7 @@ def test_the_curve_marks_the_budget_and_the_plan() -> None:
     (line,) = figure.layout.shapes
     assert line.x0 == line.x1 == pytest.approx(2)
     assert figure.layout.xaxis.type == "log"
-    assert planned.line.dash != uniform.line.dash, "it reads without colours"
+    assert planned.line.dash != uniform.line.dash, "it is readable without colours"
     assert "small<br>keeps 1\u202fKiB, gradient error 3" in planned.customdata[0]
 
 
