@@ -23,7 +23,7 @@ from asi_core.methods.vanilla import Vanilla
 from asi_core.registry import Registry
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# Figures and filters use this name for training the classifier alone.
+# Figures and filters use this name for the linear probe.
 _TAKEN = frozenset(("head",))
 # Fields of a run and command flags, with which a setting of the same name would be confused.
 TAKEN_NAMES = frozenset(
