@@ -1,12 +1,12 @@
-"""How long the comparison with which the Train page opens takes, and what kept features are worth.
+"""Duration of the Train page's default comparison, with and without kept features.
 
     python benchmarks/default_comparison.py
 
-Three times by the engine of the app, each in a process of its own: without kept features, cold
+Runs it three times by the app's engine, each in a separate process: without kept features, cold
 (with an empty folder of features) and warm (with the folder that the cold one filled). Prints JSON:
-seconds from the button to the last run's end, those before it until the worker is ready, which the
-app starts when the page is opened, and the largest difference between the curves of the first and
-the others.
+seconds from the button to the end of the last run, seconds until the worker is ready, which the app
+starts when the page is opened, and the largest difference between the curves of the first and the
+others.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def compare_once() -> dict[str, Any]:
 
     opened = time.perf_counter()
     engine = RunEngine(settings)
-    # At a size of its own: whatever it leaves is of no use to the comparison.
+    # With a different image size, so that the comparison can reuse nothing of it.
     to_the_end([RunSpec(method=Vanilla(), steps=1, image_size=32, batch_size=8)])
     ready = time.perf_counter() - opened
     runs, seconds = to_the_end(specs)
@@ -75,7 +75,7 @@ def compare_once() -> dict[str, Any]:
 
 
 def once(home: Path, **settings: str) -> dict[str, Any]:
-    """`compare_once` in a fresh process."""
+    """Run `compare_once` in a new process."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
     ended = subprocess.run(
         [sys.executable, __file__, "--once"],
@@ -89,7 +89,7 @@ def once(home: Path, **settings: str) -> dict[str, Any]:
 
 
 def largest_difference(first: dict[str, list[float]], second: dict[str, list[float]]) -> float:
-    """Of losses and accuracies, step by step."""
+    """The largest difference of losses and accuracies over all steps."""
     pairs = [zip(first[name], second[name], strict=True) for name in first]
     return max(abs(a - b) for pair in pairs for a, b in pair)
 

@@ -1,11 +1,11 @@
 """How fast the Explore page follows a slider.
 
-    python benchmarks/explore_latency.py             what the server computes for one move
-    python benchmarks/explore_latency.py --browser   from a key press to the changed picture
+    python benchmarks/explore_latency.py             computing one move on the server
+    python benchmarks/explore_latency.py --browser   from a key press to the changed figure
 
-The first part times what a move of the layers slider computes anew: shapes, every method's cost,
-both figures, and their JSON; no cache knows the answer. The second starts the app and a Chromium on
-this machine.
+The first part times what a move of the layers slider recomputes: shapes, every method's cost, both
+figures, and their JSON, without any cache hit. The second starts the app and a Chromium on this
+machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dashboard.live_chart import chart_data  # noqa: E402
 
 PER_LAYER = ViewSettings(convention="exact", flops=False, byte_unit="KiB", per_layer=True, log=True)
 MOVES, KEY_PRESSES = 40, 40
-# In the page, until the memory picture has as many bars as the slider says, drawn.
+# Wait in the page until the memory figure has drawn as many bars as the slider shows.
 WAIT_FOR_BARS = """count => new Promise((resolve, reject) => {
     const end = performance.now() + 20000;
     const look = () => {
@@ -65,7 +65,7 @@ def settings_of(model: str) -> ExploreSettings:
 
 
 def moves(model: str) -> Iterator[ExploreSettings]:
-    """Every move is to a rank that has not been asked for, with all layers shown."""
+    """Moves to new ranks, with all layers shown."""
     for rank in range(1, MOVES + 1):
         yield replace(settings_of(model), settings=(("ranks", rank),))
 
@@ -79,7 +79,7 @@ def one_move(settings: ExploreSettings) -> float:
 
 
 def server_times() -> None:
-    """Median and worst a model, all layers shown."""
+    """Print median and worst time per model, with all layers shown."""
     one_move(settings_of("resnet18"))
     # As `dashboard.startup.prepare` does in the server.
     gc.collect()
@@ -96,7 +96,7 @@ def server_times() -> None:
 
 
 def browser_times() -> None:
-    """Median and worst over key presses on the layers slider of the page as it opens."""
+    """Print median and worst time over key presses on the layers slider of the initial page."""
     from playwright.sync_api import sync_playwright
 
     from tests.browser.app import running_app
@@ -127,13 +127,13 @@ def browser_times() -> None:
                 ".testScriptState === 'notRunning'"
             )
         print(
-            f"key press to changed picture: median {1e3 * statistics.median(seconds):.0f} ms, "
+            f"key press to changed figure: median {1e3 * statistics.median(seconds):.0f} ms, "
             f"worst {1e3 * max(seconds):.0f} ms of {len(seconds)}"
         )
 
 
 def main() -> None:
-    """Time what was asked for."""
+    """Run the selected benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--browser", action="store_true", help="from a key press, in a Chromium")
     browser_times() if parser.parse_args().browser else server_times()

@@ -1,7 +1,7 @@
-"""How fast formulas and plans answer: `python benchmarks/formulas.py` prints JSON, milliseconds.
+"""Latency of formulas and plans: `python benchmarks/formulas.py` prints JSON, milliseconds.
 
 For every model of the zoo, all methods on all of its layers (batch 64, 224 pixels or the model's
-own size), and a plan of 52 layers with 14 candidates each; medians after a first call.
+native size), and a plan of 52 layers with 14 candidates each; medians after a first call.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def milliseconds(what: Callable[[], object]) -> float:
 
 
 def all_estimates(name: str) -> None:
-    """All methods that a model's layers allow, on all of its layers."""
+    """All methods that support the model's layers, on all of them."""
     card = MODELS[name]
     size = card.native_size if card.fixed_size else 224
     for kind, method in METHODS.items():
@@ -50,7 +50,7 @@ def all_estimates(name: str) -> None:
 
 
 def drawn_profile(number: int) -> LayerProfile:
-    """A layer whose candidates cost more and err less, as real ones do."""
+    """A layer whose candidates have lower error at higher cost, as real ones."""
     draw = random.Random(number)  # noqa: S311
     sizes = sorted(draw.randrange(1_000, 4_000_000) for _ in range(_CANDIDATES))
     errors = [*sorted((draw.random() for _ in range(_CANDIDATES - 1)), reverse=True), 0.0]

@@ -1,4 +1,4 @@
-"""Compressing one layer's input and its weight gradient, by all ways of doing so.
+"""Compressing one layer's input and its weight gradient, in all ways.
 
     python benchmarks/kernels.py [--minutes M] [--json]
 

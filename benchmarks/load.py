@@ -1,10 +1,10 @@
-"""Many visitors on one machine: how long they wait, and what they cost a run that trains.
+"""Many visitors on one machine: their waiting times, and the slowdown of a training run.
 
     python -m benchmarks.load [--sessions 50] [--seconds 60] [--write]
 
-Sessions are websocket clients that do what a browser does on the Train page: load it, then ask for
-each part that refreshes itself at its interval. The run's steps are counted without sessions, with
-them, and without them again, in one go. Prints JSON; `--write` puts the figures into
+Sessions are websocket clients that behave like a browser on the Train page: they load it, then
+request each self-refreshing part at its interval. The run's steps are counted without sessions,
+with them, and without them again, in one go. Prints JSON; `--write` writes the numbers to
 docs/reliability.md.
 """
 
@@ -36,13 +36,13 @@ _BEGIN, _END = "<!-- load: begin -->", "<!-- load: end -->"
 _ALONE_SECONDS = 30.0
 _GIVE_UP_SECONDS = 60.0
 _RERUN_FOLLOWS = ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-# Sessions come one after the other, as people do who are given a link.
+# Sessions start one after the other, as visitors do who receive a link.
 _ARRIVAL_SECONDS = 0.2
 
 
 @dataclass
 class Waits:
-    """Seconds that sessions waited for whole answers."""
+    """Seconds that sessions waited for complete responses."""
 
     loads: list[float] = field(default_factory=list)
     refreshes: list[float] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Session:
     parts: dict[str, float] = field(default_factory=dict)
 
     async def ask(self, fragment: str = "") -> float:
-        """Ask for the page or a part of it; seconds until all of it was sent."""
+        """Request the page or a part of it; returns the seconds until all of it was received."""
         started = time.perf_counter()
         message = BackMsg()
         state = message.rerun_script
@@ -79,7 +79,7 @@ class Session:
             elif kind == "delta" and answer.delta.new_element.WhichOneof("type") == "exception":
                 self.waits.failures.append(answer.delta.new_element.exception.message)
             elif kind == "script_finished" and answer.script_finished == _RERUN_FOLLOWS:
-                # The whole page anew, with parts of its own.
+                # The whole page is reloaded, with new parts.
                 self.parts.clear()
             elif kind == "script_finished":
                 return time.perf_counter() - started
@@ -94,7 +94,7 @@ async def visit(app: Server, query: str, until: float, waits: Waits) -> None:
         due = {part: time.monotonic() + seconds for part, seconds in session.parts.items()}
         while time.monotonic() < until:
             if not due:
-                raise AssertionError("a page of a run that goes on refreshes no part of itself")
+                raise AssertionError("the page of an active run has no refreshing part")
             part = min(due, key=due.__getitem__)
             await asyncio.sleep(max(due[part] - time.monotonic(), 0))
             waits.refreshes.append(await session.ask(part))
@@ -119,7 +119,7 @@ async def visits(app: Server, query: str, count: int, seconds: float) -> Waits:
 
 
 def measure(sessions: int, seconds: float) -> dict[str, Any]:
-    """The figures, with one run of the default settings going all the time."""
+    """The numbers, with one run of the default settings active all the time."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         store = RunStore(f"sqlite:///{home / 'asi.sqlite'}")
@@ -186,17 +186,17 @@ def _message(found: dict[str, Any]) -> str:
         f"watch one run live on the Train page of one server, on {found['cores']} cores, for "
         f"{found['seconds']:.0f} s (`python -m benchmarks.load --write`):\n\n"
         "| | median | 95th percentile |\n|---|---|---|\n"
-        f"| the page is loaded | {loads['median']:.2f} s | {loads['p95']:.2f} s |\n"
-        f"| a part of it is refreshed ({found['refreshes_per_second']:.0f} a second) | "
+        f"| loading the page | {loads['median']:.2f} s | {loads['p95']:.2f} s |\n"
+        f"| refreshing a part of it ({found['refreshes_per_second']:.0f} a second) | "
         f"{1e3 * refreshes['median']:.0f} ms | {1e3 * refreshes['p95']:.0f} ms |\n\n"
         f"The run took {pace['before']:.1f} steps a second before, {pace['watched']:.1f} while it "
-        f"was watched, and {pace['after']:.1f} afterwards: {100 * found['slowdown']:.0f} % slower. "
-        f"Failed answers: {len(found['failures'])}; rows of the run lost or doubled: none.\n"
+        f"was viewed, and {pace['after']:.1f} afterwards: {100 * found['slowdown']:.0f} % slower. "
+        f"Failed responses: {len(found['failures'])}; rows of the run lost or doubled: none.\n"
     )
 
 
 def main() -> int:
-    """Measure, print, and write if asked to."""
+    """Measure, print, and write the document if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)

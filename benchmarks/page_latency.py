@@ -1,4 +1,4 @@
-"""How long a visitor waits: the first picture of a fresh server, and a change of page.
+"""Waiting times of a visitor: the first figure of a new server, and a change of page.
 
 Prints medians over a few rounds, in milliseconds, as JSON: `python -m benchmarks.page_latency`.
 """
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _first_picture(browser: Browser) -> float:
-    """From the first answer of a new server to the first drawn trace in a new window."""
+    """From the first response of a new server to the first drawn trace in a new window."""
     with tempfile.TemporaryDirectory() as home, running_app(Path(home)) as app:
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
         started = time.perf_counter()
@@ -60,7 +60,7 @@ def _first_picture(browser: Browser) -> float:
 
 
 def _switches(browser: Browser) -> dict[str, list[float]]:
-    """From a click in the navigation to the new page's heading, every page drawn once before."""
+    """From a click in the navigation to the new page's heading; every page was drawn before."""
     times: dict[str, list[float]] = {page.title: [] for page in PAGES}
     with tempfile.TemporaryDirectory() as home, running_app(Path(home)) as app:
         page = open_page(browser, app.url).page

@@ -1,8 +1,8 @@
-"""What grows with visitors: the store measured here, and a queue of 10 000 visitors simulated.
+"""Scaling with visitors: the store measured here, and a simulated queue of 10 000 visitors.
 
     python -m benchmarks.scaling [--write]
 
-Prints JSON; `--write` puts the figures into docs/scaling.md. PostgreSQL is measured where its
+Prints JSON; `--write` writes the numbers to docs/scaling.md. PostgreSQL is measured if its
 binaries are installed.
 """
 
@@ -36,12 +36,12 @@ _SPEC = RunSpec.model_validate({"method": {"kind": "vanilla"}, "layers": 1})
 _VISITORS = 10_000
 _RUNS_EACH = 5
 _HOURS = 8.0
-# A run of the default comparison, seconds on two cores; each differs.
+# Duration of the runs of the default comparison, seconds on two cores; they differ.
 _RUN_SECONDS = 20.0
 
 
 def main() -> int:
-    """Measure, print, and write if asked to."""
+    """Measure, print, and write the document if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
@@ -76,7 +76,7 @@ def _postgres() -> Iterator[str | None]:
 
 
 def _store_figures(url: str) -> dict[str, float]:
-    """Milliseconds of what visitors and workers do, with a queue of 400 runs of 40 owners."""
+    """Milliseconds of operations of visitors and workers, with a queue of 400 runs of 40 owners."""
     store = RunStore(url)
     for number in range(40):
         store.create([_SPEC.model_copy(update={"seed": n}) for n in range(10)], f"owner {number}")
@@ -87,7 +87,7 @@ def _store_figures(url: str) -> dict[str, float]:
         assert found is not None
         claimed.append((found[0].id, found[1]))
 
-    figures = {"take up the next run": _milliseconds(claim, 50)}
+    figures = {"claim the next run": _milliseconds(claim, 50)}
     run_id, token = claimed[0]
     steps = iter(range(1, 10**6))
 
@@ -99,7 +99,7 @@ def _store_figures(url: str) -> dict[str, float]:
     figures["read the newest 50 steps"] = _milliseconds(
         lambda: store.events(run_id, "step", after_step=2450), 50
     )
-    figures["look at all that runs"] = _milliseconds(lambda: store.attempts.running(), 50)
+    figures["list active runs"] = _milliseconds(lambda: store.attempts.running(), 50)
     figures["launch five runs"] = _milliseconds(lambda: store.create([_SPEC] * 5, "me"), 30)
     store.close()
     return figures
@@ -120,9 +120,9 @@ def _step(step: int) -> StepEvent:
 
 
 def _simulated(workers: int) -> dict[str, Any]:
-    """A day of visitors who each launch a comparison, one of a hundred a sweep of 40 runs.
+    """A day of visitors who each launch a comparison, one in a hundred a sweep of 40 runs.
 
-    Runs are begun in the order of `in_line`, each by whichever place becomes free.
+    Runs are started in the order of `in_line`, each in the next free place.
     """
     draw = random.Random(5)  # noqa: S311 (a simulation)
     arrivals = sorted(draw.uniform(0, _HOURS * 3600) for _ in range(_VISITORS))

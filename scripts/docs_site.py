@@ -1,8 +1,8 @@
-"""What MkDocs does not do by itself for the documentation's site (`hooks` in mkdocs.yml).
+"""MkDocs hooks for the documentation's site (`hooks` in mkdocs.yml).
 
-The project's README, CONTRIBUTING and CHANGELOG become pages of it, links to files that are not in
-`docs/` lead to the repository, the page of the command line gets what `--help` says, and code gets
-its colours.
+The project's README, CONTRIBUTING and CHANGELOG become pages of it, links to files outside `docs/`
+lead to the repository, the page of the command line includes the output of `--help`, and code is
+highlighted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pygments.formatters import HtmlFormatter
 from asi_core.cli import parse
 
 ROOT = Path(__file__).parents[1]
-# Documents beside `docs/`, and what their pages are called.
+# Documents outside `docs/`, and the names of their pages.
 PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -41,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have links lead to pages or to the repository, and fill in the help of commands."""
+    """Point links to pages or to the repository, and insert the help of commands."""
     written = {name: document for document, name in PAGES.items()}
     name = page.file.src_uri
     source = written.get(name, f"docs/{name}")
@@ -54,7 +54,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Give code its colours.
+    """Highlight code.
 
     The theme's own highlighter comes from another server. Its script for dark mode switches
     between two elements of these names, and fails without them.
@@ -67,7 +67,7 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def target(link: str, source: str, name: str, repository: str) -> str:
-    """Where a link of the document `source`, which is the page `name`, leads on the site."""
+    """The target on the site of a link in the document `source`, which is the page `name`."""
     if re.match(r"[a-z]+:", link):
         return link
     wanted = normpath(PurePosixPath(source).parent / link)
@@ -78,7 +78,7 @@ def target(link: str, source: str, name: str, repository: str) -> str:
 
 
 def help_of_commands() -> str:
-    """What each command says of itself, in the order of the parser's own list."""
+    """The help of each command, in the order of the parser's list."""
     (listed,) = re.findall(r"\{([\w,]+)\}", help_of())[:1]
     return "\n\n".join(f"## {name}\n\n```text\n{help_of(name)}```" for name in listed.split(","))
 

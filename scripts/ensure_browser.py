@@ -1,6 +1,6 @@
-"""Make sure that the browser tests have a Chromium, or say why they cannot.
+"""Ensure that a Chromium for the browser tests is available, or explain how to install one.
 
-In turn: one that is installed, Playwright's own download, Debian's package (as root).
+Tries in order: an installed one, Playwright's download, Debian's package (as root).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Make sure that the tests have a PostgreSQL, or say why they do without.
+"""Ensure that a PostgreSQL for the tests is available, or explain why they are skipped.
 
-In turn: the server of ASI_TEST_POSTGRES_URL, binaries that are installed, Debian's package (as
-root). Without any the tests of that store are skipped, unless ASI_REQUIRE_POSTGRES is set.
+Tries in order: the server of ASI_TEST_POSTGRES_URL, installed binaries, Debian's package (as
+root). Without any, the tests of that store are skipped, unless ASI_REQUIRE_POSTGRES is set.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Write docs/architecture.md: which room imports which, as a Mermaid diagram.
+"""Write docs/architecture.md: which package imports which, as a Mermaid diagram.
 
     python scripts/make_architecture.py
 
-Everything is read from the imports, so nothing has to be kept up by hand but this call;
-`tests/test_docs.py` fails until it was made.
+Everything is read from the imports; `tests/test_docs.py` fails if the document is out of date.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "architecture.md"
 PLACES = ("asi_core", "dashboard", "pages")
-# Modules that all rooms use: one node.
+# Modules that all packages use: one node.
 PLAIN = ("counting", "errors", "fields", "lazy", "records", "registry", "settings", "units")
 
 Graph = dict[str, set[str]]
 
 HEADER = """# Architecture
 
-Arrows lead from a room to what it imports. Those that follow from others are left out: `pages` may
-import what `dashboard` imports. What each room is for is in [Developing](developing.md);
-`tests/test_architecture.py` fails on an import that goes the other way.
+Arrows lead from a package to what it imports. Implied arrows are left out: `pages` may import what
+`dashboard` imports. The purpose of each package is in [Developing](developing.md);
+`tests/test_architecture.py` fails on an import in the other direction.
 
 ```mermaid
 {diagram}
@@ -40,20 +39,20 @@ def main() -> None:
 
 
 def document() -> str:
-    """The whole of docs/architecture.md."""
+    """The content of docs/architecture.md."""
     graph = without_implied(without_circles(rooms(imports_of_modules())))
     return HEADER.format(diagram="\n".join(drawn(graph)))
 
 
 def imports_of_modules() -> Graph:
-    """Module of ours -> modules of ours that it imports, at its top or later."""
+    """Each of our modules -> those of our modules that it imports, at its top or later."""
     files = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for place in PLACES
         for path in sorted((ROOT / place).rglob("*.py"))
     }
     return {
-        name: {found for asked in imported(path) if (found := module_of(asked, files))} - {name}
+        name: {found for target in imported(path) if (found := module_of(target, files))} - {name}
         for name, path in files.items()
     }
 
@@ -66,15 +65,15 @@ def imported(path: Path) -> Iterable[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def module_of(asked: str, known: Mapping[str, object]) -> str | None:
-    """The module that an import leads to: what is imported may be a name in it."""
-    while asked and asked not in known:
-        asked = asked.rpartition(".")[0]
-    return asked or None
+def module_of(target: str, known: Mapping[str, object]) -> str | None:
+    """The module that an import leads to: the imported name may be defined in it."""
+    while target and target not in known:
+        target = target.rpartition(".")[0]
+    return target or None
 
 
 def rooms(modules: Graph) -> Graph:
-    """The same between rooms."""
+    """The same graph between packages."""
     graph: Graph = {}
     for name, targets in modules.items():
         if own := room(name):
@@ -84,7 +83,7 @@ def rooms(modules: Graph) -> Graph:
 
 
 def room(module: str) -> str | None:
-    """The node of a module; None for the package itself, which names rooms and uses none."""
+    """The node of a module; None for the top-level package, which only re-exports."""
     place, *parts = module.split(".")
     if place != "asi_core":
         return place
@@ -92,12 +91,12 @@ def room(module: str) -> str | None:
         return None
     if parts[0] in PLAIN:
         return "plain"
-    # A package within `runs`, or a file there.
+    # A package within `runs`, or a file in it.
     return ".".join(parts[: 2 if parts[0] == "runs" else 1])
 
 
 def without_circles(graph: Graph) -> Graph:
-    """Rooms that import each other become one."""
+    """Merge packages that import each other into one."""
     reached = {name: reachable(name, graph) for name in graph}
     node = {
         name: " + ".join(sorted({name, *(o for o in reached[name] if name in reached[o])}))
@@ -111,7 +110,7 @@ def without_circles(graph: Graph) -> Graph:
 
 
 def without_implied(graph: Graph) -> Graph:
-    """Without edges to what another edge leads to as well (the transitive reduction)."""
+    """Remove edges that other edges imply (the transitive reduction)."""
     reached = {name: reachable(name, graph) for name in graph}
     return {
         name: {target for target in targets if not any(target in reached[o] for o in targets)}
@@ -120,7 +119,7 @@ def without_implied(graph: Graph) -> Graph:
 
 
 def reachable(name: str, graph: Graph) -> set[str]:
-    """All that a room leads to; itself too, if there is a circle."""
+    """All packages reachable from one; includes itself if there is a cycle."""
     found: set[str] = set()
     waiting = [name]
     while waiting:
@@ -131,7 +130,7 @@ def reachable(name: str, graph: Graph) -> set[str]:
 
 
 def drawn(graph: Graph) -> Iterable[str]:
-    """Lines of Mermaid, with the rooms of `runs` in a box of their own."""
+    """Lines of Mermaid, with the packages of `runs` in a separate box."""
     keys = {name: re.sub(r"\W+", "_", name) for name in graph}
     yield "flowchart TD"
     yield "    subgraph runs"

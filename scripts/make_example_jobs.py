@@ -1,4 +1,4 @@
-"""Write the answers that come with the app: a calibration and a measurement of each method.
+"""Write the shipped job results: a calibration, and a measurement of each method.
 
 `python scripts/make_example_jobs.py`; the seconds in the measurements are this machine's.
 """
@@ -21,12 +21,12 @@ from asi_core.training.features import installed_pool  # noqa: E402
 from asi_core.training.spec import RunSpec  # noqa: E402
 
 FOLDER = ROOT / "data" / "examples" / "jobs"
-# As the Train page starts.
+# The initial settings of the Train page.
 SETTINGS = {"explained_variance": 0.8, "patch": 2}
 
 
 def make(folder: Path) -> list[Path]:
-    """Compute the answers of the default specification and write them."""
+    """Compute the results for the default specification and write them."""
     pool = installed_pool()
     plain = default_spec("vanilla")
     questions = [("calibrate", "calibration", plain)]
@@ -38,13 +38,13 @@ def make(folder: Path) -> list[Path]:
 
 
 def default_spec(kind: str) -> RunSpec:
-    """The specification of a method in the comparison with which the app opens."""
+    """The specification of a method in the app's default comparison."""
     settings = {k: v for k, v in SETTINGS.items() if k in METHODS[kind].model_fields}
     return RunSpec(method=METHOD_ADAPTER.validate_python({"kind": kind, **settings}))
 
 
 def main() -> None:
-    """Write to `data/examples/jobs/` and say how large it is."""
+    """Write to `data/examples/jobs/` and print the size."""
     torch.set_num_threads(os.cpu_count() or 1)
     for path in make(FOLDER):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")

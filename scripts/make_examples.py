@@ -1,10 +1,10 @@
-"""Write data/examples/: the comparisons that come with the app, trained on this machine.
+"""Write data/examples/: the comparisons shipped with the app, trained on this machine.
 
     python scripts/make_examples.py [variance] [ranks] [methods]
 
-Every run is one call of our own command line, in a store that is thrown away. All calls share this
-process, so that the frozen features are computed once. Seconds are measured too: nothing else
-should run meanwhile.
+Every run is one call of our command line, with a temporary store. All calls share this process, so
+that the frozen features are computed once. Seconds are measured too: nothing else should run
+meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS: int = RUN_DEFAULTS["steps"]
 HEAD = "--method vanilla --layers 0"
 ALIKE = "--explained-variance 0.8"
 
-# Seven looks a run where the spectra are the subject, three where accuracy and memory are.
+# Seven probes per run where the spectra are the subject, three where accuracy and memory are.
 OFTEN, SELDOM = "--probe-every 25", "--probe-every 75"
 
 EXAMPLES: dict[str, list[str]] = {
@@ -47,7 +47,7 @@ EXAMPLES: dict[str, list[str]] = {
         for seed in (0, 1)
     ],
     "ranks": [f"--method asi --rank {rank} {SELDOM}" for rank in (1, 2, 4, 8, 16)],
-    # The last is the newest, which pages show first.
+    # The last is the newest, which pages show by default.
     "methods": [
         f"{flags} {OFTEN}"
         for flags in (
@@ -64,7 +64,7 @@ EXAMPLES: dict[str, list[str]] = {
 def make(name: str, calls: Iterable[str], folder: Path, steps: int = STEPS) -> Path:
     """Train one comparison and write it to `folder/name.json.gz`."""
     store = RunStore(read_settings().database_url)
-    # The head alone is shown first and trained last: it goes on from the others' features.
+    # The linear probe is shown first and trained last: it extends the others' features.
     trained = [_trained(store, call, steps) for call in reversed(list(calls))]
     path = folder / f"{name}.json.gz"
     write_example(store, trained[::-1], path)
@@ -77,7 +77,7 @@ def _trained(store: RunStore, call: str, steps: int) -> RunRecord:
     with redirect_stdout(printed):
         code = command_line(["train", *call.split(), "--steps", str(steps), "--json"])
     if code:
-        raise SystemExit(f"train {call} ended with {code}: nothing is written for its comparison.")
+        raise SystemExit(f"train {call} ended with code {code}: its comparison is not written.")
     run = store.run(json.loads(printed.getvalue())["run_id"])
     assert run is not None
     print(f"{call}: {time.perf_counter() - started:.0f} s", flush=True)

@@ -1,9 +1,9 @@
-"""Draw data/fashion_mnist_small.npz from Debian's package dataset-fashion-mnist.
+"""Sample data/fashion_mnist_small.npz from Debian's package dataset-fashion-mnist.
 
     apt-get install dataset-fashion-mnist
     python scripts/make_fashion_mnist_small.py
 
-The draw is fixed, so the same images come out every time; the file's hash is in
+The random seed is fixed, so the same images are chosen every time; the file's hash is in
 asi_core/datasets/bundled.py.
 """
 
@@ -32,7 +32,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def draw(split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A balanced draw without replacement, shuffled."""
+    """A balanced sample without replacement, shuffled."""
     images = read_idx(SOURCE / f"{FILES[split]}-images-idx3-ubyte.gz")
     labels = read_idx(SOURCE / f"{FILES[split]}-labels-idx1-ubyte.gz")
     chosen = np.concatenate(

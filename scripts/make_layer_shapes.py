@@ -1,7 +1,7 @@
 """Write asi_core/facts/layer_shapes.json: shapes of all trainable layers of every model.
 
     python scripts/make_layer_shapes.py           write the table, then check it
-    python scripts/make_layer_shapes.py --check   check the table that is there
+    python scripts/make_layer_shapes.py --check   check the existing table
 
 The check traces every model at every size, and with every number of trained layers at one size.
 """
@@ -33,7 +33,7 @@ def make() -> dict[str, Any]:
 
 
 def model_rows(card: ModelCard) -> list[dict[str, Any]]:
-    """One row a layer."""
+    """One row per layer."""
     sizes = {size: traced_layer_shapes(card.name, "all", 1, size) for size in tabled_sizes(card)}
     first, biases = first_gradients(card), bias_names(card)
     return [
@@ -77,7 +77,7 @@ def bias_names(card: ModelCard) -> set[str]:
 
 
 def check(card: ModelCard) -> int:
-    """Compare the table with traces; the number of layers compared."""
+    """Compare the table with traces; returns the number of layers compared."""
     cases = [("all", 3, size) for size in tabled_sizes(card)]
     cases += [(count, 2, tabled_sizes(card)[0]) for count in range(card.layer_count + 1)]
     compared = 0
@@ -91,7 +91,7 @@ def check(card: ModelCard) -> int:
 
 
 def main() -> None:
-    """Write and check, or check alone."""
+    """Write and check, or only check."""
     if sys.argv[1:] != ["--check"]:
         rows = json.dumps(make(), separators=(",", ":")).replace('{"name"', '\n{"name"')
         (ROOT / "asi_core" / TABLE).write_text(rows + "\n")

@@ -1,9 +1,9 @@
-"""Write docs/memory.md: what the last layers of every model really keep, for every method.
+"""Write docs/memory.md: bytes that the last layers of every model really keep, for every method.
 
     python scripts/make_memory_table.py
 
-Every row is measured by one real training step on this machine, counted by two independent meters.
-Weights are random: with given ranks no byte depends on them.
+Every row is measured in one real training step on this machine by two independent meters. Weights
+are random: with given ranks they do not change the number of bytes.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ LAYERS, BATCH, RANKS = 4, 16, (8, 16, 4, 4)
 HEADER = """# What a training step really keeps
 
 Formulas count the inputs of the trained layers. PyTorch keeps more: activation functions and
-normalisations save what they need for their own gradients, whatever the trained layers keep. Lean
-ones, the default here, save as little as that needs. This table shows all of it, for the last
+normalisations save tensors for their own gradients, independent of the trained layers. Lean
+ones, the default here, save only what is necessary. This table shows all of it, for the last
 {layers} trainable layers of every model and a new classifier with 10 classes, at batch {batch} and
 each model's own image size, in MiB. ASI and HOSVD have ranks {ranks} (batch, channel, height,
 width; as many as the layer has modes).
 
-`formula` and `trained layer inputs` agree to the byte in every row but checkpointing's in
-transformers, where a block's input, of the same size, is kept in the place of its first trained
+`formula` and `trained layer inputs` agree to the byte in every row except checkpointing's in
+transformers, where a block's input, of the same size, is kept instead of its first trained
 layer's: that is tested. The other columns are measured too, with lean layers, each storage once,
 parameters and buffers excluded, and two independent counts agree on the totals. The last column is
 the same step in plain PyTorch layers. Gradient filtering has no rows for transformers: it averages
-over image patches, which their linear layers lack.
+over image patches, which their linear layers do not have.
 
 Written by `python scripts/make_memory_table.py`.
 

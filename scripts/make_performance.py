@@ -3,8 +3,8 @@
     python -m asi_core bench --json > docs/performance.json
     python scripts/make_performance.py
 
-The same of other machines may lie beside it, as `docs/performance-<name>.json`. Nothing is measured
-here: every figure is one of the JSONs'.
+Results of other machines may be added as `docs/performance-<name>.json`. Nothing is measured here:
+every number comes from the JSON files.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ COMPRESSIONS = {
 HEAD = """# Time and bytes, measured
 
 The last k convolutions of four networks and a new classifier with 10 classes, on images of 224
-pixels, everything between them included: the trained part, as training runs it, without the frozen
-prefix (which is computed once an image and kept). Ranks 16 x 32 x 4 x 4 (batch, channel, height,
+pixels, including everything between them: the trained part as in training, without the frozen
+prefix (which is computed once per image and kept). Ranks 16 x 32 x 4 x 4 (batch, channel, height,
 width). Weights are random, since neither time nor bytes depend on them.
 
-All ways of a case run in one process and alternate; figures are medians, quartiles in brackets.
-Machines differ and are shared: compare figures of a row, and ratios, not milliseconds of different
-days. Written by `python scripts/make_performance.py` from `docs/performance.json`, which
-`python -m asi_core bench --json` makes.
+All configurations of a case run in one process and alternate; numbers are medians, quartiles in
+brackets. Machines differ and are shared: compare numbers within a row, and ratios, not milliseconds
+of different days. Written by `python scripts/make_performance.py` from `docs/performance.json`,
+which `python -m asi_core bench --json` writes.
 
 """
 
@@ -64,14 +64,14 @@ STEPS = """
 ## A training step, batch {batch}
 
 Forward and backward pass, batch {batch}, in milliseconds. "Tail" is the trained part. Vanilla NCHW
-is PyTorch as it comes, with images in memory channel by channel; NHWC is the same with
+is PyTorch's default, with images in memory channel by channel; NHWC is the same with
 `channels_last`, pixel by pixel. All others have lean layers and the layout that training would
-choose, and all but vanilla and checkpointing do the work of frozen normalisations within their
-convolutions, where that is quicker. "No weight gradients" is what remains if these are free: no
-compression can be faster than that with an exact forward pass and exact input gradients. The
-arithmetic limit is the same by multiplies alone, vanilla's over those without the weight gradients.
-Steps can be faster than the limit where vanilla's weight gradients are slower, multiply for
-multiply, than its other products.
+choose. All except vanilla and checkpointing compute frozen normalisations within their
+convolutions, where that is faster. "No weight gradients" is the time that remains if these are
+free: no compression with an exact forward pass and exact input gradients can be faster. The
+arithmetic limit is the same in multiplies: vanilla's over those without the weight gradients.
+Steps can be faster than the limit if vanilla's weight gradients are slower per multiply than its
+other products.
 
 """
 
@@ -79,9 +79,9 @@ GAP = """
 ### Where the rest goes
 
 ASI's step at batch 64 in milliseconds: compressing the inputs, the weight gradients in the
-compressed space, and all else, beside the step without weight gradients. Small networks are bound
-by memory traffic: compressing reads an input once or more, and reading it once is what vanilla's
-weight gradient takes. Parts are timed one by one and not with the steps above, so that their sum
+compressed space, and everything else, beside the step without weight gradients. Small networks are
+limited by memory traffic: compressing reads an input at least once, and reading it once is all that
+vanilla's weight gradient needs. Parts are timed separately from the steps above, so that their sum
 may differ from the step.
 
 """
@@ -89,10 +89,10 @@ may differ from the step.
 ELSEWHERE = """
 ## On other machines
 
-Geometric means over the same cases. What compression is worth depends on what a processor's
-convolutions cost beside its matrix products: where the library's weight gradients are slow, more
-is saved. Everything else on this page is of the first machine. Figures of an earlier day are those
-of that day's code.
+Geometric means over the same cases. The benefit of compression depends on the speed of a
+processor's convolutions compared to its matrix products: the slower the library's weight gradients,
+the more is saved. Everything else on this page is from the first machine. Numbers of an earlier day
+are from that day's code.
 
 """
 
@@ -100,8 +100,8 @@ KERNELS = """
 ## One layer
 
 Compressing one input (batch 64, NHWC), and its weight gradient from the whole input and from ASI's
-form, in milliseconds. The SVD is that of the unfoldings, as HOSVD is published; the Gram matrix
-gives the same ranks and subspaces.
+form, in milliseconds. "SVD" decomposes the unfoldings, as HOSVD is published; the Gram matrix gives
+the same ranks and subspaces.
 
 """
 
@@ -110,7 +110,7 @@ MEMORY = """
 
 Batch 64, MiB of unique storages that are saved for backward in the whole trained part, parameters
 and buffers excluded, as two independent meters agree. "Lossless": with lean layers and exact
-inputs, the loss and all gradients are equal to plain vanilla's to the last bit (same layout).
+inputs, the loss and all gradients are equal to plain vanilla's, bit for bit (same layout).
 
 """
 
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def _environment(machine: dict[str, Any]) -> str:
-    allocator = ", ".join(f"{k}={v}" for k, v in machine["allocator"].items()) or "as it comes"
+    allocator = ", ".join(f"{k}={v}" for k, v in machine["allocator"].items()) or "default"
     return (
         f"Measured on {machine['date']}. Machine: {machine['processor']}, "
         f"{machine['cores']} cores, {machine['threads']} threads, "
@@ -141,7 +141,7 @@ def _environment(machine: dict[str, Any]) -> str:
 
 
 def _summary(summary: dict[str, Any]) -> str:
-    lines = ["\n## In short\n\n"]
+    lines = ["\n## Summary\n\n"]
     for name, ratio in summary["steps"].items():
         batch, slow, fast = _compared(name)
         lines.append(
@@ -156,7 +156,7 @@ def _summary(summary: dict[str, Any]) -> str:
         )
     lines += [
         f"- Lean layers are {'' if summary['lossless'] else 'not '}lossless: with exact inputs, "
-        "loss and gradients are plain PyTorch's to the last bit.\n",
+        "loss and gradients equal plain PyTorch's, bit for bit.\n",
         f"- HOSVD through the Gram matrix is {summary['hosvd_svd_over_gram']:.1f} times as fast as "
         f"through the SVD, and ASI {summary['hosvd_over_asi']:.1f} times as fast as that; one mode "
         f"after the other is {summary['not_sequential_over_sequential']:.1f} times as fast as all "
@@ -166,7 +166,7 @@ def _summary(summary: dict[str, Any]) -> str:
 
 
 def _elsewhere(found: Sequence[dict[str, Any]]) -> str:
-    """Ratios of all machines, side by side."""
+    """Ratios of all machines, as columns."""
     machines = [
         f"{machine['processor']}, {machine['cpu_capability']}, {machine['date']}"
         for machine in (one["environment"] for one in found)
@@ -186,7 +186,7 @@ def _elsewhere(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _compared(name: str) -> tuple[str, str, str]:
-    """Batch, slower and faster way of a ratio in the summary."""
+    """Batch, slower and faster configuration of a ratio in the summary."""
     _, batch, rest = name.split("_", 2)
     slow, fast = rest.split("_over_")
     return batch, WAYS[slow], WAYS[fast]
@@ -212,7 +212,7 @@ def _gaps(cases: Sequence[dict[str, Any]]) -> str:
             milliseconds = [1e3 * parts[p] for p in ("compression", "weight_gradients", "rest")]
             free = 1e3 * case["seconds"]["free"]["median"]
             rows.append([_case(case), WAYS[name], *_fixed([*milliseconds, free], 1)])
-    titles = ["compression", "weight gradients", "all else", WAYS["free"]]
+    titles = ["compression", "weight gradients", "everything else", WAYS["free"]]
     return _table(["tail", "method", *titles], rows)
 
 
@@ -242,7 +242,7 @@ def _memory(cases: Sequence[dict[str, Any]]) -> str:
 
 
 def _lean(way: str) -> str:
-    """A way of keeping bytes in lean layers."""
+    """The title of a configuration with lean layers."""
     return "vanilla lean" if way == "vanilla_lean" else f"lean {WAYS[way]}"
 
 

@@ -1,1 +1,1 @@
-"""Studies: many runs with one question, resumable, and the documents made from them."""
+"""Studies: sets of runs for one question, resumable, and the documents made from them."""

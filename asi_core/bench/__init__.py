@@ -1,5 +1,5 @@
-"""What methods cost in seconds and bytes on this machine, side by side in one process.
+"""Benchmarks: time and memory of methods on this machine, measured in one process.
 
-Machines differ and are shared: what is told are ratios of medians of runs that alternate, with
-their spread, and what the machine was.
+Machines differ and are shared. So the results are ratios of medians of alternating runs, with their
+spread, and a description of the machine.
 """

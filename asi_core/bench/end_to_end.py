@@ -1,4 +1,4 @@
-"""Whole steps of trained tails, by all ways of training them."""
+"""Whole training steps of trained tails, in all configurations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from asi_core.training.layout import layout_name
 NETWORKS = ("mcunet_in1", "mobilenet_v2", "resnet18", "resnet34")
 LAYERS = (2, 4)
 BATCHES = (64, 256)
-# What a large batch is timed with: it takes four times as long.
+# The configurations timed for a large batch, which takes four times as long.
 _OF_LARGE_BATCHES = (
     *("vanilla_nchw", "vanilla_nhwc", "asi"),
     *("hosvd", "gradient_filter", "checkpointing"),
@@ -31,12 +31,12 @@ _OF_SMALL_BATCHES = tuple(name for name in WAYS if name != "asi_half")
 
 @dataclass(frozen=True, slots=True)
 class CaseTimes:
-    """Seconds of a step, by the name of the way; and what arithmetic alone would allow.
+    """Seconds per step by configuration, and the limit that arithmetic alone would allow.
 
     Attributes:
-        layouts: in which order each way's numbers lie.
+        layouts: the memory layout of each configuration.
         arithmetic_limit: multiplies of vanilla's step over those without the weight gradients.
-        parts: seconds of ASI's step by what they are spent on, by the name of the way.
+        parts: seconds of ASI's step by part, for each configuration.
     """
 
     case: Case
@@ -46,7 +46,7 @@ class CaseTimes:
     parts: Mapping[str, Mapping[str, float]]
 
     def ratio(self, slower: str, faster: str) -> float:
-        """How many times as long one way's median takes as another's."""
+        """One configuration's median time over another's."""
         return self.times[slower].median / self.times[faster].median
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,8 +71,8 @@ def run(
     """Time steps, case by case.
 
     Args:
-        seconds: about how long each case may take.
-        ways: to be compared; None for all, of large batches the most important ones.
+        seconds: approximate time limit per case.
+        ways: configurations to compare; None for all, or the most important for large batches.
     """
     for case in chosen:
         is_small = case.batch_size <= BATCHES[0]
@@ -83,13 +83,14 @@ def run(
         times = alternating(steps, seconds, device, settle)
         layouts = {name: layout_name(tail.layout) for name, tail in tails.items()}
         shapes = next(iter(tails.values())).shapes
-        # A small batch gives time to look closer.
+        # A small batch leaves time for more detail.
         parts = {"asi": parts_of_step(case, device)} if is_small and "asi" in names else {}
         yield CaseTimes(case, times, layouts, arithmetic_limit(shapes), parts)
 
 
 def arithmetic_limit(shapes: Sequence[LayerShape]) -> float:
-    """Vanilla's multiplies over those of forward and input gradients, which none here saves."""
+    """Vanilla's multiplies over those of forward and input gradients, which no method here
+    saves."""
     macs = step_cost(shapes, Vanilla(), "exact").macs
     return macs.total / (macs.total - macs.weight_gradient)
 

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""A description of the machine that a measurement was made on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-# What changes how memory is had from the system; a page fault a new page can cost more than a step.
+# Settings of memory allocation; a page fault for each new page can cost more than a step.
 _ALLOCATOR = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_", "PYTORCH_", "OMP_", "MKL_", "KMP_")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 

@@ -1,4 +1,4 @@
-"""Compressing one layer's input, and its weight gradient, by all ways of doing so."""
+"""Compressing one layer's input, and its weight gradient, in all ways."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class LayerTimes:
     """Seconds for one layer.
 
     Attributes:
-        compress: of its input.
-        weight_gradient: from the whole input, and from ASI's form of it.
+        compress: seconds by method.
+        weight_gradient: seconds from the whole input, and from ASI's form of it.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""Real bytes that a trained tail keeps for backward, and whether lean layers lose anything."""
+"""Real bytes that a trained tail keeps for backward, and whether lean layers are lossless."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BY_FORMULA = ("vanilla_nchw", "asi")
 
 @dataclass(frozen=True, slots=True)
 class CaseBytes:
-    """What two meters agree on.
+    """Bytes on which two meters agree.
 
     Attributes:
-        formula_bytes: inputs of the trained layers, by formula: whole, and as ASI keeps them.
-        saved_bytes: of the whole tail, by the way of training it.
-        lossless: whether lean layers give plain vanilla's loss and gradients to the last bit.
+        formula_bytes: inputs of the trained layers, by formula: in full, and as ASI keeps them.
+        saved_bytes: of the whole tail, by configuration.
+        lossless: whether lean layers give plain vanilla's loss and gradients bit for bit.
     """
 
     case: Case
@@ -33,7 +33,7 @@ class CaseBytes:
     lossless: bool
 
     def ratio(self, way: str) -> float:
-        """Plain vanilla's bytes over those of another way."""
+        """Plain vanilla's bytes over those of another configuration."""
         return self.saved_bytes["vanilla_nchw"] / self.saved_bytes[way]
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a step of ASI goes: compression, weight gradients, and all else."""
+"""The parts of an ASI step: compression, weight gradients, and the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEPS, _WARM_STEPS = 3, 1
 
 
 class _TimedASI(ASI):
-    """ASI that notes how long its two own parts take."""
+    """ASI that records the time of its two own parts."""
 
     seconds: ClassVar[defaultdict[str, float]] = defaultdict(float)
 
@@ -36,7 +36,7 @@ class _TimedASI(ASI):
 
 
 def parts_of_step(case: Case, device: torch.device) -> dict[str, float]:
-    """Median seconds a step: "compression", "weight_gradients" and "rest"."""
+    """Median seconds per step: "compression", "weight_gradients" and "rest"."""
     tail = Tail(case, WAYS["asi"].with_method(_TimedASI(ranks=USUAL_RANKS)), device)
     rows = [_timed_step(tail, device) for _ in range(_WARM_STEPS + _STEPS)][_WARM_STEPS:]
     return {part: median(row[part] for row in rows) for part in rows[0]}

@@ -1,4 +1,4 @@
-"""All benchmarks together, and what they say in a few numbers."""
+"""All benchmarks together, with a summary."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from asi_core.bench.kernels import LayerTimes
 from asi_core.bench.memory import CaseBytes
 
 PARTS = ("memory", "kernels", "end_to_end")
-# Shares of the time given to the two that take some.
+# Shares of the time for the two longest benchmarks.
 _KERNELS_SHARE = 0.15
-# By batch size: what is compared with what.
+# By batch size: the compared configurations.
 _COMPARED = {
     "vanilla_nchw": ("asi", "asi_refreshed"),
     "vanilla_nhwc": ("asi", "asi_refreshed", "vanilla_lean"),
@@ -33,15 +33,15 @@ def bench(
     """Run the benchmarks, for JSON.
 
     Args:
-        minutes: about how long they may take; on a slow machine the least number of rounds takes
+        minutes: approximate time limit; on a slow machine the minimum number of rounds takes
             longer.
-        tell: given a line a case.
+        tell: called with one line per case.
     """
     found: dict[str, Any] = {"environment": environment(device), "summary": {}}
     small = cases(BATCHES[:1])
     if "memory" in parts:
         kept = [
-            _message(bytes_, f"{bytes_.case.name}: {bytes_.ratio('asi'):.1f}x", tell)
+            _reported(bytes_, f"{bytes_.case.name}: {bytes_.ratio('asi'):.1f}x", tell)
             for bytes_ in memory.run(small, device)
         ]
         found["memory"] = [case.as_dict() for case in kept]
@@ -57,7 +57,7 @@ def bench(
         chosen = cases()
         seconds = 60 * minutes * (1 - _KERNELS_SHARE) / len(chosen)
         steps = [
-            _message(times, f"{times.case.name}: {times.ratio('vanilla_nchw', 'asi'):.2f}x", tell)
+            _reported(times, f"{times.case.name}: {times.ratio('vanilla_nchw', 'asi'):.2f}x", tell)
             for times in end_to_end.run(chosen, seconds, device)
         ]
         found["end_to_end"] = [times.as_dict() for times in steps]
@@ -65,7 +65,7 @@ def bench(
     return found
 
 
-def _message(case: Any, line: str, tell: Progress) -> Any:
+def _reported(case: Any, line: str, tell: Progress) -> Any:
     tell(line)
     return case
 
@@ -94,7 +94,7 @@ def _kernel_summary(layers: Sequence[LayerTimes]) -> dict[str, Any]:
 
 
 def _step_summary(steps: Sequence[CaseTimes]) -> dict[str, Any]:
-    """By batch size: geometric means over the cases, and the worst of them."""
+    """By batch size: geometric means over the cases, and the worst case."""
     summary = {}
     for batch in BATCHES:
         chosen = [times for times in steps if times.case.batch_size == batch]

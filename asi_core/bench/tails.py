@@ -1,4 +1,4 @@
-"""The trained part of a network, as one way of training it would step."""
+"""The trained part of a network in one configuration, ready to step."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 
 _CLASSES = 10
-# The prefix is run on so many images, whose values are then repeated: no time depends on them.
+# The prefix is run on this many images, whose values are then repeated: times do not depend on
+# them.
 _IMAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The last `layers` convolutions of a zoo model, and the size of what they meet."""
+    """The last `layers` convolutions of a zoo model, with batch and image size."""
 
     model: str
     layers: int
@@ -61,11 +62,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way of training a tail.
+    """One configuration for training a tail.
 
     Attributes:
         lean: whether normalisations and activations keep only what their gradients need.
-        layout: in which order a tensor's numbers lie; None as training would choose.
+        layout: the memory layout; None as training would choose.
     """
 
     method: Method
@@ -73,11 +74,11 @@ class Way:
     layout: Layout | None
 
     def made_lean(self) -> Way:
-        """The same with lean layers."""
+        """The same configuration with lean layers."""
         return replace(self, lean=True)
 
     def with_method(self, method: Method) -> Way:
-        """The same with another method."""
+        """The same configuration with another method."""
         return replace(self, method=method)
 
 
@@ -85,7 +86,7 @@ NCHW, NHWC = torch.contiguous_format, torch.channels_last
 
 
 class FreeWeightGradient(Vanilla):
-    """Keeps nothing and gives zeros: what a step takes that computes all but weight gradients."""
+    """Keeps nothing and returns zeros: the time of a step without weight gradients."""
 
     replaces_layers: ClassVar[bool] = True
 
@@ -115,7 +116,7 @@ WAYS: Mapping[str, Way] = {
 
 @lru_cache(maxsize=4)
 def _network(name: str) -> nn.Module:
-    """A network of the zoo, to be copied: drawing its parameters takes longer."""
+    """A network of the zoo, to be copied: initialising its parameters takes longer."""
     return build_model(name, _CLASSES, seed=0, pretrained=False)
 
 
@@ -129,7 +130,7 @@ def _split(case: Case, method: Method, device: torch.device) -> tuple[SplitModel
 
 @lru_cache(maxsize=8)
 def _crossing(case: Case, device: torch.device) -> tuple[Tensor, ...]:
-    """What the frozen prefix of a case gives, the same for all ways of training the rest."""
+    """The frozen prefix's output for a case, the same for all configurations."""
     parts, _ = _split(case, Vanilla(), device)
     generator = torch.Generator().manual_seed(0)
     side = case.image_size
@@ -144,7 +145,7 @@ class Tail:
 
     Attributes:
         shapes: of the trained layers, in forward order.
-        layout: what its tensors lie in.
+        layout: memory layout of its tensors.
     """
 
     def __init__(self, case: Case, way: Way, device: torch.device) -> None:
@@ -161,24 +162,24 @@ class Tail:
         self._inputs = tuple(self._repeated(value) for value in values)
         self._labels = torch.arange(case.batch_size, device=device) % _CLASSES
         with observed_shapes(self._module, names) as shapes:
-            # One image is enough to see them.
+            # One image is enough to record them.
             self._module(*(laid_out(value[:1], self.layout) for value in values))
         self.shapes = related(with_batch(s, case.batch_size) for s in shapes.all(names))
 
     def step(self) -> None:
-        """Forward and backward pass; gradients are made anew, and not applied."""
+        """Forward and backward pass; gradients are recomputed, and not applied."""
         self._module.zero_grad()
         self._loss(self._module(*self._inputs)).backward()
 
     def loss_and_gradients(self) -> list[Tensor]:
-        """Of one step, and of all that is trained."""
+        """The loss of one step, and all gradients."""
         self._module.zero_grad()
         loss = self._loss(self._module(*self._inputs))
         loss.backward()
         return [loss.detach(), *(p.grad for p in self._module.parameters() if p.grad is not None)]
 
     def layer_inputs(self) -> dict[str, Tensor]:
-        """What the trained layers meet, by name."""
+        """The inputs of the trained layers, by name."""
         found: dict[str, Tensor] = {}
         handles = [
             self._module.get_submodule(shape.name).register_forward_pre_hook(
@@ -193,14 +194,14 @@ class Tail:
         return found
 
     def settle(self) -> None:
-        """Forward pass alone: warm starts, kernels and memory are then ready for a long step."""
+        """Forward pass only: prepares warm starts, kernels and memory for a long step."""
         self._loss(self._module(*self._inputs))
 
     def kept_bytes(self) -> int:
         """Real bytes that a step keeps for backward.
 
         Raises:
-            MetersDisagree: if the two counts of them differ.
+            MetersDisagree: if the two counts differ.
         """
         return kept_bytes(
             self._module,
@@ -211,7 +212,7 @@ class Tail:
         )
 
     def formula_bytes(self) -> int:
-        """The trained layers' inputs by formula, as the way's method keeps them."""
+        """The trained layers' inputs by formula, as the configuration's method keeps them."""
         return step_cost(self.shapes, self.way.method, "exact").activation_bytes
 
     def _loss(self, logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Alternating measurements: everything that is compared meets the same disturbances."""
+"""Alternating measurements, so that disturbances affect all compared functions equally."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 15
-# A round that takes so many seconds is made of steps long enough that two of them tell.
+# Rounds of at least this many seconds are long: two of them are enough.
 _LONG_ROUND, _LEAST_LONG_ROUNDS = 8.0, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of something that was done several times.
+    """Statistics of repeated timings, in seconds.
 
     Attributes:
         low, high: the quartiles.
@@ -39,15 +39,15 @@ def alternating(
     device: torch.device,
     settle: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, Timing]:
-    """Time several ways of doing the same, one after the other, again and again.
+    """Time several functions, alternating between them.
 
-    A first round, which is not told, settles warm starts, caches and the allocator. Every other
-    round goes backwards, so that none always follows the same one.
+    A first round, which is not reported, settles warm starts, caches and the allocator. Every
+    second round runs in reverse order, so that none always follows the same one.
 
     Args:
-        seconds: about how long the rounds together may take. At least 3 are made, or 2 long ones,
+        seconds: approximate time limit of the rounds together. At least 3 are made, or 2 long ones,
             and at most 15.
-        settle: what to do in the first round instead, where a whole one takes long.
+        settle: called in the first round instead, if a whole round takes long.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for way in (settle or ways).values():
@@ -61,7 +61,7 @@ def alternating(
 
 
 def _goes_on(rounds: int, passed: float, seconds: float) -> bool:
-    """Whether another round is needed, or one as long as those before still ends in time."""
+    """Whether another round is needed, or one as long as the previous ones still fits."""
     is_long = rounds > 0 and passed / rounds > _LONG_ROUND
     if rounds < (_LEAST_LONG_ROUNDS if is_long else _LEAST_ROUNDS):
         return True
@@ -80,7 +80,7 @@ def _timing(seconds: list[float]) -> Timing:
 
 
 def now(device: torch.device) -> float:
-    """Seconds, with the device's queue drained."""
+    """Seconds, after synchronising the device."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()

@@ -1,6 +1,6 @@
-"""What training costs.
+"""Costs of training.
 
-`accounting` and `estimate` count by formula, `measurement` looks at what is really kept.
+`accounting` and `estimate` count by formula, `measurement` measures what is really kept.
 """
 
 from typing import TYPE_CHECKING

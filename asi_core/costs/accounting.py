@@ -15,8 +15,8 @@ class LayerCost:
     """One layer's share of a step.
 
     Attributes:
-        activation_bytes: kept for backward. Of an input that an earlier layer keeps, `exact`
-            counts nothing, and `paper` all of it again.
+        activation_bytes: kept for backward. If an earlier layer keeps the same input, `exact`
+            counts 0, and `paper` counts it again.
         kept_by: the name of that earlier layer, else None.
     """
 
@@ -40,7 +40,7 @@ class StepCost:
 
     @property
     def repeated_bytes(self) -> int:
-        """How much of `activation_bytes` is there only because an input is counted repeatedly."""
+        """The part of `activation_bytes` that counts an input repeatedly."""
         return sum(layer.activation_bytes for layer in self.layers if layer.kept_by is not None)
 
     @property
@@ -56,18 +56,18 @@ def step_cost(
 ) -> StepCost:
     """Bytes kept for backward and multiplies of one step.
 
-    `exact` counts a tensor once that several layers keep as it is; `paper` counts it for each.
+    `exact` counts a tensor that several layers keep once; `paper` counts it for each layer.
 
     Args:
-        shapes: of the trained layers, in forward order; one a call of layers called repeatedly.
-        ranks: the ranks in force, by layer name, where they come from data.
+        shapes: of the trained layers, in forward order; one per call for layers called repeatedly.
+        ranks: the ranks in use, by layer name, if they come from data.
 
     Raises:
         InvalidInput: if the ranks depend on data and are not given.
         NoClosedForm: if the method's costs are not known by formula.
-        Unsupported: if the method means nothing for one of the layers.
+        Unsupported: if the method does not support one of the layers.
     """
-    # Before it asks for ranks, which would not help.
+    # Checked before ranks, which would not help.
     if shapes and not method.has_closed_form:
         raise NoClosedForm(method.label)
     layers = []
@@ -93,7 +93,7 @@ def known_step_cost(
     convention: Convention,
     ranks: Mapping[str, Ranks | None] | None = None,
 ) -> StepCost | None:
-    """As `step_cost`; None where a method without closed form keeps layers."""
+    """`step_cost`, or None if a method without closed form keeps layers."""
     if shapes and not method.has_closed_form:
         return None
     return step_cost(shapes, method, convention, ranks)

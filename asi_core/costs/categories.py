@@ -1,4 +1,4 @@
-"""What a storage is kept for: categories of modules and of functions."""
+"""Categories of modules and functions: what a storage is kept for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class Category(StrEnum):
-    """Why a storage is kept. One that several keep counts with whoever stands first here."""
+    """Why a storage is kept. If several apply, the first in this order counts."""
 
     TRAINED_INPUTS = "trained layer inputs"
     OTHER_INPUTS = "other layer inputs"
@@ -21,7 +21,7 @@ class Category(StrEnum):
     OTHER = "other"
 
 
-# A module belongs with the file of torch.nn.modules in which its type, or a base of it, is defined.
+# A module belongs to the file of torch.nn.modules that defines its type or a base of it.
 _FILES = {
     "activation": Category.ACTIVATIONS,
     "batchnorm": Category.NORMALISATION,
@@ -48,7 +48,7 @@ _FUNCTIONS = {
 
 
 def module_category(module: nn.Module) -> Category | None:
-    """The category of a module of PyTorch or of a subclass of one; None for any other."""
+    """The category of a PyTorch module or of a subclass of one; None for any other."""
     if isinstance(module, nn.MultiheadAttention):
         return Category.OTHER_INPUTS
     for kind in type(module).__mro__:
@@ -59,6 +59,6 @@ def module_category(module: nn.Module) -> Category | None:
 
 
 def function_category(function: Callable[..., Any]) -> Category | None:
-    """The category of `torch.relu`, `Tensor.relu_`, `F.relu` and their like; None for any other."""
+    """The category of `torch.relu`, `Tensor.relu_`, `F.relu` and similar; None for any other."""
     name = getattr(function, "__name__", "").partition(".")[0].strip("_")
     return Category.POOLING if "_pool" in name else _FUNCTIONS.get(name)

@@ -1,4 +1,4 @@
-"""Seconds that single layers spend in a forward and a backward pass."""
+"""Seconds that single layers take in a forward and a backward pass."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch.utils.hooks import RemovableHandle
 
 
 class LayerClocks:
-    """While open, times the layers `names` in forward, and later in the backward pass of it.
+    """While open, times the layers `names` in a forward pass, and later in its backward pass.
 
-    The device's queue is drained at every border of a layer, so that the seconds are its own.
-    Backward is timed at the nodes that the layer put into the graph, because hooks around a
-    module's backward insert views that an in-place activation after it must not change.
+    The device is synchronised before and after each layer, so that the seconds are the layer's own.
+    Backward is timed at the layer's nodes in the graph, because hooks around a module's backward
+    insert views that a following in-place activation must not change.
 
     Attributes:
-        forward_seconds: by layer, in its `forward`; several calls are added up.
+        forward_seconds: by layer, in its `forward`; summed over several calls.
         backward_seconds: by layer, in its own nodes: the gradients of input, weight and bias from
-            what was kept. Adding gradients up and the engine between the nodes are not in it.
+            what was kept. Accumulating gradients and the engine's overhead are not included.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ class LayerClocks:
 
 
 def _nodes_between(inputs: Any, output: Any) -> list[Node]:
-    """The graph's nodes from `output` back to, and without, those that made `inputs`."""
+    """The graph's nodes from `output` back to those that made `inputs`, which are excluded."""
     seen = set(_makers(inputs))
     found: list[Node] = []
     waiting = _makers(output)
@@ -86,7 +86,7 @@ def _nodes_between(inputs: Any, output: Any) -> list[Node]:
         node = waiting.pop()
         if node not in seen:
             seen.add(node)
-            # A leaf's node only adds its gradient up.
+            # A leaf's node only accumulates its gradient.
             found += [] if node.name().endswith("AccumulateGrad") else [node]
             waiting += [source for source, _ in node.next_functions if source is not None]
     return found

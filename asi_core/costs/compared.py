@@ -1,4 +1,4 @@
-"""One step's bytes kept for backward, counted by formula and made to be kept in other ways."""
+"""Bytes kept for backward in one step, by formula and measured in several configurations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(frozen=True, slots=True)
 class ComparedBytes:
-    """The same step, kept in four ways; each field has its title.
+    """The same step, kept in four ways; each field has a title.
 
     Attributes:
-        formula: what the trained layers keep by the method, in the `exact` convention; None for a
-            method without closed form.
-        vanilla: what plain PyTorch really keeps of the whole trained part.
+        formula: bytes that the trained layers keep by the method, in the `exact` convention; None
+            for a method without closed form.
+        vanilla: bytes that plain PyTorch keeps for the whole trained part.
         lean_vanilla: with lean layers around the trained ones, whose inputs are kept exactly.
         lean: with lean layers, and the trained layers' inputs kept by the method.
     """

@@ -1,7 +1,7 @@
-"""What training takes in memory beyond activations, and devices to set it against.
+"""Memory that training needs besides activations, and devices to compare it with.
 
-Only the trained part is counted: the trained layers and the new classifier. Frozen weights are told
-apart, because nothing writes to them: on a microcontroller they may stay in flash.
+Only the trained part is counted: the trained layers and the new classifier. Frozen weights are
+listed separately, because nothing writes to them: a microcontroller may keep them in flash.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from asi_core.zoo.parameters import parameter_count
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that somebody may want to train on.
+    """A device to train on.
 
     Attributes:
-        key: short and fixed, for addresses of pages.
-        budget_bytes: its working memory, all of it: what else runs there takes its share.
-        note: which memory that is, and where the figure comes from.
+        key: short and fixed, used in page addresses.
+        budget_bytes: its whole working memory, including what other software uses.
+        note: kind of memory, and source of the number.
     """
 
     key: str
@@ -70,15 +70,15 @@ DEVICES = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingMemory:
-    """Bytes that training holds at once, at the end of a forward pass, 4 bytes a number.
+    """Bytes that training holds at once, at the end of a forward pass, 4 bytes per number.
 
     Attributes:
         activation_bytes: the trained layers' inputs as the method keeps them, and the classifier's
-            input. What a framework keeps besides for activation functions and normalisations is
-            not in here.
+            input. What a framework also keeps for activation functions and normalisations is
+            not included.
         weight_bytes, gradient_bytes: of the trained parameters.
-        optimiser_bytes: momentum's one number a parameter; plain SGD keeps nothing.
-        frozen_bytes: weights that only the forward pass reads; not part of the total.
+        optimiser_bytes: one number per parameter for momentum; plain SGD keeps nothing.
+        frozen_bytes: weights that only the forward pass reads; not included in the total.
     """
 
     activation_bytes: int
@@ -89,7 +89,7 @@ class TrainingMemory:
 
     @property
     def total_bytes(self) -> int:
-        """All but the frozen weights."""
+        """All except the frozen weights."""
         trained = self.weight_bytes + self.gradient_bytes + self.optimiser_bytes
         return self.activation_bytes + trained
 
@@ -111,7 +111,7 @@ def training_memory(
 
     Args:
         classes: outputs of the new classifier.
-        momentum: whether the optimiser keeps one.
+        momentum: whether the optimiser has momentum.
 
     Raises:
         InvalidInput: if there is no such model, or it has fewer layers.

@@ -1,4 +1,4 @@
-"""Formula and measurement of the trained part of a model, side by side."""
+"""Formula and measurement of a model's trained part, side by side."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from asi_core.records import LayerShape
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one step costs by formula and what it really keeps, layer by layer.
+    """One step's costs by formula and what it really keeps, layer by layer.
 
     Attributes:
-        cost: by formula, in the `exact` convention, with the ranks in force in the measured step;
+        cost: by formula, in the `exact` convention, with the ranks in use in the measured step;
             None for a method without closed form.
         step: as measured. Its layers are those of `cost`, in the same order; a layer that is
             called n times has n costs, and is measured once.
@@ -33,14 +33,14 @@ class Measurement:
         return None if self.cost is None else self.cost.activation_bytes
 
     def layer_formula_bytes(self, name: str) -> int | None:
-        """By formula, of all calls of one layer."""
+        """By formula, summed over all calls of one layer."""
         if self.cost is None:
             return None
         return sum(c.activation_bytes for c in self.cost.layers if c.shape.name == name)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: bytes and seconds, None where there is no formula. The meters agree, or else
-        there is no measurement."""
+        """For JSON: bytes and seconds, None if there is no formula. The meters agree, otherwise
+        measuring fails."""
         return {
             "formula_bytes": self.formula_bytes,
             "saved_bytes": {
@@ -72,16 +72,16 @@ def measure_tail(
     method: Method,
     shapes: Sequence[LayerShape],
 ) -> Measurement:
-    """Measure one step of the trained part of a model, and count the same step by formula if the
-    method has one.
+    """Measure one step of a model's trained part, and count the same step by formula if the method
+    has one.
 
     Args:
-        make_inputs, loss_of, head: as `measure_step` takes them.
-        shapes: of the trained layers at this batch size, one a call; their names are looked up in
-            `tail`.
+        make_inputs, loss_of, head: as in `measure_step`.
+        shapes: of the trained layers at this batch size, one per call; `tail` has layers of these
+            names.
 
     Raises:
-        MetersDisagree, InvalidInput, Unsupported: as `measure_step` does.
+        MetersDisagree, InvalidInput, Unsupported: as in `measure_step`.
     """
     names = list(dict.fromkeys(shape.name for shape in shapes))
     step = measure_step(tail, make_inputs, loss_of, names, head)

@@ -1,4 +1,4 @@
-"""What PyTorch really keeps for backward, in bytes, and how long layers take."""
+"""The bytes that PyTorch really keeps for backward, and the time that layers take."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SavedBytes:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._excluded:
             self._storages[storage.data_ptr()] = storage.nbytes()
-        # A result that its own node saves would keep itself alive if backward never came.
+        # A result saved by its own node would keep itself alive if backward never ran.
         return tensor.detach()
 
     def _unpack(self, tensor: Tensor) -> Tensor:
@@ -70,10 +70,10 @@ class LayerMeasurement:
     """One trained layer's share of a measured step.
 
     Attributes:
-        saved_bytes: of the storages that this layer saves, and no layer before it in the list: an
-            input that two layers read is counted with the first.
-        forward_seconds, backward_seconds: as `LayerClocks` says.
-        ranks: in force in the counted step; None for a layer without.
+        saved_bytes: of the storages that this layer saves and no layer before it in the list: an
+            input that two layers read counts for the first.
+        forward_seconds, backward_seconds: as in `LayerClocks`.
+        ranks: the ranks in use in the counted step; None for a layer without.
     """
 
     name: str
@@ -89,8 +89,9 @@ class StepMeasurement:
 
     Attributes:
         saved_bytes: of the unique storages kept for backward, without parameters and buffers.
-        category_bytes: the same bytes by `Category`, all of them named; they add up.
-        peak_bytes: of the allocator above what was there before the batch; None without one.
+        category_bytes: the same bytes by `Category`, with all categories; they add up.
+        peak_bytes: peak of the allocator above its level before the batch; None without an
+            allocator.
     """
 
     saved_bytes: int
@@ -108,21 +109,21 @@ def measure_step(
 ) -> StepMeasurement:
     """Count what the forward pass of a training step keeps for backward, and time a step.
 
-    One step goes before, so that warm starts and kernels are warm. Then come a forward pass under
-    the meters, for the bytes, and a whole step that no meter disturbs, for the seconds and the
-    peak. Warm starts go on; weights and gradients of the model are left as they are.
+    A first step warms up warm starts and kernels. Then a forward pass under the meters counts the
+    bytes, and a whole step without meters gives seconds and peak. Warm starts advance; weights and
+    gradients of the model are unchanged.
 
     Args:
-        make_inputs: makes the batch, anew for each of the three. Nobody else may hold it: what
-            stays alive after the forward pass counts as kept, and so does a batch whose own
-            gradient is asked for.
+        make_inputs: creates the batch, again for each of the three. Do not hold a reference to it:
+            what stays alive after the forward pass counts as kept, and so does a batch whose own
+            gradient is needed.
         loss_of: logits to a scalar loss.
         layer_names: of the trained layers.
         head: name of the classifier.
 
     Raises:
-        MetersDisagree: if something is kept that autograd does not know of.
-        InvalidInput: if the loss depends on nothing that is trained.
+        MetersDisagree: if something is kept without autograd.
+        InvalidInput: if the loss depends on no trained parameter.
         Unsupported: if the model is compiled, or works on tensors without storages.
     """
     _refuse_compiled(model)
@@ -152,7 +153,7 @@ def kept_bytes(
     layer_names: Sequence[str],
     head: str | None,
 ) -> int:
-    """Count what a training step keeps for backward, and no more: one forward pass.
+    """Count only what a training step keeps for backward, in one forward pass.
 
     Args and errors are those of `measure_step`.
     """
@@ -171,7 +172,7 @@ def _kept_storages(
     saved, living = SavedMeter(model, places), LivingMeter(places)
 
     def forward() -> Any:
-        """The graph alone: batch, logits and loss go with this function's names."""
+        """Return the graph only: batch, logits and loss are freed with this function's scope."""
         inputs = make_inputs()
         living.watch(inputs)
         with saved, living, places:
@@ -179,7 +180,7 @@ def _kept_storages(
             with places.inside(Place("the loss", Category.HEAD_AND_LOSS)):
                 return loss_of(logits).grad_fn
 
-    # Holds what autograd keeps, until it is counted.
+    # Holds what autograd keeps until it is counted.
     _graph = forward()
     return agreed_storages(model, saved, living)
 
@@ -190,7 +191,7 @@ def _whole_step(
     loss_of: Callable[[Tensor], Tensor],
     clocks: AbstractContextManager[object],
 ) -> int | None:
-    """A step as it is; the allocator's peak in it, in bytes above what was there before.
+    """An undisturbed step; returns the allocator's peak above its level before, in bytes.
 
     Args:
         clocks: open during the forward pass.
@@ -205,7 +206,7 @@ def _whole_step(
         with clocks:
             loss = loss_of(model(*inputs))
         _check_trained(loss)
-        # As in the count: of the batch, what backward needs stays.
+        # As in the count: only what backward needs of the batch stays.
         del inputs
         model.zero_grad()
         loss.backward()
@@ -244,5 +245,5 @@ def _refuse_compiled(model: nn.Module) -> None:
         if compiled or isinstance(module, torch.jit.ScriptModule):
             raise Unsupported(
                 f"{name or 'the model'} is compiled, and what compiled code keeps for backward "
-                "cannot be seen: measure the plain module."
+                "cannot be measured: measure the plain module."
             )

@@ -1,9 +1,9 @@
-"""Two independent counts of the bytes that a forward pass leaves behind for backward.
+"""Two independent counts of the bytes that a forward pass leaves for backward.
 
-The first listens to what PyTorch's autograd saves. It does not see a tensor that a function or a
-module keeps by itself (`ctx.x = x`, `self.cache = x`). The second watches every storage that the
-forward pass makes, and asks afterwards which of them are still alive: it sees everything, but not
-what it is kept for. Only numbers on which both agree are worth telling.
+The first records what PyTorch's autograd saves. It does not see a tensor that a function or a
+module stores directly (`ctx.x = x`, `self.cache = x`). The second tracks every storage that the
+forward pass creates, and checks afterwards which of them are still alive: it sees everything, but
+not what it is kept for. Only numbers on which both agree are reported.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from asi_core.methods.base import WarmStart
 
 @dataclass(slots=True)
 class Storage:
-    """A storage that is known without being kept alive.
+    """A storage that is tracked without being kept alive.
 
     Attributes:
-        nbytes: all of it, even if only a view is kept.
-        shape: of the tensor by which it was met first.
-        place: where it was made or, if it was there before, first saved.
+        nbytes: its whole size, even if only a view is kept.
+        shape: of the first tensor seen with it.
+        place: where it was created or, if it existed before, first saved.
     """
 
     reference: StorageWeakRef
@@ -50,7 +50,7 @@ class SavedStorage(Storage):
     """A storage that autograd saves.
 
     Attributes:
-        category: the first, in the order of the categories, of all for which it is saved.
+        category: the first, in the order of `Category`, of all for which it is saved.
         layers: the trained layers that save it.
     """
 
@@ -66,7 +66,7 @@ class MetersDisagree(AsiError):
         differing = [
             (s, "kept alive by something else") for i, s in living.items() if i not in saved
         ]
-        differing += [(s, "let go again") for i, s in saved.items() if i not in living]
+        differing += [(s, "freed again") for i, s in saved.items() if i not in living]
         worst, fate = max(differing, key=lambda pair: pair[0].nbytes)
         super().__init__(
             f"autograd saves {self.saved_bytes} bytes for backward but {self.living_bytes} bytes "
@@ -76,9 +76,9 @@ class MetersDisagree(AsiError):
 
 
 class SavedMeter(torch.autograd.graph.saved_tensors_hooks):
-    """While open, notes the storages that autograd saves, and what for.
+    """While open, records the storages that autograd saves, and their purpose.
 
-    Those of parameters and buffers are left out: they exist anyway.
+    Those of parameters and buffers are excluded: they exist anyway.
     """
 
     def __init__(self, model: nn.Module, places: Places) -> None:
@@ -98,11 +98,11 @@ class SavedMeter(torch.autograd.graph.saved_tensors_hooks):
             storage = self.storages.setdefault(reference.cdata, new)
             storage.category = min(storage.category, category, key=list(Category).index)
             storage.layers |= set() if place.layer is None else {place.layer}
-        # A result that is saved by its own node would keep itself alive for ever.
+        # A result saved by its own node would keep itself alive forever.
         return tensor.detach()
 
     def attribute_repeated(self) -> None:
-        """Call those inputs of repeated blocks trained layers' that these have read by now."""
+        """Attribute inputs of repeated blocks to the trained layers that have read them by now."""
         for reference in self._kept_to_repeat:
             layer = self._places.read_by.get(reference)
             if layer is not None:
@@ -112,10 +112,10 @@ class SavedMeter(torch.autograd.graph.saved_tensors_hooks):
 
 
 class LivingMeter(TorchDispatchMode):
-    """While open, notes every storage that an operation makes, without keeping it alive.
+    """While open, records every storage that an operation creates, without keeping it alive.
 
-    What is there before the forward pass is not noted: parameters, buffers, constants, and the
-    state of warm starts. The batch has to be noted by `watch`.
+    What exists before the forward pass is not recorded: parameters, buffers, constants, and warm
+    starts. Record the batch with `watch`.
     """
 
     def __init__(self, places: Places) -> None:
@@ -125,7 +125,7 @@ class LivingMeter(TorchDispatchMode):
         self._older: set[StorageWeakRef] = set()
 
     def watch(self, values: Any) -> None:
-        """Note the storages of all tensors in `values`."""
+        """Record the storages of all tensors in `values`."""
         for tensor in tensors_in(values):
             reference = storage_reference(tensor)
             if reference not in self._older and tensor.untyped_storage().nbytes() > 0:
@@ -146,13 +146,13 @@ class LivingMeter(TorchDispatchMode):
 def agreed_storages(
     model: nn.Module, saved: SavedMeter, living: LivingMeter
 ) -> Mapping[int, SavedStorage]:
-    """What the forward pass keeps for backward, if both counts say the same.
+    """What the forward pass keeps for backward, if both counts agree.
 
-    To be called when nothing but the graph is held any more. Parameters, buffers and warm starts
-    of the next step are not kept for backward, except where they are saved as well.
+    Call it when only the graph is still held. Parameters, buffers and warm starts of the next step
+    do not count as kept for backward, unless they are also saved.
 
     Raises:
-        MetersDisagree: if they do not.
+        MetersDisagree: if they do not agree.
     """
     gc.collect()
     saved.attribute_repeated()
@@ -174,7 +174,7 @@ def total_bytes(storages: Mapping[int, Storage]) -> int:
 
 
 def _carried(model: nn.Module) -> list[Tensor]:
-    """What `model` takes along to the next step."""
+    """The tensors that `model` carries to the next step."""
     attributes = [value for module in model.modules() for value in vars(module).values()]
     starts = [value for value in attributes if isinstance(value, WarmStart)]
     warm = tensors_in([[getattr(start, f.name) for f in fields(start)] for start in starts])

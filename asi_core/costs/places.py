@@ -1,4 +1,4 @@
-"""Which part of a model is running."""
+"""Tracking which part of a model is running."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Place:
     """A part of a training step.
 
     Attributes:
-        name: the module's, in the model.
-        category: of all that is kept here; None where it depends on the function called.
-        layer: the trained layer that this is or lies in.
-        repeats: whether it keeps its inputs to run again before its backward pass.
+        name: of the module in the model.
+        category: of everything kept here; None if it depends on the called function.
+        layer: the trained layer that this is, or that contains it.
+        repeats: whether it keeps its inputs to be recomputed before its backward pass.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Place:
 
 
 class Places(TorchFunctionMode):
-    """While open, follows the modules that are entered and left, and the function they call.
+    """While open, tracks the running module, and the function that it calls.
 
-    Modules are followed by hooks, functions by a mode of this thread: it sees the outermost call
-    (`F.relu`, not the kernels below), which PyTorch's saving for backward lies within. A module
-    that is not called but whose `forward` is does not show.
+    Modules are tracked by hooks, functions by a mode of this thread. The mode sees the outermost
+    call (`F.relu`, not the kernels below), during which PyTorch saves for backward. A module whose
+    `forward` is called directly is not seen.
 
     Attributes:
-        read_by: storages that trained layers read as their inputs, and the first layer to do so.
+        read_by: storages that trained layers read as inputs -> the first layer that read it.
     """
 
     def __init__(self, model: nn.Module, layer_names: Sequence[str], head: str | None) -> None:
@@ -59,12 +59,13 @@ class Places(TorchFunctionMode):
 
     @property
     def category(self) -> Category:
-        """Of what is kept now: the innermost module's, or else that of the function it calls."""
+        """The category of what is kept now: the innermost module's, or else the called
+        function's."""
         return self.current.category or self._function or Category.OTHER
 
     @contextmanager
     def inside(self, place: Place) -> Iterator[None]:
-        """Within, what runs outside of all modules runs at `place`."""
+        """Attribute what runs outside all modules to `place`."""
         self._entered.append(place)
         try:
             yield
@@ -109,7 +110,7 @@ class Places(TorchFunctionMode):
         return lambda module, inputs, output: self._leave(place)
 
     def _leave(self, place: Place) -> None:
-        # What was entered later and never left, for an exception, is left as well.
+        # Modules entered later and not left because of an exception are left as well.
         while place in self._entered and self._entered.pop() != place:
             pass
 

@@ -1,4 +1,4 @@
-"""Ranks from singular values that are already known, without tensors."""
+"""Ranks from known singular values, without tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ranks_of_spectra(spectra: Sequence[Sequence[float]], explained_variance: flo
     The same rule as `linalg.spectra.rank_for_energy`, on plain numbers.
 
     Args:
-        spectra: descending singular values, one row a mode.
+        spectra: descending singular values, one row per mode.
 
     Raises:
         InvalidInput: if the share is not above 0 and at most 1.

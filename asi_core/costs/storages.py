@@ -1,4 +1,4 @@
-"""Storages, known without being kept alive."""
+"""References to storages that do not keep them alive."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def tensors_in(values: Any) -> list[Tensor]:
 
 
 def storage_reference(tensor: Tensor) -> StorageWeakRef:
-    """A reference that tells a tensor's storage from all others, also after it is gone.
+    """A reference that identifies a tensor's storage, also after it is freed.
 
     Raises:
-        Unsupported: if it has none.
+        Unsupported: if the tensor has no storage.
     """
     try:
         return StorageWeakRef(tensor.untyped_storage())

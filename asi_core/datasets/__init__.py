@@ -1,6 +1,6 @@
-"""Images to fine-tune on. A new kind of source is a file in this folder and a line in `_source`.
+"""Images to fine-tune on. To add a kind of source, write a file here and a line in `_source`.
 
-Names are those of `DATASETS`, or for images of one's own `imagefolder:PATH` and `upload:NAME`.
+Names are those of `DATASETS`, or `imagefolder:PATH` and `upload:NAME` for user images.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ _NAMED: Registry[Source] = Registry(
 
 
 class _Cards(Mapping[str, DatasetCard]):
-    """The cards of all data sets that have a name, by it."""
+    """The cards of all named data sets, by name."""
 
     def __getitem__(self, name: str) -> DatasetCard:
         return _NAMED[name].card
@@ -44,10 +44,10 @@ DATASETS: Mapping[str, DatasetCard] = _Cards()
 
 
 def register_dataset(source: Source) -> Source:
-    """Make a data set known by its name, for this process; a package has an entry point instead.
+    """Register a data set by its name, for this process; packages can use an entry point instead.
 
     Raises:
-        InvalidInput: if it is no `Source`, or its name is taken.
+        InvalidInput: if it is not a `Source`, or its name is taken.
     """
     return _NAMED.add(source)
 
@@ -69,7 +69,7 @@ __all__ = [
 
 
 def dataset_card(name: str) -> DatasetCard:
-    """The card of `name`, without looking at the disk.
+    """The card of `name`, without reading from disk.
 
     Raises:
         InvalidInput: if there is no such data set.
@@ -78,29 +78,29 @@ def dataset_card(name: str) -> DatasetCard:
 
 
 def check_dataset(name: str, skip_damaged: bool = False) -> DatasetCard:
-    """Check what can be checked before a run is queued, without decoding any image.
+    """Check a data set before a run is queued, without decoding any image.
 
     Args:
-        skip_damaged: whether images that are known to be damaged are left out of the counts.
+        skip_damaged: whether images known to be damaged are left out of the counts.
 
     Returns:
-        the card, with the counts and classes that were found.
+        the card, with counts and classes.
 
     Raises:
-        InvalidInput: if there is no such data set, a folder or zip is not laid out as it must be,
-            or a class has no image without the damaged ones.
+        InvalidInput: if there is no such data set, a folder or zip has an invalid layout, or a
+            class has no image without the damaged ones.
         Unavailable: if its files are missing or damaged.
     """
     return _source(name).check(skip_damaged)
 
 
 def check_images(name: str) -> Iterator[int]:
-    """Find out which images of a data set can be read, which `check_dataset` then knows.
+    """Find out which images of a data set can be read; `check_dataset` then uses the result.
 
-    It takes about as long as decoding them once, and no time where it is known already.
+    It takes about as long as decoding them once. Images that were checked before are skipped.
 
     Yields:
-        how many are left, now and then.
+        the number of images left, at intervals.
 
     Raises:
         InvalidInput, Unavailable: as `check_dataset`.
@@ -109,8 +109,8 @@ def check_images(name: str) -> Iterator[int]:
 
 
 def dataset_fingerprint(name: str) -> str:
-    """What tells the images from others, without decoding any; of named ones their name, as they
-    are checked against hashes in the code.
+    """A key for the images, computed without decoding any. For named data sets it is the name, as
+    their content is checked against hashes in the code.
 
     Raises:
         InvalidInput, Unavailable: as `check_dataset`.
@@ -119,14 +119,14 @@ def dataset_fingerprint(name: str) -> str:
 
 
 def load_dataset(name: str, skip_damaged: bool = False) -> ImageData:
-    """Check a data set and give access to its images; what is not here is downloaded.
+    """Check a data set and open its images; downloads what is missing.
 
     Args:
         skip_damaged: whether images that cannot be read are left out.
 
     Raises:
-        InvalidInput: if there is no such data set, a folder or zip is not laid out as it must be,
-            or a class has no image without the damaged ones.
+        InvalidInput: if there is no such data set, a folder or zip has an invalid layout, or a
+            class has no image without the damaged ones.
         Unavailable: if its files are missing or cannot be downloaded, or images are damaged,
             naming all of them.
     """
@@ -142,6 +142,6 @@ def _source(name: str) -> Source:
         raise InvalidInput(
             "dataset must be a known one",
             repr(name),
-            f"choose {', '.join(_NAMED)}, or {imagefolder.PREFIX}PATH for images of your own",
+            f"choose {', '.join(_NAMED)}, or {imagefolder.PREFIX}PATH for your own images",
         )
     return _NAMED[name]

@@ -1,4 +1,4 @@
-"""Images that come with the project, checked by their hash."""
+"""Images bundled with the project, verified by their hash."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Bundled:
         return self.card
 
     def check_images(self) -> Iterator[int]:
-        # They are known by a hash.
+        # The file's hash covers them.
         return iter(())
 
     def fingerprint(self) -> str:

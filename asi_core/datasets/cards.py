@@ -1,4 +1,4 @@
-"""What is known of a data set without reading it."""
+"""What is known about a data set without reading it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class DatasetCard:
     """Facts about a data set.
 
     Attributes:
-        classes: their names, and
-        class_count, train_count, test_count: numbers of classes and images; None where only
-            reading tells.
-        licence: the terms of the images, and whose they are.
-        remarks: sentences about what is there and not used.
-        damage: images that cannot be read; None where not all have been looked at.
+        classes: class names, or None if they must be read.
+        class_count, train_count, test_count: numbers of classes and images; None if they must be
+            read.
+        licence: the licence and authors of the images.
+        remarks: sentences about files that are not used.
+        damage: images that cannot be read; None if not all have been checked.
     """
 
     name: str
@@ -35,7 +35,7 @@ class DatasetCard:
     damage: Damage | None = None
 
     def check_images(self, skip_damaged: bool) -> None:
-        """Refuse images that are known to be damaged, unless they are left out.
+        """Raise an error if images are known to be damaged, unless they are left out.
 
         Raises:
             Unavailable: naming them.
@@ -44,14 +44,15 @@ class DatasetCard:
             self.damage.check()
 
     def check_batch_size(self, batch_size: int) -> None:
-        """Refuse a batch that is larger than the training images, if their number is known.
+        """Check that a batch is not larger than the training set, if its size is known.
 
         Raises:
-            InvalidInput: naming the most there can be.
+            InvalidInput: if it is; states the maximum.
         """
         if self.train_count is not None and batch_size > self.train_count:
             raise InvalidInput(
-                f"batch size must be at most {self.train_count}, the images of {self.name}",
+                f"batch size must be at most {self.train_count}, the training images of "
+                f"{self.name}",
                 batch_size,
                 "choose less",
             )
@@ -63,16 +64,16 @@ class Source(Protocol):
 
     @property
     def card(self) -> DatasetCard:
-        """What is known without looking at the disk."""
+        """The facts known without reading from disk."""
 
     def check(self, skip_damaged: bool = False) -> DatasetCard:
-        """Look at the files as far as that is quick; the card with what was found."""
+        """Check the files as far as is quick; returns the card with the results."""
 
     def check_images(self) -> Iterator[int]:
-        """Find out which images can be read; yields how many are left, now and then."""
+        """Find out which images can be read; yields the number left, at intervals."""
 
     def fingerprint(self) -> str:
-        """What tells the images from others, without decoding any."""
+        """A key for the images, computed without decoding any."""
 
     def load(self, skip_damaged: bool = False) -> ImageData:
-        """Give access to the images."""
+        """Open the images."""

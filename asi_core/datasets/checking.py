@@ -1,8 +1,8 @@
-"""Whether images can be read: decoded once, and remembered for as long as a file is the same.
+"""Whether images can be read: decoded once, and remembered while a file does not change.
 
-Pages must answer at once, so they ask what is known; the worker and the command line find out.
-What was found lies beside the runs, a line an image: a check that is interrupted goes on where it
-stood, and one image more in a folder is one image to check.
+Pages must respond immediately, so they use known results; the worker and the command line check.
+Results are stored beside the runs, one line per image. An interrupted check resumes where it
+stopped, and one new image in a folder means one image to check.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from asi_core.settings import read_settings
 
 log = logging.getLogger(__name__)
 
-# To be raised when other files than before can be read.
+# Increase when more or fewer files can be read.
 _EDITION = 1
 _READER = f"{_EDITION}/{pillow_version}/{','.join(FORMATS)}"
-# Checked at a time: between two of them others may have their turn.
+# Images checked at a time; other jobs may run in between.
 _CHUNK = 64
 _MOST_THREADS = 4
-# What the control is called that leaves damaged images out.
+# The label of the control that leaves damaged images out.
 SKIP_LABEL = "Leave out damaged images"
 _MOST_NAMED, _LONGEST_NAME = 20, 80
-# What can be the matter with an image.
+# Possible results for an image.
 _SOUND, _EMPTY, _LARGE, _DAMAGED = "sound", "empty", "too many pixels", "damaged"
-# Of a file that lies there and is not given: nothing that lasts.
+# For a file without read permission; not stored, as this may change.
 _NOT_NOW = "no access"
 _FAULTS = (_SOUND, _EMPTY, _LARGE, _DAMAGED)
 _KEY_LENGTH = 24
@@ -50,8 +50,8 @@ class Damaged(NamedTuple):
     """An image that cannot be read.
 
     Attributes:
-        name: in its folder or zip.
-        fault: what is the matter, in few words.
+        name: relative to its folder or zip.
+        fault: the reason, in a few words.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Damaged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What was found in a folder or zip all of whose images were looked at.
+    """The unreadable images of a folder or zip after all were checked.
 
     Attributes:
-        damaged: the images that cannot be read; none, if all is well.
-        count: of all images.
-        title: of the folder or zip, for errors.
+        damaged: the images that cannot be read; may be empty.
+        count: number of all images.
+        title: name of the folder or zip, for errors.
     """
 
     damaged: tuple[Damaged, ...]
@@ -86,7 +86,7 @@ class Damage:
         return f"{images} in {self.title} cannot be read: {', '.join(named)}"
 
     def check(self) -> None:
-        """Raise `Unavailable`, naming all images that cannot be read, if there are any."""
+        """Raise `Unavailable`, naming the images that cannot be read, if there are any."""
         if self.damaged:
             raise Unavailable(
                 f"{self.sentence}; restore or remove them, or leave them out ({SKIP_LABEL!r} on "
@@ -95,10 +95,10 @@ class Damage:
 
 
 def check_files(source: ImageFiles, files: Sequence[ImageFile]) -> Iterator[int]:
-    """Find out of all `files` whether they can be read; yields how many are left, now and then.
+    """Find out which `files` can be read; yields the number left, at intervals.
 
     Raises:
-        Changed: if a file is not what it was.
+        Changed: if a file has changed.
     """
     record = _record(source.path)
     keys = _keys(tuple(files))
@@ -120,7 +120,7 @@ def check_files(source: ImageFiles, files: Sequence[ImageFile]) -> Iterator[int]
 
 
 def known_damage(source: ImageFiles, files: Sequence[ImageFile]) -> Damage | None:
-    """Which of `files` cannot be read; None while that is not known of all."""
+    """Which of `files` cannot be read; None until all have been checked."""
     known = _record(source.path).known()
     keys = _keys(tuple(files))
     if not all(key in known for key in keys):
@@ -131,31 +131,31 @@ def known_damage(source: ImageFiles, files: Sequence[ImageFile]) -> Damage | Non
 
 
 def damage(source: ImageFiles, files: Sequence[ImageFile]) -> Damage:
-    """Which of `files` cannot be read, found out where it is not known.
+    """Which of `files` cannot be read; checks those that are not known.
 
     Raises:
-        Changed: if a file is not what it was.
+        Changed: if a file has changed.
     """
     while True:
         for _ in check_files(source, files):
             pass
-        # Not known, still, if another process has written the record for other files meanwhile.
+        # May still be None if another process has written the record for other files meanwhile.
         if (known := known_damage(source, files)) is not None:
             return known
 
 
 def forget_older(before: float) -> None:
-    """Forget what was last found out before a time (Unix seconds); it is found out again."""
+    """Forget results from before a time (Unix seconds), so that they are checked again."""
     for path in _folder().glob("*.txt"):
         if path.stat().st_mtime < before:
             path.unlink(missing_ok=True)
 
 
 class _Record:
-    """What was found out about the images of one folder or zip, in a file; safe for threads.
+    """Results for the images of one folder or zip, in a file; thread-safe.
 
-    A line has an image's key and its fault. Lines are added only, so that several processes
-    may write; one that is cut off says nothing of any image.
+    A line has an image's key and its fault. Lines are only appended, so that several processes may
+    write; an incomplete line is ignored.
     """
 
     def __init__(self, path: Path) -> None:
@@ -181,15 +181,15 @@ class _Record:
             return self._known
 
     def add(self, found: Mapping[str, str]) -> None:
-        """Remember faults by key."""
+        """Store faults by key."""
         with self._lock:
             self._known = {**self._known, **found}
-        # What may be readable again is asked again by the next process.
+        # The next process checks again what may become readable.
         lasting = {key: fault for key, fault in found.items() if fault in _FAULTS}
         self._write(lambda: _append(self._path, lasting))
 
     def forget_all_but(self, keys: set[str]) -> None:
-        """Write the file anew where most of it is about files that are not here any more."""
+        """Rewrite the file if most of its lines are for files that no longer exist."""
         known = dict(self.known())
         if len(known) > 2 * len(keys) + _CHUNK:
             left = {key: fault for key, fault in known.items() if key in keys}
@@ -202,7 +202,7 @@ class _Record:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write()
         except OSError as error:
-            log.warning("checked images are not remembered (%s)", one_sentence(error))
+            log.warning("results of checking images could not be saved (%s)", one_sentence(error))
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""Whose an upload is, in a small file beside its zip: the same zip may belong to several owners."""
+"""The owners of an upload, in a small file beside its zip: a zip may have several owners."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KEPT = 2048
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That an upload belongs to somebody.
+    """One owner's claim to an upload.
 
     Attributes:
-        file_name: what its owner calls the zip.
-        created_at: when it was uploaded, Unix seconds.
-        network: from which network (`asi_core.runs.submit.networks`), if that is known.
+        file_name: the owner's name for the zip.
+        created_at: time of upload, Unix seconds.
+        network: network of the uploader (`asi_core.runs.submit.networks`), if known.
     """
 
     owner: str
@@ -35,28 +35,28 @@ class Claims:
     """All claims to one zip.
 
     Attributes:
-        by_hand: whether the zip was put there by whoever runs the server, and stays.
+        by_hand: whether the server's administrator put the zip there; it is then kept.
     """
 
     all: tuple[Claim, ...] = ()
     by_hand: bool = True
 
     def of(self, owner: str) -> Claim | None:
-        """The owner's claim, None without one."""
+        """The owner's claim; None if there is none."""
         return next((claim for claim in self.all if claim.owner == owner), None)
 
     def adding(self, claim: Claim) -> Self:
-        """These, with this one in place of an earlier one of the same owner."""
+        """These claims plus one, which replaces an earlier claim of the same owner."""
         others = (other for other in self.all if other.owner != claim.owner)
         return type(self)((*others, claim), self.by_hand)
 
     def keeping(self, kept: Iterable[Claim]) -> Self:
-        """Only some of these."""
+        """Only the claims in `kept`."""
         return type(self)(tuple(kept), self.by_hand)
 
 
 def read_claims(zip_path: Path) -> Claims:
-    """The claims to a zip; to one without any beside it, those of one put there by hand."""
+    """The claims to a zip; without a claims file, it counts as put there by hand."""
     path = _beside(zip_path)
     try:
         status = path.stat()
@@ -66,9 +66,9 @@ def read_claims(zip_path: Path) -> Claims:
 
 
 def write_claims(zip_path: Path, claims: Claims) -> None:
-    """Keep the claims; the zip goes with the last of them, unless it was put there by hand.
+    """Write the claims. The zip is removed with the last of them, unless it was put there by hand.
 
-    Whoever calls this holds the lock of the folder from reading the claims on.
+    The caller must hold the folder's lock from before reading the claims.
     """
     path = _beside(zip_path)
     if claims.all:
@@ -86,7 +86,7 @@ def _beside(zip_path: Path) -> Path:
     return zip_path.with_suffix(".json")
 
 
-# Every page with a form asks for them at every drawing.
+# Every page with a form asks for them on each rerun.
 @lru_cache(maxsize=_KEPT)
 def _read(path: Path, mtime_ns: int, inode: int, size_bytes: int) -> Claims:
     try:

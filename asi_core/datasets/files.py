@@ -19,11 +19,11 @@ from asi_core.units import format_bytes
 
 
 class Unreadable(Unavailable):
-    """A file that cannot be read now; later it may be."""
+    """A file that cannot be read now, but may be later."""
 
 
 class Changed(Unavailable):
-    """A file that is not what it was."""
+    """A file that has changed."""
 
 
 class ImageFile(NamedTuple):
@@ -31,7 +31,7 @@ class ImageFile(NamedTuple):
 
     Attributes:
         name: relative to the folder or zip, parts separated by slashes.
-        stamp: what differs when the content does: the CRC in a zip, mtime_ns in a folder.
+        stamp: changes with the content: the CRC in a zip, mtime_ns in a folder.
     """
 
     name: str
@@ -43,8 +43,8 @@ class ImageFiles(ABC):
     """The image files below `path`, sorted by name.
 
     Attributes:
-        title: what errors call the folder or zip; a visitor sees no path of the server.
-        others: what else is there.
+        title: name of the folder or zip in errors, which must not show paths of the server.
+        others: the other files.
     """
 
     path: Path
@@ -54,20 +54,20 @@ class ImageFiles(ABC):
 
     @abstractmethod
     def read(self, file: ImageFile) -> bytes:
-        """The content of a file; safe to be called by several threads.
+        """The content of a file; thread-safe.
 
         Raises:
             Unreadable: if it cannot be read.
-            Changed: if it is not what it was when `files` was made.
+            Changed: if it has changed since `files` was made.
             Unavailable: if it is damaged.
         """
 
 
 class FolderFiles(ImageFiles):
-    """The image files of a folder, links to folders followed.
+    """The image files of a folder, following links to folders.
 
     Raises:
-        InvalidInput: if they are more or larger than `limits` allow.
+        InvalidInput: if there are more or larger files than `limits` allow.
         Unavailable: if a folder cannot be read.
     """
 
@@ -93,7 +93,7 @@ def within_limits(files: Iterable[ImageFile], title: str) -> tuple[ImageFile, ..
     """The files, sorted by name.
 
     Raises:
-        InvalidInput: as soon as they are more or larger than `limits` allow.
+        InvalidInput: as soon as there are more or larger files than `limits` allow.
     """
     kept: list[ImageFile] = []
     total_bytes = 0
@@ -104,25 +104,25 @@ def within_limits(files: Iterable[ImageFile], title: str) -> tuple[ImageFile, ..
             _refuse(f"at most {limits.MOST_IMAGES} images", f"more in {title}")
         if file.size_bytes > limits.LARGEST_FILE_BYTES:
             most, got = format_bytes(limits.LARGEST_FILE_BYTES), format_bytes(file.size_bytes)
-            _refuse(f"at most {most} a file", f"{got} in {file.name!r} of {title}")
+            _refuse(f"files of at most {most}", f"{got} in {file.name!r} of {title}")
         if total_bytes > limits.LARGEST_TOTAL_BYTES:
             most = format_bytes(limits.LARGEST_TOTAL_BYTES)
-            _refuse(f"at most {most}, uncompressed", f"more in {title}")
+            _refuse(f"at most {most} uncompressed", f"more in {title}")
     return tuple(sorted(kept))
 
 
 def fingerprint(files: Iterable[ImageFile]) -> str:
-    """A digest of names, sizes and stamps: two contents differ in it."""
+    """A digest of names, sizes and stamps; it differs if the content does."""
     return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
 
 
 def changed(file: ImageFile, title: str) -> Changed:
-    """The error for a file that is not what it was."""
-    return Changed(f"{file.name!r} in {title} was changed while it was in use: start again.")
+    """The error for a file that has changed."""
+    return Changed(f"{file.name!r} in {title} changed while it was in use: start again.")
 
 
 def _walk(root: Path, title: str, others: Others) -> Iterator[ImageFile]:
-    """All images below, however deep: whether one lies too deep for its class, the layout tells."""
+    """All images in all subfolders; `layout` checks whether they lie too deep for their class."""
     entries = 0
     above: dict[str, frozenset[tuple[int, int]]] = {}
     for folder, below, names in os.walk(root, onerror=_raise_unreadable, followlinks=True):
@@ -131,7 +131,7 @@ def _walk(root: Path, title: str, others: Others) -> Iterator[ImageFile]:
         if entries > limits.MOST_ENTRIES:
             _refuse(f"at most {limits.MOST_ENTRIES} files", f"more in {title}")
         way = above.pop(folder, frozenset()) | {_identity(folder)}
-        # A link that leads back up would be followed for ever.
+        # A link that leads back up would be followed forever.
         below[:] = [
             name
             for name in below
@@ -145,7 +145,7 @@ def _walk(root: Path, title: str, others: Others) -> Iterator[ImageFile]:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    """What two paths to one folder have in common."""
+    """A value that is equal for two paths to one folder."""
     try:
         status = os.stat(folder)
     except OSError as error:
@@ -160,7 +160,7 @@ def _image_file(root: Path, name: str, others: Others) -> Iterator[ImageFile]:
     try:
         status = (root / name).stat()
     except OSError:
-        return  # a link that leads nowhere
+        return  # a broken link
     if stat.S_ISREG(status.st_mode):
         yield ImageFile(name, status.st_size, status.st_mtime_ns)
 

@@ -1,4 +1,4 @@
-"""What a folder or zip holds, in words: for refusals, and for what is left aside."""
+"""The contents of a folder or zip in words: for errors, and for remarks on unused files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _PLAIN_WAY = "lay them out as train/<class>/ and test/<class>/, or as <class>/ a
 
 
 class Leaf(NamedTuple):
-    """An image file at `parts` of its name, below the folders that have been looked through."""
+    """An image file; `parts` are those of its name below the wrapping folders."""
 
     parts: tuple[str, ...]
     file: ImageFile
 
 
 class Beside(NamedTuple):
-    """Files that are no images: of one ending, in the folder at `parts`.
+    """Files that are not images, with one file extension in one folder.
 
     Attributes:
         first: the name of the first of them.
@@ -45,15 +45,15 @@ class Beside(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnreadClass:
-    """A folder in the place of a class that has files, of which none can be read."""
+    """A class folder with files, none of which can be read."""
 
     name: str
     kinds: tuple[Beside, ...]
 
     def refusal(self, where: str, more: int) -> InvalidInput:
-        """The error that names it, and how many there are besides."""
+        """The error that names it, and the number of other such folders."""
         endings = of_endings((kind.suffix, kind.number) for kind in self.kinds)
-        besides = f", and {more} such folders more" if more else ""
+        besides = f", and {more} more such folders" if more else ""
         heif = any(needs_heif_reader(kind.suffix) for kind in self.kinds)
         return InvalidInput(
             f"every class must have images that can be read ({NAMES})",
@@ -66,11 +66,11 @@ class UnreadClass:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that is there, below the folders that have been looked through.
+    """All files below the wrapping folders.
 
     Attributes:
-        others: files that are no images, junk left out.
-        folders: those that are named, empty ones too.
+        others: files that are not images, without junk.
+        folders: all folders, including empty ones.
     """
 
     leaves: list[Leaf]
@@ -78,7 +78,7 @@ class Found:
     folders: set[tuple[str, ...]]
 
     def inside(self, top: str) -> Found:
-        """What is in one of the folders on top, and what lies beside it but documents."""
+        """The contents of one top-level folder, and files beside it that are not documents."""
         return Found(
             [
                 leaf._replace(parts=leaf.parts[1:]) if len(leaf.parts) > 1 else leaf
@@ -93,7 +93,7 @@ class Found:
         )
 
     def refusal(self, purpose: str, where: str, way_out: str) -> InvalidInput:
-        """The error for images that are missing to train or to test on."""
+        """The error for missing training or test images."""
         return InvalidInput(
             f"a data set must have images ({NAMES}) to {purpose} on",
             f"none in {where}{self._there}",
@@ -102,29 +102,29 @@ class Found:
 
     @property
     def way_out(self) -> str:
-        """What would help, as far as what is there tells."""
+        """The best remedy for what was found."""
         flat = [leaf for leaf in self.leaves if len(leaf.parts) == 1]
         if self._archives and not self.leaves:
-            return f"unpack {self._archives[0]!r} and pack the folders that are in it"
+            return f"unpack {self._archives[0]!r} and pack the folders inside it"
         if any(needs_heif_reader(kind.suffix) for kind in self.others) and not self.leaves:
             return "install the extra `heic` (pillow-heif), or save the images as JPEG"
         if flat and len(flat) == len(self.leaves):
-            table = f", as {self._tables[0]!r} may say," if self._tables else ""
-            return f"put each image into a folder that is called like its class{table} instead"
+            table = f" (see {self._tables[0]!r})" if self._tables else ""
+            return f"put each image into a folder named after its class{table} instead"
         return _PLAIN_WAY
 
     @property
     def _there(self) -> str:
         parts = [_counted(len(images), name) for name, images in sorted(self._by_folder.items())]
         if len(parts) > _MOST_NAMED:
-            parts[_MOST_NAMED:] = [f"{len(parts) - _MOST_NAMED} folders more"]
+            parts[_MOST_NAMED:] = [f"{len(parts) - _MOST_NAMED} more folders"]
         if self._archives:
-            parts.append(f"{self._archives[0]!r}, a file with files inside")
+            parts.append(f"{self._archives[0]!r}, an archive")
         if self._tables and self.leaves:
             parts.append(f"{self._tables[0]!r}")
         if not self.leaves and not self._archives and self.others:
             parts.append(of_endings((kind.suffix, kind.number) for kind in self.others))
-        return f" (there are: {'; '.join(parts)})" if parts else ""
+        return f" (found: {'; '.join(parts)})" if parts else ""
 
     @property
     def _by_folder(self) -> dict[str, list[Leaf]]:
@@ -143,12 +143,12 @@ class Found:
 
 
 def unread_classes(found: Found, sections: Sequence[str]) -> list[UnreadClass]:
-    """Folders in the place of classes that have files but no image, by name.
+    """Class folders with files but no images, sorted by name.
 
-    Documents make no class: notes or tables often lie in a folder of their own, with other files.
+    Folders with only documents do not count: notes or tables often have a folder of their own.
 
     Args:
-        sections: the folders that hold the classes, in small letters; empty for the top.
+        sections: the folders that contain the classes, in lower case; empty for the top level.
     """
     with_images = _with_images(found, sections)
     kinds: defaultdict[str, list[Beside]] = defaultdict(list)
@@ -165,10 +165,10 @@ def unread_classes(found: Found, sections: Sequence[str]) -> list[UnreadClass]:
 
 
 def remarks_on(found: Found, used: Collection[str], sections: Sequence[str]) -> tuple[str, ...]:
-    """Sentences about all that is there and not used.
+    """Sentences about files that are not used.
 
     Args:
-        used: names of the files that are.
+        used: names of the files that are used.
         sections: as in `unread_classes`.
     """
     unused = [leaf for leaf in found.leaves if leaf.file.name not in used]
@@ -180,12 +180,12 @@ def remarks_on(found: Found, used: Collection[str], sections: Sequence[str]) -> 
     if unused:
         counts = Counter("/".join(leaf.parts[:-1]) for leaf in unused)
         message = [_counted(count, name) for name, count in counts.most_common(_MOST_NAMED)]
-        more = f"; {len(counts) - _MOST_NAMED} folders more" if len(counts) > _MOST_NAMED else ""
+        more = f"; {len(counts) - _MOST_NAMED} more folders" if len(counts) > _MOST_NAMED else ""
         remarks.append(f"{_images(len(unused))} not used: {'; '.join(message)}{more}.")
     if beside:
         endings = of_endings((kind.suffix, kind.number) for kind in beside)
         count = sum(kind.number for kind in beside)
-        files = "1 file beside the images is" if count == 1 else f"{count} files beside them are"
+        files = "1 other file is" if count == 1 else f"{count} other files are"
         remarks.append(f"{files} not read: {endings}.")
     if without := sorted(places - with_images):
         names = ", ".join(map(repr, without[:_MOST_NAMED]))
@@ -195,13 +195,13 @@ def remarks_on(found: Found, used: Collection[str], sections: Sequence[str]) -> 
 
 
 def _with_images(found: Found, sections: Sequence[str]) -> set[str]:
-    """The classes in whose folders there are images."""
+    """The classes whose folders contain images."""
     places = (_class_of(leaf.parts[:-1], sections) for leaf in found.leaves)
     return {place for place in places if place}
 
 
 def _class_of(folder: tuple[str, ...], sections: Sequence[str]) -> str:
-    """The class in whose folder, or below, something lies; empty where it is none."""
+    """The class of a file's folder; empty if it is in none."""
     if sections == ("",):
         return folder[0] if folder else ""
     is_inside = len(folder) > 1 and folder[0].lower() in sections

@@ -1,4 +1,4 @@
-"""Images of one's own: a folder or zip with a folder for each class."""
+"""User images: a folder or zip with one folder per class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageFolder:
     """The images at `path`, a folder or a zip.
 
     Attributes:
-        called: what errors call it; the path as it was given unless somebody else chose it.
+        called: name in errors; by default the given path.
 
     Raises:
         InvalidInput: if the path is empty.
@@ -40,7 +40,7 @@ class ImageFolder:
             raise InvalidInput(
                 f"{PREFIX} must be followed by the path of a folder or zip",
                 "none",
-                f"write for example {PREFIX}photos.zip",
+                f"for example write {PREFIX}photos.zip",
             )
 
     @property
@@ -52,7 +52,7 @@ class ImageFolder:
             class_count=None,
             train_count=None,
             test_count=None,
-            licence="whoever gave the images knows",
+            licence="not stated",
         )
 
     def check(self, skip_damaged: bool = False) -> DatasetCard:
@@ -93,16 +93,16 @@ class ImageFolder:
 
     def _scan(self) -> _Scan:
         source = _files(self.path, self.called or self.path)
-        # A folder is another at each time.
+        # A folder may change at any time.
         return _scan_of_zip(source) if isinstance(source, ZipFiles) else _scan_of(source)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """Image files, and what they are for.
+    """Image files and their layout.
 
     Attributes:
-        files: those that are trained or tested on.
+        files: the files used for training or testing.
     """
 
     source: ImageFiles
@@ -110,7 +110,7 @@ class _Scan:
     files: tuple[ImageFile, ...]
 
     def without(self, known: Damage) -> Layout:
-        """The layout of what can be read."""
+        """The layout without unreadable images."""
         return self.layout.without(known.names, self.source.title)
 
 
@@ -127,13 +127,13 @@ def _scan_of_zip(source: ZipFiles) -> _Scan:
 
 def _files(text: str, title: str) -> ImageFiles:
     absent = Unavailable(
-        f"no folder or zip of images is at {title!r}: check the path, as this machine sees it."
+        f"no folder or zip of images is at {title!r}: check the path on this machine."
     )
     try:
         path = Path(text).expanduser().resolve(strict=True)
         status = path.stat()
     except (OSError, RuntimeError, ValueError):
-        # Also names that no file can have, and a ~user whom the machine does not know.
+        # Also raised for invalid file names, and for a ~user unknown to this machine.
         raise absent from None
     if stat.S_ISDIR(status.st_mode):
         return FolderFiles(path, title)

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to a square of pixels."""
+"""Decoding an image file to a square of pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from asi_core.errors import InvalidInput, Unavailable
 
 Result = TypeVar("Result")
 
-# Of a picture that is checked while others are: four of the largest at once would take a GiB.
+# Pixel limit for images checked in parallel: four of the largest at once would take a GiB.
 _MANY_PIXELS = 2**23
 _ONE_LARGE = threading.Lock()
 
@@ -36,14 +36,14 @@ def decode(data: bytes, what: str, size: int) -> NDArray[np.uint8]:
         size x size x 3.
 
     Raises:
-        InvalidInput: if the image has more pixels than are decoded here.
-        Unavailable: if the file is damaged or holds no image.
+        InvalidInput: if the image has more pixels than the limit.
+        Unavailable: if the file is damaged or is not an image.
     """
     return _with_pixels(data, what, lambda image: square(image, size))
 
 
 def check_image(data: bytes, what: str) -> None:
-    """Decode an image file as far as tells whether `decode` can read it.
+    """Decode as much of an image file as is needed to know whether `decode` can read it.
 
     Raises:
         As `decode`.
@@ -52,9 +52,9 @@ def check_image(data: bytes, what: str) -> None:
 
 
 def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Turn an image upright, resize its shorter side to `size` and crop around the centre.
+    """Turn an image upright, resize its shorter side to `size` and crop the centre.
 
-    What is transparent is laid on white, or on black where it is nearly white itself.
+    Transparent parts become white, or black if the image itself is nearly white.
 
     Returns:
         size x size x 3.
@@ -63,7 +63,7 @@ def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     width, height = shown.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
-    # Only the square is resized: the whole of an image of one pixel times millions would not fit.
+    # Crop before resizing: an image of one by millions of pixels would not fit in memory.
     box = (left, top, left + side, top + side)
     pixels = np.asarray(shown.resize((size, size), Image.Resampling.BILINEAR, box=box))
     return on_ground(pixels) if shown.mode == "RGBA" else pixels
@@ -72,13 +72,13 @@ def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
 def _read_through(image: Image.Image) -> None:
     large = image.width * image.height > _MANY_PIXELS
     with _ONE_LARGE if large else nullcontext():
-        # A JPEG is read to its end, but an eighth of its pixels are made of it.
+        # The whole JPEG is read, but decoded at an eighth of its size.
         image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
         colours(upright(image))
 
 
 def _with_pixels(data: bytes, what: str, read: Callable[[Image.Image], Result]) -> Result:
-    """`read` of the opened image; once more without metadata if that is what fails."""
+    """`read` of the opened image; if that fails, once more without metadata."""
     try:
         return _opened(data, what, read)
     except Unavailable:
@@ -96,7 +96,7 @@ def _opened(data: bytes, what: str, read: Callable[[Image.Image], Result]) -> Re
 
 @contextmanager
 def _message(what: str) -> Iterator[None]:
-    """What decoders raise, in our words."""
+    """Convert decoder errors to this package's errors."""
     try:
         yield
     except InvalidInput:
@@ -104,17 +104,16 @@ def _message(what: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels(what, "more") from error
     except Exception as error:
-        # The boundary to the decoders: damaged files make them raise nearly anything.
+        # Damaged files make decoders raise almost anything.
         raise Unavailable(
-            f"{what} is damaged, or no picture of a kind that is read here ({NAMES}): replace or "
-            "remove it."
+            f"{what} is damaged, or not a supported image format ({NAMES}): replace or remove it."
         ) from error
 
 
 def _with_raw_alpha(image: Image.Image, data: bytes) -> Image.Image:
-    """A bitmap of 32 bits with its fourth channel, which Pillow leaves out.
+    """A 32-bit bitmap with its fourth channel, which Pillow ignores.
 
-    The format calls it unused, and most programs write transparency there, or nothing.
+    The format calls it unused; most programs write transparency there, or nothing.
     """
     if not isinstance(image, BmpImageFile) or image.info.get("compression") != 0 or not image.tile:
         return image
@@ -130,7 +129,7 @@ def _with_raw_alpha(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def _check_pixels(image: Image.Image, what: str) -> None:
-    """Opening has read the header only; decoding comes later."""
+    """Check the size in the header, before decoding."""
     if image.width * image.height > limits.MOST_PIXELS:
         raise _too_many_pixels(what, f"{image.width} x {image.height}")
 

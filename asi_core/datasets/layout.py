@@ -1,4 +1,4 @@
-"""From the names of image files to classes and splits."""
+"""Classes and splits from the names of image files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from asi_core.errors import InvalidInput
 _TRAIN = ("train", "training")
 _TEST = ("test", "testing", "val", "valid", "validation")
 _SPLITS = (*_TRAIN, *_TEST)
-# Where classes lie if there are no splits.
+# The place of classes without split folders.
 _ON_TOP: tuple[str, ...] = ("",)
 
-_MORE_IMAGES = "give a class a second image, which is then kept for testing"
+_MORE_IMAGES = "add a second image to a class, which is then used for testing"
 _TEST_FOLDER = (
-    "add test/<class>/ or val/<class>/, or take the classes out of their folder: a fifth of each "
-    "is then kept for testing"
+    "add test/<class>/ or val/<class>/, or move the classes out of their folder: a fifth of each "
+    "is then used for testing"
 )
 
-# One image in five is for testing where a folder does not say which are.
+# One image in five is used for testing if a folder has no split.
 _TEST_EVERY = 5
 
 
@@ -37,10 +37,10 @@ class Example(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Which images are trained and tested on. Classes are sorted by name, images too.
+    """Training and test images. Classes and images are sorted by name.
 
     Attributes:
-        remarks: sentences about what is there and not used.
+        remarks: sentences about files that are not used.
     """
 
     classes: tuple[str, ...]
@@ -52,7 +52,7 @@ class Layout(NamedTuple):
         """The same classes and splits, without some files.
 
         Raises:
-            InvalidInput: if a class then has no image to train on, or there is none to test on.
+            InvalidInput: if a class then has no training image, or no test image is left.
         """
         if not names:
             return self
@@ -64,7 +64,7 @@ class Layout(NamedTuple):
         lost = [name for label, name in enumerate(self.classes) if label not in left]
         if lost or not test:
             raise InvalidInput(
-                "every class must have an image that can be read, and there must be one to test on",
+                "every class must have a readable image, and there must be one to test on",
                 f"none of class {lost[0]!r} in {where}" if lost else f"none to test on in {where}",
                 "restore the damaged ones",
             )
@@ -72,22 +72,21 @@ class Layout(NamedTuple):
 
 
 def find_layout(files: Sequence[ImageFile], where: str, others: Others | None = None) -> Layout:
-    """Tell classes and splits from the names.
+    """Find classes and splits from file names.
 
     `train/<class>/` or `training/<class>/`, and one of `test/`, `testing/`, `val/`, `valid/`,
-    `validation/` (the first that has classes; what lies elsewhere is left aside), in any case of
-    letters; or `<class>/` alone, split by `_own_split`. Both may lie in a folder that holds
-    everything, and that one in another. Images that lie in no class folder are left aside. Names
-    that Unicode holds for the same are the same.
+    `validation/` (the first that has classes; the others are ignored), in any case; or only
+    `<class>/`, split by `_own_split`. Up to two folders may wrap them. Images outside of class
+    folders are ignored. Names are compared after Unicode normalisation.
 
     Args:
         where: the folder or zip, for errors.
-        others: what lies beside the images.
+        others: the other files.
 
     Raises:
-        InvalidInput: if there are no images, classes or splits to be told, an image lies deeper
-            than in its class's folder, a class is tested but not trained, or a folder beside the
-            classes has files of which none can be read.
+        InvalidInput: if there are no images, classes or splits, an image lies deeper than in its
+            class folder, a class has test but no training images, or a folder beside the classes
+            has only unreadable files.
     """
     found = _below_wrappers(_found(files, others or Others()))
     sections = _ON_TOP
@@ -112,12 +111,12 @@ def _found(files: Sequence[ImageFile], others: Others) -> Found:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """Parts of a name, in one of the ways in which Unicode may write them: macOS writes others."""
+    """Parts of a name after Unicode normalisation: macOS uses another form."""
     return tuple(unicodedata.normalize("NFC", name).split("/"))
 
 
 def _below_wrappers(found: Found) -> Found:
-    """What is inside of the folders that hold everything, if there are any."""
+    """The contents below folders that wrap everything, if there are any."""
     while True:
         tops = {leaf.parts[0] for leaf in found.leaves if len(leaf.parts) > 1}
         deep = any(len(leaf.parts) > 2 for leaf in found.leaves)
@@ -127,7 +126,7 @@ def _below_wrappers(found: Found) -> Found:
 
 
 def _has_split_folders(leaves: Iterable[Leaf]) -> bool:
-    """Whether the folders on top are splits. `train` alone, without folders inside, is a class."""
+    """Whether top-level folders are splits. `train` alone, without subfolders, is a class."""
     tops = _tops(leaves)
     if tops & set(_TRAIN) and tops & set(_TEST):
         return True
@@ -139,7 +138,7 @@ def _tops(leaves: Iterable[Leaf]) -> set[str]:
 
 
 def _split_folder(leaves: Sequence[Leaf], names: Sequence[str]) -> str:
-    """The first of the names that has classes, or else that is there."""
+    """The first of the names that has classes, or else the first that exists."""
     with_classes = _tops(leaf for leaf in leaves if len(leaf.parts) > 2)
     order = (*(name for name in names if name in with_classes), *names)
     return next((name for name in order if name in _tops(leaves)), names[0])
@@ -154,11 +153,11 @@ def _inside(leaves: Iterable[Leaf], top: str) -> list[Leaf]:
 
 
 def _in_classes(leaves: Iterable[Leaf]) -> list[Leaf]:
-    """The leaves at class/image. Deeper ones are refused: their class would be a guess."""
+    """The leaves at class/image. Deeper ones are an error: their class would be ambiguous."""
     for leaf in leaves:
         if len(leaf.parts) > 2:
             raise InvalidInput(
-                "images must lie right in the folder of their class",
+                "images must lie directly in the folder of their class",
                 repr(leaf.file.name),
                 "lay them out as train/<class>/ and test/<class>/, or as <class>/ alone",
             )
@@ -166,10 +165,10 @@ def _in_classes(leaves: Iterable[Leaf]) -> list[Leaf]:
 
 
 def _own_split(leaves: Iterable[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
-    """80 % of each class to train on and 20 % to test on, the same at every time and place.
+    """A reproducible split: 80 % of each class for training, 20 % for testing.
 
-    A class's images are ordered by the SHA-256 of `<class>/<image>`, and the first fifth of them,
-    rounded down but at least one of two, is tested on. A class's only image is trained on.
+    A class's images are sorted by the SHA-256 of `<class>/<image>`. The first fifth, rounded down
+    but at least one if there are two, is for testing. A class's only image is for training.
     """
     by_class: defaultdict[str, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
@@ -185,7 +184,7 @@ def _own_split(leaves: Iterable[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
 
 
 def _place_in_line(leaf: Leaf) -> tuple[bytes, ImageFile]:
-    # File systems may hold names that are no UTF-8.
+    # File names may contain bytes that are not valid UTF-8.
     name = "/".join(leaf.parts).encode(errors="surrogateescape")
     return hashlib.sha256(name).digest(), leaf.file
 
@@ -208,8 +207,8 @@ def _check(
         raise found.refusal("test", where, _MORE_IMAGES if sections == _ON_TOP else _TEST_FOLDER)
     if tested - trained:
         raise InvalidInput(
-            "every class that is tested must be trained",
-            f"{min(tested - trained)!r} for testing alone in {where}",
+            "every class with test images must have training images",
+            f"{min(tested - trained)!r} with test images only in {where}",
             "add its training images or remove it",
         )
 

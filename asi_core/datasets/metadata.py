@@ -1,4 +1,4 @@
-"""What lies around the pixels of an image file: which way is up, and what can be left away."""
+"""Metadata of image files: orientation, and removing what is not needed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from PIL import Image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
-# Ancillary chunks without which a PNG looks otherwise: transparency, and the EXIF block.
+# Optional chunks that change how a PNG looks: transparency, and the EXIF block.
 _KEPT_CHUNKS = (b"tRNS", b"eXIf")
-# Segments of a JPEG that say how its pixels are to be read, or how it is held: JFIF, EXIF, Adobe.
+# Segments that change how a JPEG is decoded or oriented: JFIF, EXIF, Adobe.
 _APP0, _APP1, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
 _START_OF_SCAN = 0xDA
 _ALONE = (0x01, *range(0xD0, 0xD8))
@@ -30,9 +30,9 @@ _TURNS = {
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image as it was held, if its EXIF or XMP block can be read and says so.
+    """The image turned upright by its EXIF or XMP block, if that is readable.
 
-    Nothing is written back: Pillow's own `exif_transpose` fails where other tags are odd.
+    Nothing is written back: Pillow's `exif_transpose` fails on invalid other tags.
     """
     image.load()
     turn = _TURNS.get(_orientation(image))
@@ -40,10 +40,10 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """A PNG or JPEG with its pixels alone, and what says how to read and hold them.
+    """A PNG or JPEG with only its pixels and what affects decoding and orientation.
 
     Returns:
-        None if it is neither, or its structure cannot be followed.
+        None if it is neither, or its structure is invalid.
     """
     try:
         if data.startswith(_PNG):
@@ -62,7 +62,7 @@ def _orientation(image: Image.Image) -> int:
             value = value[0]
         return int(value)
     except Exception:
-        # Anything may be in a block that no decoder looks at. The pixels are sound by now.
+        # Metadata blocks may contain anything. The pixels have been decoded by now.
         return 1
 
 
@@ -83,7 +83,7 @@ def _is_whole(chunk: bytes) -> bool:
 
 
 def _kept_segments(data: bytes) -> Iterator[bytes]:
-    """Up to the first scan, from which on there is no metadata; what follows stays as it is."""
+    """Segments up to the first scan, after which there is no metadata; the rest is unchanged."""
     at = len(_JPEG)
     while data[at] == 0xFF and data[at + 1] != _START_OF_SCAN:
         marker = data[at + 1]

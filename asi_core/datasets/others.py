@@ -1,4 +1,4 @@
-"""What lies beside the images of a folder or zip: counted, so that nothing is missing unnoticed."""
+"""Non-image files of a folder or zip: counted, so that nothing is missing unnoticed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MOST_ENDINGS = 5
 
 
 class Kind(NamedTuple):
-    """Files of one ending in one folder.
+    """Files with one extension in one folder.
 
     Attributes:
-        folder: relative, without a slash at its end; empty for the top.
-        suffix: in small letters, with its dot; empty for files without one.
+        folder: relative, without a trailing slash; empty for the top level.
+        suffix: in lower case, with its dot; empty for files without an extension.
     """
 
     folder: str
@@ -30,11 +30,11 @@ class Kind(NamedTuple):
 
 @dataclass
 class Others:
-    """Folders, and files that are no images; hidden ones and junk are not counted.
+    """Folders and non-image files; hidden ones and junk are not counted.
 
     Attributes:
-        counts: how many files there are of each kind, and
-        firsts: the name of the first of them.
+        counts: number of files of each kind.
+        firsts: name of the first file of each kind.
     """
 
     counts: Counter[Kind] = field(default_factory=Counter)
@@ -50,15 +50,15 @@ class Others:
         self.firsts.setdefault(kind, name)
 
     def add_folder(self, name: str) -> None:
-        """Note a folder, by its relative name."""
+        """Add a folder, by its relative name."""
         if not is_junk(name):
             self.folders.add(name)
 
 
 def of_endings(kinds: Iterable[tuple[str, int]]) -> str:
-    """Endings with their counts in words, the most frequent first."""
+    """Extensions with their counts in words, the most frequent first."""
     total: Counter[str] = Counter()
     for suffix, count in kinds:
         total[suffix] += count
     endings = total.most_common(_MOST_ENDINGS)
-    return ", ".join(f"{count} {suffix or 'without an ending'}" for suffix, count in endings)
+    return ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in endings)

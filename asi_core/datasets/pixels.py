@@ -1,4 +1,4 @@
-"""From the numbers of an image, whatever they mean, to colours of 8 bits."""
+"""Converting pixel values of any type to 8-bit colours."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Ranges in which scanners, cameras and medical devices count: the smallest that holds a picture's
-# largest number is taken for its own.
+# Value ranges of scanners, cameras and medical devices: the smallest that contains a picture's
+# maximum is assumed.
 _RANGES = (255, 4095, 65535)
 _FLOAT_RANGES = (1, *_RANGES)
 
-# The ground under what is transparent is white, as on paper, but black under what is brighter on
-# average than this share of white: it would not be seen.
+# Transparent parts become white, as on paper. They become black if the image is brighter on average
+# than this share of white, because it would not be visible.
 _BRIGHT = 2 / 3
 _WHITE, _BLACK = 255, 0
 
@@ -27,12 +27,12 @@ def colours(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     clear = image.convert("RGBA")
     lowest, highest = clear.getchannel("A").getextrema()
-    # An image of which nothing is visible has numbers in its fourth channel that are no alpha.
+    # If nothing is visible, the fourth channel is not an alpha channel.
     return clear.convert("RGB") if lowest == 255 or highest == 0 else clear
 
 
 def on_ground(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGBA (height x width x 4) on the ground from which it stands out: height x width x 3."""
+    """RGBA (height x width x 4) on a contrasting background: height x width x 3."""
     ink, alpha = pixels[..., :3].astype(np.float32), pixels[..., 3:].astype(np.float32) / 255
     visible = float(alpha.sum())
     brightness = float((_luminance(ink) * alpha[..., 0]).sum()) / visible if visible else 0.0
@@ -41,14 +41,14 @@ def on_ground(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def grey_levels(numbers: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey of more than 8 bits as levels of 0 to 255, with the contrast that it has.
+    """Grey values of more than 8 bits as levels of 0 to 255, with their contrast.
 
-    Whole numbers are divided by 1, 16 or 256: the first that brings the largest of them below 256.
-    Fractions are scaled from 0 to 1, 255, 4095 or 65535, whichever is the first to hold them.
-    Where a number is negative or above all these ranges, from the least to the largest.
+    Integers are divided by 1, 16 or 256: the first that brings the maximum below 256. Fractions are
+    scaled from 0 to 1, 255, 4095 or 65535, the first that contains them. If a number is negative or
+    above all these ranges, from the minimum to the maximum.
 
     Args:
-        numbers: height x width, of any type; what is no finite number counts as the least.
+        numbers: height x width, of any type; values that are not finite count as the minimum.
     """
     finite: NDArray[Any] = numbers if numbers.dtype.kind in "iu" else _finite(numbers)
     least, largest = float(finite.min()), float(finite.max())
@@ -69,5 +69,5 @@ def _finite(numbers: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _luminance(ink: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of ITU-R BT.601, as Pillow's own conversion to grey."""
+    """Luminance by ITU-R BT.601, as in Pillow's conversion to grey."""
     return ink @ np.array([0.299, 0.587, 0.114], np.float32)

@@ -25,7 +25,7 @@ from asi_core.datasets.splits import ImageData, LazySplit
 from asi_core.errors import Unavailable, one_sentence
 from asi_core.settings import read_settings
 
-# What downloading, unpacking and parsing raise; URLError is an OSError.
+# Errors of downloading, unpacking and parsing; URLError is an OSError.
 _FAILURES = (
     EOFError,
     HTTPException,
@@ -44,10 +44,10 @@ class Published:
     """A data set of `torchvision.datasets`, kept in the folder `datasets` of `ASI_HOME`.
 
     Attributes:
-        factory: the class that reads it.
-        train, test: the argument that chooses the split, and its value.
-        labels: the attribute that holds a split's labels, so that no image is decoded for them.
-        archives: below the folder, what torchvision unpacks instead of downloading it.
+        factory: the torchvision class that reads it.
+        train, test: name and value of the argument that selects the split.
+        labels: the attribute with a split's labels, so that no image is decoded for them.
+        archives: files below the folder that torchvision unpacks instead of downloading.
     """
 
     card: DatasetCard
@@ -58,11 +58,11 @@ class Published:
     archives: tuple[str, ...]
 
     def check(self, skip_damaged: bool = False) -> DatasetCard:
-        # Whether the files are there only torchvision tells, and the worker downloads them.
+        # Only torchvision can check the files, and the worker downloads them.
         return self.card
 
     def check_images(self) -> Iterator[int]:
-        # They are known by a hash.
+        # The hashes of the downloads cover them.
         return iter(())
 
     def fingerprint(self) -> str:
@@ -76,7 +76,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class TorchvisionSplit(LazySplit):
-    """A data set of torchvision that gives PIL images, and its labels (N)."""
+    """A torchvision data set that returns PIL images, and its labels (N)."""
 
     dataset: Any
     labels: NDArray[np.int64]
@@ -87,10 +87,10 @@ class TorchvisionSplit(LazySplit):
         try:
             return square(self.dataset[index][0], size)
         except Exception as error:
-            # The boundary to the decoders: damaged files make them raise nearly anything.
+            # Damaged files make decoders raise almost anything.
             raise Unavailable(
                 f"image {index} of data set {self.name} in {self.folder} is missing or damaged: "
-                "remove what is there of it, so that it is unpacked again."
+                "remove its unpacked files, so that it is unpacked again."
             ) from error
 
 
@@ -101,13 +101,13 @@ def _load(source: Published, folder: Path) -> ImageData:
         train, test = (_split(source, chosen, folder) for chosen in (source.train, source.test))
     except _FAILURES as error:
         raise Unavailable(
-            f"data set {card.name} is not complete in {folder} and could not be downloaded "
-            f"({one_sentence(error).rstrip('.')}): connect to the network, or put "
-            f"{' and '.join(source.archives)} there in place of what is there of it, or choose "
+            f"data set {card.name} is incomplete in {folder} and could not be downloaded "
+            f"({one_sentence(error).rstrip('.')}): connect to the network, or replace its files "
+            f"there by {' and '.join(source.archives)}, or choose "
             f"{PREFIX}PATH."
         ) from error
     assert card.class_count is not None
-    # Older torchvisions do not know the names of all sets.
+    # Older versions of torchvision do not support all sets.
     names = getattr(train.dataset, "classes", range(1, card.class_count + 1))
     digest = hashlib.sha256(card.name.encode() + train.labels.tobytes() + test.labels.tobytes())
     return ImageData(tuple(map(str, names)), train, test, fingerprint=digest.hexdigest())
@@ -115,7 +115,7 @@ def _load(source: Published, folder: Path) -> ImageData:
 
 def _split(source: Published, chosen: tuple[str, str | bool], folder: Path) -> TorchvisionSplit:
     factory = getattr(import_module("torchvision.datasets"), source.factory)
-    # Before it downloads, torchvision looks whether its files are there.
+    # Before it downloads, torchvision checks whether its files exist.
     dataset = factory(root=folder, download=True, **dict([chosen]))
     labels = np.asarray(getattr(dataset, source.labels), np.int64)
     return TorchvisionSplit(dataset, labels, source.card.name, folder)

@@ -1,4 +1,4 @@
-"""An uploaded zip as it comes in: too much is refused before it is all here, or listed."""
+"""Receiving an uploaded zip: one that is too large is rejected before it is stored or listed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from asi_core.errors import InvalidInput
 from asi_core.units import format_bytes
 
 _CHUNK = 2**20
-# With it begins what a zip's directory says of one member.
+# Signature of a member's entry in the zip directory.
 _MEMBER = b"PK\x01\x02"
 
 
 @contextmanager
 def received(stream: BinaryIO, folder: Path) -> Iterator[tuple[Path, str]]:
-    """The stream as a file in `folder` that is gone afterwards, and its SHA-256.
+    """The stream as a temporary file in `folder`, and its SHA-256.
 
     Raises:
-        InvalidInput: if a zip has more bytes or members than an upload may have.
+        InvalidInput: if the zip has more bytes or members than allowed for an upload.
     """
     with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as copy:
         path = Path(copy.name)
@@ -42,15 +42,15 @@ def received(stream: BinaryIO, folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _copy(stream: BinaryIO, copy: IO[bytes]) -> str:
-    """Copy what a zip may have; members are counted before anything lists them.
+    """Copy up to the limits of an upload; members are counted before anything lists them.
 
     Returns:
-        its SHA-256.
+        the SHA-256.
     """
     digest, size, members, end = hashlib.sha256(), 0, 0, b""
     while chunk := stream.read(_CHUNK):
         size += len(chunk)
-        # What is seen again is too short for a whole one: none is counted twice.
+        # The overlap is shorter than a signature: none is counted twice.
         seen = end + chunk
         members, end = members + seen.count(_MEMBER), seen[1 - len(_MEMBER) :]
         _check_size(size, members)

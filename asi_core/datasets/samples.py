@@ -1,4 +1,4 @@
-"""A look at a data set: its classes, how many images each has, and a few of them."""
+"""A preview of a data set: its classes, their numbers of images, and a few images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IN_A_ROW, _SIDE = 6, 64
 
 
 def sample_images(data: ImageData) -> dict[str, Any]:
-    """What pages show of a data set, for JSON.
+    """The preview of a data set, for JSON.
 
     Returns:
         `class_count`, `train_count`, `test_count`, and `classes`: for each of the first
@@ -50,7 +50,7 @@ def sample_images(data: ImageData) -> dict[str, Any]:
 
 def _row(split: Split, label: int) -> str:
     members = np.flatnonzero(split.labels == label)
-    # From all over the class: neighbours are often alike.
+    # Spread over the whole class: neighbours are often alike.
     spread = members[np.linspace(0, len(members) - 1, min(len(members), _IN_A_ROW)).astype(int)]
     tiles = [square(Image.fromarray(pixels), _SIDE) for pixels in split.read(spread, _SIDE)]
     return _png(np.concatenate(tiles, axis=1))

@@ -1,4 +1,4 @@
-"""Images and labels, in memory or read when they are asked for."""
+"""Images and labels, in memory or decoded on access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asi_core.datasets.images import decode
 
 
 class Split(ABC):
-    """Images with labels (N); safe to be read by several threads."""
+    """Images with labels (N); thread-safe for reading."""
 
     labels: NDArray[np.int64]
 
@@ -27,7 +27,7 @@ class Split(ABC):
         """The images `indices` (N): N x height x width (grey) or N x height x width x 3.
 
         Args:
-            size: side that is wanted, pixels; images in memory come as they are stored.
+            size: requested side, pixels; images in memory keep their stored size.
 
         Raises:
             InvalidInput: if an image is too large to be decoded.
@@ -47,10 +47,10 @@ class ArraySplit(Split):
 
 
 class LazySplit(Split):
-    """Images that are decoded when they are asked for: N x size x size x 3."""
+    """Images that are decoded on access: N x size x size x 3."""
 
     def read(self, indices: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-        # A chunk of frozen features is filled up with its last image: that one is decoded once.
+        # A chunk of frozen features is padded with its last image, which is decoded only once.
         distinct, places = np.unique(indices, return_inverse=True)
         images = np.empty((len(distinct), size, size, 3), np.uint8)
         for place, index in enumerate(distinct):
@@ -80,9 +80,9 @@ class ImageData:
     """A data set.
 
     Attributes:
-        fingerprint: tells two contents apart.
-        left_out: images that cannot be read, and are in no split.
-        remarks: sentences about what else is there and not used.
+        fingerprint: a key for the content.
+        left_out: unreadable images, which are in no split.
+        remarks: sentences about files that are not used.
     """
 
     classes: tuple[str, ...]

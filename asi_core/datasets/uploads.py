@@ -1,8 +1,8 @@
-"""Image zips that visitors have uploaded, kept in the app's home under the hash of their content.
+"""Zips of images uploaded by visitors, stored in the app's home under the hash of their content.
 
-A name such as `upload:photos-1a2b3c4d5e6f` means the same images on this installation for ever, so
-a run that names it can be repeated. Beside each zip lies a small file that says whose it is: the
-same zip may belong to several, and goes when it belongs to nobody any more.
+A name such as `upload:photos-1a2b3c4d5e6f` always means the same images on this installation, so a
+run that names it can be repeated. Beside each zip is a small file with its owners: a zip may have
+several, and is removed with the last one.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Upload:
     """An uploaded zip.
 
     Attributes:
-        name: as `keep_upload` gave it, without `PREFIX`.
+        name: as `keep_upload` made it, without `PREFIX`.
 
     Raises:
-        InvalidInput: if no upload can have that name.
+        InvalidInput: if it is not a valid name of an upload.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Upload:
         return self._titled(ImageFolder(str(self.path)).card, self.name.rpartition("-")[0])
 
     def card_of(self, claim: Claim) -> DatasetCard:
-        """The card, called as the owner calls the zip: somebody else may have called it first."""
+        """The card, titled with the owner's name for the zip: other owners may use another name."""
         return self._titled(self.card, _slug(claim.file_name))
 
     def check(self, skip_damaged: bool = False) -> DatasetCard:
@@ -81,19 +81,19 @@ class Upload:
 
     @property
     def _images(self) -> ImageFolder:
-        """The zip, which errors call as its first owner does: no path of the server.
+        """The zip, named in errors as its first owner names it, without a path of the server.
 
         Raises:
-            Unavailable: if it is not here.
+            Unavailable: if it does not exist.
         """
         if not self.path.is_file():
             raise Unavailable(
-                f"the uploaded images {self.name!r} are not here (any more): upload them again."
+                f"the uploaded images {self.name!r} do not exist (any more): upload them again."
             )
         return ImageFolder(str(self.path), called=f"{self.name.rpartition('-')[0]}.zip")
 
     def _titled(self, card: DatasetCard, called: str) -> DatasetCard:
-        # Two uploads may be called the same.
+        # Two uploads may have the same name.
         title = f"{called} ({self.name.rpartition('-')[2][:4]}), uploaded"
         return replace(card, name=PREFIX + self.name, title=title)
 
@@ -104,16 +104,16 @@ def keep_upload(
     """Check a zip and keep it for its owner. The same content is kept once, for all its owners.
 
     Args:
-        stream: read from where it stands; at most `limits.LARGEST_UPLOAD_BYTES`.
-        file_name: what the visitor calls it; only letters and digits of it are used.
-        network: from where it came (`asi_core.runs.submit.networks`), if that is known.
+        stream: read from its current position; at most `limits.LARGEST_UPLOAD_BYTES`.
+        file_name: the visitor's name for it; only its letters and digits are used.
+        network: network of the uploader (`asi_core.runs.submit.networks`), if known.
 
     Returns:
-        the card, with the classes and counts that were found.
+        the card, with classes and counts.
 
     Raises:
         InvalidInput: if it is too large, unsafe, not laid out as classes, or there are too many.
-        Unavailable: if it is no zip. Nothing is kept then.
+        Unavailable: if it is not a zip. Nothing is kept then.
     """
     read_settings().check_may_change()
     folder = _folder()
@@ -121,7 +121,7 @@ def keep_upload(
     claim = Claim(owner, file_name[:200], time.time(), network)
     with received(stream, folder) as (copy, digest):
         if _known(copy, digest) is None:
-            # Refused before it is kept, in words that name the file as the visitor does.
+            # Checked before it is kept, so that errors use the visitor's file name.
             ImageFolder(str(copy), called=PurePath(file_name).name or "the upload").check()
         upload = _kept(copy, digest, claim)
     found = upload.check()
@@ -129,23 +129,23 @@ def keep_upload(
 
 
 def uploads(owner: str) -> list[DatasetCard]:
-    """An owner's uploads, newest first, called as the owner calls them."""
+    """An owner's uploads, newest first, titled with the owner's names for them."""
     mine = [(upload, claim) for upload in _all() if (claim := _claims(upload).of(owner))]
     mine.sort(key=lambda pair: -pair[1].created_at)
     return [upload.card_of(claim) for upload, claim in mine]
 
 
 def remove_upload(name: str, owner: str) -> None:
-    """Remove an owner's upload; the zip stays while it belongs to others.
+    """Remove an owner's upload; the zip stays while it has other owners.
 
-    Runs that were trained on it keep all that they have measured.
+    Runs that were trained on it keep all their results.
 
     Args:
         name: with `PREFIX`.
 
     Raises:
-        InvalidInput: if it is somebody else's alone.
-        Unavailable: if it is not here.
+        InvalidInput: if the owner has no claim to it.
+        Unavailable: if it does not exist.
     """
     read_settings().check_may_change()
     upload = Upload(name.removeprefix(PREFIX))
@@ -153,16 +153,16 @@ def remove_upload(name: str, owner: str) -> None:
     with _locked():
         claims = _claims(upload)
         if claims.of(owner) is None:
-            raise InvalidInput("only one's own uploads can be removed", repr(name), "leave it")
+            raise InvalidInput("only your own uploads can be removed", repr(name), "leave it")
         others = (claim for claim in claims.all if claim.owner != owner)
         write_claims(upload.path, claims.keeping(others))
 
 
 def remove_older(before: float, used: Container[str]) -> None:
-    """Remove uploads from before a time (Unix seconds), but those put there by hand.
+    """Remove uploads from before a time (Unix seconds), except those put there by hand.
 
     Args:
-        used: names, with `PREFIX`, that are still wanted.
+        used: names, with `PREFIX`, that are still needed.
     """
     for upload in _all():
         if PREFIX + upload.name in used:
@@ -175,7 +175,7 @@ def remove_older(before: float, used: Container[str]) -> None:
 
 
 def remove_parts(before: float) -> None:
-    """Remove what is left of uploads that were interrupted before a time (Unix seconds)."""
+    """Remove the remains of uploads interrupted before a time (Unix seconds)."""
     for part in _folder().glob("*.part"):
         if part.stat().st_mtime < before:
             part.unlink(missing_ok=True)
@@ -186,7 +186,7 @@ def _folder() -> Path:
 
 
 def _locked() -> FileLock:
-    """Held from reading claims until they are written: servers and workers may share the folder."""
+    """The lock to hold while claims are read and written: servers and workers share the folder."""
     return FileLock(_folder() / ".lock")
 
 
@@ -201,7 +201,7 @@ def _claims(upload: Upload) -> Claims:
 
 
 def _known(copy: Path, digest: str) -> Upload | None:
-    """The upload with the content of `copy`, if it is here.
+    """The upload with the content of `copy`, if it exists.
 
     Raises:
         InvalidInput: if another content would have the same name.
@@ -209,7 +209,7 @@ def _known(copy: Path, digest: str) -> Upload | None:
     found = next(_folder().glob(f"*-{digest[:12]}.zip"), None)
     if found is None:
         return None
-    # Names have a part of the digest, so that somebody with time can make two contents of one name.
+    # Names contain only part of the digest, so that two contents with one name could be forged.
     if not filecmp.cmp(copy, found, shallow=False):
         raise InvalidInput(
             "an upload must differ from all others in the first 12 digits of its SHA-256",
@@ -220,7 +220,7 @@ def _known(copy: Path, digest: str) -> Upload | None:
 
 
 def _kept(copy: Path, digest: str, claim: Claim) -> Upload:
-    """Keep a checked zip, or one more claim to the one that is here."""
+    """Keep a checked zip, or add a claim to the existing one."""
     with _locked():
         upload = _known(copy, digest)
         is_new = upload is None
@@ -244,7 +244,7 @@ def _check_room(claim: Claim, size: int, is_new: bool) -> None:
     ]
     count, most = len(same_owner), limits.MOST_UPLOADS
     if count >= most:
-        _refuse(f"at most {most} uploads are kept for one owner", "one more")
+        _refuse(f"at most {most} uploads are kept per owner", "one more")
     _check_total(same_network, size, limits.NETWORK_UPLOADS, "from one network address")
     if is_new:
         _check_total([size for _, size in there], size, limits.ALL_UPLOADS, "together")
@@ -263,7 +263,7 @@ def _refuse(rule: str, got: str) -> NoReturn:
 
 
 def _slug(file_name: str) -> str:
-    """Letters and digits of a file's name, for a name that is safe anywhere."""
+    """Letters and digits of a file's name, for a safe name."""
     plain = unicodedata.normalize("NFKD", PurePath(file_name).stem).encode("ascii", "ignore")
     words = re.findall(r"[a-z0-9]+", plain.decode().lower())
     return "-".join(words)[:40].strip("-") or "images"

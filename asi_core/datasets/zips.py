@@ -1,7 +1,7 @@
-"""Image files of a zip, read in place: nothing is ever written to disk.
+"""Image files of a zip, read in place: nothing is written to disk.
 
-A zip comes from anywhere, so it is refused as a whole if a member could do harm when unpacked, even
-though nothing is unpacked here: no honest tool writes such a member.
+A zip comes from an untrusted source. It is rejected as a whole if a member could do harm when
+unpacked, even though nothing is unpacked here: no honest tool writes such a member.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asi_core.datasets.formats import is_image
 from asi_core.datasets.others import Others
 from asi_core.errors import InvalidInput, Unavailable
 
-# What zipfile raises for damaged, truncated or unreadable archives.
+# Errors that zipfile raises for damaged, truncated or unreadable archives.
 _BROKEN = (
     BadZipFile,
     EOFError,
@@ -34,7 +34,7 @@ _BROKEN = (
     zlib.error,
 )
 _ENCRYPTED = 1
-# Names of the folder that is packed.
+# Names of the packed folder itself.
 _ITSELF = ("./", ".\\")
 
 
@@ -42,7 +42,7 @@ class ZipFiles(ImageFiles):
     """The image files of a zip.
 
     Raises:
-        InvalidInput: if a member is unsafe, or images are more or larger than `limits` allow.
+        InvalidInput: if a member is unsafe, or there are more or larger images than `limits` allow.
         Unavailable: if it cannot be read as a zip.
     """
 
@@ -50,7 +50,7 @@ class ZipFiles(ImageFiles):
         self.path, self.title, self.others = path, title or str(path), Others()
         self._lock = threading.Lock()
         self._archive: ZipFile | None = None
-        # What members are called in the zip, where that is not as they are called here.
+        # The original names of members whose name was changed by `plain_name`.
         self._called: dict[str, str] = {}
         with _open(path, self.title) as archive:
             self.files = within_limits(self._safe_images(archive.infolist()), self.title)
@@ -74,7 +74,7 @@ class ZipFiles(ImageFiles):
         if _image_file(member, file.name) != file:
             raise changed(file, self.title)
         with self._archive.open(member) as stream:
-            # Without the number, zipfile inflates all there is before it looks at the size.
+            # Without a size, zipfile inflates the whole member before it checks the length.
             return stream.read(file.size_bytes)
 
     def _safe_images(self, members: list[ZipInfo]) -> Iterator[ImageFile]:
@@ -82,13 +82,13 @@ class ZipFiles(ImageFiles):
             raise InvalidInput(
                 f"a zip must have at most {limits.MOST_ENTRIES} members",
                 f"{len(members)} in {self.title}",
-                "pack the images alone",
+                "pack only the images",
             )
         seen: set[str] = set()
         for member in members:
             name = plain_name(member.filename)
             is_read = is_image(name) and not name.endswith("/")
-            twice = "a name that comes twice" if name in seen else None
+            twice = "a duplicate name" if name in seen else None
             fault = _fault(member) or (_fault_of_read(member) if is_read else None) or twice
             if fault is not None:
                 raise InvalidInput(
@@ -109,18 +109,18 @@ class ZipFiles(ImageFiles):
 
 @lru_cache(maxsize=16)
 def zip_files(path: Path, title: str, mtime_ns: int, size_bytes: int) -> ZipFiles:
-    """The image files of a zip, looked at once until it has another time or size.
+    """The image files of a zip, cached until its time or size changes.
 
     Raises:
-        InvalidInput, Unavailable: as `ZipFiles` does.
+        InvalidInput, Unavailable: as `ZipFiles`.
     """
     return ZipFiles(path, title)
 
 
 def plain_name(name: str) -> str:
-    """A member's name as the format wants it: parts separated by slashes, and no `./` in front.
+    """A member's name as the format specifies: parts separated by slashes, without leading `./`.
 
-    PowerShell 5 and other tools of its age write backslashes; many write `./`.
+    PowerShell 5 and similar tools write backslashes; many write `./`.
     """
     name = name.replace("\\", "/")
     while name.startswith("./"):
@@ -129,13 +129,13 @@ def plain_name(name: str) -> str:
 
 
 def unsafe_name(name: str) -> str | None:
-    """What is unsafe about a member's name (`plain_name`), or None."""
+    """What is unsafe about a member's name (after `plain_name`), or None."""
     parts = name.removesuffix("/").split("/")
     faults = {
         "a null byte": "\0" in name,
         "an absolute path": name.startswith("/"),
         "a drive letter": re.match("[A-Za-z]:", name) is not None,
-        "a step up": ".." in parts,
+        "'..' in its path": ".." in parts,
         "an empty part": "" in parts or "." in parts,
     }
     return next((fault for fault, present in faults.items() if present), None)
@@ -146,15 +146,15 @@ def _open(path: Path, title: str) -> ZipFile:
         return ZipFile(path)
     except _BROKEN as error:
         raise Unavailable(
-            f"{title} is not a zip, or a damaged one: choose a folder or a zip of images."
+            f"{title} is not a zip, or is damaged: choose a folder or a zip of images."
         ) from error
 
 
 def _fault(member: ZipInfo) -> str | None:
-    """What could do harm, whatever the member is for."""
+    """What could do harm in any member."""
     names = (plain_name(member.orig_filename), plain_name(member.filename))
-    # What is packed as `.` has an entry of its own, of no name. zipfile cuts names at null bytes;
-    # the original shows them.
+    # Packing `.` makes an entry with an empty name. zipfile cuts names at null bytes;
+    # `orig_filename` has the full name.
     if member.filename not in _ITSELF and (name := _first(map(unsafe_name, names))) is not None:
         return name
     kind = stat.S_IFMT(member.external_attr >> 16)
@@ -166,9 +166,9 @@ def _fault_of_read(member: ZipInfo) -> str | None:
     most = max(limits.LARGEST_RATIO * max(member.compress_size, 1), limits.SMALL_FILE_BYTES)
     faults = {
         "a password": bool(member.flag_bits & _ENCRYPTED),
-        # The other methods may inflate without bound at a single call.
-        "a compression but deflate": member.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
-        f"a compression of more than {limits.LARGEST_RATIO} to 1": member.file_size > most,
+        # Other methods may inflate without bound in a single call.
+        "a compression other than deflate": member.compress_type not in (ZIP_STORED, ZIP_DEFLATED),
+        f"a compression ratio above {limits.LARGEST_RATIO}": member.file_size > most,
     }
     return _first(fault if present else None for fault, present in faults.items())
 

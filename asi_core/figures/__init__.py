@@ -1,1 +1,1 @@
-"""Figures: functions from plain rows to a plotly Figure, for pages and notebooks alike."""
+"""Figures: functions from plain rows to a Plotly figure, for pages and notebooks."""

@@ -1,4 +1,4 @@
-"""Figures of runs while they train: one line or bar a run, in its method's style."""
+"""Figures of training runs: one line or bar per run, in its method's style."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from asi_core.units import DASH, KIB, by_formula, format_bytes, format_count, fo
 
 _MOST_POINTS = 500
 _MOST_LEVEL_LABELS = 5
-# Pixels from the middle of two bars side by side to that of the left one.
+# Offset in pixels of the left of two adjacent bars from their centre.
 _LEFT_BAR = -14
 
 
 @dataclass(frozen=True, slots=True)
 class RunRows:
-    """What figures need to know of one run.
+    """The data of one run that figures need.
 
     Attributes:
         style: key into `STYLES`.
@@ -43,13 +43,14 @@ def plot_accuracy(runs: Sequence[RunRows]) -> go.Figure:
         figure.add_trace(_line(run, steps, values, "%{y:.1f} %", markers=True))
     styled(figure, title="Test accuracy (measured)", x="step", y="accuracy, %")
     if not any(run.evaluations for run in runs):
-        # No ranges: the browser would take them for a visitor's, and keep them when points come.
+        # No ranges: the browser would treat them as a user's zoom, and keep them when data is
+        # added.
         figure.update_xaxes(showticklabels=False).update_yaxes(showticklabels=False)
     return figure
 
 
 def plot_loss(runs: Sequence[RunRows]) -> go.Figure:
-    """Training loss over the steps, as a running mean that shows through the noise of batches."""
+    """Training loss over the steps, as a running mean that smooths the noise of batches."""
     figure = go.Figure()
     for run in runs:
         steps = [row["step"] for row in run.steps]
@@ -63,7 +64,7 @@ def plot_loss(runs: Sequence[RunRows]) -> go.Figure:
 def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
     """Bytes kept for backward: the trained layers' inputs by formula, and all that was measured.
 
-    Where a run has no closed form, that stands in the place of its bar.
+    If a run has no closed form, a note replaces its bar.
     """
     figure = go.Figure()
     for name, key, opacity in (
@@ -81,9 +82,9 @@ def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
 
 
 def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
-    """Multiply-accumulates a step of the trained layers, by part (exact convention, formula).
+    """Multiply-accumulates per step of the trained layers, by part (exact convention, formula).
 
-    Where a run has no closed form, that stands in the place of its bar.
+    If a run has no closed form, a note replaces its bar.
     """
     figure = go.Figure()
     parts = (("forward", 1.0), ("overhead", 0.65), ("backward", 0.35))
@@ -97,8 +98,8 @@ def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
 
 
 def plot_step_time(runs: Sequence[RunRows]) -> go.Figure:
-    """The median step of the trained part in seconds, measured, divided into forward, backward and
-    update as all steps together are."""
+    """The measured median time of a step of the trained part in seconds, divided into forward,
+    backward and update by their shares of all steps."""
     figure = go.Figure()
     for part, opacity in (("forward", 1.0), ("backward", 0.65), ("update", 0.35)):
         values = [median_step(run.steps) * _share_of_time(run.steps, part) for run in runs]
@@ -116,7 +117,7 @@ def median_step(steps: Sequence[dict[str, Any]]) -> float:
 
 
 def known_mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
-    """Mean of a field; None without rows, and where one of them lacks it: that is none of 0."""
+    """Mean of a field; None without rows, or if a row has no value, which must not count as 0."""
     values = [row[key] for row in rows]
     return float(np.mean(values)) if values and None not in values else None
 
@@ -152,7 +153,7 @@ def _bars(
     opacity: float,
     labels: Sequence[str],
 ) -> tuple[go.Bar, go.Bar]:
-    """Bars in the methods' colours, and an entry of the legend in grey of the same shade."""
+    """Bars in the methods' colours, and a grey legend entry with the same opacity."""
     bars = go.Bar(
         x=[_place(run) for run in runs],
         y=values,
@@ -168,14 +169,14 @@ def _bars(
         y=[None],
         name=name,
         legendgroup=name,
-        # In the colour itself: legends do not show a mark's opacity.
+        # In the colour itself: legends do not show a marker's opacity.
         marker={"color": f"rgba(122, 129, 136, {opacity})"},
     )
     return bars, key
 
 
 def _place(run: RunRows) -> str:
-    """Of a run's bars, on the axis."""
+    """The position of a run's bars on the axis."""
     return run.label.replace(" ", "<br>")
 
 
@@ -186,10 +187,10 @@ def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:
 def _write_what_is_missing(
     figure: go.Figure, runs: Sequence[RunRows], key: str, beside: int = 0
 ) -> None:
-    """Say why a run has no bar of a field by formula.
+    """Add a note to each run that has no bar for a field by formula.
 
     Args:
-        beside: pixels from the middle of the run's bars.
+        beside: offset from the centre of the run's bars, pixels.
     """
     for run in runs:
         if run.steps and known_mean(run.steps, key) is None:
@@ -208,7 +209,7 @@ def _write_what_is_missing(
 def _categorical(figure: go.Figure) -> go.Figure:
     figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=0)
     if len(figure.data[0].x) > _MOST_LEVEL_LABELS:
-        # Level, so many labels would touch each other; and the legend has to leave them room.
+        # Horizontal labels would overlap; and the legend must leave room for them.
         figure.update_xaxes(tickangle=-50).update_layout(legend_y=-0.5)
     return figure
 

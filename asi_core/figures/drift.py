@@ -1,4 +1,4 @@
-"""Figures of how compression goes along a run: ranks, captured energy, drift, gradients."""
+"""Figures of compression during a run: ranks, captured energy, drift, gradients."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from asi_core.methods import HOSVD
 
 @dataclass(frozen=True, slots=True)
 class ProbedRun:
-    """One layer of one run, looked at several times.
+    """One layer of one run, probed several times.
 
     Attributes:
         style: key into `STYLES`.
-        steps: at which it was looked at, ascending; all other rows have an entry for each.
-        ranks: one a mode; None for a method without ranks.
-        captured, best: shares of energy, 0 to 1, by the run and by HOSVD at the same ranks.
-        cosines: of the weight gradient to the exact one.
-        drift: degrees since the step before, one a mode.
+        steps: the probed steps, ascending; all other rows have one entry for each.
+        ranks: one per mode; None for a method without ranks.
+        captured, best: shares of energy, 0 to 1, kept by the run and by HOSVD at the same ranks.
+        cosines: between the weight gradient and the exact one.
+        drift: degrees since the previous step, per mode.
     """
 
     label: str
@@ -43,9 +43,9 @@ def plot_ranks(runs: Sequence[ProbedRun], mode: int, mode_name: str) -> go.Figur
 
 
 def plot_captured_energy(runs: Sequence[ProbedRun]) -> go.Figure:
-    """Energy that each run keeps, and what HOSVD would keep of its input at the same ranks."""
+    """Energy that each run keeps, and that HOSVD would keep at the same ranks."""
     kept = [_percent(run.captured) for run in runs]
-    figure = _lines(runs, kept, "%{y:.1f} %", "Energy of the input that is kept", "energy kept, %")
+    figure = _lines(runs, kept, "%{y:.1f} %", "Captured energy", "energy kept, %")
     twins = [
         (run, best)
         for run in runs
@@ -58,16 +58,16 @@ def plot_captured_energy(runs: Sequence[ProbedRun]) -> go.Figure:
 
 
 def plot_drift(run: ProbedRun, mode_names: Sequence[str]) -> go.Figure:
-    """How far the subspaces of a run turned since the step before, mode by mode.
+    """The rotation of a run's subspaces since the previous step, per mode.
 
-    The batch mode (0) is left out: every batch has other images, so its subspace always turns.
+    The batch mode (0) is left out: every batch has new images, so its subspace always rotates.
     """
     figure = go.Figure()
     for mode, name in enumerate(mode_names):
         turned = [_nth(drift, mode) for drift in run.drift]
         if mode and any(degrees is not None for degrees in turned):
             figure.add_trace(_line(run, name, turned, "%{y:.1f}°"))
-    styled(figure, title=f"Turn of subspaces in one step ({run.label})", x="step", y="degrees")
+    styled(figure, title=f"Subspace drift per step ({run.label})", x="step", y="degrees")
     shaded(figure, [run.style] * len(figure.data), [trace.name for trace in figure.data])
     return figure.update_yaxes(rangemode="tozero")
 
@@ -75,7 +75,7 @@ def plot_drift(run: ProbedRun, mode_names: Sequence[str]) -> go.Figure:
 def plot_gradient_cosine(runs: Sequence[ProbedRun]) -> go.Figure:
     """Cosine between the weight gradient in use and the exact one; 1 means the same direction."""
     values = [run.cosines for run in runs]
-    return _lines(runs, values, "%{y:.3f}", "Weight gradient against the exact one", "cosine")
+    return _lines(runs, values, "%{y:.3f}", "Weight gradient compared to the exact one", "cosine")
 
 
 def _lines(
@@ -85,7 +85,7 @@ def _lines(
     title: str,
     y: str,
 ) -> go.Figure:
-    """One line a run that has something to show."""
+    """One line for each run that has values."""
     known = [
         (run, row)
         for run, row in zip(runs, values, strict=True)

@@ -1,4 +1,4 @@
-"""Figures of what methods keep and cost, by formula, and of what a measured step kept."""
+"""Figures of what methods keep and cost by formula, and of what a measured step keeps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COUNT_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 @dataclass(frozen=True, slots=True)
 class LayerBar:
-    """One layer under one method: bytes kept, and counts of work by part (keys of `PARTS`)."""
+    """One layer under one method: bytes kept, and work by part (keys of `PARTS`)."""
 
     name: str
     kept_bytes: int
@@ -59,8 +59,8 @@ class MethodBars:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredBars:
-    """What one measured step kept, bytes by category, beside the formula of the trained inputs;
-    None for a method without closed form."""
+    """Bytes that one measured step kept, by category, and the formula for the trained inputs; None
+    for a method without closed form."""
 
     label: str
     style: str
@@ -83,12 +83,12 @@ def plot_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log:
 def draw_kept_bytes(
     methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool
 ) -> Drawing:
-    """Bytes kept for backward, by formula: a bar a method in each layer, or their sum.
+    """Bytes kept for backward, by formula: one bar per method for each layer, or their sum.
 
     Args:
-        methods: the first is what the others are set against in the hover, layer by layer.
+        methods: the hover compares the others with the first, layer by layer.
         unit: key into `BYTE_UNITS`.
-        per_layer: otherwise one bar a method, stacked from the layers.
+        per_layer: otherwise one bar per method, stacked from the layers.
     """
     scale, traces = BYTE_UNITS[unit], []
     for method in methods:
@@ -104,7 +104,7 @@ def draw_kept_bytes(
 
 
 def draw_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool) -> Drawing:
-    """Work of a training step by part, by formula: stacked bars a method, in each layer or in sum.
+    """Work of a training step by part, by formula: stacked bars per method, per layer or summed.
 
     Args:
         methods: as in `draw_kept_bytes`; their work is counted in `unit`.
@@ -126,7 +126,7 @@ def draw_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log:
 
 
 def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
-    """Bytes that a real step kept, stacked by what for, and the formula as a mark."""
+    """Bytes kept in a real step, stacked by category, with the formula as a marker."""
     figure = go.Figure()
     kinds = list(dict.fromkeys(k for row in rows for k in row.categories))
     labels = [row.label for row in rows]
@@ -150,7 +150,7 @@ def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
             hovertemplate="formula: %{customdata}<extra></extra>",
         )
     )
-    styled(figure, title="All that a step keeps (measured)", x="", y="MiB")
+    styled(figure, title="Kept for backward in one step (measured)", x="", y="MiB")
     return figure.update_layout(
         barmode="stack", hovermode="closest", height=_HEIGHT, legend={"traceorder": "normal"}
     ).update_xaxes(type="category", tickangle=0)
@@ -164,7 +164,7 @@ def _sums(layers: Sequence[LayerBar], per_layer: bool) -> list[int]:
 def _stacked_parts(
     method: MethodBars, unit: str, scale: float, per_layer: bool, message: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One trace a part of the work, each on top of the one before."""
+    """One trace for each part of the work, stacked."""
     traces, below = [], [0] * len(message)
     for part, name in PARTS.items():
         values = [layer.work[part] for layer in method.layers]
@@ -196,7 +196,7 @@ def _bars(
         "type": "bar",
         "x": numbers if per_layer else [label] * len(values),
         "y": [value / scale for value in values],
-        # A log axis has no zero to start from: there a bar without a base stands on the frame.
+        # A log axis has no zero: there a bar without a base starts at the frame.
         "base": [low / scale if low else None for low in below],
         "name": method.label,
         "legendgroup": method.style,
@@ -209,7 +209,7 @@ def _bars(
 
 
 def _category(kind: str, nth: int, rows: Sequence[MeasuredBars], values: Sequence[int]) -> go.Bar:
-    """The first category is the methods' own; the others are the same whatever the method."""
+    """The first category has the methods' colours; the others are the same for all methods."""
     shades = ("#56B4E9", "#7A8188", "#A9AFB5", "#C9CDD1", "#8C9AA8", "#B7A9A0", "#D8D2CC")
     shapes = ("", "", "/", ".", "x", "-", "+")
     return go.Bar(
@@ -226,7 +226,7 @@ def _category(kind: str, nth: int, rows: Sequence[MeasuredBars], values: Sequenc
 
 
 def _part_key(part: str, name: str) -> dict[str, Any]:
-    """An entry of the legend for a part of the work, whatever the method."""
+    """A legend entry for a part of the work, independent of the method."""
     marker = {"color": _NEUTRAL, "pattern": _pattern(part)}
     return {"type": "bar", "x": [None], "y": [None], "name": name, "marker": marker}
 
@@ -256,7 +256,7 @@ def _framed(
         **frame,
         "xaxis": {**frame["xaxis"], "categoryorder": "array", "categoryarray": order},
         "bargap": 0.12 if shown > _FEW else 0.2,
-        # A zoom into other bars or another scale would show nothing of these.
+        # A zoom into other bars or another scale would not fit these.
         "uirevision": f"{unit} {log} {shown}",
     }
     return {"data": list(traces), "layout": layout}
@@ -264,7 +264,7 @@ def _framed(
 
 @lru_cache(maxsize=64)
 def _frame(title: str, unit: str, log: bool, per_layer: bool) -> dict[str, Any]:
-    """The layout that does not depend on the numbers: a quarter of a figure's time."""
+    """The layout that does not depend on the numbers; it takes a quarter of a figure's time."""
     x = "trained layer, in forward order" if per_layer else ""
     message = f"{unit}, log scale" if log else unit
     figure = styled(go.Figure(), title=title, x=x, y=message, log_y=log)

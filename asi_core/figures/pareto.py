@@ -1,4 +1,4 @@
-"""What is worth its memory: accuracy against a cost, with the front of undominated runs."""
+"""Accuracy against a cost, with the Pareto front of the runs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from asi_core.records import HEAD_KIND
 from asi_core.units import THIN_SPACE, three_digits
 
 _DIMMED = 0.4
-# Two marks are told apart from this share of the width (cost, logarithmic) or the height on.
+# Minimum distance of two labels, as a share of the width (cost, logarithmic) or the height.
 _MARK_WIDTH, _MARK_HEIGHT = 0.12, 0.06
 
 
 @dataclass(frozen=True, slots=True)
 class ParetoRow:
-    """One run, or the mean of runs that differ in their seed alone.
+    """One run, or the mean of runs that differ only in their seed.
 
     Attributes:
-        key: what a selection tells, as `customdata`.
-        mark: a short text beside an undominated point, where there is room.
+        key: `customdata` of the point, reported by a selection.
+        mark: a short text at an undominated point, if there is room.
         style: key into `STYLES`.
         accuracy: 0 to 1.
         cost: in the axis's base unit.
@@ -45,9 +45,9 @@ class ParetoRow:
 
 
 def undominated(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
-    """Which points no other point dominates.
+    """For each point, whether no other point dominates it.
 
-    A point dominates another if it costs no more and gains no less, and is better in one of both.
+    A point dominates another if its cost is not higher, its gain not lower, and one of them better.
     Equal points do not dominate each other.
     """
     order = sorted(range(len(costs)), key=lambda i: costs[i])
@@ -63,13 +63,13 @@ def undominated(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
 
 
 def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float = 1) -> go.Figure:
-    """Test accuracy against a cost (log scale), one point a row; dominated points are dimmed.
+    """Test accuracy against a cost (log scale), one point per row; dominated points are dimmed.
 
-    The classifier alone keeps nothing of any trained layer: it is the dotted floor, not a point.
+    The linear probe keeps nothing of any trained layer: it is a dotted line, not a point.
 
     Args:
-        cost: what is on the x axis, such as "activation memory (formula)".
-        unit: of the axis, and `scale` of it in base units.
+        cost: title of the x axis, such as "activation memory (formula)".
+        unit: of the axis, with `scale` base units.
     """
     floors = [row for row in rows if row.style == HEAD_KIND]
     points = [row for row in rows if row.style != HEAD_KIND and row.cost > 0]
@@ -96,7 +96,7 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
 
 
 def _marked(front: Sequence[ParetoRow], points: Sequence[ParetoRow]) -> set[str]:
-    """Keys of the rows whose marks do not lie on each other, from the best accuracy down."""
+    """Keys of the rows whose marks do not overlap, from the best accuracy down."""
     if not front:
         return set()
     costs, gains = [log10(row.cost) for row in points], [row.accuracy for row in points]
@@ -144,9 +144,9 @@ def _add_style(
 
 
 def _ticks(costs: Sequence[float]) -> dict[str, Any]:
-    """Ticks at powers of ten alone where there are several of them, else also at 2 and 5 times.
+    """Ticks only at powers of ten if there are several, otherwise also at 2 and 5 times.
 
-    Plotly writes the latter as bare digits, 2 for 20: here each says what it stands for.
+    Plotly labels the latter with single digits, 2 for 20; here the labels are full numbers.
     """
     if not costs or max(costs) >= 50 * min(costs):
         return {"dtick": 1}
@@ -161,7 +161,7 @@ def _family(label: str) -> str:
 
 
 def _show_each_method_once(figure: go.Figure) -> None:
-    """In the legend: by its bright points where it has some."""
+    """In the legend, by its undominated points if there are any."""
     shown: set[str] = set()
     for trace in reversed(figure.data):
         if trace.legendgroup:
@@ -174,9 +174,9 @@ def _front_line(front: Sequence[ParetoRow], scale: float) -> go.Scatter:
         x=[row.cost / scale for row in front],
         y=[100 * row.accuracy for row in front],
         mode="lines",
-        # What a cost buys is what the best cheaper run reaches.
+        # Between two points, the accuracy is that of the cheaper one.
         line={"color": "#8C8C8C", "width": 1.5, "shape": "hv"},
-        name="front: nothing is better in both",
+        name="Pareto front",
         uid="front",
         hoverinfo="skip",
     )
@@ -199,7 +199,7 @@ def _add_floor(figure: go.Figure, floors: Sequence[ParetoRow]) -> None:
 
 
 def _half_width(row: ParetoRow) -> float:
-    """The cost's deviation, as far as a log axis can show it."""
+    """The cost's deviation, limited to what a log axis can show."""
     deviation = row.cost_deviation or 0
     return deviation if deviation < row.cost else 0
 

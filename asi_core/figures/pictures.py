@@ -1,4 +1,4 @@
-"""A figure of small pictures: channels side by side, before and after below each other."""
+"""A figure of small pictures: channels as columns, before and after as rows."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import plotly.graph_objects as go
 
 Tile = Sequence[Sequence[float]]
 
-# Space between pictures, in pictures.
+# Gap between pictures, as a share of a picture.
 _GAP = 0.08
 _ROW_PIXELS, _FRAME_PIXELS = 130, 130
 
 
 @dataclass(frozen=True, slots=True)
 class PictureRow:
-    """Pictures of one height and width, one a column."""
+    """Pictures of one height and width, one per column."""
 
     label: str
     tiles: Sequence[Tile]
 
 
 def plot_pictures(rows: Sequence[PictureRow], columns: Sequence[str], *, title: str) -> go.Figure:
-    """Pictures in rows and columns, all in one scale of colours.
+    """Pictures in rows and columns, all with the same colour scale.
 
     Args:
-        rows: at least one, each with a picture a column.
-        columns: what each column shows.
+        rows: at least one, each with one picture per column.
+        columns: title of each column.
     """
     height, width = len(rows[0].tiles[0]), len(rows[0].tiles[0][0])
     down, across = height * (1 + _GAP), width + height * _GAP

@@ -1,4 +1,4 @@
-"""Figures of a plan: what each layer keeps, and what a smaller budget costs."""
+"""Figures of a plan: bytes kept by each layer, and the error under smaller budgets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from asi_core.units import KIB, THIN_SPACE, format_bytes, three_digits
 
 _BAR_PIXELS, _FRAME_PIXELS = 20, 130
 _ASI = STYLES[ASI.class_kind()]
-_PLANNED, _UNIFORM = "ASI, planned", "ASI, one share for all"
+_PLANNED, _UNIFORM = "ASI, planned", "ASI, same variance"
 _LIGHT, _MARK = "#56B4E9", "#D55E00"
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRow:
-    """What one layer keeps of its input, bytes; `uniform` is None where no such plan fits."""
+    """Bytes that one layer keeps of its input; `uniform` is None if no such plan fits."""
 
     name: str
     vanilla: int
@@ -30,7 +30,7 @@ class KeptRow:
 
 @dataclass(frozen=True, slots=True)
 class ErrorPoint:
-    """What a choice of ranks keeps and loses; `label` is told on hover."""
+    """Bytes and error of a choice of ranks; `label` is shown on hover."""
 
     kept_bytes: int
     gradient_error: float
@@ -38,7 +38,7 @@ class ErrorPoint:
 
 
 def plot_kept(rows: Sequence[KeptRow]) -> go.Figure:
-    """Bytes that each layer keeps: as it is, as planned, and at one explained variance for all."""
+    """Bytes that each layer keeps: in full, as planned, and at one explained variance for all."""
     figure = go.Figure()
     plain = [row.vanilla for row in rows]
     kinds = [(Vanilla.label.lower(), plain, STYLES[REFERENCE_KIND].color, "")]
@@ -59,10 +59,10 @@ def plot_kept(rows: Sequence[KeptRow]) -> go.Figure:
                 hovertemplate="%{customdata}",
             )
         )
-    styled(figure, title="What each layer keeps (formula)", x="KiB, log scale", y="")
+    styled(figure, title="Kept by each layer (formula)", x="KiB, log scale", y="")
     _log_bytes(figure)
     drawn = [value / KIB for _, values, *_ in kinds for value in values]
-    # Bars have no natural foot on a log axis: the shortest is still seen.
+    # Bars have no natural base on a log axis: keep the shortest visible.
     figure.update_xaxes(range=[log10(min(drawn)) - 0.3, log10(max(drawn)) + 0.1])
     figure.update_yaxes(autorange="reversed", type="category")
     height = _FRAME_PIXELS + _BAR_PIXELS * len(kinds) * len(rows)
@@ -78,13 +78,13 @@ def plot_error_curve(
     budget_bytes: int,
     chosen: ErrorPoint | None,
 ) -> go.Figure:
-    """The gradient error that the best ranks leave under each budget, and that of no planning.
+    """The gradient error of the best ranks under each budget, and without planning.
 
     Args:
-        planned: the best plans by rising bytes.
-        uniform: one explained variance for all layers, by rising bytes.
+        planned: the best plans, by ascending bytes.
+        uniform: one explained variance for all layers, by ascending bytes.
         budget_bytes: marked by a line.
-        chosen: the plan under that budget; None where nothing fits.
+        chosen: the plan under that budget; None if nothing fits.
     """
     figure = go.Figure()
     figure.add_trace(_curve(_PLANNED, planned, _ASI.dash, _ASI.symbol, _ASI.color))
@@ -98,7 +98,7 @@ def plot_error_curve(
     )
     styled(
         figure,
-        title="What a smaller budget costs (measured)",
+        title="Gradient error by budget (measured)",
         x="inputs kept, KiB, log scale",
         y="gradient error",
     )
@@ -128,7 +128,7 @@ def _curve(
 
 def _against(kept: int, vanilla: int) -> str:
     if kept == vanilla:
-        return f"{format_bytes(kept)}, kept whole"
+        return f"{format_bytes(kept)}, kept in full"
     return f"{format_bytes(kept)}, {three_digits(vanilla / kept)}{THIN_SPACE}× less than vanilla"
 
 

@@ -1,4 +1,4 @@
-"""Figures of the poster's table: what is printed against what is computed."""
+"""Figures of the poster's table: printed numbers against computed ones."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import plotly.graph_objects as go
 from asi_core.figures.style import STYLES, styled
 from asi_core.units import three_digits
 
-_RING = 4  # pixels by which a point that is only near is drawn larger
+_RING = 4  # extra size in pixels of a point that is close but not exact
 
 
 @dataclass(frozen=True, slots=True)
 class PrintedRow:
-    """One figure of the table.
+    """One number of the table.
 
     Attributes:
-        label: which it is, told on hover.
-        method: as the legend names it.
+        label: shown on hover.
+        method: its name in the legend.
         style: key into `STYLES`.
         exact: whether both agree to the printed digits.
-        vanilla: the printed figure of vanilla at the same layers; None where none is printed.
+        vanilla: the printed number of vanilla at the same layers; None if none is printed.
     """
 
     label: str
@@ -37,7 +37,7 @@ class PrintedRow:
 def plot_printed_against_computed(
     rows: Sequence[PrintedRow], *, title: str, unit: str
 ) -> go.Figure:
-    """Each figure as a point: on the diagonal it came out as printed. Both axes are logarithmic.
+    """Each number as a point: on the diagonal, both are equal. Both axes are logarithmic.
 
     Filled points agree to the printed digits, open ones do not.
     """

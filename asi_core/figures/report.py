@@ -1,4 +1,4 @@
-"""A report as one file: text, tables and interactive figures, complete without a network."""
+"""A report as one file: text, tables and interactive figures, usable offline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ overflow-wrap:anywhere}
 
 @dataclass(frozen=True, slots=True)
 class ReportFigure:
-    """A figure and what it shows: what is formula and what is measured."""
+    """A figure and its caption, which says what is formula and what is measured."""
 
     plot: go.Figure
     caption: str
@@ -35,7 +35,7 @@ class ReportFigure:
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """Rows of readable text under a header of the same keys."""
+    """Rows of readable text; the keys, equal in all rows, are the header."""
 
     rows: Sequence[Mapping[str, str]]
     caption: str = ""
@@ -43,7 +43,7 @@ class ReportTable:
 
 @dataclass(frozen=True, slots=True)
 class ReportCode:
-    """Text to be copied as it is."""
+    """Text to copy verbatim."""
 
     text: str
 
@@ -53,17 +53,17 @@ Part = str | ReportFigure | ReportTable | ReportCode
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what is under it, in order; a plain string is a paragraph."""
+    """A heading and its content in order; a plain string is a paragraph."""
 
     heading: str
     parts: Sequence[Part]
 
 
 def report_page(title: str, answer: str, sections: Sequence[Section]) -> bytes:
-    """The report as HTML in UTF-8; all text is escaped, plotly.js is in it once.
+    """The report as HTML in UTF-8; all text is escaped, and plotly.js is included once.
 
     Args:
-        answer: the sentence on top.
+        answer: the sentence at the top.
     """
     body = "".join(
         f"<section><h2>{escape(section.heading)}</h2>"
@@ -75,7 +75,7 @@ def report_page(title: str, answer: str, sections: Sequence[Section]) -> bytes:
 
 
 def figure_page(plot: go.Figure, caption: str) -> bytes:
-    """One figure as a page of its own: interactive, and complete without a network."""
+    """One figure as a separate page: interactive and usable offline."""
     title = plot.layout.title.text or "Figure"
     return _page(title, _figure(ReportFigure(plot, caption), "figure"))
 

@@ -1,4 +1,4 @@
-"""Telling several runs of one method apart without leaving its colour."""
+"""Shades that distinguish several runs of one method within its colour."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES
 
-# How far towards the middle grey of light and dark pages, run after run.
+# Blend towards a grey between light and dark pages, run by run.
 _STEPS = (0.0, 0.38, 0.62, 0.2, 0.5)
 _MIDDLE = 0xB4
-# Pixels that an entry of the legend takes where the window is narrow.
+# Height in pixels of a legend entry in a narrow window.
 _LEGEND_LINE = 19
 _DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
 
@@ -20,11 +20,11 @@ _DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
 def shaded(figure: go.Figure, styles: Sequence[str], groups: Sequence[str]) -> go.Figure:
     """Give groups of traces of the same style different shades of its colour, dashes and markers.
 
-    Traces of one group look alike and are one entry of the legend, which grows with the groups.
+    Traces of one group have the same style and one legend entry; the legend grows with the groups.
 
     Args:
-        styles: keys into `STYLES`, one a trace.
-        groups: names, one a trace; those of one group have the same style.
+        styles: keys into `STYLES`, one per trace.
+        groups: names, one per trace; those of one group have the same style.
     """
     nth_of_style: Counter[str] = Counter()
     numbers: dict[str, int] = {}

@@ -19,15 +19,15 @@ MODE_NAMES = ("batch", "channel", "height", "width")
 Axes = Literal["log", "linear"]
 
 _SPECTRUM = "#56B4E9"
-# Fewer values than these are drawn one by one, on an axis that counts.
+# Below this number, values are drawn one by one, on an axis of integers.
 _FEW = 12
-# Pixels of a figure without a legend, and of a line of it where the window is narrow.
+# Height in pixels of a figure without a legend, and of a legend line in a narrow window.
 _HEIGHT, _LEGEND_LINE = 300, 19
 
 
 @dataclass(frozen=True, slots=True)
 class SpectrumRows:
-    """Singular values of one layer's input, one descending list a mode."""
+    """Singular values of one layer's input, one descending list per mode."""
 
     shape: tuple[int, ...]
     singular_values: Sequence[Sequence[float]]
@@ -36,7 +36,7 @@ class SpectrumRows:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The ranks that a run had in force, one a mode; `style` is a key into `STYLES`."""
+    """The ranks that a run used, one per mode; `style` is a key into `STYLES`."""
 
     label: str
     style: str
@@ -46,9 +46,9 @@ class Cut:
 def plot_singular_values(
     spectrum: SpectrumRows, mode: int, cuts: Sequence[Cut], axes: Axes = "log"
 ) -> go.Figure:
-    """One mode's singular values, as shares of the largest, with where each method cuts.
+    """One mode's singular values, as shares of the largest, with each method's cut.
 
-    Values that are zero have no place on a logarithmic axis and are left out there.
+    Zero values cannot be drawn on a logarithmic axis and are left out.
     """
     values = np.asarray(spectrum.singular_values[mode], dtype=float)
     shares = values / values[0] if values[0] > 0 else values
@@ -58,7 +58,7 @@ def plot_singular_values(
     _mark_cuts(figure, mode, cuts, [share or lowest for share in drawn], lowest)
     _frame(figure, spectrum, mode, axes, len(cuts), y="share of the largest")
     if axes == "log":
-        # Powers of ten alone would leave an axis of less than a decade without numbers.
+        # Powers of ten alone would leave an axis of less than a decade without labels.
         figure.update_yaxes(type="log", dtick=1 if lowest < 0.1 else "L0.2")
     else:
         figure.update_yaxes(rangemode="tozero")
@@ -72,16 +72,16 @@ def plot_explained_energy(
     axes: Axes = "log",
     share: float | None = None,
 ) -> go.Figure:
-    """Energy that one mode's first singular values explain, with where each method cuts.
+    """Energy that one mode's first singular values explain, with each method's cut.
 
     Args:
-        share: of the energy, 0 to 1, to draw a level line at.
+        share: of the energy, 0 to 1, at which to draw a horizontal line.
     """
     explained = explained_percent(spectrum.singular_values[mode])
     figure = _mode_figure(spectrum, mode, explained.tolist(), cuts)
     _mark_cuts(figure, mode, cuts, explained.tolist(), 0.0)
     if share is not None:
-        # A shape and not a trace: it reaches across and has no hover.
+        # A shape and not a trace: it spans the width and has no hover.
         figure.add_hline(y=100 * share, line={"color": "#8A8A8A", "dash": "dot", "width": 1.5})
     _frame(figure, spectrum, mode, axes, len(cuts), y="energy explained, %")
     return figure.update_yaxes(range=[0, 104])
@@ -91,7 +91,7 @@ def plot_spectra(spectrum: SpectrumRows, cuts: Sequence[Cut]) -> go.Figure:
     """Energy that the first r singular values explain, all modes in one figure, two in a row.
 
     Args:
-        cuts: where methods cut, one line each.
+        cuts: one line for each method's cut.
     """
     count = len(spectrum.shape)
     titles = [_mode_title(spectrum, mode) for mode in range(count)]
@@ -123,7 +123,7 @@ def plot_spectra(spectrum: SpectrumRows, cuts: Sequence[Cut]) -> go.Figure:
 
 
 def explained_percent(values: Sequence[float]) -> NDArray[np.float64]:
-    """Percent of the energy in the first 1, 2, ... singular values; 100 where there is none."""
+    """Percent of the energy in the first 1, 2, ... singular values; 100 if there is no energy."""
     energy = np.cumsum(np.square(np.asarray(values, dtype=float)))
     return 100 * energy / energy[-1] if energy[-1] > 0 else np.full(len(energy), 100.0)
 
@@ -162,7 +162,7 @@ def _mark_cuts(
 def _cut_traces(
     mode: int, cuts: Sequence[Cut], curve: Sequence[float], floor: float
 ) -> list[go.Scatter]:
-    """A line from the axis to the curve at each method's rank, in shades where methods repeat."""
+    """A line from the axis to the curve at each method's rank, shaded if methods repeat."""
     traces = [_cut_trace(cut, mode, curve, floor) for cut in cuts]
     apart = go.Figure(traces, layout={"height": _HEIGHT})
     return list(shaded(apart, [cut.style for cut in cuts], [cut.label for cut in cuts]).data)

@@ -1,4 +1,4 @@
-"""Curves over the number of trained layers: what an accuracy costs by each method."""
+"""Curves over the number of trained layers: the cost of an accuracy by each method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asi_core.figures.style import STYLES, Figure, styled
 from asi_core.records import HEAD_KIND
 from asi_core.units import THIN_SPACE, layer_count, three_digits
 
-# Of a method's second and third setting.
+# For a method's second and third setting.
 _DASHES = ("solid", "dash", "dot")
 _MARKS = ("", "-open", "-dot")
 
@@ -51,11 +51,11 @@ def plot_over_depth(
     unit: str,
     scale: float = 1,
 ) -> Figure:
-    """Test accuracy against a price on a log scale, one line a method along its layers.
+    """Test accuracy against a price on a log scale, one line per method along its layers.
 
     Args:
-        head: accuracy of the classifier alone, which has no price: a dotted floor.
-        price: what is on the x axis, `unit` its unit and `scale` that unit in base units.
+        head: accuracy of the linear probe, which has no price: a dotted line.
+        price: title of the x axis, `unit` its unit and `scale` that unit in base units.
     """
     figure = go.Figure()
     seen: Counter[str] = Counter()

@@ -1,5 +1,5 @@
-"""How methods look, everywhere the same: colour-blind-safe colours, and a dash and a marker each,
-so that a figure reads in grey too."""
+"""The style of methods in all figures: colour-blind-safe colours, and a dash and a marker each, so
+that figures are readable in grey too."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from asi_core.records import HEAD_KIND
 
 _HEAD = MethodStyle("#9A9A9A", "dot", "x")
 
-# What figures are to those who only show them: who draws is known here alone.
+# The type of figures for modules that only display them, without importing Plotly.
 Figure = go.Figure
-# The same as plain values that JSON knows, under `data` and `layout`: plotly does not check each of
-# them, which takes most of a figure's time. For pictures that follow a slider.
+# A figure as JSON values with `data` and `layout`: Plotly does not validate them, which takes most
+# of a figure's time. For figures that follow a slider.
 Drawing = dict[str, Any]
 
 
-# Methods have Okabe & Ito's palette (2008) and a neutral grey for the baseline; those that say
-# nothing of it have one of these, by their name, so that it is the same in all processes.
+# Methods have Okabe & Ito's palette (2008) and a neutral grey for the baseline. A method without a
+# style gets one of these, chosen by its name, so that it is the same in all processes.
 _PALETTE = (
     MethodStyle("#56B4E9", "dash", "hexagon"),
     MethodStyle("#8C6BB1", "dashdot", "triangle-down"),
@@ -34,7 +34,7 @@ _PALETTE = (
 
 
 class _Styles(Mapping[str, MethodStyle]):
-    """The style of each method, by its kind, and of the classifier alone."""
+    """The style of each method, by its kind, and of the linear probe."""
 
     def __getitem__(self, name: str) -> MethodStyle:
         if name == HEAD_KIND:
@@ -50,12 +50,12 @@ class _Styles(Mapping[str, MethodStyle]):
 
 STYLES: Mapping[str, MethodStyle] = _Styles()
 
-# What is faint on a dark page, and what takes its place there.
+# Colours that are too faint on a dark page, and their replacements.
 DARK_COLORS: dict[str, str] = {"#4D4D4D": "#B8BEC5"}
 
 
 def styled(figure: go.Figure, *, title: str, x: str, y: str, log_y: bool = False) -> go.Figure:
-    """Give a figure the common frame: title, axis titles with units, legend below, no clutter."""
+    """Apply the common layout: title, axis titles with units, legend below, no clutter."""
     figure.update_layout(
         title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 16}},
         margin={"l": 8, "r": 8, "t": 44, "b": 8},

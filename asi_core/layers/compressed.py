@@ -1,4 +1,4 @@
-"""What all layers share that keep what their method keeps, instead of their input."""
+"""The base class of layers that keep what their method keeps, instead of their input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asi_core.records import Geometry, LinearGeometry, Ranks
 
 
 class CompressedLayer(nn.Module):
-    """Mixed into a plain layer: its input is kept compressed from forward to backward.
+    """Mixin for a plain layer whose input is kept compressed from forward to backward.
 
     The output is that of the plain layer, bit for bit. Nothing is kept in evaluation (without
     gradients), and of a frozen layer only its weight. `torch.compile` leaves the layer as it is;
@@ -27,9 +27,9 @@ class CompressedLayer(nn.Module):
 
     A state dict has the plain layer's keys. The warm start is no part of it (`warm_starts`).
 
-    Where `torch.utils.checkpoint` runs the forward pass again, it begins where the step began, so
-    that the gradients are those without; for a layer called several times in one step, where the
-    last of the calls began.
+    When `torch.utils.checkpoint` runs the forward pass again, it starts from the state at the
+    beginning of the step, so that gradients equal those without checkpointing. For a layer called
+    several times in one step, it starts from the state before the last call.
 
     Attributes:
         plain: the type of layer that this one replaces: PyTorch's, or one that computes as it does.
@@ -52,7 +52,7 @@ class CompressedLayer(nn.Module):
 
     @classmethod
     def from_plain(cls, plain: nn.Module, method: Method, seed: int) -> Self:
-        """Take over `plain`, with the same parameters (not copies)."""
+        """Make the layer from `plain`, with the same parameters (not copies)."""
         layer = cls.__new__(cls)
         layer.__dict__ = plain.__dict__.copy()
         layer.plain = type(plain)
@@ -62,7 +62,7 @@ class CompressedLayer(nn.Module):
         return layer
 
     def to_plain(self) -> nn.Module:
-        """The plain layer again, with the same parameters."""
+        """The plain layer, with the same parameters."""
         plain = self.plain.__new__(self.plain)
         plain.__dict__ = self.__dict__.copy()
         for name in ("plain", "method", "memory", "ranks", "was_called", "watcher"):
@@ -71,15 +71,15 @@ class CompressedLayer(nn.Module):
 
     @property
     def geometry(self) -> Geometry:
-        """How the layer walks over its input, after `padded`."""
+        """The layer's geometry on its input after `padded`."""
         raise NotImplementedError
 
     def padded(self, x: Tensor) -> Tensor:
-        """The input as the product meets it."""
+        """The input as the product receives it."""
         return x
 
     def padded_backward(self, gradient: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-        """The gradient of `padded`'s input, of `input_shape`, from that of its output."""
+        """The gradient of `padded`'s input, of `input_shape`, from the gradient of its output."""
         return gradient
 
     @staticmethod
@@ -118,7 +118,7 @@ class CompressedLayer(nn.Module):
         return self.frozen_output(x)
 
     def plain_output(self, x: Tensor) -> Tensor:
-        """What the plain layer gives, which keeps what it keeps."""
+        """The output of the plain layer, which keeps its whole input."""
         return cast(Tensor, super().forward(x))
 
     def frozen_output(self, x: Tensor) -> Tensor:
@@ -136,24 +136,23 @@ class CompressedLayer(nn.Module):
         operands = [x, self.weight, self.bias]
         device = x.device.type
         if torch.is_autocast_enabled(device):
-            # As autocast does for a plain layer: the lower precision is what is computed with
-            # and what is kept.
+            # As autocast does for a plain layer: computed and kept in the lower precision.
             lower = torch.get_autocast_dtype(device)
             operands = [t if t is None else _cast(t, lower) for t in operands]
         with torch.autocast(device, enabled=False):
             return cast(Tensor, _CompressedProduct.apply(*operands, self))
 
     def compress(self, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
-        """What the method keeps of `x`, batched and padded; also notes the ranks in force."""
+        """What the method keeps of `x`, batched and padded; also records the ranks in use."""
         saved = self.method.compress(x, output_shape, self.geometry, self._memory_of_step())
         self.ranks = self.method.ranks_of(saved)
         return saved
 
     def _memory_of_step(self) -> WarmStart:
-        """The memory to go on from: while backward runs, a copy for a repetition.
+        """The memory to start from; while backward runs, a copy for the repeated pass.
 
-        A forward pass within backward is a checkpoint's, and must not go on from where it led to.
-        If it repeats one without gradients, it is the step's first.
+        A forward pass within backward is a checkpoint's. It must not start from the state that the
+        first pass led to. If it repeats one without gradients, it is the first of the step.
         """
         if torch._C._current_graph_task_id() == -1:
             self.memory.initialised = True
@@ -167,14 +166,14 @@ class CompressedLayer(nn.Module):
         return f"{own}, {self.method.settings_label}{kept}"
 
 
-# The public `torch.compiler.disable` imports the compiler at once, which takes seconds.
+# The public `torch.compiler.disable` imports the compiler immediately, which takes seconds.
 @_disable_dynamo
 def _outside_of_graph(layer: CompressedLayer, x: Tensor) -> Tensor:
     return layer.training_output(x)
 
 
 class _CompressedProduct(torch.autograd.Function):
-    """Exact forward; gradients by the layer's method from what it kept."""
+    """Exact forward; gradients by the layer's method, from what it kept."""
 
     @staticmethod
     def forward(
@@ -194,7 +193,7 @@ class _CompressedProduct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        # The precisions were settled in forward, wherever backward is called.
+        # Forward has already chosen the precisions, wherever backward is called.
         with torch.autocast(grad_output.device.type, enabled=False):
             return _gradients(ctx, grad_output if ctx.is_batched else grad_output[None])
 
@@ -209,24 +208,24 @@ def _without_base(output: Tensor) -> Tensor:
 
 
 def has_batch(x: Tensor, geometry: Geometry) -> bool:
-    """Whether `x` is a batch; a plain layer reads one mode less as a single example."""
+    """Whether `x` has a batch mode; a plain layer reads one mode less as a single example."""
     return x.dim() != (1 if isinstance(geometry, LinearGeometry) else 3)
 
 
 def kept_of(layer: CompressedLayer, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
-    """What is kept of `x`, in its own precision where that has the range."""
+    """What is kept of `x`, in its own precision if that has the range."""
     precise = single(x)
     first, *others = layer.compress(precise, output_shape)
     if first is precise:
         first = x
     elif first is not None and x.dtype != torch.float16:
-        # Cores and window sums are sums over the input, which float16 may not reach.
+        # Cores and window sums are sums over the input, which may exceed the range of float16.
         first = _narrowed(first, x.dtype)
     return (first, *(None if t is None else _narrowed(t, x.dtype) for t in others))
 
 
 def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """In `dtype`, unless it is narrower already: a method may keep less."""
+    """`tensor` in `dtype`, unless it is narrower already: a method may keep less."""
     return tensor if tensor.dtype.itemsize <= dtype.itemsize else tensor.to(dtype)
 
 
@@ -254,7 +253,7 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def single(tensor: Tensor) -> Tensor:
-    """Half precisions as float32: decompositions and small contractions need its range."""
+    """Half precisions as float32: decompositions and small contractions need its precision."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 

@@ -28,7 +28,7 @@ class CompressedConv2d(CompressedLayer, nn.Conv2d):
         if self.padding_mode == "zeros":
             return gradient
         with torch.enable_grad():
-            # Padding is linear: any input has the same gradient.
+            # Padding is linear, so its gradient is the same for any input.
             x = gradient.new_zeros(input_shape, requires_grad=True)
             (found,) = torch.autograd.grad(self.padded(x), x, gradient)
         return found
@@ -45,20 +45,20 @@ class CompressedConv2d(CompressedLayer, nn.Conv2d):
 
 
 def padded_input(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """`x` as the kernel meets it: padded by `conv`'s own mode, unless that is with zeros."""
+    """`x` as the kernel receives it: padded by `conv`'s padding mode, unless that is zeros."""
     if conv.padding_mode == "zeros":
         return x
     return F.pad(x, conv._reversed_padding_repeated_twice, mode=conv.padding_mode)
 
 
 def conv_geometry(conv: nn.Conv2d) -> ConvGeometry:
-    """The geometry as the kernel meets it: non-zero padding modes pad before the convolution."""
+    """The geometry that the kernel receives: non-zero padding modes pad before the convolution."""
     padding = _zeros_around(conv) if conv.padding_mode == "zeros" else (0, 0, 0, 0)
     return ConvGeometry(_pair(conv.stride), padding, _pair(conv.dilation), conv.groups)
 
 
 def _zeros_around(conv: nn.Conv2d) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right: as `forward` reads them, which may have been changed since."""
+    """Top, bottom, left, right, as `forward` reads them: they may have been changed since."""
     if conv.padding == "valid":
         return 0, 0, 0, 0
     if conv.padding == "same":

@@ -1,4 +1,4 @@
-"""Reading the shapes of trained layers off a forward pass."""
+"""Recording the shapes of trained layers during a forward pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asi_core.records import Geometry, LayerShape, LinearGeometry
 
 @contextmanager
 def observed_shapes(model: nn.Module, names: Sequence[str]) -> Iterator[ObservedShapes]:
-    """While open, every forward pass of `model` records the shapes of the layers `names` anew."""
+    """Record the shapes of the layers `names` in every forward pass of `model`, while open."""
     observed = ObservedShapes()
 
     def recorder(name: str) -> Any:
@@ -43,7 +43,7 @@ def input_of(inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> Tensor:
 
 
 class ObservedShapes:
-    """Shapes of layers in the latest forward pass, one a call."""
+    """Shapes of layers in the latest forward pass, one per call."""
 
     def __init__(self) -> None:
         self.clear()
@@ -61,28 +61,28 @@ class ObservedShapes:
         calls.append(replace(layer_shape(name, layer, x, output), input_id=reader))
 
     def of(self, name: str) -> tuple[LayerShape, ...]:
-        """The calls of a layer, in their order; none if it was not called."""
+        """The calls of a layer, in order; empty if it was not called."""
         return tuple(self._calls.get(name, ()))
 
     def all(self, names: Iterable[str]) -> list[LayerShape]:
-        """The calls of several layers, layer by layer."""
+        """The calls of several layers, grouped by layer."""
         return [shape for name in names for shape in self.of(name)]
 
 
 def _identity(x: Tensor) -> Hashable:
-    """What is equal for the same view of the same storage.
+    """A value that is equal for the same view of the same storage.
 
-    The weak reference stays, so that no later storage is taken for one that has gone.
+    It holds a weak reference, so that a new storage is not mistaken for one that was freed.
     """
     storage = StorageWeakRef(x.untyped_storage())
     return storage, x.storage_offset(), tuple(x.shape), x.stride()
 
 
 def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> LayerShape:
-    """The shape of one layer with input `x`; it has an input gradient where `x` needs one.
+    """The shape of one layer with input `x`; it has an input gradient if `x` needs one.
 
-    The input is taken as the product meets it: padded where the layer pads otherwise than with
-    zeros, and as a batch of one where it has no batch.
+    The input is taken as the product receives it: padded if the layer pads with anything but
+    zeros, and as a batch of one if it has no batch mode.
     """
     assert isinstance(layer, (nn.Conv2d, nn.Linear))
     batch = () if has_batch(x, layer_geometry(layer)) else (1,)
@@ -97,11 +97,11 @@ def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> Layer
 
 
 def effective_input(layer: nn.Module, x: Tensor) -> Tensor:
-    """`x` as the layer's product meets it, of the `input_shape` that `layer_shape` tells."""
+    """`x` as the layer's product receives it, of the `input_shape` that `layer_shape` returns."""
     padded = padded_input(layer, x) if isinstance(layer, nn.Conv2d) else x
     return padded if has_batch(x, layer_geometry(layer)) else padded[None]
 
 
 def layer_geometry(layer: nn.Module) -> Geometry:
-    """How a convolution or linear layer walks over its input."""
+    """The geometry of a convolution or linear layer."""
     return conv_geometry(layer) if isinstance(layer, nn.Conv2d) else LinearGeometry()

@@ -1,4 +1,4 @@
-"""Swapping the last layers of a model for compressed ones, and back."""
+"""Replacing the last layers of a model by compressed ones, and back."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def compress_(
     compress_layers_(model, methods_of(model, names, as_method(method, **settings), per_layer))
     if lean:
         report = lean_layers_(model)
-        log.info("lean: %s; as before: %s", _listed(report.replaced), _listed(report.kept))
+        log.info("lean: %s; unchanged: %s", _listed(report.replaced), _listed(report.kept))
     return names
 
 
@@ -132,7 +132,7 @@ def compress_layers_(model: nn.Module, methods: Mapping[str, Method]) -> None:
 
 
 def restore_(model: nn.Module) -> None:
-    """Undo `compress_` in place: plain layers again, weights kept, and none of them lean.
+    """Undo `compress_` in place: restores plain layers with their weights; none of them is lean.
 
     Raises:
         InvalidInput: if the model is a compressed layer itself.
@@ -154,19 +154,19 @@ def _parted(model: nn.Module, replaced: Collection[nn.Module]) -> dict[nn.Module
 
 
 def _plain_layers(model: nn.Module) -> dict[nn.Module, nn.Module]:
-    """What each compressed layer would be restored to."""
+    """The plain layer that each compressed layer would be restored to."""
     plain: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
         if isinstance(module, CompressedLayer):
             plain[module] = module.to_plain()
         elif isinstance(module, FusedBatchNorm2d):
-            # The convolution that computed it does so no more.
+            # The convolution no longer computes the normalisation.
             plain[module] = module.alone()
     return plain
 
 
 def _swap_(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:
-    """Put other layers in the place of those that are `replaced`, under all of their names."""
+    """Replace the layers `replaced`, under all of their names."""
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if layer in replaced:
             model.set_submodule(name, replaced[layer])

@@ -1,8 +1,8 @@
 """Gradients of a convolution or linear layer, from the full or the compressed input.
 
-The weight gradient from a Tucker form never rebuilds the input: it works with the batch mode
-projected away from the output gradient, and with the core lifted over as few modes as the
-convolution's geometry demands (ASI, ICML 2025, section 3.3; the grouped case is ours).
+The weight gradient from a Tucker form never rebuilds the input: it projects the batch mode of the
+output gradient, and expands the core over as few modes as the convolution's geometry requires
+(ASI, ICML 2025, section 3.3; the grouped case is our own).
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def conv_weight_gradient(
 def conv_input_gradient(
     grad_output: Tensor, weight: Tensor, input_shape: tuple[int, ...], geometry: ConvGeometry
 ) -> Tensor:
-    """Exact input gradient, of shape `input_shape`: it needs the weight and no input."""
+    """Exact input gradient, of shape `input_shape`: needs the weight but not the input."""
     top, bottom, left, right = geometry.padding
     height, width = input_shape[2:]
     symmetric = geometry.symmetric_padding
     met = (height, width) if symmetric else (height + top + bottom, width + left + right)
     padding = (top, left) if symmetric else (0, 0)
-    # The same kernel as `convolution_backward` calls, which besides wants an input, and reads from
-    # it in which order of memory to work.
+    # The kernel that `convolution_backward` calls, which also requires an input to choose the
+    # memory order.
     gradient = F.conv_transpose2d(
         grad_output,
         weight,
@@ -126,7 +126,7 @@ def _pointwise(tucker: Tucker, grad_output: Tensor, weight_shape: tuple[int, ...
 
 
 def _projected_but(channel: int, tucker: Tucker, grad_output: Tensor) -> Tensor:
-    """The output gradient on the input's factors, in all modes but the channels."""
+    """The output gradient projected onto the input's factors, in all modes except the channels."""
     channel %= grad_output.dim()
     factors = {m: f for m, f in enumerate(tucker.factors) if f is not None and m != channel}
     sizes, ranks = grad_output.shape, tucker.core.shape
@@ -153,7 +153,7 @@ def _unmet(
     taps: tuple[int, ...],
     geometry: ConvGeometry,
 ) -> list[int]:
-    """Rows and columns at the end that the last window of a stride does not reach."""
+    """Rows and columns at the end that no window reaches because of the stride."""
     facts = zip(sizes, padding, outputs, taps, geometry.stride, geometry.dilation, strict=True)
     return [
         size + 2 * pad - stride * (count - 1) - dilation * (tap - 1) - 1

@@ -1,4 +1,4 @@
-"""In which order products with a tensor are made. Without torch: costs need to know it too."""
+"""The order in which products with a tensor are computed. Without torch: costs use it too."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from math import inf
 
 
 def reduction_order(sizes: Sequence[int], ranks: Sequence[int]) -> list[int]:
-    """The modes below full rank, the one with the greatest reduction first."""
+    """The modes below full rank, the greatest reduction first."""
     pairs = enumerate(zip(sizes, ranks, strict=True))
     reduced = [mode for mode, (size, rank) in pairs if rank < size]
     return sorted(reduced, key=lambda mode: ranks[mode] / sizes[mode])
 
 
 def least_work_order(sizes: Sequence[int], ranks: Sequence[int], modes: Iterable[int]) -> list[int]:
-    """`modes` in the order in which projecting on all of them takes fewest multiplies.
+    """`modes` in the order in which projecting on all of them takes the fewest multiplies.
 
-    Of a tensor with n numbers, mode i takes n r_i and leaves n r_i / d_i. Two neighbours are better
-    exchanged unless r_i / (1 - r_i / d_i) grows, whatever comes before and after them.
+    For a tensor with n numbers, mode i takes n r_i and leaves n r_i / d_i. Exchanging two
+    neighbours is an improvement unless r_i / (1 - r_i / d_i) grows, independent of the others.
     """
 
     def cost(mode: int) -> float:

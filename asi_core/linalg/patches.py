@@ -1,7 +1,7 @@
 """Gradient filtering: both gradients of a convolution on patches (Yang et al., CVPR 2023).
 
-The output is cut into patches of R x R, the input into as many windows of (R s) x (R s), s being
-the stride. The output gradient is replaced by its mean over each patch; then the weight gradient
+The output is divided into patches of R x R, the input into as many windows of (R s) x (R s), with s
+the stride. The output gradient is replaced by its mean over each patch. Then the weight gradient
 is the same at every kernel position, and the input gradient the same within every window.
 """
 
@@ -19,14 +19,14 @@ from asi_core.records import ConvGeometry
 def window_sums(
     x: Tensor, output_size: tuple[int, int], stride: tuple[int, int], patch: int
 ) -> Tensor:
-    """Sums of `x` (B x C x H x W) over the windows that belong to the output's patches.
+    """Sums of `x` (B x C x H x W) over the windows of the output's patches.
 
     Returns:
         B x C x ceil(H'/R) x ceil(W'/R).
     """
     size = (x.shape[2], x.shape[3])
-    # A patch that holds the whole output has a window that holds the whole input; a larger one
-    # would only take more memory for the same sums.
+    # If a patch covers the whole output, its window covers the whole input; a larger one would only
+    # take more memory for the same sums.
     whole = (max(o, ceil(n / s)) for n, o, s in zip(size, output_size, stride, strict=True))
     patch = min(patch, max(whole))
     windows = (patch * stride[0], patch * stride[1])
@@ -37,7 +37,7 @@ def window_sums(
 def filtered_weight_gradient(
     sums: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], groups: int, patch: int
 ) -> Tensor:
-    """Weight gradient from window sums: one value a channel pair, for all kernel positions."""
+    """Weight gradient from window sums: one value per channel pair, for all kernel positions."""
     means = patch_means(grad_output, patch)
     if means.shape[1] == sums.shape[1] == groups:
         pairs = (means * sums).sum(dim=(0, 2, 3))
@@ -83,7 +83,7 @@ def dilated_input_gradient(
 
 
 def patch_means(grad_output: Tensor, patch: int) -> Tensor:
-    """Mean of each R x R patch, over the positions that exist where the border cuts a patch."""
+    """Mean of each R x R patch, over the positions inside the border."""
     size = (grad_output.shape[2], grad_output.shape[3])
     left, _, top, _ = _margins(size, size, (1, 1), patch)
     return F.avg_pool2d(
@@ -114,14 +114,14 @@ def _spread(
 
 
 def _window_of(length: int, before: int, window: int, count: int) -> Tensor:
-    """For every position, the number of its window, from 1; 0 or count + 1 outside of all."""
+    """For every position, the number of its window, from 1; 0 or count + 1 outside all windows."""
     return ((torch.arange(length) + before) // window + 1).clamp(0, count + 1)
 
 
 def _margins(
     size: tuple[int, int], output_size: tuple[int, int], stride: tuple[int, int], patch: int
 ) -> list[int]:
-    """What is to be added (or, if negative, cut) left, right, top and bottom of an input."""
+    """Rows and columns to add (or, if negative, to cut) left, right, top and bottom of an input."""
     margins = []
     for length, outputs, step in zip(
         reversed(size), reversed(output_size), reversed(stride), strict=True

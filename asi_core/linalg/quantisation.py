@@ -1,7 +1,7 @@
 """Tensors in 8 bits: evenly spaced values, rounded to the nearest.
 
-Inputs of layers are spread anywhere, and have a least value a channel. Columns of bases and cores
-are spread about zero: they need a step alone, which is packed with them.
+Inputs of layers have any range, and get a minimum per channel. Columns of bases and cores are
+centred at zero: they need only a step, which is packed with them.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 
 _LARGEST_CODE = 255
-# Of values about zero, to either side.
+# Largest offset to either side of zero.
 _LARGEST_OFFSET = 127
-# Rows of a packed matrix that hold its steps: one float32 a column.
+# Rows of a packed matrix that hold its steps: one float32 per column.
 STEP_BYTES = 4
 
 
 def quantised(x: Tensor, channel_mode: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes, step and least value of `x`, so that `least + step * codes` is next to it.
+    """Codes, step and minimum of `x`, so that `least + step * codes` is closest to it.
 
     Returns:
-        codes of the shape of `x` (uint8), lying in memory as it does; step and least value with
-        size 1 in all modes but `channel_mode`, in the type of `x`. An element is at most half a
-        step from what it is restored to. A channel with an entry that is not finite has a step or
+        codes of the shape and memory layout of `x` (uint8); step and minimum with size 1 in all
+        modes except `channel_mode`, in the type of `x`. The error of an element is at most half a
+        step. A channel with an entry that is not finite has a step or minimum that is not finite.
         least value that is not.
     """
     others = [mode for mode in range(x.dim()) if mode != channel_mode]
     least, most = x.amin(others, keepdim=True), x.amax(others, keepdim=True)
-    # Divided first: the difference of two finite numbers may not be finite.
+    # Divided first: the difference of two finite numbers may overflow.
     step = most / _LARGEST_CODE - least / _LARGEST_CODE
     per_step = torch.where(step > 0, 1 / step, 0)
     codes = (x - least).mul_(per_step).round_().clamp_(0, _LARGEST_CODE)
@@ -35,17 +35,17 @@ def quantised(x: Tensor, channel_mode: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def restored(codes: Tensor, step: Tensor, least: Tensor) -> Tensor:
-    """The tensor that the codes stand for, in the type of `step`."""
+    """The tensor that the codes represent, in the type of `step`."""
     return torch.addcmul(least, codes.to(step.dtype), step)
 
 
 def offsets(x: Tensor, mode: int) -> tuple[Tensor, Tensor]:
-    """Offsets from zero and their step for every index of a mode.
+    """Offsets from zero, and their step for every index of a mode.
 
     Returns:
-        offsets of the shape of `x` (int8), and steps (float32, one an index): an element is at most
-        half a step from its product of both. An index with an entry that is not finite has a step
-        that is not.
+        offsets of the shape of `x` (int8), and steps (float32, one per index): the error of an
+        element is at most half a step. An index with an entry that is not finite has a step that is
+        not finite.
     """
     others = [m for m in range(x.dim()) if m != mode]
     step = x.abs().amax(others, keepdim=True) / _LARGEST_OFFSET
@@ -55,21 +55,21 @@ def offsets(x: Tensor, mode: int) -> tuple[Tensor, Tensor]:
 
 
 def from_offsets(codes: Tensor, steps: Tensor, mode: int, dtype: torch.dtype) -> Tensor:
-    """The tensor that offsets stand for."""
+    """The tensor that the offsets represent."""
     shape = [-1 if m == mode else 1 for m in range(codes.dim())]
     return codes.to(dtype) * steps.to(dtype).view(shape)
 
 
 def packed(matrix: Tensor) -> Tensor:
-    """A size x rank matrix in one tensor of int8, (size + 4) x rank: offsets, and below each column
-    the four bytes of its step."""
+    """Pack a size x rank matrix into one int8 tensor, (size + 4) x rank: offsets, and below each
+    column the four bytes of its step."""
     codes, steps = offsets(matrix, 1)
     return torch.cat([codes, steps.view(torch.int8).view(-1, STEP_BYTES).T])
 
 
 def unpacked(codes: Tensor, dtype: torch.dtype) -> Tensor:
     """The matrix that was packed."""
-    # A copy: as part of the codes, its bytes need not begin where a number may.
+    # A copy: within the codes, the bytes of a number may not be aligned.
     steps = codes[-STEP_BYTES:].T.clone(memory_format=torch.contiguous_format)
     steps = steps.view(torch.float32).flatten()
     return from_offsets(codes[:-STEP_BYTES], steps, 1, dtype)

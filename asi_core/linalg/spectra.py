@@ -1,4 +1,4 @@
-"""Singular values of unfoldings, and what a cut at a rank keeps of them."""
+"""Singular values of unfoldings, and the energy that a truncation keeps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from asi_core.linalg.unfolding import mode_inner, mode_product, orthonormal, unf
 
 Solver = Literal["gram", "svd"]
 
-# Share of the energy by which eigenvalues in single precision may be off.
+# Error of eigenvalues in single precision, as a share of the energy.
 _DOUBT = 1e-4
-# Between these, neither the squares of small entries nor their sums leave single precision.
+# In this range, squares of small entries and their sums stay within single precision.
 _SAFE_ENERGY = (1e-20, 1e30)
 
 
 def singular_values(tensor: Tensor, mode: int) -> Tensor:
     """Singular values of the mode's unfolding, descending, as float64.
 
-    Through the eigenvalues of the smaller Gram matrix: values below about 1e-8 of the largest are
-    rounding.
+    Computed from the eigenvalues of the smaller Gram matrix: values below about 1e-8 of the largest
+    are rounding errors.
     """
     return _descending_roots(torch.linalg.eigvalsh(_small_gram(_widened(tensor), mode)))
 
@@ -40,8 +40,8 @@ def leading_vectors(
     """Leading left singular vectors of the mode's unfolding, D x r, in the tensor's type.
 
     Args:
-        rank: how many; or
-        explained_variance: as many as reach this share of the energy.
+        rank: number of vectors; or
+        explained_variance: as many vectors as reach this share of the energy.
         solver: "svd" decomposes the unfolding; "gram" takes eigenvectors of its smaller Gram
             matrix: the same ranks and subspaces in a fraction of the time.
     """
@@ -57,11 +57,11 @@ def leading_vectors(
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """One mode's unfolding, decomposed.
+    """The decomposition of one mode's unfolding.
 
     Attributes:
-        values: its singular values, descending; those below about 3e-4 of the largest are rounding
-            where they were found in single precision.
+        values: its singular values, descending. In single precision, those below about 3e-4 of the
+            largest are rounding errors.
     """
 
     tensor: Tensor
@@ -73,8 +73,8 @@ class Decomposition:
         """The first `rank` left singular vectors, D x rank, in the tensor's type."""
         vectors: Tensor = self._gram_vectors[:, -rank:].flip(-1).to(self.tensor)
         if _is_tall(self.tensor, self.mode):
-            # The Gram matrix was taken on the other side: A v is u times its singular value, and
-            # QR of the products in descending order keeps every leading subspace.
+            # The Gram matrix is of the other side: A v is u times its singular value, and QR of the
+            # products in descending order keeps every leading subspace.
             vectors = orthonormal(unfold(self.tensor, self.mode) @ vectors)
         return vectors
 
@@ -85,8 +85,8 @@ def decompose(
     """Singular values and vectors of the mode's unfolding, from its smaller Gram matrix.
 
     Args:
-        explained_variance: the share for which a rank will be read off the values; where rounding
-            could change that rank, the work is done again in double precision.
+        explained_variance: the share for which a rank will be read from the values. If rounding
+            could change that rank, the work is repeated in double precision.
     """
     return Decomposition(tensor, mode, *_gram_vectors(tensor, mode, explained_variance))
 
@@ -96,8 +96,8 @@ def _gram_vectors(
 ) -> tuple[Tensor, Tensor]:
     """Singular values, descending, and eigenvectors, ascending, of the mode's smaller Gram matrix.
 
-    In single precision, which takes half the time, and again in double precision where rounding
-    could change the rank or the numbers leave the range of single precision.
+    In single precision, which takes half the time, and again in double precision if rounding
+    could change the rank or the numbers exceed the range of single precision.
     """
     if tensor.dtype != torch.float64:
         narrow = tensor.float() if _knows_float64(tensor.device) else tensor.cpu().float()
@@ -115,7 +115,7 @@ def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_close_call(values: Tensor, explained_variance: float) -> bool:
-    """Whether some number of singular values explains almost exactly the share asked for."""
+    """Whether a number of singular values explains almost exactly the requested share."""
     energy = _widened(values).square().cumsum(0)
     return bool(((energy - explained_variance * energy[-1]).abs() <= _DOUBT * energy[-1]).any())
 
@@ -150,7 +150,7 @@ def captured_energy(tensor: Tensor, factors: Sequence[Tensor | None]) -> float:
     """Share of the squared norm that the projection on the factors' spans keeps, 0 to 1.
 
     Args:
-        factors: orthonormal, one a mode, None for a mode that is left alone.
+        factors: orthonormal, one per mode, None for a mode that is not projected.
     """
     total = _widened(tensor).square().sum()
     if not total > 0:
@@ -165,7 +165,7 @@ def captured_energy(tensor: Tensor, factors: Sequence[Tensor | None]) -> float:
 def principal_angles(left: Tensor, right: Tensor) -> tuple[float, ...]:
     """Principal angles between the spans of two orthonormal D x K matrices, degrees, ascending.
 
-    From sines where angles are small and from cosines where they are large, so that neither loses
+    Computed from sines for small angles and from cosines for large ones, so that neither loses
     digits (Knyazev & Argentati, SIAM J. Sci. Comput. 2002).
     """
     a, b = _widened(left), _widened(right)
@@ -188,7 +188,7 @@ def _small_gram(tensor: Tensor, mode: int) -> Tensor:
 
 
 def _widened(tensor: Tensor) -> Tensor:
-    """In float64; on the CPU where the device knows no float64."""
+    """In float64; on the CPU if the device does not support it."""
     return tensor.double() if _knows_float64(tensor.device) else tensor.cpu().double()
 
 

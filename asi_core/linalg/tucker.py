@@ -1,4 +1,4 @@
-"""Tucker forms of a tensor: a small core and one orthonormal factor a mode.
+"""Tucker forms of a tensor: a small core and one orthonormal factor per mode.
 
 A mode kept at full rank needs no factor: it is None, and nothing is computed or stored for it.
 """
@@ -28,12 +28,12 @@ class Tucker(NamedTuple):
 
 
 def whole(tensor: Tensor) -> Tucker:
-    """The form that keeps all: the tensor as its core."""
+    """The form that keeps everything: the tensor as its core."""
     return Tucker(tensor, (None,) * tensor.dim())
 
 
 def reconstruct(tucker: Tucker) -> Tensor:
-    """The full tensor. For tests and pictures: no gradient is ever computed through it."""
+    """The full tensor. For tests and pictures: no gradient is computed through it."""
     tensor = tucker.core
     for mode, factor in enumerate(tucker.factors):
         if factor is not None:
@@ -44,14 +44,14 @@ def reconstruct(tucker: Tucker) -> Tensor:
 def subspace_tucker(
     tensor: Tensor, start: Sequence[Tensor | None], *, sequential: bool, iterations: Sequence[int]
 ) -> Tucker:
-    """One subspace iteration a mode, from the factors of the step before (ASI, ICML 2025, alg. 1).
+    """One subspace iteration per mode, from the previous step's factors (ASI, ICML 2025, alg. 1).
 
     Args:
         tensor: batch x channel x height x width.
-        start: one size x rank matrix a mode; None leaves the mode at full rank.
+        start: one size x rank matrix per mode; None leaves the mode at full rank.
         sequential: project each mode before the next one is iterated, so that later modes work on
             a smaller tensor; otherwise every mode is iterated on the full tensor, as in the paper.
-        iterations: how often each mode is iterated (1 from a warm start); 0 only projects it.
+        iterations: number of iterations for each mode (1 from a warm start); 0 only projects it.
     """
     ranks = [tensor.shape[m] if f is None else f.shape[1] for m, f in enumerate(start)]
     factors: list[Tensor | None] = [None] * tensor.dim()
@@ -77,11 +77,11 @@ def hosvd(
     """Truncated higher-order SVD (De Lathauwer et al. 2000): every basis from the full tensor.
 
     Args:
-        ranks: one a mode, each at most the mode's size; or
+        ranks: one per mode, each at most the mode's size; or
         explained_variance: per mode the smallest rank that reaches it, 0 to 1.
 
     Returns:
-        The truncated form; of a tensor that is not finite, which has no bases, the tensor as it is.
+        The truncated form. A tensor that is not finite has no bases and is returned unchanged.
     """
     try:
         bases = [
@@ -104,7 +104,7 @@ def hosvd(
 def _basis(
     tensor: Tensor, mode: int, rank: int | None, explained_variance: float | None, solver: Solver
 ) -> Tensor | None:
-    """The kept part of a mode's basis; None if all of it is."""
+    """The kept part of a mode's basis; None if it is the whole basis."""
     size = tensor.shape[mode]
     if rank is not None and rank >= size:
         return None
@@ -115,7 +115,7 @@ def _basis(
 
 
 def _iterate(tensor: Ordered, factor: Tensor, mode: int) -> Tensor:
-    """An orthonormal basis of A A^T U, A the mode's unfolding."""
+    """An orthonormal basis of A A^T U, with A the mode's unfolding."""
     size, rank = factor.shape
     if uses_gram(size, tensor.dense.numel() // size, rank):
         return orthonormal(tensor.inner(tensor, mode) @ factor)

@@ -1,8 +1,8 @@
 """Unfoldings of a tensor along its modes (0-based), and products with them.
 
-A mode is treated through the three-way view L x D x R of the tensor, where D is the mode, L the
-product of the sizes that lie before it in memory and R of those after it: no product here builds
-the unfolding, nor copies a tensor that lies densely, in whichever order.
+A mode is processed through the three-way view L x D x R of the tensor. D is the mode, L the
+product of the sizes before it in memory, and R of those after it. No product here builds the
+unfolding, nor copies a tensor that is dense in memory, in whichever order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Up to this many slices a batch of small products beats the copy that one large product needs.
+# Up to this many slices a batch of small products is faster than the copy for one large product.
 _MOST_SLICES = 512
 _CHANNELS_LAST = (0, 2, 3, 1)
 
@@ -28,7 +28,7 @@ def unfold(tensor: Tensor, mode: int) -> Tensor:
 def mode_product(tensor: Tensor, matrix: Tensor, mode: int) -> Tensor:
     """`tensor` x_mode `matrix`: the mode of size D becomes J, for a J x D matrix.
 
-    The result's modes lie in memory in the order of the tensor's.
+    The result has the memory order of the tensor.
     """
     return Ordered.of(tensor).product(matrix, mode).tensor()
 
@@ -40,14 +40,14 @@ def mode_inner(left: Tensor, right: Tensor, mode: int) -> Tensor:
 
 
 class Ordered(NamedTuple):
-    """A tensor with its modes in the order in which they lie in memory.
+    """A tensor with its modes permuted into memory order.
 
-    Products in a row work on it: to look up the order, and to go there and back, takes as long as
-    a product of a small core.
+    Use it for several products in a row: finding the order and permuting back takes as long as a
+    product of a small core.
 
     Attributes:
         dense: the tensor, its modes permuted.
-        order: which mode of the tensor each of `dense` is.
+        order: the mode of the tensor that each mode of `dense` is.
     """
 
     dense: Tensor
@@ -55,12 +55,12 @@ class Ordered(NamedTuple):
 
     @classmethod
     def of(cls, tensor: Tensor) -> Ordered:
-        """The same numbers, not copied."""
+        """The permuted tensor, not copied."""
         order = tuple(memory_order(tensor))
         return cls(tensor.permute(order), order)
 
     def tensor(self) -> Tensor:
-        """With the modes in their own order again."""
+        """The tensor with its modes in their original order."""
         return self.dense.permute(_inverse(self.order))
 
     def product(self, matrix: Tensor, mode: int) -> Ordered:
@@ -68,7 +68,7 @@ class Ordered(NamedTuple):
         is_narrower = matrix.shape[0] < matrix.shape[1]
         on_cpu = self.dense.device.type == "cpu"
         if mode == 1 and is_narrower and self.order == _CHANNELS_LAST and on_cpu:
-            # Its kernel is quicker than the matrix product's with few rows. Not on accelerators,
+            # Its kernel is faster than the matrix product's with few rows. Not on accelerators,
             # whose convolutions may round to fewer bits.
             product = F.conv2d(self.dense.permute(0, 3, 1, 2), matrix[:, :, None, None])
             return Ordered(product.permute(0, 2, 3, 1), self.order)
@@ -84,7 +84,7 @@ class Ordered(NamedTuple):
         return Ordered(product.view(shape), self.order)
 
     def inner(self, other: Ordered, mode: int) -> Tensor:
-        """`mode_inner`, of two in the same order."""
+        """`mode_inner` of two tensors in the same order."""
         a, b = self._three_way(mode), other._three_way(mode)
         inner: Tensor
         if a.shape[0] == 1:
@@ -104,7 +104,7 @@ class Ordered(NamedTuple):
 
 
 def memory_order(tensor: Tensor) -> list[int]:
-    """The modes in the order in which they lie in memory, the one that varies slowest first."""
+    """The modes in memory order, the slowest varying first."""
     return sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
 
 
@@ -119,9 +119,9 @@ def orthonormal(matrix: Tensor) -> Tensor:
 
 
 def random_orthonormal(size: int, rank: int, seed: int, like: Tensor) -> Tensor:
-    """A random orthonormal size x rank matrix, from a generator of its own.
+    """A random orthonormal size x rank matrix, from a separate generator.
 
-    Drawn on the CPU so that every device starts from the same numbers.
+    Drawn on the CPU so that all devices start from the same numbers.
     """
     generator = torch.Generator().manual_seed(seed)
     gaussian = torch.randn(size, rank, generator=generator, dtype=torch.float64)

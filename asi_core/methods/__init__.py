@@ -1,7 +1,7 @@
 """Methods: what is kept of a trained layer's input, and the gradients computed from it.
 
-A new one is a file in this folder and a line in `registry`; or a class in a package of its own,
-with an entry point or `register_method`.
+To add one, write a file in this folder and add a line to `registry`. A method can also be a class
+in another package, found by its entry point or by `register_method`.
 """
 
 from asi_core.methods.asi import ASI, Bits
@@ -21,9 +21,9 @@ from asi_core.methods.registry import (
 from asi_core.methods.tucker_settings import USUAL_EXPLAINED_VARIANCE, USUAL_RANKS
 from asi_core.methods.vanilla import Vanilla
 
-# What every other method is compared with.
+# The baseline of all comparisons.
 REFERENCE_KIND = Vanilla.class_kind()
-# What the paper compares; the others are what a user of PyTorch would pick instead.
+# The methods that the paper compares. The others are common alternatives in PyTorch.
 PUBLISHED = tuple(method.class_kind() for method in (Vanilla, ASI, HOSVD, GradientFilter))
 
 __all__ = [

@@ -26,25 +26,26 @@ _WARM, _COLD = 1, 2
 
 
 class ASI(TuckerMethod):
-    """One subspace iteration per mode and step, started from the step before.
+    """One subspace iteration per mode and step, warm-started from the previous step.
 
-    Given ranks are cut at every step to what its batch allows. Ranks that come from an explained
-    variance are found once, on the first batch that is finite and not all zero, however small it
-    is: later, larger batches keep no higher ranks. A batch that is not finite leaves the warm start
-    as it was, and one that is all zero ends it.
+    Given ranks are capped at every step to what the batch allows. Ranks from an explained variance
+    are found once, on the first batch that is finite and not all zero, however small it is: later,
+    larger batches get no higher ranks. A batch that is not finite leaves the warm start unchanged;
+    an all-zero batch resets it.
 
     Attributes:
-        sequential: iterate each mode on the tensor that the earlier ones have already reduced;
-            False is the paper's algorithm, which iterates all on the full tensor.
-        refresh_every: iterate all modes but the batch's only at every so many-th step, and project
-            on the factors of the step before in between: cheaper, at a little less energy. The
-            batch's mode is iterated at every step, for its images are new ones.
-        bits: of a kept number. 32 is single precision. 16 keeps the factors, which are orthonormal
-            and at small ranks most of it, in half precision, and the core in single. 8 keeps both
-            as whole multiples of a step, one for every column of a factor and every index of the
-            core's longest mode.
-        budget_bytes: what all trained layers together may keep; the ranks of each are then planned
-            on calibration batches (`planning`), instead of being given or explaining a share.
+        sequential: iterate each mode on the tensor that the previous modes have already reduced;
+            False is the paper's algorithm, which iterates every mode on the full tensor.
+        refresh_every: iterate all modes except the batch mode only at every n-th step, and project
+            on the previous factors in between: cheaper, at slightly lower captured energy. The
+            batch mode is iterated at every step, because its images are new.
+        bits: per stored number. 32 is single precision. 16 stores the factors, which are
+            orthonormal and the larger part at small ranks, in half precision, and the core in
+            single. 8 quantises both, with one scale per column of a factor and one per index of
+            the core's longest mode.
+        budget_bytes: memory limit for all trained layers together; the ranks of each layer are
+            planned on calibration batches (`planning`) instead of being given or found from an
+            explained variance.
     """
 
     kind: Literal["asi"] = "asi"
@@ -59,8 +60,8 @@ class ASI(TuckerMethod):
         bool,
         Setting(
             "One mode after the other",
-            "Each mode is iterated on the tensor that the modes before have already reduced, which "
-            "is far cheaper. Off iterates every mode on the full tensor, as published.",
+            "Each mode is iterated on the tensor that the previous modes have already reduced, "
+            "which is far cheaper. Off iterates every mode on the full tensor, as published.",
         ),
     ] = True
     refresh_every: Annotated[
@@ -68,8 +69,8 @@ class ASI(TuckerMethod):
         Setting(
             "Refresh interval",
             "In steps. 1 iterates all factors at every step, as published. 4 iterates the channel, "
-            "height and width factors at every fourth step only and projects on the old ones in "
-            "between: less time, a little less energy. The batch's factor is always iterated.",
+            "height and width factors at every fourth step only and projects on the previous ones "
+            "in between: faster, at slightly lower energy. The batch factor is always iterated.",
             least=1,
             step=1,
             way_out="1 is every step",
@@ -79,10 +80,10 @@ class ASI(TuckerMethod):
     bits: Annotated[
         Bits,
         Setting(
-            "Bits of a kept number",
-            "32 is single precision, as published. 16 keeps the factors in half precision: they "
-            "are orthonormal, and at small ranks most of what is kept. 8 keeps factors and core as "
-            "whole multiples of a step: four times the ranks fit into the same memory.",
+            "Bits per stored number",
+            "32 is single precision, as published. 16 stores the factors, the larger part at small "
+            "ranks, in half precision. 8 quantises factors and core: four times the ranks fit into "
+            "the same memory.",
             choices={32: "32", 16: "16 (factors)", 8: "8"},
             plural="bits",
         ),
@@ -91,8 +92,8 @@ class ASI(TuckerMethod):
         int | None,
         Setting(
             "Budget",
-            "What the inputs of all trained layers together may keep until their gradients need "
-            "them; the ranks of each layer are planned for it.",
+            "Memory limit for the stored inputs of all trained layers together; the ranks of each "
+            "layer are planned for it.",
             least=1,
             unit="bytes",
             way_out="raise it",
@@ -102,7 +103,7 @@ class ASI(TuckerMethod):
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_versions(cls, given: Any) -> Any:
-        """Runs of before had half-precision factors, or not."""
+        """Convert `half_factors` of earlier versions to `bits`."""
         if isinstance(given, Mapping) and "half_factors" in given:
             others = {name: value for name, value in given.items() if name != "half_factors"}
             return {"bits": 16, **others} if given["half_factors"] else others
@@ -118,7 +119,7 @@ class ASI(TuckerMethod):
 
     @property
     def algorithm(self) -> tuple[str, ...]:
-        """What differs from the defaults besides the ranks, in words."""
+        """The settings besides the ranks that differ from their defaults, in words."""
         every = self.refresh_every
         message = ["" if self.sequential else "not sequential"]
         message += ["" if every == 1 else f"refreshed every {every} steps"]
@@ -137,7 +138,7 @@ class ASI(TuckerMethod):
         ranks = costs.capped_ranks(self._ranks_for_step(x, memory), tuple(x.shape))
         tucker, reach = self._iterated(x, ranks, memory)
         if reach == 0 and memory.factors:
-            # An old subspace may miss a new input altogether, and would then for ever.
+            # A stale subspace may miss a new input entirely, and would never recover.
             memory.factors, memory.age = {}, 0
             tucker, reach = self._iterated(x, ranks, memory)
         factors = tuple(None if f is None else self._stored(f) for f in tucker.factors)
@@ -201,10 +202,10 @@ class ASI(TuckerMethod):
     def _iterated(
         self, x: Tensor, ranks: Ranks, memory: WarmStart
     ) -> tuple[linalg.tucker.Tucker, float]:
-        """The Tucker form from warm factors where they fit, and the core's largest magnitude.
+        """The Tucker form, from warm factors where they fit, and the core's largest magnitude.
 
-        That is not finite if the input or a factor is not, and 0 if the input is or if the factors
-        miss it; 1 where nothing is iterated.
+        The magnitude is not finite if the input or a factor is not. It is 0 if the input is zero or
+        the factors miss it, and 1 where nothing is iterated.
         """
         warm = {mode: self._restored(factor, x) for mode, factor in memory.factors.items()}
         start, iterations = _start(x, ranks, warm, memory.seed)
@@ -219,12 +220,12 @@ class ASI(TuckerMethod):
         )
         if tucker.core is x:
             return tucker, 1.0
-        # Of the core, which is small; a norm would leave the range of its type sooner.
+        # Taken from the core, which is small; a norm would overflow its type sooner.
         least, most = tucker.core.aminmax()
         return tucker, max(-float(least), float(most))
 
     def _stored(self, factor: Tensor) -> Tensor:
-        """As it is kept, also for the next step: else there would be two of it."""
+        """The factor as it is stored, also for the next step, so that there is only one copy."""
         match self.bits:
             case 16:
                 return factor.half()
@@ -233,7 +234,7 @@ class ASI(TuckerMethod):
         return factor
 
     def _restored(self, factor: Tensor | None, like: Tensor) -> Tensor | None:
-        """What was stored, also with other bits, as numbers of the type of `like`."""
+        """A stored factor, in whatever precision, in the type of `like`."""
         if factor is None or factor.is_floating_point():
             return None if factor is None else factor.to(like)
         return linalg.quantisation.unpacked(factor.to(like.device), like.dtype)
@@ -245,9 +246,9 @@ class ASI(TuckerMethod):
             return memory.ranks
         if self.explained_variance is None:
             raise InvalidInput(
-                "a budget must be planned before the first step",
+                "the ranks for a budget must be planned before the first step",
                 f"{self.budget_bytes} bytes for a layer without ranks",
-                "train through fine_tune, or give the ranks of asi_core.planning.plan",
+                "train with fine_tune, or set the ranks that asi_core.planning.plan returns",
             )
         if not (bool(x.isfinite().all()) and bool(x.any())):
             return 1
@@ -274,17 +275,17 @@ def core_ranks(saved: Saved) -> Ranks:
 
 
 def _longest(core: Tensor) -> int:
-    """The mode along which a core's steps differ."""
+    """The mode along which the core's quantisation steps differ."""
     return core.shape.index(max(core.shape))
 
 
 def _start(
     x: Tensor, ranks: Ranks, warm: Mapping[int, Tensor | None], seed: int
 ) -> tuple[list[Tensor | None], list[int]]:
-    """Where each mode starts, and how often it is iterated from there.
+    """The starting factor of each mode, and the number of iterations from it.
 
-    A mode whose size or rank differs from the step before (a smaller last batch) starts anew from
-    random orthonormal columns, the others go on warm.
+    A mode whose size or rank differs from the previous step (as in a smaller last batch) restarts
+    from random orthonormal columns; the others continue warm.
     """
     start: list[Tensor | None] = []
     iterations = []

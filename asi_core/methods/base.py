@@ -1,7 +1,7 @@
-"""What a method is: a frozen record of its settings, its gradients, and its closed-form cost.
+"""The base class of methods: a frozen record of settings, gradients and closed-form costs.
 
-A method's file holds both halves. The tensor half reaches `asi_core.linalg`, which imports torch
-on first use only, so that accounting and pages can read the settings and the cost without it.
+A method's file holds both halves. The tensor half uses `asi_core.linalg`, which imports torch on
+first use only, so that accounting and pages can read settings and costs without it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Saved: TypeAlias = "tuple[Tensor | None, ...]"
 
 @dataclass
 class WarmStart:
-    """What a layer carries from one step to the next.
+    """What a layer carries over from one training step to the next.
 
     Attributes:
-        seed: of the layer's own random start, never the global generator's.
+        seed: for the layer's own random start; the global generator is not used.
         ranks: found on the first batch, or planned; capped at every step to the sizes of its batch.
-            Given ranks are the method's, and are not repeated here.
+            None where the method's settings give the ranks.
         factors: mode -> size x rank matrix of the latest step; finite.
-        age: how many steps the factors have been carried on.
-        initialised: whether a forward pass outside of backward made the factors: one within it,
-            which is a checkpoint's, then repeats it.
-        is_repeated: of the copy for such a pass: its input is projected onto the factors, which are
-            its own already.
+        age: number of steps since the factors were initialised.
+        initialised: whether a forward pass outside of backward made the factors. A pass within
+            backward, which is a checkpoint's, then repeats it.
+        is_repeated: True in the copy used by such a repeated pass, which projects its input onto
+            the existing factors.
     """
 
     seed: int = 0
@@ -51,7 +51,7 @@ class WarmStart:
 
 @dataclass(frozen=True, slots=True)
 class MethodStyle:
-    """How a method is drawn: a colour (hex), and the names of plotly's dash and marker."""
+    """How a method is drawn: a colour (hex), and the names of Plotly's dash and marker."""
 
     color: str
     dash: str
@@ -59,24 +59,24 @@ class MethodStyle:
 
 
 class Method(BaseModel, ABC):
-    """Base of all methods. A subclass adds `kind`, its settings and the tensor half.
+    """Base class of all methods. A subclass adds `kind`, its settings and the tensor half.
 
-    A setting is a field with a `fields.Setting`: flags, boxes and sweeps follow from it.
+    A setting is a field with a `fields.Setting`; flags, form controls and sweeps are derived from
+    it.
 
     Attributes:
-        kind: what specifications, flags and links call the method.
-        label: what people call it.
-        summary: what it keeps, in a sentence; by default the first of the class's docstring.
-        style: how it is drawn; one of a palette by default.
-        kept: what it keeps of an input, in a few words, where it does not project it.
-        kept_energy: the share of the input's energy in what is kept, 0 to 1, where it is the same
+        kind: identifier in specifications, flags and links.
+        label: display name.
+        summary: one sentence on what is kept; by default the first of the class's docstring.
+        style: how the method is drawn; by default the next style of a palette.
+        kept: what is kept of an input, in a few words, for a method that does not project.
+        kept_energy: the share of the input's energy in what is kept, 0 to 1, if it is the same
             for all inputs.
-        why_no_picture: why no picture of the input can be rebuilt from what is kept.
-        replaces_layers: False where PyTorch's own layer already does what the method means.
-        letters: whole numbers among the settings that closed forms read, and the letters that
-            equations call them by.
-        repeats_blocks: True where blocks of trained layers run again before their backward pass.
-        alternatives: settings of which exactly one is given, if there are any.
+        why_no_picture: why the input cannot be rebuilt as a picture from what is kept.
+        replaces_layers: False where PyTorch's own layers already do what the method needs.
+        letters: integer settings that closed forms use -> their symbols in equations.
+        repeats_blocks: True if blocks of trained layers are recomputed before their backward pass.
+        alternatives: settings of which exactly one must be given; may be empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,19 +95,19 @@ class Method(BaseModel, ABC):
 
     @classmethod
     def class_kind(cls) -> str:
-        """The kind of all methods of this class."""
+        """The `kind` that all instances of this class have."""
         kind: str = cls.model_fields["kind"].default
         return kind
 
     @classmethod
     def described(cls) -> str:
-        """What the method keeps, in a sentence."""
+        """One sentence on what the method keeps."""
         first, _, _ = (cls.summary or cls.__doc__ or f"{cls.label}.").strip().partition("\n\n")
         return " ".join(first.split())
 
     @classmethod
     def usual(cls) -> Self:
-        """The method where boxes begin: with its defaults, and the first of its alternatives."""
+        """The method that forms start with: its defaults, and the first of its alternatives."""
         given = {
             name: field.start
             for name, field in setting_fields(cls).items()
@@ -117,42 +117,42 @@ class Method(BaseModel, ABC):
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        """The method at a few settings, by which `asi_core.testing` tests it; by default the usual
+        """The settings with which `asi_core.testing` tests the method; by default the usual
         ones."""
         return (cls.usual(),)
 
     def is_exact(self, shape: LayerShape) -> bool:
-        """Whether the weight gradient of such a layer is the exact one, whatever its input."""
+        """Whether the weight gradient of such a layer is exact for any input."""
         return False
 
     @property
     def settings_label(self) -> str:
-        """The label with the settings that tell two runs of the same method apart: by default those
-        that are not at their own default."""
+        """The label with the settings that distinguish runs of the same method: by default those
+        that differ from their defaults."""
         fields = setting_fields(type(self))
         changed = [(fields[n], v) for n, v in self if n in fields and v != fields[n].default]
         return ", ".join((self.label, *(f"{f.setting.name} {f.title(v)}" for f, v in changed)))
 
     @property
     def has_ranks(self) -> bool:
-        """Whether what is kept has a multilinear rank."""
+        """Whether the method keeps a tensor with multilinear ranks."""
         return type(self).ranks_of is not Method.ranks_of
 
     @property
     def depends_on_images(self) -> bool:
-        """Whether shapes alone do not tell how much is kept: ranks are found in the images, or
-        planned on them."""
+        """Whether the number of kept bytes depends on the images and not only on shapes, because
+        the ranks are found or planned on them."""
         return False
 
     @property
     def memory_budget(self) -> int | None:
-        """Bytes that all trained layers together may keep, where the ranks of each are planned for
-        that; None where they are not."""
+        """Memory limit in bytes for all trained layers together, for which the ranks are planned;
+        None for a method without a budget."""
         return None
 
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:
-        """Why the method means nothing for such a layer; None if it does."""
+        """Why the method does not support such a layer; None if it does."""
         return None
 
     # Tensor half -------------------------------------------------------------------------------
@@ -161,13 +161,13 @@ class Method(BaseModel, ABC):
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
-        """What is kept for backward of the input `x`: B x C x H x W, or B x ... x F.
+        """What to keep for backward of the input `x`: B x C x H x W, or B x ... x F.
 
-        The first of what is kept may be the input itself or sums over it; what follows must not
-        leave the range of the input's own type, in which it is kept unless it is narrower.
+        The first tensor may be the input itself or sums over it. The others must stay within the
+        range of the input's type, in which they are kept unless they are narrower already.
 
         Args:
-            memory: read, and given new contents (never changed in place) for the next step.
+            memory: read, and updated for the next step by assigning new contents, never in place.
         """
 
     @abstractmethod
@@ -187,47 +187,48 @@ class Method(BaseModel, ABC):
         input_shape: tuple[int, ...],
         geometry: Geometry,
     ) -> Tensor:
-        """Input gradient, of `input_shape`: exact, unless a method says otherwise."""
+        """Input gradient, of `input_shape`: exact, unless a method overrides this."""
         return linalg.gradients.input_gradient(grad_output, weight, input_shape, geometry)
 
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...] | None:
-        """The orthonormal factors on which `x` is kept, None for a method that does not project."""
+        """The orthonormal factors onto which `x` is projected; None if the method does not
+        project."""
         return None
 
     def ranks_of(self, saved: Saved) -> Ranks | None:
-        """The multilinear rank in force in what was kept; None for a method without ranks."""
+        """The multilinear ranks of what was kept; None for a method without ranks."""
         return None
 
     # Closed-form half ----------------------------------------------------------------------------
 
     def ranks_for(self, shape: LayerShape) -> Ranks | None:
-        """The ranks that the settings alone fix for a layer; None for a method without ranks.
+        """The ranks that the settings alone determine for a layer; None for a method without ranks.
 
         Raises:
-            InvalidInput: if they depend on the data.
+            InvalidInput: if the ranks depend on the data.
         """
         return None
 
     def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
-        """Whether what is kept is the layer's input itself, which another layer may keep as well.
+        """Whether the layer's input itself is kept, which another layer may keep as well.
 
         Args:
-            ranks: in force; None for a method without ranks.
+            ranks: the ranks in use; None for a method without ranks.
         """
         return False
 
     @property
     def has_closed_form(self) -> bool:
-        """Whether bytes and multiplies are known by formula. A method may leave both out: its runs
-        are then measured alone, and have None for both."""
+        """Whether bytes and multiplies are known by formula. A method may implement neither: its
+        runs then have only measured values, and None for both."""
         own = type(self)
         return own.saved_bytes is not Method.saved_bytes and own.macs is not Method.macs
 
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
-        """Bytes kept from forward to backward, of an input in single precision.
+        """Bytes kept from forward to backward, for an input in single precision.
 
-        To be computed by + - * // ** and `asi_core.counting.ceil_div` alone: then the equation is
-        shown as well (`costs.formulas`).
+        Use only + - * // ** and `asi_core.counting.ceil_div`: then the equation can be shown as
+        well (`costs.formulas`).
 
         Raises:
             NoClosedForm: if there is no formula.
@@ -235,5 +236,5 @@ class Method(BaseModel, ABC):
         raise NoClosedForm(self.label)
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
-        """Multiply-accumulates of one training step; otherwise as `saved_bytes`."""
+        """Multiply-accumulates of one training step; same rules as `saved_bytes`."""
         raise NoClosedForm(self.label)

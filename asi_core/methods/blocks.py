@@ -1,4 +1,4 @@
-"""How the trained layers of one network belong together: in blocks, and by what they read.
+"""How the trained layers of a network are related: by blocks and by shared inputs.
 
 A block is the unit that activation checkpointing repeats.
 """
@@ -15,7 +15,7 @@ _NUMBERED = re.compile(r"\d$")
 
 
 def block_of(name: str) -> str:
-    """The block in which a layer lies: what it is registered in, up to the first run of numbers.
+    """The block that contains a layer: its name up to and including the first run of numbers.
 
     `features.17.conv.0.0` lies in `features.17`, `layer4.1.conv2` in `layer4.1`, `first.conv` in
     `first`, and a layer of the model itself is a block of its own.
@@ -30,8 +30,8 @@ def block_of(name: str) -> str:
 
 
 def related(shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
-    """The shapes of one network's trained layers, which know what they share with each other:
-    which of them opens a block, and which read the same tensor.
+    """The shapes of a network's trained layers, completed with what they share: which layers open a
+    block, and which read the same tensor.
 
     Args:
         shapes: in registration order.
@@ -42,7 +42,7 @@ def related(shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
     found = []
     for shape in shapes:
         block = block_of(shape.name)
-        # What no trained layer feeds comes from outside of the trained part of its block.
+        # A layer that no trained layer feeds reads from outside the trained part of its block.
         opens = block not in seen or not shape.has_input_gradient
         found.append(replace(shape, opens_block=opens, input_id=names.get(shape.input_id)))
         seen.add(block)
@@ -50,7 +50,7 @@ def related(shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
 
 
 def _shared_inputs(shapes: Sequence[LayerShape]) -> dict[str | None, str]:
-    """A name for each input that several of these layers read: that of the first of them."""
+    """A name for each input that several layers read: the name of the first of them."""
     readers: dict[str, list[str]] = {}
     for shape in shapes:
         if shape.input_id is not None:

@@ -1,4 +1,4 @@
-"""Activation checkpointing (Chen et al., 2016): keep a block's input, compute the rest again."""
+"""Activation checkpointing (Chen et al., 2016): keep a block's input, recompute the rest."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from asi_core.records import Convention, LayerShape, Macs, Ranks
 
 
 class Checkpointing(KeepsInput):
-    """Blocks of trained layers keep their input alone, and run again before their backward pass.
+    """Blocks of trained layers keep only their input, and are recomputed before their backward
+    pass.
 
-    Gradients are exact. What a block keeps inside is there only while its own backward pass runs,
-    one block at a time: counted is what is kept from forward to backward. All trained layers are
-    counted as run again, which is the most: PyTorch stops after the last tensor that a block saves,
-    so that a layer after which nothing is saved runs once.
+    Gradients are exact. The tensors inside a block exist only while its own backward pass runs, one
+    block at a time; counted are the bytes kept from forward to backward. All trained layers are
+    counted as recomputed, which is an upper bound: PyTorch stops after the last tensor that a block
+    saves, so that a layer after which nothing is saved runs once.
     """
 
     kind: Literal["checkpointing"] = "checkpointing"
     label: ClassVar[str] = "Checkpointing"
     summary: ClassVar[str] = (
-        "Keeping the input of each block of trained layers alone, and running the block again "
+        "Keeping only the input of each block of trained layers, and recomputing the block "
         "before its backward pass. Gradients are exact, for one more forward pass."
     )
     style: ClassVar[MethodStyle] = MethodStyle("#A67B00", "longdashdot", "star")
-    kept: ClassVar[str] = "computed again as it was"
-    why_no_picture: ClassVar[str] = "Checkpointing computes the input again as it was."
+    kept: ClassVar[str] = "recomputed exactly"
+    why_no_picture: ClassVar[str] = "Checkpointing recomputes the input exactly."
     replaces_layers: ClassVar[bool] = False
     repeats_blocks: ClassVar[bool] = True
 

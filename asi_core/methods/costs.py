@@ -1,8 +1,8 @@
 """Closed-form counts that several methods share: shapes in, integers out.
 
-The `paper` convention is that of the published tables: it takes every convolution as dense,
-counts the forward at input resolution and leaves the input gradient out. The `exact` convention
-counts the multiply-accumulates that this package's code executes.
+The `paper` convention is that of the published tables: it treats every convolution as dense,
+counts the forward pass at input resolution and leaves out the input gradient. The `exact`
+convention counts the multiply-accumulates that this package's code executes.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ def dense_step(shape: LayerShape, convention: Convention) -> Macs:
 
 
 def capped_ranks(ranks: int | Ranks, sizes: tuple[int, ...]) -> Ranks:
-    """`ranks` (one for all modes, or one a mode) cut to what a tensor of these sizes can have.
+    """`ranks` (one for all modes, or one per mode) capped to what a tensor of these sizes can have.
 
-    A rank exceeds neither the mode's size nor the product of the other sizes; but a mode of which
-    all is asked for is left alone, at its size, even where its unfolding is taller than wide.
+    A rank exceeds neither the mode's size nor the product of the other sizes. An exception is a
+    mode kept in full: it stays at its size, even where its unfolding is taller than wide.
 
     Raises:
-        InvalidInput: if there is not one rank a mode.
+        InvalidInput: if there is not one rank per mode.
     """
     wanted = (ranks,) * len(sizes) if isinstance(ranks, int) else ranks
     if len(wanted) != len(sizes):
         raise InvalidInput(
-            f"ranks must be one number or {len(sizes)} numbers, one a mode",
+            f"ranks must be one number or {len(sizes)} numbers, one per mode",
             f"{len(wanted)} numbers",
             "give them as batch,channel,height,width",
         )
@@ -60,10 +60,10 @@ def tucker_bytes(
     convention: Convention,
     bits: int = 32,
 ) -> int:
-    """Core and factors; `exact` leaves out the identity factors, which are never stored.
+    """Bytes of core and factors; `exact` leaves out identity factors, which are never stored.
 
     Args:
-        bits: of a number: 32, 16 for factors alone, or 8, to which `exact` adds the steps.
+        bits: per number: 32; 16 for the factors alone; or 8, to which `exact` adds the scales.
     """
     factors = sum(
         size * rank
@@ -79,24 +79,24 @@ def tucker_bytes(
 
 
 def step_count(sizes: tuple[int, ...], ranks: Ranks) -> int:
-    """Steps of 8-bit core and factors: one for every index of the core's longest mode, and one for
-    every column of a stored factor."""
+    """Number of scales of 8-bit core and factors: one per index of the core's longest mode, and one
+    per column of a stored factor."""
     stored = (rank for size, rank in zip(sizes, ranks, strict=True) if rank < size)
     return max(ranks) + sum(stored)
 
 
 def rounding_overhead(sizes: tuple[int, ...], ranks: Ranks) -> int:
-    """Products that make 8 bits of core and factors and numbers of them again: both once, and the
-    factors once more, from where the next step starts."""
+    """Products to quantise and dequantise core and factors: both once, and the factors once more
+    for the start of the next step."""
     factors = sum(size * rank for size, rank in zip(sizes, ranks, strict=True) if rank < size)
     return 2 * prod(ranks) + 3 * factors
 
 
 def ranks_below_input(ranks: Ranks, sizes: tuple[int, ...]) -> Ranks:
-    """`ranks`, or all of every mode where core and factors would be more than the input itself.
+    """`ranks`, or full ranks where core and factors would be larger than the input itself.
 
-    For ranks that explain a share of the energy: a share near 1 of an input with an unfolding that
-    is taller than wide asks for factors that nobody wants.
+    For ranks from an explained variance: a share near 1, for an input with an unfolding that is
+    taller than wide, would give factors larger than the input.
     """
     whole = ELEMENT_BYTES * prod(sizes)
     return sizes if tucker_bytes(sizes, ranks, "exact") > whole else ranks
@@ -105,9 +105,9 @@ def ranks_below_input(ranks: Ranks, sizes: tuple[int, ...]) -> Ranks:
 def subspace_overhead(
     sizes: tuple[int, ...], ranks: Ranks, *, sequential: bool, refresh_every: int = 1
 ) -> int:
-    """One warm-started subspace iteration a mode, and the projections onto the new factors.
+    """One warm-started subspace iteration per mode, and the projections onto the new factors.
 
-    Of modes that are not iterated at every step, the mean over the steps.
+    For modes that are not iterated at every step, the mean over the steps.
     """
     current, work = list(sizes), 0
     for mode in reduction_order(sizes, ranks):
@@ -123,7 +123,7 @@ def subspace_overhead(
 
 
 def paper_subspace_overhead(sizes: tuple[int, ...], ranks: Ranks, *, refresh_every: int = 1) -> int:
-    """The paper's count of the subspace iterations; they alone are counted."""
+    """The paper's count of the subspace iterations, without the projections."""
     return sum(
         (2 * prod(sizes) * rank + rank**3) // (refresh_every if mode else 1)
         for mode, rank in enumerate(ranks)
@@ -134,8 +134,8 @@ def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str, *, are_giv
     """All bases from the full tensor, and the projections onto the kept ones.
 
     Args:
-        are_given: whether the ranks are known beforehand: then a mode at full rank has no basis to
-            be found, else its rank is found in it.
+        are_given: whether the ranks are known beforehand. Then a mode at full rank needs no basis;
+            otherwise its rank is found from it.
     """
     basis = _gram_basis if solver == "gram" else _svd_basis
     current = list(sizes)
@@ -157,7 +157,7 @@ def paper_svd_overhead(sizes: tuple[int, ...]) -> int:
 
 
 def _others(sizes: tuple[int, ...]) -> list[int]:
-    """The other side of each unfolding: the product of the other sizes."""
+    """The number of columns of each unfolding: the product of the other sizes."""
     return [prod(sizes[:mode] + sizes[mode + 1 :]) for mode in range(len(sizes))]
 
 
@@ -182,7 +182,7 @@ def tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
 
 
 def paper_tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
-    """The paper's count of the same; for linear layers, its convolution of 1 x 1 without width."""
+    """The paper's count of it; a linear layer is counted as a 1 x 1 convolution without width."""
     if shape.is_linear:
         return _paper_linear_gradient(shape, ranks)
     batch, channels, height, width = shape.input_shape
@@ -211,7 +211,7 @@ def _paper_linear_gradient(shape: LayerShape, ranks: Ranks) -> int:
 
 
 def tucker_step(shape: LayerShape, ranks: Ranks, overhead: int, convention: Convention) -> Macs:
-    """A step whose forward and input gradient are exact, with `overhead` for the compression."""
+    """A step with exact forward and input gradient, and `overhead` for the compression."""
     gradient = tucker_weight_gradient if convention == "exact" else paper_tucker_weight_gradient
     return replace(
         dense_step(shape, convention),

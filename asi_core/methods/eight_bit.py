@@ -1,4 +1,4 @@
-"""8-bit activations: the input in 256 steps a channel, between its least and greatest value."""
+"""8-bit activations: the input in 256 levels per channel, between its minimum and maximum."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class EightBit(Method):
-    """Keeps a byte an element, and for every channel a step and a least value."""
+    """Keeps one byte per element, and a scale and a minimum per channel."""
 
     kind: Literal["eight_bit"] = "eight_bit"
     label: ClassVar[str] = "8-bit"
     summary: ClassVar[str] = (
-        "A method that keeps each trained layer's input in 256 steps per channel: one byte per "
+        "A method that keeps each trained layer's input in 256 levels per channel: one byte per "
         "element instead of four."
     )
     style: ClassVar[MethodStyle] = MethodStyle("#CC79A7", "longdash", "pentagon")
     kept: ClassVar[str] = "every element, rounded"
     why_no_picture: ClassVar[str] = (
-        "8-bit keeps every element, to half a step: the picture would look the same."
+        "8-bit keeps every element, within half a level: the picture would look the same."
     )
 
     def compress(
@@ -54,5 +54,5 @@ class EightBit(Method):
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         step = dense_step(shape, convention)
-        # A product and a sum an element, there and back.
+        # One product and one sum per element, for quantising and for dequantising.
         return step + Macs(overhead=2 * prod(shape.input_shape))

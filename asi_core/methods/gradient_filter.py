@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class GradientFilter(Method):
-    """Keeps sums of the input over windows; approximates the input gradient too.
+    """Keeps sums of the input over windows; the input gradient is approximate too.
 
     Attributes:
-        patch: R, the side of an output patch over which the output gradient is averaged.
+        patch: R, the side of the output patches over which the output gradient is averaged.
     """
 
     kind: Literal["gradient_filter"] = "gradient_filter"
@@ -40,7 +40,7 @@ class GradientFilter(Method):
         "input over the same patches."
     )
     style: ClassVar[MethodStyle] = MethodStyle("#009E73", "dashdot", "triangle-up")
-    kept: ClassVar[str] = "sums, no part of it"
+    kept: ClassVar[str] = "sums over windows"
     why_no_picture: ClassVar[str] = (
         "The gradient filter averages output gradients and keeps sums of the input over windows: "
         "no picture can be rebuilt from them."
@@ -52,7 +52,7 @@ class GradientFilter(Method):
             "Patch",
             "R: the output gradient is averaged over R × R patches. 1 filters nothing.",
             least=1,
-            # More than any layer's output has.
+            # Larger than any layer's output.
             most=4096,
             step=1,
             way_out="2 is the published choice",
@@ -65,7 +65,7 @@ class GradientFilter(Method):
         return cls(patch=2), cls(patch=1)
 
     def is_exact(self, shape: LayerShape) -> bool:
-        # Windows of one element; larger kernels meet several of them.
+        # Windows of one element; larger kernels span several of them.
         return self.patch == 1 and prod(shape.weight_shape[2:]) == 1
 
     @property
@@ -75,7 +75,7 @@ class GradientFilter(Method):
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:
         if isinstance(geometry, LinearGeometry):
-            return "gradient filtering averages over the patches of an image, which tokens lack"
+            return "gradient filtering averages over image patches, which tokens do not have"
         return None
 
     def compress(
@@ -126,7 +126,7 @@ class GradientFilter(Method):
         return self._paper_macs(shape) if convention == "paper" else self._exact_macs(shape)
 
     def _is_dilated(self, geometry: ConvGeometry) -> bool:
-        """Whether kernel positions lie so far apart that they fall into different patches."""
+        """Whether kernel positions are so far apart that they fall into different patches."""
         return min(geometry.dilation) >= max(self.patch, 2)
 
     def _patches(self, shape: LayerShape) -> int:
@@ -151,7 +151,7 @@ class GradientFilter(Method):
         )
 
     def _exact_macs(self, shape: LayerShape) -> Macs:
-        """Sums count one accumulation an element; the two gradients are products on patches."""
+        """One accumulation per element for the sums; both gradients are products on patches."""
         dense = costs.dense_step(shape, "exact")
         taps = prod(shape.weight_shape[2:])
         dilated = self._is_dilated(_conv(shape))
@@ -167,5 +167,5 @@ class GradientFilter(Method):
 
 
 def _conv(shape: LayerShape) -> ConvGeometry:
-    assert isinstance(shape.geometry, ConvGeometry), "other layers are refused before"
+    assert isinstance(shape.geometry, ConvGeometry), "other layers are rejected earlier"
     return shape.geometry

@@ -1,4 +1,4 @@
-"""HOSVD: the best-known Tucker form of the input, computed afresh at every step."""
+"""HOSVD: the standard Tucker form of the input, recomputed at every step."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class HOSVD(TuckerMethod):
     """Truncated higher-order SVD with ranks from the explained variance of every batch.
 
-    A batch that is not finite, or whose core and factors would be more than itself, is kept as it
-    is.
+    A batch that is not finite, or whose core and factors would be larger than the batch, is kept
+    unchanged.
 
     Attributes:
         solver: "gram" takes the eigenvectors of the smaller Gram matrix (same ranks and
@@ -31,7 +31,7 @@ class HOSVD(TuckerMethod):
     label: ClassVar[str] = "HOSVD"
     summary: ClassVar[str] = (
         "Higher-order singular value decomposition: the Tucker form from the leading singular "
-        "vectors of every unfolding. As a method here it is computed afresh at every step."
+        "vectors of every unfolding, recomputed at every step."
     )
     style: ClassVar[MethodStyle] = MethodStyle("#D55E00", "dash", "square")
     solver: Annotated[
@@ -39,7 +39,7 @@ class HOSVD(TuckerMethod):
         Setting(
             "Factors from",
             "Both give the same ranks and subspaces. The Gram matrix is several times faster; the "
-            "full SVD of every unfolding is the published way.",
+            "full SVD of every unfolding is the published algorithm.",
             choices={"gram": "the Gram matrix", "svd": "the full SVD"},
             plural="solvers",
         ),

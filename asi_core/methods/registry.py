@@ -1,4 +1,4 @@
-"""The registry of methods, which is open: a new one is a file and a line, here or in a package."""
+"""The open registry of methods: add a file and a line here, or register one from a package."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from asi_core.methods.vanilla import Vanilla
 from asi_core.registry import Registry
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# What figures and filters call the training of the classifier alone.
+# Figures and filters use this name for the linear probe.
 _TAKEN = frozenset(("head",))
-# Fields of a run and flags of commands, with which a setting of such a name would be confused.
+# Fields of a run and command flags, with which a setting of the same name would be confused.
 TAKEN_NAMES = frozenset(
     (
         *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),
@@ -50,14 +50,14 @@ def _kind_of(method: Any) -> str:
     kind = None if field is None else field.default
     if not isinstance(kind, str) or not _KIND.fullmatch(kind) or kind in _TAKEN:
         raise InvalidInput(
-            "a method needs a kind of small letters, digits and underscores as the default of its "
-            "field `kind`",
+            "a method needs a kind of lower-case letters, digits and underscores as the default of "
+            "its field `kind`",
             repr(kind),
-            'write for example kind: Literal["my_method"] = "my_method"',
+            'for example write kind: Literal["my_method"] = "my_method"',
         )
     if taken := TAKEN_NAMES & set(setting_fields(method)):
         raise InvalidInput(
-            f"settings of {method.label} need names that no field of a run and no flag has",
+            f"settings of {method.label} must not have the name of a run's field or of a flag",
             ", ".join(sorted(taken)),
             "choose other names",
         )
@@ -73,13 +73,14 @@ METHODS: Registry[type[Method]] = Registry(
 
 
 def register_method(method: type[Method]) -> type[Method]:
-    """Make a method known by its kind, for this process; a package has an entry point instead.
+    """Register a method by its kind, for this process; packages can use an entry point instead.
 
-    From then on it can be trained, estimated and measured, and has flags and boxes for its
-    settings. What it does not say of itself has a default (`Method`).
+    It can then be trained, estimated and measured, and its settings have flags and form controls.
+    Attributes that it does not define have defaults (`Method`).
 
     Raises:
-        InvalidInput: if it is no method, or if its kind or a setting's name is none or taken.
+        InvalidInput: if it is not a method, or if its kind or the name of a setting is invalid or
+            taken.
 
     Example:
         >>> @asi_core.register_method
@@ -93,10 +94,10 @@ def register_method(method: type[Method]) -> type[Method]:
 
 
 def method_class(kind: str) -> type[Method]:
-    """The method of that kind.
+    """The method class of that kind.
 
     Raises:
-        InvalidInput: if there is none.
+        InvalidInput: if the kind is unknown.
     """
     if kind not in METHODS:
         raise InvalidInput("method must be a known one", repr(kind), f"choose {', '.join(METHODS)}")
@@ -153,14 +154,14 @@ def _validated(kind: type[Method], settings: Mapping[str, Any]) -> Method:
 
 @lru_cache(maxsize=256)
 def foreign_code(method: type[Method]) -> str:
-    """A hash of the file in which a method of another package is: with other code, its numbers are
-    others. Empty for our own, whose code has a version as a whole."""
+    """A hash of the source file of another package's method: its runs depend on that code. Empty
+    for methods of this package, whose code is versioned as a whole."""
     if method.__module__.startswith("asi_core."):
         return ""
     try:
         source = inspect.getsource(inspect.getmodule(method) or method)
     except (OSError, TypeError):
-        # Typed into an interpreter.
+        # Defined in an interactive interpreter.
         return ""
     return hashlib.sha256(source.encode()).hexdigest()
 
@@ -168,7 +169,7 @@ def foreign_code(method: type[Method]) -> str:
 def method_fields() -> dict[str, tuple[SettingField, tuple[type[Method], ...]]]:
     """The settings of all methods by name, each with the methods that have it.
 
-    Several methods may have a setting of the same name, which is then chosen once for all of them.
+    Settings of the same name in several methods are chosen once for all of them.
     """
     found: dict[str, tuple[SettingField, tuple[type[Method], ...]]] = {}
     for method in METHODS.values():
@@ -179,7 +180,7 @@ def method_fields() -> dict[str, tuple[SettingField, tuple[type[Method], ...]]]:
 
 
 def _made(value: Any, info: ValidationInfo) -> Any:
-    """The method that a mapping with its kind and settings stands for."""
+    """The method that a mapping with its kind and settings describes."""
     if not isinstance(value, Mapping):
         return value
     kind = value.get("kind")

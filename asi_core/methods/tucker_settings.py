@@ -12,9 +12,9 @@ from asi_core.methods.base import Method
 from asi_core.methods.costs import capped_ranks
 from asi_core.records import LayerShape, Ranks
 
-# From which ranks are found unless something else is given.
+# The default explained variance from which ranks are found.
 USUAL_EXPLAINED_VARIANCE = 0.8
-# At which costs are compared unless others are given: batch, channel, height and width.
+# The default ranks at which costs are compared: batch, channel, height and width.
 USUAL_RANKS = (16, 32, 4, 4)
 
 
@@ -31,7 +31,7 @@ class TuckerMethod(Method):
         int | Ranks | None,
         Setting(
             "Rank",
-            "How many singular directions are kept: one number for all modes, or one per mode. A "
+            "Number of singular directions to keep: one number for all modes, or one per mode. A "
             "rank above a mode's size keeps all of it.",
             least=1,
             step=1,
@@ -100,13 +100,13 @@ class TuckerMethod(Method):
         return self.ranks is None
 
     def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
-        # All of every mode: the core is the input, and there are no factors.
+        # Full ranks: the core is the input, and there are no factors.
         return (ranks or self.ranks_for(shape)) == shape.input_shape
 
     def ranks_for(self, shape: LayerShape) -> Ranks:
         if self.ranks is None:
             raise InvalidInput(
-                "ranks that are found or planned depend on the data",
+                "ranks from an explained variance or a budget depend on the data",
                 self.settings_label,
                 "give ranks instead, or run a training or a measurement",
             )

@@ -1,4 +1,4 @@
-"""Plain back-propagation: the whole input is kept."""
+"""Plain back-propagation: keeps the whole input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class KeepsInput(Method):
-    """A method whose weight gradients come from the input itself."""
+    """A method whose weight gradients are computed from the input itself."""
 
     kept_energy: ClassVar[float | None] = 1.0
 
@@ -46,7 +46,7 @@ class KeepsInput(Method):
 
 
 class Vanilla(KeepsInput):
-    """The baseline that every other method is compared with."""
+    """The baseline for all other methods."""
 
     kind: Literal["vanilla"] = "vanilla"
     label: ClassVar[str] = "Vanilla"

@@ -1,4 +1,4 @@
-"""What a method must hold, as checks that a package's own tests can run."""
+"""The contract of methods, as checks that a package's tests can run."""
 
 from asi_core.testing.methods import CHECKS, check_method
 

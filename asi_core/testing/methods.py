@@ -1,6 +1,6 @@
 """The contract of all methods: each check takes a method with its settings, and asserts.
 
-A package that brings a method runs them over it:
+A package with its own method runs them like this:
 
     @pytest.mark.parametrize("check", asi_core.testing.CHECKS)
     def test_contract(check):
@@ -42,7 +42,7 @@ def check_method(method: type[Method]) -> None:
     """Run all checks over a method's examples.
 
     Raises:
-        AssertionError: if one does not hold.
+        AssertionError: if a check fails.
     """
     for example in method.examples():
         for check in CHECKS:
@@ -50,13 +50,13 @@ def check_method(method: type[Method]) -> None:
 
 
 def forward_is_vanillas(method: Method) -> None:
-    """The output of a compressed layer is that of the plain one, bit for bit."""
+    """The output of a compressed layer equals that of the plain one, bit for bit."""
     for plain, compressed, x in _pairs(method):
         assert torch.equal(plain(x), compressed(x))
 
 
 def exact_gradients_are_vanillas(method: Method) -> None:
-    """Where a method says that its gradients are exact, they are autograd's."""
+    """Where a method claims exact gradients, they equal autograd's."""
     for plain, compressed, x in _pairs(method):
         if not all(method.is_exact(shape) for shape in _shapes(plain, x)):
             continue
@@ -67,7 +67,7 @@ def exact_gradients_are_vanillas(method: Method) -> None:
 
 
 def gradients_are_finite(method: Method) -> None:
-    """Whatever is lost, gradients are numbers, and not all of them zero."""
+    """Gradients are finite, and not all of them zero."""
     for _, compressed, x in _pairs(method):
         compressed(x).square().sum().backward()
         for parameter in compressed.parameters():
@@ -77,11 +77,11 @@ def gradients_are_finite(method: Method) -> None:
 
 
 def formula_is_what_is_measured(method: Method) -> None:
-    """The closed form of kept bytes is what the meters count, to the byte."""
+    """The closed form of kept bytes equals what the meters count, to the byte."""
     if not method.has_closed_form or method.repeats_blocks:
         return
     for layer, x in _single_layers(method):
-        # PyTorch's own padding keeps its input besides: formulas count what a convolution meets.
+        # PyTorch's padding also keeps its input: formulas count the padded input.
         if not method.replaces_layers and getattr(layer, "padding_mode", "zeros") != "zeros":
             continue
         model = nn.Sequential(layer)
@@ -94,7 +94,7 @@ def formula_is_what_is_measured(method: Method) -> None:
 
 
 def counts_are_whole_numbers(method: Method) -> None:
-    """Multiplies by formula are positive whole numbers that add up, in both conventions."""
+    """Multiplies by formula are positive integers that add up, in both conventions."""
     if not method.has_closed_form:
         return
     for layer, x in _single_layers(method):
@@ -129,7 +129,7 @@ def warm_starts_can_be_loaded(method: Method) -> None:
 
 
 def evaluation_keeps_nothing(method: Method) -> None:
-    """Nothing is kept where no gradient is wanted."""
+    """Nothing is kept where no gradient is needed."""
     model, x = _network()
     if not method.repeats_blocks:
         compress_(model, method, layers="all")
@@ -143,7 +143,7 @@ def evaluation_keeps_nothing(method: Method) -> None:
 
 
 def restoring_brings_plain_layers_back(method: Method) -> None:
-    """`restore_` leaves the layers, weights and keys that there were."""
+    """`restore_` restores the original layers, weights and keys."""
     if method.repeats_blocks:
         return
     model, x = _network()
@@ -157,7 +157,7 @@ def restoring_brings_plain_layers_back(method: Method) -> None:
 
 
 def unsupported_layers_are_refused(method: Method) -> None:
-    """A layer that the method means nothing for is refused with a reason, and left as it was."""
+    """An unsupported layer is rejected with a reason, and left unchanged."""
     why = method.why_unsupported(LinearGeometry())
     if why is None or method.repeats_blocks:
         return
@@ -172,7 +172,7 @@ def unsupported_layers_are_refused(method: Method) -> None:
 
 
 def settings_survive_json(method: Method) -> None:
-    """A method goes through JSON."""
+    """A method can be converted to JSON and back."""
     assert METHOD_ADAPTER.validate_json(method.model_dump_json()) == method
 
 
@@ -190,7 +190,7 @@ CHECKS: tuple[Callable[[Method], None], ...] = (
 )
 
 
-# What is checked on ------------------------------------------------------------------------------
+# Test networks -----------------------------------------------------------------------------------
 
 
 def _network(**geometry: Any) -> tuple[nn.Sequential, Tensor]:
@@ -209,9 +209,9 @@ def _perceptron() -> tuple[nn.Sequential, Tensor]:
 
 
 def _pairs(method: Method) -> Iterator[tuple[nn.Sequential, nn.Sequential, Tensor]]:
-    """Networks as they were, the same with the method's layers, and their input."""
+    """Plain networks, the same with the method's layers, and their input."""
     if method.repeats_blocks:
-        # It replaces no layer: blocks of whole networks run again.
+        # It replaces no layer, but recomputes blocks of whole networks.
         return
     for geometry in _GEOMETRIES:
         (plain, x), (compressed, _) = _network(**geometry), _network(**geometry)
@@ -237,7 +237,7 @@ def _single_layers(method: Method) -> Iterator[tuple[nn.Module, Tensor]]:
 
 
 def _possible_ranks(method: Method, shape: LayerShape) -> Ranks | None:
-    """Ranks that the method may have; all of every mode where they depend on the input."""
+    """Ranks that the method may have; full ranks if they depend on the input."""
     try:
         return method.ranks_for(shape)
     except InvalidInput:
@@ -245,7 +245,7 @@ def _possible_ranks(method: Method, shape: LayerShape) -> Ranks | None:
 
 
 def _shapes(model: nn.Sequential, x: Tensor) -> list[LayerShape]:
-    """Of the layers that have weights."""
+    """The shapes of the layers that have weights."""
     found = []
     for name, layer in model.named_children():
         output = layer(x)

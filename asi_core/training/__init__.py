@@ -1,4 +1,4 @@
-"""Fine-tuning: what is asked for (`spec`), what comes out (`events`), and the loop between.
+"""Fine-tuning: the run specification (`spec`), its events (`events`), and the loop between them.
 
 `spec`, `events` and `summary` import no torch.
 """

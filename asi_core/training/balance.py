@@ -1,8 +1,8 @@
 """Test sets in which some classes have many more images than others.
 
-There the share of images that are right says most about the large classes: with 95 images of one
-class and 5 of another, a network that knows only the first reaches 0.95. Its balanced accuracy, the
-mean of the classes' own, is 0.5.
+There, accuracy depends mostly on the large classes: with 95 images of one class and 5 of another, a
+network that always predicts the first reaches 0.95. Its balanced accuracy, the mean of the
+per-class accuracies, is 0.5.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# The largest class over the smallest, from which on a test set is called very unbalanced.
+# Ratio of the largest to the smallest class from which on a test set is called very unbalanced.
 VERY_UNBALANCED = 3
 
 
 def is_very_unbalanced(labels: NDArray[np.int64]) -> bool:
     """Whether the largest class has at least `VERY_UNBALANCED` times the images of the smallest.
 
-    Classes without any image are not looked at: there is nothing to be right about.
+    Classes without images are ignored.
 
     Args:
         labels: of all test images (N).
@@ -28,11 +28,11 @@ def is_very_unbalanced(labels: NDArray[np.int64]) -> bool:
 
 
 def balanced_accuracy(labels: NDArray[np.int64], right: NDArray[np.bool_]) -> float:
-    """The mean over classes of the share of their images that are right (recall), 0 to 1.
+    """The mean per-class accuracy (recall), 0 to 1, over the classes that have images.
 
     Args:
         labels: of all test images (N, at least one).
-        right: whether each was told right (N).
+        right: whether each was classified correctly (N).
     """
     counts = np.bincount(labels)
     hits = np.bincount(labels, weights=right)

@@ -1,4 +1,4 @@
-"""From stored images to what the network reads, and the order in which they come."""
+"""Converting stored images to network inputs, and the order of batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ImageLoader:
     """Images of one split as N x 3 x size x size, normalised as the model expects.
 
     Attributes:
-        normalisation: tells these means and deviations from others.
+        normalisation: a key for the means and deviations in use.
     """
 
     def __init__(self, split: Split, card: ModelCard, size: int, device: torch.device) -> None:
@@ -41,9 +41,9 @@ class ImageLoader:
 
 
 def batch_indices(count: int, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Endless batches of shuffled indices; every epoch ends with what is left, however few.
+    """Endless batches of shuffled indices; the last batch of an epoch may be smaller.
 
-    An epoch's order depends on `seed` and its number alone, so a run can be taken up anywhere.
+    An epoch's order depends only on `seed` and its number, so a run can be resumed at any step.
     """
     epoch = 0
     while True:

@@ -1,7 +1,7 @@
-"""Profiles of trained layers on calibration batches: what each choice of ranks keeps and loses.
+"""Profiles of trained layers on calibration batches: bytes and error for each choice of ranks.
 
-One forward and backward pass a batch gives every layer's input and output gradient; one
-decomposition a mode then serves all explained variances, because a truncated core is a corner of
+One forward and backward pass per batch gives every layer's input and output gradient. One
+decomposition per mode then serves all explained variances, because a truncated core is a corner of
 the full one.
 """
 
@@ -29,7 +29,7 @@ from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.training.watching import Watched, watched
 
-# Explained variances from which candidates come, as in the paper and finer; 1 keeps the input.
+# Explained variances of the candidates, as in the paper and finer; 1 keeps the input.
 SHARES = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
 BATCHES = 2
 _DIGITS = 6
@@ -45,12 +45,12 @@ def calibrate(
     """Profile the layers that `spec` trains, with exact gradients, before the first step.
 
     Args:
-        pool: frozen features to share with others.
-        batches: calibration batches, the first full ones of the run's own; ranks come from their
-            mean spectra, errors are root mean squares over them.
+        pool: frozen features, shared with other runs.
+        batches: number of calibration batches: the first full ones of the run. Ranks come from
+            their mean spectra; errors are root mean squares over them.
 
     Raises:
-        InvalidInput: if there is to be no batch.
+        InvalidInput: if `batches` is less than 1.
         AsiError: if the spec cannot be set up.
     """
     if batches < 1:
@@ -59,7 +59,7 @@ def calibrate(
     pool = pool or installed_pool()
     setup = TrainingSetup(plain, pool, default_device())
     order = batch_indices(len(setup.data.train), spec.batch_size, spec.seed)
-    # The rest of an epoch has other shapes and other ranks than what is planned for.
+    # The smaller last batch of an epoch has other shapes and ranks than those planned for.
     full = (indices for indices in order if len(indices) == spec.batch_size)
     passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
     return [
@@ -69,11 +69,11 @@ def calibrate(
 
 
 def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
-    """Give each layer the ranks of the best plan, in place, if the method has a budget.
+    """If the method has a budget, assign each layer the ranks of the best plan, in place.
 
     Raises:
-        InvalidInput: if the budget is too small; it says what is needed.
-        NoClosedForm: if what the method keeps at given ranks is not known by formula.
+        InvalidInput: if the budget is too small; it states the minimum.
+        NoClosedForm: if the method has no formula for the bytes kept at given ranks.
     """
     budget = setup.spec.method.memory_budget
     if budget is None or not setup.layer_names:
@@ -88,7 +88,7 @@ def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
 
 @dataclass(frozen=True)
 class _Decomposed:
-    """A layer's input in its full orthonormal bases, and the exact weight gradient."""
+    """A layer's input in full orthonormal bases, and the exact weight gradient."""
 
     grad_output: Tensor
     core: Tensor
@@ -166,14 +166,14 @@ def _candidate(
 
 
 def _kept_bytes(method: Method, shape: LayerShape, ranks: Ranks) -> int:
-    """What the method keeps at these ranks; of one without ranks, a Tucker form's bytes."""
+    """Bytes that the method keeps at these ranks; for one without ranks, those of a Tucker form."""
     if method.has_ranks:
         return method.saved_bytes(shape, ranks, "exact")
     return tucker_bytes(shape.input_shape, ranks, "exact")
 
 
 def _mean_spectrum(values: Sequence[Tensor]) -> Tensor:
-    """Root of the mean shares of energy over the batches; what a spectrum lacks is zero."""
+    """Root of the mean energy shares over the batches; shorter spectra are padded with zeros."""
     longest = max(len(v) for v in values)
     shares = [v.square() / v.square().sum().clamp_min(1e-30) for v in values]
     return torch.stack([F.pad(s, (0, longest - len(s))) for s in shares]).mean(0).sqrt()

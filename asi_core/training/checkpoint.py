@@ -1,7 +1,7 @@
-"""What a run must keep to be taken up again where it stood, as one file.
+"""The state that a run needs to resume, as one file.
 
-A run draws from no generator that lives on: the order of the images depends on the seed and the
-epoch, a cold start on the layer. So weights, optimiser, warm starts and the step are all there is.
+A run has no random generator with a state: the order of the images depends on the seed and the
+epoch, a cold start on the layer. So the state is weights, optimiser, warm starts and the step.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ class TrainingState:
     """A run after `step` steps.
 
     Attributes:
-        spec: the run's.
-        tensors: by name, with the strides that they have in the run: other strides can round
-            differently.
-        seconds: what the run has taken up to here, over all attempts.
-        sources: what tells the pretrained weights and the images; empty where it was not recorded.
+        spec: the run's specification.
+        tensors: by name, with their strides in the run: other strides can round differently.
+        seconds: training time up to here, over all attempts.
+        sources: keys of the pretrained weights and the images; empty if they were not recorded.
     """
 
     spec: RunSpec
@@ -66,16 +65,16 @@ def state_of(
 def restore_(
     state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer, sources: str
 ) -> None:
-    """Set a model and its optimiser to where `state` stands.
+    """Set a model and its optimiser to `state`.
 
     Raises:
-        Unavailable: if the state is that of another model, or of one on another frozen part or
-            other images; nothing is changed then.
+        Unavailable: if the state is of another model, or of one with another frozen part or other
+            images; nothing is changed then.
     """
     if state.sources and state.sources != sources:
         raise Unavailable(
             "the pretrained weights or the images have changed since the checkpoint: the run "
-            "begins anew."
+            "starts over."
         )
     tensors = {
         name.removeprefix(_MODEL): _copy(value)
@@ -85,7 +84,7 @@ def restore_(
     weights = {name: value for name, value in tensors.items() if _lasting(name)}
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if {name: tuple(value.shape) for name, value in weights.items()} != shapes:
-        raise Unavailable("the checkpoint is of another model: the run begins anew.")
+        raise Unavailable("the checkpoint is of another model: the run starts over.")
     model.load_state_dict(weights)
     load_warm_starts_(model, {n: value for n, value in tensors.items() if not _lasting(n)})
     found: dict[int, dict[str, Tensor]] = {}
@@ -97,10 +96,10 @@ def restore_(
 
 
 def write_state(state: TrainingState, path: Path) -> None:
-    """Replace what is at `path`, in one step: it is never there in part.
+    """Replace the file at `path` atomically.
 
     Raises:
-        OSError: if the disk is full or may not be written to; what was there stays.
+        OSError: if the disk is full or not writable; the previous file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     dense = {name: value.contiguous() for name, value in state.tensors.items()}
@@ -120,17 +119,17 @@ def write_state(state: TrainingState, path: Path) -> None:
         _reach_disk(part)
         part.replace(path)
     except SafetensorError as error:
-        # How safetensors tells of a full disk.
+        # How safetensors reports a full disk.
         raise OSError(one_sentence(error)) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def read_state(path: Path, spec: RunSpec, device: torch.device) -> TrainingState | None:
-    """The state at `path`, None if there is none.
+    """The state at `path`; None if there is none.
 
     Raises:
-        Unavailable: if it is damaged, or another run's.
+        Unavailable: if it is damaged, or of another run.
     """
     if not path.exists():
         return None
@@ -139,12 +138,12 @@ def read_state(path: Path, spec: RunSpec, device: torch.device) -> TrainingState
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise Unavailable(
             f"the checkpoint cannot be read ({one_sentence(error).rstrip('.')}): "
-            "the run begins anew."
+            "the run starts over."
         ) from error
     if facts["checksum"] != _checksum(dense):
-        raise Unavailable("the checkpoint is damaged: the run begins anew.")
+        raise Unavailable("the checkpoint is damaged: the run starts over.")
     if facts["spec"] != spec.model_dump(mode="json"):
-        raise Unavailable("the checkpoint is that of another run: the run begins anew.")
+        raise Unavailable("the checkpoint belongs to another run: the run starts over.")
     strides = facts["strides"]
     tensors = {name: _strided(value, strides[name]) for name, value in dense.items()}
     return TrainingState(spec, facts["step"], tensors, facts["seconds"], facts.get("sources", ""))
@@ -165,7 +164,7 @@ def _copy(value: Tensor) -> Tensor:
 
 
 def _strided(value: Tensor, stride: tuple[int, ...]) -> Tensor:
-    """A copy that lies in memory as `stride` says."""
+    """A copy with the strides `stride`."""
     return torch.empty_strided(
         value.shape, tuple(stride), dtype=value.dtype, device=value.device
     ).copy_(value)
@@ -187,6 +186,6 @@ def _pieces(tensor: Tensor) -> Iterator[memoryview]:
 
 
 def _reach_disk(path: Path) -> None:
-    """Wait until the file is on disk, so that a machine that loses power has the old or the new."""
+    """Wait until the file is on disk, so that a power failure leaves the old or the new one."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

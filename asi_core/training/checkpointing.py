@@ -1,6 +1,6 @@
-"""Running the blocks of a trained part again before their backward pass, instead of keeping them.
+"""Recomputing the blocks of a trained part before their backward pass, instead of keeping them.
 
-PyTorch's own `torch.utils.checkpoint` does the work. What is ours is where blocks begin and end: in
+PyTorch's `torch.utils.checkpoint` does the work. This module decides where blocks begin and end: in
 the traced graph, so that a block whose first layers are frozen begins with its first trained one.
 """
 
@@ -28,21 +28,21 @@ class _Segment:
 
 
 class RepeatedBlock(nn.Module):
-    """One block, which keeps its inputs. Its layers belong to the whole.
+    """One block, which keeps only its inputs. Its layers are registered in `RepeatedBlocks`.
 
     Attributes:
-        repeats: tells meters what it keeps its inputs for.
+        repeats: tells meters that its inputs are kept for recomputing.
     """
 
     repeats = True
 
     def __init__(self, segment: _Segment) -> None:
         super().__init__()
-        # In a tuple, into which PyTorch does not look: a layer has one name.
+        # In a tuple, which PyTorch does not search for modules: a layer has one name.
         self._segment = (segment,)
 
     def forward(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the block makes of values that are known by name, by name."""
+        """The block's outputs by name, computed from known values by name."""
         (segment,) = self._segment
         made = torch.utils.checkpoint.checkpoint(
             segment.part,
@@ -54,14 +54,14 @@ class RepeatedBlock(nn.Module):
 
 
 class RepeatedBlocks(nn.Module):
-    """A trained part whose blocks keep their inputs alone.
+    """A trained part whose blocks keep only their inputs.
 
-    It has the layers of the traced `tail`, under their names; they must not be replaced any more.
+    It has the layers of the traced `tail`, under their names; do not replace them afterwards.
     """
 
     def __init__(self, tail: GraphModule, layer_names: Sequence[str]) -> None:
         super().__init__()
-        # All names, also of layers that have two.
+        # All names, including layers that have two.
         for name, layer in tail._modules.items():
             self.add_module(name, layer)
         for name, parameter in tail.named_parameters(recurse=False):
@@ -84,24 +84,24 @@ class RepeatedBlocks(nn.Module):
 
 
 def repeated_blocks(tail: nn.Module, layer_names: Sequence[str]) -> RepeatedBlocks:
-    """`tail` with its blocks repeated.
+    """`tail` with its blocks recomputed in backward.
 
     Args:
-        layer_names: of the trained layers, at least one; their blocks are repeated.
+        layer_names: of the trained layers, at least one; their blocks are recomputed.
 
     Raises:
-        Unsupported: if `tail` is not traced, so that nobody knows where its blocks begin.
+        Unsupported: if `tail` is not traced, so that its blocks are unknown.
     """
     if not isinstance(tail, GraphModule):
         raise Unsupported(
-            f"{type(tail).__name__} cannot be traced by torch.fx, and so its blocks cannot be "
-            "checkpointed: wrap them by torch.utils.checkpoint in the model itself."
+            f"{type(tail).__name__} cannot be traced by torch.fx, so its blocks cannot be "
+            "checkpointed: use torch.utils.checkpoint in the model itself."
         )
     return RepeatedBlocks(tail, layer_names)
 
 
 def _runs(tail: GraphModule, layer_names: Sequence[str]) -> list[list[Node]]:
-    """The nodes of each block, in order, and at last those after all blocks."""
+    """The nodes of each block, in order, followed by those after all blocks."""
     blocks = {block_of(name) for name in layer_names}
     constants = constants_of(tail.graph)
     nodes = [n for n in tail.graph.nodes if n.op != "placeholder" and n not in constants]
@@ -112,7 +112,7 @@ def _runs(tail: GraphModule, layer_names: Sequence[str]) -> list[list[Node]]:
     for node, block in zip(nodes[: places[-1] + 1], own, strict=False):
         if block not in (None, current) or not runs:
             runs.append([])
-        # What no block has by its name belongs to the one before.
+        # A node without a block of its own name belongs to the block before it.
         current = block or current
         runs[-1].append(node)
     return [*runs, nodes[places[-1] + 1 :]]

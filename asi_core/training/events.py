@@ -1,4 +1,4 @@
-"""What a run tells while it goes: one frozen record a kind, JSON in and out."""
+"""Events of a run: one frozen record per kind, JSON in and out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Event(BaseModel):
 
     @property
     def has_json(self) -> bool:
-        """Whether all its numbers are finite: JSON has no word for others."""
+        """Whether all its numbers are finite, as JSON requires."""
         try:
             json.dumps(self.model_dump(mode="json"), allow_nan=False)
         except ValueError:
@@ -31,7 +31,7 @@ class ImageCounts(BaseModel):
 
     Attributes:
         left_out: damaged images that are in neither split.
-        is_unbalanced: whether the test images are (`training.balance`).
+        is_unbalanced: whether the test images are very unbalanced (`training.balance`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,12 +44,12 @@ class ImageCounts(BaseModel):
 
 
 class PreparedEvent(_Event):
-    """What is about to be trained.
+    """The setup of a run, before the first step.
 
     Attributes:
         images: None in events of earlier versions.
         layers: shapes of the trained layers at the full batch size, in forward order.
-        frozen_values: elements an image that cross from the frozen prefix to the trained part.
+        frozen_values: elements per image passed from the frozen prefix to the trained part.
     """
 
     kind: Literal["prepared"] = "prepared"
@@ -67,12 +67,12 @@ class StepEvent(_Event):
 
     Attributes:
         accuracy: on the batch, before the update, 0 to 1.
-        prefix_seconds: reading or computing the frozen part's output; no part of the step itself.
+        prefix_seconds: reading or computing the frozen part's output; not included in the step.
         forward_seconds, backward_seconds, update_seconds: of the trained part.
-        saved_bytes: measured, all that the trained part keeps for backward.
-        activation_bytes: by formula, what is kept of the trained layers' inputs; None, as the MACs,
+        saved_bytes: measured, everything that the trained part keeps for backward.
+        activation_bytes: by formula, for the inputs of the trained layers; None, as are the MACs,
             for a method without closed form.
-        forward_macs, overhead_macs, backward_macs: by formula, exact convention, of the trained
+        forward_macs, overhead_macs, backward_macs: by formula, exact convention, for the trained
             layers.
     """
 
@@ -105,8 +105,8 @@ class EvaluationEvent(_Event):
     """Accuracy (0 to 1) and mean loss on all test images after `step` steps.
 
     Attributes:
-        balanced_accuracy: the mean of the classes' own accuracies, where the test images are very
-            unbalanced (`training.balance`); None where they are not.
+        balanced_accuracy: the mean per-class accuracy, if the test images are very unbalanced
+            (`training.balance`); None otherwise.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -121,14 +121,14 @@ class LayerProbe(BaseModel):
     Attributes:
         shape: of the layer's input.
         ranks: in force at this step, None for a method without ranks.
-        singular_values: of the input, one descending list a mode.
+        singular_values: of the input, one descending list per mode.
         captured_energy: share of the input's squared norm that the method keeps, 0 to 1.
         best_energy: the share that HOSVD keeps at the same ranks.
         gradient_cosine: between the weight gradient in use and the exact one for the same output
-            gradient; None where the exact one is in use.
-        drift_degrees: largest principal angle between the subspaces of this step and the one
-            before, one a mode; None for a mode that is left alone or began anew.
-        pictures: of the first image's input; None in probes that were taken without.
+            gradient; None if the exact one is in use.
+        drift_degrees: largest principal angle between the subspaces of this step and the previous
+            one, per mode; None for a mode that is not projected or was restarted.
+        pictures: of the first image's input; None in probes without pictures.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -136,7 +136,7 @@ class LayerProbe(BaseModel):
     name: str
     shape: tuple[int, ...]
     ranks: tuple[int, ...] | None = None
-    # They are many, and the first that is none tells enough.
+    # There are many numbers; stop at the first that is not finite.
     singular_values: Annotated[tuple[Annotated[tuple[float, ...], FailFast()], ...], FailFast()]
     captured_energy: float | None = None
     best_energy: float | None = None
@@ -146,10 +146,10 @@ class LayerProbe(BaseModel):
 
 
 class ProbeEvent(_Event):
-    """A look at all trained layers.
+    """A probe of all trained layers.
 
     Attributes:
-        seconds: what the look itself took, beside the step.
+        seconds: duration of the probe itself, not included in the step.
     """
 
     kind: Literal["probe"] = "probe"

@@ -1,13 +1,13 @@
-"""Frozen features on disk: kept across processes and restarts, shared by all of a machine.
+"""Frozen features on disk: kept across restarts, and shared by all processes of a machine.
 
-An entry is a folder with one file a value, read through a memory map, and one file of checksums,
-one an image, 0 where there is none. A row is trusted by a process once its checksum is found right,
-so a write that was cut off, by a kill or a power failure, is a row that is computed again. Several
-processes may write to an entry at once: all that could write a row write the same bits.
+An entry is a folder with one file per value, read through a memory map, and one file with a
+checksum per image, 0 where there is none. A process trusts a row once its checksum is verified, so
+an interrupted write (by a kill or a power failure) is a row that is computed again. Several
+processes may write to an entry at once: all of them write the same bits.
 
-Entries are made and removed under a lock, moved in place when complete, and removed, the longest
-unused first, when a new one needs their room. Where open files cannot be removed they stay; where
-they can, whoever reads them is not disturbed.
+Entries are created and removed under a lock, and moved into place when complete. When a new one
+needs room, the least recently used are removed first. Where the system does not remove open files
+they stay; where it does, their readers are not disturbed.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 _FACTS, _CHECKS, _LOCK = "facts.json", "checks.bin", ".lock"
 _UNFINISHED, _REMOVED = ".new-", ".gone-"
-# The rest of a disk is for others: the store of runs must never find it full because of features.
+# The share of a disk's free space for features: they must never fill it for the run store.
 _SHARE_OF_FREE_DISK = 0.5
 
 
 class ValueFacts(BaseModel):
-    """Shape and type of a value's row, for JSON."""
+    """Shape and type of one row of a value, for JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,15 +52,15 @@ class ValueFacts(BaseModel):
     @classmethod
     def _a_type(cls, name: str) -> str:
         if not isinstance(getattr(torch, name, None), torch.dtype):
-            raise ValueError(f"{name!r} is no type of tensors")
+            raise ValueError(f"{name!r} is not a tensor type")
         return name
 
 
 class EntryFacts(BaseModel):
-    """What an entry says of itself.
+    """The description stored in an entry.
 
     Attributes:
-        images_key, crossing: of the frozen part whose values it keeps.
+        images_key, crossing: of the frozen part whose values are kept.
         count: number of images.
     """
 
@@ -81,7 +81,7 @@ class EntryFacts(BaseModel):
 
 
 class FileRows(Rows):
-    """Rows of one entry; values come to the device on which they are used.
+    """Rows of one entry; values are moved to the device on which they are used.
 
     Raises:
         OSError, ValueError: if the entry is not complete.
@@ -95,7 +95,7 @@ class FileRows(Rows):
             for place, value in enumerate(facts.formats)
         ]
         self._checks = _mapped(folder / _CHECKS, (facts.count,), np.uint32)
-        # Open for as long as this lives: an entry that is removed meanwhile can still be written.
+        # Open as long as this object lives: an entry removed meanwhile can still be written to.
         self._files = [_opened(folder / _value_name(i)) for i in range(len(facts.values))]
         self._check_file = _opened(folder / _CHECKS)
         self._trusted = np.zeros(facts.count, dtype=bool)
@@ -119,7 +119,7 @@ class FileRows(Rows):
         return torch.from_numpy(wanted[~self._trusted[wanted]])
 
     def write(self, indices: Tensor, values: Sequence[Tensor]) -> None:
-        # Not through the map: on a full disk that would end the process instead of failing.
+        # Not through the map: on a full disk that would kill the process instead of raising.
         blocks = [_as_bytes(value) for value in values]
         places = indices.numpy()
         for file, block in zip(self._files, blocks, strict=True):
@@ -143,7 +143,7 @@ class FeatureDirectory:
     """All entries of a machine.
 
     Args:
-        limit_bytes: the most that all entries together may be when they are full.
+        limit_bytes: maximum size of all entries together, counted as if full.
     """
 
     def __init__(self, root: Path, limit_bytes: int) -> None:
@@ -157,20 +157,20 @@ class FeatureDirectory:
         try:
             return FileRows(folder, device)
         except (OSError, ValueError) as error:
-            log.warning("frozen features %s cannot be read and are computed anew: %s", key, error)
+            log.warning("frozen features %s cannot be read and will be recomputed: %s", key, error)
             return None
 
     def facts_of(self, images_key: str) -> Iterator[tuple[str, EntryFacts]]:
-        """Keys and facts of the entries of these images."""
+        """Keys and facts of the entries for these images."""
         for key, facts, _ in self._entries():
             if facts.images_key == images_key:
                 yield key, facts
 
     def make(self, key: str, facts: EntryFacts, device: torch.device) -> FileRows | None:
-        """An entry for `key`; None if there is no room for it.
+        """A new entry for `key`; None if there is no room for it.
 
         Raises:
-            OSError: if the disk does not take it.
+            OSError: if it cannot be written.
         """
         if facts.total_bytes > self._limit:
             return None
@@ -193,20 +193,20 @@ class FeatureDirectory:
         return FileRows(self._root / key, device)
 
     def _make_room(self, needed: int) -> bool:
-        """Remove what was not used for the longest time, as far as needed."""
+        """Remove the least recently used entries, as far as needed."""
         entries = sorted(self._entries(), key=lambda entry: entry[2])
         total = sum(facts.total_bytes for _, facts, _ in entries)
         for key, facts, _ in entries:
             if total + needed <= self._limit:
                 break
-            log.info("frozen features %s (%s) make room", key, format_bytes(facts.total_bytes))
+            log.info("frozen features %s removed to free %s", key, format_bytes(facts.total_bytes))
             if self._remove(self._root / key):
                 total -= facts.total_bytes
         free = shutil.disk_usage(self._root).free
         return total + needed <= self._limit and needed <= _SHARE_OF_FREE_DISK * free
 
     def _entries(self) -> Iterator[tuple[str, EntryFacts, float]]:
-        """Key, facts and time of last use, of what can be read."""
+        """Key, facts and time of last use of the readable entries."""
         if not self._root.is_dir():
             return
         for folder in self._root.iterdir():
@@ -228,13 +228,13 @@ class FeatureDirectory:
         try:
             folder.rename(gone)
         except OSError:
-            # Somebody reads it, on a system where such files stay.
+            # Another process reads it, on a system where open files stay.
             return False
         shutil.rmtree(gone, ignore_errors=True)
         return True
 
     def _tidy(self) -> None:
-        """Remove what processes that were killed left half made or half removed."""
+        """Remove what killed processes left half created or half removed."""
         for folder in self._root.glob(".*-*"):
             if folder.name.startswith((_UNFINISHED, _REMOVED)):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -243,7 +243,7 @@ class FeatureDirectory:
 def facts_of_values(
     values: Sequence[Tensor], *, images_key: str, crossing: tuple[str, ...], count: int
 ) -> EntryFacts:
-    """The facts of an entry for `count` images' values like these."""
+    """The facts of an entry for `count` images with values like these."""
     rows = [RowFormat.of(value) for value in values]
     return EntryFacts(
         images_key=images_key,
@@ -268,14 +268,14 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDAr
     expected = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if path.stat().st_size != expected:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {expected}")
-    # Not even a map of nothing is allowed: a value without elements has no bytes.
+    # An empty map is not allowed: a value without elements has no bytes.
     if expected == 0:
         return np.zeros(shape, dtype)
     return np.memmap(path, dtype=dtype, mode="r", shape=shape)
 
 
 def _opened(path: Path) -> BinaryIO | None:
-    """For writing without a buffer; None where only reading is allowed."""
+    """The file open for unbuffered writing; None if only reading is allowed."""
     try:
         return path.open("r+b", buffering=0)
     except PermissionError:
@@ -284,7 +284,7 @@ def _opened(path: Path) -> BinaryIO | None:
 
 def _write_rows(file: BinaryIO | None, places: NDArray[np.int64], block: NDArray[np.uint8]) -> None:
     if file is None:
-        raise PermissionError("the folder of frozen features can only be read")
+        raise PermissionError("the folder of frozen features is read-only")
     for place, row in zip(places.tolist(), block, strict=True):
         file.seek(place * row.nbytes)
         written = file.write(row.tobytes())
@@ -293,14 +293,14 @@ def _write_rows(file: BinaryIO | None, places: NDArray[np.int64], block: NDArray
 
 
 def _as_bytes(value: Tensor) -> NDArray[np.uint8]:
-    """A value's rows, each as its bytes."""
+    """A value's rows as bytes."""
     rows = value.detach().cpu().contiguous()
     flat = rows.view(len(rows), -1).view(torch.uint8)
     return cast("NDArray[np.uint8]", flat.numpy())
 
 
 def _checksum(parts: Iterator[NDArray[np.generic]]) -> int:
-    """CRC-32 of an image's rows; never 0, which stands for no row."""
+    """CRC-32 of an image's rows; never 0, which means that there is no row."""
     found = 0
     for part in parts:
         found = zlib.crc32(part.tobytes(), found)

@@ -1,4 +1,4 @@
-"""Where values that are computed once an image are kept: one row an image."""
+"""Storage for values that are computed once per image: one row per image."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class RowFormat:
-    """One image's share of a value: its shape without the batch, and its type."""
+    """One image's part of a value: its shape without the batch, and its type."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
 
     @classmethod
     def of(cls, value: Tensor) -> RowFormat:
-        """Of a value whose first size is the batch."""
+        """The format of a value whose first mode is the batch."""
         return cls(tuple(value.shape[1:]), value.dtype)
 
     @property
@@ -29,41 +29,41 @@ class RowFormat:
 
 
 def needed_bytes(formats: Sequence[RowFormat], count: int) -> int:
-    """Bytes of `count` images' rows."""
+    """Bytes of the rows of `count` images."""
     return count * sum(value.row_bytes for value in formats)
 
 
 class Rows(ABC):
-    """Values of `count` images, filled in any order. Not for several threads at once."""
+    """Values of `count` images, filled in any order. Not thread-safe."""
 
     @property
     @abstractmethod
     def filled_count(self) -> int:
-        """Images whose values are kept."""
+        """Number of images whose values are kept."""
 
     @abstractmethod
     def note_use(self) -> None:
-        """Say that they are wanted now: what is not goes first where room is short."""
+        """Mark the rows as used now: the least recently used are removed first if room is short."""
 
     @abstractmethod
     def missing(self, indices: Tensor) -> Tensor:
-        """Those of `indices`, each once, whose values are not kept."""
+        """The unique `indices` whose values are not kept."""
 
     @abstractmethod
     def write(self, indices: Tensor, values: Sequence[Tensor]) -> None:
         """Keep the values of some images.
 
         Raises:
-            OSError: if they cannot be kept; earlier ones still are.
+            OSError: if they cannot be stored; earlier ones are kept.
         """
 
     @abstractmethod
     def read(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Values of images of which none is missing, each N x ..."""
+        """Values of images, none of them missing, each N x ..."""
 
 
 class MemoryRows(Rows):
-    """Rows in the memory of this process, on the device of the values."""
+    """Rows in this process's memory, on the device of the values."""
 
     def __init__(self, formats: Sequence[RowFormat], count: int, device: torch.device) -> None:
         self._values = tuple(
@@ -73,7 +73,7 @@ class MemoryRows(Rows):
         self._filled = torch.zeros(count, dtype=torch.bool)
 
     def note_use(self) -> None:
-        """Nothing: they stay as long as their process."""
+        """No effect: they are kept as long as the process runs."""
 
     @property
     def filled_count(self) -> int:

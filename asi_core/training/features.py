@@ -1,8 +1,7 @@
-"""The frozen prefix's output, computed once an image and kept.
+"""The frozen prefix's output, computed once per image and kept.
 
-Images are always computed in chunks of the same size, the last one filled up, so that an image's
-values do not depend on which other images it is met with: every run that shares a store trains on
-the same bits.
+Images are always computed in chunks of the same size, the last one padded. So an image's values do
+not depend on the other images of its batch: all runs that share a store train on the same bits.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ from asi_core.units import format_bytes
 log = logging.getLogger(__name__)
 
 CHUNK = 32
-# By how much what follows from kept features may differ from the whole network's run on the images:
-# a share of the largest result. Other sums in another order, nothing else (`tests/training/`).
+# Relative tolerance between results from kept features and from the whole network, as a share of
+# the largest result. Only the order of summation differs (`tests/training/`).
 TOLERANCE = 1e-5
-# To be raised when images are read, resized or normalised in another way than before.
+# Increase when images are read, resized or normalised differently.
 _FORMAT = 2
 
-# Why rows that were kept somewhere else could not be.
+# Why rows could not be kept in the previous place.
 Failed: TypeAlias = "OSError | None"
 
 
 class FeatureStore:
-    """Crossing values of one split of one data set, filled as images are first met.
+    """Crossing values of one split of one data set, filled as images are first used.
 
     Args:
         compute: indices (CHUNK) to crossing values (CHUNK x ...).
-        rows: what earlier processes have kept, if anything.
-        make_rows: asked for rows for values like these, until there are any; None for no room,
-            after which nothing is kept and every call computes.
+        rows: rows kept by earlier processes, if any.
+        make_rows: called to create rows for values like these until it returns some; None means no
+            room, after which nothing is kept and every call computes.
     """
 
     def __init__(
@@ -63,11 +62,11 @@ class FeatureStore:
 
     @property
     def filled_count(self) -> int:
-        """Images whose values are kept."""
+        """Number of images whose values are kept."""
         return 0 if self._rows is None else self._rows.filled_count
 
     def note_use(self) -> None:
-        """Say that somebody wants this store."""
+        """Mark this store as used now."""
         if self._rows is not None:
             self._rows.note_use()
 
@@ -82,7 +81,7 @@ class FeatureStore:
             return self._compute_all(indices)
 
     def _fill(self, missing: Tensor) -> None:
-        """Keep the values of images; in other rows from now on, should these fail."""
+        """Compute and keep the values of images, in new rows if writing fails."""
         for chunk in missing.split(CHUNK):
             values = self._compute(chunk)
             if self._rows is None:
@@ -115,7 +114,7 @@ class FrozenPart:
     Attributes:
         prefix: with all layers in evaluation mode, so that its results are constants of an image.
         load: indices (N) to normalised images (N x 3 x size x size), on `device`.
-        images_key: tells these images, as the prefix reads them, from all others.
+        images_key: identifies the images as the prefix reads them.
     """
 
     prefix: GraphModule
@@ -131,14 +130,14 @@ class FrozenPart:
 
 
 class FeaturePool:
-    """The stores of one process, shared by all runs whose frozen prefix and images are the same.
+    """The stores of one process, shared by all runs with the same frozen prefix and images.
 
-    A prefix that goes on where a known one ends (the head alone, after the last four layers)
-    starts from what is already kept.
+    A prefix that extends a known one (the linear probe's, after the last four layers) starts from
+    the values that are already kept.
 
     Args:
-        limit_bytes: the most that stores in memory may hold together.
-        directory: where stores are kept on disk, first of all; None for memory alone.
+        limit_bytes: maximum size of all stores in memory together.
+        directory: where stores are kept on disk, tried first; None for memory only.
     """
 
     def __init__(self, limit_bytes: int, directory: FeatureDirectory | None = None) -> None:
@@ -150,7 +149,7 @@ class FeaturePool:
         self._reservation = threading.Lock()
 
     def store(self, part: FrozenPart) -> FeatureStore:
-        """The store of `part`, made on first use."""
+        """The store of `part`, created on first use."""
         with self._lock:
             return self._store(part, part.key)
 
@@ -165,7 +164,7 @@ class FeaturePool:
         return store
 
     def _computer(self, part: FrozenPart, own_key: str) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        """From the known values after which least is left to compute, or else from the images."""
+        """Compute from the known values closest to the result, or else from the images."""
         found: list[tuple[int, FrozenPart, str, GraphModule]] = []
         for key, crossing in self._known(part.images_key):
             pieces = cut_prefix(part.prefix, crossing) if key != own_key else None
@@ -179,7 +178,7 @@ class FeaturePool:
         return partial(_continued, rest, self._store(shorter, key))
 
     def _known(self, images_key: str) -> list[tuple[str, tuple[str, ...]]]:
-        """Keys and results of the prefixes whose values of these images are kept."""
+        """Keys and result names of the prefixes whose values for these images are kept."""
         known = {k: p.crossing for k, (p, _) in self._stores.items() if p.images_key == images_key}
         if self._directory is not None:
             known |= {key: facts.crossing for key, facts in self._directory.facts_of(images_key)}
@@ -200,14 +199,14 @@ class FeaturePool:
                 if rows is not None:
                     return rows
         if failed is not None:
-            log.warning("frozen features cannot be kept on disk, but in memory: %s", failed)
+            log.warning("frozen features cannot be kept on disk and are kept in memory: %s", failed)
         formats = [RowFormat.of(value) for value in values]
         needed = needed_bytes(formats, part.count)
         if self._reserve(needed):
             return MemoryRows(formats, part.count, part.device)
         log.warning(
-            "the frozen features of %d images would fill %s, more than is left of "
-            "ASI_FEATURE_DISK_BYTES and ASI_FEATURE_BYTES: they are computed anew at each step",
+            "the frozen features of %d images need %s, more than is left of "
+            "ASI_FEATURE_DISK_BYTES and ASI_FEATURE_BYTES: they are recomputed at each step",
             part.count,
             format_bytes(needed),
         )
@@ -221,7 +220,7 @@ class FeaturePool:
 
 
 def installed_pool() -> FeaturePool:
-    """A pool with the room, in memory and on disk, that this installation's settings give."""
+    """A pool limited, in memory and on disk, by this installation's settings."""
     settings = read_settings()
     root, most = settings.features_dir, settings.feature_disk_bytes
     directory = FeatureDirectory(root, most) if root is not None and most > 0 else None
@@ -239,9 +238,10 @@ def _continued(rest: GraphModule, store: FeatureStore, indices: Tensor) -> tuple
 
 
 def prefix_digest(prefix: GraphModule, images_key: str, computer: str) -> str:
-    """A key for what the prefix computes: its code and layers, its numbers, images and computer."""
+    """A key for what the prefix computes: a hash of code, layers, parameters, images and
+    computer."""
     digest = hashlib.sha256(prefix.code.encode())
-    # The code says which layer is called, and nothing of strides and the like.
+    # The code names the called layers, but not their strides and other options.
     for name, layer in prefix.named_modules():
         digest.update(f"{name}: {type(layer).__qualname__}({layer.extra_repr()})".encode())
     for name, tensor in prefix.state_dict().items():
@@ -252,7 +252,8 @@ def prefix_digest(prefix: GraphModule, images_key: str, computer: str) -> str:
 
 
 def computed_by(device: torch.device) -> str:
-    """What may change the last bits of a product: device, PyTorch, threads, instruction set."""
+    """Everything that may change the last bits of a product: device, PyTorch, threads, CPU
+    features."""
     if device.type == "cpu":
         how = f"{torch.get_num_threads()}/{torch.backends.cpu.get_cpu_capability()}"
     else:
@@ -262,5 +263,5 @@ def computed_by(device: torch.device) -> str:
 
 
 def values_an_image(values: tuple[Tensor, ...]) -> int:
-    """Elements an image that cross the cut."""
+    """Elements per image that cross the cut."""
     return sum(prod(value.shape[1:]) for value in values)

@@ -1,4 +1,4 @@
-"""A model's trained part, and what reaches it: of zoo models and of anybody's own.
+"""Splitting a model into its frozen start and its trained part; works for zoo and user models.
 
     start = frozen_start(model)          # some parameters require a gradient, the others do not
     features = start.store(installed_pool(), load, images_key="my images, 96 px", count=len(mine),
@@ -6,9 +6,9 @@
     for indices in batches:
         loss = loss_of(start.tail(*features.values(indices)), labels[indices])
 
-What comes before the first trained parameter is then computed once an image, on this machine, for
-all that share it. A model for which that cannot be done is its own trained part, and is given the
-images; `why_whole` tells why.
+What comes before the first trained parameter is then computed once per image, on this machine, for
+all processes that share it. A model that cannot be split is its own trained part and receives the
+images; `why_whole` says why.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from asi_core.training.prefix import SplitModel, split_frozen
 
 log = logging.getLogger(__name__)
 
-# The same in both modes of training, whatever they are called with.
+# Behave the same in training and evaluation mode.
 _STEADY = (nn.modules.conv._ConvNd, nn.Linear, nn.Identity, nn.Flatten)
 _STEADY_FILES = ("torch.nn.modules.activation", "torch.nn.modules.pooling")
-# In training alone they draw, or count what they meet.
+# Random, or with statistics that change, in training mode only.
 _DIFFERENT = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd, nn.RReLU)
-# They draw where they pool, in both modes.
+# Random pooling, in both modes.
 _DRAWING_POOLS = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 _BY_CHANCE = re.compile(
     "dropout|stochastic|rrelu|fractional|gumbel|^(rand|bernoulli|multinomial|normal_?$)"
 )
-# Where functions that chance can be turned off in are told so: `training`, by position.
+# Position of the argument `training`, which turns randomness off in these functions.
 _SWITCH = {"dropout": 2, "stochastic": 3, "rrelu": 3}
-# Attention's own dropout, which no mode turns off: by position.
+# Position of attention's dropout probability, which no mode turns off.
 _ATTENTION, _DROPOUT_PLACE = "scaled_dot_product_attention", 4
 
 
 @dataclass(frozen=True, slots=True)
 class ImagesThemselves:
-    """Stands for a feature store where a model is not split: images are read at every step."""
+    """Replaces a feature store if a model is not split: images are read at every step."""
 
     load: Callable[[Tensor], Tensor]
 
@@ -62,13 +62,13 @@ class ImagesThemselves:
 
 @dataclass(frozen=True, slots=True)
 class FrozenStart:
-    """A model that is split where training begins, if it can be.
+    """A model split where training begins, if possible.
 
     Attributes:
-        tail: what the store gives, as separate arguments, to the model's results. It shares the
-            model's layers.
+        tail: the trained part: from the store's values, as separate arguments, to the model's
+            results. It shares the model's layers.
         parts: None for a model that is not split.
-        why_whole: why not.
+        why_whole: why it is not split.
     """
 
     tail: nn.Module
@@ -84,13 +84,13 @@ class FrozenStart:
         count: int,
         device: torch.device,
     ) -> FeatureStore | ImagesThemselves:
-        """What the tail reads, by the numbers of images.
+        """The tail's inputs, by image index.
 
         Args:
-            load: indices (N) to what the model reads (N x ...), on `device`; always the same for
-                an index: augmentation has no place here.
-            images_key: tells these `count` images, as they are loaded, from all others: something
-                like a digest, for it is believed for as long as the features are kept on disk.
+            load: indices (N) to the model's inputs (N x ...), on `device`. It must always return
+                the same for an index: no augmentation.
+            images_key: identifies these `count` images as they are loaded, for example by a digest:
+                features on disk are reused for the same key.
         """
         if self.parts is None:
             return ImagesThemselves(load)
@@ -99,10 +99,10 @@ class FrozenStart:
 
 
 def frozen_start(model: nn.Module) -> FrozenStart:
-    """Split `model` at what depends on a parameter that requires a gradient, if it can be split.
+    """Split `model` at the first values that depend on a trained parameter, if it can be split.
 
     Raises:
-        Unsupported: if nothing in the model is trained.
+        Unsupported: if no parameter requires a gradient.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise Unsupported(f"no parameter of {type(model).__name__} requires a gradient.")
@@ -114,19 +114,20 @@ def frozen_start(model: nn.Module) -> FrozenStart:
     if changing is not None:
         return _whole(
             model,
-            f"{changing}, before the first trained layer, gives other values each time: "
-            "call eval() on what is frozen.",
+            f"{changing}, before the first trained layer, returns different values each time: "
+            "call eval() on the frozen part.",
         )
     return FrozenStart(parts.tail, parts)
 
 
 def _whole(model: nn.Module, why: str) -> FrozenStart:
-    log.warning("all of %s runs at every step: %s", type(model).__name__, why)
+    log.warning("the whole %s runs at every step: %s", type(model).__name__, why)
     return FrozenStart(model, None, why)
 
 
 def _changing(prefix: GraphModule) -> str | None:
-    """What in a prefix gives one image different values at different times, if anything does."""
+    """The layer or function in a prefix whose result varies for the same image; None if none
+    does."""
     for node in prefix.graph.nodes:
         if node.op == "call_module":
             layer = prefix.get_submodule(str(node.target))

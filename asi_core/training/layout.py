@@ -1,4 +1,4 @@
-"""In which order a tail's numbers lie in memory."""
+"""The memory layout of a tail's tensors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Layout = torch.memory_format
 
 
 def in_layout_(tail: nn.Module, wanted: Layout | None = None) -> Layout:
-    """Lay out the weights of `tail`, in place, as `wanted`, or as is quickest for it.
+    """Convert the weights of `tail`, in place, to the layout `wanted`, or to the fastest.
 
     Returns:
-        the layout, in which its inputs should come too (`laid_out`).
+        the layout, which its inputs should have too (`laid_out`).
     """
     layout = preferred_layout(tail) if wanted is None else wanted
     for module in tail.modules():
@@ -22,16 +22,16 @@ def in_layout_(tail: nn.Module, wanted: Layout | None = None) -> Layout:
 
 
 def preferred_layout(tail: nn.Module) -> Layout:
-    """Channels last where the tail has convolutions that mix channels."""
+    """Channels last if the tail has convolutions that mix channels."""
     convs = [module for module in tail.modules() if isinstance(module, nn.Conv2d)]
     return torch.channels_last if convs else torch.contiguous_format
 
 
 def layout_name(layout: Layout) -> str:
-    """As PyTorch calls it."""
+    """The layout's name in PyTorch."""
     return str(layout).removeprefix("torch.")
 
 
 def laid_out(value: Tensor, layout: Layout) -> Tensor:
-    """`value` in a layout; what has not four modes has only one."""
+    """`value` in a layout; only values with four modes are converted."""
     return value.contiguous(memory_format=layout) if value.dim() == 4 else value.contiguous()

@@ -1,4 +1,4 @@
-"""The fine-tuning loop: a run specification in, events out. It knows no store, queue or page."""
+"""The fine-tuning loop: from a run specification to events. Independent of stores and pages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from asi_core.training.watching import Watched, watched
 log = logging.getLogger(__name__)
 
 _EVALUATION_BATCH = 256
-# Between two checkpoints, where looks at the run are further apart.
+# Between two checkpoints, if evaluations and probes are further apart.
 _KEEP_SECONDS = 30.0
 
 
@@ -51,17 +51,17 @@ def fine_tune(
     resume: TrainingState | None = None,
     keep: Callable[[TrainingState], None] | None = None,
 ) -> Iterator[Event]:
-    """Train as `spec` says and yield what happens. Same spec, same numbers.
+    """Train as `spec` specifies and yield events. The same spec gives the same numbers.
 
     Args:
-        should_stop: asked before every step; when it says so, the run ends without a further event.
-        features: frozen features to share with other runs of this process.
-        resume: where an earlier attempt stood: its steps are not done again.
-        keep: given the run's state after every evaluation and look, and every half minute, once
-            all events up to there have been taken.
+        should_stop: called before every step; if it returns true, the run ends without an event.
+        features: frozen features, shared with other runs of this process.
+        resume: the state to resume from; its steps are not repeated.
+        keep: called with the run's state after every evaluation and probe, and every half minute,
+            once all events up to there have been consumed.
 
     Raises:
-        AsiError: in one sentence, when weights or data cannot be had or training diverges.
+        AsiError: if weights or data are unavailable, or training diverges.
     """
     pool = features or installed_pool()
     session = _Session(spec, pool, default_device())
@@ -98,7 +98,7 @@ class _Session:
         )
 
     def taken_up(self, state: TrainingState | None) -> int:
-        """Go on from `state`; returns how many steps are done."""
+        """Resume from `state`; returns the number of completed steps."""
         if state is None:
             return 0
         try:
@@ -106,7 +106,7 @@ class _Session:
         except Unavailable as error:
             log.warning("%s", one_sentence(error))
             return 0
-        log.info("goes on after step %d", state.step)
+        log.info("resumed after step %d", state.step)
         return state.step
 
     def state(self, step: int) -> TrainingState:
@@ -138,7 +138,7 @@ class _Session:
         rate = learning_rate(self.spec, step)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        # Here and not after the update: a probe looks at the gradients in between.
+        # Cleared here and not after the update: a probe reads the gradients in between.
         self._optimiser.zero_grad()
         clock = _Clock(self.device)
         values, labels = self.setup.batch(indices)
@@ -176,7 +176,7 @@ class _Session:
             right[indices] = (logits.argmax(1) == wanted).cpu()
             loss += float(F.cross_entropy(logits, wanted, reduction="sum"))
         correct = int(right.sum())
-        log.info("step %d: %d of %d test images right", step, correct, count)
+        log.info("step %d: %d of %d test images correct", step, correct, count)
         return EvaluationEvent(
             step=step,
             accuracy=correct / count,
@@ -191,11 +191,11 @@ class _Session:
         layers = probe_layers(self.tail, notes)
         event = ProbeEvent(step=step, layers=layers, seconds=clock.lap())
         if not event.has_json:
-            raise _diverged("what the layers hold became infinite or undefined", step)
+            raise _diverged("values in the layers became infinite or NaN", step)
         return event
 
     def _cost(self, batch_size: int) -> StepCost | None:
-        """By formula, with the ranks that were in force in this step."""
+        """Costs by formula, with the ranks in use in this step."""
         ranks = {}
         for name in self.layer_names:
             layer = self.tail.get_submodule(name)
@@ -205,14 +205,14 @@ class _Session:
 
 
 def learning_rate(spec: RunSpec, step: int) -> float:
-    """Cosine from the first step's rate to `final_rate` of it at the last."""
+    """Cosine schedule from the initial rate to `final_rate` times it at the last step."""
     progress = (step - 1) / max(spec.steps - 1, 1)
     share = spec.final_rate + (1 - spec.final_rate) * (1 + math.cos(math.pi * progress)) / 2
     return spec.learning_rate * share
 
 
 def _counts(cost: StepCost | None) -> dict[str, Any]:
-    """What a step event has by formula."""
+    """The fields of a step event that are known by formula."""
     if cost is None:
         return {}
     macs = cost.macs
@@ -225,7 +225,7 @@ def _counts(cost: StepCost | None) -> dict[str, Any]:
 
 
 class _Clock:
-    """Seconds between laps, with the device's queue drained."""
+    """Seconds between laps, after synchronising the device."""
 
     def __init__(self, device: torch.device) -> None:
         self._queued = device.type != "cpu"

@@ -1,4 +1,4 @@
-"""One real training step of a zoo model: what it keeps, what for, and how long it takes."""
+"""Measuring one training step of a zoo model: kept bytes, their categories, and duration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from asi_core.zoo.weights import local_weights
 
 @dataclass(frozen=True, slots=True)
 class StepMeasured:
-    """A measurement, from which weights it comes and, if asked, how it compares."""
+    """A measurement, the kind of weights used and, if requested, a comparison."""
 
     spec: RunSpec
     measurement: Measurement
@@ -40,9 +40,9 @@ class StepMeasured:
 
 
 def with_weights_at_hand(spec: RunSpec) -> RunSpec:
-    """`spec`, from random weights where the pretrained ones are not here and change no byte.
+    """`spec`, with random weights if the pretrained ones are not on disk and do not affect bytes.
 
-    They change bytes only where what is kept depends on the images. Nothing is downloaded for a
+    They affect bytes only if what is kept depends on the images. Nothing is downloaded for a
     measurement.
     """
     if spec.method.depends_on_images or local_weights(model_card(spec.model)) is not None:
@@ -71,7 +71,7 @@ def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
     def make_inputs() -> tuple[Tensor, ...]:
         return setup.values("train", indices)
 
-    # The first values are computed outside of the measured step, as in training.
+    # The first values are computed outside the measured step, as in training.
     make_inputs()
     measurement = measure_tail(
         setup.tail,
@@ -85,7 +85,7 @@ def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
 
 
 def measure_and_compare(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
-    """`measure`, and the same step with plain and with lean layers, exact and compressed."""
+    """`measure`, plus the same step with plain and with lean layers, exact and compressed."""
     found = measure(spec, pool)
 
     def saved_with(**changes: Any) -> int:

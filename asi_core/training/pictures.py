@@ -1,4 +1,4 @@
-"""Small pictures of what a layer meets, as events carry them: one byte a value."""
+"""Small pictures of a layer's input, as stored in events: one byte per value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 _LEVELS = 255
-# Values of a picture's longer side, at most; of tokens as many features are shown.
+# Maximum length of a picture's longer side, in values; also the number of features for tokens.
 LONGEST_SIDE = 24
 
 
@@ -31,12 +31,12 @@ class LayerPictures(BaseModel):
     """Slices of the input of a batch's first image, before and after the method.
 
     Attributes:
-        channels: the channels (features) of greatest energy, the greatest first.
-        size: height and width of each picture, in values; of a layer whose tokens form no square
-            there is one picture, tokens down and `channels` across.
+        channels: the channels (features) of highest energy, in descending order.
+        size: height and width of each picture, in values. For a layer whose tokens form no square
+            there is one picture, with tokens as rows and `channels` as columns.
         before: of the input; all pictures one after the other, row by row.
-        after: of the input as it can be rebuilt from what the method keeps; None for a method that
-            keeps the input itself or nothing that it could be rebuilt from.
+        after: of the input rebuilt from what the method keeps; None for a method that keeps the
+            input itself or from which it cannot be rebuilt.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,7 +61,7 @@ class LayerPictures(BaseModel):
 
 
 def pack(values: Sequence[float]) -> PackedValues:
-    """`values`, at least one and all finite, as bytes."""
+    """Pack `values`, at least one and all finite, into bytes."""
     low, high = min(values), max(values)
     scale = _LEVELS / (high - low) if high > low else 0.0
     data = bytes(round((value - low) * scale) for value in values)

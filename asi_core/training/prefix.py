@@ -1,8 +1,8 @@
-"""Cutting a model where training begins.
+"""Splitting a model where training begins.
 
-What comes before the first trained parameter is a constant of the image: it is split off as the
-frozen prefix, by following the traced graph. Values that cross the cut more than once, such as
-residual connections, cross it as they are.
+What comes before the first trained parameter is a constant of the image. It is split off as the
+frozen prefix, by following the traced graph. Several values may cross the cut, as with residual
+connections.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SplitModel:
 
 
 def split_frozen(model: nn.Module) -> SplitModel:
-    """Split `model` at what depends on a parameter that requires a gradient.
+    """Split `model` at the first values that depend on a trained parameter.
 
     Raises:
         Unsupported: if the model cannot be traced, or nothing in it is trained.
@@ -86,7 +86,7 @@ def cut_prefix(prefix: GraphModule, names: Sequence[str]) -> tuple[GraphModule, 
 
 
 def _ancestors(nodes: Sequence[Node], stop: set[Node]) -> set[Node]:
-    """`nodes` and all that they are computed from, not looking beyond `stop`."""
+    """`nodes` and everything they are computed from, without searching beyond `stop`."""
     found: set[Node] = set()
     waiting = list(nodes)
     while waiting:
@@ -121,7 +121,7 @@ def _crosses(node: Node, trained: set[Node]) -> bool:
 
 
 def constants_of(graph: fx.Graph) -> set[Node]:
-    """The nodes that depend on no input, such as a table of biases that is looked up.
+    """The nodes that depend on no input, such as a table of relative position biases.
 
     They do not cross from one part to another, but are copied.
     """
@@ -144,8 +144,8 @@ def part_of(
     """A module of `nodes`; `inputs` become its arguments, or `outputs` its tuple of results.
 
     Raises:
-        Unsupported: if one of them does nothing but change a value in place: nothing that is
-            computed depends on it, and the value may be another part's.
+        Unsupported: if a node only changes a value in place: no result depends on it, and the value
+            may belong to another part.
     """
     for node in nodes:
         if not node.users and node.op != "output" and _is_in_place(model, node):
@@ -178,13 +178,13 @@ def _is_in_place(model: nn.Module, node: Node) -> bool:
         return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     is_named_so = name.endswith("_") and not name.endswith("__")
-    # Functions of `torch.nn.functional` are told so, by name or by position.
+    # For functions of `torch.nn.functional`: the argument `inplace`, by name or by position.
     message = node.kwargs.get("inplace", False) or any(value is True for value in node.args)
     return is_named_so or (node.op == "call_function" and bool(message))
 
 
 def crossing_values(values: Any) -> tuple[Tensor, ...]:
-    """The prefix's result, checked: every value must have the batch as its first size."""
+    """The prefix's results, checked: the first mode of every value must be the batch."""
     if not all(isinstance(value, Tensor) and value.dim() > 0 for value in values):
-        raise Unsupported("a value that is no tensor crosses from the frozen to the trained part.")
+        raise Unsupported("only tensors may pass from the frozen to the trained part.")
     return tuple(values)

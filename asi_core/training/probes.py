@@ -1,5 +1,5 @@
-"""A look at a training step: spectra of the trained layers' inputs, and what the method made of
-them."""
+"""Probing a training step: spectra of the trained layers' inputs, and the method's
+approximation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _DIGITS = 6
 def probe_layers(model: nn.Module, notes: Mapping[str, Watched]) -> tuple[LayerProbe, ...]:
     """Probe the layers of `model` that were watched, after the step's backward pass.
 
-    The layers' weight gradients must still be those of the step (scaled at most).
+    The layers' weight gradients must still be those of the step, up to a scale.
     """
     return tuple(_probe(name, model.get_submodule(name), note) for name, note in notes.items())
 
 
 def _probe(name: str, layer: nn.Module, note: Watched) -> LayerProbe:
-    assert note.x is not None, f"layer {name} was not reached"
+    assert note.x is not None, f"layer {name} was not called"
     x = note.x
     modes = [linalg.spectra.decompose(x, mode) for mode in range(x.dim())]
     factors: Sequence[Tensor | None] | None = None
@@ -57,7 +57,7 @@ def _made_of_it(
     modes: Sequence[Decomposition],
     factors: Sequence[Tensor | None] | None,
 ) -> dict[str, Any]:
-    """What the layer's method kept of its input, and how good the gradient from that is."""
+    """What the layer's method kept of its input, and the quality of the resulting gradient."""
     x, ranks = note.x, layer.ranks
     assert x is not None
     made: dict[str, Any] = {"ranks": ranks, "gradient_cosine": _gradient_cosine(layer, note)}
@@ -72,7 +72,7 @@ def _made_of_it(
     ]
     made["best_energy"] = linalg.spectra.captured_energy(x, best)
     earlier = layer.method.factors(x, replace(layer.memory, factors=note.earlier_factors))
-    assert earlier is not None, "what has factors now had them before"
+    assert earlier is not None, "a method with factors had them at the start of the step"
     made["drift_degrees"] = tuple(map(_largest_angle, earlier, factors))
     return made
 
@@ -86,7 +86,7 @@ def _gradient_cosine(layer: CompressedLayer, note: Watched) -> float | None:
     exact = linalg.gradients.weight_gradient(
         note.x, note.grad_output, tuple(found.shape), layer_geometry(layer)
     )
-    # In float64, which not every device knows: these are small.
+    # In float64, which not every device supports: the matrices are small.
     a, b = found.cpu().double(), exact.cpu().double()
     scale = float(a.norm() * b.norm())
     return float((a * b).sum()) / scale if scale > 0 else None

@@ -1,4 +1,4 @@
-"""A run's specification as a command line, as Python and as JSON: the same run anywhere."""
+"""A run's specification as a command line, as Python and as JSON, to repeat the run anywhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def as_json(spec: RunSpec) -> str:
 
 
 def as_command(spec: RunSpec) -> str:
-    """One line for a shell; what has its default value is left out."""
+    """One shell command; fields with default values are left out."""
     changed = spec.model_dump(mode="json", exclude_defaults=True, exclude={"method"})
     method = spec.method.model_dump(mode="json", exclude_defaults=True)
     settings = {name: value for name, value in method.items() if name != "kind"}
@@ -28,7 +28,7 @@ def as_command(spec: RunSpec) -> str:
 
 
 def as_python(spec: RunSpec) -> str:
-    """A few lines that run it and print what happens."""
+    """A few lines of Python that run it and print the events."""
     changed = spec.model_dump(mode="json", exclude_defaults=True)
     changed["method"] = {**changed["method"], "kind": spec.method.kind}
     lines = [f"    {name}={value!r}," for name, value in changed.items()]

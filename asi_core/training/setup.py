@@ -1,4 +1,4 @@
-"""What a run trains on: a model cut in two, its data, and the frozen features between them."""
+"""The setup of a run: a split model, its data, and the frozen features between them."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from asi_core.zoo.weights import weights_fingerprint
 
 log = logging.getLogger(__name__)
 
-# Of damaged images in the log.
+# Maximum number of damaged images named in the log.
 _MOST_NAMED = 20
 
 
 class TrainingSetup:
-    """Everything that a run specification asks for, before the first step.
+    """Everything that a run needs before the first step.
 
     Attributes:
-        tail: crossing values to logits; the trained layers in it are compressed.
-        layout: in which order the tail's numbers lie in memory.
+        tail: crossing values to logits; its trained layers are compressed.
+        layout: the memory layout of the tail's tensors.
         layer_names: of the trained layers, in registration order.
         train, test: the crossing values of both splits, by image index.
         shapes: of the trained layers at the full batch size, in forward order.
-        sources: what tells the pretrained weights and the images from all others.
+        sources: keys of the pretrained weights and the images.
     """
 
     def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
         self.spec, self.device = spec, device
         self.data = load_dataset(spec.dataset, skip_damaged=spec.skip_damaged)
-        # Of images of one's own, the specification alone does not tell how many there are.
+        # For user images, the specification does not contain their number.
         found = replace(dataset_card(spec.dataset), train_count=len(self.data.train))
         found.check_batch_size(spec.batch_size)
         card, classes = model_card(spec.model), len(self.data.classes)
@@ -74,10 +74,10 @@ class TrainingSetup:
         self.shapes = trained_layer_shapes(
             spec.model, spec.layers, spec.batch_size, spec.image_size
         )
-        self._tell(card.title)
+        self._log(card.title)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """What the optimiser changes."""
+        """The parameters that the optimiser updates."""
         return [p for p in self.tail.parameters() if p.requires_grad]
 
     def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -90,7 +90,7 @@ class TrainingSetup:
         return tuple(laid_out(value, self.layout) for value in store.values(indices))
 
     def image_counts(self) -> ImageCounts:
-        """How many images there are, and how many were left out."""
+        """Numbers of images used and left out."""
         data = self.data
         return ImageCounts(
             classes=len(data.classes),
@@ -100,12 +100,12 @@ class TrainingSetup:
             is_unbalanced=is_very_unbalanced(data.test.labels),
         )
 
-    def _tell(self, title: str) -> None:
-        layers = ", ".join(self.layer_names) or "none but the new classifier"
+    def _log(self, title: str) -> None:
+        layers = ", ".join(self.layer_names) or "only the new classifier"
         log.info("%s on %s; trained layers: %s", title, self.device, layers)
         log.info(
-            "images: %d in %d classes to train on, %d to test on; frozen features of %d and %d of "
-            "them are kept from earlier runs",
+            "images: %d in %d classes for training, %d for testing; frozen features of %d and %d "
+            "of them are kept from earlier runs",
             len(self.data.train),
             len(self.data.classes),
             len(self.data.test),
@@ -131,6 +131,6 @@ class TrainingSetup:
 
 
 def default_device() -> torch.device:
-    """The accelerator that PyTorch finds, or the CPU."""
+    """The accelerator that PyTorch detects, or the CPU."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Cutting small pictures out of a layer's input, and out of what its method keeps of it."""
+"""Extracting small pictures from a layer's input, before and after compression."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PICTURES = 6
 def input_pictures(
     x: Tensor, channel_mode: int, factors: Sequence[Tensor | None] | None
 ) -> LayerPictures:
-    """The first image's channels of greatest energy, before and after a projection.
+    """The first image's channels of highest energy, before and after a projection.
 
     Args:
         x: batch x channel x height x width, or batch x ... x features.
         channel_mode: the mode of the channels (features).
-        factors: orthonormal, one a mode, None for a mode that is left alone; None if nothing is
-            projected.
+        factors: orthonormal, one per mode, None for a mode that is not projected; None if nothing
+            is projected.
     """
     first = x[:1].movedim(channel_mode, 1)[0]
     grid = _has_grid(tuple(first.shape[1:]))
@@ -45,12 +45,12 @@ def input_pictures(
 def _rebuilt(
     x: Tensor, channel_mode: int, factors: Sequence[Tensor | None], channels: Tensor
 ) -> Tensor:
-    """`channels` of the first image, as the projection on all factors leaves them.
+    """`channels` of the first image after the projection onto all factors.
 
-    Only the first image is ever rebuilt: the batch mode, which mixes images, comes first.
+    Only the first image is rebuilt: the batch mode, which mixes images, comes first.
     """
     batch = factors[0]
-    # Two products: a row of the projector, then all images mixed by it.
+    # Two products: a row of the projector, then all images combined by it.
     image = x[:1] if batch is None else linalg.unfolding.mode_product(x, batch[:1] @ batch.T, 0)
     for mode, factor in enumerate(factors):
         if mode and factor is not None:
@@ -65,7 +65,7 @@ def _has_grid(positions: tuple[int, ...]) -> bool:
 
 
 def _class_tokens(tokens: int) -> int | None:
-    """How many tokens come before those that form a square: 0, 1 (a class token) or None."""
+    """Number of tokens before those that form a square: 0, 1 (a class token) or None."""
     return next((extra for extra in (0, 1) if isqrt(tokens - extra) ** 2 == tokens - extra), None)
 
 
@@ -81,7 +81,7 @@ def _laid_out(slices: Tensor) -> Tensor:
 
 
 def _thinned(pictures: Tensor) -> Tensor:
-    """Every n-th row and column, so that no side is too long."""
+    """Every n-th row and column, so that no side exceeds the limit."""
     step = -(-max(pictures.shape[1:]) // LONGEST_SIDE)
     thinned: Tensor = pictures[:, ::step, ::step]
     return thinned

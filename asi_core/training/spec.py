@@ -1,4 +1,4 @@
-"""The one record that says what a run is."""
+"""The record that specifies a run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from asi_core.methods import AnyMethod
 from asi_core.zoo.cards import check_image_size, model_card
 
 _POINTS_PER_RUN = 10
-# Numbers of a recipe become single precision, which has hardly any beyond.
+# Parameters of a recipe become single precision, which has hardly any larger number.
 _LARGEST_SINGLE = 3.4e38
-# Beyond, browsers and others who read JSON round whole numbers.
+# Larger integers are rounded by browsers and other JSON readers.
 _LARGEST_SEED = 2**53 - 1
 
 
@@ -26,26 +26,26 @@ def _at_most(most: int, what: str, value: int, why: str) -> None:
 
 
 class RunSpec(BaseModel):
-    """A fine-tuning run: model, data, method and recipe. JSON in and out; same spec, same numbers.
+    """A fine-tuning run: model, data, method and recipe. The same spec gives the same numbers.
 
-    The defaults of the recipe are those of the ASI authors (SGD, cosine to a tenth, clipping).
+    The default recipe is that of the ASI authors (SGD, cosine decay to a tenth, clipping).
 
     Attributes:
-        skip_damaged: whether images of one's own that cannot be read are left out, and counted;
-            else there is no run while there are any.
-        pretrained: False starts from random weights, for measuring where there are no others.
+        skip_damaged: whether unreadable user images are left out and counted; otherwise they are
+            an error.
+        pretrained: False starts from random weights, for measuring if no others are available.
         lean: whether normalisations and activation functions of the trained part keep only what
-            their gradients need (`layers.lean`): the same numbers from fewer bytes, to the last
-            bit, or to rounding where a compressed layer does a normalisation's work as well.
-        layers: how many of the last layers are trained (convolutions; in transformers the linear
-            layers of the MLPs); 0 trains the new head alone.
+            their gradients need (`layers.lean`): the same numbers from fewer bytes, bit for bit,
+            or up to rounding where a compressed layer also computes a normalisation.
+        layers: number of last layers that are trained (convolutions; in transformers the linear
+            layers of the MLPs); 0 trains only the new head.
         image_size: side to which images are resized, pixels.
-        final_rate: the learning rate's last value, as a share of the first.
-        clip_norm: largest norm of all gradients together.
+        final_rate: the last learning rate, as a share of the initial one.
+        clip_norm: maximum norm of all gradients together.
         train_norm: whether the affine parameters of batch normalisations after the first trained
             layer are trained too.
-        evaluate_every: steps between two evaluations on the test images; None for ten a run.
-        probe_every: steps between two looks at the spectra; None for ten a run.
+        evaluate_every: steps between two evaluations on the test images; None for ten per run.
+        probe_every: steps between two probes of the spectra; None for ten per run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -57,16 +57,16 @@ class RunSpec(BaseModel):
         str,
         Setting(
             "Images",
-            "Images that the network has not seen, with their classes. They decide the size of "
-            "the new classifier, and the spectra from which ranks come.",
+            "Images that the network has not seen, with their classes. They determine the size of "
+            "the new classifier, and the spectra from which ranks are found.",
         ),
     ] = "fashion_mnist_small"
     skip_damaged: Annotated[
         bool,
         Setting(
             "Leave out damaged images",
-            "Images of your own that cannot be read are left out, and counted; else there is no "
-            "run while there are any.",
+            "Unreadable files among your images are left out and counted. Otherwise a run with "
+            "such files is refused.",
         ),
     ] = False
     method: AnyMethod
@@ -74,8 +74,8 @@ class RunSpec(BaseModel):
         bool,
         Setting(
             "Pretrained weights",
-            "Off starts from random weights: for measuring memory and time where the pretrained "
-            "ones cannot be had. The accuracy then means nothing.",
+            "Off starts from random weights, to measure memory and time if the pretrained ones are "
+            "not available. The accuracy is then meaningless.",
             off_flag="--random-weights",
         ),
     ] = True
@@ -83,9 +83,9 @@ class RunSpec(BaseModel):
         bool,
         Setting(
             "Lean normalisations and activations",
-            "They keep only what their gradients need: the same numbers from fewer bytes. To the "
-            "last bit, or to rounding where a compressed layer does the work of a frozen "
-            "normalisation as well, which saves time.",
+            "They keep only what their gradients need: the same numbers from fewer bytes. Results "
+            "are equal bit for bit, or up to rounding where a compressed layer also computes a "
+            "frozen normalisation, which saves time.",
         ),
     ] = True
     layers: Annotated[
@@ -93,7 +93,8 @@ class RunSpec(BaseModel):
         Setting(
             "Trained layers",
             "How many of the last convolutions (in transformers: linear layers of the MLPs) are "
-            "trained, besides a new classifier. All before them is frozen and keeps nothing.",
+            "trained, besides a new classifier. All layers before them are frozen and keep "
+            "nothing.",
             least=0,
             step=1,
         ),
@@ -105,7 +106,7 @@ class RunSpec(BaseModel):
         int,
         Setting(
             "Batch size",
-            "Images per training step. What is kept grows with it.",
+            "Images per training step. The bytes kept grow with it.",
             least=1,
             step=16,
         ),
@@ -114,7 +115,7 @@ class RunSpec(BaseModel):
         int,
         Setting(
             "Image size",
-            "Images are resized to this side. Some networks read only one size.",
+            "Images are resized to this side. Some networks accept only one size.",
             most=512,
             step=32,
             unit="pixels",
@@ -124,8 +125,8 @@ class RunSpec(BaseModel):
         int,
         Setting(
             "Seed",
-            "Decides the order of the images and the start of the new classifier. The same seed "
-            "gives the same numbers.",
+            "Determines the order of the images and the initial classifier. The same seed gives "
+            "the same numbers.",
             least=0,
             most_computed=_LARGEST_SEED,
             step=1,
@@ -135,7 +136,7 @@ class RunSpec(BaseModel):
         float,
         Setting(
             "Learning rate",
-            "Of the first step; it falls along a cosine to a share of this.",
+            "Initial rate; it decays along a cosine to a share of this.",
             above=0,
             most_computed=_LARGEST_SINGLE,
             step=0.01,
@@ -145,7 +146,7 @@ class RunSpec(BaseModel):
         float,
         Setting(
             "Momentum",
-            "Of stochastic gradient descent. The published recipe uses none.",
+            "For stochastic gradient descent. The published recipe uses none.",
             least=0,
             below=1,
             step=0.1,
@@ -157,7 +158,7 @@ class RunSpec(BaseModel):
         float,
         Setting(
             "Weight decay",
-            "How strongly weights are drawn to zero at every step.",
+            "How strongly weights are shrunk towards zero at every step.",
             least=0,
             most_computed=_LARGEST_SINGLE,
             step=0.0001,
@@ -168,7 +169,7 @@ class RunSpec(BaseModel):
         float,
         Setting(
             "Final rate",
-            "The learning rate's last value, as a share of the first.",
+            "The last learning rate, as a share of the initial one.",
             least=0,
             most=1,
             step=0.1,
@@ -179,7 +180,7 @@ class RunSpec(BaseModel):
         float,
         Setting(
             "Clip norm",
-            "The largest norm that all gradients together may have.",
+            "Maximum norm of all gradients together.",
             above=0,
             most_computed=_LARGEST_SINGLE,
             step=0.5,
@@ -228,7 +229,7 @@ class RunSpec(BaseModel):
             )
         if (why := self.method.why_unsupported(model.usual_geometry)) is not None:
             raise InvalidInput(
-                f"{self.method.label} must be able to treat the model's trained layers",
+                f"{self.method.label} must support the model's trained layers",
                 f"{model.name} ({why})",
                 "choose another method or model",
             )
@@ -238,12 +239,12 @@ class RunSpec(BaseModel):
 
     @classmethod
     def of_record(cls, fields: Any) -> Self:
-        """The specification of a run that a store has kept, whatever became of it."""
+        """The specification of a run from a store, even if it is no longer valid."""
         return cls.model_validate(fields, context={OF_RECORD: True})
 
     @property
     def model_label(self) -> str:
-        """The model's title, with what must not be overlooked about its weights."""
+        """The model's title, with a note if its weights are random."""
         title = model_card(self.model).title
         return title if self.pretrained else f"{title} (random weights)"
 
@@ -256,7 +257,7 @@ class RunSpec(BaseModel):
         return self.probe_every or ceil(self.steps / _POINTS_PER_RUN)
 
 
-# What a run is that says nothing else: forms and flags begin with it.
+# The default run, with which forms and flags start.
 RUN_DEFAULTS: dict[str, Any] = {
     name: field.default for name, field in RunSpec.model_fields.items() if not field.is_required()
 }

@@ -1,4 +1,4 @@
-"""A finished run in a few numbers, from its events alone."""
+"""A summary of a run, computed from its events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from asi_core.training.events import (
 
 
 def summarise(events: Sequence[Event]) -> dict[str, Any]:
-    """Accuracy, bytes, multiplies and seconds of a run; what it has not reached yet is None.
+    """Accuracy, bytes, multiplies and seconds of a run; None for what is not measured yet.
 
     Bytes and multiplies are means over the steps (HOSVD's ranks change with every batch), seconds
-    are medians. What is counted by formula is None for a method without closed form,
-    `balanced_accuracy` where the test images are not very unbalanced. `images` are those of
-    `ImageCounts`. `probe_share` is what all probes took as a share of what all steps took.
+    are medians. Values by formula are None for a method without closed form, and
+    `balanced_accuracy` if the test images are not very unbalanced. `images` has the fields of
+    `ImageCounts`. `probe_share` is the time of all probes as a share of the time of all steps.
     """
     steps = [event for event in events if isinstance(event, StepEvent)]
     evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
@@ -57,7 +57,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float | None]) -> int | None:
-    """None where one is not known: a count that is missing is none of 0."""
+    """The mean; None if a value is unknown, which must not count as 0."""
     known = [value for value in values if value is not None]
     return round(fmean(known)) if known and len(known) == len(values) else None
 

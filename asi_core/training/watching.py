@@ -1,4 +1,4 @@
-"""What trained layers meet in one training step: their inputs and output gradients."""
+"""Recording the inputs and output gradients of trained layers in one training step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Watched:
     Attributes:
         x: its input.
         grad_output: gradient of its product's output, after backward.
-        earlier_factors: mode -> factor with which the step began, of a warm-started method.
+        earlier_factors: mode -> factor at the start of the step, for a warm-started method.
     """
 
     x: Tensor | None = None
@@ -30,7 +30,7 @@ class Watched:
 
 @contextmanager
 def watched(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Watched]]:
-    """While open, notes what the layers `names` meet; the tensors are held, not copied."""
+    """While open, record tensors of the layers `names`; they are held, not copied."""
     notes: dict[str, Watched] = {}
 
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Models, and where their weights come from.
+"""Models, and the sources of their weights.
 
 `cards` holds the facts, `shapes` the sizes of layers and `weights` finds files; the other modules
 import torch.

@@ -28,12 +28,12 @@ def build_model(
 
     Args:
         classes: number of outputs of the new head.
-        seed: of the head's random start, and of all parameters if not `pretrained`.
-        progress: told how a download goes on.
+        seed: for the head's random start, and for all parameters if not `pretrained`.
+        progress: called with the progress of a download.
 
     Raises:
         InvalidInput: if the zoo has no such model.
-        Unavailable: if its weights cannot be had or do not fit.
+        Unavailable: if its weights are unavailable or do not fit.
     """
     card = model_card(name)
     model = _pretrained(card, progress) if pretrained else _random(card, seed)
@@ -49,7 +49,7 @@ def build_architecture(card: ModelCard) -> nn.Module:
 
 
 def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
-    """Put a new, untrained `nn.Linear` in the place of the classifier called `head`."""
+    """Replace the classifier called `head` by a new, untrained `nn.Linear`."""
     old = model.get_submodule(head)
     assert isinstance(old, nn.Linear)
     bound = 1 / sqrt(old.in_features)
@@ -63,7 +63,7 @@ def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
 
 
 def _pretrained(card: ModelCard, progress: Progress) -> nn.Module:
-    """Built without drawing numbers that the checkpoint replaces at once."""
+    """Built without random initialisation, which the checkpoint would replace."""
     path = fetched_weights(card, progress)
     with torch.device("meta"):
         model = build_architecture(card)
@@ -75,15 +75,15 @@ def _pretrained(card: ModelCard, progress: Progress) -> nn.Module:
         model.load_state_dict({**_counters(model), **state}, assign=True)
     except (RuntimeError, LookupError, ValueError) as error:
         raise Unavailable(
-            f"the weights in {path} are not those of {card.title}: remove the file, or name "
-            "another folder in ASI_WEIGHTS_DIR."
+            f"the weights in {path} are not those of {card.title}: remove the file, or set "
+            "ASI_WEIGHTS_DIR to another folder."
         ) from error
     log.info("weights of %s from %s%s", card.title, path.name, _converted(adapted, state))
     return model
 
 
 def _converted(read: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """Which precisions were converted, in words; empty if none was."""
+    """The converted precisions in words; empty if there are none."""
     changed = {
         f"{_short(read[name])} to {_short(value)}"
         for name, value in state.items()
@@ -97,27 +97,27 @@ def _short(value: Tensor) -> str:
 
 
 def _in_types_of(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Floating-point tensors in the precision of the architecture, the others as they are.
+    """Floating-point tensors in the precision of the architecture, the others unchanged.
 
     Raises:
-        ValueError: where one of the two is no floating-point tensor.
+        ValueError: if only one of the two is a floating-point tensor.
     """
     own = model.state_dict()
     for name, value in state.items():
         if name in own and own[name].is_floating_point() != value.is_floating_point():
             raise ValueError(f"{name} is {value.dtype}")
-    # `to` copies nothing where the type is the same.
+    # `to` does not copy if the type is the same.
     return {name: v.to(own[name].dtype) if name in own else v for name, v in state.items()}
 
 
 def _counters(model: nn.Module) -> dict[str, Tensor]:
-    """Batch counters of normalisations, which older checkpoints leave out: nothing reads them."""
+    """Batch counters of normalisations, missing in older checkpoints: nothing reads them."""
     names = [name for name, _ in model.named_buffers() if name.endswith("num_batches_tracked")]
     return {name: torch.zeros((), dtype=torch.long) for name in names}
 
 
 def _random(card: ModelCard, seed: int) -> nn.Module:
-    # The architectures draw from the global generator, which all threads of a process share.
+    # The architectures draw from the global generator, which all threads share.
     with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_architecture(card)

@@ -1,4 +1,4 @@
-"""What is known of each model without building it."""
+"""Facts about each model, known without building it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from asi_core.registry import Registry
 
 LayerKind = Literal["conv", "linear"]
 
-# Of images, pixels a side. All models halve it five times: below, EfficientNet-Lite0's padding,
-# which is that of its published size, leaves a kernel less than itself.
+# Minimum image side in pixels. All models halve it five times. Below, the padding of
+# EfficientNet-Lite0, fixed for its published size, leaves less than a kernel.
 SMALLEST_IMAGE = 32
-# Beyond, even formulas tell of nothing that a machine could hold.
+# Above, even formulas describe more than any machine could hold.
 LARGEST_IMAGE = 2**15
 
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:
-    """Where a model's published weights come from.
+    """The source of a model's published weights.
 
     Attributes:
         name: of the official file.
-        sha256: of that file, or as much of its beginning as is published; None where nothing is.
-        url: official address; None where the weights come as a package.
-        package: installed package that brings them, and the file inside it.
-        licence: of the weights, and whose they are.
+        sha256: of that file, or as much of its beginning as is published; None if nothing is.
+        url: official address; None if the weights come in a package.
+        package: the installed package that contains them, and the file inside it.
+        licence: licence and authors of the weights.
     """
 
     name: str
@@ -45,16 +45,16 @@ class ModelCard:
     Attributes:
         factory: "module:callable" that builds it, without weights.
         head: name of the classifier that fine-tuning replaces.
-        head_features: how many values the classifier reads; like the published one, a new one has
+        head_features: number of inputs of the classifier; like the published one, a new one has
             a bias.
-        layer_kind: of the layers that can be trained: all `nn.Conv2d`, or in transformers the
+        layer_kind: of the trainable layers: all `nn.Conv2d`, or in transformers the
             `nn.Linear` of the MLPs.
-        layer_count: how many there are.
+        layer_count: number of trainable layers.
         modes: of the trained layers' inputs (4: batch, channel, height, width; 3: batch, tokens,
             features; Swin's 4: batch, height, width, features).
         native_size: side of the images it was trained on, pixels.
-        fixed_size: whether it reads images of no other size.
-        mean, std: of the input, channel-wise, on images scaled to 0..1.
+        fixed_size: whether it accepts only images of that size.
+        mean, std: of the input, per channel, for images scaled to 0..1.
     """
 
     name: str
@@ -74,14 +74,14 @@ class ModelCard:
 
     @property
     def usual_geometry(self) -> Geometry:
-        """Of most layers that can be trained: whether a method can treat the model at all."""
+        """The geometry of most trainable layers, to decide whether a method supports the model."""
         if self.layer_kind == "linear":
             return LinearGeometry()
         return ConvGeometry((1, 1), (1, 1, 1, 1), (1, 1), 1)
 
     @property
     def mode_names(self) -> tuple[str, ...]:
-        """The modes of the trained layers' inputs, in order."""
+        """The names of the modes of the trained layers' inputs, in order."""
         if self.layer_kind == "conv":
             return ("batch", "channel", "height", "width")
         return (
@@ -96,7 +96,7 @@ class ModelCard:
         )
 
     def checked_layers(self, layers: int | Literal["all"]) -> int:
-        """How many layers `layers` are.
+        """The number of layers that `layers` means.
 
         Raises:
             InvalidInput: if the model has fewer.
@@ -117,7 +117,7 @@ class ModelCard:
             modules: the model's `named_modules()`.
         """
         if self.layer_kind == "conv":
-            # By the type's name: cards are read where torch is not imported.
+            # By the type's name: cards are used without importing torch.
             return [name for name, module in modules if type(module).__name__.endswith("Conv2d")]
         return [name for name, _ in modules if name.endswith((".mlp.0", ".mlp.3"))]
 
@@ -127,7 +127,7 @@ _TORCHVISION = "ImageNet weights by the PyTorch team, BSD-3-Clause, from torchvi
 
 
 def _torchvision_file(name: str) -> WeightFile:
-    """torchvision writes the beginning of the hash into the name."""
+    """torchvision's file names contain the beginning of the hash."""
     digest = name.rpartition("-")[2].partition(".")[0]
     return WeightFile(name, digest, f"https://download.pytorch.org/models/{name}", _TORCHVISION)
 
@@ -260,7 +260,7 @@ _OWN = (
 
 def _name_of(card: object) -> str:
     if not isinstance(card, ModelCard):
-        raise InvalidInput("a model must be a ModelCard", repr(card), "make one of it")
+        raise InvalidInput("a model must be a ModelCard", repr(card), "create one for it")
     return card.name
 
 
@@ -268,10 +268,10 @@ MODELS: Registry[ModelCard] = Registry("model", "asi_lab.models", _name_of, _OWN
 
 
 def register_model(card: ModelCard) -> ModelCard:
-    """Make a model known by its name, for this process; a package has an entry point instead.
+    """Register a model by its name, for this process; packages can use an entry point instead.
 
     Raises:
-        InvalidInput: if it is no card, or its name is taken.
+        InvalidInput: if it is not a `ModelCard`, or its name is taken.
 
     Example:
         >>> asi_core.register_model(ModelCard(name="my_net", factory="my_package:MyNet", ...))
@@ -296,7 +296,7 @@ def check_image_size(card: ModelCard, size: int) -> None:
     """Raise `InvalidInput` if the model cannot read images of `size` pixels a side."""
     if size < SMALLEST_IMAGE:
         raise InvalidInput(
-            f"image size must be at least {SMALLEST_IMAGE}, which leaves all models a pixel",
+            f"image size must be at least {SMALLEST_IMAGE}, the smallest that all models accept",
             size,
             f"choose {SMALLEST_IMAGE} or more",
         )
@@ -306,7 +306,7 @@ def check_image_size(card: ModelCard, size: int) -> None:
         )
     if card.fixed_size and size != card.native_size:
         raise InvalidInput(
-            f"image size must be {card.native_size}, the only one that {card.title} reads",
+            f"image size must be {card.native_size}, the only one that {card.title} accepts",
             size,
             f"choose {card.native_size}",
         )

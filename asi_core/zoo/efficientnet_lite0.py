@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 (Tan & Le, ICML 2019; the Lite variant of Liu, 2020).
 
-Lite drops squeeze-and-excitation and uses ReLU6, and keeps stem and head at their widths. The
-padding is TensorFlow's "same": at stride 2 and even input sizes one pixel more on the bottom and
+Lite drops squeeze-and-excitation, uses ReLU6, and does not scale the widths of stem and head. The
+padding is TensorFlow's "same": at stride 2 and even input sizes one extra pixel at the bottom and
 right. It is fixed for even sizes, so image sides must be multiples of 32 to match the original.
 """
 
@@ -68,7 +68,8 @@ class EfficientNetLite0(nn.Module):
 
     @staticmethod
     def adapt_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The published checkpoint's keys (`_blocks.0._bn1.weight`) as ours (`blocks.0.bn1...`)."""
+        """Rename the published checkpoint's keys (`_blocks.0._bn1.weight`) to ours
+        (`blocks.0.bn1...`)."""
         return {re.sub(r"(^|\.)_", r"\1", key): value for key, value in state.items()}
 
 
@@ -82,7 +83,7 @@ class _Block(nn.Module):
             self.expand_conv = nn.Conv2d(channels, expanded, 1, bias=False)
             self.bn0 = _batch_norm(expanded)
             self.relu0 = nn.ReLU6()
-        # Equal padding on both sides belongs to the convolution; unequal needs its own layer.
+        # Equal padding on both sides is part of the convolution; unequal needs a separate layer.
         unequal = stride > 1
         self.depthwise_pad = _same_pad(stage.kernel, stride) if unequal else nn.Identity()
         self.depthwise_conv = nn.Conv2d(
@@ -109,7 +110,7 @@ class _Block(nn.Module):
 
 
 def _same_pad(kernel: int, stride: int) -> nn.ZeroPad2d:
-    """TensorFlow's "same" padding of an even input: the odd pixel goes right and below."""
+    """TensorFlow's "same" padding of an even input: the odd pixel is at the right and bottom."""
     total = kernel - stride
     before, after = total // 2, total - total // 2
     return nn.ZeroPad2d((before, after, before, after))

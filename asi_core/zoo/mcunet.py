@@ -1,6 +1,6 @@
 """MCUNet-in1 (Lin et al., NeurIPS 2020; the model published as mcunet-5fps).
 
-Found by architecture search for microcontrollers: inverted residual blocks of uneven widths and
+Found by architecture search for microcontrollers: inverted residual blocks with varying widths and
 kernels. Names follow the official class, so that its checkpoints load unchanged.
 """
 
@@ -22,7 +22,7 @@ class _BlockFacts(NamedTuple):
     is_residual: bool
 
 
-# From the configuration that is published with the weights.
+# From the configuration published with the weights.
 _BLOCKS = (
     _BlockFacts(16, 8, 3, 1, False),
     _BlockFacts(32, 16, 3, 2, False),
@@ -61,7 +61,7 @@ class MCUNetIn1(nn.Module):
 
 
 class _ConvUnit(nn.Module):
-    """Convolution, normalisation and, unless it projects, ReLU6."""
+    """Convolution, normalisation and, unless it is the projection, ReLU6."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class _ConvUnit(nn.Module):
 
 
 class _InvertedBottleneck(nn.Module):
-    """Expand (unless the width stays), depthwise, project."""
+    """Expand (unless the width is unchanged), depthwise, project."""
 
     def __init__(self, channels: int, facts: _BlockFacts) -> None:
         super().__init__()

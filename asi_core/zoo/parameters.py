@@ -1,4 +1,4 @@
-"""How many parameters are trained and how many stay frozen, from the cards alone."""
+"""Numbers of trained and frozen parameters, from the cards alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ParameterCount:
 
 
 def parameter_count(name: str, layers: int | Literal["all"], classes: int) -> ParameterCount:
-    """Parameters of a zoo model whose last `layers` layers are trained, for so many classes.
+    """Parameters of a zoo model with `layers` trained layers and a classifier for `classes`.
 
     Raises:
         InvalidInput: if there is no such model, or it has fewer layers.

@@ -1,6 +1,6 @@
 """Shapes of a model's trained layers: from a table for the usual image sizes, else from a trace.
 
-The table makes the answer instant: tracing builds the model and imports torch, which takes seconds.
+The table is immediate: tracing builds the model and imports torch, which takes seconds.
 `scripts/make_layer_shapes.py` writes it and checks every entry against the trace.
 """
 
@@ -24,13 +24,13 @@ _SIZES = tuple(range(32, 257, 32))
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
-    """What the table knows of one layer.
+    """The table's entry for one layer.
 
     Attributes:
         has_bias: whether a bias is trained besides the weight.
-        input_gradient_from: how many of the last layers must be trained for this one's input to
-            need a gradient; None for a layer before which there is none.
-        input_id: of layers that read the same tensor, else None (`LayerShape`).
+        input_gradient_from: how many of the last layers must be trained so that this one's input
+            needs a gradient; None for the first layer.
+        input_id: key shared by layers that read the same tensor, else None (`LayerShape`).
         sizes: image size -> sizes of input and output without the batch.
     """
 
@@ -44,8 +44,8 @@ class LayerFacts:
 
 
 def tabled_sizes(card: ModelCard) -> tuple[int, ...]:
-    """Image sizes for which the table has the model's shapes, pixels, ascending; the model's own
-    size for one that is not in the table."""
+    """Image sizes in the table for the model, pixels, ascending; only the native size for a model
+    that is not in the table."""
     if card.name not in _table():
         return (card.native_size,)
     return (card.native_size,) if card.fixed_size else tuple(sorted({*_SIZES, card.native_size}))
@@ -64,8 +64,8 @@ def trained_layer_shapes(
     """Shapes of the last `layers` trainable layers of a zoo model, in registration order.
 
     Raises:
-        InvalidInput: if there is no such model, it has fewer layers or reads no such images, or
-            the batch is empty.
+        InvalidInput: if there is no such model, it has fewer layers or does not accept such images,
+            or the batch is empty.
     """
     card = model_card(name)
     count = card.checked_layers(layers)

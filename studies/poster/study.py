@@ -1,4 +1,4 @@
-"""The study as results read it, and how their figures are written."""
+"""The study's results, and how their numbers are formatted."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from asi_core.training.events import PreparedEvent
 PERFORMANCE = Path(__file__).resolve().parents[2] / "docs" / "performance.json"
 _LETTERS = {"curves": "c", "settings": "s", "small": "m", "drift": "d"}
 KIB, GIGA = 1024, 1e9
-# Accuracies nearer to the classifier's alone are worth no memory at all.
+# Accuracies closer than this to the linear probe's are left out.
 _WORTH = 0.01
 
 
 class Study:
-    """What the store has of it."""
+    """The study's runs and jobs in the store."""
 
     def __init__(self, store: RunStore, jobs: JobStore) -> None:
         self.store, self.jobs = store, jobs
@@ -63,11 +63,11 @@ class Study:
 
     @property
     def floor(self) -> float:
-        """Accuracy from which on training layers is worth anything."""
+        """The minimum accuracy from which on training layers is an improvement."""
         return fmean(self.head.prices("accuracy")) + _WORTH
 
     def prepared(self, run: RunRecord) -> PreparedEvent:
-        """What a run was about to train."""
+        """The prepared event of a run."""
         (found,) = self.store.events(run.id, "prepared")
         assert isinstance(found, PreparedEvent)
         return found
@@ -78,7 +78,8 @@ def kept(setting: Setting) -> float:
 
 
 def cases() -> list[dict[str, Any]]:
-    """The small batches of docs/performance.json, and vanilla's step over each way's."""
+    """The small-batch cases of docs/performance.json, with vanilla's step over each
+    configuration's."""
     return _cases(json.loads(PERFORMANCE.read_text()))
 
 
@@ -104,7 +105,7 @@ class Speed:
 
 
 def speeds() -> list[Speed]:
-    """Of all machines that were measured, the one of docs/performance.json first."""
+    """Speeds of all measured machines, that of docs/performance.json first."""
     paths = [PERFORMANCE, *sorted(PERFORMANCE.parent.glob("performance-*.json"))]
     return [_speed(json.loads(path.read_text())) for path in paths]
 
@@ -150,7 +151,7 @@ def between(values: Sequence[float]) -> str:
 
 
 def names(runs: Iterable[RunRecord]) -> str:
-    """Such as "c 5, 11": of several seeds, the places in their comparisons."""
+    """Run names such as "c 5, 11": for several seeds, the places in their comparisons."""
     found = sorted({(_LETTERS[run.comparison.split("-")[2]], run.position) for run in runs})
     return f"{found[0][0]} " + ", ".join(str(position) for _, position in found)
 

@@ -1,4 +1,4 @@
-"""The tables behind the claims, each with the runs that it is from."""
+"""The tables behind the claims, each with the runs that it comes from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def accuracy(study: Study) -> str:
     for title, curve in study.series.items():
         cells = [percent(study.at(curve, k)) for k in study.depths]
         rows.append((title, *cells, names(run for s in curve for run in s.runs)))
-    head = f"The classifier alone reaches {percent(study.head)} ({names(study.head.runs)})."
+    head = f"The linear probe reaches {percent(study.head)} ({names(study.head.runs)})."
     return f"Test accuracy, percent.\n\n{table(header, rows)}\n\n{head}"
 
 
@@ -87,26 +87,26 @@ def cost(study: Study) -> str:
     header = ("method", *(f"k = {k}" for k in study.depths))
     parts.append(f"Forward + backward, milliseconds (medians):\n\n{table(header, rows)}")
     return "\n\n".join(parts) + (
-        "\n\nTimes are of runs one after the other on a shared machine; docs/performance.md has "
-        "steps that alternate. The exact count is small beside the paper's, because most of these "
-        "convolutions are depthwise, and because it includes the input gradients."
+        "\n\nTimes are from consecutive runs on a shared machine; docs/performance.md has "
+        "alternating steps. The exact count is small compared to the paper's, because most of "
+        "these convolutions are depthwise, and because it includes the input gradients."
     )
 
 
 def equal(study: Study) -> str:
     text = (
-        "Both curves over k are read at the accuracy that vanilla reaches with each k: the least "
-        "that vanilla needs for it over the least that the method needs, interpolated between "
-        "neighbouring k in the price's logarithm. In brackets are the least and the largest of "
-        "the three seeds, each with curves of its own, and in how many seeds the accuracy is "
-        "reached at all; the mean curves may reach it where some seeds do not, with another "
-        "ratio. Accuracies less than a point above the classifier alone are left out: "
-        "there, nothing is gained by training layers, and every ratio is as large as one likes."
+        "Both curves over k are read at the accuracy that vanilla reaches with each k: the ratio "
+        "is the lowest price at which vanilla reaches it over the lowest price of the method, "
+        "interpolated between neighbouring k in the logarithm of the price. In brackets are the "
+        "minimum and the maximum over the three seeds, each with separate curves, and how many "
+        "seeds reach the accuracy at all. The mean curves may reach it where some seeds do not, "
+        "with another ratio. Accuracies less than a point above the linear probe are left out: "
+        "there, training layers gains nothing, and ratios are arbitrarily large."
     )
     parts = [text]
     for name, message in (
         ("activation_bytes", "Activation memory, by formula"),
-        ("saved_bytes", "All that is kept for backward, measured"),
+        ("saved_bytes", "All bytes kept for backward, measured"),
         (PAPER_MACS, "Multiplies of a step, by the paper's count"),
         ("macs", "Multiplies of a step, exact"),
     ):
@@ -147,14 +147,14 @@ def better(study: Study) -> str:
         )
     header = ("k = 4", "KiB by formula", "times less", "accuracy", "to vanilla", "ms", "runs")
     return (
-        'All settings that were tried at k = 4, the smallest first; "to vanilla" is in points, '
-        "against vanilla with the same momentum.\n\n"
+        'All settings tried at k = 4, the smallest first; "to vanilla" is the difference in points '
+        "to vanilla with the same momentum.\n\n"
         f"{table(header, rows)}\n\n{_recommendation(study, plain)}"
     )
 
 
 def _recommendation(study: Study, plain: Setting) -> str:
-    """The most accurate setting that keeps a fiftieth, by the published recipe."""
+    """The most accurate setting with at most a fiftieth of the bytes, by the published recipe."""
     settings = (*study.settings, *(s for s in study.curves if s.layers == plain.layers))
     asi = [s for s in settings if s.method.kind == "asi" and not s.runs[0].spec.momentum]
     small = [s for s in asi if kept(s) <= kept(plain) / 50]
@@ -165,9 +165,9 @@ def _recommendation(study: Study, plain: Setting) -> str:
     best = max(small, key=accuracy)
     published = study.at(study.published, plain.layers)
     return (
-        f"**Of those that keep at most a fiftieth, {label(best)} is the most accurate**: "
-        f"{accuracy(best) - accuracy(plain):+.1f} points to vanilla, where the published setting "
-        f"({label(published)}) is {accuracy(published) - accuracy(plain):+.1f} points from it."
+        f"**Of the settings that keep at most a fiftieth, {label(best)} is the most accurate**: "
+        f"{accuracy(best) - accuracy(plain):+.1f} points to vanilla; the published setting "
+        f"({label(published)}) is {accuracy(published) - accuracy(plain):+.1f} points."
     )
 
 
@@ -201,11 +201,11 @@ def drifts(study: Study) -> str:
         *("mean angle", "gradient cosine, last", "run"),
     )
     return (
-        "Two runs at k = 4 that were looked at every 30 steps. Energy is the share of the input's "
-        'squared norm that the method keeps; "best" is HOSVD\'s at the same ranks; the angle is '
-        "the largest principal angle between the subspaces of two steps, over all modes but the "
-        "batch's, which has other images every time; the "
-        f"cosine is that of the weight gradient with the exact one.\n\n{table(header, rows)}"
+        "Two runs at k = 4, probed every 30 steps. Energy is the share of the input's squared norm "
+        'that the method keeps; "best" is that of HOSVD at the same ranks; the angle is '
+        "the largest principal angle between the subspaces of two steps, over all modes except the "
+        "batch mode, which has new images every time; the "
+        f"cosine is between the weight gradient and the exact one.\n\n{table(header, rows)}"
     )
 
 
@@ -241,15 +241,15 @@ def small(study: Study) -> str:
         f"bytes and reaches {percent(usual)} ({names(usual.runs)}) against {percent(same)} "
         f"({names(same.runs)}): {_points(usual, same):+.2f} points.\n\n"
         f"{table(('kept for', 'bytes'), rows)}\n\n"
-        f"Beside it, in single precision: {weights} trained numbers are {4 * weights} bytes of "
-        f"weights, as much for their gradients, and as much again for momentum where there is any. "
-        "The ranks follow from the first batch, once. What the layers compute with during a step "
-        "is not kept, and not counted here."
+        f"In addition, in single precision: {weights} trained numbers are {4 * weights} bytes of "
+        f"weights, as much for their gradients, and as much again for momentum if it is used. "
+        "The ranks are found once, on the first batch. Temporary tensors of a step "
+        "are not kept, and not counted here."
     )
 
 
 def _alike(one: Setting, other: Setting) -> bool:
-    """Whether they differ in their batch at most."""
+    """Whether they differ at most in their batch."""
     specs = [setting.runs[0].spec.model_copy(update={"batch_size": 1}) for setting in (one, other)]
     return specs[0] == specs[1]
 
@@ -271,7 +271,8 @@ def others() -> str:
     header = ("network", "k", "ASI", "refreshed every 4 steps", "limit")
     return (
         "Vanilla's step over ASI's at 224 pixels, batch 64, ranks 16 x 32 x 4 x 4, random weights: "
-        "geometry only, as their ImageNet weights are not at hand. The limit is the time that "
-        "multiplies alone allow, if weight gradients were free. From docs/performance.json, where "
-        f"all ways of a case alternate, on {speeds()[0].machine}.\n\n{table(header, rows)}"
+        "geometry only, as their ImageNet weights are not available. The limit is the time that "
+        "multiplies alone would allow, if weight gradients were free. From docs/performance.json, "
+        "where all configurations of a case alternate, on "
+        f"{speeds()[0].machine}.\n\n{table(header, rows)}"
     )

@@ -1,4 +1,4 @@
-"""What the benchmarks tell is what happened; how fast anything is, is none of their business."""
+"""Benchmarks report what happened; these tests do not depend on speed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_long_rounds_are_fewer_and_short_ones_end_in_time(monkeypatch: pytest.Mo
     assert rounds(ways=1, seconds=1e6) == 15
 
 
-def test_another_thing_may_settle() -> None:
+def test_a_separate_settling_function_is_called() -> None:
     order: list[str] = []
     ways = {name: lambda name=name: order.append(name) for name in "ab"}
     alternating(ways, 0.0, CPU, {name: lambda: order.append("-") for name in "ab"})
@@ -60,7 +60,7 @@ def test_seconds_are_those_that_passed() -> None:
 
 @pytest.mark.parametrize("way", list(WAYS))
 def test_every_way_makes_the_same_step(way: str) -> None:
-    """The loss is vanilla's: every forward pass is exact."""
+    """The loss equals vanilla's: every forward pass is exact."""
     found = Tail(SMALL, WAYS[way], CPU).loss_and_gradients()
     vanilla = Tail(SMALL, WAYS["vanilla_nchw"], CPU).loss_and_gradients()
     torch.testing.assert_close(found[0], vanilla[0], rtol=1e-5, atol=1e-6)

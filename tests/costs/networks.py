@@ -1,4 +1,4 @@
-"""Small networks whose saved bytes can be counted by hand, and a step of them."""
+"""Small networks whose saved bytes can be counted by hand, and a measured step of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asi_core.costs.measurement import StepMeasurement, measure_step
 
 
 def batch(*shape: int) -> Callable[[], tuple[Tensor, ...]]:
-    """Makes the same float32 batch at every call."""
+    """Creates the same float32 batch at every call."""
 
     def make() -> tuple[Tensor, ...]:
         return (torch.randn(shape, generator=torch.Generator().manual_seed(0)),)
@@ -33,12 +33,12 @@ def step(
 
 
 def categories(measured: StepMeasurement) -> dict[str, int]:
-    """Only those in which something is kept."""
+    """Only categories in which something is kept."""
     return {name: count for name, count in measured.category_bytes.items() if count}
 
 
 class Applied(nn.Module):
-    """A trained 1 x 1 convolution, and a function of its result."""
+    """A trained 1 x 1 convolution, and a function applied to its result."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], channels: int = 4) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Applied(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two trained convolutions, in-place activations and a shortcut round them."""
+    """Two trained convolutions, in-place activations and a shortcut around them."""
 
     def __init__(self, channels: int = 4) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Hiding(torch.autograd.Function):
 
 
 class Caching(nn.Module):
-    """Remembers its latest input."""
+    """Stores its latest input."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.cache = x

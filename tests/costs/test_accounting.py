@@ -41,7 +41,7 @@ def test_published_cells_of_resnet18_with_two_layers() -> None:
 
 
 def test_only_what_is_decomposed_is_counted() -> None:
-    """Given full rank, a mode has no basis to be found; a variance is looked for in each."""
+    """At a given full rank a mode needs no basis; an explained variance needs all of them."""
     assert step_cost(RESNET_LAYERS, HOSVD(ranks=10_000), "exact").macs.overhead == 0
     (layer, *_) = RESNET_LAYERS
     ranks = (4, 4, *layer.input_shape[2:])
@@ -55,7 +55,7 @@ def test_only_what_is_decomposed_is_counted() -> None:
 
 
 def test_published_cost_of_hosvd_is_nearly_all_decomposition() -> None:
-    """1581.42 G in the table, of which the part that depends on the ranks is below 0.5 %."""
+    """1581.42 G in the table; the part that depends on the ranks is below 0.5 %."""
     cost = step_cost(RESNET_LAYERS, HOSVD(ranks=8), "paper")
     assert cost.macs.total / 1e9 == pytest.approx(1581.42, rel=0.005)
 
@@ -69,7 +69,7 @@ def test_published_cost_of_hosvd_is_nearly_all_decomposition() -> None:
     ],
 )
 def test_exact_vanilla_counts_are_pytorchs(settings: dict[str, Any]) -> None:
-    """Dense convolutions, where PyTorch's own counter is right."""
+    """For dense convolutions, where PyTorch's own counter is right."""
     conv = nn.Conv2d(6, 10, **settings)
     x = torch.randn(4, 6, 9, 9, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
@@ -110,7 +110,7 @@ def test_exact_overhead_of_asi_is_what_its_products_do(
     counted = every * subspace_overhead(
         tuple(x.shape), ranks, sequential=sequential, refresh_every=every
     )
-    # Of the mean over the steps, what is left of whole numbers is dropped, mode by mode.
+    # The mean over the steps is rounded down, mode by mode.
     assert 0 <= products + householder - counted < 3 * every
 
 
@@ -214,19 +214,19 @@ def test_without_a_closed_form_there_is_no_cost_by_formula() -> None:
     found = known_step_cost(RESNET_LAYERS, Thinned(every=4), "exact")
     assert found is not None
     assert found.activation_bytes == 2 * 4 * 16 * 512 * 7 * 7
-    # Where no layer is trained, nothing is kept, whatever the method.
+    # If no layer is trained, nothing is kept with any method.
     head = known_step_cost([], Sparse(), "exact")
     assert head is not None
     assert (head.activation_bytes, head.macs.total) == (0, 0)
 
 
 class Needy(Sparse):
-    """Has ranks that nobody knows, and no closed form either."""
+    """Has ranks that are unknown, and no closed form either."""
 
     def ranks_for(self, shape: LayerShape) -> None:
         raise AssertionError("asked for ranks that are of no use")
 
 
-def test_ranks_are_not_asked_for_without_a_closed_form() -> None:
+def test_ranks_are_not_requested_without_a_closed_form() -> None:
     with pytest.raises(NoClosedForm):
         step_cost(RESNET_LAYERS, Needy(), "exact")

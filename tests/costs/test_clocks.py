@@ -34,7 +34,7 @@ class SlowBlock(nn.Module):
 
 
 def test_seconds_are_those_of_the_layers_alone() -> None:
-    """All of a layer's nodes, and none of the others before, between and after."""
+    """All nodes of a layer, but none before, between or after its layers."""
     model = nn.Sequential(
         nn.Conv2d(2, 2, 1), SlowBlock(), SlowConv(2, 2, 1), SlowBlock(), nn.Conv2d(2, 2, 1)
     )
@@ -61,7 +61,7 @@ def test_several_calls_are_added_up() -> None:
 
 
 def test_an_activation_may_change_a_timed_layers_result_in_place() -> None:
-    """Hooks around a module's backward would forbid it."""
+    """Hooks around a module's backward would prevent it."""
     model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU6(inplace=True), nn.Conv2d(4, 4, 1))
     compress_(model, ASI(ranks=2), layers=2)
     clocks = LayerClocks(model, ["0", "2"])

@@ -20,7 +20,7 @@ def test_the_total_is_of_four_parts_and_leaves_frozen_weights_out() -> None:
     assert not MEMORY.fits(139)
 
 
-def test_devices_have_names_of_their_own_and_rising_budgets() -> None:
+def test_devices_have_different_names_and_rising_budgets() -> None:
     assert len({device.key for device in DEVICES}) == len(DEVICES)
     budgets = [device.budget_bytes for device in DEVICES]
     assert budgets == sorted(budgets)

@@ -34,7 +34,7 @@ from asi_core.zoo.shapes import trained_layer_shapes
 from tests.costs.networks import Residual, batch
 from tests.plugins import Sparse
 
-# Padding that PyTorch itself does keeps its input besides.
+# Padding by PyTorch itself also keeps its input.
 GEOMETRIES: list[dict[str, Any]] = [
     {"kernel_size": 1},
     {"kernel_size": 3, "padding": 1},
@@ -43,7 +43,7 @@ GEOMETRIES: list[dict[str, Any]] = [
     {"kernel_size": 3, "padding": 1, "groups": 6},
     {"kernel_size": 3, "padding": (0, 1), "groups": 2, "stride": (1, 2)},
 ]
-# Of what works layer by layer.
+# Methods that work layer by layer.
 EXAMPLES = [
     example
     for method in METHODS.values()
@@ -58,7 +58,7 @@ def measured(
     method: Method,
     names: list[str],
 ) -> Measurement:
-    """With the layers `names` compressed, and shapes as a pass of the model finds them."""
+    """Measure with the layers `names` compressed, and shapes from a pass of the model."""
     compress_(model, method, layers=names, lean=False)
     with torch.no_grad(), observed_shapes(model, names) as shapes:
         model(*make_inputs())
@@ -76,7 +76,7 @@ def assert_formula_is_measured(found: Measurement) -> None:
 def test_trained_convolutions_keep_what_the_formula_says(
     method: Method, geometry: dict[str, Any]
 ) -> None:
-    """Grouped, strided, dilated; between activations that keep their own."""
+    """Grouped, strided, dilated; between activations that keep tensors too."""
     model = nn.Sequential(
         nn.Conv2d(3, 6, 1),
         nn.BatchNorm2d(6),
@@ -113,7 +113,7 @@ def test_ranks_found_in_the_data_are_those_of_the_formula() -> None:
 
 
 class Branches(nn.Module):
-    """Three layers on one tensor; one of them, called again on another and on the same, too."""
+    """Three layers read one tensor; one of them is called again on another and on the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ TAILS = [
 
 
 def efficientnet_tail(method: Method) -> tuple[nn.Module, list[str], tuple[Tensor, ...]]:
-    """The trained part of EfficientNet-Lite0 with 4 layers, and what it reads of 8 images."""
+    """The trained part of EfficientNet-Lite0 with 4 layers, and its input for 8 images."""
     model = build_model("efficientnet_lite0", 10, seed=0)
     names = compress_(model, method, layers=4, lean=False)
     model.requires_grad_(False)
@@ -215,7 +215,7 @@ def test_the_tail_of_efficientnet_is_counted_twice_and_agrees(method: Method) ->
     assert_formula_is_measured(found)
     kept = found.step.category_bytes
     assert kept["trained layer inputs"] == found.formula_bytes
-    # A clone of every ReLU6's input and every normalisation's input, whatever the method does.
+    # A clone of every ReLU6's and every normalisation's input, with any method.
     assert kept["activation functions"] == 4 * 8 * (2 * 1152 + 1280) * 2 * 2
     assert kept["normalisation"] == 4 * 8 * (2 * 1152 + 320 + 1280) * 2 * 2
     assert kept["head and loss"] == 4 * 8 * 1280 + 4 * 8 * 10 + 8 * 8 + 4
@@ -248,7 +248,7 @@ def test_without_a_closed_form_a_step_is_measured_all_the_same() -> None:
     message = json.loads(json.dumps(found.as_dict()))
     assert message["formula_bytes"] is message["layers"][0]["formula_bytes"] is None
     elements = 8 * 6 * 7 * 7
-    # A byte of the mask for each, and four for those that are positive, which half are.
+    # A byte of the mask for each element, and four for the positive ones, which are half.
     kept = message["layers"][0]["measured_bytes"]
     assert elements < kept < elements * 4
     assert kept == message["saved_bytes"]["by_category"]["trained layer inputs"]

@@ -14,7 +14,7 @@ def test_storages_are_counted_once_and_parameters_not_at_all() -> None:
     x = torch.randn(4, 10)
     with SavedBytes(model) as meter:
         model(x)
-    # The input, and ReLU's result, which the second layer's input is as well.
+    # The input, and ReLU's result, which is also the second layer's input.
     assert meter.total == 2 * x.nbytes
 
 
@@ -35,7 +35,7 @@ def test_nothing_is_counted_after_it_is_closed() -> None:
 
 
 def test_a_step_without_backward_leaves_nothing_behind() -> None:
-    """A sigmoid's node saves its own result: held as it is, it would hold itself for ever."""
+    """A sigmoid's node saves its own result, which would otherwise keep itself alive forever."""
     layer = nn.Sequential(nn.Linear(10, 10), nn.Sigmoid())
     with SavedBytes(layer):
         output = layer(torch.randn(4, 10))

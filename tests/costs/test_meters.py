@@ -42,10 +42,10 @@ def test_categories_of_a_small_classifier_are_those_counted_by_hand() -> None:
     measured = step(classifier(), batch(4, 2, 6, 6), ["0"], "7", loss_of)
     assert categories(measured) == {
         "trained layer inputs": 4 * (4 * 2 * 6 * 6),
-        # PyTorch keeps a frozen convolution's input. It is ReLU's result, counted here only.
+        # PyTorch keeps a frozen convolution's input. It is ReLU's result, counted only here.
         "other layer inputs": 4 * (4 * 3 * 6 * 6),
         "normalisation": 4 * (4 * 4 * 6 * 6),
-        # The input in 4 bytes, the places of the maxima in 8.
+        # The input in 4 bytes, the indices of the maxima in 8.
         "pooling": 4 * (4 * 4 * 6 * 6) + 8 * (4 * 4 * 3 * 3),
         # The head's input, log-softmax, labels, and the sum of their weights.
         "head and loss": 4 * (4 * 36) + 4 * (4 * 5) + 8 * 4 + 4,
@@ -95,7 +95,7 @@ def test_every_category_is_named_even_if_nothing_is_in_it() -> None:
 def test_functions_and_modules_find_their_category(
     function: Any, category: str | None, tensors: float | None
 ) -> None:
-    """`tensors`: bytes kept, in sizes of the input; None where kernels differ."""
+    """`tensors`: bytes kept, in multiples of the input; None if kernels differ."""
     if isinstance(function, nn.MultiheadAttention):
         attention = function.requires_grad_(False)
         model = Applied(lambda x: attention(*3 * [x.flatten(0, 1)])[0])
@@ -139,7 +139,7 @@ def test_compressed_inputs_are_still_kept_by_the_activations() -> None:
 
 
 def test_shortcuts_and_in_place_activations_are_counted_once() -> None:
-    """Kept: both inputs, of which the second is ReLU's result; what is normalised; the result."""
+    """Kept: both inputs, the second being ReLU's result; what is normalised; the result."""
     measured = step(Residual().eval(), batch(*SHAPE), ["conv1", "conv2"])
     assert categories(measured) == {
         "trained layer inputs": 2 * VALUES,
@@ -236,7 +236,7 @@ def test_an_input_kept_by_a_module_is_found() -> None:
         step(model, batch(*SHAPE), ["0"])
 
 
-def test_a_batch_that_somebody_holds_is_found() -> None:
+def test_a_batch_that_is_still_referenced_is_found() -> None:
     (held,) = batch(*SHAPE)()
     model = nn.Sequential(nn.Conv2d(4, 4, 1))
     compress_(model, ASI(ranks=1), layers=1)
@@ -244,7 +244,7 @@ def test_a_batch_that_somebody_holds_is_found() -> None:
         step(model, lambda: (held,), ["0"])
 
 
-def test_what_is_saved_for_a_result_that_nobody_uses_is_found() -> None:
+def test_what_is_saved_for_an_unused_result_is_found() -> None:
     class Forgetful(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -255,7 +255,7 @@ def test_what_is_saved_for_a_result_that_nobody_uses_is_found() -> None:
             y.exp()
             return y
 
-    with pytest.raises(MetersDisagree, match="is let go again"):
+    with pytest.raises(MetersDisagree, match="is freed again"):
         step(Forgetful(), batch(*SHAPE), ["conv"])
 
 
@@ -277,7 +277,7 @@ def test_constants_and_new_buffers_are_no_disagreement() -> None:
 
 
 def test_what_is_made_once_and_stays_is_a_constant() -> None:
-    """As attention masks are: the first step makes them, the counted one finds them there."""
+    """As attention masks: the first step makes them, the counted one finds them."""
 
     class Masked(nn.Module):
         def __init__(self) -> None:
@@ -313,7 +313,7 @@ def test_what_a_warm_start_carries_is_not_kept_for_backward() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             self.memory.factors = {0: x.detach().mean((1, 2, 3)), 1: x.detach().mean((0, 2, 3))}
-            # Of the two factors one is saved as well.
+            # One of the two factors is saved as well.
             return x * self.memory.factors[1].view(4, 1, 1)
 
     model = nn.Sequential(nn.Conv2d(4, 4, 1), Carrying())
@@ -322,7 +322,7 @@ def test_what_a_warm_start_carries_is_not_kept_for_backward() -> None:
 
 
 def test_warm_starts_count_where_they_are_saved() -> None:
-    """Between steps they are held by the layer and by nothing else: no disagreement."""
+    """Between steps only the layer holds them, so the counts agree."""
     model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
     compress_(model, ASI(ranks=2), layers=2)
     model[1].requires_grad_(False)

@@ -29,6 +29,6 @@ def test_ranks_by_hand() -> None:
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.1])
-def test_a_share_is_a_share(share: float) -> None:
+def test_an_invalid_share_is_refused(share: float) -> None:
     with pytest.raises(InvalidInput, match="explained variance must be above 0 and at most 1"):
         ranks_of_spectra([[1.0]], share)

@@ -1,4 +1,4 @@
-"""So few real images that nothing takes long, for tests to which the images do not matter."""
+"""A few real images, for fast tests that do not depend on the images."""
 
 from __future__ import annotations
 

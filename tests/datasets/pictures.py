@@ -1,4 +1,4 @@
-"""Small images, and folders and zips of them."""
+"""Small images, and folders and zips with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS_OF_CLASSES = {"cat": (200, 0, 0), "dog": (0, 0, 200)}
 def picture(
     colour: tuple[int, int, int] = (10, 20, 30), size: tuple[int, int] = (8, 8), kind: str = "PNG"
 ) -> bytes:
-    """An image file of one colour, `size` being width x height."""
+    """An image file of one colour; `size` is width x height."""
     return encoded(Image.new("RGB", size, colour), kind)
 
 
@@ -32,7 +32,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 
 def both_splits(train: int = 3, test: int = 2, below: str = "") -> dict[str, bytes]:
-    """Names and contents of train/<class>/ and test/<class>/ with so many images a class."""
+    """Names and contents of train/<class>/ and test/<class>/ with this many images per class."""
     return {
         f"{below}{split}/{name}/{number}.png": picture(colour)
         for split, count in (("train", train), ("test", test))
@@ -54,7 +54,7 @@ def write_zip(path: Path, contents: Mapping[str, bytes], method: int = zipfile.Z
 
 
 def zip_bytes(contents: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip of these members; the same members are the same bytes at any time of day."""
+    """A zip of these members; its bytes do not depend on the time."""
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:
         for name, content in contents.items():

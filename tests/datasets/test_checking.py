@@ -1,4 +1,4 @@
-"""Damaged images are named all at once, found out once, and never by a path of the server."""
+"""Damaged images are all named at once, checked once, and reported without server paths."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ DAMAGED = ["test/dog/1.png", "train/cat/0.png", "train/dog/2.png"]
 
 
 def contents(damaged: list[str] = DAMAGED) -> dict[str, bytes]:
-    """Images of which some are cut off."""
+    """Images, some of them truncated."""
     images = {name: encoded(noise(12, 12, n)) for n, name in enumerate(both_splits(train=4))}
     return images | {name: images[name][:-30] for name in damaged}
 
 
 def found_out(dataset: str) -> int:
-    """Check all images; how often there was something left to tell."""
+    """Check all images; returns how often progress was reported."""
     return len(list(check_images(dataset)))
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the images that are decoded to be checked."""
+    """Names of the images that were decoded to check them."""
     names: list[str] = []
     check = checking.check_image
 
@@ -44,7 +44,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def no_memory() -> Iterator[None]:
-    """As in a process that has just been started: what is known is what is on disk."""
+    """As in a new process: only what is on disk is known."""
     checking._record_at.cache_clear()
     yield
     checking._record_at.cache_clear()
@@ -78,7 +78,7 @@ def test_they_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
 
 
 def test_what_is_trained_on_is_distinguished(tmp_path: Path) -> None:
-    """Indices mean other images without those that are left out: so do kept features."""
+    """Without the left-out images, indices mean other images: so do kept features."""
     whole = load_dataset(f"imagefolder:{write_folder(tmp_path / 'a', contents([]))}")
     cut = load_dataset(f"imagefolder:{write_folder(tmp_path / 'b', contents())}", skip_damaged=True)
     assert whole.fingerprint != cut.fingerprint
@@ -99,7 +99,7 @@ def test_a_class_without_any_is_refused(damaged: list[str], sentence: str, tmp_p
 
 
 def test_the_split_is_that_of_all_images(tmp_path: Path) -> None:
-    """Leaving one out moves no other image from training to testing."""
+    """Leaving one image out does not move others from training to testing."""
     images = {f"{c}/{n}.png": encoded(noise(9, 9, n)) for c in "ab" for n in range(10)}
     whole = load_dataset(f"imagefolder:{write_folder(tmp_path / 'a', images)}")
     images["a/3.png"] = b"no image"
@@ -129,7 +129,7 @@ def test_an_image_is_decoded_once_while_it_is_the_same(
     assert sorted(check_dataset(name).damage.names) == [DAMAGED[0], DAMAGED[2]]  # type: ignore[union-attr]
 
 
-def test_a_check_that_is_interrupted_goes_on(
+def test_an_interrupted_check_resumes(
     tmp_path: Path, decoded: list[str], no_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checking, "_CHUNK", 4)
@@ -141,13 +141,13 @@ def test_a_check_that_is_interrupted_goes_on(
     assert sorted(decoded) == sorted(contents())
 
 
-def test_a_torn_line_counts_for_nothing(home: Path, tmp_path: Path, no_memory: None) -> None:
+def test_an_incomplete_line_is_ignored(home: Path, tmp_path: Path, no_memory: None) -> None:
     name = f"imagefolder:{write_folder(tmp_path / 'photos', contents())}"
     found_out(name)
     (record,) = (home / "checked").iterdir()
     text = record.read_text()
     for cut in range(len(text) - 1):
-        # A process ended in the middle of a line, and another went on writing.
+        # A process ended in the middle of a line, and another continued to write.
         for rest in ("", text[cut + 1 :]):
             record.write_text(text[:cut] + rest)
             checking._record_at.cache_clear()
@@ -157,7 +157,7 @@ def test_a_torn_line_counts_for_nothing(home: Path, tmp_path: Path, no_memory: N
         load_dataset(name)
 
 
-def test_the_record_is_not_longer_than_its_folder_for_ever(
+def test_the_record_of_removed_files_is_dropped(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checking, "_CHUNK", 4)
@@ -195,7 +195,7 @@ def test_faults_have_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert f"'train/cat/{name}.png' ({fault})" in message
 
 
-def test_a_file_without_access_is_asked_for_again(
+def test_a_file_without_access_is_checked_again(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = write_folder(tmp_path / "photos", contents([]))
@@ -215,7 +215,7 @@ def test_a_file_without_access_is_asked_for_again(
     assert "no access" not in record.read_text()
 
 
-def test_of_very_many_some_are_named_and_all_counted() -> None:
+def test_of_many_damaged_images_some_are_named_and_all_counted() -> None:
     damaged = tuple(Damaged(f"{'x' * 300}/{number}.jpg", "damaged") for number in range(5000))
     message = Damage(damaged, 6000, "photos.zip").sentence
     assert message.startswith("5000 of 6000 images in photos.zip cannot be read: '…xxx")

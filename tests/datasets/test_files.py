@@ -78,8 +78,8 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     [
         ("MOST_IMAGES", 2, "at most 2 images, got more in"),
         ("MOST_ENTRIES", 4, "at most 4 files, got more in"),
-        ("LARGEST_FILE_BYTES", 4, r"at most 4.B a file, got 5.B in 'a/\d.png'"),
-        ("LARGEST_TOTAL_BYTES", 14, "at most 14.B, uncompressed, got more in"),
+        ("LARGEST_FILE_BYTES", 4, r"files of at most 4.B, got 5.B in 'a/\d.png'"),
+        ("LARGEST_TOTAL_BYTES", 14, "at most 14.B uncompressed, got more in"),
     ],
 )
 def test_limits_are_reported(
@@ -107,7 +107,7 @@ def test_a_file_that_changes_or_goes_is_reported(tmp_path: Path) -> None:
     first, second = source.files
     assert source.read(first) == b"before"
     (tmp_path / "a/1.png").write_bytes(b"longer than before")
-    with pytest.raises(Unavailable, match=r"'a/1.png' in .* was changed"):
+    with pytest.raises(Unavailable, match=r"'a/1.png' in .* changed while"):
         source.read(first)
     (tmp_path / "a/2.png").unlink()
     with pytest.raises(Unavailable, match=r"'a/2.png' in .* cannot be read \(No such file"):

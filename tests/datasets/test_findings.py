@@ -1,4 +1,4 @@
-"""Nothing vanishes without a word: what is refused, and what is said of the rest."""
+"""Nothing is ignored silently: what is rejected, and the remarks on unused files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named(**counts: int) -> list[str]:
 
 @pytest.fixture(params=["folder", "zip"])
 def checked(request: pytest.FixtureRequest, tmp_path: Path) -> Checked:
-    """The card of a folder or zip of files of these names."""
+    """The card of a folder or zip with files of these names."""
 
     def card(*names: str) -> DatasetCard:
         contents = {name: picture() if is_image(name) else b"x" for name in names}
@@ -63,19 +63,19 @@ def test_a_class_of_which_nothing_can_be_read_is_refused_by_name(
         checked(*(f"{wrapper}{name}" for name in [*CLASSES, *unread]))
 
 
-def test_so_is_one_of_files_that_nobody_knows(checked: Checked) -> None:
+def test_a_class_of_unknown_files_is_refused(checked: Checked) -> None:
     with pytest.raises(InvalidInput, match=r"'emu' of .*\(2 \.xyz, 1 \.abc\)"):
         checked(*CLASSES, "emu/1.xyz", "emu/2.xyz", "emu/3.abc")
 
 
 def test_all_such_classes_are_counted(checked: Checked) -> None:
     unread = [f"{name}/{n}.psd" for name in ("ant", "bee", "emu") for n in range(2)]
-    with pytest.raises(InvalidInput, match=r"'ant' of .*\(2 \.psd, and 2 such folders more\)"):
+    with pytest.raises(InvalidInput, match=r"'ant' of .*\(2 \.psd, and 2 more such folders\)"):
         checked(*CLASSES, *unread)
 
 
 @pytest.mark.parametrize("split", ["Train", "val"])
-def test_in_both_splits_they_are_looked_for(split: str, checked: Checked) -> None:
+def test_unreadable_classes_are_found_in_both_splits(split: str, checked: Checked) -> None:
     both = [f"{split}/{name}" for split in ("Train", "val") for name in CLASSES]
     with pytest.raises(InvalidInput, match=f"none in folder '{split.lower()}/emu'"):
         checked(*both, f"{split}/emu/1.raw")
@@ -83,7 +83,7 @@ def test_in_both_splits_they_are_looked_for(split: str, checked: Checked) -> Non
 
 @pytest.mark.skipif("HEIF" in formats.FORMATS, reason="pillow-heif is installed")
 @pytest.mark.parametrize("names", [named(cat=4), []])
-def test_who_has_heic_is_reported_what_reads_it(names: list[str], checked: Checked) -> None:
+def test_the_reader_for_heic_is_named(names: list[str], checked: Checked) -> None:
     with pytest.raises(InvalidInput, match=r"install the extra `heic` \(pillow-heif\)"):
         checked(*names, *(f"dog/{number}.HEIC" for number in range(4)))
 
@@ -102,13 +102,13 @@ def test_heic_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
     ("more", "remark"),
     [
         (["notes.txt", "cat/.DS_Store", "dog/Thumbs.db", "__MACOSX/cat/._1.png"], None),
-        (["cat/notes.txt", "cat/1.svg", "dog/2.svg"], "3 files beside them are not read"),
-        (["cat/1.svg"], "1 file beside the images is not read: 1 .svg."),
+        (["cat/notes.txt", "cat/1.svg", "dog/2.svg"], "3 other files are not read"),
+        (["cat/1.svg"], "1 other file is not read: 1 .svg."),
         (["docs/a.md", "docs/b.exe"], "1 folder has no images: 'docs'."),
         (["1.png", "2.png"], "2 images are not used: 2 images in no folder."),
     ],
 )
-def test_what_is_left_aside_is_said(more: list[str], remark: str | None, checked: Checked) -> None:
+def test_unused_files_are_reported(more: list[str], remark: str | None, checked: Checked) -> None:
     card = checked(*CLASSES, *more)
     assert (card.class_count, (card.train_count or 0) + (card.test_count or 0)) == (2, 10)
     assert [message for message in card.remarks if remark and remark.split(":")[0] in message] == (
@@ -157,21 +157,24 @@ def test_a_test_folder_without_classes_is_not_the_one_to_test_on(checked: Checke
     [
         (
             [*(f"{n}.png" for n in range(8)), "labels.csv"],
-            r"\(there are: 8 images in no folder; 'labels.csv'\): put each image into a folder "
-            r"that is called like its class, as 'labels.csv' may say, instead",
+            r"\(found: 8 images in no folder; 'labels.csv'\): put each image into a folder "
+            r"named after its class \(see 'labels.csv'\) instead",
         ),
-        ([f"{n}.png" for n in range(8)], "put each image into a folder .* like its class instead"),
-        (["train.zip"], r"\(there are: 'train.zip', .*\): unpack 'train.zip' and pack the folders"),
+        (
+            [f"{n}.png" for n in range(8)],
+            "put each image into a folder named after its class instead",
+        ),
+        (["train.zip"], r"\(found: 'train.zip', .*\): unpack 'train.zip' and pack the folders"),
         (["a/train.tar.gz", "b.txt"], "unpack 'a/train.tar.gz'"),
-        (["notes.txt", "more.txt"], r"to train on, got none in .* \(there are: 2 .txt\)"),
+        (["notes.txt", "more.txt"], r"to train on, got none in .* \(found: 2 .txt\)"),
         (
             [f"train/{name}" for name in CLASSES],
-            r"to test on, got none in .*\(there are: 10 images in 'train/'\): add test/<class>/",
+            r"to test on, got none in .*\(found: 10 images in 'train/'\): add test/<class>/",
         ),
-        (["cat/1.png", "dog/1.png"], "give a class a second image"),
+        (["cat/1.png", "dog/1.png"], "add a second image to a class"),
         (
             ["train/1.png", "test/2.png"],
-            r"\(there are: 1 image in 'test/'; 1 image in 'train/'\): lay them out as",
+            r"\(found: 1 image in 'test/'; 1 image in 'train/'\): lay them out as",
         ),
     ],
 )

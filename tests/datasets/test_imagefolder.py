@@ -21,7 +21,7 @@ def write(request: pytest.FixtureRequest) -> Writer:
 
 
 @pytest.mark.parametrize("wrapper", ["", "my photos/"])
-def test_images_of_ones_own_are_read(write: Writer, wrapper: str, tmp_path: Path) -> None:
+def test_user_images_are_read(write: Writer, wrapper: str, tmp_path: Path) -> None:
     clutter = ("__MACOSX/train/cat/._0.png", f"{wrapper}train/.DS_Store", "read me.txt")
     contents = {**both_splits(below=wrapper), **dict.fromkeys(clutter, b"")}
     place = write(tmp_path / "photos", contents)
@@ -44,14 +44,14 @@ def test_fingerprints_tell_contents_apart(write: Writer, tmp_path: Path) -> None
     assert first.fingerprint == again.fingerprint != other.fingerprint
 
 
-def test_a_folder_is_looked_at_again_every_time(tmp_path: Path) -> None:
+def test_a_folder_is_read_again_every_time(tmp_path: Path) -> None:
     place = write_folder(tmp_path, both_splits(train=3))
     assert check_dataset(f"imagefolder:{place}").train_count == 6
     write_folder(tmp_path, both_splits(train=4))
     assert check_dataset(f"imagefolder:{place}").train_count == 8
 
 
-def test_a_zip_is_looked_at_again_when_it_changes(
+def test_a_zip_is_read_again_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probes: list[Path] = []
@@ -99,7 +99,9 @@ def test_an_empty_folder_or_another_file_is_reported(tmp_path: Path) -> None:
 def test_an_image_below_its_class_is_reported(write: Writer, depth: int, tmp_path: Path) -> None:
     deep = "train/cat/" + "x/" * depth + "deep.png"
     place = write(tmp_path / "photos", {**both_splits(), deep: picture()})
-    with pytest.raises(InvalidInput, match=r"right in the folder of their class, got .*deep\.png"):
+    with pytest.raises(
+        InvalidInput, match=r"directly in the folder of their class, got .*deep\.png"
+    ):
         check_dataset(f"imagefolder:{place}")
 
 

@@ -30,7 +30,7 @@ def test_of_several_pictures_in_a_file_the_first_is_read(kind: str) -> None:
     assert np.abs(decode(data, "an image", 8).astype(int) - (255, 0, 0)).max() <= 4
 
 
-def test_an_image_of_the_asked_size_is_left_alone() -> None:
+def test_an_image_of_the_requested_size_is_left_alone() -> None:
     image = noise(12, 12)
     np.testing.assert_array_equal(square(image, 12), np.asarray(image))
 
@@ -41,11 +41,11 @@ def test_the_shorter_side_is_resized_and_the_centre_cropped(width: int, height: 
     resized = image.resize((width // 2, height // 2), Image.Resampling.BILINEAR)
     left, top = (resized.width - 30) // 2, (resized.height - 30) // 2
     expected = resized.crop((left, top, left + 30, top + 30))
-    # Pillow rounds between its two passes, whose order depends on what is asked for.
+    # Pillow rounds between its two passes, whose order depends on the requested size.
     np.testing.assert_allclose(square(image, 30).astype(int), np.asarray(expected, int), atol=1)
 
 
-# Where the red corner, top left when seen upright, is stored under each orientation.
+# Where the red corner, top left in the upright image, is stored under each orientation.
 @pytest.mark.parametrize(
     ("orientation", "row", "column"),
     [
@@ -95,9 +95,7 @@ def test_a_truncated_image_is_reported_by_its_name(cut: int, kind: str) -> None:
 
 def test_other_formats_are_not_tried() -> None:
     for kind in ("ICO", "PCX", "TGA"):
-        with pytest.raises(
-            Unavailable, match=r"no picture of a kind that is read here \(JPEG, PNG"
-        ):
+        with pytest.raises(Unavailable, match=r"not a supported image format \(JPEG, PNG"):
             decode(picture(kind=kind, size=(16, 16)), "'cat/1.jpg'", 16)
 
 
@@ -117,7 +115,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
 def test_pillows_own_refusal_is_reported_alike(
     own_limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Above its limit Pillow warns, which may be an error here; above twice that it raises."""
+    """Above its limit Pillow warns, which may be an error here; above twice the limit it raises."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", own_limit)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -131,7 +129,7 @@ def test_our_limit_is_below_that_of_pillow() -> None:
 
 
 def test_a_long_thin_image_is_not_blown_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resized as a whole, one pixel times 100 000 would be 512 times 51 million."""
+    """Resized as a whole, an image of 1 x 100 000 pixels would become 512 x 51 million."""
     asked: list[tuple[int, int]] = []
     resize = Image.Image.resize
 

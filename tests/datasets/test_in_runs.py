@@ -1,4 +1,4 @@
-"""Where runs are asked for and started, images of one's own are counted."""
+"""User images are counted where runs are requested and started."""
 
 from __future__ import annotations
 
@@ -50,10 +50,14 @@ def test_a_specification_without_a_path_is_reported() -> None:
     assert one_sentence(caught.value).startswith("imagefolder: must be followed by the path")
 
 
-def test_a_batch_of_more_than_there_is_is_refused_before_it_is_queued(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_training_set_is_refused_before_it_is_queued(
+    tmp_path: Path,
+) -> None:
     place = write_zip(tmp_path / "photos.zip", both_splits(train=3))
     store = RunStore(read_settings().database_url)
-    with pytest.raises(InvalidInput, match=r"batch size must be at most 6, the images of imagefol"):
+    with pytest.raises(
+        InvalidInput, match=r"batch size must be at most 6, the training images of imagefol"
+    ):
         request_runs(store, [spec(place, 6), spec(place, 7)], "me")
     assert store.latest_comparisons(10) == []
     assert len(request_runs(store, [spec(place, 6)], "me")) == 1
@@ -67,7 +71,7 @@ def test_what_cannot_be_read_is_refused_before_it_is_queued(tmp_path: Path) -> N
 
 
 def damaged(contents: dict[str, bytes]) -> dict[str, bytes]:
-    """Three of the images are cut off."""
+    """Three of the images are truncated."""
     names = sorted(contents)[::3][:3]
     return contents | {name: contents[name][:40] for name in names}
 
@@ -122,7 +126,7 @@ def test_a_run_can_be_cancelled_while_its_images_are_checked(
 
 
 def test_the_accuracy_of_unbalanced_images_is_balanced(tmp_path: Path) -> None:
-    """Against the network's own answers, counted by hand."""
+    """Compared with the network's own predictions, counted by hand."""
     contents = {f"{c}/{n}.png": encoded(noise(32, 32, n)) for c in "ab" for n in range(10)}
     contents |= {f"c/{n}.png": encoded(noise(32, 32, 99 - n)) for n in range(40)}
     asked = spec(write_zip(tmp_path / "photos.zip", contents), 16, layers=0, steps=3)
@@ -144,13 +148,13 @@ def test_the_accuracy_of_unbalanced_images_is_balanced(tmp_path: Path) -> None:
     assert session.setup.image_counts().is_unbalanced
 
 
-def test_the_loop_itself_refuses_a_batch_of_more_than_there_is(tmp_path: Path) -> None:
+def test_the_loop_refuses_a_batch_larger_than_the_training_set(tmp_path: Path) -> None:
     place = write_folder(tmp_path / "photos", both_splits(train=3))
     with pytest.raises(InvalidInput, match="batch size must be at most 6"):
         next(iter(fine_tune(spec(place, 7), features=FeaturePool(0))))
 
 
-def test_a_network_learns_images_of_ones_own(tmp_path: Path) -> None:
+def test_a_network_learns_user_images(tmp_path: Path) -> None:
     place = write_zip(tmp_path / "photos.zip", both_splits(train=8, test=2))
     events = list(fine_tune(spec(place, 8, layers=0, steps=8), features=FeaturePool(2**24)))
     assert isinstance(events[-1], EvaluationEvent)
@@ -158,8 +162,8 @@ def test_a_network_learns_images_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [32, 48])
-def test_bundled_images_reach_the_network_as_ever(size: int) -> None:
-    """To the last bit: resized by PyTorch from the stored images."""
+def test_bundled_images_reach_the_network_unchanged(size: int) -> None:
+    """Bit for bit: resized by PyTorch from the stored images."""
     split = load_dataset("fashion_mnist_small").test
     assert isinstance(split, ArraySplit)
     indices = torch.tensor([3, 1, 999])
@@ -172,7 +176,7 @@ def test_bundled_images_reach_the_network_as_ever(size: int) -> None:
     assert torch.equal(loaded, (resized - mean) / std)
 
 
-def test_images_of_the_asked_size_are_not_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_the_requested_size_are_not_resized(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     split = ArraySplit(images.numpy(), torch.zeros(2, dtype=torch.int64).numpy())
     monkeypatch.setattr(

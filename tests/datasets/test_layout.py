@@ -36,7 +36,7 @@ def test_given_splits_are_kept(wrapper: str, test: str) -> None:
     assert placed(found.test) == [(f"{wrapper}{test}/dog/3.jpg", 1)]
 
 
-def test_test_comes_before_val_and_the_rest_is_left_aside() -> None:
+def test_test_comes_before_val_and_the_rest_is_ignored() -> None:
     found = layout(
         *("train/cat/1.jpg", "train/dog/1.jpg", "test/cat/2.jpg", "val/dog/3.jpg"),
         *("unlabelled/x/4.jpg", "preview.png", "train/contact_sheet.png"),
@@ -46,7 +46,7 @@ def test_test_comes_before_val_and_the_rest_is_left_aside() -> None:
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(2, 23), min_size=2))
-def test_a_split_of_ones_own_is_four_to_one_in_each_class(counts: dict[str, int]) -> None:
+def test_the_default_split_is_four_to_one_in_each_class(counts: dict[str, int]) -> None:
     found = layout(*plain(**counts))
     assert found.classes == tuple(sorted(counts))
     tested = Counter(example.label for example in found.test)
@@ -56,8 +56,8 @@ def test_a_split_of_ones_own_is_four_to_one_in_each_class(counts: dict[str, int]
     assert everything == sorted(plain(**counts))
 
 
-def test_a_split_of_ones_own_is_the_same_everywhere() -> None:
-    """Under any order, wrapper and other classes; and these very images, on every machine."""
+def test_the_default_split_is_the_same_everywhere() -> None:
+    """In any order, wrapper and with other classes; and these very images, on every machine."""
     names = plain(cat=10, dog=10)
     found = layout(*names)
     assert layout(*reversed(names)) == found
@@ -100,15 +100,15 @@ def test_a_class_may_be_called_train() -> None:
         (["train/1.png", "test/2.png"], "to train on, got none"),
         (
             ["train/cat/1.png", "train/dog/1.png", "test/emu/1.png"],
-            "every class that is tested must be trained, got 'emu'",
+            "every class with test images must have training images, got 'emu'",
         ),
         (
             ["train/cat/a/1.png", "train/dog/1.png", "test/cat/1.png"],
-            "right in the folder of their class, got 'train/cat/a/1.png'",
+            "directly in the folder of their class, got 'train/cat/a/1.png'",
         ),
         (
             ["photos/train/cat/1.png", "docs/1.png"],
-            "right in the folder of their class, got 'photos/train/cat/1.png'",
+            "directly in the folder of their class, got 'photos/train/cat/1.png'",
         ),
     ],
 )

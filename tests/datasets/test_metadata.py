@@ -1,4 +1,4 @@
-"""What lies around the pixels does not decide whether they are a picture."""
+"""Metadata does not decide whether an image can be read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOUND = noise(SIDE, SIDE)
 
 
 def corner(orientation: int) -> Image.Image:
-    """White, with a red quarter where it lies in a file that is held so (6: turned right)."""
+    """White, with a red quarter placed for a file with this orientation (6: turned right)."""
     stored = np.full((SIDE, SIDE, 3), 255, np.uint8)
     place = {1: np.s_[:12, :12], 6: np.s_[12:, :12], 3: np.s_[12:, 12:]}[orientation]
     stored[place] = (255, 0, 0)
@@ -73,7 +73,7 @@ def test_a_block_that_is_no_exif_turns_nothing(kind: str, block: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 9, 2**16 - 1])
-def test_an_orientation_that_there_is_not_turns_nothing(value: int) -> None:
+def test_an_invalid_orientation_turns_nothing(value: int) -> None:
     block = exif((0x112, 3, 1, struct.pack("<H", value)))
     assert is_upright(encoded(corner(1), "PNG", exif=block))
 
@@ -126,8 +126,8 @@ PNG_METADATA = [(at, n) for at, n, kind in chunks(PNG) if kind[:1].islower()]
 
 
 @given(st.sampled_from(PNG_METADATA), st.data())
-def test_no_byte_of_a_pngs_metadata_decides(place: tuple[int, int], data: st.DataObject) -> None:
-    """With and without a right checksum."""
+def test_no_byte_of_a_pngs_metadata_matters(place: tuple[int, int], data: st.DataObject) -> None:
+    """With and without a correct checksum."""
     at, length = place
     content = bytearray(PNG)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -158,7 +158,7 @@ JPEG_PIXELS = decode(encoded(SOUND, "JPEG"), "a photo", SIDE)
 
 
 @given(st.sampled_from(JPEG_METADATA), st.data())
-def test_no_byte_of_a_jpegs_metadata_decides(place: tuple[int, int], data: st.DataObject) -> None:
+def test_no_byte_of_a_jpegs_metadata_matters(place: tuple[int, int], data: st.DataObject) -> None:
     at, length = place
     content = bytearray(JPEG)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -175,8 +175,8 @@ def test_damaged_pixels_are_damaged_with_odd_metadata_too(data: bytes) -> None:
 
 
 @given(st.integers(0, len(JPEG) - 1), st.integers(0, 255), st.integers(2, len(JPEG)))
-def test_whoever_checks_says_what_whoever_decodes_does(at: int, value: int, end: int) -> None:
-    """A JPEG is checked at an eighth of its size: to the same end."""
+def test_checking_and_decoding_agree(at: int, value: int, end: int) -> None:
+    """A JPEG is checked at an eighth of its size, with the same result."""
     content = bytearray(JPEG)
     content[at] = value
 

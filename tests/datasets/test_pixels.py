@@ -1,4 +1,4 @@
-"""Transparency and deep grey: what can be seen in a file can be seen in its square."""
+"""Transparency and deep grey: what is visible in a file is visible in its square."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOURS = {
 
 
 def drawn(ink: tuple[int, int, int], ground: int = 0) -> Image.Image:
-    """A square of ink in the middle, transparent around, where the hidden colour is `ground`."""
+    """A square of ink in the middle, transparent around, with the hidden colour `ground`."""
     image = Image.new("RGBA", (SIDE, SIDE), (ground, ground, ground, 0))
     image.paste((*ink, 255), (6, 6, 18, 18))
     return image
@@ -36,13 +36,13 @@ def seen(data: bytes) -> NDArray[np.int64]:
 
 
 def contrast(data: bytes) -> int:
-    """Between the middle and the ground, in the channel in which they differ most."""
+    """Contrast between middle and ground, in the channel in which they differ most."""
     pixels = seen(data)
     return int(np.abs(pixels[12, 12] - pixels[1, 1]).max())
 
 
 def files(image: Image.Image) -> dict[str, bytes]:
-    """One drawing, in all the ways in which files are transparent."""
+    """One drawing in all kinds of transparent files."""
     palette = image.convert("P", palette=Image.Palette.ADAPTIVE)
     found = {
         "PNG": encoded(image, "PNG"),
@@ -67,13 +67,13 @@ def files(image: Image.Image) -> dict[str, bytes]:
 @pytest.mark.parametrize("ground", [0, 255])
 @pytest.mark.parametrize("name", COLOURS)
 def test_ink_and_ground_stay_apart(name: str, ground: int) -> None:
-    """Whatever the hidden colour under the ground is."""
+    """For any hidden colour under the ground."""
     for title, data in files(drawn(COLOURS[name], ground)).items():
         assert contrast(data) > 120, title
 
 
 def test_the_hidden_colour_changes_nothing() -> None:
-    """GIF and palettes keep none."""
+    """GIF and palettes have none."""
     for black, white in zip(
         *(files(drawn(COLOURS["red"], g)).values() for g in (0, 255)), strict=True
     ):
@@ -93,7 +93,7 @@ def test_an_image_that_is_opaque_is_what_it_was(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
 def test_of_an_image_that_is_transparent_everywhere_the_colours_are_seen(kind: str) -> None:
-    """Its fourth channel was never meant: many bitmaps have zeros there."""
+    """Its fourth channel is not alpha: many bitmaps have zeros there."""
     image = noise(SIDE, SIDE)
     clear = image.copy()
     clear.putalpha(0)
@@ -116,7 +116,7 @@ def test_a_bitmap_of_32_bits_is_read_from_both_ends() -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_composition_is_the_usual_one(seed: int) -> None:
-    """Against Pillow's own, on the ground that was chosen."""
+    """Compared with Pillow's own, on the chosen ground."""
     pixels = np.random.default_rng(seed).integers(0, 256, (5, 6, 4), np.uint8)
     got = on_ground(pixels).astype(int)
     image = Image.fromarray(pixels)

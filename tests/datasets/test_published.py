@@ -27,7 +27,7 @@ SOURCES = {source.card.name: source for source in PUBLISHED}
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network, and nothing that an earlier test has loaded."""
+    """No network, and nothing loaded by an earlier test."""
 
     def refuse(*args: Any, **more: Any) -> None:
         raise URLError("no network")
@@ -45,7 +45,7 @@ def test_without_a_network_the_remedies_are_reported(name: str, home: Path) -> N
     with pytest.raises(Unavailable) as caught:
         load_dataset(name)
     sentence = str(caught.value)
-    assert f"data set {name} is not complete in {home / 'datasets'}" in sentence
+    assert f"data set {name} is incomplete in {home / 'datasets'}" in sentence
     assert "no network" in sentence
     assert "connect to the network" in sentence
     assert "imagefolder:PATH" in sentence
@@ -55,10 +55,10 @@ def test_without_a_network_the_remedies_are_reported(name: str, home: Path) -> N
 
 
 @pytest.mark.parametrize("name", list(SOURCES))
-def test_archives_are_named_as_torchvision_looks_for_them(
+def test_archives_have_the_names_that_torchvision_expects(
     name: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every file that torchvision would download is one that the card's owner may put there."""
+    """The card's remedy names every file that torchvision would download."""
     asked: set[str] = set()
 
     def note(url: str, root: object, filename: object = None, md5: object = None) -> None:
@@ -180,7 +180,7 @@ def test_a_half_unpacked_set_is_reported(home: Path) -> None:
         split.read(np.array([0]), 16)
     published._load.cache_clear()
     (folder / "annotations" / "test.txt").unlink()
-    with pytest.raises(Unavailable, match=r"not complete in .*test.txt.* in place of what is"):
+    with pytest.raises(Unavailable, match=r"incomplete in .*test.txt.* replace its files"):
         load_dataset("oxford_iiit_pets")
 
 
@@ -222,7 +222,7 @@ def test_flowers_are_read_from_their_lists(home: Path, monkeypatch: pytest.Monke
 
 
 class Fake:
-    """A data set of torchvision as far as it is used; the newest tells no class names."""
+    """The used part of a torchvision data set; the newest has no class names."""
 
     made: list[dict[str, Any]] = []  # noqa: RUF012
 
@@ -260,7 +260,7 @@ def test_any_failure_is_one_sentence(failure: Exception, monkeypatch: pytest.Mon
         raise failure
 
     monkeypatch.setattr(tv, "Food101", fail)
-    with pytest.raises(Unavailable, match="data set food101 is not complete") as caught:
+    with pytest.raises(Unavailable, match="data set food101 is incomplete") as caught:
         load_dataset("food101")
     assert "\n" not in str(caught.value)
     assert str(failure).split("\n")[0].rstrip(".:") in str(caught.value)

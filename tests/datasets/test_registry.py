@@ -21,20 +21,20 @@ def test_an_empty_path_is_reported(name: str) -> None:
         dataset_card(name)
 
 
-def test_a_card_of_images_of_ones_own_does_not_look_at_the_disk() -> None:
+def test_a_card_of_user_images_does_not_read_the_disk() -> None:
     card = dataset_card("imagefolder:/nowhere/at/all")
     assert card.name == "imagefolder:/nowhere/at/all"
     assert (card.classes, card.class_count, card.train_count, card.test_count) == (None,) * 4
 
 
-def test_a_checked_card_tells_what_is_there(tmp_path: Path) -> None:
+def test_a_checked_card_has_the_counts(tmp_path: Path) -> None:
     name = f"imagefolder:{write_folder(tmp_path / 'photos', both_splits(train=4, test=1))}"
     card = check_dataset(name)
     assert (card.name, card.classes, card.class_count) == (name, ("cat", "dog"), 2)
     assert (card.train_count, card.test_count) == (8, 2)
 
 
-def test_every_card_says_whose_the_images_are() -> None:
+def test_every_card_has_a_licence() -> None:
     assert next(iter(DATASETS)) == "fashion_mnist_small"
     for name, card in DATASETS.items():
         assert card.name == name == check_dataset(name).name
@@ -51,7 +51,7 @@ def test_a_batch_is_no_larger_than_the_images(name: str) -> None:
     card = dataset_card(name)
     assert card.train_count
     card.check_batch_size(card.train_count)
-    expected = f"batch size must be at most {card.train_count}, the images of {name}, got"
+    expected = f"batch size must be at most {card.train_count}, the training images of {name}, got"
     with pytest.raises(InvalidInput, match=expected):
         card.check_batch_size(card.train_count + 1)
 

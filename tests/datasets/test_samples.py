@@ -1,4 +1,4 @@
-"""A look at a data set: all classes are counted, and the pictures are theirs."""
+"""The preview of a data set: all classes are counted and shown with their own images."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.datasets.pictures import both_splits, encoded, noise, write_folder, w
 
 
 class Counted(LazySplit):
-    """Images that hold their own index, and a list of those decoded."""
+    """Images that contain their own index, and a list of the decoded ones."""
 
     def __init__(self, count: int) -> None:
         self.labels = np.zeros(count, np.int64)
@@ -38,7 +38,7 @@ def test_no_images_are_no_images() -> None:
 
 
 def varied(count: int) -> dict[str, bytes]:
-    """Distinct images, so that a mix-up shows."""
+    """Distinct images, so that a mix-up is detected."""
     names = [
         f"{split}/{label}/{number:03}.png"
         for split in ("train", "test")

@@ -1,4 +1,4 @@
-"""Uploaded zips: kept under their content, told in the visitor's words, never half."""
+"""Uploaded zips: kept under their content, reported by the visitor's file names, never partial."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_same_content_is_kept_once_under_its_first_name(home: Path) -> None:
     assert other.title != first.title
 
 
-def test_the_same_zip_belongs_to_everybody_who_uploads_it(home: Path) -> None:
+def test_the_same_zip_belongs_to_all_its_uploaders(home: Path) -> None:
     mine = keep_upload(packed(both_splits()), "mine.zip", "me")
     theirs = keep_upload(packed(both_splits()), "theirs.zip", "them")
     assert mine.name == theirs.name
@@ -71,7 +71,7 @@ def test_the_same_zip_belongs_to_everybody_who_uploads_it(home: Path) -> None:
     assert uploads("me") == []
     assert [card.name for card in uploads("them")] == [mine.name]
     assert load_dataset(mine.name).classes == ("cat", "dog")
-    with pytest.raises(InvalidInput, match="only one's own uploads"):
+    with pytest.raises(InvalidInput, match="only your own uploads"):
         remove_upload(mine.name, "me")
     remove_upload(mine.name, "them")
     assert left_in(home) == []
@@ -155,9 +155,7 @@ def test_members_are_counted_across_chunks(
         keep_upload(InPieces(directory[4:]), "a.zip", "me")
 
 
-def test_a_zip_is_looked_through_once_however_often_it_is_asked_about(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_zip_is_read_once_for_many_requests(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = keep_upload(packed(both_splits()), "a.zip", "me")
     first = load_dataset(card.name)
     again = "looked through again"
@@ -167,7 +165,7 @@ def test_a_zip_is_looked_through_once_however_often_it_is_asked_about(
     assert load_dataset(card.name).fingerprint == first.fingerprint
 
 
-def test_nobody_fills_the_room_of_others_by_taking_other_names(
+def test_quotas_hold_for_a_network_under_several_names(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "NETWORK_UPLOADS", limits.Total(2, limits.GIB))
@@ -180,13 +178,13 @@ def test_nobody_fills_the_room_of_others_by_taking_other_names(
     keep_upload(packed(third), "a.zip", "name 6", None)
 
 
-def test_everybody_sees_their_own(home: Path) -> None:
+def test_owners_see_only_their_uploads(home: Path) -> None:
     mine = keep_upload(packed(both_splits()), "a.zip", "me")
     newer = keep_upload(packed(both_splits(train=4)), "b.zip", "me")
     theirs = keep_upload(packed(both_splits(train=5)), "c.zip", "them")
     assert [card.name for card in uploads("me")] == [newer.name, mine.name]
     assert [card.name for card in uploads("them")] == [theirs.name]
-    with pytest.raises(InvalidInput, match="only one's own uploads"):
+    with pytest.raises(InvalidInput, match="only your own uploads"):
         remove_upload(theirs.name, "me")
     remove_upload(mine.name, "me")
     assert [card.name for card in uploads("me")] == [newer.name]
@@ -194,7 +192,7 @@ def test_everybody_sees_their_own(home: Path) -> None:
         load_dataset(mine.name)
 
 
-def test_old_uploads_go_unless_a_run_was_trained_on_them(home: Path) -> None:
+def test_old_uploads_are_removed_unless_a_run_was_trained_on_them(home: Path) -> None:
     used, unused = (keep_upload(packed(both_splits(train=n)), "a.zip", "me") for n in (3, 4))
     by_hand = home / "uploads" / "by-hand-0123456789ab.zip"
     by_hand.write_bytes(packed(both_splits(train=5)).read())
@@ -205,7 +203,7 @@ def test_old_uploads_go_unless_a_run_was_trained_on_them(home: Path) -> None:
     assert left_in(home) == kept
 
 
-def test_what_an_interrupted_upload_left_goes(home: Path) -> None:
+def test_remains_of_an_interrupted_upload_are_removed(home: Path) -> None:
     keep_upload(packed(both_splits()), "a.zip", "me")
     kept = left_in(home)
     (home / "uploads" / "tmp123.part").touch()
@@ -218,7 +216,7 @@ def test_what_an_interrupted_upload_left_goes(home: Path) -> None:
 @pytest.mark.parametrize(
     ("contents", "rule"),
     [
-        ({"../cat/0.png": picture()}, "a step up"),
+        ({"../cat/0.png": picture()}, "'..' in its path"),
         ({"cat/0.png": picture(), "cat/1.png": picture()}, "at least 2 classes"),
         ({"notes.txt": b"no image"}, "must have images"),
     ],

@@ -39,7 +39,7 @@ def rows(style: str, count: int = 4, kept: int = 1024) -> RunRows:
     return RunRows(style.title(), style, steps, evaluations)
 
 
-def test_every_method_has_a_look_of_its_own() -> None:
+def test_every_method_has_its_own_style() -> None:
     assert set(STYLES) >= {HEAD_KIND, *METHODS}
     assert STYLES["vanilla"].color == "#4D4D4D"
     assert STYLES["asi"].color == "#0072B2"
@@ -51,7 +51,7 @@ def test_every_method_has_a_look_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_figures_have_titles_units_and_one_mark_a_run(plot: Any) -> None:
+def test_figures_have_titles_units_and_one_mark_per_run(plot: Any) -> None:
     figure = plot([rows("vanilla"), rows("asi")])
     assert figure.layout.title.text
     assert figure.layout.yaxis.title.text
@@ -133,8 +133,8 @@ def test_a_run_without_closed_form_has_words_in_place_of_a_bar(plot: Any, formul
     bars = [trace for trace in figure.data if trace.x[0] is not None]
     for bar in bars[:formulas]:
         assert bar.y[0] > 0
-        assert bar.y[1] is None, "0 would be a number that it is not"
-    # What is measured is drawn.
+        assert bar.y[1] is None, "0 would be a wrong number"
+    # Measured values are drawn.
     assert all(bar.y[1] > 0 for bar in bars[formulas:])
     (note,) = figure.layout.annotations
     assert (note.x, note.text) == ("Vanilla", "no closed form")

@@ -28,7 +28,7 @@ from asi_core.units import KIB, MIB
 
 
 def named(figure: go.Figure, start: str) -> go.Scatter:
-    """The trace whose name begins so."""
+    """The trace whose name starts with `start`."""
     return next(trace for trace in figure.data if (trace.name or "").startswith(start))
 
 
@@ -55,7 +55,7 @@ def test_a_ratio_is_drawn_in_bytes() -> None:
 
 def test_a_rank_is_marked_at_the_energy_that_it_holds() -> None:
     figure = plot_guessed_rank([9.0, 3.0, 3.0, 1.0], 3, 1, 0.8)
-    assert named(figure, "energy held").y == pytest.approx((81, 90, 99, 100))
+    assert named(figure, "energy explained").y == pytest.approx((81, 90, 99, 100))
     for name, rank, held in (("your guess", 3, 99), ("the truth", 1, 81)):
         mark = named(figure, name)
         assert mark.x == (rank, rank)
@@ -81,7 +81,7 @@ def test_growth_marks_the_chosen_batch() -> None:
     assert "0.25" in mark.name
 
 
-def test_kinds_that_nobody_saves_are_left_out() -> None:
+def test_kinds_without_bytes_are_left_out() -> None:
     figure = plot_categories(
         {"Vanilla": {"inputs": 2 * MIB, "pooling": 0}, "ASI": {"inputs": 0, "head": MIB}}
     )
@@ -128,7 +128,7 @@ def test_a_replay_ends_at_the_present_step_on_axes_that_stay() -> None:
     assert named(early, "ASI").line.color == STYLES["asi"].color
 
 
-def test_a_turning_subspace_is_followed_in_three_looks() -> None:
+def test_a_rotating_subspace_is_followed_in_three_styles() -> None:
     figure = plot_turning([0.5, 0.6], [0.4, 0.5], [0.1, 0.2])
     assert named(figure, "singular").y == (50, 60)
     assert named(figure, "warm").y == (40, 50)
@@ -139,7 +139,7 @@ def test_a_turning_subspace_is_followed_in_three_looks() -> None:
 def test_overheads_are_set_against_the_vanilla_step() -> None:
     figure = plot_overheads([("ASI", "asi", 10**8), ("HOSVD", "hosvd", 4 * 10**9)], 2 * 10**9)
     assert (named(figure, "ASI").y, named(figure, "HOSVD").y) == ((0.1,), (4,))
-    assert named(figure, "the whole step").y == (2, 2)
+    assert named(figure, "whole step").y == (2, 2)
     assert "0.05" in named(figure, "ASI").hovertemplate
     assert figure.layout.yaxis.type == "log"
 

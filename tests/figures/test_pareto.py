@@ -10,7 +10,7 @@ from asi_core.figures.pareto import ParetoRow, plot_pareto, undominated
 from asi_core.figures.style import STYLES
 from asi_core.records import HEAD_KIND
 
-# Few values, so that ties are met often.
+# Few values, so that ties are frequent.
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
 
 
@@ -54,8 +54,8 @@ def test_points_are_in_the_axis_units_with_their_keys() -> None:
     assert list(asi.text) == ["good", "small"]
 
 
-def test_marks_that_would_lie_on_each_other_are_left_to_the_pointer() -> None:
-    """The best is always marked; so is whatever has room."""
+def test_overlapping_marks_are_shown_only_on_hover() -> None:
+    """The best is always marked; others if there is room."""
     ends = [row("least", "asi", 0.5, 1.0), row("best", "asi", 0.9, 1000.0)]
     close = [row(f"{n}", "asi", 0.9 - n / 1000, 1000.0 - n) for n in range(1, 9)]
     asi = trace([*ends, *close], "asi-front")

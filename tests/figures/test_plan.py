@@ -13,15 +13,15 @@ UNIFORM = [ErrorPoint(2048, 3.5, "0.4 explained")]
 def test_every_layer_has_a_bar_of_each_kind_in_kibibytes() -> None:
     figure = plot_kept(ROWS)
     bars = {bar.name: bar for bar in figure.data}
-    assert set(bars) == {"vanilla", "ASI, one share for all", "ASI, planned"}
+    assert set(bars) == {"vanilla", "ASI, same variance", "ASI, planned"}
     assert list(bars["vanilla"].x) == [4, 8]
     assert list(bars["ASI, planned"].x) == [1, 8]
-    assert list(bars["ASI, one share for all"].x) == [2, 0.5]
+    assert list(bars["ASI, same variance"].x) == [2, 0.5]
     assert list(bars["vanilla"].y) == ["first", "second"]
     assert bars["vanilla"].marker.color == STYLES["vanilla"].color
     assert bars["ASI, planned"].marker.color == STYLES["asi"].color
     assert "4\u202f× less than vanilla" in bars["ASI, planned"].customdata[0]
-    assert "kept whole" in bars["ASI, planned"].customdata[1]
+    assert "kept in full" in bars["ASI, planned"].customdata[1]
 
 
 def test_bytes_are_on_a_log_axis_on_which_the_shortest_bar_is_seen() -> None:
@@ -52,7 +52,7 @@ def test_the_curve_marks_the_budget_and_the_plan() -> None:
     (line,) = figure.layout.shapes
     assert line.x0 == line.x1 == pytest.approx(2)
     assert figure.layout.xaxis.type == "log"
-    assert planned.line.dash != uniform.line.dash, "it reads without colours"
+    assert planned.line.dash != uniform.line.dash, "it is readable without colours"
     assert "small<br>keeps 1\u202fKiB, gradient error 3" in planned.customdata[0]
 
 

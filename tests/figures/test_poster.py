@@ -24,7 +24,7 @@ def test_what_is_not_exact_is_open_and_larger() -> None:
     assert hosvd.marker.size[0] > hosvd.marker.size[1]
 
 
-def test_the_hover_tells_both_and_the_ratio_to_vanilla() -> None:
+def test_the_hover_has_both_and_the_ratio_to_vanilla() -> None:
     *_, hosvd = plot_printed_against_computed(ROWS, title="T", unit="MiB").data
     assert hosvd.customdata[0] == (
         "b<br>printed 2 MiB, computed 1 MiB<br>5 × less than vanilla, as printed"

@@ -73,7 +73,7 @@ def test_plotly_is_in_it_once() -> None:
     assert page().decode().count(get_plotlyjs()[:2000]) == 1
 
 
-def test_figures_have_names_of_their_own() -> None:
+def test_figures_have_different_names() -> None:
     names = re.findall(r'id="(figure-\d+-\d+)"', page().decode())
     assert len(names) == len(set(names)) == 2
 

@@ -16,7 +16,7 @@ def drawn(groups: list[str]) -> go.Figure:
     return shaded(plot_accuracy(rows), styles, groups)
 
 
-def test_groups_of_one_method_look_different_and_the_first_keeps_its_look() -> None:
+def test_groups_of_one_method_differ_and_the_first_keeps_its_style() -> None:
     traces = drawn(["A", "B", "C", "D"]).data
     assert traces[0].line.color == STYLES["asi"].color
     assert traces[1].line.color == STYLES["vanilla"].color
@@ -25,7 +25,7 @@ def test_groups_of_one_method_look_different_and_the_first_keeps_its_look() -> N
     assert len({(trace.line.dash, trace.marker.symbol) for trace in mine}) == 3
 
 
-def test_a_group_has_one_look_and_one_entry_of_the_legend() -> None:
+def test_a_group_has_one_style_and_one_legend_entry() -> None:
     traces = drawn(["A", "C", "C", "A"]).data
     assert [trace.showlegend for trace in traces] == [True, True, False, False]
     assert [trace.name for trace in traces] == ["A", "C", "C", "A"]

@@ -1,4 +1,4 @@
-"""Figures of the Spectra page: spectra, pictures, and what goes along a run."""
+"""Figures of the Spectra page: spectra, pictures, and curves over a run."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_spectrum_of_nothing_is_drawn() -> None:
     assert list(plot_explained_energy(nothing, 0, []).data[0].y) == [100, 100]
 
 
-def test_the_share_asked_for_is_a_level_line() -> None:
+def test_the_requested_share_is_a_level_line() -> None:
     (line,) = plot_explained_energy(SPECTRUM, 0, [], share=0.8).layout.shapes
     assert (line.y0, line.y1) == (80, 80)
     assert not plot_explained_energy(SPECTRUM, 0, []).layout.shapes

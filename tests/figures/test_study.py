@@ -1,4 +1,4 @@
-"""Curves over trained layers."""
+"""Curves over the number of trained layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ASI = [
 ]
 
 
-def test_a_line_a_method_in_the_axis_s_unit() -> None:
+def test_one_line_per_method_in_the_unit_of_the_axis() -> None:
     figure = plot_over_depth(
         [VANILLA, *ASI], head=0.58, title="t", price="by formula", unit="KiB", scale=1024
     )
@@ -35,7 +35,7 @@ def test_settings_of_one_method_share_its_colour_and_differ_otherwise() -> None:
     assert (first.line.dash, first.marker.symbol) != (second.line.dash, second.marker.symbol)
 
 
-def test_a_point_tells_its_layers_and_spread() -> None:
+def test_a_point_shows_its_layers_and_spread() -> None:
     (trace,) = plot_over_depth(
         [VANILLA], head=None, title="t", price="p", unit="KiB", scale=1024
     ).data

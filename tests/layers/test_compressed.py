@@ -1,4 +1,4 @@
-"""What compressed layers hold in precisions, shapes and tools that PyTorch's layers know."""
+"""Compressed layers with the precisions, shapes and tools that PyTorch's layers support."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_a_compiled_model_trains_as_it_is(method: Method) -> None:
 @pytest.mark.parametrize("reentrant", [False, True])
 @by_label
 def test_a_checkpointed_model_trains_as_it_is(method: Method, reentrant: bool) -> None:
-    """Running the forward pass again must not take the warm start a second step on."""
+    """Repeating the forward pass must not advance the warm start a second time."""
     models = [network(method) for _ in range(2)]
     for step in range(3):
         for model, saves in zip(models, (False, True), strict=True):
@@ -233,7 +233,7 @@ def test_a_checkpointed_model_trains_as_it_is(method: Method, reentrant: bool) -
 
 @pytest.mark.parametrize("bits", [32, 16, 8])
 def test_one_set_of_factors_is_held(bits: int) -> None:
-    """From forward to backward too: what is kept for the gradient is the next step's start."""
+    """Also between forward and backward: what is kept for the gradient starts the next step."""
     model = network(ASI(ranks=(4, 4, 3, 3), bits=bits))
     for step in range(3):
         loss = model(images(step)).square().mean()
@@ -247,8 +247,8 @@ def test_one_set_of_factors_is_held(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [16, 8])
-def test_a_checkpoint_with_fewer_bits_is_as_near(bits: int) -> None:
-    """It projects onto the factors as they are kept, which are rounded."""
+def test_a_checkpoint_with_fewer_bits_is_as_accurate(bits: int) -> None:
+    """It projects onto the stored factors, which are rounded."""
     models = [network(ASI(ranks=(4, 4, 3, 3), bits=bits)) for _ in range(2)]
     for step in range(3):
         for model, saves in zip(models, (False, True), strict=True):
@@ -260,7 +260,7 @@ def test_a_checkpoint_with_fewer_bits_is_as_near(bits: int) -> None:
             assert (found - expected).norm() < 0.02 * expected.norm()
 
 
-def test_a_reentrant_checkpoint_after_plain_steps_goes_on_from_them() -> None:
+def test_a_reentrant_checkpoint_after_plain_steps_continues_from_them() -> None:
     models = [network(ASI(ranks=(4, 4, 3, 3))) for _ in range(2)]
     for step, saves in enumerate((False, True, False, True)):
         for model, checkpointed in zip(models, (False, True), strict=True):

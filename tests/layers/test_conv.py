@@ -56,7 +56,7 @@ def test_the_second_step_starts_where_the_first_ended() -> None:
     ],
 )
 def test_a_geometry_that_was_changed_since_is_the_plain_layers(changed: dict[str, Any]) -> None:
-    """As where a backbone gets dilation instead of strides."""
+    """As when a backbone gets dilation instead of strides."""
     torch.manual_seed(0)
     plain = nn.Conv2d(6, 4, 3, padding=1)
     for name, value in changed.items():
@@ -76,7 +76,7 @@ def test_a_smaller_batch_restarts_the_batch_mode_only() -> None:
     kept = conv.memory.factors[1].clone()
     conv(images(8)[:3]).sum().backward()
     assert conv.ranks == (3, 3, 3, 3)
-    assert 0 not in conv.memory.factors  # all of a batch of three is kept: no factor is needed
+    assert 0 not in conv.memory.factors  # a batch of three is kept in full, without a factor
     assert conv.memory.factors[1].shape == kept.shape
     conv(images(8))
     assert conv.ranks == (4, 3, 3, 3)
@@ -184,7 +184,7 @@ LOSSLESS = [ASI(ranks=99), HOSVD(explained_variance=1.0)]
 def test_at_full_rank_all_gradients_are_autograds(
     case: ConvCase, method: ASI | HOSVD, padding_mode: str
 ) -> None:
-    """Any kernel, stride, padding, dilation and groups; zero padding where others do not fit."""
+    """Any kernel, stride, padding, dilation and groups; zero padding if others do not fit."""
     conv, x = case.conv, case.x
     if max(conv._reversed_padding_repeated_twice) < min(x.shape[2:]):
         conv.padding_mode = padding_mode

@@ -59,5 +59,5 @@ def test_compressed_gradient_is_that_of_the_rebuilt_input(case: Case, data: st.D
 def test_a_wrong_number_of_ranks_is_reported() -> None:
     model = nn.Sequential(nn.Linear(4, 2))
     compress_(model, ASI(ranks=(2, 2, 2, 2)), layers=["0"])
-    with pytest.raises(Exception, match="2 numbers, one a mode"):
+    with pytest.raises(Exception, match="2 numbers, one per mode"):
         model(torch.randn(3, 4))

@@ -93,7 +93,7 @@ def test_a_compressed_layer_alone_cannot_be_restored_in_place() -> None:
 
 
 def with_activations() -> nn.Sequential:
-    """Frozen normalisation, a pooling, and an activation that has no lean form."""
+    """Frozen normalisation, pooling, and an activation without a lean form."""
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(6).requires_grad_(False)
     layers = (nn.Conv2d(6, 6, 3), norm, nn.ReLU(), nn.Conv2d(6, 6, 1), nn.SiLU())
@@ -109,7 +109,7 @@ def test_what_lies_between_becomes_lean_unless_that_is_not_wanted(
         compress_(model, ASI(ranks=2), layers=2)
     lean = [number for number, layer in enumerate(model) if isinstance(layer, LeanLayer)]
     assert lean == [1, 2, 5]
-    assert "lean: 1, 2, 5; as before: 4" in caplog.text
+    assert "lean: 1, 2, 5; unchanged: 4" in caplog.text
     restore_(model)
     assert [type(layer) for layer in model] == plain
     compress_(model, ASI(ranks=2), layers=2, lean=False)
@@ -129,5 +129,5 @@ def test_lean_is_the_default_and_changes_no_digit() -> None:
         kept.append(meter.total)
     assert len(gradients[0]) == 4
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
-    # A normalisation's input less, and of an activation's result 31 of 32 bits.
+    # Saved: a normalisation's input, and 31 of 32 bits of an activation's result.
     assert kept[1] - kept[0] == 4 * 6 * 36 * (4 + 4) - 4 * 6 * 36 // 8

@@ -32,7 +32,7 @@ def test_exact_gradients_are_autograds(case: ConvCase) -> None:
 def test_compressed_gradient_is_that_of_the_rebuilt_input(
     case: ConvCase, data: st.DataObject
 ) -> None:
-    """The compressed space must give what the full convolution with the rebuilt input gives."""
+    """The compressed space must give the same as the full convolution with the rebuilt input."""
     ranks = [data.draw(st.integers(1, size)) for size in case.x.shape]
     total = case.x.numel()
     ranks = [min(r, total // s) for r, s in zip(ranks, case.x.shape, strict=True)]

@@ -1,4 +1,4 @@
-"""Gradient filtering against a slow, literal reading of Yang et al., CVPR 2023."""
+"""Gradient filtering compared with a slow, literal version of Yang et al., CVPR 2023."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Oracle:
         self.patches = tuple(ceil(n / patch) for n in self.outputs)
 
     def starts(self, axis: int, size: int, window: int) -> list[int]:
-        """First index of every window; the windows are centred over the axis."""
+        """First index of every window; the windows are centred on the axis."""
         missing = self.patches[axis] * window - size
         return [i * window - ceil(missing / 2) for i in range(self.patches[axis])]
 
@@ -98,7 +98,7 @@ def test_gradients_are_the_papers(case: ConvCase, patch: int) -> None:
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_dilated_form_convolves_patch_means(groups: int) -> None:
-    """With R = 2 and dilation 4 the kernel steps two patches: an ordinary convolution of means."""
+    """With R = 2 and dilation 4 the kernel steps two patches: a plain convolution of means."""
     conv = nn.Conv2d(4, 4, 3, padding=4, dilation=4, groups=groups, bias=False, dtype=torch.float64)
     x = torch.randn(2, 4, 12, 12, dtype=torch.float64)
     case = ConvCase(conv, x, torch.randn(2, 4, 12, 12, dtype=torch.float64))

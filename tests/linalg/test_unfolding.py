@@ -38,7 +38,7 @@ def test_unfolding_and_products_agree_with_tensorly(shape: list[int], data: st.D
 def test_products_work_in_the_order_that_lies_in_memory(
     shape: list[int], data: st.DataObject
 ) -> None:
-    """Dense in any order, expanded or cut out of something larger: the same product."""
+    """Dense in any order, expanded or a slice of something larger: the same product."""
     mode = data.draw(st.integers(0, len(shape) - 1))
     order = data.draw(st.permutations(range(len(shape))))
     plain = torch.randn(shape, dtype=torch.float64)
@@ -47,7 +47,7 @@ def test_products_work_in_the_order_that_lies_in_memory(
     matrix = torch.randn(2, shape[mode], dtype=torch.float64)
     product = mode_product(tensor, matrix, mode)
     torch.testing.assert_close(product, mode_product(plain, matrix, mode))
-    if min(shape) > 1:  # else several orders are the same
+    if min(shape) > 1:  # otherwise several orders are equal
         assert product.permute(order).is_contiguous()
     torch.testing.assert_close(mode_inner(tensor, plain, mode), mode_inner(plain, plain, mode))
     cut = torch.randn(*shape[:-1], shape[-1] + 2, dtype=torch.float64)[..., 1:-1]
@@ -66,7 +66,7 @@ def test_a_dense_tensor_is_not_copied() -> None:
 
 
 class Copies(TorchDispatchMode):
-    """Counts the elements that are copied while it is open."""
+    """Counts the copied elements while it is open."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

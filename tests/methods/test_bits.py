@@ -1,4 +1,4 @@
-"""Numbers of fewer bits: fewer bytes, and next to the same gradient."""
+"""Fewer bits per number: fewer bytes, and nearly the same gradient."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def gradient(steps: int, dtype: torch.dtype = torch.float32, **settings: Any) ->
 
 
 def bytes_kept(bits: int, ranks: Any = RANKS, dtype: torch.dtype = torch.float32) -> int:
-    """As measured, and equal to the formula where there is one."""
+    """Measured, and equal to the formula if there is one."""
     model, layer = network(bits=bits, ranks=ranks)
     model.to(dtype)
     x = images(dtype)
@@ -58,20 +58,20 @@ def bytes_kept(bits: int, ranks: Any = RANKS, dtype: torch.dtype = torch.float32
     if dtype == torch.float32:
         shape = layer_shape("0", layer, x, output)
         assert meter.total == layer.method.saved_bytes(shape, layer.ranks, "exact")
-    # What the next step starts from is not kept a second time.
+    # The factors for the next step are not stored twice.
     kept = {16: torch.float16, 8: torch.int8}[bits]
     assert all(factor.dtype == kept for factor in layer.memory.factors.values())
     return meter.total
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_half_precision_is_two_bytes_a_factor_s_entry(dtype: torch.dtype) -> None:
+def test_half_precision_is_two_bytes_per_factor_entry(dtype: torch.dtype) -> None:
     assert bytes_kept(16, dtype=dtype) == dtype.itemsize * CORE + 2 * FACTORS
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_eight_bits_are_a_byte_a_number_and_a_step_a_column(dtype: torch.dtype) -> None:
-    # The core's longest mode is that of the channels; other types keep its steps in theirs.
+def test_eight_bits_are_a_byte_per_number_and_a_step_per_column(dtype: torch.dtype) -> None:
+    # The core's longest mode is the channels; other types keep its scales in their own precision.
     of_core = 6 * min(dtype.itemsize, 4)
     assert bytes_kept(8, dtype=dtype) == CORE + FACTORS + 4 * sum(RANKS) + of_core
 
@@ -113,7 +113,7 @@ def test_zero_and_not_finite_inputs() -> None:
         assert layer.weight.grad is not None
         wanted = torch.full_like(layer.weight.grad, expected)
         assert torch.equal(layer.weight.grad.isfinite(), wanted.isfinite())
-        assert layer.memory.factors == {}, "nothing of it is where the next step starts"
+        assert layer.memory.factors == {}, "the next step must not start from it"
 
 
 @pytest.mark.parametrize("bits", [16, 8])
@@ -130,7 +130,7 @@ def test_the_warm_start_can_be_loaded(bits: int) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(32, 8), (8, 32), (16, 8), (8, 16)])
-def test_training_goes_on_from_a_state_with_other_bits(first: int, second: int) -> None:
+def test_training_continues_from_a_state_with_other_bits(first: int, second: int) -> None:
     before, layer = network(bits=first)
     for _ in range(3):
         before(images()).sum().backward()

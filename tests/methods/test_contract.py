@@ -1,4 +1,4 @@
-"""What every registered method must hold, whatever it does."""
+"""The contract of all registered methods."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_method_keeps_the_contract(kind: str, check: Callable[[Method], No
 
 
 class Careless(Vanilla):
-    """Says that it is exact and that it keeps everything, and gives half a gradient of it."""
+    """Claims to be exact and to keep everything, but returns half of the gradient."""
 
     def weight_gradient(self, *arguments):  # type: ignore[no-untyped-def]
         return super().weight_gradient(*arguments) / 2
@@ -28,7 +28,7 @@ class Careless(Vanilla):
 
 
 class Miscounted(GradientFilter):
-    """Keeps what the gradient filter keeps, by a formula that says one byte less."""
+    """Keeps what the gradient filter keeps, but its formula returns one byte less."""
 
     def saved_bytes(self, *arguments):  # type: ignore[no-untyped-def]
         return super().saved_bytes(*arguments) - 1

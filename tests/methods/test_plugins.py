@@ -1,4 +1,4 @@
-"""Methods of somebody else's package, found by its entry points: nothing here names them."""
+"""Methods of another package, found by its entry points: nothing here names them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Taken(Sparse):
 
 
 def install(folder: Path, entry_points: str, **modules: str) -> Path:
-    """A package as pip leaves it: its modules, and beside them what they offer."""
+    """A package as pip installs it: its modules, and its metadata with entry points."""
     about = folder / "stranger-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
@@ -84,7 +84,7 @@ def python(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def answer(package: Path, *arguments: str) -> dict[str, Any]:
-    """What a command prints as JSON."""
+    """The JSON that a command prints."""
     done = python(package, "-m", "asi_core", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
@@ -155,7 +155,7 @@ def test_without_a_closed_form_it_trains_all_the_same(package: Path) -> None:
 def test_its_settings_are_axes_of_sweeps(package: Path) -> None:
     for axis in (("--every", "2,4"), ("--weighting", "mean,sum")):
         found = answer(package, "sweep", "--methods", "thinned", *axis, "--dry-run")
-        # Vanilla and the classifier alone besides.
+        # Besides vanilla and the linear probe.
         assert found["run_count"] == 2 + 2
         alone = answer(
             package, "sweep", "--methods", "thinned", *axis, "--no-references", "--dry-run"
@@ -180,14 +180,14 @@ def test_one_that_is_broken_is_left_out_with_a_line_in_the_log(tmp_path: Path) -
         "method stranger_taken:Taken",
     ]
     assert lines[0].endswith("half written")
-    assert "need names that no field of a run and no flag has, got seed" in lines[2]
+    assert "must not have the name of a run's field or of a flag, got seed" in lines[2]
 
 
-# A setting more ----------------------------------------------------------------------------------
+# Adding a setting -------------------------------------------------------------------------------
 
 
 class Damped(Thinned):
-    """A method of which only this line is new."""
+    """A method that adds only this line."""
 
     kind: Literal["damped"] = "damped"
     floor: Annotated[float, Setting("Floor", "Least share.", least=0, most=1, plural="floors")] = 0
@@ -216,12 +216,12 @@ def test_a_setting_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class Needy(Sparse):
-    """Has a setting without default."""
+    """Has a setting without a default."""
 
     width: Annotated[int, Setting("Width", "Of something.", usual=7)]
 
 
-def test_usual_settings_are_where_boxes_begin() -> None:
+def test_usual_settings_are_where_forms_start() -> None:
     assert Needy.usual() == Needy(width=7)
     assert Thinned.usual() == Thinned()
     assert ASI.usual() == ASI(explained_variance=USUAL_EXPLAINED_VARIANCE)
@@ -239,11 +239,11 @@ def test_the_command_that_repeats_a_run_gives_the_same(method: Method) -> None:
 
 
 @pytest.mark.parametrize("name", ["steps", "rank", "dry_run"])
-def test_a_setting_that_commands_could_not_tell_apart_is_refused(name: str) -> None:
+def test_a_setting_with_the_name_of_a_flag_is_refused(name: str) -> None:
     field = Annotated[int, Setting("Own", "Of the method.")]
     body = {"__annotations__": {"kind": Literal["own"], name: field}, "kind": "own", name: 1}
     own = type("Own", (Sparse,), {**body, "__module__": __name__})
-    with pytest.raises(InvalidInput, match=f"no flag has, got {name}"):
+    with pytest.raises(InvalidInput, match=f"of a flag, got {name}"):
         register_method(own)
     assert "own" not in METHODS
 

@@ -1,4 +1,4 @@
-"""Ranks and warm starts where batches differ: small, zero, not finite, or hardly compressible."""
+"""Ranks and warm starts with unusual batches: small, zero, not finite, hardly compressible."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_given_ranks_are_those_of_every_batch(first: int) -> None:
     conv(images(first))
     conv(images(32))
     assert conv.ranks == (16, 8, 4, 4)
-    assert conv.memory.ranks is None, "they are the method's"
+    assert conv.memory.ranks is None, "they are settings of the method"
 
 
 def test_full_ranks_stay_full_after_a_small_batch() -> None:
@@ -70,7 +70,7 @@ def test_a_warm_start_of_other_ranks_does_not_change_the_given_ones() -> None:
 
 
 @pytest.mark.parametrize("unfit", [torch.zeros(8, 16, 8, 8), *(images(8) * bad for bad in BAD)])
-def test_ranks_are_found_on_the_first_batch_that_tells_any(unfit: Tensor) -> None:
+def test_ranks_are_found_on_the_first_batch_that_is_finite_and_not_zero(unfit: Tensor) -> None:
     conv = layer(ASI(explained_variance=0.8))
     conv(unfit)
     conv(images(8))
@@ -126,7 +126,7 @@ def test_a_batch_that_is_not_finite_leaves_the_warm_start(bad: float, sequential
     assert torch.equal(after[0], after[1])
 
 
-def test_factors_but_the_batchs_rest_between_refreshes() -> None:
+def test_factors_except_the_batchs_stay_between_refreshes() -> None:
     conv = layer(ASI(ranks=(4, 4, 4, 4), refresh_every=3))
     steps = []
     for seed in range(8):
@@ -149,7 +149,7 @@ def test_a_restored_layer_refreshes_when_it_would_have() -> None:
 
 
 def test_refreshing_seldom_keeps_nearly_the_energy() -> None:
-    """On batches that share a subspace of the channels, as a network's layers have one."""
+    """On batches that share a subspace of the channels, as a network's layers do."""
     basis = torch.randn(4, 16, generator=torch.Generator().manual_seed(9))
 
     def batch(seed: int) -> Tensor:
@@ -169,8 +169,8 @@ def test_refreshing_seldom_keeps_nearly_the_energy() -> None:
     assert energies[0] - 0.01 < energies[1] <= energies[0]
 
 
-def test_a_warm_start_that_misses_the_input_starts_anew_at_once() -> None:
-    """The first batch has energy in two channels alone, the second in all others."""
+def test_a_warm_start_that_misses_the_input_restarts_immediately() -> None:
+    """The energy of the first batch is in two channels only, that of the second in all others."""
     warm, cold = (layer(ASI(ranks=(8, 2, 8, 8)), kernel_size=1) for _ in range(2))
     first, second = images(8), images(8, seed=1)
     first[:, 2:] = 0
@@ -182,7 +182,7 @@ def test_a_warm_start_that_misses_the_input_starts_anew_at_once() -> None:
 
 
 def test_a_batch_of_zeros_ends_the_warm_start() -> None:
-    """What is left of zeros are the first columns of the identity, which may miss all there is."""
+    """The factors of zeros are the first columns of the identity, which may miss the next input."""
     conv = layer(ASI(ranks=(8, 4, 8, 8)), kernel_size=1)
     gradient(conv, images(8))
     gradient(conv, torch.zeros(8, 16, 8, 8))
@@ -194,7 +194,7 @@ def test_a_batch_of_zeros_ends_the_warm_start() -> None:
     )
 
 
-def test_tiny_inputs_go_on_warm() -> None:
+def test_tiny_inputs_stay_warm() -> None:
     conv = layer(ASI(ranks=4))
     for seed in range(2):
         conv(images(8, seed) * 1e-25)

@@ -60,7 +60,7 @@ def test_wrong_settings_are_reported_in_one_sentence(
 def test_ranks_are_capped_by_the_mode_and_by_all_others() -> None:
     assert capped_ranks(8, (4, 6, 9, 9)) == (4, 6, 8, 8)
     assert capped_ranks(100, (2, 500, 3, 3)) == (2, 18, 3, 3)
-    assert capped_ranks(500, (2, 500, 3, 3)) == (2, 500, 3, 3), "left alone, not cut to 18"
+    assert capped_ranks(500, (2, 500, 3, 3)) == (2, 500, 3, 3), "unchanged, not cut to 18"
     assert capped_ranks((1, 2, 3, 4), (4, 6, 9, 9)) == (1, 2, 3, 4)
     with pytest.raises(InvalidInput, match="one number or 4 numbers"):
         capped_ranks((1, 2), (4, 6, 9, 9))
@@ -72,7 +72,7 @@ def test_ranks_from_an_explained_variance_need_data() -> None:
     assert HOSVD(ranks=5).ranks_for(SHAPE) == (4, 5, 5, 5)
 
 
-def test_labels_tell_settings_apart() -> None:
+def test_labels_distinguish_settings() -> None:
     assert ASI(ranks=(16, 32, 4, 4)).settings_label == "ASI, rank 16·32·4·4"
     every = ASI(ranks=4, refresh_every=3)
     assert every.settings_label == "ASI, rank 4, refreshed every 3 steps"

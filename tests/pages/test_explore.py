@@ -129,7 +129,7 @@ def test_numbers_are_those_of_estimate(model: str, convention: str) -> None:
     if card.layer_kind == "linear":
         assert "Gradient filter" not in kept(page)
         assert "Gradient filter is not shown for" in texts(page.caption)
-        assert "patches of an image" in texts(page.caption)
+        assert "averages over image patches" in texts(page.caption)
 
 
 def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:

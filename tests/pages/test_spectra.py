@@ -175,9 +175,9 @@ def test_methods_that_rebuild_nothing_say_why(method: str, expected: str) -> Non
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [
-        ("checkpointing", "100\u202f%", "computed again as it was"),
+        ("checkpointing", "100\u202f%", "recomputed exactly"),
         ("eight_bit", "–", "every element, rounded"),
-        ("gradient_filter", "–", "sums, no part of it"),
+        ("gradient_filter", "–", "sums over windows"),
     ],
 )
 def test_what_methods_without_subspaces_keep_is_reported(

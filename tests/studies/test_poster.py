@@ -1,4 +1,4 @@
-"""docs/results.md is what the shipped runs say, and names them."""
+"""docs/results.md matches the shipped runs, and names them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def study(tmp_path: Path, store_of_examples: Path) -> Study:
     return Study(RunStore(url), JobStore(url))
 
 
-def test_the_document_is_up_to_date_and_every_run_that_it_names_is_there(study: Study) -> None:
+def test_the_document_is_up_to_date_and_every_named_run_exists(study: Study) -> None:
     text = document(study)
     assert TARGET.read_text() == text, "run python -m studies.poster.report"
     named = re.findall(r"[(|] ?([csmd]) ((?:\d+, )*\d+)(?=[ )])", text)

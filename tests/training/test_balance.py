@@ -1,4 +1,4 @@
-"""Balanced accuracy, against a count by hand."""
+"""Balanced accuracy, compared with a count by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGES = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_s
 
 
 @given(IMAGES)
-def test_it_is_the_mean_of_the_classes_own(images: list[tuple[int, bool]]) -> None:
+def test_it_is_the_mean_of_the_per_class_accuracies(images: list[tuple[int, bool]]) -> None:
     own = []
     for name in sorted({label for label, _ in images}):
         right = [was for label, was in images if label == name]

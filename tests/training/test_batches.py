@@ -26,7 +26,7 @@ def test_the_order_is_the_seeds() -> None:
 
     assert order(1) == order(1)
     assert order(1) != order(2)
-    assert order(2**53 - 1) != order(2**53 - 2), "the largest that a run may have"
+    assert order(2**53 - 1) != order(2**53 - 2), "the largest seed that a run may have"
 
 
 def test_grey_and_coloured_images_come_normalised() -> None:

@@ -52,14 +52,14 @@ def test_more_variance_means_more_bytes_and_less_error(profiles: list[LayerProfi
 
 
 def plain_gradient(x: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
-    """The input of a layer and its weight gradient by autograd, its input replaced by `x`."""
+    """A layer's input, and its weight gradient by autograd with the input replaced by `x`."""
     setup = TrainingSetup(SPEC, POOL, torch.device("cpu"))
     layer = setup.tail.get_submodule(name)
     seen: list[Tensor] = []
 
     def replace(module: object, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         seen.append(inputs[0].detach())
-        # The output stays exact, as in every method here; only the gradient's input differs.
+        # The output stays exact, as in every method here; only the gradient uses another input.
         kept = layer._conv_forward(inputs[0] if x is None else x, layer.weight, layer.bias)
         return output.detach() + kept - kept.detach()
 
@@ -86,7 +86,7 @@ def test_the_error_is_that_of_training_on_the_rebuilt_input(
 
 
 def test_only_full_batches_calibrate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one image more than a batch, every second batch of the run has one image."""
+    """With one image more than a batch, every second batch of the run has a single image."""
     data = load_dataset("fashion_mnist_small")
     few = ArraySplit(data.train.images[:13], data.train.labels[:13])
     cut = replace(data, train=few, fingerprint="13")
@@ -111,7 +111,7 @@ def test_there_is_no_calibration_without_a_batch() -> None:
         calibrate(SPEC, POOL, batches=0)
 
 
-def test_what_a_spectrum_lacks_is_zero() -> None:
+def test_shorter_spectra_are_padded_with_zeros() -> None:
     mean = calibration._mean_spectrum([torch.tensor([2.0]), torch.tensor([1.0, 1.0])])
     assert mean.square().tolist() == pytest.approx([0.75, 0.25])
 
@@ -125,7 +125,7 @@ def test_a_budget_is_kept_in_every_step(profiles: list[LayerProfile], bits: Any)
     planned = plan(calibrate(spec, POOL), budget)
     assert [s.activation_bytes for s in steps] == [planned.total_bytes] * 3
     assert planned.total_bytes <= budget
-    # What is freed is spent.
+    # Freed bytes are spent.
     single = plan(calibrate(SPEC, POOL), budget)
     assert (planned.gradient_error < single.gradient_error) == (bits < 32)
     least = plan(profiles, 10**9)
@@ -133,20 +133,20 @@ def test_a_budget_is_kept_in_every_step(profiles: list[LayerProfile], bits: Any)
 
 
 class Doubled(ASI):
-    """Says that it keeps twice of what it does."""
+    """Claims to keep twice as many bytes."""
 
     def saved_bytes(self, *arguments: Any) -> int:
         return 2 * super().saved_bytes(*arguments)
 
 
-def test_a_method_with_ranks_says_itself_what_they_keep(profiles: list[LayerProfile]) -> None:
+def test_a_method_with_ranks_counts_its_own_bytes(profiles: list[LayerProfile]) -> None:
     doubled = calibrate(SPEC.model_copy(update={"method": Doubled(ranks=1)}), POOL, batches=1)
     for once, twice in zip(profiles, doubled, strict=True):
         kept = [candidate.activation_bytes for candidate in once.candidates]
         assert [c.activation_bytes for c in twice.candidates] == [2 * size for size in kept]
 
 
-def test_too_small_a_budget_fails_with_what_is_needed() -> None:
+def test_too_small_a_budget_fails_with_the_minimum() -> None:
     spec = SPEC.model_copy(update={"method": ASI(budget_bytes=10)})
     with pytest.raises(InvalidInput, match="the budget must be at least"):
         next(iter(fine_tune(spec, features=POOL)))

@@ -1,4 +1,4 @@
-"""A run that is taken up from a file goes on as if nothing had happened, to the last bit."""
+"""A run resumed from a file continues as if uninterrupted, bit for bit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def spec(**changes: Any) -> RunSpec:
 
 
 def numbers(events: list[Event]) -> list[dict[str, Any]]:
-    """Everything but the seconds."""
+    """Everything except the seconds."""
     message = []
     for event in events:
         fields = event.model_dump()
@@ -56,7 +56,7 @@ def undisturbed(what: RunSpec) -> tuple[list[Event], list[TrainingState]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['method']['kind']}-{len(str(c))}")
-def test_a_run_that_is_taken_up_continues_its_curve(case: dict[str, Any], tmp_path: Path) -> None:
+def test_a_resumed_run_continues_its_curve(case: dict[str, Any], tmp_path: Path) -> None:
     what = spec(**case)
     events, states = undisturbed(what)
     assert [state.step for state in states] == [1, 3, 6]
@@ -76,7 +76,7 @@ def test_a_run_that_is_taken_up_continues_its_curve(case: dict[str, Any], tmp_pa
     assert list(path.parent.iterdir()) == [path], "nothing else is left in the folder"
 
 
-def test_an_epoch_that_was_begun_is_ended(tmp_path: Path) -> None:
+def test_a_started_epoch_is_completed(tmp_path: Path) -> None:
     """With 12 images in batches of 5, step 6 is the last and smallest of the second epoch."""
     images = write_folder(tmp_path / "photos", both_splits(train=6, test=2))
     own = {"dataset": f"imagefolder:{images}", "batch_size": 5, "probe_every": 4}
@@ -128,7 +128,7 @@ def test_a_damaged_file_is_reported_and_not_used(
     else:
         content = bytearray(json.dumps({"step": 3}).encode())
     path.write_bytes(content)
-    with pytest.raises(Unavailable, match=r"begins anew\.$"):
+    with pytest.raises(Unavailable, match=r"starts over\.$"):
         read_state(path, what, CPU)
 
 
@@ -140,8 +140,8 @@ def test_another_runs_state_is_refused(kept: tuple[RunSpec, TrainingState], tmp_
         read_state(tmp_path / "state", other, CPU)
 
 
-def test_a_state_that_does_not_fit_begins_anew(kept: tuple[RunSpec, TrainingState]) -> None:
-    """As after an update of the app that changed how models are cut."""
+def test_a_state_that_does_not_fit_starts_over(kept: tuple[RunSpec, TrainingState]) -> None:
+    """As after an update of the app that splits models differently."""
     what, state = kept
     fewer = dict(list(state.tensors.items())[1:])
     wrong = TrainingState(what, 3, fewer)

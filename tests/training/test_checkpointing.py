@@ -1,4 +1,4 @@
-"""Blocks that run again: vanilla's numbers, from their inputs alone."""
+"""Recomputed blocks give vanilla's numbers, from their inputs alone."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_layers_cannot_be_checkpointed_one_by_one() -> None:
         repeated_blocks(model, ["0"])
 
 
-def test_a_model_of_ones_own_with_parameters_outside_of_layers() -> None:
+def test_a_user_model_with_parameters_outside_of_layers() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Frozen features on disk, by really killing, filling up, cutting off and sharing."""
+"""Frozen features on disk, with real kills, full disks, truncated files and sharing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_later_process_reads_what_an_earlier_one_computed(tmp_path: Path) -> N
     assert set(second.read) == {8}
 
 
-def test_a_longer_prefix_goes_on_from_what_lies_on_disk(tmp_path: Path) -> None:
+def test_a_longer_prefix_continues_from_values_on_disk(tmp_path: Path) -> None:
     pool(tmp_path).store(part(Short(), "conv", Images())).values(ALL)
     later = Images()
     found = pool(tmp_path).store(part(Long(), "late", later)).values(ALL)[0]
@@ -78,7 +78,7 @@ def test_a_damaged_row_is_computed_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["0.bin", "checks.bin", "facts.json"])
-def test_an_incomplete_entry_is_made_anew(tmp_path: Path, damage: str) -> None:
+def test_an_incomplete_entry_is_recreated(tmp_path: Path, damage: str) -> None:
     pool(tmp_path).store(part(Short(), "conv", Images())).values(ALL)
     (entry,) = entries(tmp_path)
     os.truncate(entry / damage, 10)
@@ -92,7 +92,7 @@ def test_an_incomplete_entry_is_made_anew(tmp_path: Path, damage: str) -> None:
 
 @contextmanager
 def no_file_grows_beyond(size: int) -> Iterator[None]:
-    """What a full disk does: the system refuses to write."""
+    """Behave like a full disk: the system refuses to write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -108,7 +108,7 @@ def test_a_full_disk_costs_no_value(tmp_path: Path, caplog: pytest.LogCaptureFix
     with no_file_grows_beyond(100):
         values = store.values(ALL)[0]
     assert torch.equal(values, expected())
-    assert "cannot be kept on disk, but in memory" in caplog.text
+    assert "cannot be kept on disk and are kept in memory" in caplog.text
     read = len(images.read)
     store.values(ALL)
     assert len(images.read) == read
@@ -125,7 +125,7 @@ def test_a_disk_that_takes_nothing_costs_no_value(tmp_path: Path) -> None:
     assert torch.equal(store.values(ALL)[0], expected())
 
 
-def test_the_longest_unused_makes_room(tmp_path: Path) -> None:
+def test_the_least_recently_used_is_removed(tmp_path: Path) -> None:
     size = expected().numel() * 4
     parts = [part(Short(), "conv", Images(), key=f"images {n}") for n in range(3)]
     keys = [one.key for one in parts]
@@ -133,19 +133,19 @@ def test_the_longest_unused_makes_room(tmp_path: Path) -> None:
         pool(tmp_path, 2 * size).store(one).values(ALL)
         used = (tmp_path / one.key).stat().st_mtime - age
         os.utime(tmp_path / one.key, (used, used))
-    # Looking at it makes the first one the latest.
+    # Finding it makes the first one the most recently used.
     reader = pool(tmp_path, 2 * size).store(parts[0])
     writer = pool(tmp_path, 2 * size).store(parts[1])
     used = (tmp_path / keys[1]).stat().st_mtime - 20
     os.utime(tmp_path / keys[1], (used, used))
     pool(tmp_path, 2 * size).store(parts[2]).values(ALL)
     assert {path.name for path in entries(tmp_path)} == {keys[0], keys[2]}
-    # Who reads or writes what was removed goes on.
+    # Readers and writers of a removed entry continue.
     assert torch.equal(reader.values(ALL)[0], expected())
     assert torch.equal(writer.values(ALL)[0], expected())
 
 
-def test_a_store_that_is_asked_for_again_is_in_use(tmp_path: Path) -> None:
+def test_a_store_that_is_requested_again_is_in_use(tmp_path: Path) -> None:
     pool_, one = pool(tmp_path), part(Short(), "conv", Images())
     pool_.store(one).values(ALL)
     os.utime(tmp_path / one.key, (0, 0))

@@ -29,7 +29,7 @@ class Long(Prefix):
 
 
 class Images:
-    """Images that remember how often they were read."""
+    """Images that count how often they were read."""
 
     def __init__(self) -> None:
         torch.manual_seed(1)
@@ -58,7 +58,7 @@ def test_every_image_is_computed_once() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_values_do_not_depend_on_the_company() -> None:
+def test_values_do_not_depend_on_the_rest_of_the_batch() -> None:
     images = Images()
     alone = FeaturePool(2**20).store(part(Short(), "conv", images))
     together = FeaturePool(2**20).store(part(Short(), "conv", images))
@@ -89,7 +89,7 @@ def test_the_same_part_shares_a_store_and_another_does_not() -> None:
     assert pool.store(part(changed, "conv", images)) is not store
 
 
-def test_a_longer_prefix_goes_on_from_what_is_kept() -> None:
+def test_a_longer_prefix_continues_from_kept_values() -> None:
     pool, images = FeaturePool(2**20), Images()
     pool.store(part(Short(), "conv", images)).values(torch.arange(COUNT))
     read = len(images.read)

@@ -1,4 +1,4 @@
-"""Models of anybody's own: split where they can be, whole where they cannot."""
+"""User models: split if possible, otherwise whole."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Own(nn.Module):
 
 
 class InPlace(Own):
-    """Changes a value without using what comes of that."""
+    """Changes a value in place without using the result."""
 
     def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def stored(start: FrozenStart, images: Images, pool: FeaturePool | None = None):
     return start.store(pool or FeaturePool(MIB), images, images_key="own", count=COUNT, device=CPU)
 
 
-def test_a_model_of_ones_own_trains_on_stored_features(tmp_path: Path) -> None:
+def test_a_user_model_trains_on_stored_features(tmp_path: Path) -> None:
     model = last_trained(Own().eval())
     start, images = frozen_start(model), Images()
     assert start.why_whole is None
@@ -167,7 +167,7 @@ def test_nothing_trained_is_refused() -> None:
 def test_kept_features_lead_to_the_whole_networks_results(
     name: str, channels_last: bool, tmp_path: Path
 ) -> None:
-    """Of every model of the zoo, within the tolerance that `features` states."""
+    """For every model of the zoo, within the tolerance of `features`."""
     card = MODELS[name]
     model = build_model(name, 10, seed=0, pretrained=False)
     layers = last_layers(card.trainable_names(model.named_modules()), 4)

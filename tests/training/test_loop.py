@@ -50,7 +50,7 @@ def steps(events: list[Event]) -> list[StepEvent]:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
-def test_a_run_tells_all_it_should(method: dict[str, Any]) -> None:
+def test_a_run_yields_all_its_events(method: dict[str, Any]) -> None:
     events = run(method, probe_every=2)
     kinds = [(event.kind, event.step) for event in events]
     assert kinds[0] == ("prepared", 0)
@@ -92,7 +92,7 @@ def test_compression_keeps_less_by_formula_and_for_real() -> None:
 
 
 def test_measured_and_formula_differ_by_what_the_layers_do_not_keep() -> None:
-    """What compression removes is exactly what the formulas count, for what no neighbour keeps."""
+    """Compression removes exactly what the formulas count, if no neighbour keeps it."""
     events = [run(method, layers=1) for method in METHODS[:2]]
     (vanilla, *_), (asi, *_) = (steps(e) for e in events)
     assert vanilla.saved_bytes - asi.saved_bytes == vanilla.activation_bytes - asi.activation_bytes
@@ -130,12 +130,12 @@ def test_a_diverging_run_says_so() -> None:
 
 
 def test_a_run_that_diverges_in_its_last_step_says_so() -> None:
-    """No loss follows by which it could be seen, and no store keeps what is no number."""
+    """No later loss would show it, and no store keeps NaN."""
     with pytest.raises(AsiError, match=r"loss became .* at step 1: lower the learning rate"):
         run(learning_rate=1e38, clip_norm=1e38, steps=1, evaluate_every=1)
 
 
-def test_a_look_at_what_is_no_number_says_so() -> None:
+def test_a_probe_of_values_that_are_not_finite_is_reported() -> None:
     layer = LayerProbe(name="layer", shape=(1,), singular_values=((1.0,),))
     assert ProbeEvent(step=1, layers=(layer,)).has_json
     undefined = layer.model_copy(update={"gradient_cosine": float("nan")})
@@ -178,7 +178,7 @@ def test_the_rate_falls_along_a_cosine_to_a_tenth() -> None:
     assert learning_rate(asked, 101) == pytest.approx(0.005)
 
 
-def test_probes_tell_spectra_and_energy() -> None:
+def test_probes_report_spectra_and_energy() -> None:
     events = run(METHODS[2], probe_every=4)
     probe = [event for event in events if isinstance(event, ProbeEvent)][-1]
     assert [layer.name for layer in probe.layers][-1] == "conv_head"
@@ -197,10 +197,10 @@ def probes(method: dict[str, Any]) -> list[ProbeEvent]:
     return [event for event in run(method, probe_every=2) if isinstance(event, ProbeEvent)]
 
 
-def test_probes_compare_asi_with_the_best_and_with_the_step_before() -> None:
+def test_probes_compare_asi_with_the_best_and_with_the_previous_step() -> None:
     first, *_, last = probes(METHODS[1])
     for layer in first.layers:
-        assert layer.drift_degrees == (None,) * 4, "there is no step before the first"
+        assert layer.drift_degrees == (None,) * 4, "the first step has no previous one"
     for layer in last.layers:
         assert layer.captured_energy is not None
         assert layer.best_energy is not None
@@ -230,7 +230,7 @@ def test_hosvd_is_its_own_best() -> None:
         assert layer.drift_degrees is None
 
 
-def test_looking_changes_no_number() -> None:
+def test_probing_changes_no_number() -> None:
     seldom, often = (steps(run(METHODS[1], probe_every=n)) for n in (100, 1))
     assert [s.loss for s in seldom] == [s.loss for s in often]
     assert [s.saved_bytes for s in seldom] == [s.saved_bytes for s in often]
@@ -238,7 +238,7 @@ def test_looking_changes_no_number() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
 def test_lean_layers_change_no_digit(method: dict[str, Any]) -> None:
-    """But for rounding, where a compressed layer does a normalisation's work as well."""
+    """Equal up to rounding where a compressed layer also computes a normalisation."""
     plain, lean = (steps(run(method, lean=value)) for value in (False, True))
     expected = [s.loss for s in plain]
     rounded = 0 if method["kind"] == "vanilla" else 1e-5
@@ -269,7 +269,7 @@ def test_a_method_without_closed_form_trains_and_is_measured() -> None:
         assert step.saved_bytes > 0
         assert step.activation_bytes is step.macs is step.overhead_macs is None
     (probe, *_) = (event for event in events if isinstance(event, ProbeEvent))
-    # What it keeps loses nothing.
+    # It keeps the input losslessly.
     assert probe.layers[0].gradient_cosine == pytest.approx(1, abs=1e-4)
     assert probe.layers[0].ranks is probe.layers[0].captured_energy is None
     vanilla = steps(run(METHODS[0], layers=2))

@@ -1,4 +1,4 @@
-"""Formula against measurement on every model of the zoo, by two independent meters."""
+"""Formula compared with measurement on every model of the zoo, by two independent meters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_the_formula_says_is_kept(model: str, kind: str) -> None:
     result = measure(spec, POOL).as_dict()
     assert result["meters_agree"] is True
     assert result["weights"] == "random"
-    # A transformer's block is kept by its own input, of the size of its first trained layer's.
+    # A transformer's block keeps its own input, of the size of its first trained layer's.
     if not (kind == "checkpointing" and card.layer_kind == "linear"):
         assert [row["measured_bytes"] for row in result["layers"]] == [
             row["formula_bytes"] for row in result["layers"]
@@ -109,7 +109,7 @@ def test_without_a_closed_form_bytes_are_compared_as_measured() -> None:
 
 
 @pytest.mark.usefixtures("plugins")
-def test_a_method_says_itself_whether_weights_change_its_bytes() -> None:
+def test_a_method_decides_whether_weights_change_its_bytes() -> None:
     sparse, thinned = (
         RunSpec(model="resnet18", method={"kind": kind})  # type: ignore[arg-type]
         for kind in ("sparse", "thinned")

@@ -15,7 +15,7 @@ from asi_core.zoo.build import build_model
 
 
 class Residual(nn.Module):
-    """A cut at `second` is crossed by two values: the residual connection and the branch."""
+    """Two values cross a cut at `second`: the residual connection and the branch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ def test_a_deeper_prefix_is_found_inside_a_longer_one() -> None:
     assert cut_prefix(long.prefix, ["no_such_value"]) is None
 
 
-def test_a_cut_that_a_value_goes_round_is_refused() -> None:
+def test_a_cut_that_a_value_bypasses_is_refused() -> None:
     model = trained(Residual(), 0, "fc")
     prefix = split_frozen(model).prefix
     assert cut_prefix(prefix, ["relu"]) is None

@@ -1,4 +1,4 @@
-"""Probes of single layers, against gradients that autograd computes."""
+"""Probes of single layers, compared with autograd's gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asi_core.training.watching import watched
 
 
 def probe(model: nn.Module, x: torch.Tensor) -> LayerProbe:
-    """One step of `model`, looked at."""
+    """One step of `model`, probed."""
     with watched(model, ["0"]) as notes:
         model(x).square().sum().backward()
     (found,) = probe_layers(model, notes)
@@ -25,7 +25,7 @@ def probe(model: nn.Module, x: torch.Tensor) -> LayerProbe:
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "circular", "replicate"])
 @pytest.mark.parametrize("ranks", [2, 64])
-def test_every_padding_is_looked_at_as_the_product_meets_it(mode: str, ranks: int) -> None:
+def test_every_padding_is_probed_as_the_product_receives_it(mode: str, ranks: int) -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode=mode))
     model = copy.deepcopy(plain)
@@ -42,7 +42,7 @@ def test_every_padding_is_looked_at_as_the_product_meets_it(mode: str, ranks: in
 
 
 @pytest.mark.parametrize("bits", [16, 8])
-def test_factors_of_fewer_bits_are_looked_at_as_others(bits: int) -> None:
+def test_factors_of_fewer_bits_are_probed_as_others(bits: int) -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3))
     x, other = torch.randn(5, 3, 8, 6), torch.randn(5, 3, 8, 6)

@@ -1,4 +1,4 @@
-"""A specification survives the way through the shell, Python and JSON."""
+"""A specification is unchanged by the shell, Python and JSON."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_wrong_values_are_reported_in_one_sentence(wrong: dict[str, Any], expect
     assert "\n" not in sentence
 
 
-def test_ten_points_a_run_unless_asked_otherwise() -> None:
+def test_ten_points_per_run_by_default() -> None:
     assert RunSpec(method=VANILLA, steps=300).evaluation_interval == 30  # type: ignore[arg-type]
     assert RunSpec(method=VANILLA, steps=5).probe_interval == 1  # type: ignore[arg-type]
     assert RunSpec(method=VANILLA, evaluate_every=7).evaluation_interval == 7  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a finished run is told to be, from events made by hand."""
+"""The summary of a finished run, from events made by hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_was_not_reached_is_none() -> None:
     assert summarise([])["seconds"]["step_median"] is None
 
 
-def test_of_the_images_what_was_prepared_is_reported() -> None:
+def test_image_counts_are_those_of_the_prepared_event() -> None:
     counts = ImageCounts(classes=3, train=10, test=5, left_out=2, is_unbalanced=True)
     prepared = PreparedEvent(
         step=0,
@@ -83,12 +83,12 @@ def test_a_count_that_is_not_known_is_none_and_not_0() -> None:
     assert summary["activation_bytes"] is None
     assert set(summary["macs"].values()) == {None}
     assert summary["measured_saved_bytes"] == 150
-    # Of some steps it is no mean of all.
+    # Values of some steps are not the mean of all.
     assert summarise([without[0], step(2, 2.0)])["activation_bytes"] is None
     assert summarise([step(1, 2.0), step(3, 2.0)])["activation_bytes"] == 20
 
 
-def test_events_of_before_are_read_as_they_were() -> None:
+def test_events_of_earlier_versions_are_read_unchanged() -> None:
     written = step(1, 2.0).model_dump(mode="json")
     assert EVENT_ADAPTER.validate_python(written) == step(1, 2.0)
     assert step(1, 2.0).macs == 6

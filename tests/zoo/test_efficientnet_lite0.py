@@ -28,7 +28,7 @@ def test_every_published_number_finds_its_place() -> None:
 
 
 def test_padding_is_tensorflows_same() -> None:
-    """At stride 2 and an even size, the window of the last output ends one pixel outside."""
+    """At stride 2 and an even size, the last window ends one pixel outside."""
     model = EfficientNetLite0().eval()
     sizes = []
     for block in model.blocks:
@@ -58,7 +58,7 @@ def pooled_features(model: nn.Module, split: Split, count: int) -> Tensor:
 
 @cache
 def probed_accuracy() -> float:
-    """Logistic regression on pooled features: right weights, padding and input range, or not."""
+    """Logistic regression on pooled features: detects wrong weights, padding and input range."""
     data = load_dataset("fashion_mnist_small")
     model = build_model(CARD.name, 10, seed=0)
     model.set_submodule("fc", nn.Identity())
@@ -80,5 +80,5 @@ def probed_accuracy() -> float:
     return float((predicted == torch.from_numpy(data.test.labels[:500])).float().mean())
 
 
-def test_features_of_real_images_tell_classes_apart() -> None:
+def test_features_of_real_images_separate_classes() -> None:
     assert probed_accuracy() > 0.78

@@ -1,4 +1,4 @@
-"""MCUNet-in1 against the official class, and with real weights where they are at hand."""
+"""MCUNet-in1 compared with the official class, and with real weights if available."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def conv(name: str, inputs: int, outputs: int, **settings: Any) -> dict[str, Any
 
 
 def official_model() -> nn.Module:
-    """The official class, built from the facts that ours is built from."""
+    """The official class, built from the same configuration as ours."""
     blocks, channels = [], 16
     for facts in _BLOCKS:
         inverted = conv(
@@ -54,7 +54,7 @@ def official_model() -> nn.Module:
 
 
 def disturbed(model: nn.Module) -> nn.Module:
-    """Statistics and scales away from their starting values, so that each one matters."""
+    """Change statistics and scales from their initial values, so that each one matters."""
     generator = torch.Generator().manual_seed(0)
     for name, tensor in model.state_dict().items():
         if name.endswith(("running_mean", "bn.bias")):

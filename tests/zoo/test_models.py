@@ -1,4 +1,4 @@
-"""What every model of the zoo must hold."""
+"""Tests that apply to every model of the zoo."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def on_meta(card: ModelCard) -> nn.Module:
 
 
 @CARDS
-def test_the_card_tells_the_truth(card: ModelCard) -> None:
+def test_the_card_matches_the_model(card: ModelCard) -> None:
     model = on_meta(card)
     names = card.trainable_names(model.named_modules())
     kind = nn.Conv2d if card.layer_kind == "conv" else nn.Linear
@@ -75,7 +75,7 @@ def test_cut_in_two_it_computes_the_same(card: ModelCard) -> None:
 
 
 def test_a_branch_that_starts_before_training_has_no_input_gradient() -> None:
-    """ResNet's last four convolutions begin inside a block whose shortcut begins before it."""
+    """ResNet's last four convolutions start inside a block whose shortcut starts before it."""
     shapes = trained_layer_shapes("resnet18", 4, 2, 64)
     assert {s.name: s.has_input_gradient for s in shapes} == {
         "layer4.0.conv2": False,

@@ -1,4 +1,4 @@
-"""The table of layer shapes against traces; the script checks every entry."""
+"""The table of layer shapes compared with traces; the script checks every entry."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_table_is_small() -> None:
 @CARDS
 @settings(max_examples=3)
 @given(data=st.data())
-def test_the_table_tells_what_a_trace_finds(card: ModelCard, data: st.DataObject) -> None:
+def test_the_table_equals_a_trace(card: ModelCard, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, card.layer_count))
     batch, size = data.draw(st.integers(1, 64)), data.draw(st.sampled_from(tabled_sizes(card)))
     found = trained_layer_shapes(card.name, count, batch, size)

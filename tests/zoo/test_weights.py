@@ -41,7 +41,7 @@ def own_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A web server on this machine, and the folder that it serves."""
+    """A local web server, and the folder that it serves."""
     folder = tmp_path / "served"
     folder.mkdir()
 
@@ -79,7 +79,7 @@ def test_the_folder_of_the_setting_comes_first(
 
 
 @pytest.mark.parametrize("name", ["mcunet_in1.safetensors", "mcunet_in1_imagenet.safetensors"])
-def test_a_checkpoint_of_ones_own_is_taken_by_its_name(
+def test_a_user_checkpoint_is_found_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
@@ -99,7 +99,7 @@ def test_weights_of_another_model_are_refused_in_a_sentence(
         build_model("resnet18", 10, seed=0)
 
 
-def test_torchs_own_cache_is_looked_into(own_hub: Path) -> None:
+def test_torchs_cache_is_searched(own_hub: Path) -> None:
     assert local_weights(MODELS["resnet18"]) is None
     own_hub.mkdir(parents=True)
     (own_hub / MODELS["resnet18"].weights.name).touch()
@@ -124,7 +124,7 @@ def test_without_a_network_the_address_and_the_remedies_are_named() -> None:
     assert not list(hub_folder().iterdir()), "no half a file is left"
 
 
-def test_a_download_is_checked_kept_and_told(served: tuple[str, Path], own_hub: Path) -> None:
+def test_a_download_is_checked_kept_and_reported(served: tuple[str, Path], own_hub: Path) -> None:
     url, folder = served
     card = downloadable(url, folder)
     digest = hashlib.sha256((folder / "official.pth").read_bytes()).hexdigest()
@@ -166,7 +166,7 @@ WHOLE = {zipped: written(zipped) for zipped in (True, False)}
     st.booleans(), st.lists(st.tuples(st.integers(0), st.integers(1, 255)), max_size=6), st.data()
 )
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_damage_is_reported_in_our_words(
+def test_any_damage_is_reported_in_one_sentence(
     tmp_path: Path, zipped: bool, changes: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     content = bytearray(WHOLE[zipped])
@@ -192,7 +192,7 @@ def test_what_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes) -> No
 
 def test_a_state_dict_has_names(tmp_path: Path) -> None:
     torch.save({1: torch.zeros(2)}, tmp_path / "numbered.pth")
-    with pytest.raises(Unavailable, match="holds no state dict"):
+    with pytest.raises(Unavailable, match="contains no state dict"):
         read_checkpoint(tmp_path / "numbered.pth")
 
 
@@ -269,5 +269,5 @@ def test_both_formats_give_the_same_tensors(tmp_path: Path) -> None:
 
 def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "other.pth")
-    with pytest.raises(Unavailable, match="holds no state dict"):
+    with pytest.raises(Unavailable, match="contains no state dict"):
         read_checkpoint(tmp_path / "other.pth")

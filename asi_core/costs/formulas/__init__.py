@@ -1,7 +1,7 @@
-"""The closed forms of `methods` as equations that people read, with the numbers of one layer in.
+"""The closed forms of `methods` as readable equations, with the numbers of one layer inserted.
 
-No equation is written here: a method's counts are run with numbers that remember how they came
-about (`asi_core.counting`), and its LaTeX, its LaTeX with numbers and its value come from that.
+No equation is written here: a method's counts are run with numbers that record how they were
+computed (`asi_core.counting`). The LaTeX, in symbols and in numbers, and the value follow from it.
 """
 
 from asi_core.costs.formulas.expression import Formula

@@ -1,4 +1,4 @@
-"""Expressions over whole numbers: their value, their LaTeX in symbols, and in numbers."""
+"""Expressions over integers: their value, and their LaTeX in symbols and in numbers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from math import ceil
 
 _THIN = r"\,"
-# From loose to tight, as in Python; a part that binds looser than its place gets brackets.
+# Precedence from loose to tight, as in Python; an operand of lower precedence gets brackets.
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """One number of a layer: what it is, and how it comes about.
+    """One number of a layer, and the expression that computes it.
 
     Attributes:
         quantity: what is counted, in plain words.
         expression: over the names in `values`: + - * / // ** and `ceil`.
-        values: name -> whole number. A name is a letter with an optional index, such as `k_1` or
+        values: name -> integer. A name is a letter with an optional index, such as `k_1` or
             `H_out`.
     """
 
@@ -29,11 +29,11 @@ class Formula:
 
     @property
     def value(self) -> int:
-        """What comes out."""
+        """The value of the expression."""
         return int(_value(_parsed(self.expression), self.values))
 
     def symbols(self) -> list[str]:
-        """LaTeX in symbols, one string a term of the sum, each with its sign."""
+        """LaTeX in symbols, one string per term of the sum, each with its sign."""
         return _terms(_parsed(self.expression), _symbol)
 
     def numbers(self) -> list[str]:
@@ -55,7 +55,7 @@ def _value(node: ast.expr, values: Mapping[str, int]) -> float:
             return ceil(_value(inner, values))
         case ast.BinOp(left=left, op=operator, right=right):
             return _OPERATORS[type(operator)](_value(left, values), _value(right, values))
-    raise ValueError(f"no arithmetic: {ast.unparse(node)}")
+    raise ValueError(f"unsupported expression: {ast.unparse(node)}")
 
 
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -78,7 +78,7 @@ def _terms(node: ast.expr, shown: Callable[[str], str]) -> list[str]:
 
 
 def _latex(node: ast.expr, shown: Callable[[str], str]) -> tuple[str, int]:
-    """LaTeX of a part, and how tightly it binds."""
+    """LaTeX of a subexpression, and its precedence."""
     match node:
         case ast.Constant(value=number):
             return _grouped(int(str(number))), _ATOM
@@ -88,7 +88,7 @@ def _latex(node: ast.expr, shown: Callable[[str], str]) -> tuple[str, int]:
             return rf"\l{name}\,{_latex(inner, shown)[0]}\,\r{name}", _ATOM
         case ast.BinOp(left=left, op=operator, right=right):
             return _binary(left, operator, right, shown)
-    raise ValueError(f"no arithmetic: {ast.unparse(node)}")
+    raise ValueError(f"unsupported expression: {ast.unparse(node)}")
 
 
 def _binary(
@@ -99,7 +99,7 @@ def _binary(
     if isinstance(operator, (ast.Div, ast.FloorDiv)):
         fraction = rf"\frac{{{_latex(left, shown)[0]}}}{{{_latex(right, shown)[0]}}}"
         if isinstance(operator, ast.FloorDiv):
-            # Of one size: KaTeX draws brackets that grow with a path that browsers cannot read.
+            # Fixed size: KaTeX draws growing brackets by a path that browsers cannot read.
             fraction = rf"\Bigl\lfloor {fraction} \Bigr\rfloor"
         return fraction, _ATOM
     if isinstance(operator, ast.Mult):

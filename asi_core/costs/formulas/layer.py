@@ -1,4 +1,4 @@
-"""All numbers of one layer under one method, as equations."""
+"""All counts of one layer under one method, as equations."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def layer_formulas(
     """Equations of a layer: "kept" in bytes, and the parts of a step's multiplies by their names
     in `Macs`.
 
-    The method's own counts are run with sizes that remember what is computed from them, so that
-    an equation is what was counted.
+    The method's own counts are run with sizes that record what is computed from them, so that an
+    equation always matches the count.
 
     Args:
-        ranks: in force; None for a method without ranks.
+        ranks: the ranks in use; None for a method without ranks.
         kept_by: another layer that keeps the same input, which `exact` then does not count here.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The letters of a layer: one for every size."""
+"""The symbols of a layer: one letter for each size."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from asi_core.counting import TracedInt
 from asi_core.methods import Method
 from asi_core.records import ConvGeometry, LayerShape, Ranks
 
-# By layer kind and number of modes: the letters of the input's sizes.
+# By layer kind and number of modes: the letters for the input's sizes.
 _CONV, _IMAGE_TOKENS, _TOKENS = ("B", "C", "H", "W"), ("B", "H", "W", "F"), ("B", "T", "F")
 
 
 @dataclass(frozen=True, slots=True)
 class Lettered:
-    """What a closed form reads, with every size called by a letter.
+    """The inputs of a closed form, with every size named by a letter.
 
     Attributes:
-        values: what the letters stand for.
+        values: the values of the letters.
     """
 
     method: Method
@@ -27,7 +27,7 @@ class Lettered:
 
 
 def lettered(method: Method, shape: LayerShape, ranks: Ranks | None) -> Lettered:
-    """A method and a layer, with the ranks in force if there are any, in letters."""
+    """A method and a layer in letters, with the ranks in use if there are any."""
     values: dict[str, int] = {}
 
     def named(number: int, name: str) -> int:
@@ -51,7 +51,7 @@ def lettered(method: Method, shape: LayerShape, ranks: Ranks | None) -> Lettered
         groups = named(geometry.groups, "G") if geometry.groups > 1 else 1
         geometry = geometry._replace(stride=strides, groups=groups)
     settings = {field: getattr(method, field) for field in method.letters}
-    # Letters stand for whole numbers.
+    # Letters stand for integers.
     whole = {field: value for field, value in settings.items() if isinstance(value, int)}
     own = {field: named(value, method.letters[field]) for field, value in whole.items()}
     return Lettered(
@@ -63,8 +63,8 @@ def lettered(method: Method, shape: LayerShape, ranks: Ranks | None) -> Lettered
 
 
 def symbols_explained(shape: LayerShape) -> str:
-    """What the letters mean: Markdown with LaTeX between dollar signs."""
-    ranks = "$k$ is the rank of the mode that its index names"
+    """The meaning of the letters: Markdown with LaTeX between dollar signs."""
+    ranks = "$k$ is the rank of the mode in its index"
     if shape.is_linear:
         positions = "$T$ tokens" if len(shape.input_shape) == 3 else r"$H \times W$ positions"
         return (
@@ -87,7 +87,7 @@ def _sizes(shape: LayerShape) -> tuple[str, ...]:
 
 
 def _outputs(shape: LayerShape, sizes: tuple[str, ...]) -> tuple[str, ...]:
-    # A position of a linear layer's output is one of its input.
+    # A linear layer's output has the positions of its input.
     return (*sizes[:-1], "F_out") if shape.is_linear else ("B", "C_out", "H_out", "W_out")
 
 

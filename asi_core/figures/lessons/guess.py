@@ -1,4 +1,4 @@
-"""A guess beside the truth."""
+"""A guess compared with the true value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RANK_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 def plot_guess(
     guess: float, truth: float, *, title: str, unit: str, span: tuple[float, float]
 ) -> go.Figure:
-    """Both on a ruler that reaches over `span`, and further if the truth lies outside."""
+    """Both on an axis over `span`, extended if the true value lies outside."""
     figure = go.Figure()
     low, high = min(span[0], truth), max(span[1], truth)
     figure.add_trace(
@@ -62,7 +62,7 @@ def plot_guess(
 
 
 def plot_guessed_ratio(guess: float, truth: float, base: float, *, base_name: str) -> go.Figure:
-    """Bytes that are so many times a known number of bytes, guessed and true, as bars (log)."""
+    """A guessed and a true multiple of a known number of bytes, as bars (log)."""
     rows = [
         (base_name, base, "#8C8C8C", ""),
         ("your guess", guess * base, GUESS, "/"),
@@ -91,11 +91,11 @@ def plot_guessed_ratio(guess: float, truth: float, base: float, *, base_name: st
 def plot_guessed_rank(
     values: Sequence[float], guess: float, truth: float, share: float
 ) -> go.Figure:
-    """Energy that the first r singular values hold, with the guessed and the true cut.
+    """Energy explained by the first r singular values, with the guessed and the true cut.
 
     Args:
         values: singular values, descending.
-        share: of the energy that was asked for, 0 to 1.
+        share: of the energy that the ranks must explain, 0 to 1.
     """
     energy = np.cumsum(np.square(values))
     explained = (100 * energy / energy[-1]).tolist()
@@ -105,7 +105,7 @@ def plot_guessed_rank(
             y=explained,
             mode="lines",
             line={"color": "#8C8C8C", "width": 2.5},
-            name="energy held",
+            name="energy explained",
             hovertemplate="rank %{x}: %{y:.1f} %",
         )
     )
@@ -126,6 +126,6 @@ def plot_guessed_rank(
             )
         )
     figure.add_hline(y=100 * share, line={"color": "#8C8C8C", "dash": "dot", "width": 1.5})
-    styled(figure, title="Your guess and the truth", x="rank, log scale", y="energy held, %")
+    styled(figure, title="Your guess and the truth", x="rank, log scale", y="energy explained, %")
     figure.update_layout(hovermode="closest")
     return figure.update_xaxes(type="log", tickvals=RANK_TICKS).update_yaxes(range=[0, 104])

@@ -1,4 +1,4 @@
-"""What low rank means: the energy that a few directions hold, and a picture at a lower rank."""
+"""What low rank means: the energy in a few directions, and a picture at a lower rank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from asi_core.figures.lessons.guess import RANK_TICKS
 from asi_core.figures.style import styled
 
-# One look a mode, none of them a method's.
+# One style per mode, none of them a method's.
 _MODES = (
     ("#997700", "dash", "square"),
     ("#6699CC", "solid", "circle"),
@@ -32,8 +32,8 @@ class ModeCut:
 
 
 def plot_mode_energy(modes: Sequence[ModeCut], share: float) -> go.Figure:
-    """Energy that the first r singular values of each mode hold, with the cut that `share` asks
-    for, 0 to 1."""
+    """Energy explained by the first r singular values of each mode, with the cut at `share`
+    (0 to 1)."""
     figure = go.Figure()
     for mode, (color, dash, symbol) in zip(modes, _MODES, strict=False):
         energy = np.cumsum(np.square(mode.values))
@@ -63,7 +63,7 @@ def plot_mode_energy(modes: Sequence[ModeCut], share: float) -> go.Figure:
             )
         )
     figure.add_hline(y=100 * share, line={"color": "#8C8C8C", "dash": "dot", "width": 1.5})
-    styled(figure, title="Where the ranks come from", x="rank, log scale", y="energy held, %")
+    styled(figure, title="Where the ranks come from", x="rank, log scale", y="energy explained, %")
     figure.update_layout(hovermode="closest")
     return figure.update_xaxes(type="log", tickvals=RANK_TICKS).update_yaxes(range=[0, 104])
 
@@ -71,9 +71,9 @@ def plot_mode_energy(modes: Sequence[ModeCut], share: float) -> go.Figure:
 def plot_picture(
     picture: Sequence[Sequence[float]], close: Sequence[Sequence[float]], rank: int
 ) -> go.Figure:
-    """A picture, grey levels from 0 to 255, beside itself at a lower rank."""
+    """A picture, grey levels from 0 to 255, next to its approximation at a lower rank."""
     figure = make_subplots(
-        rows=1, cols=2, subplot_titles=["as it is", f"rank {rank}"], horizontal_spacing=0.04
+        rows=1, cols=2, subplot_titles=["original", f"rank {rank}"], horizontal_spacing=0.04
     )
     for column, values in enumerate((picture, close), start=1):
         heatmap = go.Heatmap(

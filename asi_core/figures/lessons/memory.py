@@ -1,4 +1,4 @@
-"""Where the memory goes: weights and inputs, layer by layer and batch by batch."""
+"""Where the memory goes: weights and inputs, by layer and by batch size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asi_core.figures.style import styled
 from asi_core.units import KIB, MIB, THIN_SPACE, format_bytes, three_digits
 
 INPUTS, WEIGHTS = "#0077BB", "#B5891A"
-# Kinds of what is saved, from what ASI compresses to the rest.
+# Kinds of saved tensors, from what ASI compresses to the rest.
 _KINDS = ("#0077BB", "#66A9D1", "#997700", "#C9A24A", "#994455", "#C98A95", "#8C8C8C")
 
 
@@ -25,7 +25,7 @@ class LayerBytes:
 
 
 def plot_layers(layers: Sequence[LayerBytes]) -> go.Figure:
-    """Bytes of weights and of kept inputs, a pair of bars a layer (log), in forward order."""
+    """Bytes of weights and of kept inputs, a pair of bars per layer (log), in forward order."""
     figure = go.Figure()
     numbers = list(range(1, len(layers) + 1))
     for name, color, pattern, values in (
@@ -53,7 +53,7 @@ def plot_layers(layers: Sequence[LayerBytes]) -> go.Figure:
 def plot_growth(
     batch_sizes: Sequence[int], input_bytes: Sequence[int], weight_bytes: int, chosen: int
 ) -> go.Figure:
-    """Kept inputs over the batch size against the weights, which stay (both axes log)."""
+    """Kept inputs over the batch size, and the constant weights (both axes log)."""
     figure = go.Figure()
     for name, color, dash, values in (
         ("kept inputs", INPUTS, "solid", input_bytes),
@@ -81,7 +81,7 @@ def plot_growth(
             hoverinfo="skip",
         )
     )
-    styled(figure, title="Batch by batch", x="images a batch, log scale", y="MiB", log_y=True)
+    styled(figure, title="Batch by batch", x="batch size, log scale", y="MiB", log_y=True)
     figure.update_yaxes(title_text="MiB, log scale")
     return figure.update_xaxes(
         type="log", tickvals=list(batch_sizes), ticktext=list(map(str, batch_sizes))
@@ -89,7 +89,7 @@ def plot_growth(
 
 
 def plot_categories(measured: Mapping[str, Mapping[str, int]]) -> go.Figure:
-    """All that a step saves for backward, a bar a method, stacked by kind (linear, MiB).
+    """Everything that a step saves for backward, one bar per method, stacked by kind (linear, MiB).
 
     Args:
         measured: method label -> kind -> bytes.
@@ -110,7 +110,7 @@ def plot_categories(measured: Mapping[str, Mapping[str, int]]) -> go.Figure:
                 hovertemplate=f"{kind}: %{{customdata}}<extra></extra>",
             )
         )
-    styled(figure, title="All that one step saves (measured)", x="MiB", y="")
+    styled(figure, title="Saved for backward in one step (measured)", x="MiB", y="")
     figure.update_layout(
         barmode="stack", hovermode="closest", legend={"y": -0.3, "traceorder": "normal"}
     )

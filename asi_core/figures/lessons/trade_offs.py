@@ -1,4 +1,4 @@
-"""Trade-offs: what a budget buys, and what the rank does to memory and work."""
+"""Trade-offs: what a budget allows, and how the rank changes memory and work."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CHOSEN = "#AA4499"
 def plot_budget(
     rows: Sequence[ParetoRow], budget_bytes: float, chosen: ParetoRow | None, memory: str
 ) -> go.Figure:
-    """Accuracy against memory, with a budget and the most accurate row that fits into it.
+    """Accuracy against memory, with a budget and the most accurate row within it.
 
     Args:
-        memory: what the costs of the rows are, for the axis.
+        memory: title of the cost on the axis.
     """
     figure = plot_pareto(rows, cost=memory, unit="MiB", scale=MIB)
     figure.add_vline(x=budget_bytes / MIB, line={"color": _CHOSEN, "dash": "dash", "width": 2})
@@ -61,7 +61,7 @@ def plot_rank_ratios(
     """Ratios to vanilla over one rank for all modes (both axes log).
 
     Args:
-        ratios: label, key into `STYLES`, and one ratio a rank.
+        ratios: label, key into `STYLES`, and one ratio per rank.
     """
     dashes = ("solid", "dash", "dot")
     figure = go.Figure()
@@ -81,7 +81,7 @@ def plot_rank_ratios(
     figure.add_vline(x=chosen, line={"color": _CHOSEN, "dash": "dash", "width": 2})
     styled(
         figure,
-        title="Against vanilla, by the rank (formula)",
+        title="Ratio to vanilla by rank (formula)",
         x="rank of every mode, log scale",
         y="ratio to vanilla, log scale",
         log_y=True,

@@ -1,4 +1,4 @@
-"""Why a warm start works: what one iteration keeps, step after step, and what it costs."""
+"""Why a warm start works: the energy that one iteration keeps per step, and its cost."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ COLD = "#CC6677"
 def plot_replay(
     steps: Sequence[int], captured: Sequence[float], best: Sequence[float], now: int
 ) -> go.Figure:
-    """Energy that ASI kept and that HOSVD would have kept at the same ranks, up to step `now`.
+    """Energy that ASI kept, and that HOSVD would have kept at the same ranks, up to step `now`.
 
     Args:
-        captured, best: shares, 0 to 1, one a step.
+        captured, best: shares, 0 to 1, one per step.
     """
     shown = [number for number, step in enumerate(steps) if step <= now]
     figure = go.Figure()
@@ -42,7 +42,8 @@ def plot_replay(
 
 
 def plot_turning(best: Sequence[float], warm: Sequence[float], cold: Sequence[float]) -> go.Figure:
-    """Energy that three ways of finding a basis hold of a matrix whose subspace turns (0 to 1)."""
+    """Energy of a matrix with a rotating subspace, kept by three ways of finding a basis (0 to
+    1)."""
     asi, hosvd = (STYLES[method.class_kind()] for method in (ASI, HOSVD))
     figure = go.Figure()
     for name, color, dash, symbol, values in (
@@ -61,12 +62,12 @@ def plot_turning(best: Sequence[float], warm: Sequence[float], cold: Sequence[fl
                 hovertemplate="%{y:.1f} %",
             )
         )
-    styled(figure, title="One iteration a step (computed)", x="step", y="energy held, %")
+    styled(figure, title="One iteration per step (computed)", x="step", y="energy kept, %")
     return figure.update_xaxes(range=[0.5, len(best) + 0.5])
 
 
 def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> go.Figure:
-    """Multiply-accumulates that finding the bases takes, a bar each (log).
+    """Multiply-accumulates for finding the bases, one bar each (log).
 
     Args:
         overheads: label, key into `STYLES`, and MACs.
@@ -93,13 +94,13 @@ def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> 
             x=[label for label, _, _ in overheads],
             y=[baseline / 1e9] * len(overheads),
             mode="lines",
-            name="the whole step of vanilla",
+            name="whole step of vanilla",
             line={"color": method_style.color, "dash": "dash", "width": 2.5},
             hovertemplate=f"{format_count(baseline, 'MACs')}<extra></extra>",
         )
     )
-    title = "What finding the bases costs (formula)"
-    styled(figure, title=title, x="", y="GMACs a step, log scale", log_y=True)
+    title = "Cost of finding the bases (formula)"
+    styled(figure, title=title, x="", y="GMACs per step, log scale", log_y=True)
     return figure.update_layout(hovermode="closest")
 
 

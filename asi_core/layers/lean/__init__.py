@@ -1,10 +1,10 @@
 """Lossless layers that keep fewer bytes for backward than PyTorch's, and the surgery for them.
 
-What a compressed layer no longer keeps of its input, its neighbours still do: a normalisation keeps
-its input even where its gradient does not depend on it, and an activation keeps a number where one
-bit would tell. The layers here give the same output and the same gradient to the last bit, because
-they call PyTorch's own kernels; only what is folded into a compressed layer, if that is asked for,
-is rounded differently (`lean.conv_norm`). A new one is a file or class here and a line in
+Besides the compressed layers, their neighbours keep tensors too: a normalisation keeps its input
+even where its gradient does not depend on it, and an activation keeps a number per element where
+one bit is enough. The layers here give the same output and gradient bit for bit, because they call
+PyTorch's own kernels. The exception is a normalisation folded into a compressed layer, an option
+that changes the rounding (`lean.conv_norm`). To add a layer, write a class here and add a line to
 `registry`.
 """
 

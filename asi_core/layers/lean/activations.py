@@ -1,4 +1,4 @@
-"""Activations that keep one bit an element."""
+"""Activations that keep one bit per element."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asi_core.layers.lean.layer import LeanLayer, needs_gradient
 
 
 class LeanReLU(LeanLayer, nn.ReLU):
-    """A `nn.ReLU` that keeps one bit an element."""
+    """A `nn.ReLU` that keeps one bit per element."""
 
     plain = nn.ReLU
 
@@ -26,10 +26,10 @@ class LeanReLU(LeanLayer, nn.ReLU):
 
 
 class LeanReLU6(LeanLayer, nn.ReLU6):
-    """A `nn.ReLU6` that keeps one bit an element.
+    """A `nn.ReLU6` that keeps one bit per element.
 
-    At NaN, PyTorch's gradient is 0 where its kernel works on vectors and passes elsewhere. It is
-    the same here if the gradient lies in memory as the input does, as in a network it does.
+    At NaN, PyTorch's gradient is 0 where its kernel is vectorised, and passes elsewhere. It is the
+    same here if the gradient has the memory layout of the input, as it has in a network.
     """
 
     plain = nn.ReLU6
@@ -41,7 +41,7 @@ class LeanReLU6(LeanLayer, nn.ReLU6):
 
 
 class _OneBitReLU(torch.autograd.Function):
-    """The gradient passes where the result is not zero, NaN included."""
+    """The gradient passes where the result is not zero, including NaN."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
@@ -58,11 +58,11 @@ class _OneBitReLU(torch.autograd.Function):
 
 
 class _OneBitReLU6(torch.autograd.Function):
-    """The gradient passes where the input is between 0 and 6, without them."""
+    """The gradient passes where the input is strictly between 0 and 6."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
-        # Asked of the kernel itself: whether NaN passes depends on the place in the tensor.
+        # Taken from the kernel itself: whether NaN passes depends on its place in the tensor.
         _keep_bits(ctx, torch.ops.aten.hardtanh_backward(x, x, 0.0, 6.0))
         if inplace:
             ctx.mark_dirty(x)
@@ -75,10 +75,10 @@ class _OneBitReLU6(torch.autograd.Function):
 
 
 def _passing(kernel: Any, ctx: Any, grad_output: Tensor, *bounds: float) -> Any:
-    """What a backward kernel lets pass of a gradient, with the kept bits in the input's place.
+    """What a backward kernel passes of a gradient, with the kept bits in place of the input.
 
-    The result is written over the bits, and so lies in memory as the input did: a gradient in
-    another order, as a pooling's is, would make all layers before work in two orders.
+    The result overwrites the unpacked bits and so has the memory layout of the input. A gradient in
+    another layout, as from a pooling, would make all layers before it mix two layouts.
     """
     bits = _kept_bits(ctx, grad_output.dtype)
     return kernel.grad_input(grad_output, bits, *bounds, grad_input=bits)
@@ -86,13 +86,13 @@ def _passing(kernel: Any, ctx: Any, grad_output: Tensor, *bounds: float) -> Any:
 
 def _keep_bits(ctx: Any, values: Tensor) -> None:
     """Save which of `values` are not zero, one bit each."""
-    # As dense as memory can be, in the order of the values' own modes; NaN counts as true.
+    # Packed in the memory order of `values`, without gaps; NaN counts as true.
     mask = values.to(torch.bool)
     ctx.shape, ctx.strides = mask.shape, mask.stride()
     ctx.save_for_backward(packed_bits(mask.as_strided((mask.numel(),), (1,))))
 
 
 def _kept_bits(ctx: Any, dtype: torch.dtype) -> Tensor:
-    """What `_keep_bits` saved, as numbers above zero and zeros in the values' form."""
+    """What `_keep_bits` saved, as positive numbers and zeros in the shape of the values."""
     (packed,) = ctx.saved_tensors
     return unpacked_bits(packed).to(dtype).as_strided(ctx.shape, ctx.strides)

@@ -1,4 +1,4 @@
-"""A mask in one bit an element."""
+"""Masks stored in one bit per element."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def packed_bits(mask: Tensor) -> Tensor:
-    """A flat mask of n bools as ceil(n / 8) bytes: bit i of all bytes is its i-th eighth."""
+    """Pack a flat mask of n bools into ceil(n / 8) bytes: bit i of all bytes is its i-th eighth."""
     packed, missing = mask.view(torch.uint8), -len(mask) % 8
     if missing:
         packed = F.pad(packed, (0, missing))
@@ -19,11 +19,11 @@ def packed_bits(mask: Tensor) -> Tensor:
 
 
 def unpacked_bits(packed: Tensor) -> Tensor:
-    """The mask again, in bytes that are zero or not; at its end up to 7 zeros more."""
+    """Unpack the mask into bytes that are zero or not; up to 7 zeros are added at its end."""
     return (packed & _bits(packed)).view(-1)
 
 
 def _bits(like: Tensor) -> Tensor:
-    """1, 2, 4, ... 128, one below the other."""
+    """1, 2, 4, ... 128 as a column."""
     places = torch.arange(8, dtype=torch.uint8, device=like.device)
     return torch.ones_like(places).bitwise_left_shift(places).view(8, 1)

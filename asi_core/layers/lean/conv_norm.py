@@ -4,14 +4,14 @@ A normalisation with fixed statistics multiplies each channel by a constant and 
 all gradients of the pair follow from the gradient of the normalisation's output alone, and nothing
 between the two is kept. Let `W` be the convolution's weight, `b` its bias, `f = gamma / deviation`
 the factor of each channel, `G` the gradient of the normalisation's output, `s` its sums over all
-modes but the channels, and `D` the convolution's weight gradient at `G`. Then, channel by channel,
+modes except the channels, and `D` the convolution's weight gradient at `G`. Then, per channel,
 
     dW = f D        db = f s        dbeta = s
     dgamma = (<W, D> + (b - mean) s) / deviation
     dx = the convolution's input gradient at `G`, with weight `f W`
 
-Where the normalisation is frozen and the weight gradient approximate anyway, the forward pass is
-that of one convolution with weight `f W`: the same numbers to rounding, one pass less over them.
+If the normalisation is frozen and the weight gradient approximate anyway, the forward pass is a
+single convolution with weight `f W`: equal up to rounding, with one pass less over the output.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.differentiating import once_differentiable
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d, inverse_deviation
 
-# In fewer bits the scaled weight would be rounded once more than its exact product is.
+# In fewer bits the scaled weight would be rounded once more than its exact product.
 _PRECISE = (torch.float32, torch.float64)
 
 
 class FusedBatchNorm2d(LeanBatchNorm2d):
-    """Stands for a normalisation that the convolution before it computes: it passes its input on.
+    """Placeholder for a normalisation that the convolution before it computes; returns its input.
 
-    Its parameters, statistics and mode are those that the convolution reads. The two belong
-    together: whoever replaces one of them calls `restore_` or `unlean_` first.
+    The convolution reads its parameters, statistics and mode. The two belong together: call
+    `restore_` or `unlean_` before replacing one of them.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class FusedBatchNorm2d(LeanBatchNorm2d):
         return self.why_not_fixed()
 
     def alone(self) -> LeanBatchNorm2d:
-        """The normalisation as a layer that computes itself, with the same parameters."""
+        """The normalisation as a separate layer that computes itself, with the same parameters."""
         return LeanBatchNorm2d.from_plain(self)
 
     def extra_repr(self) -> str:
@@ -55,30 +55,30 @@ class FusedBatchNorm2d(LeanBatchNorm2d):
 
 
 class CompressedConvNorm2d(CompressedConv2d):
-    """A trained convolution that computes the normalisation after it as well.
+    """A trained convolution that also computes the normalisation after it.
 
     Its output is the normalisation's. The normalisation is its neighbour (`FusedBatchNorm2d`), not
-    its child, so that a state dict has the plain model's keys. Where the statistics are not fixed,
-    in mixed precision and without gradients, it computes one after the other, as plain layers do.
+    its child, so that a state dict has the plain model's keys. If the statistics are not fixed, in
+    mixed precision and without gradients, it computes one after the other, as plain layers do.
 
     Attributes:
-        may_fold: whether the forward pass may be that of one convolution.
+        may_fold: whether the forward pass may be folded into a single convolution.
     """
 
     may_fold: bool
-    # In a tuple, into which PyTorch does not look for modules.
+    # In a tuple, which PyTorch does not search for modules.
     _after: tuple[FusedBatchNorm2d]
 
     @classmethod
     def of(cls, conv: CompressedConv2d, norm: FusedBatchNorm2d, *, may_fold: bool) -> Self:
-        """`conv` and `norm` together, with their parameters (not copies)."""
+        """Combine `conv` and `norm`, with their parameters (not copies)."""
         layer = cls.__new__(cls)
         layer.__dict__ = {**conv.__dict__, "_after": (norm,), "may_fold": may_fold}
         return layer
 
     @property
     def norm(self) -> FusedBatchNorm2d:
-        """The normalisation whose output this layer gives."""
+        """The normalisation whose output this layer returns."""
         (norm,) = self._after
         return norm
 
@@ -110,15 +110,15 @@ class CompressedConvNorm2d(CompressedConv2d):
         return output
 
     def folds(self, x: Tensor) -> bool:
-        """Whether the forward pass for `x` is that of one convolution."""
-        # The weight's factor takes a pass over the weight, and saves one over the output.
+        """Whether the forward pass for `x` is a single convolution."""
+        # Scaling takes one pass over the weight, and saves one over the output.
         outputs = x.numel() // x.shape[1] // prod(self.geometry.stride)
         is_quicker = outputs > self.weight[0].numel()
         frozen = not self.norm.is_trained
         return self.may_fold and frozen and is_quicker and x.dtype in _PRECISE
 
     def _is_exact(self, x: Tensor) -> bool:
-        """Whether the pair's gradients follow from fixed numbers, all of one type."""
+        """Whether the pair's gradients depend only on fixed numbers, all of one type."""
         norm = self.norm
         own = [self.weight, norm.weight, norm.running_var]
         types = {x.dtype, *(t.dtype for t in own if t is not None)}
@@ -127,14 +127,15 @@ class CompressedConvNorm2d(CompressedConv2d):
 
 
 def channel_factor(norm: nn.BatchNorm2d) -> Tensor:
-    """By what a fixed normalisation multiplies each channel."""
+    """The factor by which a fixed normalisation multiplies each channel."""
     assert norm.running_var is not None
     with torch.no_grad():
         return _factor(norm.running_var, cast("Tensor | None", norm.weight), norm.eps)
 
 
 class _ConvNorm(torch.autograd.Function):
-    """Both at once; the weight gradient by the layer's method from what it kept."""
+    """Convolution and normalisation; the weight gradient by the layer's method, from what it
+    kept."""
 
     @staticmethod
     def forward(
@@ -207,5 +208,5 @@ def _factor(variance: Tensor, gamma: Tensor | None, eps: float) -> Tensor:
 
 
 def _scaled(weight: Tensor, by: Tensor) -> Tensor:
-    """A weight, or a gradient of one, with each output channel multiplied."""
+    """A weight, or its gradient, with each output channel multiplied by a factor."""
     return weight * by.view(-1, *[1] * (weight.dim() - 1))

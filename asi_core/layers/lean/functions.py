@@ -1,4 +1,4 @@
-"""Functions that a model calls: those that a layer can stand for, and why others keep bytes."""
+"""Functions that a model calls: which can be replaced by layers, and why others keep bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asi_core.layers.lean.tracing import LayerTracer
 _FUNCTIONS = {
     kind.lower(): file for file in REASONS for kind in getattr(nn.modules, file).__all__
 } | {"batchnorm": "batchnorm", "clamp": "activation"}
-# Functions and methods that a layer can stand for.
+# Functions and methods that a layer can replace.
 _ACTIVATIONS: dict[Any, type[nn.ReLU | nn.ReLU6]] = {
     F.relu: nn.ReLU,
     F.relu6: nn.ReLU6,
@@ -30,7 +30,7 @@ _IN_PLACE = (torch.relu_, "relu_")
 
 
 def functions_to_layers_(model: GraphModule) -> None:
-    """Let layers do what functions with a lean form do in the graph."""
+    """Replace functions of the graph that have a lean form by layers."""
     for node in list(model.graph.nodes):
         stand_in = _layer_for(node)
         if stand_in is None:
@@ -88,7 +88,7 @@ def _functions_of(graph: fx.Graph) -> Iterator[tuple[Node, str]]:
 
 
 def _layer_for(node: Node) -> nn.Module | None:
-    """A plain layer that does what a called function does, if it has a lean form."""
+    """A plain layer equivalent to a called function, if it has a lean form."""
     if not _is_call(node):
         return None
     if node.target in _ACTIVATIONS:
@@ -100,7 +100,7 @@ def _layer_for(node: Node) -> nn.Module | None:
 
 
 def _mean_for(node: Node) -> Mean | None:
-    """A layer for a mean over given modes that asks for nothing else, such as another type."""
+    """A layer for a mean over given modes without other options, such as another type."""
     if node.target not in ("mean", torch.mean) or node.kwargs.keys() - {"input", "dim", "keepdim"}:
         return None
     modes = _argument(node, 1, "dim", None)
@@ -121,7 +121,8 @@ def _averages_all(node: Node) -> bool:
 
 
 def _function_name(node: Node) -> str:
-    """Of what a node calls, without the underscore of a change in place; empty if no function."""
+    """The name of the function that a node calls, without the underscore of an in-place variant;
+    empty if it is not a function."""
     if not _is_call(node):
         return ""
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")

@@ -1,4 +1,4 @@
-"""What all lean layers share."""
+"""The base class of all lean layers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from asi_core.layers.differentiating import refuse_transforms
 
 
 class LeanLayer(nn.Module):
-    """Mixed into a plain layer: its output and its gradient, bit for bit, from fewer bytes.
+    """Mixin for a plain layer with the same output and gradient, bit for bit, from fewer bytes.
 
-    Where no gradient is asked for, it is the plain layer, and nothing is kept. Its gradient cannot
-    be differentiated again.
+    Where no gradient is needed it behaves as the plain layer, and nothing is kept. Its gradient
+    cannot be differentiated again.
 
     Attributes:
         plain: the type of layer that this one replaces.
@@ -24,19 +24,20 @@ class LeanLayer(nn.Module):
 
     @classmethod
     def from_plain(cls, plain: nn.Module) -> Self:
-        """Take over `plain`, with the same parameters and buffers (not copies)."""
+        """Make the layer from `plain`, with the same parameters and buffers (not copies)."""
         layer = cls.__new__(cls)
         layer.__dict__ = plain.__dict__.copy()
         return layer
 
     def to_plain(self) -> nn.Module:
-        """The plain layer again, with the same parameters and buffers."""
+        """The plain layer, with the same parameters and buffers."""
         plain = self.plain.__new__(self.plain)
         plain.__dict__ = self.__dict__.copy()
         return plain
 
     def why_input_is_needed(self) -> str | None:
-        """Why the layer, as it is set now, keeps what the plain one keeps; None if it does not."""
+        """Why the layer, as currently set, keeps what the plain one keeps; None if it keeps
+        less."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""Normalisation that keeps nothing while its gradient does not need its input."""
+"""Normalisation that keeps nothing if its gradient does not need its input."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ _TRAINED = "it trains its affine map, whose gradient needs its input"
 
 
 class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
-    """A `nn.BatchNorm2d` that keeps nothing while its statistics are fixed and its map is frozen.
+    """A `nn.BatchNorm2d` that keeps nothing while its statistics are fixed and its affine map
+    frozen.
 
-    In training mode, and while its affine map is trained, it is the plain layer, which keeps its
-    input: but for a normalisation right after a trained convolution (`lean.conv_norm`).
+    In training mode, and while its affine map is trained, it behaves as the plain layer, which
+    keeps its input. An exception is a normalisation right after a trained convolution
+    (`lean.conv_norm`).
     """
 
     plain = nn.BatchNorm2d
@@ -38,7 +40,7 @@ class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
         return any(parameter.requires_grad for parameter in self.parameters(recurse=False))
 
     def why_not_fixed(self) -> str | None:
-        """Why its statistics are those of its input; None if they are what it has seen before."""
+        """Why it does not normalise by running statistics; None if it does."""
         if self.training:
             return "it is in training mode: its gradient needs its input"
         if self.running_mean is None or self.running_var is None:
@@ -47,7 +49,7 @@ class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
 
 
 class _FixedNormalisation(torch.autograd.Function):
-    """Normalisation by fixed numbers: its gradient depends on them only."""
+    """Normalisation by fixed numbers: only these are needed for its gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
@@ -63,8 +65,8 @@ class _FixedNormalisation(torch.autograd.Function):
         gradient = _like_input(grad_output, ctx)
         if _is_two_products(grad_output, variance):
             return _two_products(grad_output, weight, variance, ctx.eps, gradient), None
-        # The kernel wants the input, for its form alone: with it the order of the gradient's
-        # numbers and, in half precision, their rounding change.
+        # The kernel needs the input for its layout only, which decides the gradient's memory order
+        # and, in half precision, its rounding.
         like_input = grad_output if grad_output.stride() == ctx.strides else gradient
         gradient, _, _ = torch.ops.aten.native_batch_norm_backward(
             grad_output,
@@ -88,7 +90,7 @@ def _like_input(grad_output: Tensor, ctx: Any) -> Tensor:
 
 
 def _is_two_products(grad_output: Tensor, variance: Tensor) -> bool:
-    """Whether PyTorch's kernel rounds as two products do: the CPU's, in single precision."""
+    """Whether PyTorch's kernel rounds as two products: on the CPU, in single precision."""
     types = {grad_output.dtype, variance.dtype}
     return grad_output.device.type == "cpu" and types == {torch.float32}
 
@@ -96,7 +98,7 @@ def _is_two_products(grad_output: Tensor, variance: Tensor) -> bool:
 def _two_products(
     grad_output: Tensor, weight: Tensor | None, variance: Tensor, eps: float, result: Tensor
 ) -> Tensor:
-    """The kernel's gradient to the last bit, without the sums over it that the kernel makes too."""
+    """The kernel's gradient, bit for bit, without the sums that the kernel computes as well."""
     inverse = inverse_deviation(variance, eps)
     torch.mul(grad_output, inverse.view(1, -1, 1, 1), out=result)
     return result if weight is None else result.mul_(weight.view(1, -1, 1, 1))

@@ -1,4 +1,4 @@
-"""Finding convolutions that can compute the normalisation after them as well."""
+"""Pairing convolutions with the normalisations after them, to compute both together."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _KNOWN = {nn.Conv2d, CompressedConv2d, nn.BatchNorm2d, LeanBatchNorm2d}
 def pair_norms_(model: nn.Module, graph: Graph, *, fold: bool) -> list[str]:
     """Let trained convolutions compute the fixed normalisations after them, in place.
 
-    Nothing else may read such a convolution's output, and both are called once. It is done where
-    the normalisation is trained, as the plain one would keep its input, and where the convolution
-    is compressed and `fold` allows for one pass instead of two.
+    The normalisation must be the only reader of the convolution's output, and both must be called
+    once. A pair is made if the normalisation is trained, because the plain one would keep its
+    input, or if the convolution is compressed and `fold` allows one pass instead of two.
 
     Args:
         graph: of the model's forward pass, in which layers are calls of modules.

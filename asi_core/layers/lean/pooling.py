@@ -1,7 +1,6 @@
-"""Means over positions, whose gradient lies in memory as their input does.
+"""Means over positions whose gradient has the memory layout of their input.
 
-PyTorch writes it in an order of its own, which every layer before must then bring into the order of
-what it works on.
+PyTorch returns it in another layout, which every layer before would then have to convert.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _POSITIONS = (2, 3)
 
 
 class LeanAdaptiveAvgPool2d(LeanLayer, nn.AdaptiveAvgPool2d):
-    """A `nn.AdaptiveAvgPool2d` to one position, of batches."""
+    """A `nn.AdaptiveAvgPool2d` to one position, for batches."""
 
     plain = nn.AdaptiveAvgPool2d
 
@@ -38,11 +37,11 @@ class LeanAdaptiveAvgPool2d(LeanLayer, nn.AdaptiveAvgPool2d):
 
 
 class Mean(nn.Module):
-    """What `Tensor.mean` does, as a layer of a traced graph.
+    """`Tensor.mean` as a layer of a traced graph.
 
     Attributes:
-        modes: over which is averaged.
-        keepdim: whether they stay, with size 1.
+        modes: the modes to average over.
+        keepdim: whether they are kept, with size 1.
     """
 
     def __init__(self, modes: Sequence[int], *, keepdim: bool) -> None:
@@ -57,7 +56,7 @@ class Mean(nn.Module):
 
 
 class LeanMean(LeanLayer, Mean):
-    """A `Mean` whose gradient lies as its input does."""
+    """A `Mean` whose gradient has the memory layout of its input."""
 
     plain = Mean
 
@@ -69,7 +68,7 @@ class LeanMean(LeanLayer, Mean):
 
 
 def averages_all(output_size: Any) -> bool:
-    """Whether adaptive average pooling to this size is to a single position, and keeps nothing."""
+    """Whether adaptive average pooling to this size has a single output position."""
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,)
     return set(sizes) == {1}
 
@@ -95,5 +94,5 @@ class _MeanOverModes(torch.autograd.Function):
 
 
 def _pooled(x: Tensor, modes: tuple[int, ...], keepdim: bool) -> Tensor:
-    """The mean by pooling's own kernel, which may round otherwise."""
+    """The mean by the pooling kernel, which may round differently."""
     return F.adaptive_avg_pool2d(x, 1)

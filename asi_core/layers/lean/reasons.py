@@ -1,4 +1,4 @@
-"""Why a layer keeps what it keeps."""
+"""Why a layer does not keep fewer bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from asi_core.layers.lean.layer import LeanLayer
 from asi_core.layers.lean.pooling import averages_all
 from asi_core.layers.lean.registry import LEAN
 
-# What a layer of one of these files of torch.nn.modules keeps, and a function named like a layer.
+# Reasons by file of torch.nn.modules; functions with the name of a layer use the same.
 REASONS = {
     "activation": "its gradient needs its input or its result, not one bit of them",
     "batchnorm": "only a plain nn.BatchNorm2d has a lean form",
@@ -20,7 +20,7 @@ REASONS = {
 
 
 def why_kept(layer: nn.Module) -> str | None:
-    """Why a layer that keeps something cannot keep less; None if it can, or keeps nothing."""
+    """Why a layer that keeps tensors cannot keep less; None if it can, or keeps nothing."""
     if isinstance(layer, LeanLayer):
         return layer.why_input_is_needed()
     if type(layer) in LEAN:
@@ -36,7 +36,7 @@ def _why_type_keeps(layer: type[nn.Module]) -> str | None:
     for kind in layer.__mro__:
         package, _, file = kind.__module__.rpartition(".")
         if kind in LEAN:
-            return f"{layer.__name__} has a forward of its own"
+            return f"{layer.__name__} overrides forward"
         if package == "torch.nn.modules" and file in REASONS:
             return f"{layer.__name__}: {REASONS[file]}"
     return None

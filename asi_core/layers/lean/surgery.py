@@ -1,4 +1,4 @@
-"""Making the layers of a model lean, and back."""
+"""Replacing the layers of a model by lean ones, and back."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class LeanReport:
     """What `lean_` did.
 
     Attributes:
-        replaced: names of the layers that are lean now, in registration order, those last that a
-            convolution computes. A function called in a traced graph has become a layer.
-        kept: name of a layer, or of a node of the traced graph -> why it keeps what it kept.
+        replaced: names of the layers that are lean now, in registration order, followed by
+            normalisations that a convolution computes. A function called in a traced graph has
+            become a layer.
+        kept: name of a layer, or of a node of the traced graph -> why it keeps as much as before.
     """
 
     replaced: tuple[str, ...]
@@ -36,21 +37,21 @@ def lean_(
 ) -> LeanReport:
     """Make normalisations and activations of `model` keep fewer bytes, in place and lossless.
 
-    To be called when it is settled what is trained, and in which mode. In a traced model, such as
-    the tail of `split_frozen`, functions become layers as well, and a normalisation whose affine
-    map is trained keeps nothing right after a trained convolution, which then computes both
-    (`lean.conv_norm`): gradients are those without, to rounding. Hooks on such a convolution, and
-    whoever else calls it, meet what the normalisation gives. Any other model is traced to find
-    the functions that it calls: no other thread may call a module meanwhile.
+    Call it after choosing what is trained, and in which mode. In a traced model, such as the tail
+    of `split_frozen`, functions become layers as well. There, a normalisation with a trained affine
+    map keeps nothing if it follows a trained convolution directly: that convolution then computes
+    both (`lean.conv_norm`), and gradients are equal up to rounding. Hooks on such a convolution
+    receive the normalisation's output, as do other callers. Any other model is traced to find the
+    functions that it calls: no other thread may call a module meanwhile.
 
     Args:
-        names: of the layers to replace; None for all, and for functions.
+        names: of the layers to replace; None for all layers and functions.
         fold: whether a compressed convolution of a traced model also computes a frozen
-            normalisation after it, in one pass where that is quicker: the same numbers to rounding
-            only, in a layer whose weight gradient is approximate anyway.
+            normalisation after it, in one pass where that is faster. Results are equal up to
+            rounding, in a layer whose weight gradient is approximate anyway.
 
     Raises:
-        InvalidInput: if the model has no layer of a name, or is a layer itself.
+        InvalidInput: if the model has no layer of such a name, or is a layer itself.
     """
     if type(model) in LEAN:
         raise InvalidInput(
@@ -73,7 +74,7 @@ def lean_(
 
 
 def lean_layers_(model: nn.Module, names: Sequence[str] | None = None) -> LeanReport:
-    """Make layers of `model` lean, in place: `lean_` without a look at the functions it calls."""
+    """Make layers of `model` lean, in place: `lean_` without checking the functions it calls."""
     chosen = _named_layers(model, names)
     now = _swap_(model, chosen)
     kept = {name: why_kept(layer) for name, layer in now.items()}
@@ -84,7 +85,7 @@ def lean_layers_(model: nn.Module, names: Sequence[str] | None = None) -> LeanRe
 
 
 def unlean_(model: nn.Module) -> None:
-    """Undo `lean_` in place: plain layers again. Functions that became layers remain layers."""
+    """Undo `lean_` in place: restores plain layers. Functions that became layers remain layers."""
     plain: dict[nn.Module, nn.Module] = {}
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if isinstance(layer, LeanLayer) and name:
@@ -95,7 +96,7 @@ def unlean_(model: nn.Module) -> None:
 
 
 def _named_layers(model: nn.Module, names: Sequence[str] | None) -> dict[str, nn.Module]:
-    """Layers by name; one that is registered twice has both of its names."""
+    """Layers by name; one that is registered twice is listed under both names."""
     known = dict(model.named_modules(remove_duplicate=False))
     for name in names or ():
         if name not in known:

@@ -1,4 +1,4 @@
-"""Tracing models whose layers may be compressed or lean: each is one node of the graph."""
+"""Tracing models with compressed or lean layers: each becomes one node of the graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asi_core.layers.lean.registry import LEAN
 
 
 class LayerTracer(fx.Tracer):
-    """Takes PyTorch's layers and this package's as they are."""
+    """Treats PyTorch's and this package's layers as leaves."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         own = isinstance(m, (CompressedLayer, LeanLayer, *LEAN))

@@ -1,4 +1,4 @@
-"""Equations against the counts that they spell out, to the byte."""
+"""Equations compared with the counts that they show, to the byte."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_equations_of_zoo_layers_come_out_as_counted(name: str, data: st.DataObj
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("method", EXAMPLES, ids=lambda m: m.settings_label)
 def test_what_no_model_of_the_zoo_has(method: Method, convention: Convention) -> None:
-    """A dilated, grouped, strided kernel on an input that is taller than wide in its channels."""
+    """A dilated, grouped, strided kernel with an input whose channel unfolding is tall."""
     shape = LayerShape(
         "odd",
         (2, 240, 5, 6),
@@ -96,7 +96,7 @@ def test_what_no_model_of_the_zoo_has(method: Method, convention: Convention) ->
 
 
 class Odd(Thinned):
-    """Counts as nobody of us does: with a share as a setting, and numbers below zero."""
+    """Counts with unusual arithmetic: a fractional setting, and negative numbers."""
 
     letters: ClassVar[Mapping[str, str]] = {"every": "n", "share": "s"}
     share: Annotated[float, Setting("Share", "Of what is kept.", above=0, most=1)] = 0.5

@@ -1,4 +1,4 @@
-"""Layers, inputs and comparisons to the last bit, for all tests of lean layers."""
+"""Layers, inputs and bit-for-bit comparisons for all tests of lean layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ forms = st.sampled_from(FORMS)
 
 @st.composite
 def values(draw: st.DrawFn, shape: tuple[int, ...], special: Sequence[float]) -> Tensor:
-    """Numbers around 0 and 6, a third of them drawn from `special`."""
+    """Numbers around 0 and 6, a third of them taken from `special`."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
     drawn = torch.randint(len(special), shape, generator=generator)
     is_special = torch.rand(shape, generator=generator) < 1 / 3
@@ -41,7 +41,7 @@ def values(draw: st.DrawFn, shape: tuple[int, ...], special: Sequence[float]) ->
 
 
 def in_form(values: Tensor, form: str) -> Tensor:
-    """The same numbers, lying differently in memory."""
+    """The same numbers in another memory layout."""
     if form == "channels last":
         return values.contiguous(memory_format=torch.channels_last)
     if form == "transposed":
@@ -52,7 +52,7 @@ def in_form(values: Tensor, form: str) -> Tensor:
 
 
 def random_norm(channels: int, *, affine: bool = True) -> nn.BatchNorm2d:
-    """Frozen, in evaluation mode, with statistics that are not those of a new layer."""
+    """Frozen, in evaluation mode, with other statistics than a new layer's."""
     torch.manual_seed(channels)
     norm = nn.BatchNorm2d(channels, affine=affine, eps=1e-3)
     assert norm.running_mean is not None
@@ -87,12 +87,12 @@ def assert_trains_like(own: nn.Module, plain: nn.Module, x: Tensor, grad_output:
 
 
 def _steps(x: Tensor) -> list[int]:
-    """Strides, but for modes of size 1, where they tell nothing and PyTorch's own ones vary."""
+    """Strides, except for modes of size 1, where they mean nothing and PyTorch's own vary."""
     return [step for step, size in zip(x.stride(), x.shape, strict=True) if size != 1]
 
 
 def output_and_gradient(layer: nn.Module, x: Tensor, grad_output: Tensor) -> tuple[Tensor, Tensor]:
-    """Not of a leaf, which could not be changed in place; of a view, where `x` is none of all."""
+    """Of a non-leaf, because a leaf cannot be changed in place; of a view, if `x` is one."""
     whole = (x._base if x._is_view() and not _dense(x) else x).detach().requires_grad_()
     moved = whole * 1
     output = layer(moved if _dense(x) else moved[..., ::2])
@@ -104,7 +104,7 @@ def _dense(x: Tensor) -> bool:
 
 
 def loss_and_gradients(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Of all that is trained, in the order of the parameters."""
+    """Loss, and gradients of all trained parameters, in their order."""
     logits = model(*(x.clone() for x in inputs))
     loss = F.cross_entropy(logits.flatten(1), torch.arange(len(logits)))
     wanted = [p for p in model.parameters() if p.requires_grad]
@@ -119,7 +119,7 @@ def assert_all_equal(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]
 
 
 def assert_all_close(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]) -> None:
-    """To what rounding leaves of sums in different orders."""
+    """Equal up to the rounding of sums in different orders."""
     expected = loss_and_gradients(model, inputs)
     largest = max(float(native.norm()) for native in expected)
     for own, native in zip(loss_and_gradients(twin, inputs), expected, strict=True):
@@ -127,7 +127,7 @@ def assert_all_close(model: nn.Module, twin: nn.Module, inputs: Sequence[Tensor]
 
 
 def types(model: nn.Module) -> dict[str, type[nn.Module]]:
-    """Of the layers, by name. Every traced model has a type of its own."""
+    """Types of the layers, by name. Every traced model has a separate type."""
     return {name: type(layer) for name, layer in model.named_modules() if name}
 
 
@@ -137,7 +137,7 @@ class Functional(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(4, 4, 1)
-        self.relu_1 = nn.Conv2d(4, 4, 1)  # a name that a node would like to have
+        self.relu_1 = nn.Conv2d(4, 4, 1)  # the name of a node, too
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu_1(F.relu(self.conv(x)))

@@ -32,10 +32,10 @@ def test_activations_are_pytorchs_to_the_last_bit(
     grad_form: str,
     inplace: bool,
 ) -> None:
-    """Infinities, zeros of both signs, 6 exactly; NaN, too, in the input and in the gradient."""
+    """Infinities, zeros of both signs, exactly 6; also NaN in the input and in the gradient."""
     special = SPECIAL
     if kind is nn.ReLU6 and (form != grad_form or form == "every second"):
-        # PyTorch's own gradient at NaN differs from place to place there: see the class.
+        # PyTorch's own gradient at NaN depends on the place there: see the class.
         special = SPECIAL[1:]
     x = in_form(data.draw(values(shape, special)).to(dtype), form)
     grad_output = in_form(data.draw(values(shape, SPECIAL)).to(dtype), grad_form)

@@ -8,7 +8,7 @@ from asi_core.layers.lean import packed_bits, unpacked_bits
 
 
 @given(st.integers(0, 70), st.integers(0, 2**16))
-def test_a_mask_is_a_bit_an_element(count: int, seed: int) -> None:
+def test_a_mask_is_a_bit_per_element(count: int, seed: int) -> None:
     mask = torch.rand(count, generator=torch.Generator().manual_seed(seed)) < 0.5
     packed = packed_bits(mask)
     assert packed.untyped_storage().nbytes() == -(-count // 8)

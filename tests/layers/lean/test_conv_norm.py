@@ -30,7 +30,7 @@ FULL = ASI(ranks=10**6)
 
 
 def compressed(conv: nn.Conv2d, *others: nn.Module, method: Method = FULL) -> fx.GraphModule:
-    """A traced row of layers whose convolution, the first, is compressed."""
+    """A traced sequence of layers whose first, a convolution, is compressed."""
     model = nn.Sequential(conv, *others).eval()
     compress_(model, method, layers=["0"], lean=False)
     tracer = fx.Tracer()
@@ -43,14 +43,14 @@ def folded(model: nn.Module) -> LeanReport:
 
 
 def is_folded(model: nn.Module, x: Tensor) -> bool:
-    """Whether one convolution gives the output, and nothing is normalised."""
+    """Whether one convolution computes the output, without a normalisation."""
     with CalledOperators() as called:
         model(x)
     return not any("batch_norm" in name for name in called.names)
 
 
 class CalledOperators(TorchDispatchMode):
-    """Notes the names of PyTorch's operators while it is open."""
+    """Records the names of PyTorch's operators while it is open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def test_a_weight_larger_than_its_output_is_not_worth_scaling() -> None:
     assert is_folded(model, torch.randn(2, 8, 6, 6)) is False
 
 
-def test_what_is_exact_or_not_asked_for_stays_exact() -> None:
+def test_what_is_exact_or_not_requested_stays_exact() -> None:
     for method, fold in ((Vanilla(), True), (FULL, False)):
         model = compressed(nn.Conv2d(4, 8, 3), random_norm(8), method=method)
         twin = copy.deepcopy(model)
@@ -147,7 +147,7 @@ def test_evaluation_is_exact_also_after_a_step_that_was_cut_short() -> None:
     model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))
     plain, x = copy.deepcopy(model), torch.randn(5, 4, 12, 12)
     folded(model)
-    model.get_submodule("0")(x)  # and not the normalisation
+    model.get_submodule("0")(x)  # without the normalisation
     with torch.no_grad():
         assert torch.equal(model(x), plain(x))
     assert_close_all(output_and_gradients(model, x), output_and_gradients(plain, x))
@@ -166,7 +166,7 @@ def test_hooks_that_replace_or_watch_an_output_change_no_number() -> None:
 
 
 def test_the_convolutions_own_gradients_are_watched() -> None:
-    """Of its product's output, as a probe compares it with the exact weight gradient."""
+    """Of its product's output, which a probe needs to compare with the exact weight gradient."""
     for norm in (random_norm(8), random_norm(8).requires_grad_(True)):
         model = compressed(nn.Conv2d(4, 8, 3), norm)
         plain, x = copy.deepcopy(model), torch.randn(5, 4, 12, 12)
@@ -182,8 +182,8 @@ def test_the_convolutions_own_gradients_are_watched() -> None:
         assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
 
 
-def test_threads_do_not_meet_each_others_outputs() -> None:
-    """One trains and one evaluates the same layers, as often as they can in between."""
+def test_threads_do_not_mix_their_outputs() -> None:
+    """One thread trains and one evaluates the same layers, interleaved."""
     model = compressed(nn.Conv2d(4, 8, 3), random_norm(8), method=EightBit())
     x = torch.randn(5, 4, 12, 12)
     expected = model(x).detach()
@@ -315,7 +315,7 @@ def test_folds_are_copied_and_undone(copied: Callable[[nn.Module], nn.Module]) -
 
 
 @pytest.mark.parametrize("lean", [False, True])
-def test_a_normalisation_computes_itself_where_its_convolution_is_compressed_anew(
+def test_a_normalisation_computes_itself_if_its_convolution_is_compressed_again(
     lean: bool,
 ) -> None:
     model = compressed(nn.Conv2d(4, 8, 3), random_norm(8))

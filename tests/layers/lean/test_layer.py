@@ -1,4 +1,4 @@
-"""What holds for all lean layers."""
+"""Tests that apply to all lean layers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_summed_loss_and_an_empty_batch_are_pytorchs(
         (random_norm(3), None, 0),
     ],
 )
-def test_what_is_kept_is_a_bit_an_element_or_nothing(
+def test_what_is_kept_is_a_bit_per_element_or_nothing(
     layer: nn.Module, category: str | None, bits: int, side: int
 ) -> None:
     model = Applied(layer, channels=3)

@@ -58,7 +58,7 @@ def in_training_mode(norm: nn.BatchNorm2d) -> None:
 def test_a_normalisation_that_needs_its_input_is_the_plain_one(
     change: Callable[[nn.BatchNorm2d], None],
 ) -> None:
-    """Also if it comes to need it after it has become lean."""
+    """Also if it needs it only after it has become lean."""
     plain = random_norm(4)
     layers = [copy.deepcopy(plain), lean_twin(copy.deepcopy(plain))]
     results = []

@@ -76,7 +76,7 @@ def test_a_mean_that_is_called_is_pytorchs_to_the_last_bit(
         torch.testing.assert_close(own, native, rtol=0, atol=0, equal_nan=True)
 
 
-def test_a_mean_that_is_asked_for_in_numpys_words_is_left_alone() -> None:
+def test_a_mean_with_numpys_arguments_is_left_alone() -> None:
     class Centred(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x - x.mean(1, keepdims=True)

@@ -35,7 +35,7 @@ def test_what_keeps_its_bytes_is_reported_with_the_reason() -> None:
     report = lean_(model)
     assert report.replaced == ("relu", "one")
     assert report.kept == {
-        "own": "Own has a forward of its own",
+        "own": "Own overrides forward",
         "gelu": "GELU: its gradient needs its input or its result, not one bit of them",
         "hardswish": "Hardswish: its gradient needs its input or its result, not one bit of them",
         "norm": "it is in training mode: its gradient needs its input",

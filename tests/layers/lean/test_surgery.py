@@ -45,7 +45,7 @@ def networks(draw: st.DrawFn) -> nn.Module:
         norm = random_norm(4).requires_grad_(draw(st.sampled_from([False, False, True])))
         inner = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=groups, bias=False), norm)
         inner.append(shared if draw(st.booleans()) else nn.ReLU6(draw(st.booleans())))
-        # A shortcut changes its inner result, which a plain ReLU needs as it is.
+        # A shortcut changes its inner result, which a plain ReLU needs unchanged.
         inner.append(nn.Conv2d(4, 4, 1))
         blocks += [Shortcut(inner) if draw(st.booleans()) else inner, random_norm(4), shared]
     pool = draw(st.sampled_from([nn.Identity(), nn.MaxPool2d(2), nn.AvgPool2d(2)]))
@@ -57,7 +57,7 @@ def networks(draw: st.DrawFn) -> nn.Module:
 def test_networks_train_as_before_to_the_last_bit(
     model: nn.Module, form: torch.memory_format, traced: bool
 ) -> None:
-    """To rounding where a convolution computes a trained normalisation after it."""
+    """Equal up to rounding where a convolution computes a trained normalisation after it."""
     keys = list(model.state_dict())
     model = (fx.symbolic_trace(model) if traced else model).to(memory_format=form)
     twin = copy.deepcopy(model)
@@ -84,8 +84,8 @@ def test_autocast_changes_nothing(dtype: torch.dtype) -> None:
         assert_all_equal(model, twin, batch(4, 4, 9, 9)())
 
 
-def test_one_in_place_activation_in_a_residual_block_is_one_still() -> None:
-    """Called twice, behind a normalisation and behind a sum that is a shortcut's."""
+def test_one_in_place_activation_in_a_residual_block_stays_one() -> None:
+    """Called twice, after a normalisation and after the sum of a shortcut."""
     model = Residual().eval()
     twin = copy.deepcopy(model)
     assert lean_(twin).replaced == ("bn1", "relu", "bn2")
@@ -117,7 +117,7 @@ def test_only_the_named_layers_are_replaced() -> None:
     assert F.relu in [node.target for node in model.graph.nodes]
 
 
-def test_what_cannot_be_asked_for_is_reported() -> None:
+def test_invalid_layer_names_are_reported() -> None:
     with pytest.raises(InvalidInput, match="'head'"):
         lean_(nn.Sequential(nn.ReLU()), ["head"])
     with pytest.raises(InvalidInput, match=r"got ReLU: put it into nn\.Sequential"):

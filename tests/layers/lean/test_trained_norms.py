@@ -40,7 +40,7 @@ def all_gradients(model: nn.Module, x: Tensor, grad_output: Tensor | None = None
 
 @given(conv_cases(), st.data())
 def test_all_gradients_are_autograds(case: ConvCase, data: st.DataObject) -> None:
-    """Scales of zero, and so small that nothing can be divided by them, included."""
+    """Including scales of zero, and scales so small that nothing can be divided by them."""
     norm = trained_norm(case.conv.out_channels).double()
     for channel in range(norm.num_features):
         scale = data.draw(st.sampled_from([None, 0.0, 1e-300, -1e-170, 1e-20]))
@@ -63,7 +63,7 @@ def test_neither_keeps_the_convolutions_output() -> None:
 
 
 def test_a_compressed_input_gives_as_good_a_gradient_as_the_weights() -> None:
-    """At full rank the exact one; below, what the compressed weight gradient says."""
+    """Exact at full rank; below, derived from the compressed weight gradient."""
     x = torch.randn(6, 4, 7, 7, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(4, 8, 3), trained_norm(8)).eval()
@@ -83,7 +83,7 @@ def test_a_compressed_input_gives_as_good_a_gradient_as_the_weights() -> None:
         norm, conv = model[1], graph.get_submodule("0")
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_var is not None and norm.running_mean is not None  # noqa: PT018
-        # By hand, from the weight's gradient in the same step.
+        # Computed by hand from the weight's gradient in the same step.
         grad_weight, grad_bias, grad_scale, grad_shift = found[1:]
         factor = norm.weight / (norm.running_var + norm.eps).sqrt()
         products = (conv.weight * grad_weight).flatten(1).sum(1) / factor
@@ -94,7 +94,7 @@ def test_a_compressed_input_gives_as_good_a_gradient_as_the_weights() -> None:
 
 
 class Read(nn.Module):
-    """What the convolution gives is read by another as well, or twice by one."""
+    """Another layer reads the convolution's output too, or one reads it twice."""
 
     def __init__(self, twice: bool) -> None:
         super().__init__()

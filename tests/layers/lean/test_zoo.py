@@ -31,7 +31,7 @@ ZOO = ["efficientnet_lite0", "mcunet_in1", "resnet18", "mobilenet_v2"]
 def tail_of(
     name: str, method: Method, *, train_norm: bool = False
 ) -> tuple[nn.Module, GraphModule, list[str], tuple[Tensor, ...]]:
-    """Model, trained part with 4 layers, their names, and what it reads of 8 images."""
+    """Model, trained part with 4 layers, their names, and its input for 8 images."""
     model = build_model(name, 10, 0, pretrained=False)
     torch.manual_seed(1)
     for layer in model.modules():
@@ -55,7 +55,7 @@ def tail_of(
 def test_tails_of_the_zoo_train_as_before_to_the_last_bit(
     name: str, method: Method, train_norm: bool, form: torch.memory_format
 ) -> None:
-    """To rounding where the scale of a normalisation is trained: see `test_linking`."""
+    """Equal up to rounding if the scale of a normalisation is trained: see `test_trained_norms`."""
     model, tail, _, crossing = tail_of(name, method, train_norm=train_norm)
     tail = tail.to(memory_format=form)
     crossing = tuple(value.contiguous(memory_format=form) for value in crossing)
@@ -77,7 +77,7 @@ def test_tails_of_the_zoo_train_as_before_to_the_last_bit(
 
 @pytest.mark.parametrize("method", [Vanilla(), ASI(ranks=(4, 8, 2, 2)), HOSVD(ranks=2)])
 @pytest.mark.parametrize("name", ZOO)
-def test_lean_tails_keep_the_trained_inputs_and_a_bit_an_activation(
+def test_lean_tails_keep_the_trained_inputs_and_a_bit_per_activation(
     name: str, method: Method
 ) -> None:
     _, tail, names, crossing = tail_of(name, method)
@@ -103,7 +103,7 @@ def test_lean_tails_keep_the_trained_inputs_and_a_bit_an_activation(
 
 
 def bytes_of_masks(tail: nn.Module, values: tuple[Tensor, ...]) -> int:
-    """One bit an element of every result of an activation in a step."""
+    """One bit per element of every result of an activation in a step."""
     counts = []
     handles = [
         layer.register_forward_hook(lambda layer, x, y: counts.append(-(-y.numel() // 8)))

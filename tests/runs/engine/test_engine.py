@@ -162,7 +162,7 @@ def test_a_run_whose_worker_is_killed_continues_its_curve(
     assert kept(store, run.id) == kept(store, whole.id)
     assert again.summary["test_accuracy"] == ended(store, whole.id).summary["test_accuracy"]
     message = [line.text for line in store.log_tail(run.id, 100)]
-    (resumed,) = [text for text in message if text.startswith("goes on after step")]
+    (resumed,) = [text for text in message if text.startswith("resumed after step")]
     assert int(resumed.split()[-1]) >= 40, "most of what was done is not done again"
     assert not (settings.checkpoints_dir / run.id).exists()
 

@@ -117,7 +117,7 @@ def test_a_run_goes_on_where_a_machine_was_lost(engine: RunEngine, machines: Mac
     assert all(other == first for other in others), "the same curve on every machine"
     # From the folder that both reach, not from the beginning.
     message = [line.text for line in store.log_tail(lost, 200)]
-    assert any(text.startswith("goes on after step") for text in message)
+    assert any(text.startswith("resumed after step") for text in message)
     store.close()
 
 

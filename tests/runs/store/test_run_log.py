@@ -38,7 +38,7 @@ def test_a_run_tells_what_it_does(store: RunStore) -> None:
         "all done",
     ):
         assert part in message
-    assert "test images right" in texts(store, run.id, 2)[0]
+    assert "test images correct" in texts(store, run.id, 2)[0]
 
 
 def test_what_went_wrong_is_the_last_line(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
