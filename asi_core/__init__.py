@@ -58,11 +58,13 @@ if TYPE_CHECKING:
     )
     from asi_core.compression.config import Compression
     from asi_core.compression.prepare import prepare_
-    from asi_core.costs.estimate import estimate
+    from asi_core.compression.profile import profile
+    from asi_core.compression.verbs import estimate, measure
     from asi_core.datasets import register_dataset
     from asi_core.layers.surgery import compress_, restore_
     from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
     from asi_core.methods import register_method
+    from asi_core.planning import plan
     from asi_core.training.loop import fine_tune
     from asi_core.zoo.cards import register_model
 else:
@@ -75,7 +77,10 @@ else:
             "warm_starts": "layers.warm_starts:warm_starts",
             "load_warm_starts_": "layers.warm_starts:load_warm_starts_",
             "restore_": "layers.surgery:restore_",
-            "estimate": "costs.estimate:estimate",
+            "estimate": "compression.verbs:estimate",
+            "measure": "compression.verbs:measure",
+            "plan": "planning:plan",
+            "profile": "compression.profile:profile",
             "fine_tune": "training.loop:fine_tune",
             "register_dataset": "datasets:register_dataset",
             "register_method": "methods:register_method",
@@ -99,10 +104,13 @@ __all__ = [
     "layers",
     "linalg",
     "load_warm_starts_",
+    "measure",
     "methods",
+    "plan",
     "planning",
     "poster",
     "prepare_",
+    "profile",
     "records",
     "register_dataset",
     "register_method",

@@ -8,7 +8,26 @@ from asi_core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from asi_core.compression.prepare import prepare_
+    from asi_core.compression.profile import profile
+    from asi_core.compression.verbs import estimate, measure
 else:
-    __getattr__ = lazy_names(__name__, {"prepare_": "prepare:prepare_"})
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "estimate": "verbs:estimate",
+            "measure": "verbs:measure",
+            "prepare_": "prepare:prepare_",
+            "profile": "profile:profile",
+        },
+    )
 
-__all__ = ["Compression", "LayerReport", "OtherReport", "PreparationReport", "prepare_"]
+__all__ = [
+    "Compression",
+    "LayerReport",
+    "OtherReport",
+    "PreparationReport",
+    "estimate",
+    "measure",
+    "prepare_",
+    "profile",
+]

@@ -12,7 +12,10 @@ from asi_core.errors import InvalidInput, one_sentence
 from asi_core.methods import AnyMethod, Method, as_method
 
 if TYPE_CHECKING:
-    pass
+    from asi_core.planning import Plan
+
+if TYPE_CHECKING:
+    from asi_core.planning import Plan
 
 
 class Compression(BaseModel):
@@ -80,6 +83,28 @@ class Compression(BaseModel):
     @classmethod
     def _several(cls, names: Any) -> Any:
         return (names,) if isinstance(names, str) else names
+
+    @classmethod
+    def from_plan(
+        cls, plan: Plan, *, method: Method | str | Mapping[str, Any] = "asi", **given: Any
+    ) -> Self:
+        """The configuration that trains the layers of a plan, each with its ranks.
+
+        Args:
+            plan: as `asi_core.plan` makes it.
+            method: a method with ranks; its other settings are kept.
+            given: the other fields of the configuration, such as `also_trained`.
+
+        Raises:
+            InvalidInput: if the method has no ranks.
+        """
+        chosen = as_method(method)
+        if "ranks" not in type(chosen).model_fields:
+            raise InvalidInput(
+                "a plan is for a method whose ranks can be set", chosen.label, "choose asi"
+            )
+        own = {name: {"ranks": ranks} for name, ranks in plan.ranks.items()}
+        return cls(chosen, layers=tuple(plan.ranks), per_layer=own, **given)
 
     def to_json(self) -> str:
         """The configuration as JSON text, which `from_json` reads.

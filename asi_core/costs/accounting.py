@@ -50,7 +50,7 @@ class StepCost:
 
 def step_cost(
     shapes: Sequence[LayerShape],
-    method: Method,
+    method: Method | Mapping[str, Method],
     convention: Convention,
     ranks: Mapping[str, Ranks | None] | None = None,
 ) -> StepCost:
@@ -60,6 +60,7 @@ def step_cost(
 
     Args:
         shapes: of the trained layers, in forward order; one per call for layers called repeatedly.
+        method: of all layers, or of each by its name.
         ranks: the ranks in use, by layer name, if they come from data.
 
     Raises:
@@ -67,12 +68,15 @@ def step_cost(
         NoClosedForm: if the method's costs are not known by formula.
         Unsupported: if the method does not support one of the layers.
     """
+    methods = method if isinstance(method, Mapping) else {shape.name: method for shape in shapes}
     # Checked before ranks, which would not help.
-    if shapes and not method.has_closed_form:
-        raise NoClosedForm(method.label)
+    for method in methods.values():
+        if shapes and not method.has_closed_form:
+            raise NoClosedForm(method.label)
     layers = []
     keepers: dict[str, str] = {}
     for shape in shapes:
+        method = methods[shape.name]
         reason = method.why_unsupported(shape.geometry)
         if reason is not None:
             raise Unsupported(f"layer {shape.name}: {reason}.")

@@ -18,6 +18,7 @@ from asi_core.costs.accounting import StepCost, known_step_cost, with_batch
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.layers.compressed import CompressedLayer
+from asi_core.layers.watching import Watched, watched
 from asi_core.training.balance import balanced_accuracy, is_very_unbalanced
 from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import plan_ranks_
@@ -34,7 +35,6 @@ from asi_core.training.layout import layout_name
 from asi_core.training.probes import probe_layers
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
-from asi_core.training.watching import Watched, watched
 
 log = logging.getLogger(__name__)
 

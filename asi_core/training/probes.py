@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from asi_core import linalg
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import layer_geometry
+from asi_core.layers.watching import Watched
 from asi_core.training.events import LayerProbe
 from asi_core.training.slices import input_pictures
-from asi_core.training.watching import Watched
 
 if TYPE_CHECKING:
     from asi_core.linalg.spectra import Decomposition

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import InvalidInput
+from asi_core.layers.watching import Watched
 from asi_core.linalg.tucker import hosvd, reconstruct
 from asi_core.methods import ASI, Vanilla
 from asi_core.planning import LayerProfile, plan
@@ -22,7 +23,6 @@ from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
 from asi_core.training.setup import TrainingSetup
 from asi_core.training.spec import RunSpec
-from asi_core.training.watching import Watched
 from asi_core.units import GIB
 
 POOL = FeaturePool(GIB)

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from asi_core.layers.surgery import compress_
+from asi_core.layers.watching import watched
 from asi_core.methods import ASI
 from asi_core.training.events import LayerProbe
 from asi_core.training.probes import probe_layers
-from asi_core.training.watching import watched
 
 
 def probe(model: nn.Module, x: torch.Tensor) -> LayerProbe:

@@ -20,8 +20,8 @@ from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.lean import LeanBatchNorm2d, LeanReport, lean_, unlean_
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
 from asi_core.layers.surgery import compress_, restore_
+from asi_core.layers.watching import watched
 from asi_core.methods import ASI, HOSVD, EightBit, Method, Vanilla
-from asi_core.training.watching import watched
 from tests.geometries import ConvCase, conv_cases
 from tests.layers.lean.cases import assert_all_close, assert_all_equal, random_norm, types
 from tests.layers.lean.test_zoo import ZOO, tail_of
