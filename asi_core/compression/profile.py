@@ -83,7 +83,9 @@ def profile(
     with _trained(model, names), observed_shapes(model, names) as shapes:
         for batch in batches:
             with watched(model, names) as notes:
-                torch.autograd.backward(loss(model, batch))
+                value = loss(model, batch)
+                if value.requires_grad:
+                    value.backward()
             passes.append(notes)
         calls = {name: shapes.of(name) for name in names}
     for name in names:

@@ -19,40 +19,7 @@ from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.methods import ASI, HOSVD, Vanilla
-
-
-class Network(nn.Module):
-    """Two blocks, a layer that is never called, and a classifier."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unused = nn.Conv2d(3, 3, 1)
-        self.blocks = nn.Sequential(*(self._block(3 if n == 0 else 8) for n in range(3)))
-        self.head = nn.Linear(8, 4)
-
-    @staticmethod
-    def _block(channels: int) -> nn.Sequential:
-        conv = nn.Conv2d(channels, 8, 3, padding=1)
-        return nn.Sequential(conv, nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-
-    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        y: Tensor = self.head(self.blocks(x).mean((2, 3)))
-        return y * scale
-
-
-def network() -> Network:
-    torch.manual_seed(0)
-    model = Network()
-    # Statistics that differ from those of a batch.
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-1, 1)
-            module.running_var.uniform_(0.5, 2)
-    return model
-
-
-X = torch.randn(6, 3, 12, 12, generator=torch.Generator().manual_seed(1))
-NAMES = ["blocks.1.0", "blocks.2.0"]
+from tests.compression.networks import NAMES, X, network
 
 
 def kept(model: nn.Module) -> int:
