@@ -150,7 +150,7 @@ def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
             hovertemplate="formula: %{customdata}<extra></extra>",
         )
     )
-    styled(figure, title="Kept for backward in one step (measured)", x="", y="MiB")
+    styled(figure, title="All bytes saved in one step (measured)", x="", y="MiB")
     return figure.update_layout(
         barmode="stack", hovermode="closest", height=_HEIGHT, legend={"traceorder": "normal"}
     ).update_xaxes(type="category", tickangle=0)

@@ -34,7 +34,7 @@ def test_a_run_tells_what_it_does(store: RunStore) -> None:
     for part in (
         "attempt 1 by process",
         "weights of EfficientNet-Lite0",
-        "to train on",
+        "for training",
         "all done",
     ):
         assert part in message
