@@ -1,4 +1,4 @@
-"""How far the accuracies of two runs lie apart, after the same number of steps."""
+"""Accuracy differences between runs after the same number of steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Difference:
 
 
 def difference(feed: RunFeed, reference: RunFeed | None) -> Difference | None:
-    """How far a run lies from another; None without one, or without a common evaluation."""
+    """A run's difference from another; None without one, or without a common evaluation."""
     if reference is None:
         return None
     known = {row["step"]: row["accuracy"] for row in reference.evaluations}

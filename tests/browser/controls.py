@@ -15,13 +15,13 @@ from tests.waiting import wait_for
 IN_NO_VIEW = {
     "Name, note, delete: Name",
     "Name, note, delete: Note",
-    "Link for your class: Controls that the link fixes",
-    "Images of your own",
+    "Link for your class: Fixed controls",
+    "Your images",
     "Export and import runs: Comparison to export",
     "Glossary",
     "Play",
 }
-IN_ADDRESS = {"Formulas with these numbers", "All numbers", "Measure here", "Log", "Reproduce"}
+IN_ADDRESS = {"Formulas with these values", "All numbers", "Measure here", "Log", "Reproduce"}
 EXPANDER = "stExpander"
 # Kinds of controls by their test id, each with how its displayed value is read.
 READERS = {

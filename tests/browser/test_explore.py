@@ -82,7 +82,7 @@ def test_what_follows_the_pictures_is_of_the_same_model_on_a_second_visit_too(
 
 def test_the_first_visit_shows_asi_against_vanilla(browser: Browser, server: Server) -> None:
     visit = open_page(browser, server.url)
-    expect(visit.page.get_by_role("heading", name="What would it save?")).to_be_visible()
+    expect(visit.page.get_by_role("heading", name="What would compression save?")).to_be_visible()
     expect(visit.page.get_by_text("ASI keeps").first).to_be_visible()
     expect(visit.page.get_by_text("Small microcontroller")).to_be_visible()
     shows(visit.page, 4)

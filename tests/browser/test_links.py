@@ -85,7 +85,7 @@ TOURS = (
     Tour(
         "",
         ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"}),
-        last="Where would it fit?",
+        last="Which devices does it fit?",
     ),
     Tour("train", ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"})),
     Tour("spectra"),

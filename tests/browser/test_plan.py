@@ -57,7 +57,7 @@ def test_other_layers_are_calibrated_by_the_worker(
     for label, value in (("Batch size", 8), ("Image size", 32)):
         enter(page, label, value)
     enter(page, "Budget, KiB", 8)
-    expect(page.get_by_text("Nobody has looked yet at")).to_be_visible()
+    expect(page.get_by_text("There is no calibration yet of")).to_be_visible()
     page.get_by_role("button", name="Calibrate these layers").click()
     expect(page.get_by_text("Under 8 KiB the best ranks keep")).to_be_visible(timeout=2 * MINUTE)
     wait_until_drawn(page)

@@ -18,7 +18,7 @@ from tests.datasets.test_uploads import packed
 from tests.waiting import wait_for
 
 TINY = "/train?steps=2&image_size=32&batch_size=16&layers=1&methods=Vanilla"
-MENU = "Images of your own"
+MENU = "Your images"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def upload(page: Page, name: str, zipped: bytes) -> None:
     open_popover(page, MENU)
     box = page.locator("[data-testid=stFileUploader] input[type=file]")
     box.set_input_files(FilePayload(name=name, mimeType="application/zip", buffer=zipped))
-    expect(page.get_by_text("2 classes, 32 images to train on and 8 to test on")).to_be_visible()
+    expect(page.get_by_text("2 classes, 32 training images and 8 test images")).to_be_visible()
     wait_until_drawn(page)
     if page.locator("[data-testid=stPopoverBody]").count():
         close_popover(page, MENU)

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from dashboard.frame import TO_COME
 from tests.waiting import wait_for
 
 Scheme = Literal["light", "dark"]
@@ -93,7 +92,6 @@ def wait_until_drawn(page: Page) -> None:
         "data-test-script-state", "notRunning", timeout=MINUTE
     )
     expect(page.get_by_test_id("stException")).to_have_count(0)
-    expect(page.locator(f".st-key-{TO_COME}")).to_have_count(0, timeout=MINUTE)
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=MINUTE)
     empty = """() => [...document.querySelectorAll('[data-testid^=stBidiComponent]')]
         .filter(chart => chart.offsetParent && !chart.querySelector('.main-svg')).length"""

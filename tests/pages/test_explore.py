@@ -137,11 +137,11 @@ def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:
     assert "ASI" in kept(page)
     drawn_with(page, layers=5)
     assert set(kept(page)) == {"Vanilla", "Gradient filter", "8-bit", "Checkpointing"}
-    assert "nobody has looked yet at" in texts(page.info)
+    assert "there is no calibration yet of" in texts(page.info)
     drawn_with(page, layers=4, batch_size=63)
-    assert "at batch 63 and 96 px" in texts(page.info)
+    assert "at batch size 63 and 96 px" in texts(page.info)
     assert "ASI" not in kept(page)
-    assert "waits for its ranks" in texts(page.caption)
+    assert "is not shown yet: its ranks" in texts(page.caption)
 
 
 def test_a_calibration_from_click_to_ranks(engine: InlineEngine) -> None:
@@ -291,8 +291,8 @@ def test_an_input_that_two_layers_read_is_counted_as_the_convention_says(convent
     page = opened(**BY_RANK, **settings, formulas="true", numbers="true", convention=convention)
     page.selectbox(key="formula_method").set_value("Vanilla").run()
     page.selectbox(key="formula_layer").set_value("3 · layer4.0.downsample.0").run()
-    counted_once = "it reads the same tensor as layer4.0.conv1, where it is counted"
-    counted_twice = "64\u202fKiB of vanilla's are inputs that two layers read"
+    counted_once = "this layer reads the same tensor as layer4.0.conv1, which counts it"
+    counted_twice = "64\u202fKiB of vanilla's are inputs that two layers share"
     assert (counted_once in texts(page.markdown)) == (convention == "exact")
     assert (counted_twice in texts(page.caption)) == (convention == "paper")
     assert kept(page)["Vanilla"] == {"exact": "160\u202fKiB", "paper": "224\u202fKiB"}[convention]

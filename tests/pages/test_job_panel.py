@@ -82,7 +82,7 @@ def test_from_the_button_to_the_answer(engine: Engine, store: JobStore) -> None:
     click(page, "Measure")
     (job_id,) = engine.jobs
     assert labels(page) == []
-    assert "Waiting for a place in the worker" in texts(page.info)
+    assert "Queued in the worker" in texts(page.info)
     token = store.attempts.claim(job_id)
     assert token is not None
     page.run()
@@ -106,7 +106,7 @@ def test_the_last_answer_stays_while_a_new_one_is_asked_and_when_it_fails(
     assert texts(page.markdown) == "result: {'number': 1}"
     store.fail(second, str(store.attempts.claim(second)), "it broke.")
     page.run()
-    assert "No answer: it broke." in texts(page.error)
+    assert "The job failed: it broke." in texts(page.error)
     assert texts(page.markdown) == "result: {'number': 1}"
     click(page, "Try again")
     assert len(engine.jobs) == 2

@@ -273,7 +273,7 @@ def test_what_a_class_moves_is_not_fixed_by_it(evidence: RunStore) -> None:
         run(page)
         assert controls(page)["angle"].value == angle
         assert not controls(page)["angle"].disabled
-        assert f"At {angle}° a step" in texts(page.markdown)
+        assert f"At {angle}° per step" in texts(page.markdown)
     assert "angle" not in page.query_params
 
 

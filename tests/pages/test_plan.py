@@ -138,7 +138,7 @@ def test_a_link_gives_the_same_view(engine: InlineEngine, model: str, dataset: s
     assert page.slider(key="layers").value == 3
     assert page.number_input(key="budget_kib").value == 320
     assert page.button_group(key="budget_named").value == "320 KiB (STM32F746)"
-    assert "Nobody has looked yet at the last 3 layers of ViT-B/32" in texts(page.markdown)
+    assert "There is no calibration yet of the last 3 layers of ViT-B/32" in texts(page.markdown)
 
 
 def test_too_small_a_budget_says_what_is_needed(engine: InlineEngine) -> None:
@@ -199,12 +199,12 @@ def test_a_model_that_reads_one_size_is_given_that(engine: InlineEngine) -> None
 
 def test_other_layers_are_calibrated_and_planned(engine: InlineEngine) -> None:
     page = opened(**SMALL, budget_kib="8")
-    assert "Nobody has looked yet at" in texts(page.markdown)
+    assert "There is no calibration yet of" in texts(page.markdown)
     button(page, CALIBRATE).click()
     page.run()
     assert not page.exception
     assert len(engine.jobs) == 1
-    assert "Waiting for a place in the worker" in texts(page.info)
+    assert "Queued in the worker" in texts(page.info)
     assert CALIBRATE not in labels(page)
     engine.work()
     page.run()

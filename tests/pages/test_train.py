@@ -350,7 +350,7 @@ def upload(page: AppTest, name: str, contents: dict[str, bytes]) -> AppTest:
 
 def test_images_of_ones_own_from_upload_to_accuracy(engine: InlineEngine) -> None:
     page = upload(opened(), "pets.zip", both_splits(train=12, test=4))
-    assert "2 classes, 24 images to train on and 8 to test on" in texts(page.success)
+    assert "2 classes, 24 training images and 8 test images" in texts(page.success)
     name = page.selectbox(key="dataset").value
     assert name.startswith("upload:pets-")
     set_small(page)
@@ -390,7 +390,7 @@ def test_damaged_images_are_named_after_the_upload_and_can_be_left_out(
     assert "leave them out" in texts(page.error)
     assert own_comparisons() == []
     page.toggle(key="skip_damaged").set_value(True).run()
-    assert "Runs go without them" in texts(page.info)
+    assert "Runs leave them out" in texts(page.info)
     launch_button(page).click()
     page.run()
     engine.work()

@@ -308,7 +308,7 @@ def test_pages_stand_whatever_is_in_the_database(
             # Without a summary it is the events that decide: some can be drawn as they are.
             assert is_named or summary is None, (name, page, message)
     message = [w.value for w in drawn("compare").warning]
-    assert any("with values that no run can have" in sentence for sentence in message)
+    assert any("because of invalid values" in sentence for sentence in message)
     for page in ("learn", "poster", "plan", "explore"):
         drawn(page)
 
