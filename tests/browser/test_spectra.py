@@ -24,7 +24,9 @@ def test_a_visitor_looks_into_a_shipped_run(browser: Browser, server: Server) ->
     visit = open_page(browser, server.url)
     page = visit.page
     page.get_by_role("link", name="Spectra").click()
-    expect(page.get_by_role("heading", name="Why do activations compress?")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_role("heading", name="Why do activations compress?")).to_be_visible(
+        timeout=MINUTE
+    )
     expect(page.get_by_text("of the energy of what")).to_be_visible(timeout=MINUTE)
     wait_until_drawn(page)
     expect(page.locator(".live-chart")).to_have_count(9, timeout=MINUTE)

@@ -69,7 +69,7 @@ def test_the_number_of_points_is_bounded() -> None:
     most = list(range(MOST_POINTS))
     assert len(sent(go.Figure(go.Scatter(y=most)))["traces"][0]["y"]) == MOST_POINTS
     for trace in (go.Scatter(y=[*most, 0]), go.Scatter(x=np.zeros(MOST_POINTS + 1), y=[1])):
-        with pytest.raises(InvalidInput, match=f"at most {MOST_POINTS} points a trace, got 5001"):
+        with pytest.raises(InvalidInput, match=f"at most {MOST_POINTS} points per trace, got 5001"):
             chart_data(go.Figure([go.Bar(y=[1]), trace]), None, selectable=False)
 
 

@@ -125,7 +125,7 @@ def test_names_are_no_markdown_and_no_formulas(store: RunStore) -> None:
     library = RunLibrary(store.url)
     library.describe(runs[0].comparison, Description("=[x](https://x) **y**", ""))
     page = opened()
-    warnings = [m.value for m in page.markdown if "permanently deletes" in m.value]
+    warnings = [m.value for m in page.markdown if "and all measurements" in m.value]
     assert len(warnings) == 1
     assert r" \=\[x\](https\://x) \*\*y\*\*, with 5 runs" in warnings[0]
     assert set(shown_table(page)["comparison"]) == {"'=[x](https://x) **y**"}
@@ -441,7 +441,7 @@ def test_runs_are_taken_along_and_opened(store: RunStore) -> None:
     content = export_comparison(store, RunLibrary(store.url), runs[0].comparison)
     uploader = page.get("file_uploader")[0]
     uploader.upload("asi-runs.zip", content, "application/zip").run()
-    assert f"{len(runs)} runs of asi-runs.zip are kept here now" in texts(page.success)
+    assert f"{len(runs)} runs imported from asi-runs.zip" in texts(page.success)
     assert len(store.latest_comparisons(9)) == 2
     page.get("file_uploader")[0].upload("photos.zip", b"no zip", "application/zip").run()
     assert "must be a file that this app has written" in texts(page.error)

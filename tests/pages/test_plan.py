@@ -89,7 +89,7 @@ def test_a_first_visit_shows_a_plan_at_once(engine: InlineEngine) -> None:
     page = opened()
     expected = plan(default_profiles(), 256 * 1024)
     sentence = texts(page.markdown)
-    assert "Under 256 KiB the best ranks keep" in sentence.replace("\u202f", " ")
+    assert "Within 256 KiB the best ranks keep" in sentence.replace("\u202f", " ")
     assert format_bytes(expected.total_bytes) in sentence
     assert f"gradient error of {three_digits(expected.gradient_error)}" in sentence
     assert [m.label for m in page.metric][:3] == [
@@ -210,7 +210,7 @@ def test_other_layers_are_calibrated_and_planned(engine: InlineEngine) -> None:
     page.run()
     assert not page.exception
     assert not page.info
-    assert "Under 8\u202fKiB the best ranks keep" in texts(page.markdown)
+    assert "Within 8\u202fKiB the best ranks keep" in texts(page.markdown)
     page.number_input(key="budget_kib").set_value(20)
     page.run()
     assert "Under 20\u202fKiB" in texts(page.markdown)
