@@ -16,6 +16,16 @@ Header = tuple[bytes, bytes]
 PEER = "asi_peer"
 
 
+class Middleware:
+    """A layer around the app: by default it passes everything on."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
 def headers_of(scope: Message, name: str) -> list[str]:
     """All values of a request header, in order."""
     wanted = name.lower().encode("latin-1")

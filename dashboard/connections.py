@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from asi_core.settings import read_settings
-from dashboard.asgi import PEER, Application, Message, Receive, Send
+from dashboard.asgi import PEER, Message, Middleware, Receive, Send
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +17,17 @@ _WANTED_DESCRIPTORS = 65_536
 _WAITING_SHARE = 4
 
 
-class DropHalfOpen:
+class DropHalfOpen(Middleware):
     """ASGI middleware that makes uvicorn drop connections on which no request arrives.
 
     uvicorn has no setting for this: before it listens, its protocol class is replaced by a
     subclass.
     """
 
-    def __init__(self, app: Application) -> None:
-        self._app = app
-
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             _watch(getattr(getattr(receive, "__self__", None), "config", None))
-        await self._app(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
 
 def raise_descriptor_limit() -> int:

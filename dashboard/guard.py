@@ -13,6 +13,7 @@ from dashboard.asgi import (
     Application,
     Header,
     Message,
+    Middleware,
     Receive,
     Send,
     answer,
@@ -40,12 +41,12 @@ class BodyTooSlowError(Exception):
     """A request's body did not arrive in time."""
 
 
-class Guard:
+class Guard(Middleware):
     """Refuses unknown hosts and closed paths, forbids embedding, and limits the time of request
     bodies. It also puts the visitor's network address into the request's client field."""
 
     def __init__(self, app: Application) -> None:
-        self._app = app
+        super().__init__(app)
         self._warned: set[str] = set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

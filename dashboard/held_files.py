@@ -16,7 +16,7 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.runs.submit.networks import network_of
 from asi_core.settings import Limits, read_settings
 from asi_core.units import format_bytes
-from dashboard.asgi import Application, Message, Receive, Send, answer, headers_of
+from dashboard.asgi import Application, Message, Middleware, Receive, Send, answer, headers_of
 from dashboard.plain import plain
 from dashboard.visitor import sign_in_reason, why_not
 
@@ -31,11 +31,11 @@ class _Coming:
     size: int
 
 
-class HeldFiles:
+class HeldFiles(Middleware):
     """ASGI middleware that checks who may upload files, and limits how much the server holds."""
 
     def __init__(self, app: Application) -> None:
-        self._app = app
+        super().__init__(app)
         self._coming: list[_Coming] = []
         # Session that holds files -> its network.
         self._networks: dict[str, str | None] = {}

@@ -13,23 +13,20 @@ from importlib.resources import files
 
 from streamlit import config
 
-from dashboard.asgi import Application, Message, Receive, Send, with_headers
+from dashboard.asgi import Message, Middleware, Receive, Send, with_headers
 
 # The address from which `live_chart_assets/library.js` loads it.
 PATH = "/_stcore/bidi-components/asi_lab.plotly_js/plotly.min.js"
 _LEVEL = 6
 
 
-class PlotlyJs:
+class PlotlyJs(Middleware):
     """ASGI middleware that serves plotly.js, and has pages preload it."""
-
-    def __init__(self, app: Application) -> None:
-        self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
-        elif str(scope["path"]).endswith(PATH) and _accepts_gzip(scope):
+        elif str(scope["path"]).endswith(PATH) and b"gzip" in _header(scope, b"accept-encoding"):
             await _answer(scope, send)
         else:
             base = str(config.get_option("server.baseUrlPath") or "").strip("/")
@@ -43,10 +40,6 @@ def compressed() -> tuple[bytes, bytes]:
     script = files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
     tag = f'"{hashlib.sha256(script).hexdigest()}"'.encode()
     return gzip.compress(script, _LEVEL, mtime=0), tag
-
-
-def _accepts_gzip(scope: Message) -> bool:
-    return b"gzip" in _header(scope, b"accept-encoding")
 
 
 async def _answer(scope: Message, send: Send) -> None:

@@ -15,7 +15,7 @@ from asi_core.errors import AsiError, Refused, Unavailable, one_sentence
 from asi_core.runs.records import EXAMPLE_OWNER, NOBODY, RunRecord
 from asi_core.runs.submit.networks import network_of
 from asi_core.settings import read_settings
-from dashboard.asgi import Application, Message, Receive, Send, with_headers
+from dashboard.asgi import Message, Middleware, Receive, Send, with_headers
 
 COOKIE = "asi_visitor"
 _BROWSER, _SHORT = "visitor-", 18
@@ -25,11 +25,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _SIGN_IN = "sign in to launch runs and to change your own; viewing needs no sign-in."
 
 
-class VisitorCookie:
+class VisitorCookie(Middleware):
     """ASGI middleware that gives each browser a secret cookie, which identifies its runs."""
-
-    def __init__(self, app: Application) -> None:
-        self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _token_of(_cookies_of(scope)):

@@ -60,7 +60,10 @@ def pareto(view: View, reference: Outcome | None) -> None:
     ]
     plot = pareto_figure(view.outcomes, reference, axis)
     if not plot.data:
-        st.info(plain(_why_empty(view.outcomes, axis)))
+        why = left_out_of_picture(view.outcomes, axis) or (
+            "No run of this task has been completed yet: each run becomes a point when it ends."
+        )
+        st.info(plain(why))
         return
     live_chart(plot, key="pareto", on_select=select_points)
     if missing := left_out_of_picture(view.outcomes, axis):
@@ -95,12 +98,6 @@ def left_out_of_picture(outcomes: Sequence[Outcome], axis: Axis) -> str:
     return (
         f"Not in this figure, because their cost has no closed form: {', '.join(missing)}. "
         "Choose a measured quantity as the axis to see them."
-    )
-
-
-def _why_empty(outcomes: Sequence[Outcome], axis: Axis) -> str:
-    return left_out_of_picture(outcomes, axis) or (
-        "No run of this task has been completed yet: each run becomes a point when it ends."
     )
 
 

@@ -79,7 +79,7 @@ def _form() -> tuple[dict[str, Any], int]:
     fields = {
         name: (field, owners)
         for name, (field, owners) in method_fields().items()
-        if not field.in_mib and any(kind in methods for kind in _kinds(owners))
+        if not field.in_mib and any(METHODS[kind] in owners for kind in methods)
     }
     texts: dict[str, Any] = {"methods": methods}
     for number, (name, (field, owners)) in enumerate(fields.items()):
@@ -110,10 +110,6 @@ def _methods() -> list[str]:
         **URL,
     )
     return [titles[title] for title in chosen]
-
-
-def _kinds(owners: tuple[Any, ...]) -> list[str]:
-    return [kind for kind, method in METHODS.items() if method in owners]
 
 
 def _axis(field: SettingField, owners: str = "") -> str:

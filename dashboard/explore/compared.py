@@ -11,7 +11,6 @@ from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.errors import NoClosedForm
 from asi_core.methods import REFERENCE_KIND, Method
 from asi_core.records import LayerShape, Ranks
-from asi_core.zoo.shapes import trained_layer_shapes
 from dashboard.explore.calibration import Calibration
 from dashboard.explore.settings import ExploreSettings
 
@@ -45,9 +44,7 @@ def compared(settings: ExploreSettings, calibration: Calibration | None) -> tupl
 def _compared(
     methods: tuple[Method, ...], settings: ExploreSettings, calibration: Calibration | None
 ) -> tuple[MethodCost, ...]:
-    shapes = trained_layer_shapes(
-        settings.model, settings.layers, settings.batch_size, settings.image_size
-    )
+    shapes = settings.shapes
     ranks = _spectral_ranks(settings, calibration, shapes)
     return tuple(_costed(method, settings, shapes, ranks) for method in methods)
 
@@ -88,9 +85,7 @@ def _costed(
 
 
 def _spectral_ranks(
-    settings: ExploreSettings,
-    calibration: Calibration | None,
-    shapes: Sequence[LayerShape],
+    settings: ExploreSettings, calibration: Calibration | None, shapes: Sequence[LayerShape]
 ) -> dict[str, Ranks | None] | None:
     """The ranks at the start of training, by layer name."""
     if settings.explained_variance is None or calibration is None:

@@ -12,7 +12,6 @@ import streamlit as st
 from asi_core.costs.accounting import step_cost
 from asi_core.methods import ASI
 from asi_core.units import KIB, format_bytes
-from asi_core.zoo.shapes import trained_layer_shapes
 from dashboard.explore.settings import ExploreSettings
 from dashboard.frame import URL
 
@@ -36,10 +35,7 @@ def largest_rank(settings: ExploreSettings) -> None:
 
 def rank_sentence(settings: ExploreSettings, budget_bytes: int) -> str:
     """The largest rank that fits, and the bytes of the next one."""
-    shapes = trained_layer_shapes(
-        settings.model, settings.layers, settings.batch_size, settings.image_size
-    )
-    sizes = sorted({size for shape in shapes for size in shape.input_shape})
+    sizes = sorted({size for shape in settings.shapes for size in shape.input_shape})
     # Settings without influence are left out of the cache key.
     key = replace(settings, dataset="", skip_damaged=False, settings=())
     rank = _largest(key, sizes, budget_bytes)
@@ -71,7 +67,4 @@ def _largest(key: ExploreSettings, sizes: Sequence[int], budget_bytes: int) -> i
 
 @lru_cache(maxsize=2048)
 def _bytes(settings: ExploreSettings, rank: int) -> int:
-    shapes = trained_layer_shapes(
-        settings.model, settings.layers, settings.batch_size, settings.image_size
-    )
-    return step_cost(shapes, ASI(ranks=rank), settings.convention).activation_bytes
+    return step_cost(settings.shapes, ASI(ranks=rank), settings.convention).activation_bytes

@@ -8,8 +8,8 @@ import streamlit as st
 
 from asi_core.errors import InvalidInput
 from asi_core.methods import Vanilla
-from asi_core.records import Convention
-from asi_core.zoo.shapes import tabled_sizes
+from asi_core.records import Convention, LayerShape
+from asi_core.zoo.shapes import tabled_sizes, trained_layer_shapes
 from dashboard.frame import URL
 from dashboard.setup import Setup
 
@@ -39,6 +39,13 @@ class ExploreSettings(Setup):
     """All settings that determine the numbers of the page."""
 
     convention: Convention = "exact"
+
+    @property
+    def shapes(self) -> tuple[LayerShape, ...]:
+        """The shapes of the trained layers, in forward order."""
+        return tuple(
+            trained_layer_shapes(self.model, self.layers, self.batch_size, self.image_size)
+        )
 
 
 def explored(setup: Setup, view: ViewSettings) -> ExploreSettings:

@@ -74,10 +74,10 @@ export class Chart {
   /** Delayed, so that the server does no further work while a control is still being moved. */
   #tellThatDrawn() {
     const token = this.sent.tells_when_drawn;
-    if (token === null || token === this.told) return;
+    if (token === null || token === this.reported) return;
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
-      this.told = token;
+      this.reported = token;
       if (!this.removed) this.tell.drawn(token);
     }, QUIET_MILLISECONDS);
   }

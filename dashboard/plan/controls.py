@@ -46,7 +46,8 @@ def budget_control() -> int:
             "and what activation functions save come on top.",
             **URL,
         )
-    st.session_state["budget_named"] = _name_of(budget)
+    names = {size: name for name, size in NAMED_BUDGETS.items()}
+    st.session_state["budget_named"] = names.get(budget)
     with named:
         st.pills(
             "Presets",
@@ -65,10 +66,6 @@ def plan_question(setup: Setup, budget_kib: int, seed: int) -> PlanQuestion:
     bits = dict(setup.settings).get("bits", 32)
     method = ASI.model_validate({"budget_bytes": budget, "bits": bits})
     return PlanQuestion(setup.run_spec(method, seed=seed), budget, method.bits)
-
-
-def _name_of(budget_kib: int) -> str | None:
-    return next((name for name, size in NAMED_BUDGETS.items() if size == budget_kib), None)
 
 
 def _take_named() -> None:

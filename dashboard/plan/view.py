@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from asi_core.figures.plan import plot_error_curve, plot_kept
@@ -85,21 +83,18 @@ def _curve(what: Planned) -> None:
 
 def _details(question: PlanQuestion, what: Planned) -> None:
     card = model_card(question.spec.model)
+    ranks = {
+        name: st.column_config.NumberColumn(name.title(), help=f"Rank of the {name} mode.")
+        for name in card.mode_names
+    }
     with st.expander("Ranks per layer and mode", icon=":material/table_rows:", expanded=True):
         table(
             rank_table(what, card.mode_names),
             key="plan-ranks",
             caption=f"Columns {', '.join(card.mode_names)}: the planned ranks. Bytes are by "
             "formula, errors measured.",
-            column_config={**_COLUMNS, **_rank_columns(card.mode_names)},
+            column_config={**_COLUMNS, **ranks},
         )
     specs = plan_specs(question, what)
     names = [HEAD_LABEL, *(spec.method.settings_label for spec in specs[1:])]
     reproduce_panel(specs[::-1], names[::-1], key="plan")
-
-
-def _rank_columns(mode_names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        name: st.column_config.NumberColumn(name.title(), help=f"Rank of the {name} mode.")
-        for name in mode_names
-    }

@@ -1,4 +1,4 @@
-"""Servers on which something is wrong: pages say it in a sentence."""
+"""Broken servers: pages report the error in a sentence."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def open_learn(browser: Browser, server: Server, width: int) -> Visit:
 
 
 def title_of(page: Page, chart: str) -> int:
-    """How many charts with such a title have been drawn."""
+    """How many charts with this title have been drawn."""
     script = """title => [...document.querySelectorAll('.live-chart .js-plotly-plot')]
         .filter(plot => plot.layout?.title?.text?.includes(title)).length"""
     return int(page.evaluate(script, chart))

@@ -10,7 +10,7 @@ from tests.waiting import wait_for
 
 
 def drawn(page: Page, title: str) -> list[list[float]]:
-    """The y values of the traces of the figure whose title begins so."""
+    """The y values of the traces of the figure with this title prefix."""
     script = """title => {
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.startsWith(title));
@@ -27,7 +27,7 @@ def test_a_visitor_looks_into_a_shipped_run(browser: Browser, server: Server) ->
     expect(page.get_by_role("heading", name="Why do activations compress?")).to_be_visible(
         timeout=MINUTE
     )
-    expect(page.get_by_text("of the energy of what")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_text("of the energy of the input")).to_be_visible(timeout=MINUTE)
     wait_until_drawn(page)
     expect(page.locator(".live-chart")).to_have_count(9, timeout=MINUTE)
     wait_until_drawn(page)

@@ -1,4 +1,4 @@
-"""Images of one's own in real browsers: two visitors bring the same zip, and both train on it."""
+"""User images in real browsers: two visitors upload the same zip, and both train on it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def upload(page: Page, name: str, zipped: bytes) -> None:
 
 
 def trained(store: RunStore, page: Page, before: set[str]) -> list[RunRecord]:
-    """The runs of a comparison that a visitor launches and waits for."""
+    """Launch a comparison as a visitor, and wait for its runs."""
     page.get_by_role("button", name="Train and compare").click()
     new = wait_for(
         lambda: [
@@ -69,7 +69,7 @@ def test_two_visitors_bring_the_same_zip_and_both_train_on_it(
     zipped = packed(both_splits(train=16, test=4)).getvalue()
     for visit, called in zip(visits, ("pets", "animals"), strict=True):
         upload(visit.page, f"{called}.zip", zipped)
-        # Each visitor's list calls the zip as the visitor does.
+        # Each visitor's list shows the visitor's own file name.
         images = visit.page.get_by_role("combobox", name="Images")
         expect(images).to_have_value(re.compile(rf"^{called} \(.*\), uploaded$"))
     comparisons: dict[str, list[RunRecord]] = {}

@@ -1,4 +1,4 @@
-"""What a visitor reads when a page cannot be drawn."""
+"""The message when a page cannot be drawn."""
 
 from __future__ import annotations
 

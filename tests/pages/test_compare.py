@@ -29,7 +29,7 @@ PAGE = str(Path(__file__).parents[2] / "pages" / "compare.py")
 
 
 class IdleEngine:
-    """Takes what is submitted and does nothing."""
+    """Records submitted runs and does nothing."""
 
     def __init__(self) -> None:
         self.submitted: list[str] = []
@@ -40,7 +40,7 @@ class IdleEngine:
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IdleEngine]:
-    """No worker, and no shipped examples but those that a test asks for."""
+    """No worker, and no shipped examples unless a test imports them."""
     st.cache_resource.clear()
     idle = IdleEngine()
     monkeypatch.setattr(services, "engine", lambda: idle)
@@ -318,7 +318,7 @@ def test_chosen_runs_are_deleted(store: RunStore) -> None:
 def test_what_cannot_be_deleted_is_reported(store: RunStore) -> None:
     keep(store, [spec(), asi(0.8)], [0.9, 0.8], [100, 10], owner=EXAMPLE_OWNER)
     page = opened()
-    # The popover cannot be opened; the library refuses besides.
+    # The popover cannot be opened, and the library refuses too.
     page.button(key="confirm-Delete this comparison").click()
     assert "shipped with the app stay, got 2 of them" in texts(run(page).error)
     assert len(RunLibrary(store.url).runs()) == 2

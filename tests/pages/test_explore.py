@@ -46,7 +46,7 @@ def opened(page: str = "explore", **query: str) -> AppTest:
 
 
 def drawn_with(page: AppTest, **values: int) -> AppTest:
-    """The whole page with other values; a box that is moved has its pictures drawn alone."""
+    """Rerun the whole page with other values; moving a box would rerun only the figures."""
     for key, value in values.items():
         page.session_state[key] = value
     page.run()
@@ -323,14 +323,14 @@ def test_a_link_names_model_and_images_as_the_command_line_does(name: str) -> No
     assert not page.warning
     assert page.selectbox(key="model").value == "mcunet_in1"
     assert page.selectbox(key="dataset").value == "cifar10"
-    # They stay in the address, as the boxes call them.
+    # The address has their titles.
     assert page.query_params["model"] == MODELS["mcunet_in1"].title
     assert page.query_params["dataset"] == DATASETS["cifar10"].title
 
 
 @pytest.mark.parametrize(
     ("budget", "rank"),
-    # From the size of a mode on its factor is not kept: 64 fits where 62 does not.
+    # A mode at full rank has no factor: 64 fits although 62 does not.
     [(256, 17), (16, 1), (4, 0), (1280, 64), (8192, None), (99_999, None)],
 )
 def test_the_largest_rank_is_the_last_that_fits(budget: int, rank: int | None) -> None:

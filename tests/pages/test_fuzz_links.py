@@ -1,4 +1,4 @@
-"""Whatever a link says: a page, and a short sentence about what no box takes. Never a failure.
+"""Random links: the page is drawn, and ignored parameters are reported. It never fails.
 
 `make faults` opens 3,000 links.
 """
@@ -17,8 +17,8 @@ from streamlit.testing.v1 import AppTest
 PAGES = Path(__file__).parents[2] / "pages"
 LINKS = int(os.environ.get("FUZZ_LINKS", "300"))
 
-# What each page's boxes are called in links, and how many of the links it gets: some pages take
-# twenty times as long as others.
+# The URL parameters of each page, and its share of the links: some pages take twenty times as long
+# as others.
 KEYS: dict[str, tuple[float, list[str]]] = {
     "explore": (0.5, [
         "model", "layers", "batch_size", "image_size", "dataset", "ranks_from", "patch", "lean",
@@ -152,6 +152,6 @@ def test_what_boxes_take_is_not_reported(page: str, query: dict[str, str | list[
 
 
 def test_all_boxes_that_may_be_empty_are_known() -> None:
-    """A link without a choice in a box of many says that none is chosen."""
+    """An empty parameter of a multiselect box means that nothing is chosen."""
     app = opened("train", {"methods": ""})
     assert not [w for w in app.warning if "is ignored" in w.value]

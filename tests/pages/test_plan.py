@@ -28,7 +28,7 @@ SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
 
 
 class InlineEngine:
-    """Notes runs, and answers jobs when told to, in this process."""
+    """Records runs, and executes jobs in this process on demand."""
 
     def __init__(self) -> None:
         self.runs: list[str] = []
@@ -298,7 +298,7 @@ def test_in_fewer_bits_higher_ranks_fit(engine: InlineEngine) -> None:
 
 
 def test_a_plan_in_fewer_bits_is_the_one_that_a_run_makes() -> None:
-    """From one calibration for all bits, what a run's own calibration finds."""
+    """One calibration serves all bits: it gives the ranks of a run's own calibration."""
     from asi_core.training.calibration import calibrate
     from dashboard.plan.planned import planned
 

@@ -1,4 +1,4 @@
-"""Pages with two more methods registered, one of them without closed form."""
+"""Pages with two additional methods, one of them without a closed form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
 
 @pytest.fixture
 def runs() -> list[RunRecord]:
-    """The classifier alone, vanilla, ASI and both methods, on one task."""
+    """The linear probe, vanilla, ASI and both methods, on one task."""
     specs = [spec(layers=0), spec(), asi(0.8), spec({"kind": "thinned"}), spec({"kind": "sparse"})]
     store = RunStore(read_settings().database_url)
     return keep(store, specs, [0.5, 0.87, 0.80, 0.82, 0.87], [0, 10**6, 10**4, 5 * 10**5, None])
@@ -186,7 +186,7 @@ def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
 
 
 def test_compare_prefers_what_has_a_formula(runs: list[RunRecord]) -> None:
-    """Of runs that are near enough, bytes by formula are not set against measured ones."""
+    """Bytes by formula are not compared with measured ones."""
     message = opened("compare", tolerance="8").markdown[0].value
     assert "is ASI, 80 % variance: it keeps" in message.replace("\u202f", " ")
 
@@ -211,7 +211,7 @@ def test_the_report_has_a_row_without_figures(runs: list[RunRecord]) -> None:
     assert "Not in this figure" in report
 
 
-# All others ---------------------------------------------------------------------------------------
+# Other pages --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", ["plan", "poster", "learn"])
@@ -251,7 +251,7 @@ def test_settings_have_boxes_and_axes_on_the_pages() -> None:
 
 
 def test_any_kind_of_setting_has_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole numbers as ends and starts of fractions, and choices without a default."""
+    """Integer limits and defaults of float settings, and choices without a default."""
 
     class Varied(Thinned):
         kind: Literal["varied"] = "varied"

@@ -1,4 +1,4 @@
-"""The Spectra page without a browser: on shipped runs, on one's own, and on none."""
+"""The Spectra page without a browser: with shipped runs, own runs, and no runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fresh(opened_before: None) -> Iterator[None]:
 
 @pytest.fixture
 def no_examples(empty_store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if nothing had come with the app."""
+    """A store without shipped runs."""
     for module in (examples, history):
         monkeypatch.setattr(module, "SHIPPED_FOLDER", tmp_path / "none")
     monkeypatch.setattr("dashboard.services.SHIPPED_FOLDER", tmp_path / "none")
@@ -115,7 +115,7 @@ def test_a_link_brings_the_same_view() -> None:
     page.button_group(key="mode").set_value("width").run()
     page.slider(key="share").set_value(95).run()
     assert not page.exception
-    # What the browser writes into the address, which this test has not.
+    # A browser would write this into the address.
     boxes = {key: page.selectbox(key=key).value for key in ("run", "layer")}
     view = {"show": "Singular values", "axes": "Linear", "mode": "Width", "share": "95"}
     again = opened(comparison="example-variance", step="1", **boxes, **view)
@@ -146,7 +146,7 @@ def test_wrong_values_in_a_link_are_ignored(query: dict[str, str]) -> None:
 
 
 def test_a_link_names_a_choice_by_what_its_box_shows() -> None:
-    """Of a box whose values are numbers, as those of Reproduce are."""
+    """The options of a box whose values are numbers, such as Reproduce's."""
     page = opened(**{"spectra-commands": "true", "spectra-reproduce": "HOSVD"})
     assert page.selectbox(key="spectra-reproduce").value == 2
     assert not page.warning

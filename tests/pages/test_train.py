@@ -80,7 +80,7 @@ def test_a_first_visitor_sees_real_runs_and_one_button(engine: InlineEngine) -> 
 
 
 def test_each_run_is_measured_against_vanilla_at_its_own_depth(engine: InlineEngine) -> None:
-    """The shipped curves have six depths, and not every step's numbers."""
+    """The shipped curves have six depths, and lack the numbers of some steps."""
     page = opened(comparison="example-poster-curves-0")
     cards = dict(zip([m.label for m in page.metric], card_captions(page), strict=True))
     runs = RunStore(read_settings().database_url).comparison("example-poster-curves-0")
