@@ -23,9 +23,9 @@ Graph = dict[str, set[str]]
 
 HEADER = """# Architecture
 
-Arrows lead from a package to the packages that it imports. Implied arrows are left out: `pages` may
-import what `dashboard` imports. [Developing](developing.md) describes the packages;
-`tests/test_architecture.py` fails on a forbidden import.
+Arrows lead from a room to what it imports. Those that follow from others are left out: `pages` may
+import what `dashboard` imports. What each room is for is in [Developing](developing.md);
+`tests/test_architecture.py` fails on an import that goes the other way.
 
 ```mermaid
 {diagram}
