@@ -49,7 +49,7 @@ def planned(profiles: list[LayerProfile], budget_bytes: int, bits: Bits = 32) ->
 
     Args:
         profiles: calibrated in single precision.
-        bits: per kept number.
+        bits: per stored number.
     """
     profiles = [_kept_in(profile, bits) for profile in profiles]
     fits = smallest_bytes(profiles) <= budget_bytes

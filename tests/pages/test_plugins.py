@@ -104,7 +104,7 @@ def test_explore_measures_where_there_is_no_formula(engine: InlineEngine) -> Non
     click(page, "Measure Sparse input")
     engine.work()
     drawn(page)
-    assert "There is no closed form to set the trained layers' inputs against." in texts(
+    assert "There is no closed form to compare the trained layers' inputs with." in texts(
         page.markdown
     )
     click(page, "Measure Thinned batch")

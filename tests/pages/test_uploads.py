@@ -53,7 +53,7 @@ def test_the_second_visitor_with_the_same_zip_trains_on_it_too(
     for visitor_name in ("ada", "bob"):
         comes(monkeypatch, visitor_name)
         page = upload(opened(), "pets.zip", PETS)
-        assert "2 classes, 24 images" in texts(page.success)
+        assert "2 classes, 24 training images" in texts(page.success)
         set_small(page)
         names.append(shown(page))
         assert launched(page) == {names[-1]}
