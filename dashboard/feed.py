@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 from statistics import median
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -71,7 +71,7 @@ class RunFeed:
         return RunFeed(
             [*self.steps, *(event.model_dump() for event in steps)],
             [*self.evaluations, *(event.model_dump() for event in evaluations)],
-            {**self.probes, **{event.step: _by_layer(event) for event in found}},
+            self.probes | {e.step: {layer.name: layer for layer in e.layers} for e in found},
             self.probe_seconds + sum(event.seconds or 0.0 for event in found),
         )
 
@@ -112,21 +112,17 @@ class RunFeed:
         return found
 
 
-@dataclass(frozen=True)
-class _Read:
+class _Read(NamedTuple):
     """A run's feed, when it was read, and whether it is complete."""
 
-    feed: RunFeed = field(default_factory=RunFeed)
+    feed: RunFeed = RunFeed()
     at: float = -inf
     is_whole: bool = False
 
 
 class Feeds:
-    """The feeds of runs, for all visitors of this server: each event is read once.
-
-    Args:
-        fresh_seconds: how long a feed is served before the store is read again.
-    """
+    """The feeds of runs, for all visitors of this server: each event is read once. A feed is served
+    for `fresh_seconds` before the store is read again."""
 
     def __init__(self, store: RunStore, fresh_seconds: float = 0.5) -> None:
         self._store, self._fresh_seconds = store, fresh_seconds
@@ -135,12 +131,8 @@ class Feeds:
         self._read: OrderedDict[str, _Read] = OrderedDict()
 
     def of(self, run: RunRecord, slowness: float = 1.0) -> RunFeed:
-        """A run's events up to now, all of them if it has ended.
-
-        Args:
-            slowness: factor on `fresh_seconds`: many visitors of an active run then get the same
-                feed, whose figures are drawn once.
-        """
+        """A run's events up to now, all of them if it has ended. `slowness` is a factor on
+        `fresh_seconds`: many visitors then get the same feed, whose figures are drawn once."""
         with self._guard:
             lock = self._locks.setdefault(run.id, Lock())
         # One thread reads; those that wait for it use its result.
@@ -164,10 +156,6 @@ class Feeds:
     def _is_too_much(self) -> bool:
         steps = sum(len(read.feed.steps) for read in self._read.values())
         return len(self._read) > _MOST_FEEDS or steps > _MOST_STEPS
-
-
-def _by_layer(event: ProbeEvent) -> dict[str, LayerProbe]:
-    return {layer.name: layer for layer in event.layers}
 
 
 def run_label(run: RunRecord) -> str:

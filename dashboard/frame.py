@@ -26,7 +26,6 @@ _MOST_IN_A_ROW = 5
 # view.
 URL: dict[str, Any] = {"bind": "query-params"}
 
-
 # Streamlit writes white on the theme's primary colour. In the dark theme that colour also serves
 # as text colour and is light, so dark text is written on it.
 _ON_PRIMARY = """:is(button[data-testid=stBaseButton-primary],
@@ -59,7 +58,6 @@ _STYLES = """
 }
 """
 
-
 # All pages draw the setup's boxes, so that Streamlit keeps their values. In a closed sidebar the
 # keyboard would still reach them, so they are hidden. On a phone the sidebar holds the page menu.
 _HIDDEN_SETUP = """
@@ -70,13 +68,8 @@ _HIDDEN_SETUP = """
 
 @dataclass(frozen=True, slots=True)
 class Kpi:
-    """A key number of a page.
-
-    Attributes:
-        value: with its unit.
-        note: a comparison, in a few words.
-        help: what the number means, and whether it is computed by formula or measured.
-    """
+    """A key number of a page: its value with unit, a short comparison, and a help text that says
+    what it means and whether it is computed by formula or measured."""
 
     label: str
     value: str
@@ -147,13 +140,9 @@ def figure(
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> None:
-    """A live chart with a caption and downloads.
+    """A live chart with downloads, and a caption that says what is formula and what is measured.
 
     PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
-
-    Args:
-        caption: says what is computed by formula and what is measured.
-        on_drawn, drawn_token: as in `live_chart`.
     """
     live_chart(plot, key=key, on_drawn=on_drawn, drawn_token=drawn_token)
     below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
@@ -180,24 +169,16 @@ def figure(
 
 
 def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options: Any) -> None:
-    """A table with a CSV download.
-
-    Args:
-        rows: plain numbers in base units (bytes, MACs, seconds), as they go into the file.
-        options: for `st.dataframe`, such as `column_config`.
-    """
+    """A table with a CSV download of `rows`, in base units (bytes, MACs, seconds); `options` go to
+    `st.dataframe`."""
     # Escaped here too: the browser offers the shown table as CSV.
     st.dataframe(harmless(rows), key=key, hide_index=True, **options)
     below_table(rows, key, caption)
 
 
 def small_table(shown: pd.DataFrame, rows: pd.DataFrame, *, key: str, caption: str) -> None:
-    """A table without sorting, with a CSV download: a tenth of the browser's work.
-
-    Args:
-        shown: formatted text.
-        rows: the same as plain numbers in base units, as they go into the file.
-    """
+    """A table of formatted text with a CSV download of `rows`, in base units. It cannot be sorted,
+    and takes a tenth of the browser's time."""
     st.table(shown, hide_index=True, border="horizontal")
     below_table(rows, key, caption)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal
 
 import streamlit as st
@@ -23,20 +21,13 @@ from dashboard.visitor import sign_in_reason, why_not
 _PATH = "/_stcore/upload_file/"
 
 
-@dataclass(frozen=True, slots=True)
-class _Coming:
-    """A file that is being uploaded."""
-
-    session: str
-    size: int
-
-
 class HeldFiles(Middleware):
     """ASGI middleware that checks who may upload files, and limits how much the server holds."""
 
     def __init__(self, app: Application) -> None:
         super().__init__(app)
-        self._coming: list[_Coming] = []
+        # Session and size of each file that is being uploaded.
+        self._coming: list[tuple[str, int]] = []
         # Session that holds files -> its network.
         self._networks: dict[str, str | None] = {}
 
@@ -49,8 +40,12 @@ class HeldFiles(Middleware):
         if refusal is not None:
             await answer(send, *refusal)
             return
-        with self._expecting(_Coming(session, _size(scope))):
+        coming = session, _size(scope)
+        self._coming.append(coming)
+        try:
             await self._app(scope, receive, send)
+        finally:
+            self._coming.remove(coming)
 
     def _no_room(self, scope: Message, session: str) -> tuple[int, str] | None:
         if scope["method"] != "PUT":
@@ -73,17 +68,9 @@ class HeldFiles(Middleware):
     def _sizes(self) -> dict[str, list[int]]:
         """Bytes of each file that is held or being uploaded, by session."""
         sizes = {name: list(each) for name, each in _held(get_instance()).items()}
-        for coming in self._coming:
-            sizes.setdefault(coming.session, []).append(coming.size)
+        for session, size in self._coming:
+            sizes.setdefault(session, []).append(size)
         return sizes
-
-    @contextmanager
-    def _expecting(self, coming: _Coming) -> Iterator[None]:
-        self._coming.append(coming)
-        try:
-            yield
-        finally:
-            self._coming.remove(coming)
 
 
 def upload_box(name: str, label: str, hint: str, keep: Callable[[UploadedFile], str]) -> None:

@@ -29,7 +29,6 @@ _PICKER_HELP = (
 )
 _LAUNCHED = "comparisons-launched"
 
-
 # Further settings, in this order, that distinguish runs with the same method settings.
 _FURTHER: tuple[Callable[[RunSpec], str], ...] = (
     lambda spec: layer_count(spec.layers) if spec.layers != 0 else "",
@@ -67,12 +66,8 @@ def comparison_picker() -> str | None:
 
 
 def comparison_box(known: dict[str, list[RunRecord]], preset: str | None, key: str) -> str:
-    """Draw a box of comparisons and put the chosen one into the address.
-
-    Args:
-        known: comparison id -> its runs.
-        preset: the comparison shown at first, if it is known; otherwise the first one is.
-    """
+    """Draw a box of comparisons (id -> runs) and put the chosen one into the address; `preset`, if
+    known, or else the first one is shown at first."""
     names = list(known)
     chosen: str = st.selectbox(
         "Comparison",

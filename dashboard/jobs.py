@@ -60,14 +60,9 @@ def _label(
 def _offer(
     kind: str, spec: RunSpec, newest: JobRecord | None, label: str | None, key: str
 ) -> JobRecord | None:
-    """Draw the button, with the last failure above it, and request the job when it is pressed.
-
-    Not in a callback: it would get the settings as last drawn, and one may have been changed just
-    before the click.
-
-    Returns:
-        the requested job; None if none was requested, or it was refused.
-    """
+    """Draw the button, with the last failure above it; return the job if one was requested."""
+    # Not in a callback, which would get the settings as last drawn: one may have been changed just
+    # before the click.
     again = newest is not None
     if newest is not None and label == _RETRY:
         st.error(f"The job failed: {plain(newest.error or newest.status)}")

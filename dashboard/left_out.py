@@ -24,11 +24,8 @@ def drawable(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunFeed]]
 
 
 def left_out_of(comparison: str, runs: Sequence[RunRecord]) -> list[str]:
-    """The names of a comparison's runs that cannot be drawn, each with the reason.
-
-    Args:
-        runs: its runs whose specification can be read.
-    """
+    """The names of a comparison's runs that cannot be drawn, each with the reason; `runs` are those
+    whose specification can be read."""
     message = names_of(services.store().unreadable(comparison))
     for run in runs:
         if (problem := services.feeds().of(run, slowness()).problem) is not None:

@@ -64,11 +64,8 @@ def bring_up_to_date() -> None:
 
 
 def model_in_url() -> str | None:
-    """Choose a model that a link gives by name; boxes themselves use titles in the address.
-
-    Returns:
-        a sentence if the name is unknown.
-    """
+    """Choose a model that a link gives by name, while boxes use titles; return a sentence if it is
+    unknown."""
     named = st.query_params.get("model")
     if named in MODELS and "model" not in st.session_state:
         st.session_state["model"] = named

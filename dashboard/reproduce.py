@@ -12,11 +12,7 @@ from dashboard.frame import URL, drawer
 
 
 def reproduce_panel(specs: Sequence[RunSpec], labels: Sequence[str], *, key: str) -> None:
-    """An expander with the chosen run as a command line, as Python and as JSON.
-
-    Args:
-        labels: one name per run, to choose among them.
-    """
+    """An expander with the run chosen by label as a command line, as Python and as JSON."""
     with drawer("Reproduce", icon=":material/terminal:", key=f"{key}-commands") as panel:
         if not panel.open:
             return

@@ -69,11 +69,7 @@ class Setup:
         return share
 
     def method(self, kind: str) -> Method:
-        """A method with its part of the settings.
-
-        Raises:
-            ValidationError: if a setting is invalid.
-        """
+        """A method with its part of the settings; raises ValidationError for an invalid one."""
         method = method_class(kind)
         given = {name: value for name, value in self.settings if name in method.model_fields}
         if method.alternatives and not given.keys() & set(method.alternatives):
@@ -86,11 +82,7 @@ class Setup:
         return [self.method(kind) for kind in METHODS]
 
     def run_spec(self, method: Method, **changes: Any) -> RunSpec:
-        """The specification of a run with this setup.
-
-        Raises:
-            ValidationError: if a value is invalid.
-        """
+        """The specification of a run; raises ValidationError for an invalid value."""
         return RunSpec.model_validate({**self.network, "method": method, **changes})
 
     @property

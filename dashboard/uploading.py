@@ -55,11 +55,8 @@ def choose_images(key: str, help: str) -> str:  # noqa: A002 (Streamlit's own na
 def settle_images(key: str) -> str | None:
     """Set the value of the images box, before it is drawn, to an entry of the visitor's list.
 
-    Links give a data set's name or title. For an unknown one Streamlit would silently choose the
-    first entry.
-
-    Returns:
-        a sentence if the images are not in the list (any more); the first entry is chosen then.
+    Links give a data set's name or title. If it is not in the list (any more), choose the first
+    entry and return a sentence: Streamlit would do so silently.
     """
     images = image_choices()
     titles = {card.title: name for name, card in images.items()}

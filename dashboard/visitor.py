@@ -104,11 +104,7 @@ def may_change(run: RunRecord) -> bool:
 
 
 def sign_in_reason(user: Mapping[str, Any]) -> str | None:
-    """Why a visitor has read access only, if sign-in is required and missing.
-
-    Args:
-        user: Streamlit's user information of a session.
-    """
+    """Why a visitor with this user information has read access only, if sign-in is required."""
     if not _signs_in() or user.get("is_logged_in") is True:
         return None
     return _SIGN_IN

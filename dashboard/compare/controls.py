@@ -215,23 +215,18 @@ def _tasks(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     by_task: dict[RunSpec, list[RunRecord]] = {}
     for run in runs:
         by_task.setdefault(task_of(run.spec), []).append(run)
-    order = sorted(by_task.items(), key=lambda item: -min(_settings_completed(item[1]), 2))
+
+    def settings_completed(task: RunSpec) -> int:
+        done = (run for run in by_task[task] if run.status == "completed")
+        return len({without_seed(run.spec) for run in done})
+
     named: dict[str, list[RunRecord]] = {}
-    for task, members in order:
-        named[_unique(task_label(task), named)] = members
+    for task in sorted(by_task, key=lambda task: -min(settings_completed(task), 2)):
+        label, number = task_label(task), 2
+        while label in named:
+            label, number = f"{label} ({number})", number + 1
+        named[label] = by_task[task]
     return named
-
-
-def _settings_completed(runs: Sequence[RunRecord]) -> int:
-    """How many settings have completed runs, whatever their seeds."""
-    return len({without_seed(run.spec) for run in runs if run.status == "completed"})
-
-
-def _unique(label: str, taken: dict[str, list[RunRecord]]) -> str:
-    number = 2
-    while label in taken:
-        label, number = f"{label} ({number})", number + 1
-    return label
 
 
 def task_label(task: RunSpec) -> str:

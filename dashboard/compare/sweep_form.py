@@ -128,8 +128,6 @@ def _axis(field: SettingField, owners: str = "") -> str:
     return text
 
 
-# Parsing the text ---------------------------------------------------------------------------------
-
 _HOW: dict[FieldType, str] = {
     "ranks": "1, 2, 4: three runs with one rank for all modes; 16x32x4x4: one rank per mode.",
     "layers": "Numbers, or all, separated by commas.",

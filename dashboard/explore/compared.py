@@ -31,11 +31,7 @@ class MethodCost:
 
 
 def compared(settings: ExploreSettings, calibration: Calibration | None) -> tuple[MethodCost, ...]:
-    """Every registered method with these settings, vanilla first.
-
-    Args:
-        calibration: of at least these layers, at these sizes; None if unknown.
-    """
+    """Every registered method, vanilla first; `calibration` covers at least these layers."""
     return _compared(tuple(settings.methods()), settings, calibration)
 
 

@@ -31,11 +31,8 @@ def pictures(
     costs: Sequence[MethodCost],
     on_drawn: Callable[[str], None] | None,
 ) -> None:
-    """Draw memory and cost side by side, or below each other if there are many bars.
-
-    Args:
-        on_drawn: called when the browser has drawn both.
-    """
+    """Draw memory and cost, side by side if there are few bars; `on_drawn` is called when the
+    browser has drawn both."""
     memory, work = figures(tuple(costs), view)
     is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
     left, right = (st.container(), st.container()) if is_wide else st.columns(2)

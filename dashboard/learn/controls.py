@@ -21,16 +21,10 @@ RANKS, USUAL_RANK = (1, 2, 4, 8, 16, 32, 64), 8
 
 
 class Controls:
-    """Draws controls and keeps their values.
-
-    Args:
-        fixes_named: whether the page was opened by a lecturer's link.
-
-    Attributes:
-        values: the value of each control as text for links, in the order drawn.
-    """
+    """Draws controls and keeps their values; `fixes_named` for a lecturer's link."""
 
     def __init__(self, *, fixes_named: bool) -> None:
+        # As text for links, in the order drawn.
         self.values: dict[str, str] = {}
         self._fixes_named = fixes_named
 
@@ -82,12 +76,8 @@ class Controls:
         title: Callable[[str], str] = str,
         resets: Sequence[str] = (),
     ) -> str:
-        """One of several names.
-
-        Args:
-            title: gives the displayed title of a name; links use the name.
-            resets: controls that return to their defaults when this one changes.
-        """
+        """One of several names, displayed by their titles. When it changes, the controls in
+        `resets` return to their defaults."""
 
         def draw(mark: str, **how: Any) -> str:
             return str(st.selectbox(label + mark, options, format_func=title, help=hint, **how))

@@ -34,11 +34,7 @@ _CACHE_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class ProbedRun:
-    """A completed ASI run of the usual specification.
-
-    Attributes:
-        probes: step -> layer name -> probe.
-    """
+    """A completed ASI run of the usual specification, with its probes by step and layer name."""
 
     spec: RunSpec
     origin: str

@@ -30,11 +30,7 @@ class Question:
         return f"{three_digits(value)}{THIN_SPACE}{self.unit}"
 
     def parsed(self, text: str) -> float:
-        """A guess from a link.
-
-        Raises:
-            InvalidInput: if it is not a number within the slider's range.
-        """
+        """A guess from a link; raises InvalidInput unless it is within the slider's range."""
         try:
             value = float(text)
         except ValueError:

@@ -10,7 +10,7 @@ from asi_core.costs.accounting import StepCost
 from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
 from asi_core.figures.pareto import ParetoRow
-from asi_core.methods import ASI, HOSVD, Vanilla
+from asi_core.methods import ASI, HOSVD, USUAL_EXPLAINED_VARIANCE, Vanilla
 from asi_core.units import KIB, format_bytes
 from asi_core.zoo.cards import model_card
 from dashboard.frame import figure, short_percent, times
@@ -30,13 +30,13 @@ def question() -> Question:
 
 
 def _about_accuracy(found: Sweep) -> Question:
-    usual = found.asi[_usual_share()]
+    usual = found.asi[USUAL_EXPLAINED_VARIANCE]
     less = times(found.vanilla.activation_bytes / usual.activation_bytes)
     text = (
         f"The last {USUAL.layers} convolutions of {model_card(USUAL.model).title} are trained for "
-        f"{USUAL.steps} steps. With ASI at an explained variance of {_usual_share():g} the layers "
-        f"keep {format_bytes(usual.activation_bytes)} of their inputs, {less} less than with plain "
-        "back-propagation.\n\n**How many percentage points of test accuracy does that cost?**"
+        f"{USUAL.steps} steps. With ASI at an explained variance of {USUAL_EXPLAINED_VARIANCE:g} the "
+        f"layers keep {format_bytes(usual.activation_bytes)} of their inputs, {less} less than with "
+        "plain back-propagation.\n\n**How many percentage points of test accuracy does that cost?**"
     )
     label = "Points of accuracy lost (below 0: gained)"
     return Question(text, label, -5.0, 20.0, 5.0, "points", step=0.1)
@@ -50,12 +50,6 @@ def _about_rank() -> Question:
         "than plain back-propagation?**"
     )
     return Question(text, "Times fewer bytes", 1.0, 200.0, 4.0, "×", step=1.0)
-
-
-def _usual_share() -> float:
-    assert isinstance(USUAL.method, ASI)
-    assert USUAL.method.explained_variance is not None
-    return USUAL.method.explained_variance
 
 
 def run(controls: Controls) -> None:
@@ -178,12 +172,9 @@ def _ratios(vanilla: StepCost) -> list[tuple[str, str, list[float]]]:
 
 
 def points_lost(found: Sweep) -> float:
-    """Percentage points by which ASI at the usual explained variance is below vanilla.
-
-    Over the seeds that both have, which saw the images in the same order; over all if there are
-    none.
-    """
-    usual, vanilla = found.asi[_usual_share()], found.vanilla
+    """Percentage points by which ASI at the usual explained variance is below vanilla, over common
+    seeds, whose images came in the same order, or over all without them."""
+    usual, vanilla = found.asi[USUAL_EXPLAINED_VARIANCE], found.vanilla
     common = usual.accuracy.keys() & vanilla.accuracy.keys()
     if not common:
         return 100 * (vanilla.mean_accuracy - usual.mean_accuracy)

@@ -17,13 +17,8 @@ _NOISE, _WEAKEST = 1.0, 0.6
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Share of each step's energy, 0 to 1, that a basis of `RANK` directions holds.
-
-    Attributes:
-        best: for the leading singular vectors.
-        warm: for one iteration that starts from the previous step's basis.
-        cold: for one iteration that starts from random directions.
-    """
+    """Share of each step's energy, 0 to 1, that a basis of `RANK` directions holds: the leading
+    singular vectors, one iteration from the previous step's basis, and one from random ones."""
 
     best: tuple[float, ...]
     warm: tuple[float, ...]

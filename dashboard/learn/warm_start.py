@@ -59,10 +59,8 @@ def run(controls: Controls) -> None:
 
 
 def share_of_best(found: ProbedRun) -> float:
-    """Energy held by ASI relative to HOSVD at the same ranks, mean over layers and probes.
-
-    The first step is left out: it starts from random directions.
-    """
+    """Energy held by ASI relative to HOSVD at the same ranks, mean over layers and all probes but
+    the first, which starts from random directions."""
     later = [probe for step in found.steps[1:] for probe in found.probes[step].values()]
     return fmean(_held(probe) for probe in later)
 

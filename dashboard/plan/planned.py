@@ -45,12 +45,8 @@ class Planned:
 
 
 def planned(profiles: list[LayerProfile], budget_bytes: int, bits: Bits = 32) -> Planned:
-    """Plan within the budget, and find the best uniform explained variance for comparison.
-
-    Args:
-        profiles: calibrated in single precision.
-        bits: per stored number.
-    """
+    """Plan within the budget, and find the best uniform explained variance for comparison; `bits`
+    are per stored number, while profiles are calibrated in single precision."""
     profiles = [_kept_in(profile, bits) for profile in profiles]
     fits = smallest_bytes(profiles) <= budget_bytes
     made = plan(profiles, budget_bytes) if fits else None

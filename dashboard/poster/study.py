@@ -38,12 +38,8 @@ _WORTH = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """The settings of the curves by label, and the linear probe.
-
-    Attributes:
-        head: accuracy of the linear probe, 0 to 1.
-        left_out: runs that cannot be drawn.
-    """
+    """The settings of the curves by label, the linear probe's accuracy (0 to 1), and runs that
+    cannot be drawn."""
 
     curves: dict[str, list[Setting]]
     head: float

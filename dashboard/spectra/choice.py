@@ -21,11 +21,7 @@ from dashboard.spectra.probes import SeenRun, seen
 
 @dataclass(frozen=True)
 class Subject:
-    """The chosen run, layer and step.
-
-    Attributes:
-        peers: the probed runs of the same comparison and seed, including the chosen one, in order.
-    """
+    """The chosen run, layer and step, and all probed runs of the same comparison and seed."""
 
     chosen: SeenRun
     peers: Sequence[SeenRun]

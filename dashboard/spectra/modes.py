@@ -20,11 +20,7 @@ _LOG, _LINEAR = "Log", "Linear"
 
 @dataclass(frozen=True, slots=True)
 class PlotStyle:
-    """How spectra are drawn.
-
-    Attributes:
-        share: the marked share of the energy, 0 to 1.
-    """
+    """How spectra are drawn; `share` is the marked share of the energy, 0 to 1."""
 
     energy: bool
     axes: Axes

@@ -9,11 +9,7 @@ from dashboard.feed import RunFeed
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two runs at the latest step at which both have been evaluated.
-
-    Attributes:
-        accuracy, reference: on the test images, 0 to 1.
-    """
+    """Test accuracies of two runs, 0 to 1, at the latest step at which both were evaluated."""
 
     step: int
     accuracy: float

@@ -24,12 +24,7 @@ _RECIPE = (
 
 @dataclass(frozen=True)
 class Form:
-    """The values of the form, unchecked.
-
-    Attributes:
-        methods: kinds, in the order in which they were chosen.
-        recipe: further fields of a run.
-    """
+    """The values of the form, unchecked; `recipe` has further fields of a run."""
 
     setup: Setup
     methods: tuple[str, ...]
@@ -66,11 +61,8 @@ def comparison_form() -> Form:
 
 
 def comparison_specs(form: Form) -> list[RunSpec]:
-    """The runs of a comparison: the linear probe as the baseline, and one for each chosen method.
-
-    Raises:
-        InvalidInput, ValidationError: if a value is invalid.
-    """
+    """The runs of a comparison: the linear probe as the baseline, and one for each chosen method;
+    raises InvalidInput or ValidationError for an invalid value."""
     if not form.methods:
         raise InvalidInput("a comparison needs a method", "none", "choose at least one")
     kinds = [kind for kind in METHODS if kind in set(form.methods) - set(form.left_out)]

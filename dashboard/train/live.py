@@ -160,7 +160,6 @@ class _Pair:
 
 
 def _pair(asi: RunFeed, vanilla: RunFeed) -> _Pair | None:
-    """The pair, once the bytes that both keep are known."""
     kept, full = asi.mean("activation_bytes"), vanilla.mean("activation_bytes")
     return _Pair(asi, vanilla, kept, full) if kept and full else None
 

@@ -15,10 +15,8 @@ _OF_LAYERS = ("layers", "lean", "train_norm")
 
 
 def vanilla_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
-    """The index of the first vanilla run that differs from a run only in the method.
-
-    None if there is none, and for vanilla runs and the linear probe.
-    """
+    """The index of the first vanilla run that differs from a run only in the method; None for
+    vanilla runs and the linear probe."""
     if run_style(run) in (REFERENCE_KIND, HEAD_KIND):
         return None
     return _first(runs, REFERENCE_KIND, run, but=())
