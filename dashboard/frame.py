@@ -22,8 +22,7 @@ from dashboard.live_chart import live_chart
 
 _MOST_IN_A_ROW = 5
 
-# Options of every control: its value is in the URL under its key, so that a link reproduces the
-# view.
+# Options of every control: its value is in the URL, so that a link reproduces the view.
 URL: dict[str, Any] = {"bind": "query-params"}
 
 # Streamlit writes white on the theme's primary colour. In the dark theme that colour also serves

@@ -90,6 +90,7 @@ def cut_rows(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
     rows = []
     for outcome in outcomes:
         for layer in _last_probe(outcome.runs[0]):
+            energy = layer.captured_energy
             if layer.ranks is None:
                 continue
             rows.append(
@@ -98,9 +99,7 @@ def cut_rows(outcomes: Sequence[Outcome]) -> list[dict[str, str]]:
                     "layer": layer.name,
                     "input": " × ".join(map(str, layer.shape)),
                     "ranks": " × ".join(map(str, layer.ranks)),
-                    "energy kept": DASH
-                    if layer.captured_energy is None
-                    else percent(layer.captured_energy),
+                    "energy kept": DASH if energy is None else percent(energy),
                     "gradient cosine": _written(layer.gradient_cosine, "{:.3f}"),
                 }
             )

@@ -23,7 +23,6 @@ _NOTES = {
     "overhead": "none: nothing is compressed",
     "kept": "nothing",
 }
-_REPEATED = "nothing: only the input of its block is kept, and the block is computed again"
 
 
 def formula_drawer(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
@@ -97,5 +96,5 @@ def _zero_note(part: str, method: Method, layer: LayerCost, settings: ExploreSet
     if part == "kept" and layer.kept_by is not None:
         return f"this layer reads the same tensor as {layer.kept_by}, which counts it"
     if part == "kept" and method.repeats_blocks:
-        return _REPEATED
+        return "nothing: only the input of its block is kept, and the block is computed again"
     return _NOTES.get(part, "none")

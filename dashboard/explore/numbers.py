@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import pandas as pd
 
@@ -32,10 +33,8 @@ def number_rows(costs: Sequence[MethodCost]) -> pd.DataFrame:
             "output": "×".join(map(str, layer.shape.output_shape)),
             "ranks": "" if layer.ranks is None else "×".join(map(str, layer.ranks)),
             "kept_bytes": layer.activation_bytes,
-            # None where vanilla keeps nothing: an earlier layer reads the same input.
-            "times_vanilla": layer.activation_bytes / plain.activation_bytes
-            if plain.activation_bytes
-            else None,
+            # NaN where vanilla keeps nothing: an earlier layer reads the same input.
+            "times_vanilla": layer.activation_bytes / (plain.activation_bytes or nan),
             "forward_macs": layer.macs.forward,
             "overhead_macs": layer.macs.overhead,
             "input_gradient_macs": layer.macs.input_gradient,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Literal
 
 import streamlit as st
 
@@ -87,16 +88,16 @@ class Sweep:
         return [*(self.asi[share] for share in sorted(self.asi)), self.vanilla]
 
 
-def usual_cost(method: Method) -> StepCost:
-    """One step of a method with the usual specification, by formula (exact convention)."""
-    spec = USUAL
+def usual_cost(
+    method: Method,
+    model: str = USUAL.model,
+    layers: int | Literal["all"] = USUAL.layers,
+    batch: int = USUAL.batch_size,
+    side: int = USUAL.image_size,
+) -> StepCost:
+    """One step by formula (exact convention), by default with the usual specification."""
     return estimate(
-        spec.model,
-        method,
-        layers=spec.layers,
-        batch_size=spec.batch_size,
-        image_size=spec.image_size,
-        convention="exact",
+        model, method, layers=layers, batch_size=batch, image_size=side, convention="exact"
     )
 
 

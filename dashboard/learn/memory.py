@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Literal
 
 import streamlit as st
 
 from asi_core.costs.accounting import StepCost
-from asi_core.costs.estimate import estimate
 from asi_core.figures.lessons.guess import plot_guessed_ratio
 from asi_core.figures.lessons.memory import LayerBytes, plot_categories, plot_growth, plot_layers
 from asi_core.methods import Vanilla
@@ -18,33 +16,15 @@ from asi_core.zoo.cards import MODELS, model_card
 from asi_core.zoo.shapes import tabled_sizes
 from dashboard.frame import figure, short_percent, times
 from dashboard.learn.controls import Controls
-from dashboard.learn.evidence import USUAL, saved_by_category
+from dashboard.learn.evidence import USUAL, saved_by_category, usual_cost
 from dashboard.learn.lesson import Lesson, Question, Reveal
 
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-def vanilla_cost(
-    model: str, layers: int | Literal["all"], batch_size: int, image_size: int
-) -> StepCost:
-    """One step of plain back-propagation, by formula (exact convention)."""
-    return estimate(
-        model,
-        Vanilla(),
-        layers=layers,
-        batch_size=batch_size,
-        image_size=image_size,
-        convention="exact",
-    )
-
-
 def _weights(cost: StepCost) -> list[int]:
     """Bytes of each trained layer's weight, without bias."""
     return [ELEMENT_BYTES * prod(layer.shape.weight_shape) for layer in cost.layers]
-
-
-def _usual(batch_size: int = USUAL.batch_size) -> StepCost:
-    return vanilla_cost(USUAL.model, "all", batch_size, USUAL.image_size)
 
 
 def question() -> Question:
@@ -102,7 +82,8 @@ def run(controls: Controls) -> None:
 
 
 def _show(model: str, layers: int, batch: int, side: int) -> None:
-    cost = vanilla_cost(model, layers, batch, side)
+    method = Vanilla()
+    cost = usual_cost(method, model, layers, batch, side)
     weights, inputs = sum(_weights(cost)), cost.activation_bytes
     st.markdown(
         f"##### {format_bytes(inputs)} of inputs for {format_bytes(weights)} of weights: "
@@ -112,7 +93,7 @@ def _show(model: str, layers: int, batch: int, side: int) -> None:
         LayerBytes(layer.shape.name, own, layer.activation_bytes)
         for layer, own in zip(cost.layers, _weights(cost), strict=True)
     ]
-    by_batch = [vanilla_cost(model, layers, size, side).activation_bytes for size in _BATCHES]
+    by_batch = [usual_cost(method, model, layers, size, side).activation_bytes for size in _BATCHES]
     left, right = st.columns(2)
     caption = "Formula: 4 bytes for each number of the trained layers' inputs and weights."
     with left:
@@ -145,13 +126,13 @@ def _measured() -> None:
 
 
 def reveal(guess: float) -> Reveal:
-    cost = _usual()
+    cost = usual_cost(Vanilla(), layers="all")
     weights = sum(_weights(cost))
     truth = cost.activation_bytes / weights
     half = len(cost.layers) // 2
     early_inputs = sum(layer.activation_bytes for layer in cost.layers[:half])
     early_weights = sum(_weights(cost)[:half])
-    single = _usual(batch_size=1).activation_bytes / weights
+    single = usual_cost(Vanilla(), layers="all", batch=1).activation_bytes / weights
     return Reveal(
         truth=truth,
         meaning=f"({format_bytes(cost.activation_bytes)} of inputs)",

@@ -30,13 +30,14 @@ def question() -> Question:
 
 
 def _about_accuracy(found: Sweep) -> Question:
-    usual = found.asi[USUAL_EXPLAINED_VARIANCE]
+    share = USUAL_EXPLAINED_VARIANCE
+    usual = found.asi[share]
     less = times(found.vanilla.activation_bytes / usual.activation_bytes)
     text = (
         f"The last {USUAL.layers} convolutions of {model_card(USUAL.model).title} are trained for "
-        f"{USUAL.steps} steps. With ASI at an explained variance of {USUAL_EXPLAINED_VARIANCE:g} the "
-        f"layers keep {format_bytes(usual.activation_bytes)} of their inputs, {less} less than with "
-        "plain back-propagation.\n\n**How many percentage points of test accuracy does that cost?**"
+        f"{USUAL.steps} steps. With ASI at an explained variance of {share:g} the layers keep "
+        f"{format_bytes(usual.activation_bytes)} of their inputs, {less} less than with plain "
+        "back-propagation.\n\n**How many percentage points of test accuracy does that cost?**"
     )
     label = "Points of accuracy lost (below 0: gained)"
     return Question(text, label, -5.0, 20.0, 5.0, "points", step=0.1)
