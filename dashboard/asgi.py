@@ -17,13 +17,10 @@ PEER = "asi_peer"
 
 
 class Middleware:
-    """A layer around the app: by default it passes everything on."""
+    """A layer around the app."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
 
 
 def headers_of(scope: Message, name: str) -> list[str]:

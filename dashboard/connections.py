@@ -27,7 +27,7 @@ class DropHalfOpen(Middleware):
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             _watch(getattr(getattr(receive, "__self__", None), "config", None))
-        await super().__call__(scope, receive, send)
+        await self._app(scope, receive, send)
 
 
 def raise_descriptor_limit() -> int:

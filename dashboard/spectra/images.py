@@ -20,9 +20,7 @@ def show_images(subject: Subject) -> None:
         return
     rows = [PictureRow("input", shown.tiles(shown.before)), *_rebuilt(subject, shown)]
     name = _channel_name(subject)
-    columns = [f"{name}s" if shown.is_tokens else str(channel) for channel in shown.channels]
-    if shown.is_tokens:
-        columns = columns[:1]
+    columns = [f"{name}s"] if shown.is_tokens else [str(channel) for channel in shown.channels]
     plot = plot_pictures(rows, columns, title=f"First image of the batch, by {name}")
     figure(plot, key="pictures", caption=_what_pictures_show(subject, shown, len(rows) == 1))
 
