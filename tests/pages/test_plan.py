@@ -213,7 +213,7 @@ def test_other_layers_are_calibrated_and_planned(engine: InlineEngine) -> None:
     assert "Within 8\u202fKiB the best ranks keep" in texts(page.markdown)
     page.number_input(key="budget_kib").set_value(20)
     page.run()
-    assert "Under 20\u202fKiB" in texts(page.markdown)
+    assert "Within 20\u202fKiB" in texts(page.markdown)
     assert engine.jobs == []
 
 
