@@ -363,7 +363,7 @@ def test_harmless_values_are_shown_as_they_are(home_of_examples: RunStore, name:
         assert shown.value != kept[0].comparison, "nobody's import is shown first"
         drawn(page, comparison=kept[0].comparison)
     mine = drawn("compare")
-    assert "5 runs that others have imported" in " ".join(c.value for c in mine.caption)
+    assert "5 runs imported by others" in " ".join(c.value for c in mine.caption)
     compared = mine.dataframe[0].value["comparison"]
     assert compared.str.startswith("Example: ").all(), "nobody's import is compared first"
     drawn("compare", only_owner="somebody else")
