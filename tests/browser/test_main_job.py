@@ -77,7 +77,7 @@ def test_a_visitor_compares_leaves_and_comes_back(
     wait_for(lambda: points(page, "Training loss") in range(some + 1, 25), 200, "a growing curve")
     for title in ("Training loss", "Test accuracy"):
         wait_for(lambda t=title: in_sight(page, t), 60, f"all of {title}")
-    expect(page.get_by_text("Why it can be small")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_text("Why activations compress")).to_be_visible(timeout=MINUTE)
     wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
     page.close()
 

@@ -37,7 +37,7 @@ def test_a_visitor_looks_into_a_shipped_run(browser: Browser, server: Server) ->
     wait_for(lambda: drawn(page, "channel (")[0][0] == 1, 30, "singular values")
     slider = page.get_by_role("slider", name="Step")
     slider.press("ArrowLeft")
-    expect(page.get_by_text("at step 125")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_role("heading", name="at step 125")).to_be_visible(timeout=MINUTE)
     page.wait_for_url("**step=125**")
     wait_until_drawn(page)
     visit.end()
