@@ -1,6 +1,6 @@
 """ASI Lab: `streamlit run app.py`.
 
-Streamlit serves `dashboard/main.py` to every visitor, once `dashboard.startup` has prepared the
+Streamlit runs `dashboard/main.py` for every visitor, after `dashboard.startup` has prepared the
 process.
 """
 

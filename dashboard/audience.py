@@ -1,4 +1,4 @@
-"""How many look at what is going, and how often each of them is shown what is new."""
+"""How many visitors watch active runs, and how often each of them gets updates."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from threading import Lock
 
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-# Up to so many are shown everything as soon as it is there. Worker and server may share two cores:
-# more than that have to wait longer, so that the runs they look at do not.
+# Up to this many visitors get updates at full rate. Worker and server may share two cores: with
+# more visitors each waits longer, so that the runs are not slowed down.
 _AT_ONCE = 4
 _GONE_SECONDS = 60.0
 
 
 class Audience:
-    """Sessions that have been shown something of late."""
+    """The sessions that have recently been shown active runs."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._guard = clock, Lock()
         self._seen: dict[str, float] = {}
 
     def is_shown(self, session: str) -> None:
-        """Say that a session has just been shown something."""
+        """Record that a session has just been shown a run."""
         now = self._clock()
         with self._guard:
             self._seen[session] = now
@@ -31,7 +31,7 @@ class Audience:
 
     @property
     def slowness(self) -> float:
-        """By how much longer everybody has to wait than somebody who is alone."""
+        """The factor by which update intervals are longer than for a single visitor; at least 1."""
         with self._guard:
             return max(1.0, len(self._seen) / _AT_ONCE)
 
@@ -40,7 +40,7 @@ _audience = Audience()
 
 
 def slowness() -> float:
-    """As `Audience.slowness`, of this server, whose visitor is being shown something."""
+    """`Audience.slowness` of this server; also records the current session."""
     context = get_script_run_ctx()
     if context is not None:
         _audience.is_shown(context.session_id)

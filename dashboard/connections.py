@@ -1,4 +1,4 @@
-"""Connections on which nothing complete comes: uvicorn waits for a request's header without end."""
+"""A time limit for request headers: uvicorn itself waits for them without end."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ import socket
 from typing import Any
 
 from asi_core.settings import read_settings
-from dashboard.asgi import PEER, Application, Message, Receive, Send
+from dashboard.asgi import PEER, Message, Middleware, Receive, Send
 
 log = logging.getLogger(__name__)
 
 _WANTED_DESCRIPTORS = 65_536
-# Of all descriptors, the share that connections without a request may hold.
+# Connections without a request may hold one descriptor in this many.
 _WAITING_SHARE = 4
 
 
-class DropHalfOpen:
-    """A layer around the app (ASGI) that has uvicorn drop connections which bring no request.
+class DropHalfOpen(Middleware):
+    """ASGI middleware that makes uvicorn drop connections on which no request arrives.
 
-    uvicorn has no setting for it: at its start, before it listens, the class that serves a
-    connection is replaced by one that is derived from it.
+    uvicorn has no setting for this: before it listens, its protocol class is replaced by a
+    subclass.
     """
-
-    def __init__(self, app: Application) -> None:
-        self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -34,11 +31,8 @@ class DropHalfOpen:
 
 
 def raise_descriptor_limit() -> int:
-    """Let this process have as many descriptors as the system allows: a session takes about four.
-
-    Returns:
-        how many it may have; the number wanted where nobody counts.
-    """
+    """Raise this process's limit of file descriptors, of which a session takes about four, as far
+    as the system allows; return the limit."""
     try:
         import resource
     except ImportError:
@@ -54,12 +48,12 @@ def raise_descriptor_limit() -> int:
 
 
 def watching(base: type[Any], seconds: float, most: int) -> type[Any]:
-    """A protocol class of uvicorn's that drops connections on which no request comes.
+    """A subclass of a uvicorn protocol that drops connections on which no request arrives.
 
     Args:
-        base: the class to derive from.
-        seconds: within which a request's header must be complete.
-        most: connections that may wait for theirs; for one more the oldest is dropped.
+        base: the protocol class.
+        seconds: time limit for a request's header.
+        most: how many connections may wait for a request; beyond that, the oldest is dropped.
     """
     # Oldest first.
     waiting: dict[Any, asyncio.TimerHandle] = {}
@@ -79,7 +73,7 @@ def watching(base: type[Any], seconds: float, most: int) -> type[Any]:
                 self._await_nothing()
 
         def on_response_complete(self) -> None:
-            # Before what came meanwhile is looked at, which may be the next request.
+            # Before buffered data is processed, which may hold the next request.
             self._await_request()
             super().on_response_complete()
             if self._is_asked():
@@ -125,7 +119,7 @@ def _watch(config: Any) -> None:
 
 
 def _drop_deaf(transport: asyncio.Transport, seconds: float) -> None:
-    """Have the system end a connection whose other end takes nothing of what it asked for."""
+    """Have the system close a connection whose peer does not accept the response."""
     option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
     plain = transport.get_extra_info("socket")
     if option is not None and plain is not None and plain.family != getattr(socket, "AF_UNIX", 0):

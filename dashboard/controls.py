@@ -1,7 +1,7 @@
-"""Boxes made of settings: a field that carries a `fields.Setting` has its box from there.
+"""Widgets for settings: label, help and limits come from the field's `fields.Setting`.
 
-Every box is bound to the address under its key, which is the field's name unless a page says
-otherwise, so that a link reproduces the view.
+Every widget is bound to the URL under its key, by default the field's name, so that a link
+reproduces the view.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import ModelCard
 from dashboard.frame import URL
 
-# What a box calls when it is changed.
+# Called when a widget changes.
 Changed = Callable[[], None] | None
 
 ONE, EACH = "One rank", "Ranks per mode"
@@ -26,7 +26,7 @@ _FEWEST_DIGITS = 2
 
 
 def run_field(name: str) -> SettingField:
-    """A field of a run, by its name."""
+    """A field of `RunSpec`, by its name."""
     return setting_fields(RunSpec)[name]
 
 
@@ -38,17 +38,12 @@ def setting_box(
     disabled: bool = False,
     on_change: Changed = None,
 ) -> Any:
-    """Draw the box of a setting.
-
-    Numbers are not checked here: what is made of them checks them, and says what is wrong.
+    """Draw the widget of a setting and return its value, unchecked: the specification checks it.
 
     Args:
-        key: of the box and in the address; the field's name by default.
-        owners: whose setting it is, in front of the label.
-        on_change: called before the page is run again.
-
-    Returns:
-        what is chosen.
+        key: of the widget and in the URL; the field's name by default.
+        owners: the methods that have the setting, shown before the label.
+        on_change: called before the script runs again.
     """
     setting = field.setting
     label = f"{owners}: {setting.name}" if owners else setting.label
@@ -71,9 +66,9 @@ def setting_box(
 
 
 def _number_box(field: SettingField, label: str, common: dict[str, Any]) -> Any:
-    """A slider where the setting has ends for one, else a box with buttons."""
+    """A slider if the setting has a range for one, else a number input."""
     setting = field.setting
-    # Streamlit refuses whole numbers and fractions in one box.
+    # Streamlit refuses a mix of int and float in one widget.
     kind = float if field.type == "number" else int
     label += f", {setting.unit}" if setting.unit else ""
     start = field.start if isinstance(field.start, int | float) else None
@@ -85,7 +80,7 @@ def _number_box(field: SettingField, label: str, common: dict[str, Any]) -> Any:
 
 
 def layers_box(card: ModelCard, on_change: Changed = None) -> int:
-    """How many of a model's last layers are trained."""
+    """A slider for how many of a model's last layers are trained."""
     field = run_field("layers")
     count: int = st.slider(
         f"{field.setting.label} (of {card.layer_count})",
@@ -101,21 +96,19 @@ def layers_box(card: ModelCard, on_change: Changed = None) -> int:
 
 
 def image_size_box(card: ModelCard, on_change: Changed = None) -> int:
-    """Pixels; of a model that reads one size alone, that one.
+    """A box for the image size in pixels; disabled for a model with a fixed size.
 
-    A box with a key keeps what is in it when its default changes: the one that says what a model
-    needs has none, so that another model finds its own default again.
+    The disabled box has no key: a box with a key would keep its value when the model changes.
     """
     field = run_field("image_size")
     if not card.fixed_size:
         size: int = setting_box(field, on_change=on_change)
         return size
-    label, words = f"{field.setting.label}, {field.setting.unit}", field.setting.help
     st.number_input(
-        label,
+        f"{field.setting.label}, {field.setting.unit}",
         value=card.native_size,
         disabled=True,
-        help=f"{words} {card.title} reads no other.",
+        help=f"{field.setting.help} {card.title} accepts only this size.",
     )
     return card.native_size
 
@@ -123,12 +116,7 @@ def image_size_box(card: ModelCard, on_change: Changed = None) -> int:
 def rank_boxes(
     field: SettingField, how: str, names: Sequence[str], on_change: Changed = None
 ) -> int | tuple[int, ...]:
-    """One rank for all modes, or one per mode.
-
-    Args:
-        how: `ONE` or `EACH`.
-        names: of the modes.
-    """
+    """Boxes for one rank for all modes (`how` is `ONE`), or one per mode (`EACH`)."""
     setting = field.setting
     if how == ONE:
         low, high = setting.slider or (1, 64)
@@ -143,12 +131,11 @@ def rank_boxes(
             **URL,
         )
         return rank
-    starts = setting.usual
     return tuple(
         st.number_input(
             f"{setting.label}: {name}",
             min_value=1,
-            value=starts[mode],
+            value=setting.usual[mode],
             key=each_key(name),
             help=f"How many singular directions of the {name} mode are kept.",
             on_change=on_change,
@@ -164,7 +151,7 @@ def each_key(mode_name: str) -> str:
 
 
 def _format(field: SettingField) -> str | None:
-    """As many digits as the step has, and one more."""
+    """A format with one more decimal place than the step has."""
     if field.type != "number":
         return None
     digits = 1 - floor(log10(field.setting.step or 1))

@@ -1,4 +1,4 @@
-"""Tables as CSV that spreadsheets only show: what others wrote is text there, never a formula."""
+"""Tables as CSV files in which text from other users is never read as a spreadsheet formula."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-# Signs with which spreadsheets take a cell for a formula (OWASP, "CSV Injection"), also in the
-# width of Chinese and Japanese letters; some skip what is blank before them.
+# Characters that make a spreadsheet read a cell as a formula (OWASP, "CSV Injection"), also in
+# their full-width forms; some spreadsheets skip leading blanks.
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _BLANK_FIRST = ("\t", "\r", "\n")
 _QUOTE = "'"
 
 
 def csv_bytes(rows: pd.DataFrame) -> bytes:
-    """`rows` without their index, in UTF-8."""
+    """`rows` without their index, as CSV in UTF-8."""
     return harmless(rows).to_csv(index=False).encode()
 
 
 def harmless(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with a quote before text, in cells and headings, that would be taken for a formula;
-    numbers stay as they are."""
+    """`rows` with a quote before text in cells and headings that would be read as a formula."""
     return rows.map(_harmless).rename(columns=_harmless)
 
 
@@ -33,7 +32,7 @@ def _harmless(value: Any) -> Any:
 
 
 def _is_number(text: str) -> bool:
-    """Such as -0.5, which is no formula."""
+    """Whether text such as -0.5 is a number, and so no formula."""
     try:
         return math.isfinite(float(text)) and "_" not in text
     except ValueError:

@@ -1,4 +1,4 @@
-"""What links of earlier versions say, in the words of today's boxes."""
+"""Translation of URL parameters of earlier versions into those of today's boxes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,13 @@ _RENAMED = {
     "sweep_batch_size": "batch_size",
     "sweep_image_size": "image_size",
 }
-# Ranks were once written into one box, of which there was one for each number of modes.
+# Ranks were once written into one text box, one for each number of modes.
 _SOURCE, _GIVEN = "ranks_from", "Given ranks"
 _RANKS = ("ranks", "ranks_of_3")
 
 
 def translate(address: MutableMapping[str, str]) -> bool:
-    """Bring an address up to date, in place.
-
-    Returns:
-        whether it was changed.
-    """
+    """Bring an address up to date, in place; return whether it was changed."""
     before = dict(address)
     for old, new in _RENAMED.items():
         if old in address:
@@ -47,12 +43,12 @@ def _give_ranks(address: MutableMapping[str, str], ranks: list[str]) -> None:
         return
     names = _mode_names(address.get("model", ""))
     address[_SOURCE] = EACH
-    # Where none were written, there were the usual ones.
+    # An empty box meant the usual ranks.
     for name, rank in zip(names, ranks or map(str, USUAL_RANKS), strict=False):
         address[f"rank_{name}"] = rank
 
 
 def _mode_names(model: str) -> tuple[str, ...]:
-    """Of a model that is named as the command line or as a box does; of the first by default."""
+    """Mode names of a model, given by its name or title; those of the first model by default."""
     cards = [card for name, card in MODELS.items() if model in (name, card.title)]
     return (cards or list(MODELS.values()))[0].mode_names

@@ -1,4 +1,4 @@
-"""What a visitor is told when a page cannot be drawn: one sentence, and never a traceback."""
+"""The message shown when a page cannot be drawn: one sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -14,28 +14,25 @@ log = logging.getLogger(__name__)
 
 
 def tell_failure(error: Exception) -> bool:
-    """Log what went wrong and show the visitor a sentence in place of the rest of the page.
-
-    Returns:
-        True: Streamlit shows nothing of its own.
-    """
+    """Log an error and show one sentence in place of the rest of the page; return True, so that
+    Streamlit shows nothing itself."""
     log.error("a page could not be drawn", exc_info=error)
     st.error(plain(failure_sentence(error)))
     return True
 
 
 def failure_sentence(error: Exception) -> str:
-    """What went wrong, and the way out."""
+    """The error and its remedy."""
     if isinstance(error, AsiError):
         return one_sentence(error)
     kind = type(error).__name__
     if isinstance(error, STORE_ERRORS):
         return (
-            f"The store of runs does not answer ({kind}): check its folder or database "
-            "(ASI_HOME, ASI_DATABASE_URL) and the room on its disk, then reload this page. "
-            "Runs that are going keep what they have measured."
+            f"The store of runs does not respond ({kind}): check its folder or database "
+            "(ASI_HOME, ASI_DATABASE_URL) and the free disk space, then reload this page. "
+            "Active runs keep what they have measured."
         )
     return (
-        f"This page could not be drawn ({kind}): reload it. If that does not help, the server's "
-        "log says more."
+        f"This page could not be drawn ({kind}): reload it. If that does not help, see the "
+        "server's log."
     )

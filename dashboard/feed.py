@@ -1,4 +1,4 @@
-"""Events of runs as rows, read from the store as they come: each is read once a server."""
+"""Events of runs as rows, read from the store as they arrive: each once per server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 from statistics import median
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -25,19 +25,19 @@ from asi_core.training.events import LayerProbe, ProbeEvent
 
 Known = TypeVar("Known", float, float | None)
 
-# Whose events are held in memory: a run of a thousand steps has less than a megabyte.
+# Limits of the cache: a run of a thousand steps takes less than a megabyte.
 _MOST_FEEDS, _MOST_STEPS = 300, 300_000
 
 
 @dataclass(frozen=True)
 class RunFeed:
-    """What has been read of one run up to some moment; it does not change any more.
+    """The events of one run that had been read at some moment; immutable.
 
     Attributes:
-        steps, evaluations: as rows, ascending.
+        steps, evaluations: rows by ascending step.
         probes: step -> layer -> probe.
-        probe_seconds: what all of them took.
-        problem: what no run can have, without a full stop; such a run is not drawn.
+        probe_seconds: the time of all probes together.
+        problem: why the run is invalid and not drawn, without a full stop.
     """
 
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -48,7 +48,7 @@ class RunFeed:
     _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False)
 
     def with_news(self, store: RunStore, run: RunRecord) -> RunFeed:
-        """This and what the store has beyond it; itself if that is nothing."""
+        """This feed plus any newer events in the store; itself if there are none."""
         if self.problem is not None:
             return self
         try:
@@ -71,22 +71,22 @@ class RunFeed:
         return RunFeed(
             [*self.steps, *(event.model_dump() for event in steps)],
             [*self.evaluations, *(event.model_dump() for event in evaluations)],
-            {**self.probes, **{event.step: _by_layer(event) for event in found}},
+            self.probes | {e.step: {layer.name: layer for layer in e.layers} for e in found},
             self.probe_seconds + sum(event.seconds or 0.0 for event in found),
         )
 
     def mean(self, field: str) -> float | None:
-        """Of a field of step events, over the steps so far; None before the first, and where it is
-        not known of all of them."""
+        """Mean of a field of step events so far; None before the first step, and if the field is
+        unknown at some step."""
         return self._once("mean", field, lambda: known_mean(self.steps, field))
 
     def median(self, field: str) -> float:
-        """Of a field that all step events have, over the steps so far; there must be one."""
+        """Median, over at least one step so far, of a field that all step events have."""
         return self._once("median", field, lambda: float(median(row[field] for row in self.steps)))
 
     @property
     def last_step(self) -> int:
-        """How many steps are done; of some runs not every step's numbers are kept."""
+        """How many steps are done; not every run keeps the numbers of all steps."""
         return max(_last(self.steps), 0)
 
     @property
@@ -96,15 +96,15 @@ class RunFeed:
 
     @property
     def version(self) -> tuple[int, int, int]:
-        """Tells what is here from what was here before."""
+        """Identifies the events that this feed holds."""
         return _last(self.steps), _last(self.evaluations), max(self.probes, default=-1)
 
     def rows(self, run: RunRecord, label: str) -> RunRows:
-        """As figures want it."""
+        """The run's rows for figures."""
         return RunRows(label, run_style(run), self.steps, self.evaluations)
 
     def _once(self, what: str, field: str, compute: Callable[[], Known]) -> Known:
-        # All who look at the run ask for the same.
+        # Cached: all visitors of the run need the same numbers.
         key = (what, field)
         if key not in self._known:
             self._known[key] = compute()
@@ -112,21 +112,17 @@ class RunFeed:
         return found
 
 
-@dataclass(frozen=True)
-class _Read:
-    """What was read of a run, when, and whether no more will come."""
+class _Read(NamedTuple):
+    """A run's feed, when it was read, and whether it is complete."""
 
-    feed: RunFeed = field(default_factory=RunFeed)
+    feed: RunFeed = RunFeed()
     at: float = -inf
     is_whole: bool = False
 
 
 class Feeds:
-    """What has been read of runs, for all visitors of this server: each event is read once.
-
-    Args:
-        fresh_seconds: for which what has been read is not asked for again.
-    """
+    """The feeds of runs, for all visitors of this server: each event is read once. A feed is served
+    for `fresh_seconds` before the store is read again."""
 
     def __init__(self, store: RunStore, fresh_seconds: float = 0.5) -> None:
         self._store, self._fresh_seconds = store, fresh_seconds
@@ -135,15 +131,11 @@ class Feeds:
         self._read: OrderedDict[str, _Read] = OrderedDict()
 
     def of(self, run: RunRecord, slowness: float = 1.0) -> RunFeed:
-        """A run's events up to now, all of them if it has ended.
-
-        Args:
-            slowness: by how much longer what has been read is good enough. Many who look at a run
-                that goes on are then shown the same, which is drawn once.
-        """
+        """A run's events up to now, all of them if it has ended. `slowness` is a factor on
+        `fresh_seconds`: many visitors then get the same feed, whose figures are drawn once."""
         with self._guard:
             lock = self._locks.setdefault(run.id, Lock())
-        # One reads, and those who come meanwhile have what it has read.
+        # One thread reads; those that wait for it use its result.
         with lock:
             known = self._read.get(run.id, _Read())
             is_fresh = time.monotonic() - known.at <= self._fresh_seconds * slowness
@@ -166,17 +158,13 @@ class Feeds:
         return len(self._read) > _MOST_FEEDS or steps > _MOST_STEPS
 
 
-def _by_layer(event: ProbeEvent) -> dict[str, LayerProbe]:
-    return {layer.name: layer for layer in event.layers}
-
-
 def run_label(run: RunRecord) -> str:
-    """The name of a run inside its comparison."""
+    """A run's name within its comparison."""
     return HEAD_LABEL if run.spec.layers == 0 else run.spec.method.label
 
 
 def run_style(run: RunRecord) -> str:
-    """The key of a run's look."""
+    """The key of a run's style in figures."""
     return HEAD_KIND if run.spec.layers == 0 else run.spec.method.kind
 
 

@@ -1,7 +1,7 @@
-"""What every page is built of: the question with its answer, figures and tables with their exports.
+"""The parts of every page: its question and answer, figures and tables with their downloads.
 
-A page asks one question, answers it in one sentence with the numbers that matter, then shows the
-picture, then the details.
+A page asks one question, answers it in one sentence with the key numbers, then shows the figures,
+then the details.
 """
 
 from __future__ import annotations
@@ -16,35 +16,32 @@ import streamlit as st
 
 from asi_core.figures.report import figure_page
 from asi_core.figures.style import Drawing, Figure
+from asi_core.units import THIN_SPACE, three_digits
 from dashboard.csv_files import csv_bytes, harmless
 from dashboard.live_chart import live_chart
 
 _MOST_IN_A_ROW = 5
 
-# Key of what stands where something will be that the page has already asked for.
-TO_COME = "to-come"
-
-# For every control: its value is in the URL under its key, so that a link reproduces the view.
+# Options of every control: its value is in the URL, so that a link reproduces the view.
 URL: dict[str, Any] = {"bind": "query-params"}
 
-
-# Streamlit writes white on the theme's primary colour. In the dark theme that colour is also the
-# colour of text on the dark background, so it has to be a light one: dark text is written on it.
+# Streamlit writes white on the theme's primary colour. In the dark theme that colour also serves
+# as text colour and is light, so dark text is written on it.
 _ON_PRIMARY = """:is(button[data-testid=stBaseButton-primary],
   a[data-testid=stBaseLinkButton-primary], [data-testid=stMultiSelect] span[title])"""
-# In the app the browser chooses, which knows as soon as a visitor's system turns dark or light.
-# Menus lie outside of it, where no theme is told: theirs is that of the latest run.
+# Inside the app the browser chooses, which follows the system's theme at once. Menus lie outside
+# of the app element, where CSS does not know the theme: they use that of the latest script run.
 _IN_APP = f"[data-testid=stApp] {_ON_PRIMARY}"
 _TEXT_ON_PRIMARY = f"""
 {_IN_APP}, {_IN_APP} * {{ color: light-dark(#FFFFFF, #0E1013) !important; }}
 """
 _DARK_MENUS = f"{_ON_PRIMARY}, {_ON_PRIMARY} * {{ color: #0E1013 !important; }}"
 
-# Room above the page's question is room that a projector lacks. On a phone, two controls or
-# numbers stand side by side where they can be read so.
+# Little space above the question, for projectors. On a phone, two controls or numbers stand side
+# by side where they fit.
 _STYLES = """
 [data-testid=stMainBlockContainer] { padding-top: 4rem; padding-bottom: 4rem; }
-/* A figure's menu stands beside its caption, however long that is. */
+/* A figure's menu stands beside its caption, however long the caption is. */
 [class*=st-key-below-] { flex-wrap: nowrap; }
 [class*=st-key-below-] > :first-child { flex: 1 1 0; min-width: 0; }
 @media (max-width: 640px) {
@@ -60,9 +57,8 @@ _STYLES = """
 }
 """
 
-
-# The boxes are there on all pages, so that Streamlit keeps what they say. In a closed sidebar the
-# keyboard would still reach them. On a phone the sidebar has the menu too.
+# All pages draw the setup's boxes, so that Streamlit keeps their values. In a closed sidebar the
+# keyboard would still reach them, so they are hidden. On a phone the sidebar holds the page menu.
 _HIDDEN_SETUP = """
 [data-testid=stSidebarUserContent] { display: none; }
 @media (min-width: 768px) { [data-testid=stExpandSidebarButton] { display: none; } }
@@ -71,13 +67,8 @@ _HIDDEN_SETUP = """
 
 @dataclass(frozen=True, slots=True)
 class Kpi:
-    """One of the few numbers that answer a page's question.
-
-    Attributes:
-        value: with its unit.
-        note: what it is set against, in a few words.
-        help: what the number means and whether it is formula or measured.
-    """
+    """A key number of a page: its value with unit, a short comparison, and a help text that says
+    what it means and whether it is computed by formula or measured."""
 
     label: str
     value: str
@@ -85,16 +76,31 @@ class Kpi:
     help: str | None = None
 
 
+def percent(share: float) -> str:
+    """A share from 0 to 1 as a percentage with one decimal place."""
+    return f"{100 * share:.1f}{THIN_SPACE}%"
+
+
+def short_percent(share: float) -> str:
+    """A share from 0 to 1 as a percentage with three significant digits."""
+    return f"{three_digits(100 * share)}{THIN_SPACE}%"
+
+
+def times(ratio: float) -> str:
+    """A ratio with three significant digits and a multiplication sign."""
+    return f"{three_digits(ratio)}{THIN_SPACE}×"
+
+
 def style_page(*, shows_setup: bool) -> None:
-    """What Streamlit's theme cannot say."""
+    """Add the styles that Streamlit's theme cannot express."""
     dark = _DARK_MENUS if st.context.theme.type == "dark" else ""
     hidden = "" if shows_setup else _HIDDEN_SETUP
     st.html(f"<style>{_STYLES}{hidden}{_TEXT_ON_PRIMARY}{dark}</style>")
 
 
-def question(text: str, icon: str | None = None) -> None:
-    """The page's question, its only heading of the first level."""
-    st.title(f"{icon} {text}" if icon else text)
+def question(text: str) -> None:
+    """The page's question, its only top-level heading."""
+    st.title(text)
 
 
 def answer(sentence: str) -> None:
@@ -102,8 +108,13 @@ def answer(sentence: str) -> None:
     st.markdown(f"##### {sentence}")
 
 
+def drawer(label: str, *, icon: str, key: str) -> Any:
+    """An expander whose state is in the URL. Draw its content only while `.open` is true."""
+    return st.expander(label, icon=icon, key=key, on_change="rerun", **URL)
+
+
 def kpi_row(kpis: Sequence[Kpi]) -> None:
-    """The numbers side by side, many in two rows; in two columns where the window is narrow."""
+    """The numbers side by side, many in two rows; in two columns in a narrow window."""
     rows = 1 if len(kpis) <= _MOST_IN_A_ROW else 2
     with st.container(key="numbers-row"):
         columns = [c for _ in range(rows) for c in st.columns(ceil(len(kpis) / rows))][: len(kpis)]
@@ -128,13 +139,9 @@ def figure(
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> None:
-    """A figure that stays in place while it changes, with what it shows and its own export.
+    """A live chart with downloads, and a caption that says what is formula and what is measured.
 
     PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
-
-    Args:
-        caption: says what is formula and what is measured.
-        on_drawn, drawn_token: as in `live_chart`.
     """
     live_chart(plot, key=key, on_drawn=on_drawn, drawn_token=drawn_token)
     below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
@@ -143,11 +150,11 @@ def figure(
         menu = st.popover(
             "",
             icon=":material/download:",
-            help="Take this figure with you",
+            help="Download this figure",
             key=f"{key}-menu",
             on_change="rerun",
         )
-        # A closed menu costs nothing: there may be many on a page.
+        # Drawn only while the menu is open: a page may have many figures.
         if menu.open:
             menu.download_button(
                 "Interactive page (HTML)",
@@ -160,37 +167,26 @@ def figure(
             menu.caption("PNG and SVG: the buttons at the top right of the figure.")
 
 
-def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options: Any) -> Any:
-    """A table with a download of what it holds.
-
-    Args:
-        rows: plain numbers in base units (bytes, MACs, seconds), as they go into the file.
-        options: to `st.dataframe`, such as `column_config`.
-
-    Returns:
-        what `st.dataframe` returns.
-    """
-    # The browser too offers what is shown as CSV.
-    shown = st.dataframe(harmless(rows), key=key, hide_index=True, **options)
-    _below_table(rows, key, caption)
-    return shown
+def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options: Any) -> None:
+    """A table with a CSV download of `rows`, in base units (bytes, MACs, seconds); `options` go to
+    `st.dataframe`."""
+    # Escaped here too: the browser offers the shown table as CSV.
+    st.dataframe(harmless(rows), key=key, hide_index=True, **options)
+    below_table(rows, key, caption)
 
 
 def small_table(shown: pd.DataFrame, rows: pd.DataFrame, *, key: str, caption: str) -> None:
-    """A table to be read and not to be sorted, with a download: a tenth of the browser's work.
-
-    Args:
-        shown: text as people read it.
-        rows: the same as plain numbers in base units, as they go into the file.
-    """
+    """A table of formatted text with a CSV download of `rows`, in base units. It cannot be sorted,
+    and takes a tenth of the browser's time."""
     st.table(shown, hide_index=True, border="horizontal")
-    _below_table(rows, key, caption)
+    below_table(rows, key, caption)
 
 
-def _below_table(rows: pd.DataFrame, key: str, caption: str | None) -> None:
-    words, button = st.columns([8, 2], vertical_alignment="top")
+def below_table(rows: pd.DataFrame, key: str, caption: str | None) -> None:
+    """A table's caption and its CSV download."""
+    text, button = st.columns([8, 2], vertical_alignment="top")
     if caption:
-        words.caption(caption)
+        text.caption(caption)
     button.download_button(
         "CSV",
         lambda: csv_bytes(rows),
@@ -199,5 +195,5 @@ def _below_table(rows: pd.DataFrame, key: str, caption: str | None) -> None:
         key=f"{key}-csv",
         icon=":material/download:",
         on_click="ignore",
-        help="All rows and columns of this table, in base units.",
+        help="All rows and columns of this table, in base units (bytes, MACs, seconds).",
     )

@@ -1,4 +1,4 @@
-"""The outermost layer around the app (ASGI): what is let in at all, and how long it may take."""
+"""ASGI middleware that checks hosts and paths of requests, and limits the time of their bodies."""
 
 from __future__ import annotations
 
@@ -8,34 +8,45 @@ import time
 
 from asi_core.settings import read_settings
 from dashboard import hosts
-from dashboard.asgi import PEER, Application, Header, Message, Receive, Send, answer, headers_of
+from dashboard.asgi import (
+    PEER,
+    Application,
+    Header,
+    Message,
+    Middleware,
+    Receive,
+    Send,
+    answer,
+    headers_of,
+    with_headers,
+)
 
 log = logging.getLogger(__name__)
 
-# Of Streamlit's own addresses, those that its pages ask for and the one that tells whether the
-# server answers. The others tell strangers of the server, or run pages for them.
+# Of Streamlit's own endpoints, those that its pages use and the health check. The others expose
+# information about the server, or run pages for strangers.
 _STREAMLIT = "/_stcore/"
 _OPEN = {"bidi-components", "health", "host-config", "stream", "upload_file"}
-# Others' pages must not show this one inside themselves: a visitor would click on what is hidden.
+# Other sites must not embed this page: a visitor could be made to click on hidden parts of it.
 _FRAMES: tuple[Header, ...] = (
     (b"content-security-policy", b"frame-ancestors 'self'"),
     (b"x-frame-options", b"SAMEORIGIN"),
 )
-# The whole of a request's body may take so many times as long as it may pause.
+# A request's whole body may take this many times the longest pause.
 _PAUSES = 30
 _MOST_WARNINGS = 20
 
 
 class BodyTooSlowError(Exception):
-    """A request's body was not here in time."""
+    """A request's body did not arrive in time."""
 
 
-class Guard:
-    """Refuses foreign hosts and closed addresses, forbids foreign frames, and bounds the time of
-    request bodies. It also puts the visitor's own network address in a request's client."""
+class Guard(Middleware):
+    """Refuses unknown hosts and closed paths, forbids embedding, and limits the time of request
+    bodies. It also puts the visitor's network address into the request's client field."""
 
     def __init__(self, app: Application) -> None:
-        self._app = app
+        super().__init__(app)
         self._warned: set[str] = set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -43,7 +54,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if scope["type"] == "http":
-            send = _framed(send)
+            send = with_headers(send, *_FRAMES)
         if (refusal := self._refusal(scope)) is not None:
             await _refuse(scope, send, *refusal)
             return
@@ -54,12 +65,12 @@ class Guard:
             await self._timed(scope, receive, send)
 
     def _refusal(self, scope: Message) -> tuple[int, str] | None:
-        """Why a request is not let in, if it is not: a status and a sentence."""
+        """The status and message with which to refuse a request; None to accept it."""
         for host in headers_of(scope, "host"):
             if not hosts.is_allowed(host):
                 self._warn(host)
                 return 400, (
-                    "This server does not go by the name that the address has: whoever runs it "
+                    "This server does not accept the host name in the address: its administrator "
                     "can add the name to ASI_ALLOWED_HOSTS.\n"
                 )
         _, is_streamlit, rest = str(scope["path"]).partition(_STREAMLIT)
@@ -80,11 +91,11 @@ class Guard:
         except BodyTooSlowError:
             if has_begun:
                 raise
-            late = "The request was not here in time.\n"
+            late = "The request did not arrive in time.\n"
             await answer(send, 408, late, (b"connection", b"close"))
 
     def _warn(self, host: str) -> None:
-        """Tell whoever runs the server, once a name."""
+        """Log a refused host name, once per name."""
         if host not in self._warned and len(self._warned) < _MOST_WARNINGS:
             self._warned.add(host)
             log.warning("refused a request for the host %.200r (ASI_ALLOWED_HOSTS)", host)
@@ -92,17 +103,17 @@ class Guard:
 
 async def _refuse(scope: Message, send: Send, status: int, text: str) -> None:
     if scope["type"] == "websocket":
-        # Before it is accepted: the handshake is then answered with 403.
+        # Closed before it is accepted: the handshake is then answered with 403.
         await send({"type": "websocket.close", "code": 1008})
     else:
         await answer(send, status, text)
 
 
 def _client(scope: Message) -> tuple[str, int] | None:
-    """The visitor's network address: as the proxy names it, or the connection's other end."""
+    """The visitor's network address: from the proxy's header, or the connection's peer."""
     header = read_settings().address_header
     if header:
-        # Each proxy adds the address that it sees at the end; what is before it, anybody can write.
+        # Each proxy appends the address that it sees; clients can forge everything before it.
         named = [value for value in headers_of(scope, header) if value]
         last = named[-1].rpartition(",")[2].strip() if named else ""
         return (hosts.host_name(last) or last, 0) if last else None
@@ -110,28 +121,16 @@ def _client(scope: Message) -> tuple[str, int] | None:
     return peer
 
 
-def _framed(send: Send) -> Send:
-    async def framed(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *_FRAMES]}
-        await send(message)
-
-    return framed
-
-
 def _within_time(receive: Receive) -> Receive:
-    """`receive`, until the body is complete for a limited time.
-
-    Raises:
-        BodyTooSlowError: if it pauses for longer than `request_seconds`, or takes too long in all.
-    """
+    """`receive`, raising `BodyTooSlowError` if the body pauses for longer than `request_seconds`
+    or takes too long in all."""
     pause = read_settings().request_seconds
     end, is_complete = time.monotonic() + _PAUSES * pause, False
 
     async def within_time() -> Message:
         nonlocal is_complete
         if is_complete:
-            # What comes now is that the visitor has left.
+            # After the body only a disconnect follows.
             return await receive()
         try:
             async with asyncio.timeout(min(pause, end - time.monotonic())):

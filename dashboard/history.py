@@ -1,4 +1,4 @@
-"""Choosing among the comparisons that the store knows, and naming their runs."""
+"""A box to choose one of the stored comparisons, and the names of their runs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from dashboard.plain import plain
 from dashboard.visitor import known_owner, short_owner
 
 _MOST = 30
-PICKER_HELP = (
-    "Your own comparisons, then those of others here, both the newest first, then those that came "
-    "with the app, and what others have imported."
+_PICKER_HELP = (
+    "Your comparisons first, then those of other visitors, each newest first; then the shipped "
+    "examples, and what others have imported."
 )
 _LAUNCHED = "comparisons-launched"
 
-
-# What tells runs of one method and the same settings of it apart, in this order.
+# Further settings, in this order, that distinguish runs with the same method settings.
 _FURTHER: tuple[Callable[[RunSpec], str], ...] = (
     lambda spec: layer_count(spec.layers) if spec.layers != 0 else "",
     lambda spec: f"seed {spec.seed}",
@@ -40,52 +39,52 @@ _FURTHER: tuple[Callable[[RunSpec], str], ...] = (
 def show_launched(runs: Sequence[RunRecord]) -> None:
     """Have the picker show the comparison that was just launched.
 
-    Its box becomes another one. If the same box were told another choice, a browser that is slow to
-    draw could be sent the box as it is drawn next before it had taken the choice over, and would go
-    on asking for the comparison that was shown before.
+    The box gets a new key: with the same key, a slow browser could send the old choice back before
+    it has drawn the new one.
     """
     st.session_state[_LAUNCHED] = st.session_state.get(_LAUNCHED, 0) + 1
     st.query_params[COMPARISON] = runs[0].comparison
 
 
 def comparison_picker() -> str | None:
-    """A box with the comparisons of `known_comparisons`.
-
-    Returns:
-        the chosen one; None if there is none. The link names it.
-    """
+    """A box with the comparisons of `known_comparisons`; return the chosen one, None if there is
+    none."""
     known = known_comparisons()
-    asked, message = comparison_in_url()
-    if message and asked not in known:
-        if asked and (runs := services.store().comparison(asked)):
-            known[asked] = runs
-        elif asked and (left_out := left_out_of(asked, [])):
+    name, message = comparison_in_url()
+    if message and name not in known:
+        if name and (runs := services.store().comparison(name)):
+            known[name] = runs
+        elif name and (left_out := left_out_of(name, [])):
             tell_left_out(left_out)
         else:
             st.warning(
                 plain(f"The link asks for the comparison {message}, which is not here:")
                 + " choose from the list."
             )
-    if not known:
-        return None
+    key = f"comparison-{st.session_state.get(_LAUNCHED, 0)}"
+    return comparison_box(known, name, key) if known else None
+
+
+def comparison_box(known: dict[str, list[RunRecord]], preset: str | None, key: str) -> str:
+    """Draw a box of comparisons (id -> runs) and put the chosen one into the address; `preset`, if
+    known, or else the first one is shown at first."""
     names = list(known)
     chosen: str = st.selectbox(
         "Comparison",
         names,
-        index=names.index(asked) if asked in known else 0,
+        index=names.index(preset) if preset in known else 0,
         format_func=lambda name: comparison_title(known[name]),
-        key=f"comparison-{st.session_state.get(_LAUNCHED, 0)}",
-        help=PICKER_HELP,
+        key=key,
+        help=_PICKER_HELP,
     )
-    # Not bound like other controls: titles change while runs go, and the newest is not the newest
-    # for long. The address always names what is shown.
+    # Not bound to the address like other boxes: titles change while runs are active.
     st.query_params[COMPARISON] = chosen
     return chosen
 
 
 def known_comparisons() -> dict[str, list[RunRecord]]:
-    """One's own, then others', both newest first, then those that came with the app, and last what
-    others have imported, which nobody is shown first."""
+    """Comparison id -> runs: the visitor's own, then others', both newest first, then the shipped
+    examples, and last what others have imported."""
     store, mine = services.store(), my_names()
     others = (*mine, EXAMPLE_OWNER)
     ordered = (
@@ -98,18 +97,18 @@ def known_comparisons() -> dict[str, list[RunRecord]]:
 
 
 def my_names() -> tuple[str, ...]:
-    """Whose runs are one's own."""
+    """The owner names whose runs count as the visitor's own."""
     me = known_owner()
-    # On a machine of one's own, what the command line launched is one's own too.
+    # On a personal machine, runs that the command line launched are the visitor's own too.
     return NOBODY if me in NOBODY else (me or "",)
 
 
 def recorded_time(at: float, pattern: str) -> str:
-    """Unix seconds as `pattern` says, in the server's time zone."""
+    """Unix seconds as text in a `strftime` pattern, in the server's time zone."""
     try:
         return datetime.fromtimestamp(at).strftime(pattern)
     except (ValueError, OverflowError, OSError):
-        # In a database that was changed by hand.
+        # A database that was edited by hand.
         return "unknown time"
 
 
@@ -123,15 +122,15 @@ def _shipped(store: RunStore) -> tuple[list[RunRecord], ...]:
 def _shipped_editions(
     url: str, editions: tuple[tuple[str, str | None], ...]
 ) -> tuple[list[RunRecord], ...]:
-    """Read once, as they are many and change with their editions alone."""
+    """The shipped comparisons, cached: they are many and change only with their editions."""
     store = services.store()
     found = (store.comparison(name) for name, _ in editions)
     return tuple(runs for runs in found if runs)
 
 
 def comparison_title(runs: Sequence[RunRecord]) -> str:
-    """What a comparison is about, when it was launched, and how far it is."""
-    # The classifier alone is in most comparisons, and what none is about.
+    """A comparison's launch time, subject and state, and its owner if it is another visitor's."""
+    # Most comparisons include the linear probe, but none is about it.
     training = [run for run in runs if run.spec.layers != 0] or list(runs)
     spec = training[-1].spec
     about = (
@@ -142,8 +141,8 @@ def comparison_title(runs: Sequence[RunRecord]) -> str:
         labels = run_labels(training)
         return f"Example · {labels[0]} to {labels[-1]} · {about}"
     when = recorded_time(runs[0].created_at, "%d %b %H:%M")
-    going = sum(run.is_active for run in runs)
-    state = f"{going} of {len(runs)} still going" if going else "ended"
+    active = sum(run.is_active for run in runs)
+    state = f"{active} of {len(runs)} active" if active else "ended"
     whose = runs[0].owner
     by = "" if whose in (known_owner(), *NOBODY) else f" · by {short_owner(whose)}"
     return f"{when} · {about} · {state}{by}"
@@ -157,7 +156,7 @@ def _depths(runs: Sequence[RunRecord]) -> str:
 
 
 def run_labels(runs: Sequence[RunRecord]) -> list[str]:
-    """A name each, no longer than it takes to tell the runs apart."""
+    """A distinct name for each run, as short as possible."""
     short = [run_label(run) for run in runs]
     long = [
         label if run.spec.layers == 0 else run.spec.method.settings_label

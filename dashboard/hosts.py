@@ -1,7 +1,7 @@
-"""By which names browsers may ask for this server.
+"""The host names under which this server accepts requests.
 
-A page of somebody else may have its own name lead to this machine ("DNS rebinding"): the browser
-then takes the app for a part of that page. Its requests still bear that name in the header Host.
+Another site may point its own name to this machine ("DNS rebinding"): the browser then treats the
+app as part of that site. Such requests carry the foreign name in the Host header.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _LOOPBACK = ("localhost", "*.localhost")
 
 
 def is_allowed(host: str) -> bool:
-    """Whether a header Host names this server: by an address, a name of its own, or one of
+    """Whether a Host header names this server: by an IP address, one of its own names, or one of
     `ASI_ALLOWED_HOSTS`."""
     name = host_name(host)
     if name is None:
         return False
-    # No address can be made to lead elsewhere.
+    # IP addresses cannot be rebound.
     return _is_address(name) or any(_matches(name, known) for known in _known_names())
 
 
 def host_name(host: str) -> str | None:
-    """The name or address in a header Host, in small letters; None if it is none."""
+    """The name or address in a Host header, in lower case; None if it is malformed."""
     try:
         parts = urlsplit(f"//{host}")
         name, _ = parts.hostname, parts.port

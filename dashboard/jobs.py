@@ -1,4 +1,4 @@
-"""A question to the worker, from the button to its answer, on any page."""
+"""A job for the worker, from its button to its result, on any page."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ _RETRY = "Try again"
 def job_panel(
     kind: str, spec: RunSpec, *, button: str, key: str, again: str | None = None
 ) -> dict[str, Any] | None:
-    """Draw the button that asks, how far the answer is, or why there is none.
+    """Draw the button that starts a job, its progress, or why it failed.
 
     Args:
         kind: key into `asi_core.runs.job_kinds.JOB_KINDS`.
-        button: label of the button that asks.
-        key: of the panel's widgets.
-        again: label of a button that asks once more although the answer is known, if any.
+        button: label of the button.
+        key: prefix of the widget keys.
+        again: label of a button that runs the job again although its result is known, if any.
 
     Returns:
-        the newest result about `spec`, straight away when the store knows one; None without.
+        the newest stored result for `spec`; None if there is none.
     """
     jobs = services.jobs()
     newest, known = jobs.latest(kind, spec), jobs.latest(kind, spec, "completed")
-    # What was asked for stands where the button was.
+    # The progress replaces the button.
     place = st.empty()
-    going = newest if newest is not None and newest.is_active else None
-    if going is None:
+    active = newest if newest is not None and newest.is_active else None
+    if active is None:
         with place.container():
-            going = _offer(kind, spec, newest, _label(newest, known, button, again), key)
-    if going is not None:
+            active = _offer(kind, spec, newest, _label(newest, known, button, again), key)
+    if active is not None:
         with place.container():
-            _watch(going)
+            watch_job(active)
     return None if known is None else known.result
 
 
 def _label(
     newest: JobRecord | None, known: JobRecord | None, button: str, again: str | None
 ) -> str | None:
-    """What the button says; None for no button."""
+    """The button's label; None for no button."""
     if newest is not None and newest.status != "completed":
         return _RETRY
     return button if known is None else again
@@ -60,23 +60,18 @@ def _label(
 def _offer(
     kind: str, spec: RunSpec, newest: JobRecord | None, label: str | None, key: str
 ) -> JobRecord | None:
-    """Draw the button, below why there is no answer, and ask when it is pressed.
-
-    Not in a callback, which would be asked what was drawn before: a setting may have been changed
-    just before the click.
-
-    Returns:
-        the job that was asked for; None if none was, or it was refused.
-    """
+    """Draw the button, with the last failure above it; return the job if one was requested."""
+    # Not in a callback, which would get the settings as last drawn: one may have been changed just
+    # before the click.
     again = newest is not None
     if newest is not None and label == _RETRY:
-        st.error(f"No answer: {plain(newest.error or newest.status)}")
+        st.error(f"The job failed: {plain(newest.error or newest.status)}")
     if label is None or not st.button(
         label,
         key=f"{key}-ask",
         icon=":material/replay:" if again else ":material/play_arrow:",
         type="secondary" if again else "primary",
-        help=f"{job_kind(kind).doing} on this machine takes seconds; the answer is kept.",
+        help=f"{job_kind(kind).doing} on this machine takes seconds; the result is kept.",
     ):
         return None
     try:
@@ -89,25 +84,25 @@ def _offer(
     return job
 
 
-def _watch(job: JobRecord) -> None:
-    # Starts the worker, and takes up what an earlier server left, if nobody has yet.
+def watch_job(job: JobRecord) -> None:
+    """Show a job's progress, redrawn as a fragment until it has ended."""
+    # Starts the worker if it is not running; it then resumes what an earlier server left queued.
     services.engine()
-    st.fragment(job_progress, run_every=_POLL_SECONDS)(job.id)
+    st.fragment(_progress, run_every=_POLL_SECONDS)(job.id)
 
 
-def job_progress(job_id: str) -> None:
-    """How far a job is, redrawn as a fragment until it has ended."""
+def _progress(job_id: str) -> None:
     job = services.jobs().job(job_id)
     if job is None or not job.is_active:
-        # The answer belongs to the whole page, not to this part of it.
+        # The result is drawn by the whole page, not by this fragment.
         st.rerun()
     st.info(progress_sentence(job, time.time()), icon="spinner")
 
 
 def progress_sentence(job: JobRecord, now: float) -> str:
-    """How far a job is, for people who wait."""
+    """A job's progress in one sentence."""
     if job.started_at is None:
-        return "Waiting for a place in the worker …"
+        return "Queued in the worker …"
     gone = max(0.0, now - job.started_at)
     since = f" for {format_seconds(round(gone))}" if gone >= 1 else ""
     return f"{job_kind(job.kind).doing}{since} …"

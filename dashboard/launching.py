@@ -1,4 +1,4 @@
-"""The button that launches a comparison, on whichever page it stands."""
+"""The button that launches a comparison, for all pages."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def launch_buttons(
     most: int = MOST_RUNS_AT_ONCE,
     help: str | None = None,  # noqa: A002 (Streamlit's own name)
 ) -> None:
-    """Draw the button, and a second one where some runs need not be run again.
+    """Draw the button, and a second one if some of the runs are already in the store.
 
     Args:
-        specs: what is launched; nothing can be while there is none.
-        on_launched: given the runs, before what stands below the button is drawn.
-        most: runs that may be launched at once.
+        specs: the runs to launch; the button is disabled while there are none.
+        on_launched: called with the runs, before anything below the button is drawn.
+        most: how many runs may be launched at once.
     """
     known = _known(specs)
     reason = visitor.why_not()
@@ -44,7 +44,7 @@ def launch_buttons(
             "Run all again",
             key=f"{key}-again",
             icon=":material/replay:",
-            help="Also those that were run here with the same settings, code and images.",
+            help="Also repeats runs that are in the store with the same settings, code and images.",
             disabled=disabled,
         )
         if known:
@@ -52,8 +52,8 @@ def launch_buttons(
                 f"{known} of {len(specs)} runs were done here before, with the same code and "
                 "images: they are shown at once."
             )
-    # Not in a callback, which would be given what was drawn before: a setting that was changed just
-    # before the click is shown, and has to be launched.
+    # Not in a callback: it would get the settings as last drawn, and one may have been changed
+    # just before the click.
     if specs and (wanted or again):
         _launch(specs, key, on_launched, most, again)
     if refusal := st.session_state.pop(f"{key}-refusal", None):
@@ -64,23 +64,17 @@ def _known(specs: Sequence[RunSpec]) -> int:
     try:
         return known_runs(services.store(), specs)
     except AsiError:
-        # What is wrong with the images is told where they are chosen, and again by the button.
+        # Errors about the images are shown where they are chosen, and when the runs are launched.
         return 0
 
 
 def _launch(
     specs: Sequence[RunSpec], key: str, on_launched: Launched, most: int, again: bool
 ) -> None:
-    """Queue the runs; a refusal is told, and nothing is queued."""
+    """Queue all runs, or none and keep the reason for `launch_buttons` to show."""
     try:
-        runs = request_runs(
-            services.store(),
-            specs,
-            visitor.owner(),
-            most=most,
-            again=again,
-            network=visitor.network(),
-        )
+        owner, network = visitor.owner(), visitor.network()
+        runs = request_runs(services.store(), specs, owner, most=most, again=again, network=network)
     except AsiError as error:
         st.session_state[f"{key}-refusal"] = one_sentence(error)
         return

@@ -1,4 +1,4 @@
-"""Runs that cannot be drawn: named, with the reason, and left out of what is."""
+"""Runs that cannot be drawn: they are left out and named, with the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 
 
 def drawable(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunFeed]]:
-    """The runs that can be drawn, and what was read of each."""
+    """The runs that can be drawn, and the feed of each."""
     feeds, wait = services.feeds(), slowness()
     read = [(run, feeds.of(run, wait)) for run in runs]
     sound = [(run, feed) for run, feed in read if feed.problem is None]
@@ -24,12 +24,9 @@ def drawable(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunFeed]]
 
 
 def left_out_of(comparison: str, runs: Sequence[RunRecord]) -> list[str]:
-    """What each run of a comparison is called that cannot be drawn, and why.
-
-    Args:
-        runs: those of its runs whose specification can be read.
-    """
-    message = [f"{left.id} ({left.reason})" for left in services.store().unreadable(comparison)]
+    """The names of a comparison's runs that cannot be drawn, each with the reason; `runs` are those
+    whose specification can be read."""
+    message = names_of(services.store().unreadable(comparison))
     for run in runs:
         if (problem := services.feeds().of(run, slowness()).problem) is not None:
             message.append(f"{run_label(run)} {run.id} ({problem})")
@@ -37,21 +34,21 @@ def left_out_of(comparison: str, runs: Sequence[RunRecord]) -> list[str]:
 
 
 def names_of(left_out: Iterable[LeftOut]) -> list[str]:
-    """As `left_out_of`."""
+    """The ids of runs that cannot be read, each with the reason."""
     return [f"{left.id} ({left.reason})" for left in left_out]
 
 
 def left_out_sentence(message: Sequence[str]) -> str:
-    """Which runs are left out, in one sentence without markup; empty if none is."""
+    """One sentence without markup that names the runs left out; empty if there are none."""
     if not message:
         return ""
     named = "; ".join(message[:_MOST_NAMED])
     more = f"; and {len(message) - _MOST_NAMED} more" if len(message) > _MOST_NAMED else ""
     runs = "1 run is" if len(message) == 1 else f"{len(message)} runs are"
-    return f"{runs} left out, with values that no run can have: {named}{more}."
+    return f"{runs} left out because of invalid values: {named}{more}."
 
 
 def tell_left_out(message: Sequence[str]) -> None:
-    """Say which runs are left out; nothing if none is."""
+    """Show which runs are left out, if any."""
     if sentence := left_out_sentence(message):
         st.warning(plain(sentence))

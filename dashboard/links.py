@@ -1,8 +1,8 @@
-"""What links say, before the boxes are drawn, and which of it no box takes.
+"""URL parameters: checked before the boxes are drawn, and reported if a box ignores them.
 
-Streamlit lets a box take its value from the address and drops most of what it cannot take; some
-numbers, and nothing where there must be something, make it fail instead. These are dropped here
-first. Whatever is dropped is told, and the box has its default.
+Streamlit takes a box's value from the address and drops most invalid values, but some numbers and
+empty values make it fail. These are dropped here first. Every dropped value is reported, and its
+box has the default.
 """
 
 from __future__ import annotations
@@ -23,57 +23,49 @@ from dashboard.earlier_links import translate
 from dashboard.plain import plain
 
 COMPARISON = "comparison"
-_MESSAGE = "links-told"
-# What a browser's numbers hold exactly.
+_MESSAGES = "links-messages"
+# The largest integer that a browser represents exactly.
 _LARGEST = 2**53 - 1
-_MOST_MESSAGE_LENGTH, _LONGEST = 5, 40
+_MOST_MESSAGES, _LONGEST = 5, 40
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
-# Boxes of any number of choices; those of filters and sweeps are told by how their keys begin.
-_MAY_BE_EMPTY = frozenset((*("methods", "models", "poster_methods", "runs"),))
-# Links name these as the command line does, or by titles: `model_in_url`, and what Streamlit finds.
+# Multiselect boxes; those of filters and sweeps are recognised by the prefix of their keys.
+_MAY_BE_EMPTY = frozenset(("methods", "models", "poster_methods", "runs"))
+# Links may give these by name or by title.
 _NAMED: dict[str, Mapping[str, Any]] = {"model": MODELS, "dataset": DATASETS}
 _TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))
 
 
 def checked(page: Callable[[], None]) -> Callable[[], None]:
-    """A page that tells which parameters of its link were ignored, and why."""
+    """Make a page report which parameters of its link were ignored, and why."""
 
     @wraps(page)
     def drawn() -> None:
         bring_up_to_date()
-        message: list[str] = st.session_state.pop(_MESSAGE, [])
-        asked = {key: st.query_params.get_all(key) for key in st.query_params}
+        messages: list[str] = st.session_state.pop(_MESSAGES, [])
+        given = {key: st.query_params.get_all(key) for key in st.query_params}
         place = st.container()
         page()
-        message += [
-            _ignored(key, texts) for key, texts in asked.items() if not _is_taken(key, texts)
+        messages += [
+            _ignored(key, texts) for key, texts in given.items() if not _is_taken(key, texts)
         ]
-        if message:
-            more = (
-                f" {len(message) - _MOST_MESSAGE_LENGTH} more are ignored."
-                if len(message) > _MOST_MESSAGE_LENGTH
-                else ""
-            )
-            place.warning(" ".join(message[:_MOST_MESSAGE_LENGTH]) + more)
+        if messages:
+            others = len(messages) - _MOST_MESSAGES
+            more = f" {others} more are ignored." if others > 0 else ""
+            place.warning(" ".join(messages[:_MOST_MESSAGES]) + more)
 
     return drawn
 
 
 def bring_up_to_date() -> None:
-    """Have the address say what boxes can read; runs the page again if it did not."""
+    """Make the address readable for the boxes; rerun the script if it was changed."""
     if _translate() or _drop_unusable() or _spell_titles():
-        # Boxes read the address that a run begins with.
+        # Boxes read the address with which a script run begins.
         st.rerun()
 
 
 def model_in_url() -> str | None:
-    """Take a model that a link names as the command line does.
-
-    Boxes themselves read and write titles, as a visitor sees them.
-
-    Returns:
-        a sentence about a name that there is not.
-    """
+    """Choose a model that a link gives by name, while boxes use titles; return a sentence if it is
+    unknown."""
     named = st.query_params.get("model")
     if named in MODELS and "model" not in st.session_state:
         st.session_state["model"] = named
@@ -84,27 +76,20 @@ def model_in_url() -> str | None:
 
 
 def comparison_in_url() -> tuple[str | None, str | None]:
-    """The comparison that the link names, and as it is told; None and its text if it can be none.
-
-    No name of a comparison has other characters or is longer: databases need not be asked.
-    """
-    asked = st.query_params.get(COMPARISON) or None
-    if asked is None:
+    """The comparison id in the link, None if it cannot be one; and its text for messages."""
+    name = st.query_params.get(COMPARISON) or None
+    if name is None:
         return None, None
-    return asked if _NAME.fullmatch(asked) else None, quoted(asked)
+    return name if _NAME.fullmatch(name) else None, quoted(name)
 
 
 def quoted(text: str) -> str:
-    """Text of a link as it is told: in quotes, and not longer than a line."""
+    """Text of a link for messages: in quotes, and shortened to a line."""
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 def _translate() -> bool:
-    """Bring the address of an earlier version's link up to date.
-
-    Returns:
-        whether it was changed.
-    """
+    """Translate the address of an earlier version's link; return whether it was changed."""
     address = st.query_params.to_dict()
     if not translate(address):
         return False
@@ -113,30 +98,24 @@ def _translate() -> bool:
 
 
 def _spell_titles() -> bool:
-    """Have the address call models and images as their boxes do, which drop what they do not know.
-
-    Returns:
-        whether it was changed.
-    """
+    """Replace names of models and images in the address by titles, which their boxes need; return
+    whether it was changed."""
     changed = False
     for key, cards in _NAMED.items():
         card = cards.get(st.query_params.get(key, ""))
         if card is None or key in st.session_state:
             continue
         with suppress(StreamlitAPIException):
-            # Raised where its box was drawn before, and has a value of its own.
+            # Raised if the box was drawn before, and so has a value.
             st.query_params[key] = card.title
             changed = True
     return changed
 
 
 def _drop_unusable() -> bool:
-    """Take out of the address what would make Streamlit fail.
-
-    Returns:
-        whether anything was taken out.
-    """
-    message = []
+    """Remove values from the address that would make Streamlit fail; return whether there were
+    any."""
+    messages = []
     for key in list(st.query_params):
         reason = _unusable(key, st.query_params[key])
         if reason is None:
@@ -145,12 +124,12 @@ def _drop_unusable() -> bool:
         try:
             del st.query_params[key]
         except StreamlitAPIException:
-            # Its box was drawn before, and has a value of its own.
+            # The box was drawn before, and so has a value.
             continue
-        message.append(_ignored(key, [text], reason))
-    if message:
-        st.session_state[_MESSAGE] = message
-    return bool(message)
+        messages.append(_ignored(key, [text], reason))
+    if messages:
+        st.session_state[_MESSAGES] = messages
+    return bool(messages)
 
 
 def _unusable(key: str, text: str) -> str | None:
@@ -159,24 +138,23 @@ def _unusable(key: str, text: str) -> str | None:
     if not text.strip():
         may_be_empty = key in _MAY_BE_EMPTY or key.startswith(("only_", "sweep_"))
         return None if may_be_empty else "it is empty"
-    try:
-        number = float(text)
-    except ValueError:
+    number = _number(text)
+    if number is None:
         return None
     if not math.isfinite(number):
-        return "it is no finite number"
-    return "it is too large a number" if abs(number) > _LARGEST else None
+        return "it is not a finite number"
+    return "the number is too large" if abs(number) > _LARGEST else None
 
 
 def _is_taken(key: str, texts: list[str]) -> bool:
-    """Whether the box of a parameter has what the link asks for; others are nobody's."""
+    """Whether the box of a parameter has the link's value; true for parameters without a box."""
     if key == COMPARISON or key in _TITLED or key not in st.session_state:
         return True
     value = st.session_state[key]
     if isinstance(value, list):
         return len(value) == len([text for text in texts if text])
-    # Boxes of numbers put what they have in the place of what they cannot take; all others take
-    # what they cannot out of the address, which names some choices by their titles.
+    # Number boxes replace an invalid value in the address by their own; other boxes remove it.
+    # The address gives some choices by title.
     number = _number(text := texts[-1])
     if isinstance(value, int | float) and not isinstance(value, bool) and number is not None:
         return math.isclose(number, value)
@@ -190,6 +168,6 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _ignored(key: str, texts: list[str], reason: str = "its box does not take it") -> str:
-    asked = ", ".join(quoted(text) for text in texts[:2])
-    return plain(f"The link's {quoted(key)[1:-1]}={asked} is ignored ({reason}).")
+def _ignored(key: str, texts: list[str], reason: str = "its box does not accept it") -> str:
+    values = ", ".join(quoted(text) for text in texts[:2])
+    return plain(f"The link's {quoted(key)[1:-1]}={values} is ignored ({reason}).")

@@ -1,8 +1,8 @@
 """A plotly chart that is updated in place.
 
 `st.plotly_chart` builds a new chart whenever its figure changes, and loses zoom, legend choices and
-selection. Here the browser keeps the chart and is sent the new figure alone. plotly.js comes from
-the installed plotly package, over this server, once a page.
+selection. Here the browser keeps the chart and only receives the new figure. plotly.js comes from
+the installed plotly package, over this server, once per page.
 """
 
 from __future__ import annotations
@@ -43,44 +43,40 @@ def live_chart(
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> list[dict[str, Any]] | None:
-    """Draw a figure, or bring the chart with this key up to date.
+    """Draw a figure, or update the chart with this key.
 
     Zoom, pan, hidden traces, hover and selection stay while the data change, unless the figure's
-    `uirevision` changes. A trace is known by its `uid`, else by its name. Colours of text, grid and
-    background are the page's; the figure's template is not used. What a visitor downloads is on
-    white, whatever the theme.
+    `uirevision` changes. Traces are matched by `uid`, else by name. Colours of text, grid and
+    background come from the page; the figure's template is not used. Downloads are on white.
 
     Args:
-        figure: at most `MOST_POINTS` values of x or y a trace.
-        height: pixels; the figure's own height without it.
-        on_select: called when the selection changes, before the page is run again; it reads the
-            points from `st.session_state[key]["selection"]`. Without it clicks cause no run.
-        on_drawn: called with the token of what the browser has drawn; what it leads to comes after
-            what a visitor looks at.
-        drawn_token: tells this figure from others: `on_drawn` is called once for each value that
-            follows another.
+        figure: at most `MOST_POINTS` values of x or y per trace.
+        height: pixels; default: the figure's own height.
+        on_select: called when the selection changes, before the script runs again; it reads the
+            points from `st.session_state[key]["selection"]`. Without it, clicks trigger no rerun.
+        on_drawn: called with `drawn_token` when the browser has drawn the figure.
+        drawn_token: identifies this figure: `on_drawn` is called once each time it changes.
 
     Returns:
         With `on_select`, the points that are clicked or selected, each with `trace` and `index`
         (both 0-based), `customdata`, `x` and `y`; empty if there are none. Otherwise None.
 
     Raises:
-        InvalidInput: a trace has too many points.
+        InvalidInput: if a trace has too many points.
     """
     data = chart_data(figure, height, selectable=on_select is not None)
     data["tells_when_drawn"] = None if on_drawn is None else drawn_token
     draw = _renderer(get_bidi_component_manager())
-    tell = None if on_drawn is None else lambda: on_drawn(st.session_state[key]["drawn"])
-    result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=tell)
+    notify = None if on_drawn is None else lambda: on_drawn(st.session_state[key]["drawn"])
+    result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=notify)
     return None if on_select is None else result.get("selection") or []
 
 
 def chart_data(figure: Figure | Drawing, height: int | None, *, selectable: bool) -> dict[str, Any]:
-    """What the browser is sent: JSON values only; numbers that are not finite become null."""
-    # A drawing has plain values only.
+    """The data sent to the browser: JSON values only; numbers that are not finite become null."""
     drawn = figure if isinstance(figure, dict) else json.loads(figure.to_json())
     _refuse_too_many_points(drawn["data"])
-    # The template is seven kilobytes of looks, which are the page's here.
+    # The template is seven kilobytes of style, which the page provides.
     layout = {name: value for name, value in drawn["layout"].items() if name != "template"}
     return {
         "traces": drawn["data"],
@@ -96,21 +92,21 @@ def _refuse_too_many_points(traces: list[dict[str, Any]]) -> None:
         count = max((_length(trace[axis]) for axis in ("x", "y") if axis in trace), default=0)
         if count > MOST_POINTS:
             raise InvalidInput(
-                f"a live chart draws at most {MOST_POINTS} points a trace",
+                f"a live chart draws at most {MOST_POINTS} points per trace",
                 count,
                 "thin the trace before it is drawn",
             )
 
 
 def _length(values: Any) -> int:
-    """Of a list, or of an array as plotly packs it."""
+    """The length of a list, or of an array that plotly has packed as base64."""
     if isinstance(values, dict):
         return len(b64decode(values["bdata"])) // np.dtype(values["dtype"]).itemsize
     return len(values)
 
 
 def _renderer(manager: BidiComponentManager) -> ComponentRenderer:
-    """The component, made known to this server."""
+    """The component, registered with this server."""
     # Two visitors may be the first at the same time.
     with _REGISTERING:
         return _registered(manager)
@@ -118,24 +114,20 @@ def _renderer(manager: BidiComponentManager) -> ComponentRenderer:
 
 @lru_cache(maxsize=1)
 def _registered(manager: BidiComponentManager) -> ComponentRenderer:
-    _register_assets(manager)
+    component = f"{_PROJECT}.{_CHART}"
+    if manager.get_component_asset_root(component) is None:
+        _serve(manager, _LIBRARY, Path(str(files("plotly"))), "package_data")
+        _serve(manager, _CHART, Path(__file__).parent, "live_chart_assets")
     return st.components.v2.component(
-        f"{_PROJECT}.{_CHART}", js="live_chart.js", css="live_chart.css", isolate_styles=False
+        component, js="live_chart.js", css="live_chart.css", isolate_styles=False
     )
 
 
-def _register_assets(manager: BidiComponentManager) -> None:
-    """Make scripts and plotly.js known to this server; nothing happens the second time."""
-    if manager.get_component_asset_root(f"{_PROJECT}.{_CHART}") is None:
-        _serve(manager, _LIBRARY, Path(str(files("plotly"))), "package_data")
-        _serve(manager, _CHART, Path(__file__).parent, "live_chart_assets")
-
-
 def _serve(manager: BidiComponentManager, name: str, package: Path, folder: str) -> None:
-    """Serve a package's folder as an installed component's assets are served.
+    """Serve a package's folder like the assets of an installed component.
 
-    Streamlit reads such a declaration from the pyproject.toml of installed packages only, and an
-    app that is run from its folder is none.
+    Streamlit reads this declaration only from the pyproject.toml of installed packages, and an app
+    that runs from its folder is not installed.
     """
     manifest = ComponentManifest(_PROJECT, "0", [ComponentConfig(name, folder)])
     manager.register_from_manifest(manifest, package)

@@ -1,4 +1,4 @@
-"""What is run for every visitor: navigation and the frame around the page.
+"""The script that runs for every visitor: navigation and the frame around the page.
 
 A spawned worker imports this file again, so nothing may happen at its top level.
 """
@@ -31,8 +31,8 @@ def main() -> None:
     style_page(shows_setup=opens_sidebar(page))
     if not is_class:
         bring_up_to_date()
-        # Here and not in the pages: what the frame draws stays when the page is changed, and is
-        # part of the next page's address.
+        # Here and not in the pages: widgets of the frame keep their values, and their place in the
+        # address, when the visitor changes page.
         draw_setup()
     page.run()
     sign_in_button()

@@ -1,4 +1,4 @@
-"""The pages, in the order in which a visitor meets them."""
+"""The pages, in the order of the menu."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asi_core.settings import APP
 
 
 class PageEntry(NamedTuple):
-    """One page: its file in `pages/`, title and icon, and whether its sidebar is open at first."""
+    """A page: its file in `pages/`, title, icon, and whether its sidebar is open at first."""
 
     file: str
     title: str
@@ -20,7 +20,7 @@ class PageEntry(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Its address below the app's: the first page is at the root."""
+        """Its path below the app's address; empty for the first page."""
         return "" if self == PAGES[0] else self.file
 
 
@@ -36,7 +36,7 @@ PAGES = (
 
 
 def streamlit_page(page: PageEntry) -> StreamlitPage:
-    """The page as Streamlit wants it: for its navigation, and to be switched to."""
+    """The page as a Streamlit page."""
     path = APP / "pages" / f"{page.file}.py"
     return st.Page(path, title=page.title, icon=page.icon, default=page == PAGES[0])
 
@@ -47,6 +47,6 @@ def opens_sidebar(page: StreamlitPage) -> bool:
 
 
 def switch_to(file: str, query: dict[str, str]) -> None:
-    """Leave for the page in `pages/<file>.py` with these parameters in its address."""
+    """Switch to the page in `pages/<file>.py` with these URL parameters."""
     page = next(page for page in PAGES if page.file == file)
     st.switch_page(streamlit_page(page), query_params=query)

@@ -1,11 +1,11 @@
-"""Text of others in Markdown: Streamlit takes what it is told for Markdown nearly everywhere."""
+"""Escaping for text from other users: Streamlit reads nearly all text as Markdown."""
 
 from __future__ import annotations
 
 import re
 
-# What means something anywhere, at the edge of a word, and at the beginning of a line; `www.` and
-# addresses become links without any sign.
+# Markup that is recognised anywhere, at the edge of a word, and at the beginning of a line; `www.`
+# and addresses become links without any markup.
 _ANYWHERE = r"[\\`*\[\]<$~@]|:(?=\S)|&(?=[#\w])|(?<=\bwww)\."
 _AT_AN_EDGE = r"(?<![^\W_])_|_(?![^\W_])"
 _AT_THE_START = r"^[#>+=|-]|(?<=^\d)[.)]|(?<=^\d\d)[.)]"
@@ -13,10 +13,9 @@ _MEANING = re.compile(f"{_ANYWHERE}|{_AT_AN_EDGE}|{_AT_THE_START}", re.IGNORECAS
 
 
 def plain(text: str) -> str:
-    """Markdown that shows `text` as it is, on one line: no link, image, icon, formula, heading,
-    list or emphasis.
+    """Markdown that shows `text` literally, on one line, without any formatting.
 
-    What comes from links, files and other installations is written by anybody.
+    For text from links, files and other installations, which anyone may have written.
     """
-    # Of what is blank before it, four would make it code.
+    # Stripped: four leading blanks would make it code.
     return _MEANING.sub(r"\\\g<0>", re.sub(r"\s*[\r\n]\s*", " ", text).strip())

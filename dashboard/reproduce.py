@@ -1,4 +1,4 @@
-"""How to get the same numbers without this page."""
+"""Commands and code that reproduce a run without this page."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ import streamlit as st
 
 from asi_core.training.reproduce import as_command, as_json, as_python
 from asi_core.training.spec import RunSpec
-from dashboard.frame import URL
+from dashboard.frame import URL, drawer
 
 
 def reproduce_panel(specs: Sequence[RunSpec], labels: Sequence[str], *, key: str) -> None:
-    """The chosen run as a command line, as Python and as JSON; drawn while it is open.
-
-    Args:
-        labels: one name a run, to choose among them.
-    """
-    with st.expander(
-        "Reproduce", icon=":material/terminal:", key=f"{key}-commands", on_change="rerun", **URL
-    ) as drawer:
-        if not drawer.open:
+    """An expander with the run chosen by label as a command line, as Python and as JSON."""
+    with drawer("Reproduce", icon=":material/terminal:", key=f"{key}-commands") as panel:
+        if not panel.open:
             return
         chosen = 0
         if len(specs) > 1:

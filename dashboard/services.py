@@ -13,15 +13,15 @@ from asi_core.settings import read_settings
 from dashboard.feed import Feeds
 
 
-# Streamlit makes a new entry when the body of such a function changes: the engine itself is a
-# singleton in a module of its own, so that no second cluster is ever started.
+# Streamlit discards a cached resource when the function's body changes: the engine itself is a
+# singleton in another module, so that no second cluster is ever started.
 @st.cache_resource(show_spinner="Starting the worker …")
 def engine() -> RunEngine:
     return shared_engine()
 
 
 def warm_up() -> None:
-    """Start the worker before the first run is launched; nothing where none can be."""
+    """Start the worker before the first run is launched, unless the server is read-only."""
     if not read_settings().read_only:
         engine()
 

@@ -1,7 +1,7 @@
-"""What is trained, and how methods are set: one record for all pages, in the sidebar of each.
+"""The setup: model, images and method settings, in the sidebar and shared by all pages.
 
-Changing page keeps it: `main.py` draws it around all pages, and Streamlit keeps what is drawn
-there, in the session and in the address.
+`main.py` draws it around the pages, so Streamlit keeps its values, in the session and in the
+address, when the visitor changes page.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dashboard.frame import URL
 from dashboard.links import model_in_url
 from dashboard.uploading import choose_images, upload_menu
 
-# Key of the box that says where ranks come from.
+# Key of the box that chooses where ranks come from.
 _SOURCE = "ranks_from"
 _DRAWN, _ABOVE = "setup-drawn", "setup-above"
 _FRAGMENTS, _FOLLOWS = "setup-fragments", "setup-follows"
@@ -43,10 +43,11 @@ _NETWORK = ("model", "dataset", "skip_damaged", "layers", "batch_size", "image_s
 
 @dataclass(frozen=True)
 class Setup:
-    """What is trained on what, unchecked.
+    """The values of the setup's boxes, unchecked.
 
     Attributes:
-        settings: of methods, by name; of alternatives (where ranks come from) the chosen one.
+        settings: method settings by name; of the alternatives (where ranks come from) only the
+            chosen one.
     """
 
     model: str
@@ -63,16 +64,12 @@ class Setup:
 
     @property
     def explained_variance(self) -> float | None:
-        """From which ranks are found; None where they are given."""
+        """The explained variance that determines the ranks; None if the ranks are given."""
         share: float | None = dict(self.settings).get("explained_variance")
         return share
 
     def method(self, kind: str) -> Method:
-        """A method with those of the settings that it has.
-
-        Raises:
-            ValidationError: if one is not allowed.
-        """
+        """A method with its part of the settings; raises ValidationError for an invalid one."""
         method = method_class(kind)
         given = {name: value for name, value in self.settings if name in method.model_fields}
         if method.alternatives and not given.keys() & set(method.alternatives):
@@ -81,31 +78,23 @@ class Setup:
         return method.model_validate({"kind": kind, **given})
 
     def methods(self) -> list[Method]:
-        """All registered methods with these settings, vanilla first.
-
-        Raises:
-            ValidationError: if a setting is not allowed.
-        """
+        """All registered methods with these settings, vanilla first; raises as `method`."""
         return [self.method(kind) for kind in METHODS]
 
     def run_spec(self, method: Method, **changes: Any) -> RunSpec:
-        """The run that trains so.
-
-        Raises:
-            ValidationError: in one sentence, if a value is not allowed.
-        """
+        """The specification of a run; raises ValidationError for an invalid value."""
         return RunSpec.model_validate({**self.network, "method": method, **changes})
 
     @property
     def network(self) -> dict[str, Any]:
-        """The fields of a run that say what is trained on what."""
+        """The fields of a run that describe the model and the images."""
         return {name: getattr(self, name) for name in _NETWORK}
 
 
 def draw_setup() -> None:
-    """Draw the setup in the sidebar, for whatever page follows.
+    """Draw the setup in the sidebar, before the page.
 
-    On all pages it has the same place: what moves is lost from the address.
+    It has the same place on all pages: Streamlit would drop moved boxes from the address.
     """
     st.session_state.pop(_FRAGMENTS, None)
     with st.sidebar:
@@ -114,20 +103,20 @@ def draw_setup() -> None:
 
 
 def above_setup() -> DeltaGenerator:
-    """The place above the setup, for a page that is not about it; asked for once per run."""
+    """The container above the setup, for a page that is not about it; called once per run."""
     place = st.session_state.pop(_ABOVE, None)
     return st.sidebar.container() if place is None else place
 
 
 def the_setup(fragments: Sequence[str] = ()) -> Setup:
-    """The setup, as the frame around the page has drawn it; asked for once per run.
+    """The setup as drawn by the frame around the page; called once per run.
 
     Args:
-        fragments: keys of the parts of the page that alone are run again when a box changes on
-            which no other box depends. They find the values by `as_it_stands`.
+        fragments: keys of the page's fragments that are rerun, instead of the whole page, when a
+            box changes on which no other box depends. They read the values by `as_it_stands`.
     """
     if _DRAWN not in st.session_state:
-        # The page is run by itself, and has drawn what is above.
+        # The page runs without `main.py`.
         draw_setup()
         st.session_state.pop(_ABOVE)
     st.session_state[_FRAGMENTS] = list(fragments)
@@ -136,12 +125,12 @@ def the_setup(fragments: Sequence[str] = ()) -> Setup:
 
 
 def was_redrawn() -> bool:
-    """Whether a part of the page is run alone, because a box has changed; asked for once."""
+    """Whether only fragments are rerun because a box has changed; called once per run."""
     return bool(st.session_state.pop(_FOLLOWS, False))
 
 
 def redraw() -> None:
-    """Have the parts that the page has named run again, from a callback."""
+    """Rerun the fragments that the page has named; for callbacks."""
     if fragments := st.session_state.get(_FRAGMENTS):
         st.session_state[_FOLLOWS] = True
         st.rerun(fragments)
@@ -160,7 +149,7 @@ def _boxes() -> Setup:
 
 
 def as_it_stands(setup: Setup) -> Setup:
-    """A setup that was drawn, with what its boxes say now."""
+    """A drawn setup, with the current values of its boxes."""
     state = st.session_state
     numbers = {
         name: state.get(name, getattr(setup, name))
@@ -193,22 +182,18 @@ def _model_and_images() -> dict[str, Any]:
         **URL,
     )
     dataset = choose_images("dataset", run_field("dataset").setting.help)
-    return {
-        "model": model,
-        "dataset": dataset,
-        "skip_damaged": skip_control(dataset),
-    }
+    return {"model": model, "dataset": dataset, "skip_damaged": skip_control(dataset)}
 
 
 def _settings(card: ModelCard) -> dict[str, Any]:
-    """Settings of all methods; those of which one is chosen come first, the rest in a drawer."""
+    """Settings of all methods: where ranks come from first, the others in an expander."""
     fields = method_fields()
     alternatives = {name for method in METHODS.values() for name in method.alternatives}
     chosen = _alternative(
         card, [field for name, (field, _) in fields.items() if name in alternatives]
     )
     others = {name: each for name, each in fields.items() if name not in alternatives}
-    with st.expander("Settings of methods", icon=":material/tune:"):
+    with st.expander("Method settings", icon=":material/tune:"):
         for name, (field, owners) in others.items():
             why = [method.why_unsupported(card.usual_geometry) for method in owners]
             labels = ", ".join(method.label for method in owners)
@@ -219,9 +204,9 @@ def _settings(card: ModelCard) -> dict[str, Any]:
 
 
 def _alternative(card: ModelCard, fields: list[SettingField]) -> dict[str, Any]:
-    """The one of a few settings that is chosen: where ranks come from.
+    """The chosen one of alternative settings: where ranks come from.
 
-    Budgets are planned for, on a page of their own.
+    Budgets are left out: the Plan page is for them.
     """
     ways: dict[str, tuple[SettingField, str]] = {}
     for field in sorted(fields, key=lambda field: field.type == "ranks"):
@@ -235,7 +220,7 @@ def _alternative(card: ModelCard, fields: list[SettingField]) -> dict[str, Any]:
         "Ranks from",
         list(ways),
         key=_SOURCE,
-        help="Explained variance takes them from measured spectra; the others are given by you.",
+        help="Explained variance takes the ranks from measured spectra; otherwise you enter them.",
         **URL,
     )
     field, how = ways[source]

@@ -1,4 +1,4 @@
-"""What the server does before it answers, so that its first visitor does not wait for it."""
+"""Work that the server does before it answers, so that the first visitor does not wait."""
 
 from __future__ import annotations
 
@@ -24,28 +24,24 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def prepared(app: Any) -> AsyncIterator[None]:
-    """The time in which the server runs: it begins when everything has been prepared."""
+    """The server's lifespan: it answers once everything has been prepared."""
     await asyncio.to_thread(prepare)
     yield
 
 
 def prepare() -> None:
-    """Import what pages need, and open the store with the runs that came with the app."""
+    """Import the pages, and open the store with the shipped runs."""
     for page in PAGES:
         import_module(f"pages.{page.file}")
-    if not _go_on():
-        # The server runs all the same: every page then tells its visitors.
-        threading.Thread(target=_go_on_later, name="startup", daemon=True).start()
+    if not _resume():
+        # The server runs anyway: every page then reports the error.
+        threading.Thread(target=_resume_later, name="startup", daemon=True).start()
     compressed()
     _settle()
 
 
-def _go_on() -> bool:
-    """Go on with what an earlier server left, whether or not somebody comes to look.
-
-    Returns:
-        whether that could be known.
-    """
+def _resume() -> bool:
+    """Resume runs that an earlier server left; return whether the store could be opened."""
     try:
         store = services.store()
         services.jobs()
@@ -60,17 +56,17 @@ def _go_on() -> bool:
     return True
 
 
-def _go_on_later() -> None:
+def _resume_later() -> None:
     pause = threading.Event()
-    while not _go_on():
+    while not _resume():
         pause.wait(_RETRY_SECONDS)
 
 
 def _settle() -> None:
-    """Put what has been imported beyond the garbage collector's reach.
+    """Exclude all imported objects from garbage collection.
 
-    Streamlit collects garbage after every run of a page or fragment. Walking through all modules'
-    objects took a quarter of a core while a page polled.
+    Streamlit collects garbage after every script or fragment run. Walking through the objects of
+    all modules took a quarter of a core while a page polled.
     """
     gc.collect()
     gc.freeze()

@@ -26,15 +26,15 @@ def main() -> None:
     """Draw the page."""
     question("Which runs are worth their memory?")
     tell_what_was_done()
-    going = st.container()
+    progress = st.container()
     view = chosen_view()
     if view is None:
-        st.info("There is no such run yet: start a sweep below, or choose less in the filter.")
+        st.info("No run matches: start a sweep below, or relax the filter.")
     else:
         _compare(view)
     sweep_panel()
-    # With what was launched just now.
-    with going:
+    # Drawn last, so that it includes a sweep that was launched in this script run.
+    with progress:
         watch()
     transfer({} if view is None else view.titles)
 
@@ -57,12 +57,12 @@ def _compare(view: View) -> None:
         key="report",
         icon=":material/description:",
         on_click="ignore",
-        help="Picture, tables, curves, settings and commands of the runs in detail, as one file "
-        "that opens without a network.",
+        help="The figure, tables, curves, settings and commands of the selected runs, as one HTML "
+        "file that opens offline.",
     )
     manage(view, shown)
 
 
-# A worker that is spawned from here imports this file again, under another name.
+# A spawned worker process imports this file again, under another name.
 if __name__ == "__main__":
     main()

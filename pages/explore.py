@@ -1,4 +1,4 @@
-"""Explore: what every method would keep and cost, at once, without training."""
+"""Explore: the memory and cost of every method, by formula, without training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN = "explore-shown"
 @checked
 def main() -> None:
     """Draw the page."""
-    question("What would it save?")
+    question("What would compression save?")
     setup = the_setup(fragments=[_PICTURES])
     first, then = st.container(), st.container(horizontal=True, gap="small")
     with then:
@@ -42,7 +42,8 @@ def main() -> None:
 
 
 def _redraw_details(drawn: str) -> None:
-    """What follows the pictures; unless a box was changed meanwhile, whose request this is too."""
+    """Redraw the details once the browser has drawn the figures, or the figures again if a box
+    was changed meanwhile: Streamlit merges the two requests."""
     setup, view = st.session_state[_SHOWN]
     if drawn != token(as_it_stands(setup), view):
         redraw()
@@ -51,7 +52,7 @@ def _redraw_details(drawn: str) -> None:
 
 @st.fragment(key=_PICTURES)
 def _pictures(setup: Setup, view: ViewSettings) -> None:
-    """The answer and its pictures: what a visitor looks at while a slider is moved."""
+    """The answer and its figures: what a visitor watches while moving a slider."""
     try:
         settings = explored(as_it_stands(setup), view)
     except (AsiError, ValidationError) as error:
@@ -63,17 +64,17 @@ def _pictures(setup: Setup, view: ViewSettings) -> None:
     if is_unknown(settings, calibration):
         calibration_panel(settings)
     kpi_row(kpis(costs, view))
-    # A run of the whole page draws the details by itself.
+    # A run of the whole page draws the details anyway.
     pictures(settings, view, costs, _redraw_details if was_redrawn() else None)
 
 
 @st.fragment(key=_DETAILS)
 def _details(setup: Setup, view: ViewSettings) -> None:
-    """What explains the pictures."""
+    """The parts below the figures."""
     try:
         settings = explored(as_it_stands(setup), view)
     except (AsiError, ValidationError):
-        # The pictures' place has the message.
+        # `_pictures` shows the error.
         return
     costs = compared(settings, known_calibration(settings))
     largest_rank(settings)

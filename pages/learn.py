@@ -1,4 +1,4 @@
-"""Learn: predict, run, reveal and take home, four times."""
+"""Learn: four lessons of predict, run, reveal and take home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan: the best ranks under a budget."""
+"""Plan: the best ranks within a budget."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def main() -> None:
         seed = setting_box(run_field("seed"))
     budget_kib = budget_control()
     try:
-        asked = plan_question(setup, budget_kib, seed)
+        goal = plan_question(setup, budget_kib, seed)
     except (AsiError, ValidationError) as error:
         st.error(plain(one_sentence(error)))
         return
     place = st.container()
-    profiles = job_panel("calibrate", asked.spec, button="Calibrate these layers", key="calibrate")
+    profiles = job_panel("calibrate", goal.spec, button="Calibrate these layers", key="calibrate")
     with place:
         if profiles is None:
-            unknown_view(asked)
+            unknown_view(goal)
         else:
-            plan_view(asked, planned(profiles_from_dict(profiles), asked.budget_bytes, asked.bits))
+            plan_view(goal, planned(profiles_from_dict(profiles), goal.budget_bytes, goal.bits))
 
 
-# A worker that is spawned from here imports this file again, under another name.
+# A spawned worker process imports this file again, under another name.
 if __name__ == "__main__":
     main()

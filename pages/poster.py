@@ -1,4 +1,4 @@
-"""Poster: the printed table beside what is computed here."""
+"""Poster: the printed table beside the values computed here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def main() -> None:
     poster_view(chosen_rows(convention, chosen, methods), convention)
 
 
-# A worker that is spawned from here imports this file again, under another name.
+# A spawned worker process imports this file again, under another name.
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Spectra: why the inputs of layers can be kept in little memory."""
+"""Spectra: why the inputs of layers can be compressed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dashboard.spectra.view import show
 @checked
 def main() -> None:
     """Draw the page."""
-    question("Why can it be small?")
+    question("Why do activations compress?")
     if comparison := choose_comparison():
         show(comparison)
     else:
         st.info(
-            "Nothing has been trained here yet, and no example came with the app: start a "
+            "Nothing has been trained here yet, and the app came without examples: start a "
             "comparison on the Train page."
         )
 

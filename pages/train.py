@@ -25,9 +25,9 @@ def main() -> None:
     """Draw the page."""
     services.warm_up()
     question("What does compression cost in accuracy?")
-    asked = comparison_form()
+    form = comparison_form()
     try:
-        specs = comparison_specs(asked)
+        specs = comparison_specs(form)
     except (AsiError, ValidationError) as error:
         specs = []
         st.error(plain(one_sentence(error)))
@@ -36,7 +36,7 @@ def main() -> None:
         st.write(
             f"The last {spec.layers} layers of {spec.model_label} and a new classifier "
             f"are trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
-            "the same images in the same order. The classifier alone is the floor to beat."
+            "the same images in the same order. The linear probe is the baseline to beat."
         )
         damage_notice(spec)
         images_panel(spec)
@@ -56,6 +56,6 @@ def main() -> None:
         st.info("Nothing has been trained here yet. The button above starts a comparison.")
 
 
-# A worker that is spawned from here imports this file again, under another name.
+# A spawned worker process imports this file again, under another name.
 if __name__ == "__main__":
     main()

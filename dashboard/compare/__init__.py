@@ -1,1 +1,1 @@
-"""The Compare page: which runs are worth their memory, and sweeps to find out."""
+"""The Compare page: which runs are worth their memory, and sweeps."""

@@ -1,4 +1,4 @@
-"""The page's answer: one sentence and the numbers that matter."""
+"""The page's answer: one sentence and the key numbers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from asi_core.results.outcomes import Outcome
 from asi_core.results.verdict import Verdict
 from asi_core.units import (
     DASH,
-    THIN_SPACE,
     by_formula,
     format_bytes,
     format_count,
     format_seconds,
     three_digits,
 )
-from dashboard.frame import Kpi
+from dashboard.frame import Kpi, percent, times
 
 
 def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) -> str:
-    """The verdict in words, as far as runs have ended."""
+    """The verdict over all completed runs."""
     reference, chosen = verdict.reference, verdict.chosen
     if chosen is None:
         return _without_methods(reference)
@@ -29,8 +28,8 @@ def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) ->
         size = chosen.mean("activation_bytes")
         kept = "" if size is None else f" at {format_bytes(size)}"
         return (
-            f"The most accurate run is {chosen.label}, with {reached}{kept}; without a vanilla "
-            "run of the same task there is nothing to set it against."
+            f"The most accurate run is {chosen.label}, with {reached}{kept}; there is no vanilla "
+            "run of the same task to compare it with."
         )
     target = f"vanilla ({percent(reference.measures['accuracy'].mean)})"
     points = f"{three_digits(100 * tolerance)} point{'s' if tolerance != 0.01 else ''}"
@@ -42,28 +41,28 @@ def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) ->
         f"The cheapest run within {points} of {target} is {chosen.label}: "
         f"{_cheapness(chosen, reference)}, and reaches {reached}"
     )
-    return message + _floor(reference, outcomes, tolerance)
+    return message + _baseline(reference, outcomes, tolerance)
 
 
 def _cheapness(chosen: Outcome, reference: Outcome) -> str:
-    """What an outcome keeps, by formula if it has one, against the reference's."""
+    """An outcome's bytes against the reference's: by formula if there is one, else measured."""
     kept, full = chosen.mean("activation_bytes"), reference.mean("activation_bytes")
     if kept is not None and full is not None:
-        return _set_against("keeps", kept, full)
+        return _compared("keeps", kept, full)
     measured = (outcome.measures["saved_bytes"].mean for outcome in (chosen, reference))
-    return f"it has no closed form; as measured, {_set_against('saves', *measured)}"
+    return f"it has no closed form; as measured, {_compared('saves', *measured)}"
 
 
-def _set_against(verb: str, ours: float, theirs: float) -> str:
-    times, word = (theirs / ours, "less") if ours <= theirs else (ours / theirs, "more")
+def _compared(verb: str, ours: float, theirs: float) -> str:
+    ratio, word = (theirs / ours, "less") if ours <= theirs else (ours / theirs, "more")
     return (
         f"it {verb} {format_bytes(ours)} where vanilla {verb} {format_bytes(theirs)}, "
-        f"{three_digits(times)}{THIN_SPACE}× {word}"
+        f"{times(ratio)} {word}"
     )
 
 
 def kpis(verdict: Verdict) -> list[Kpi]:
-    """The chosen outcome's numbers, each against vanilla."""
+    """The chosen outcome's numbers, each compared with vanilla."""
     chosen = verdict.chosen
     if chosen is None:
         return []
@@ -74,7 +73,7 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             percent(known["accuracy"].mean),
             _points(verdict),
             f"{chosen.label}, measured on the test images; {seeds_note(chosen)}. The difference is "
-            f"to vanilla.{_balanced(chosen)}",
+            f"from vanilla.{_balanced(chosen)}",
         ),
         Kpi(
             "Activation memory",
@@ -82,21 +81,21 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             "The trained layers' inputs as they are kept, by formula.",
         ),
         Kpi(
-            "All that is saved",
+            "Saved for backward",
             format_bytes(known["saved_bytes"].mean),
-            _times(verdict, "saved_bytes"),
-            "Measured: all that PyTorch saves for backward in the trained part, the inputs of "
-            "activation functions and normalisations included.",
+            _against_vanilla(verdict, "saved_bytes"),
+            "Measured: all bytes that PyTorch saves for backward in the trained part, including "
+            "the inputs of activation functions and normalisations.",
         ),
         Kpi(
-            "MACs a step",
+            "MACs per step",
             *_counted(verdict, chosen, "macs", lambda count: format_count(count, "")),
             "Multiply-accumulates of the trained layers, by formula (exact convention).",
         ),
         Kpi(
-            "Time of a step",
+            "Step time",
             format_seconds(known["step_seconds"].mean),
-            _times(verdict, "step_seconds"),
+            _against_vanilla(verdict, "step_seconds"),
             "Measured: the median step of the trained part, on the machine of the run.",
         ),
     ]
@@ -105,20 +104,15 @@ def kpis(verdict: Verdict) -> list[Kpi]:
 def _counted(
     verdict: Verdict, chosen: Outcome, measure: str, written: Callable[[float], str]
 ) -> tuple[str, str | None]:
-    """A number by formula and how it stands against vanilla's; or that there is none."""
+    """A number by formula and its ratio to vanilla's; a dash and a note without closed form."""
     value = chosen.mean(measure)
     if value is None:
         return DASH, by_formula(value, written)
-    return written(value), _times(verdict, measure)
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal place."""
-    return f"{100 * share:.1f}{THIN_SPACE}%"
+    return written(value), _against_vanilla(verdict, measure)
 
 
 def seeds_note(outcome: Outcome) -> str:
-    """How many seeds a mean is over, and how far they are apart."""
+    """The number of seeds that a mean is over, and their standard deviation."""
     accuracy = outcome.measures["accuracy"]
     if accuracy.deviation is None:
         return "one seed"
@@ -131,8 +125,8 @@ def _balanced(outcome: Outcome) -> str:
     if balanced is None:
         return ""
     return (
-        f" Balanced accuracy, the mean of the classes' own, is {percent(balanced)}: some classes "
-        "have many more test images than others."
+        f" Balanced accuracy, the mean of the per-class accuracies, is {percent(balanced)}: some "
+        "classes have many more test images than others."
     )
 
 
@@ -143,13 +137,13 @@ def _without_methods(reference: Outcome | None) -> str:
     return f"Vanilla reaches {reached}; no other method has been completed on this task yet."
 
 
-def _floor(reference: Outcome, outcomes: Sequence[Outcome], tolerance: float) -> str:
-    """A warning where the new classifier alone would do: layers need not be trained then."""
+def _baseline(reference: Outcome, outcomes: Sequence[Outcome], tolerance: float) -> str:
+    """A warning if the linear probe is good enough, so that no layer needs to be trained."""
     heads = [o.mean("accuracy") for o in outcomes if o.kind == HEAD_KIND]
     best = max((value for value in heads if value is not None), default=None)
     if best is None or best < reference.measures["accuracy"].mean - tolerance:
         return "."
-    return f"; but the new classifier alone reaches {percent(best)} too, and keeps nothing."
+    return f"; but the linear probe reaches {percent(best)} too, and keeps nothing."
 
 
 def _points(verdict: Verdict) -> str | None:
@@ -159,10 +153,11 @@ def _points(verdict: Verdict) -> str | None:
     return f"{100 * lost:+.1f} points".replace("-", "−")
 
 
-def _times(verdict: Verdict, measure: str) -> str | None:
+def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
     ratio = verdict.ratio(measure)
-    if not ratio:
-        return None
-    if ratio < 1:
-        return f"{three_digits(1 / ratio)}{THIN_SPACE}× less than vanilla"
-    return f"{three_digits(ratio)}{THIN_SPACE}× vanilla"
+    return against_vanilla(ratio) if ratio else None
+
+
+def against_vanilla(ratio: float) -> str:
+    """A ratio to vanilla in words."""
+    return f"{times(1 / ratio)} less than vanilla" if ratio < 1 else f"{times(ratio)} vanilla"

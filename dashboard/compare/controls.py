@@ -1,4 +1,4 @@
-"""What the page looks at: the task, filters, and how runs are compared. All of it is in the URL."""
+"""The controls of the page: task, filters, and how runs are compared. All are in the URL."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from dashboard.left_out import names_of, tell_left_out
 from dashboard.setup import above_setup
 from dashboard.visitor import short_owner
 
-# A filter's field of `RunFilter`, its label and its help; the key in the URL is "only_<field>".
+# Field of `RunFilter` -> label and help of its filter; the key in the URL is "only_<field>".
 _FILTERS = {
-    "kind": ("Methods", "Only runs of these methods; none chosen means all."),
-    "status": ("States", "Only runs in these states. Means are over completed runs, always."),
-    "model": ("Models", "Only runs of these networks."),
+    "kind": ("Methods", "Only runs of these methods; empty means all."),
+    "status": ("States", "Only runs in these states. Means are always over completed runs."),
+    "model": ("Models", "Only runs of these models."),
     "dataset": ("Images", "Only runs on these images."),
-    "owner": ("Made by", "Only runs of these visitors; the shipped examples have a name too."),
+    "owner": ("Owners", "Only runs of these visitors, or the shipped examples."),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is looked at.
+    """The chosen runs of one task.
 
     Attributes:
-        task: in words.
-        runs: of the task, as filtered, newest first.
-        outcomes: the same, one for all seeds or one a run.
-        tolerance: accuracy that may be lost, 0 to 1.
-        titles: of comparisons, by id.
-        left_out: in words, what cannot be drawn.
+        task: its label.
+        runs: the task's filtered runs, newest first.
+        outcomes: the same runs, one outcome for all seeds or one per run.
+        tolerance: the accuracy that may be lost, 0 to 1.
+        titles: comparison id -> title.
+        left_out: the runs that cannot be drawn, with reasons.
     """
 
     task: str
@@ -60,7 +60,7 @@ class View:
 
 
 def chosen_view() -> View | None:
-    """Draw the controls; None if there is no run to look at."""
+    """Draw the controls; None if no run matches."""
     everything = library().found()
     described = library().descriptions()
     place = above_setup()
@@ -79,14 +79,14 @@ def chosen_view() -> View | None:
     with seeds_place:
         tolerance, by_seed = _how()
     runs = tasks[task]
-    # Of many runs a filter reaches further back than the newest of all.
+    # Filtered runs may be older than the newest runs in `everything`.
     titles = comparison_titles([*everything.runs, *found.runs], described)
     outcomes = outcomes_by_seed(runs) if by_seed else single_outcomes(runs)
     return View(task, runs, outcomes, tolerance, titles, tuple(names_of(found.left_out)))
 
 
 def _comparable(found: Found) -> Found:
-    """Without completed runs that lack what runs are compared by."""
+    """The runs without completed ones whose measures are missing or invalid."""
     problems = {run.id: problem_of(run) for run in found.runs}
     lacking = [
         LeftOut(run.id, run.comparison, reason)
@@ -98,31 +98,27 @@ def _comparable(found: Found) -> Found:
 
 
 def _tell_what_is_missing(wanted: RunFilter, found: Found) -> None:
-    """What is kept and not shown: what cannot be drawn, others' imports, and the oldest runs."""
+    """Report stored runs that are not shown: invalid ones, others' imports, and the oldest."""
     tell_left_out(names_of(found.left_out))
     if older := found.count - len(found.runs) - len(found.left_out):
         st.info(
             f"{older} of {found.count} runs are left out: this page reads the newest {MOST_READ}. "
-            "Choose fewer in the filter to reach older ones."
+            "Narrow the filter to reach older ones."
         )
     if wanted.imports_of is not None:
         count = library().count(replace(wanted, imports_of=None)) - found.count
         if count:
             runs = "1 run" if count == 1 else f"{count} runs"
             st.caption(
-                f"{runs} that others have imported: not shown until you choose their comparison or "
-                "owner in the filter."
+                f"{runs} imported by others: choose their comparison or owner in the filter to see "
+                "them."
             )
 
 
 def comparison_titles(
     runs: Sequence[RunRecord], descriptions: dict[str, Description]
 ) -> dict[str, str]:
-    """A title for each comparison, all different: its name, else when it was launched.
-
-    Args:
-        runs: newest first.
-    """
+    """Distinct titles by comparison: its name, or else its launch time; `runs` newest first."""
     titles: dict[str, str] = {}
     for run in runs:
         if run.comparison in titles:
@@ -145,8 +141,7 @@ def _task_box(labels: list[str]) -> str:
         "Task",
         labels,
         key="task",
-        help="Model, images and recipe. Accuracies are compared within one task only, for between "
-        "tasks they mean different things.",
+        help="Model, images and recipe. Accuracies are comparable within one task only.",
         **URL,
     )
     return task
@@ -160,14 +155,14 @@ def _how() -> tuple[float, bool]:
         max_value=100.0,
         step=0.5,
         key="tolerance",
-        help="How many points of test accuracy below vanilla still count as good enough.",
+        help="How many percentage points of test accuracy below vanilla are acceptable.",
         **URL,
     )
     by_seed = st.toggle(
         "Mean over seeds",
         value=True,
         key="by_seed",
-        help="Runs that differ in their seed alone are one point, with the mean and the sample's "
+        help="Runs that differ only in their seed are one point, with the mean and the sample "
         "standard deviation. Off shows every run.",
         **URL,
     )
@@ -185,19 +180,18 @@ def _filter(titles: dict[str, str]) -> RunFilter:
         "Comparisons",
         list(names),
         key="only_comparison",
-        help="Only runs that were launched in these comparisons or sweeps.",
+        help="Only runs of these comparisons or sweeps.",
         **URL,
     )
     comparisons = tuple(names[name] for name in picked)
-    # What somebody brought along stands beside nobody else's runs unless they ask for it.
-    asked = comparisons or chosen["owner"]
-    imports_of = None if asked else my_names()
+    # Runs imported by others are shown only if they are explicitly chosen.
+    imports_of = None if comparisons or chosen["owner"] else my_names()
     return RunFilter(**chosen, comparison=comparisons, imports_of=imports_of)
 
 
 def _values(field: str) -> list[str]:
-    there = library().values(field)
-    return [status for status in STATUSES if status in there] if field == "status" else there
+    found = library().values(field)
+    return [status for status in STATUSES if status in found] if field == "status" else found
 
 
 def _name(field: str, value: str) -> str:
@@ -211,37 +205,32 @@ def _name(field: str, value: str) -> str:
         if field == "dataset":
             return dataset_card(value).title
     except (AsiError, KeyError):
-        # Of a run that cannot be read.
+        # A value of a run that cannot be read.
         return value
     return value
 
 
 def _tasks(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Runs by task: those first in which something can be compared, and the newest of them."""
+    """Runs by task: tasks with at least two completed settings first, newest first."""
     by_task: dict[RunSpec, list[RunRecord]] = {}
     for run in runs:
         by_task.setdefault(task_of(run.spec), []).append(run)
-    order = sorted(by_task.items(), key=lambda item: -min(_settings_completed(item[1]), 2))
+
+    def settings_completed(task: RunSpec) -> int:
+        done = (run for run in by_task[task] if run.status == "completed")
+        return len({without_seed(run.spec) for run in done})
+
     named: dict[str, list[RunRecord]] = {}
-    for task, members in order:
-        named[_unique(task_label(task), named)] = members
+    for task in sorted(by_task, key=lambda task: -min(settings_completed(task), 2)):
+        label, number = task_label(task), 2
+        while label in named:
+            label, number = f"{label} ({number})", number + 1
+        named[label] = by_task[task]
     return named
 
 
-def _settings_completed(runs: Sequence[RunRecord]) -> int:
-    """How many runs were completed, those that differ in their seed alone counted once."""
-    return len({without_seed(run.spec) for run in runs if run.status == "completed"})
-
-
-def _unique(label: str, taken: dict[str, list[RunRecord]]) -> str:
-    number = 2
-    while label in taken:
-        label, number = f"{label} ({number})", number + 1
-    return label
-
-
 def task_label(task: RunSpec) -> str:
-    """Model, images and recipe in one line; of the recipe what is not at its default."""
+    """Model, images and recipe in one line; only recipe settings that are not at their default."""
     recipe = [f"{name.replace('_', ' ')} {value}" for name, value in changed_recipe(task).items()]
     images, size = dataset_card(task.dataset).title, f"{task.image_size} px"
     steps = f"{task.steps} steps of {task.batch_size}"

@@ -10,5 +10,5 @@ from dashboard import services
 
 @st.cache_resource(show_spinner=False)
 def library() -> RunLibrary:
-    """All kept runs; opened after the store, which brings the shipped examples."""
+    """All stored runs; opened after the store, which imports the shipped examples."""
     return RunLibrary(services.store().url)

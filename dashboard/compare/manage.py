@@ -1,4 +1,4 @@
-"""Naming, noting and deleting what is kept."""
+"""Names, notes and deletion of stored runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dashboard.compare.kept import library
 from dashboard.frame import URL
 from dashboard.plain import plain
 
-_MESSAGE = "compare-told"
+_MESSAGE = "compare-message"
 
 
 def tell_what_was_done() -> None:
-    """Say once what the last click came to."""
+    """Show the result of the last click, once."""
     done, error = st.session_state.pop(_MESSAGE, ("", ""))
     if done:
         st.toast(plain(done), icon=":material/check:")
@@ -36,7 +36,7 @@ def manage(view: View, selected: Sequence[Outcome]) -> None:
             "Comparison",
             list(here),
             key="named",
-            help="Runs that were launched together. Its name is shown wherever it is listed.",
+            help="Runs that were launched together. The name is shown wherever it is listed.",
             **URL,
         )
         comparison = here[title]
@@ -44,27 +44,40 @@ def manage(view: View, selected: Sequence[Outcome]) -> None:
         _describe(comparison, runs)
         left, right = st.columns(2)
         with left:
-            _delete_comparison(title, comparison, runs)
+            _confirmed(
+                "Delete this comparison",
+                f"This permanently deletes {plain(title)}, with {_count(runs)} and all "
+                "measurements.",
+                runs,
+                lambda: library().delete_comparison(comparison, visitor.owner()),
+            )
+        chosen = [run for outcome in selected for run in outcome.runs]
+        ids = [run.id for run in chosen]
         with right:
-            _delete_runs([run for outcome in selected for run in outcome.runs])
+            _confirmed(
+                "Delete the selected runs",
+                f"This permanently deletes {_count(chosen)}, with all measurements.",
+                chosen,
+                lambda: library().delete_runs(ids, visitor.owner()),
+            )
 
 
 def _describe(comparison: str, runs: Sequence[RunRecord]) -> None:
     known = library().descriptions().get(comparison, Description())
-    # Keys of their own for each comparison: another one brings its own texts.
+    # Keys per comparison: choosing another one shows its own texts.
     name = st.text_input(
         "Name",
         known.name,
         max_chars=LONGEST_NAME,
         key=f"name-{comparison}",
-        help="Empty for the time at which it was launched.",
+        help="Empty: the launch time is used.",
     )
     note = st.text_area(
         "Note",
         known.note,
         max_chars=LONGEST_NOTE,
         key=f"note-{comparison}",
-        help="What it was for, or what was learned. It is in the report.",
+        help="The purpose or the result; included in the report.",
     )
     description = Description(name.strip(), note.strip())
 
@@ -76,28 +89,9 @@ def _describe(comparison: str, runs: Sequence[RunRecord]) -> None:
         icon=":material/save:",
         disabled=description == known or not all(visitor.may_change(run) for run in runs),
         key="save-description",
-        help="Keep name and note of a comparison of one's own.",
+        help="Save name and note; for your own comparisons only.",
         on_click=_attempt,
         args=(save, "Saved."),
-    )
-
-
-def _delete_comparison(title: str, comparison: str, runs: Sequence[RunRecord]) -> None:
-    _confirmed(
-        "Delete this comparison",
-        f"{plain(title)}, with {_count(runs)} and all that was measured, is gone for good then.",
-        runs,
-        lambda: library().delete_comparison(comparison, visitor.owner()),
-    )
-
-
-def _delete_runs(runs: Sequence[RunRecord]) -> None:
-    ids = [run.id for run in runs]
-    _confirmed(
-        "Delete the selected runs",
-        f"{_count(runs)}, with all that was measured, are gone for good then.",
-        runs,
-        lambda: library().delete_runs(ids, visitor.owner()),
     )
 
 
@@ -108,7 +102,7 @@ def _confirmed(
     with st.popover(label, icon=":material/delete:", disabled=bool(reason), help=reason):
         st.write(warning)
         st.button(
-            "Delete for good",
+            "Delete permanently",
             type="primary",
             key=f"confirm-{label}",
             on_click=_attempt,
@@ -120,14 +114,14 @@ def _why_not(runs: Sequence[RunRecord]) -> str | None:
     if not runs:
         return "There is nothing to delete."
     if any(run.is_active for run in runs):
-        return "Only runs that have ended can be deleted: cancel them first."
+        return "Active runs cannot be deleted: cancel them first."
     if not all(visitor.may_change(run) for run in runs):
-        return "Shipped examples and other people's runs stay."
+        return "Shipped examples and other visitors' runs cannot be deleted."
     return None
 
 
 def _attempt(change: Callable[[], object], done: str) -> None:
-    """Change what is kept; what the library refuses is told on the page."""
+    """Change the library; keep the result for `tell_what_was_done`."""
     try:
         change()
     except AsiError as error:

@@ -1,4 +1,4 @@
-"""The selection as one HTML file that opens anywhere, without this app and without a network."""
+"""A report of the selected runs as one HTML file that opens offline, without this app."""
 
 from __future__ import annotations
 
@@ -10,13 +10,7 @@ from importlib.metadata import version
 
 from pydantic import ValidationError
 
-from asi_core.figures.report import (
-    ReportCode,
-    ReportFigure,
-    ReportTable,
-    Section,
-    report_page,
-)
+from asi_core.figures.report import ReportCode, ReportFigure, ReportTable, Section, report_page
 from asi_core.results.outcomes import Outcome
 from asi_core.results.verdict import Verdict
 from asi_core.runs.records import RunRecord
@@ -35,31 +29,29 @@ from dashboard.compare.details import (
     undrawn,
 )
 from dashboard.compare.kept import library
-from dashboard.compare.picture import (
-    AXES,
-    CAPTION,
-    facts,
-    left_out_of_picture,
-    pareto_figure,
-)
+from dashboard.compare.picture import AXES, CAPTION, facts, left_out_of_picture, pareto_figure
 from dashboard.left_out import left_out_sentence
 
 _PACKAGES = ("torch", "numpy", "plotly", "pydantic", "sqlalchemy", "streamlit")
 
 
 def build_report(view: View, verdict: Verdict, selected: Sequence[Outcome]) -> bytes:
-    """The task's picture, and figures, tables, settings and commands of the selected outcomes."""
+    """The task's figures, and figures, tables, settings and commands of the selected outcomes."""
     answer = sentence(verdict, view.outcomes, view.tolerance)
+    names = "Selected runs: " + ", ".join(outcome.label for outcome in selected) + "."
+    curves = [ReportFigure(plot, CURVES_CAPTION) for plot in curve_figures(selected)]
+    differences = difference_rows(selected)
+    left_out = left_out_sentence([*view.left_out, *undrawn(selected)])
     sections = [
-        Section("What was compared", [view.task, _notes(view), *_left_out(view, selected)]),
+        Section("Task", [view.task, _notes(view), *([left_out] if left_out else [])]),
         Section("Accuracy against cost", _pictures(view, verdict)),
         Section("All runs", [_facts(view.outcomes, verdict)]),
-        Section("The runs in detail", [_names(selected), *_curves(selected)]),
-        Section("Settings that differ", [_differences(selected)]),
-        Section("Where the spectra were cut", [ReportTable(cut_rows(selected), CUTS_CAPTION)]),
-        Section("How to get the same runs", _commands(selected)),
-        Section("Where it was computed", [_machines(selected), _versions()]),
-        Section("What the numbers are", [CAPTION]),
+        Section("Runs in detail", [names, *curves]),
+        Section("Different settings", [ReportTable(differences) if differences else "None."]),
+        Section("Ranks", [ReportTable(cut_rows(selected), CUTS_CAPTION)]),
+        Section("How to reproduce the runs", _commands(selected)),
+        Section("Hardware and software", [_machines(selected), _versions()]),
+        Section("About the numbers", [CAPTION]),
     ]
     return report_page("Which runs are worth their memory?", answer, sections)
 
@@ -76,11 +68,6 @@ def _notes(view: View) -> str:
     return "; ".join(message) or f"{len(view.runs)} runs, in {count} comparison{'s' * (count > 1)}."
 
 
-def _left_out(view: View, selected: Sequence[Outcome]) -> list[str]:
-    message = left_out_sentence([*view.left_out, *undrawn(selected)])
-    return [message] if message else []
-
-
 def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
     plots = [
         (pareto_figure(view.outcomes, verdict.reference, axis), axis) for axis in AXES.values()
@@ -92,10 +79,6 @@ def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
     ]
 
 
-def _names(selected: Sequence[Outcome]) -> str:
-    return "Chosen on the page: " + ", ".join(outcome.label for outcome in selected) + "."
-
-
 def _facts(outcomes: Sequence[Outcome], verdict: Verdict) -> ReportTable:
     rows = [
         {"run": outcome.label, **facts(outcome, verdict.reference)}
@@ -103,15 +86,6 @@ def _facts(outcomes: Sequence[Outcome], verdict: Verdict) -> ReportTable:
         if "accuracy" in outcome.measures
     ]
     return ReportTable(rows, "Means over seeds of completed runs.")
-
-
-def _curves(selected: Sequence[Outcome]) -> list[ReportFigure]:
-    return [ReportFigure(plot, CURVES_CAPTION) for plot in curve_figures(selected)]
-
-
-def _differences(selected: Sequence[Outcome]) -> ReportTable | str:
-    rows = difference_rows(selected)
-    return ReportTable(rows) if rows else "None."
 
 
 def _commands(selected: Sequence[Outcome]) -> list[str | ReportCode]:
@@ -138,7 +112,7 @@ def _machines(selected: Sequence[Outcome]) -> ReportTable:
                     "started (UTC)": f"{started:%Y-%m-%d %H:%M}",
                 }
             )
-    return ReportTable(rows, "Step times depend on it; the other numbers hardly do.")
+    return ReportTable(rows, "Step times depend on the machine; the other numbers hardly do.")
 
 
 def _prepared(run: RunRecord) -> PreparedEvent | None:
@@ -151,10 +125,10 @@ def _prepared(run: RunRecord) -> PreparedEvent | None:
 
 def _versions() -> ReportTable:
     here = {
-        "made (UTC)": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "created (UTC)": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "Python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
     }
-    rows = [{"what": what, "version": value} for what, value in here.items()]
-    return ReportTable(rows, "Of the installation that made this report.")
+    rows = [{"item": item, "version": value} for item, value in here.items()]
+    return ReportTable(rows, "The installation that created this report.")

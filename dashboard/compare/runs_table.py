@@ -1,4 +1,4 @@
-"""All outcomes of the task as a table; rows that are selected open below."""
+"""All outcomes of the task as a table; selected rows are shown in detail below."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import streamlit as st
 
 from asi_core.results.outcomes import Outcome, left_out
 from asi_core.units import format_bytes, format_count, format_seconds, three_digits
-from dashboard.compare.answer import percent
 from dashboard.compare.controls import View
 from dashboard.compare.selection import select_rows
-from dashboard.csv_files import csv_bytes, harmless
+from dashboard.csv_files import harmless
+from dashboard.frame import below_table, percent
 
-# Columns of the table and how their values are written; the file has them in base units.
+# Column -> how its values are formatted; the file has them in base units.
 _WRITTEN: dict[Any, str | Callable[[Any], str] | None] = {
     "accuracy": percent,
     "± points": three_digits,
     "balanced accuracy": percent,
     "damaged images left out": "{:.0f}",
     "activation memory (formula)": format_bytes,
-    "all saved (measured)": format_bytes,
-    "cost of a step (formula)": lambda count: format_count(count, "MACs"),
-    "step (measured)": format_seconds,
+    "saved for backward (measured)": format_bytes,
+    "MACs per step (formula)": lambda count: format_count(count, "MACs"),
+    "step time (measured)": format_seconds,
     "started": lambda when: when.strftime("%d %b %Y %H:%M"),
 }
 _RARE = ("balanced accuracy", "damaged images left out")
 
 
 def runs_table(view: View) -> None:
-    """Draw the table with its download, and say which runs failed and why."""
+    """Draw the table with its download, and the errors of failed runs."""
     rows = table_rows(view)
     labels = [outcome.label for outcome in view.outcomes]
     st.dataframe(
@@ -48,29 +48,19 @@ def runs_table(view: View) -> None:
         selection_mode="multi-row",
         alt="Runs of the task with their settings, accuracy, memory, cost and state",
     )
-    words, button = st.columns([8, 2])
-    words.caption(
-        "Select rows to open them below. Accuracy, all that is saved and step times are measured, "
-        "activation memory and cost are formulas. ± is the sample's standard deviation over seeds; "
-        "one seed has none."
+    caption = (
+        "Select rows for details below. Accuracy, bytes saved for backward and step times are "
+        "measured; activation memory and MACs are computed by formula. ± is the sample standard "
+        "deviation over seeds."
     )
-    button.download_button(
-        "CSV",
-        csv_bytes(rows),
-        file_name="runs.csv",
-        mime="text/csv",
-        key="runs-csv",
-        icon=":material/download:",
-        on_click="ignore",
-        help="All rows and columns of this table, in bytes, MACs and seconds.",
-    )
+    below_table(rows, "runs", caption)
     _tell_failures(view)
 
 
 def table_rows(view: View) -> pd.DataFrame:
-    """One row an outcome, in base units; what is not known yet is missing."""
+    """One row per outcome, in base units; unknown values are missing."""
     rows = pd.DataFrame([_row(outcome, view.titles) for outcome in view.outcomes])
-    # Few tasks have them: their columns are there where there is something in them.
+    # Few tasks have values in these columns.
     rows = rows.drop(columns=[name for name in _RARE if rows[name].isna().all()])
     numbers = [name for name in _WRITTEN if name in rows and name != "started"]
     return rows.astype(dict.fromkeys(numbers, float))
@@ -88,9 +78,9 @@ def _row(outcome: Outcome, titles: dict[str, str]) -> dict[str, Any]:
         "balanced accuracy": outcome.mean("balanced_accuracy"),
         "damaged images left out": max(map(left_out, outcome.runs)) or None,
         "activation memory (formula)": outcome.mean("activation_bytes"),
-        "all saved (measured)": outcome.mean("saved_bytes"),
-        "cost of a step (formula)": outcome.mean("macs"),
-        "step (measured)": outcome.mean("step_seconds"),
+        "saved for backward (measured)": outcome.mean("saved_bytes"),
+        "MACs per step (formula)": outcome.mean("macs"),
+        "step time (measured)": outcome.mean("step_seconds"),
         "state": _state(outcome),
         "started": None if started is None else datetime.fromtimestamp(started),
         "comparison": ", ".join(dict.fromkeys(titles[run.comparison] for run in outcome.runs)),
@@ -113,7 +103,7 @@ def _tell_failures(view: View) -> None:
     ]
     if not failed:
         return
-    with st.expander(f"Runs that did not reach their end ({len(failed)})", icon=":material/error:"):
+    with st.expander(f"Failed and interrupted runs ({len(failed)})", icon=":material/error:"):
         for label, run in failed:
-            # As text: the reason may hold signs that mean something in Markdown.
+            # As plain text: the reason may contain Markdown characters.
             st.text(f"{label}, seed {run.spec.seed}: {run.error or run.status}")

@@ -1,4 +1,4 @@
-"""Launching a sweep: what is varied, what it will cost, and one button."""
+"""The form of a sweep: varied settings, forecast, and launch button."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from dashboard.launching import launch_buttons
 from dashboard.plain import plain
 from dashboard.setup import the_setup
 
-# Two with the settings of methods, one with all else.
+# Two columns for method settings, one for the rest.
 _COLUMNS = 3
 
 
 def sweep_panel() -> None:
-    """Draw the launcher; what is trained on what is that of the other pages' setup."""
+    """Draw the form; model and images come from the setup."""
     with st.expander("Start a sweep", icon=":material/grid_on:", key="sweep-panel"):
         st.write(
-            f"One network on the same images under many settings, at most {MOST_RUNS_OF_A_SWEEP} "
-            "runs. They are kept as one comparison and become points of the picture as they end. "
-            "The network, the images and their size are those of the setup in the sidebar."
+            f"One model on the same images with many settings, at most {MOST_RUNS_OF_A_SWEEP} "
+            "runs. They are kept as one comparison and appear in the figure as they end. Model, "
+            "images and image size are those of the setup in the sidebar."
         )
-        sweep = _asked()
+        sweep = _sweep()
         if sweep is None:
             return
         specs = sweep.specs()
@@ -49,8 +49,8 @@ def sweep_panel() -> None:
         )
 
 
-def _asked() -> Sweep | None:
-    """The sweep of the form; None, with a message about the reason, if it cannot be."""
+def _sweep() -> Sweep | None:
+    """The sweep in the form; None, with an error message, if it is invalid."""
     texts, steps = _form()
     base = {**the_setup().network, "steps": steps, "method": Vanilla()}
     try:
@@ -72,14 +72,14 @@ def _asked() -> Sweep | None:
 
 
 def _form() -> tuple[dict[str, Any], int]:
-    """What is varied, by name, as it was written; and the steps of each run."""
+    """The varied settings by name, as text, and the number of steps of each run."""
     columns = st.columns(_COLUMNS)
     with columns[0]:
         methods = _methods()
     fields = {
         name: (field, owners)
         for name, (field, owners) in method_fields().items()
-        if not field.in_mib and any(kind in methods for kind in _kinds(owners))
+        if not field.in_mib and any(METHODS[kind] in owners for kind in methods)
     }
     texts: dict[str, Any] = {"methods": methods}
     for number, (name, (field, owners)) in enumerate(fields.items()):
@@ -89,10 +89,10 @@ def _form() -> tuple[dict[str, Any], int]:
         texts["layers"] = _axis(run_field("layers"))
         texts["seed"] = _axis(run_field("seed"))
         texts["references"] = st.toggle(
-            "Vanilla and the linear probe too",
+            "Include vanilla and linear probe",
             value=True,
             key="sweep_references",
-            help="What the others are measured against, at all layers and seeds.",
+            help="The baselines of the other methods, for all layers and seeds.",
             **URL,
         )
         steps = setting_box(run_field("steps"), key="sweep_steps")
@@ -106,48 +106,37 @@ def _methods() -> list[str]:
         list(titles),
         default=[ASI.label],
         key="sweep_methods",
-        help="Each is run at each of its settings.",
+        help="Each method runs with each of its settings.",
         **URL,
     )
     return [titles[title] for title in chosen]
 
 
-def _kinds(owners: tuple[Any, ...]) -> list[str]:
-    return [kind for kind, method in METHODS.items() if method in owners]
-
-
 def _axis(field: SettingField, owners: str = "") -> str:
-    """A box for several values of a setting."""
+    """A text box for several values of a setting."""
     setting = field.setting
     usual = setting.axis or (() if owners else (field.default,))
     names = setting.names
+    prefix = f"{owners}: " if owners else ""
     text: str = st.text_input(
         names[0].upper() + names[1:],
         value=", ".join(map(str, usual)),
         key=f"sweep_{field.name}",
-        help=_explained(field, owners),
+        help=f"{prefix}{setting.help} {_HOW.get(field.type, 'Values, separated by commas.')}",
         **URL,
     )
     return text
 
 
-def _explained(field: SettingField, owners: str) -> str:
-    whose = f"{owners}: " if owners else ""
-    how = _HOW.get(field.type, "Values, separated by commas.")
-    return f"{whose}{field.setting.help} {how}"
-
-
-# Reading what was written -------------------------------------------------------------------------
-
 _HOW: dict[FieldType, str] = {
-    "ranks": "1, 2, 4 are three runs with one rank for all modes; 16x32x4x4 has one per mode.",
+    "ranks": "1, 2, 4: three runs with one rank for all modes; 16x32x4x4: one rank per mode.",
     "layers": "Numbers, or all, separated by commas.",
     "switch": "on, off, or both separated by a comma.",
 }
 
 
 def _settings(texts: dict[str, str]) -> dict[str, list[Any]]:
-    """The settings that are varied: where nothing is written, a method has its own default."""
+    """The varied settings; for an empty text, methods use their defaults."""
     fields = method_fields()
     return {name: _values(fields[name][0], text) for name, text in texts.items() if text.strip()}
 

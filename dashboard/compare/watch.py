@@ -1,4 +1,4 @@
-"""Comparisons that are going: one line each, brought up to date while they are."""
+"""The progress of active comparisons, one line each."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _MOST_SHOWN = 3
 
 
 def watch() -> None:
-    """Show what is going, and draw the page anew whenever a run has ended."""
-    going = _going()
-    if not going:
+    """Show active comparisons, and redraw the page whenever a run has ended."""
+    active = _active()
+    if not active:
         return
-    # A server that was started anew takes up what an earlier one left queued.
+    # Starts the worker if it is not running; it then resumes what an earlier server left queued.
     services.engine()
-    st.fragment(_lines, run_every=_POLL_SECONDS * slowness())(going)
+    st.fragment(_lines, run_every=_POLL_SECONDS * slowness())(active)
 
 
 def _lines(drawn: dict[str, int]) -> None:
-    going = _going()
-    if going != drawn:
+    active = _active()
+    if active != drawn:
         st.rerun()
-    for name in list(going)[:_MOST_SHOWN]:
+    for name in list(active)[:_MOST_SHOWN]:
         if runs := services.store().comparison(name):
             _line(runs)
-    if len(going) > _MOST_SHOWN:
-        st.caption(f"{len(going) - _MOST_SHOWN} more comparisons are going.")
+    if len(active) > _MOST_SHOWN:
+        st.caption(f"{len(active) - _MOST_SHOWN} more comparisons are active.")
 
 
-def _going() -> dict[str, int]:
+def _active() -> dict[str, int]:
     """How many runs are queued or running, by comparison, the oldest first."""
-    # No Counter: for one, a comparison that has ended is the same as one that was never there.
+    # A dict, because Counters with a missing key and with a count of 0 are equal.
     return dict(Counter(run.comparison for run in services.store().active()))
 
 
@@ -50,14 +50,14 @@ def _line(runs: Sequence[RunRecord]) -> None:
     comparison = runs[0].comparison
     done = library().steps_done(comparison)
     with st.container(border=True):
-        words, button = st.columns([5, 1], vertical_alignment="center")
-        words.progress(progress(runs, done), text=progress_text(runs, done, time.time()))
+        bar, button = st.columns([5, 1], vertical_alignment="center")
+        bar.progress(progress(runs, done), text=progress_text(runs, done, time.time()))
         if visitor.may_change(runs[0]):
             button.button(
                 "Cancel all",
                 key=f"cancel-all-{comparison}",
                 icon=":material/stop:",
-                help="Stop every run of this comparison. What has been measured is kept.",
+                help="Stop all runs of this comparison. Their results so far are kept.",
                 on_click=_cancel,
                 args=(comparison,),
             )
@@ -68,13 +68,13 @@ def _cancel(comparison: str) -> None:
 
 
 def progress(runs: Sequence[RunRecord], done: dict[str, int]) -> float:
-    """Share of all steps that has been taken, 0 to 1; what has ended has nothing left to do."""
+    """Share of all steps that are done, 0 to 1; ended runs count as done."""
     left = sum(run.spec.steps - done.get(run.id, 0) for run in runs if run.is_active)
     return 1 - left / sum(run.spec.steps for run in runs)
 
 
 def progress_text(runs: Sequence[RunRecord], done: dict[str, int], now: float) -> str:
-    """States of the runs, and the time left at the pace so far."""
+    """States of the runs, and the time left at the current pace."""
     counts = Counter(
         "stopping" if run.is_active and run.cancel_requested else run.status for run in runs
     )

@@ -1,1 +1,1 @@
-"""The Explore page: what training would keep and cost, by formula, for every method at once."""
+"""The Explore page: memory and cost of training with every method, by formula."""

@@ -1,4 +1,4 @@
-"""The page's answer: one sentence and the numbers that matter, each against vanilla."""
+"""The page's answer: one sentence and the key numbers, each compared with vanilla."""
 
 from __future__ import annotations
 
@@ -6,72 +6,55 @@ from collections.abc import Sequence
 
 from asi_core.costs.accounting import StepCost
 from asi_core.methods import ASI, Method
-from asi_core.units import (
-    DASH,
-    THIN_SPACE,
-    format_bytes,
-    format_count,
-    last_layers,
-    three_digits,
-)
+from asi_core.units import DASH, format_bytes, format_count, last_layers
 from dashboard.explore.compared import MethodCost, measurable, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
-from dashboard.frame import Kpi
+from dashboard.frame import Kpi, times
 
 _HELP = (
-    "By formula: what is kept of the trained layers' inputs until their weight gradients need it, "
-    "4 bytes per number, fewer where the method rounds, and the multiplies of one training step of "
-    "these layers."
+    "By formula: the bytes kept of the trained layers' inputs until the weight gradients need "
+    "them, 4 per number or fewer if the method rounds; and the multiply-accumulates of these "
+    "layers in one training step."
 )
 
 
 def answer_sentence(settings: ExploreSettings, costs: Sequence[MethodCost]) -> str:
-    """What ASI would save here; what vanilla keeps, if ASI's ranks are not known."""
+    """What ASI would save; what vanilla keeps, if ASI's ranks are unknown."""
     shown = {method.kind: cost for method, cost in present(costs)}
     vanilla, asi = reference(costs), shown.get(ASI.class_kind())
     where = f"{last_layers(settings.layers)} of {settings.card.title}"
     if asi is None:
         return (
-            f"Vanilla keeps {format_bytes(vanilla.activation_bytes)} of {where}; "
-            "what ASI would keep of them depends on the images."
+            f"Vanilla keeps {format_bytes(vanilla.activation_bytes)} for {where}; "
+            "what ASI would keep depends on the images."
         )
     kept, work = asi.activation_bytes, asi.macs.total / vanilla.macs.total
     return (
         f"ASI keeps {format_bytes(kept)} where vanilla keeps "
-        f"{format_bytes(vanilla.activation_bytes)} of {where}: "
-        f"{_against(kept, vanilla.activation_bytes)}, for {_times(work)} the multiplies."
+        f"{format_bytes(vanilla.activation_bytes)} for {where}: "
+        f"{_against(kept, vanilla.activation_bytes)}, for {times(work)} the multiply-accumulates."
     )
 
 
 def kpis(costs: Sequence[MethodCost], view: ViewSettings) -> list[Kpi]:
-    """Memory and cost of every method that there is, or how to learn them."""
+    """Memory and cost of every method, or that they must be measured."""
     vanilla = reference(costs)
     counted = [_kpi(method, cost, vanilla, view) for method, cost in present(costs)]
-    return [*counted, *map(_measure_it, measurable(costs))]
-
-
-def _measure_it(method: Method) -> Kpi:
-    message = (
-        "What this method keeps is not known by formula. Measure here, below, takes one real step."
-    )
-    return Kpi(f"{method.label} keeps", DASH, "no closed form: measure it", message)
+    note = "no closed form: measure it"
+    message = "There is no formula for this method. “Measure here”, below, runs one real step."
+    unknown = [Kpi(f"{m.label} keeps", DASH, note, message) for m in measurable(costs)]
+    return [*counted, *unknown]
 
 
 def _kpi(method: Method, cost: StepCost, vanilla: StepCost, view: ViewSettings) -> Kpi:
     work = format_count(view.work_factor * cost.macs.total, view.work_unit)
-    note = f"{work} a step"
+    note = f"{work} per step"
     if cost is not vanilla:
         less = _against(cost.activation_bytes, vanilla.activation_bytes)
-        note = f"{less} · {_times(cost.macs.total / vanilla.macs.total)} cost"
-    message = f"{_HELP} {method.label} costs {work} a step."
+        note = f"{less} · {times(cost.macs.total / vanilla.macs.total)} cost"
+    message = f"{_HELP} {method.label} costs {work} per step."
     return Kpi(f"{method.label} keeps", format_bytes(cost.activation_bytes), note, message)
 
 
 def _against(value: int, base: int) -> str:
-    if value <= base:
-        return f"{_times(base / value)} less"
-    return f"{_times(value / base)} more"
-
-
-def _times(ratio: float) -> str:
-    return f"{three_digits(ratio)}{THIN_SPACE}×"
+    return f"{times(base / value)} less" if value <= base else f"{times(value / base)} more"

@@ -1,4 +1,4 @@
-"""Spectra that are already known, for ranks from an explained variance."""
+"""Known calibrations, for ranks from an explained variance."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from dashboard.jobs import job_panel
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a calibration found, by layer name. Two are the same only if they are one object."""
+    """A calibration's profiles by layer name. Compared by identity."""
 
     profiles: dict[str, LayerProfile]
 
 
 def known_calibration(settings: ExploreSettings) -> Calibration | None:
-    """A calibration of these layers, or of more; None if there is none, or none is asked for.
+    """A calibration of at least these layers; None if there is none or none is needed.
 
     A layer's input before the first step does not depend on how many layers are trained.
     """
     if settings.explained_variance is None:
         return None
-    asked = settings.run_spec(Vanilla())
+    spec = settings.run_spec(Vanilla())
     larger = range(settings.layers, settings.card.layer_count + 1)
-    return _first_known([asked.model_copy(update={"layers": layers}) for layers in larger])
+    return _first_known([spec.model_copy(update={"layers": layers}) for layers in larger])
 
 
 def is_unknown(settings: ExploreSettings, calibration: Calibration | None) -> bool:
-    """Whether a calibration is asked for that nobody has made."""
+    """Whether a calibration is needed and missing."""
     return settings.explained_variance is not None and calibration is None
 
 
 def calibration_panel(settings: ExploreSettings) -> None:
-    """Say that the spectra are unknown, and offer to find them."""
+    """Report that the spectra are unknown, and offer a calibration."""
     st.info(
         f"The ranks at {settings.explained_variance:g} explained variance depend on the images, "
-        f"and nobody has looked yet at {last_layers(settings.layers)} of {settings.card.title} at "
-        f"batch {settings.batch_size} and {settings.image_size} px: calibrate once, or give ranks "
-        "instead.",
+        f"and there is no calibration yet of {last_layers(settings.layers)} of "
+        f"{settings.card.title} at batch size {settings.batch_size} and {settings.image_size} px: "
+        "calibrate once, or enter ranks instead.",
         icon=":material/info:",
     )
     job_panel(
@@ -60,21 +60,19 @@ def calibration_panel(settings: ExploreSettings) -> None:
 
 
 def _first_known(specs: Sequence[RunSpec]) -> Calibration | None:
-    """What the store has of the first of these that it has any of.
-
-    It is remembered: the same specification has the same answer while the weights are the same.
-    """
-    memory, weights = _memory(), weights_fingerprint(model_card(specs[0].model))
-    if not any((spec, weights) in memory for spec in specs):
-        answers = services.jobs().answers("calibrate", specs)
+    """The stored calibration of the first specification that has one, cached by specification and
+    weights."""
+    cache, weights = _cache(), weights_fingerprint(model_card(specs[0].model))
+    if not any((spec, weights) in cache for spec in specs):
+        results = services.jobs().answers("calibrate", specs)
         for spec in specs:
-            if spec in answers and (result := answers[spec].result) is not None:
+            if spec in results and (result := results[spec].result) is not None:
                 found = Calibration({p.name: p for p in profiles_from_dict(result)})
-                memory[spec, weights] = found
+                cache[spec, weights] = found
                 break
-    return next((memory[spec, weights] for spec in specs if (spec, weights) in memory), None)
+    return next((cache[spec, weights] for spec in specs if (spec, weights) in cache), None)
 
 
 @st.cache_resource(show_spinner=False)
-def _memory() -> dict[tuple[RunSpec, str], Calibration]:
+def _cache() -> dict[tuple[RunSpec, str], Calibration]:
     return {}

@@ -11,18 +11,17 @@ from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.errors import NoClosedForm
 from asi_core.methods import REFERENCE_KIND, Method
 from asi_core.records import LayerShape, Ranks
-from asi_core.zoo.shapes import trained_layer_shapes
 from dashboard.explore.calibration import Calibration
 from dashboard.explore.settings import ExploreSettings
 
 
 @dataclass(frozen=True, slots=True)
 class MethodCost:
-    """One method: what it costs, or why it is not there.
+    """A method's cost, or why there is none.
 
     Attributes:
-        missing: a sentence for people; None where there is a cost.
-        is_measurable: whether measuring tells what no formula does.
+        missing: the reason in one sentence; None if there is a cost.
+        is_measurable: whether the cost has no closed form, but can be measured.
     """
 
     method: Method
@@ -32,22 +31,16 @@ class MethodCost:
 
 
 def compared(settings: ExploreSettings, calibration: Calibration | None) -> tuple[MethodCost, ...]:
-    """Every registered method with these settings, vanilla first.
-
-    Args:
-        calibration: of at least these layers, with these sizes; None if unknown.
-    """
+    """Every registered method, vanilla first; `calibration` covers at least these layers."""
     return _compared(tuple(settings.methods()), settings, calibration)
 
 
-# By the methods too: others may be registered meanwhile.
+# The methods are part of the key because others may be registered later.
 @lru_cache(maxsize=256)
 def _compared(
     methods: tuple[Method, ...], settings: ExploreSettings, calibration: Calibration | None
 ) -> tuple[MethodCost, ...]:
-    shapes = trained_layer_shapes(
-        settings.model, settings.layers, settings.batch_size, settings.image_size
-    )
+    shapes = settings.shapes
     ranks = _spectral_ranks(settings, calibration, shapes)
     return tuple(_costed(method, settings, shapes, ranks) for method in methods)
 
@@ -58,12 +51,12 @@ def present(costs: Sequence[MethodCost]) -> list[tuple[Method, StepCost]]:
 
 
 def reference(costs: Sequence[MethodCost]) -> StepCost:
-    """What the others are set against; it has a cost for all layers."""
+    """The cost of the reference method; it has a cost for all layers."""
     return next(cost for method, cost in present(costs) if method.kind == REFERENCE_KIND)
 
 
 def measurable(costs: Sequence[MethodCost]) -> list[Method]:
-    """The methods of which only measuring tells what they cost, in order."""
+    """The methods whose cost can only be measured, in order."""
     return [one.method for one in costs if one.is_measurable]
 
 
@@ -82,17 +75,15 @@ def _costed(
     if not method.depends_on_images:
         return MethodCost(method, step_cost(shapes, method, settings.convention))
     if ranks is None:
-        message = f"{method.label} waits for its ranks: they depend on the images."
+        message = f"{method.label} is not shown yet: its ranks depend on the images."
         return MethodCost(method, None, message)
     return MethodCost(method, step_cost(shapes, method, settings.convention, ranks))
 
 
 def _spectral_ranks(
-    settings: ExploreSettings,
-    calibration: Calibration | None,
-    shapes: Sequence[LayerShape],
+    settings: ExploreSettings, calibration: Calibration | None, shapes: Sequence[LayerShape]
 ) -> dict[str, Ranks | None] | None:
-    """The ranks that training would start with, by layer name."""
+    """The ranks at the start of training, by layer name."""
     if settings.explained_variance is None or calibration is None:
         return None
     share, known = settings.explained_variance, calibration.profiles

@@ -1,4 +1,4 @@
-"""Which devices the training would fit into."""
+"""The devices into which training fits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import streamlit as st
 
 from asi_core.costs.devices import DEVICES, Device, TrainingMemory, training_memory
 from asi_core.datasets import dataset_card
-from asi_core.units import GIB, KIB, MIB, THIN_SPACE, format_bytes, three_digits
+from asi_core.units import GIB, KIB, MIB, format_bytes
 from dashboard.explore.compared import MethodCost, measurable, present
 from dashboard.explore.settings import ExploreSettings
-from dashboard.frame import URL, small_table
+from dashboard.frame import URL, short_percent, small_table, times
 
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _CARD_PIXELS = 300
@@ -27,16 +27,16 @@ _PARTS = {
 
 
 def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
-    """A card a device, the parts of the memory, and the budgets to change."""
-    st.subheader("Where would it fit?")
+    """A card per device, the parts of the memory, and the editable budgets."""
+    st.subheader("Which devices does it fit?")
     classes = dataset_card(settings.dataset).class_count
-    assert classes is not None, "the sets of the list say how many"
+    assert classes is not None, "known for all data sets of the box"
     with st.container(horizontal=True, vertical_alignment="center", gap="large"):
         budgets = _budgets()
         momentum = st.toggle(
             "Momentum",
             key="with_momentum",
-            help="Momentum keeps one more number a trained parameter. Plain SGD keeps none.",
+            help="Momentum keeps one more number per trained parameter; plain SGD keeps none.",
             **URL,
         )
     memories = {
@@ -51,8 +51,8 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
         for method, cost in present(costs)
     }
     st.caption(
-        "All that training needs at once: activations, weights, gradients and optimiser state of "
-        "the trained layers and the new classifier. The activations alone are the sentence on top."
+        "Memory that training needs at once: activations, weights, gradients and optimiser state "
+        "of the trained layers and the new classifier. The answer above counts only activations."
     )
     unknown = [
         f":gray[:material/help:] {method.label}: no closed form, measure it"
@@ -67,7 +67,7 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
 
 
 def card_text(device: Device, budget_bytes: int, memories: dict[str, TrainingMemory]) -> str:
-    """Markdown: the device, its budget, and a line a method, readable without colours."""
+    """Markdown: the device, its budget, and a line per method, readable without colours."""
     lines = [_verdict(label, memory, budget_bytes) for label, memory in memories.items()]
     head = f"**{device.name}** has {format_bytes(budget_bytes)}"
     return "  \n".join([head, *lines, f":small[:gray[{device.note}]]"])
@@ -76,17 +76,16 @@ def card_text(device: Device, budget_bytes: int, memories: dict[str, TrainingMem
 def _verdict(label: str, memory: TrainingMemory, budget_bytes: int) -> str:
     total = memory.total_bytes
     if memory.fits(budget_bytes):
-        share = three_digits(100 * total / budget_bytes)
-        return f":green[:material/check_circle:] {label} fits: {share}{THIN_SPACE}%"
-    times = three_digits(total / budget_bytes)
-    return f":red[:material/cancel:] {label} needs {times}{THIN_SPACE}×"
+        share = short_percent(total / budget_bytes)
+        return f":green[:material/check_circle:] {label} fits: {share}"
+    return f":red[:material/cancel:] {label} needs {times(total / budget_bytes)}"
 
 
 def _budgets() -> dict[str, int]:
-    """What each device may give, in bytes, as set by the visitor."""
+    """Each device's budget in bytes, as set by the visitor."""
     budgets = {}
-    with st.popover("Change the budgets", icon=":material/edit:"):
-        st.caption("All of a device's working memory; what else runs there takes its share.")
+    with st.popover("Change budgets", icon=":material/edit:"):
+        st.caption("A device's whole working memory; other programs on it need their share.")
         for device in DEVICES:
             size, unit = next(u for u in _UNITS if device.budget_bytes >= u[0])
             given = st.number_input(
@@ -114,8 +113,8 @@ def _parts(memories: dict[str, TrainingMemory]) -> None:
         ),
         pd.DataFrame({"method": label} | row for label, row in parts.items()),
         key="explore-devices",
-        caption="By formula: what the trained layers and the new classifier hold at once, at the "
-        "end of a forward pass. Frozen weights are only read and may stay in flash: they are "
-        "counted apart, not in the total. Activation functions and normalisations keep their own "
-        "inputs on top, unless they are lean (see the measurement below).",
+        caption="By formula: memory of the trained layers and the new classifier at the end of a "
+        "forward pass. Frozen weights are only read and may stay in flash: they are not part of "
+        "the total. Activation functions and normalisations save their own inputs on top, unless "
+        "they are lean (see the measurement below).",
     )

@@ -1,4 +1,4 @@
-"""The formula drawer: every number of a layer as an equation with the live values in it."""
+"""The formulas of a layer's numbers, as equations with the current values."""
 
 from __future__ import annotations
 
@@ -12,31 +12,23 @@ from asi_core.costs.formulas import Formula, layer_formulas
 from asi_core.costs.formulas.symbols import symbols_explained
 from asi_core.errors import NoClosedForm
 from asi_core.methods import ASI, Method
-from asi_core.records import LayerShape
 from asi_core.units import format_bytes, format_count
 from dashboard.explore.compared import MethodCost, measurable, present
 from dashboard.explore.settings import ExploreSettings
-from dashboard.frame import URL
+from dashboard.frame import URL, drawer
 
 _LINE = 46
 _NOTES = {
-    "input_gradient": "not needed: nothing before this layer is trained",
+    "input_gradient": "not needed: no layer before this one is trained",
     "overhead": "none: nothing is compressed",
-    "kept": "nothing of its own",
+    "kept": "nothing",
 }
-_REPEATED = "nothing of its own: the input of its block is kept, and the rest computed again"
 
 
 def formula_drawer(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
     """An expander with a layer and a method to choose; nothing is computed while it is closed."""
-    with st.expander(
-        "Formulas with these numbers",
-        icon=":material/function:",
-        key="formulas",
-        on_change="rerun",
-        **URL,
-    ) as drawer:
-        if drawer.open:
+    with drawer("Formulas with these values", icon=":material/function:", key="formulas") as panel:
+        if panel.open:
             _equations(settings, costs)
 
 
@@ -48,29 +40,29 @@ def _equations(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None:
         list(shown),
         index=list(shown).index(ASI.label) if ASI.label in shown else 0,
         key="formula_method",
-        help="Whose equations are written out.",
+        help="The method whose equations are shown.",
         **URL,
     )
     method, cost = shown[label]
     names = [f"{n} · {layer.shape.name}" for n, layer in enumerate(cost.layers, start=1)]
     name = right.selectbox(
-        "Layer", names, key="formula_layer", help="Numbered as in the pictures.", **URL
+        "Layer", names, key="formula_layer", help="Numbered as in the figures.", **URL
     )
     layer = cost.layers[names.index(name)]
     formulas = layer_formulas(
         method, layer.shape, layer.ranks, settings.convention, kept_by=layer.kept_by
     )
-    st.caption(_message(method, layer.shape))
+    st.caption(f"{method.settings_label}. {symbols_explained(layer.shape)}")
     for other in measurable(costs):
         st.caption(str(NoClosedForm(other.label)))
     for part, formula in formulas.items():
         st.markdown(f"**{formula.quantity}**")
+        value = formula.value
         if formula.expression == "0":
-            reason = _zero_note(part, method, layer, settings)
-            st.markdown(f"0 ({reason})")
+            st.markdown(f"0 ({_zero_note(part, method, layer, settings)})")
         else:
             st.latex(equation(formula))
-            st.caption(_rounded(part, formula))
+            st.caption(format_bytes(value) if part == "kept" else format_count(value, "MACs"))
 
 
 def equation(formula: Formula) -> str:
@@ -82,7 +74,7 @@ def equation(formula: Formula) -> str:
 
 
 def _wrapped(terms: Sequence[str]) -> list[str]:
-    """As many terms a line as fit; the first line has the equals sign."""
+    """As many terms per line as fit; the first line has the equals sign."""
     lines, current = [], ""
     for term in terms:
         if current and _width(current) + _width(term) > _LINE:
@@ -94,25 +86,15 @@ def _wrapped(terms: Sequence[str]) -> list[str]:
 
 
 def _width(latex: str) -> int:
-    """About how many letters are seen."""
+    """About how many characters are visible."""
     return len(re.sub(r"\\(mathrm|left|right|cdot|frac|,)|[{}_^ ]", "", latex))
-
-
-def _message(method: Method, shape: LayerShape) -> str:
-    return f"{method.settings_label}. {symbols_explained(shape)}"
 
 
 def _zero_note(part: str, method: Method, layer: LayerCost, settings: ExploreSettings) -> str:
     if part == "input_gradient" and settings.convention == "paper":
         return "left out by the paper's convention"
     if part == "kept" and layer.kept_by is not None:
-        return f"it reads the same tensor as {layer.kept_by}, where it is counted"
+        return f"this layer reads the same tensor as {layer.kept_by}, which counts it"
     if part == "kept" and method.repeats_blocks:
-        return _REPEATED
+        return "nothing: only the input of its block is kept, and the block is computed again"
     return _NOTES.get(part, "none")
-
-
-def _rounded(part: str, formula: Formula) -> str:
-    if part == "kept":
-        return format_bytes(formula.value)
-    return format_count(formula.value, "MACs")

@@ -1,4 +1,4 @@
-"""One real step on this machine beside the formula."""
+"""A measured step on this machine, next to the formula."""
 
 from __future__ import annotations
 
@@ -16,32 +16,31 @@ from asi_core.zoo.shapes import layer_facts
 from asi_core.zoo.weights import local_weights
 from dashboard.controls import run_field, setting_box
 from dashboard.explore.settings import ExploreSettings
-from dashboard.frame import URL, figure
+from dashboard.frame import drawer, figure
 from dashboard.jobs import job_panel
 
 _TRAINED = "trained layer inputs"
 
 
 def measure_panel(settings: ExploreSettings) -> None:
-    """Buttons that measure each method, and what was found; nothing is asked while it is closed."""
-    with st.expander(
-        "Measure here",
-        icon=":material/speed:",
-        key="measure",
-        on_change="rerun",
-        **URL,
-    ) as panel:
+    """An expander with buttons to measure each method, and the results."""
+    with drawer("Measure here", icon=":material/speed:", key="measure") as panel:
         if panel.open:
             _measured(settings)
 
 
 def _measured(settings: ExploreSettings) -> None:
     st.caption(
-        "One real training step of the trained part, on this machine, in the worker. Two "
-        "independent meters count every storage that is saved for backward; they must agree."
+        "One real training step of the trained part, on this machine. Two independent meters "
+        "count every storage that is saved for backward, and must agree."
     )
     lean = setting_box(run_field("lean"))
-    methods = [m for m in settings.methods() if _is_meant(m, settings)]
+    layers = layer_facts(settings.model)
+    methods = [
+        method
+        for method in settings.methods()
+        if all(method.why_unsupported(layer.geometry) is None for layer in layers)
+    ]
     found = []
     for column, method in zip(st.columns(len(methods)), methods, strict=True):
         with column:
@@ -55,7 +54,12 @@ def _measured(settings: ExploreSettings) -> None:
             found.append((method, result))
     if found:
         figure(
-            plot_measured([_row(method, result) for method, result in found]),
+            plot_measured(
+                [
+                    MeasuredBars(m.label, m.kind, r["formula_bytes"], _by_category(r))
+                    for m, r in found
+                ]
+            ),
             key="explore-measured",
             caption="Measured on this machine; the diamonds are the formula.",
         )
@@ -64,17 +68,15 @@ def _measured(settings: ExploreSettings) -> None:
 
 
 def _four_ways(found: Sequence[tuple[Method, dict[str, Any]]]) -> None:
-    """What a formula promises, and what it takes to keep the promise."""
+    """Bytes of the same step by formula and measured, with and without lean layers."""
     rows = [
-        {
-            "method": method.label,
-            **{title: _in_mib(compared[name]) for name, title in COMPARED_TITLES.items()},
-        }
+        {"method": method.label}
+        | {title: _in_mib(compared[name]) for name, title in COMPARED_TITLES.items()}
         for method, result in found
         if (compared := result.get("compared_bytes"))
     ]
     if rows:
-        st.markdown("**The same step, kept in four ways** (MiB)")
+        st.markdown("**Memory of the same step, counted in four ways** (MiB)")
         number = st.column_config.NumberColumn(format="%.3f")
         titles = dict.fromkeys(COMPARED_TITLES.values(), number)
         st.dataframe(
@@ -91,54 +93,50 @@ def _in_mib(size: int | None) -> float | None:
 
 
 def measured_spec(settings: ExploreSettings, method: Method, lean: bool) -> RunSpec:
-    """The step that is measured: from random weights where the others are not here and change no
-    byte, which they do only where what is kept depends on the images."""
+    """The measured step. It starts from random weights if the pretrained ones are not here and the
+    method's bytes do not depend on them."""
     at_hand = method.depends_on_images or local_weights(settings.card) is not None
     return settings.run_spec(method, lean=lean, pretrained=at_hand)
 
 
 def explained(results: Sequence[dict[str, Any]], lean: bool) -> str:
-    """Whether formula and measurement agree, and what is kept besides."""
+    """Whether formula and measurement agree, and what else is saved."""
     agree = _agreement(results)
     rest = [r["saved_bytes"]["total"] - _inputs(r) for r in results]
     least, most = format_bytes(min(rest)), format_bytes(max(rest))
     amount = least if least == most else f"{least} to {most}"
-    besides = f"Besides, {amount} are kept that no method touches:"
+    also = f"In addition, {amount} are saved that no method changes:"
     if lean:
-        return f"{agree} {besides} what lean layers need for their own gradients, and the head."
+        return (
+            f"{agree} {also} what lean layers need for their own gradients, and the input of the "
+            "classifier."
+        )
     return (
-        f"{agree} {besides} activation functions and normalisations keep their own inputs, "
-        "whatever the trained layers keep. The lean setting above avoids most of that."
+        f"{agree} {also} activation functions and normalisations save their own inputs. The lean "
+        "setting above avoids most of that."
     )
 
 
 def _agreement(results: Sequence[dict[str, Any]]) -> str:
-    """How the trained layers' inputs compare with the formula, where there is one."""
+    """How the trained layers' inputs compare with the formula, if there is one."""
     counted = [r for r in results if r["formula_bytes"] is not None]
     if not counted:
-        return "There is no closed form to set the trained layers' inputs against."
+        return "There is no closed form to compare the trained layers' inputs with."
     differ = [_measured_inputs(r) - r["formula_bytes"] for r in counted]
     if any(differ):
         return f"The trained layers' inputs differ from the formula by {differ} bytes."
-    return "The trained layers' inputs are what the formula says, to the byte."
+    return "The trained layers' inputs match the formula to the byte."
 
 
 def _inputs(result: dict[str, Any]) -> int:
-    """What the trained layers keep of their inputs: by formula, or else as measured."""
+    """Bytes of the trained layers' inputs: by formula, or else measured."""
     counted: int | None = result["formula_bytes"]
     return _measured_inputs(result) if counted is None else counted
 
 
 def _measured_inputs(result: dict[str, Any]) -> int:
-    size: int = result["saved_bytes"]["by_category"].get(_TRAINED, 0)
-    return size
+    return _by_category(result).get(_TRAINED, 0)
 
 
-def _is_meant(method: Method, settings: ExploreSettings) -> bool:
-    layers = layer_facts(settings.model)
-    return all(method.why_unsupported(layer.geometry) is None for layer in layers)
-
-
-def _row(method: Method, result: dict[str, Any]) -> MeasuredBars:
-    categories = result["saved_bytes"]["by_category"]
-    return MeasuredBars(method.label, method.kind, result["formula_bytes"], categories)
+def _by_category(result: dict[str, Any]) -> dict[str, int]:
+    return dict(result["saved_bytes"]["by_category"])

@@ -1,36 +1,30 @@
-"""All numbers behind the pictures, as a table to take along."""
+"""All numbers behind the figures, as a table with a download."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import pandas as pd
-import streamlit as st
 
 from dashboard.explore.compared import MethodCost, present, reference
-from dashboard.frame import URL, table
+from dashboard.frame import drawer, table
 
 
 def numbers_table(costs: Sequence[MethodCost]) -> None:
-    """An expander with a row a layer and method; nothing is computed while it is closed."""
-    with st.expander(
-        "All numbers",
-        icon=":material/table_rows:",
-        key="numbers",
-        on_change="rerun",
-        **URL,
-    ) as drawer:
-        if drawer.open:
+    """An expander with the table; nothing is computed while it is closed."""
+    with drawer("All numbers", icon=":material/table_rows:", key="numbers") as panel:
+        if panel.open:
             table(
                 number_rows(costs),
                 key="explore-numbers",
                 caption="By formula: bytes, and multiply-accumulates (MACs) of one step. Methods "
-                "without closed form have no rows.",
+                "without a closed form have no rows.",
             )
 
 
 def number_rows(costs: Sequence[MethodCost]) -> pd.DataFrame:
-    """One row a layer and method, in forward order."""
+    """One row per layer and method, in forward order."""
     return pd.DataFrame(
         {
             "layer": layer.shape.name,
@@ -39,7 +33,8 @@ def number_rows(costs: Sequence[MethodCost]) -> pd.DataFrame:
             "output": "×".join(map(str, layer.shape.output_shape)),
             "ranks": "" if layer.ranks is None else "×".join(map(str, layer.ranks)),
             "kept_bytes": layer.activation_bytes,
-            "times_vanilla": _times(layer.activation_bytes, plain.activation_bytes),
+            # NaN where vanilla keeps nothing: an earlier layer reads the same input.
+            "times_vanilla": layer.activation_bytes / (plain.activation_bytes or nan),
             "forward_macs": layer.macs.forward,
             "overhead_macs": layer.macs.overhead,
             "input_gradient_macs": layer.macs.input_gradient,
@@ -48,8 +43,3 @@ def number_rows(costs: Sequence[MethodCost]) -> pd.DataFrame:
         for method, cost in present(costs)
         for layer, plain in zip(cost.layers, reference(costs).layers, strict=True)
     )
-
-
-def _times(kept: int, vanilla: int) -> float | None:
-    """None for a layer with which vanilla keeps nothing: an earlier one reads the same input."""
-    return kept / vanilla if vanilla else None

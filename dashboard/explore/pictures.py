@@ -1,4 +1,4 @@
-"""The page's two pictures: memory and cost of all methods."""
+"""The page's two figures: memory and cost of all methods."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.figures.explore import LayerBar, MethodBars, draw_kept_bytes, draw_work
 from asi_core.figures.style import Drawing
 from asi_core.methods import ASI, HOSVD, Method
-from asi_core.units import THIN_SPACE, format_bytes, three_digits
+from asi_core.units import format_bytes
 from dashboard.explore.compared import MethodCost, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
-from dashboard.frame import figure
+from dashboard.frame import figure, times
 from dashboard.setup import Setup
 
 _MOST_SIDE_BY_SIDE = 12
 _COUNTED = {
     "exact": "as the code executes it",
-    "paper": "as the published tables count, with every convolution as dense and without the input "
-    "gradient",
+    "paper": "as the published tables count it, with every convolution as dense and without the "
+    "input gradient",
 }
 
 
@@ -31,18 +31,15 @@ def pictures(
     costs: Sequence[MethodCost],
     on_drawn: Callable[[str], None] | None,
 ) -> None:
-    """Draw memory and cost side by side; below each other where there are many bars.
-
-    Args:
-        on_drawn: called when the browser has drawn both.
-    """
+    """Draw memory and cost, side by side if there are few bars; `on_drawn` is called when the
+    browser has drawn both."""
     memory, work = figures(tuple(costs), view)
     is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
     left, right = (st.container(), st.container()) if is_wide else st.columns(2)
     with left:
         figure(memory, key="explore-memory", caption=_memory_caption(settings, view, costs))
     with right:
-        caption = _cost_caption(settings, view) + _why_hosvd_is_dear(costs)
+        caption = _cost_caption(settings, view) + _why_hosvd_is_costly(costs)
         figure(
             work,
             key="explore-cost",
@@ -56,13 +53,13 @@ def pictures(
 
 
 def token(setup: Setup, view: ViewSettings) -> str:
-    """Tells the pictures of a setup from those of all others."""
+    """Identifies the figures of a setup and view."""
     return f"{setup.network} {setup.settings} {view}"
 
 
 @lru_cache(maxsize=64)
 def figures(costs: tuple[MethodCost, ...], view: ViewSettings) -> tuple[Drawing, Drawing]:
-    """Both figures; nobody may change them."""
+    """Both figures; they are cached and must not be changed."""
     rows = [_bars(method, cost, view) for method, cost in present(costs)]
     shape = {"per_layer": view.per_layer, "log": view.log}
     return (
@@ -77,13 +74,8 @@ def _bars(method: Method, cost: StepCost, view: ViewSettings) -> MethodBars:
 
 
 def _bar(layer: LayerCost, factor: int) -> LayerBar:
-    macs = layer.macs
-    work = {
-        "forward": factor * macs.forward,
-        "overhead": factor * macs.overhead,
-        "input_gradient": factor * macs.input_gradient,
-        "weight_gradient": factor * macs.weight_gradient,
-    }
+    parts = ("forward", "overhead", "input_gradient", "weight_gradient")
+    work = {part: factor * getattr(layer.macs, part) for part in parts}
     return LayerBar(layer.shape.name, layer.activation_bytes, work)
 
 
@@ -94,19 +86,19 @@ def _memory_caption(
     if settings.explained_variance is not None:
         source = " The ranks come from measured spectra of one batch."
     return (
-        "By formula: the trained layers' inputs as each method keeps them, 4 bytes per number, "
-        "fewer where it rounds."
+        "By formula: the trained layers' inputs as each method keeps them, 4 bytes per number or "
+        "fewer if it rounds."
         f"{source}{_repeated(costs)}{_reading(view, 'layers')}"
     )
 
 
 def _repeated(costs: Sequence[MethodCost]) -> str:
-    """What the paper's convention counts more than once, in a sentence."""
+    """A sentence about inputs that the paper's convention counts more than once."""
     vanilla = reference(costs)
     if not vanilla.repeated_bytes:
         return ""
     return (
-        f" {format_bytes(vanilla.repeated_bytes)} of vanilla's are inputs that two layers read: "
+        f" {format_bytes(vanilla.repeated_bytes)} of vanilla's are inputs that two layers share: "
         "the paper counts them for each layer, PyTorch keeps them once."
     )
 
@@ -119,20 +111,19 @@ def _cost_caption(settings: ExploreSettings, view: ViewSettings) -> str:
     )
 
 
-def _why_hosvd_is_dear(costs: Sequence[MethodCost]) -> str:
-    """In a sentence; nothing without both methods."""
+def _why_hosvd_is_costly(costs: Sequence[MethodCost]) -> str:
+    """A sentence about overheads; empty without both methods."""
     overheads = {type(method): cost.macs.overhead for method, cost in present(costs)}
     asi, hosvd = overheads.get(ASI), overheads.get(HOSVD)
     if not (asi and hosvd):
         return ""
-    times = three_digits(hosvd / asi)
     return (
-        f" Overhead is compressing: HOSVD decomposes every input anew at each step, {times}"
-        f"{THIN_SPACE}× the work of ASI's one iteration from the step before."
+        " Overhead is the cost of compression: HOSVD decomposes every input from scratch at each "
+        f"step, {times(hosvd / asi)} the work of ASI's single warm-started iteration."
     )
 
 
 def _reading(view: ViewSettings, stacked: str) -> str:
     if not view.log or (view.per_layer and stacked == "layers"):
         return ""
-    return f" On the log axis the upper edges of the stacked {stacked} are read, not their heights."
+    return f" On the log axis, read the upper edges of the stacked {stacked}, not their heights."

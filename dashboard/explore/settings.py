@@ -1,4 +1,4 @@
-"""What is explored: the setup of all pages, and how its numbers are shown."""
+"""The settings of the Explore page: the setup, and how its numbers are shown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import streamlit as st
 
 from asi_core.errors import InvalidInput
 from asi_core.methods import Vanilla
-from asi_core.records import Convention
-from asi_core.zoo.shapes import tabled_sizes
+from asi_core.records import Convention, LayerShape
+from asi_core.zoo.shapes import tabled_sizes, trained_layer_shapes
 from dashboard.frame import URL
 from dashboard.setup import Setup
 
@@ -36,24 +36,28 @@ class ViewSettings:
 
 @dataclass(frozen=True)
 class ExploreSettings(Setup):
-    """Everything that decides the numbers of the page."""
+    """All settings that determine the numbers of the page."""
 
     convention: Convention = "exact"
 
+    @property
+    def shapes(self) -> tuple[LayerShape, ...]:
+        """The shapes of the trained layers, in forward order."""
+        return tuple(
+            trained_layer_shapes(self.model, self.layers, self.batch_size, self.image_size)
+        )
+
 
 def explored(setup: Setup, view: ViewSettings) -> ExploreSettings:
-    """The settings of the page, checked.
-
-    Raises:
-        AsiError, ValidationError: in one sentence, if a value is not allowed.
-    """
+    """The settings of the page, validated; raises AsiError or ValidationError for an invalid
+    value."""
     settings = ExploreSettings(**vars(setup), convention=view.convention)
     settings.run_spec(Vanilla())
     sizes = tabled_sizes(settings.card)
     if settings.image_size not in sizes:
-        # A trace would take seconds, and PyTorch, which pages do not import.
+        # Tracing another size takes seconds and needs PyTorch, which pages do not import.
         raise InvalidInput(
-            f"formulas are shown at once for images of {', '.join(map(str, sizes))} pixels",
+            f"the formulas are available for images of {', '.join(map(str, sizes))} pixels",
             settings.image_size,
             f"choose {min(sizes, key=lambda size: abs(size - settings.image_size))}",
         )
@@ -71,13 +75,13 @@ _CHOICES = {
     ),
     "cost_unit": ("Cost in", ["MACs", "FLOPs"], "One MAC is two FLOPs."),
     "memory_unit": ("Memory in", ["KiB", "MiB"], "1 MiB = 1024 KiB."),
-    "bars": ("Bars", ["per layer", "total"], "Each layer, or all of them together."),
+    "bars": ("Bars", ["per layer", "total"], "One bar per layer, or the sum over all layers."),
     "axis": ("Axis", ["log", "linear"], "A log axis shows small and large together."),
 }
 
 
 def view_menu() -> ViewSettings:
-    """A menu with all that changes how numbers are counted and shown."""
+    """A menu for how numbers are counted and shown."""
     with st.popover("Units and style", icon=":material/visibility:"):
         chosen = {
             key: st.radio(label, options, key=key, horizontal=True, help=words, **URL)

@@ -1,4 +1,4 @@
-"""From what is explored to the Train page, which has the same setup."""
+"""The button to the Train page, which shares the setup."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dashboard.navigation import switch_to
 
 
 def train_button() -> None:
-    """A button that leads to the Train page; nothing is launched there before another click."""
+    """A button that opens the Train page, without launching anything."""
     if st.button(
         "Train this",
         type="primary",
         icon=":material/model_training:",
-        help="Opens the Train page with these settings, to see what they cost in accuracy.",
+        help="Opens the Train page with these settings, to measure accuracy.",
     ):
         switch_to("train", {})

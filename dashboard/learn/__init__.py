@@ -1,1 +1,1 @@
-"""Four lessons: predict, run, reveal, take home."""
+"""The Learn page: four lessons of predict, run, reveal and take home."""

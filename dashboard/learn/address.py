@@ -1,54 +1,60 @@
-"""What the address of the page says: which lesson, which guess, and whether it is a lecturer's."""
+"""The URL parameters of the page: the lesson, the guesses, and whether it is a lecturer's link."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import streamlit as st
 
 from asi_core.errors import InvalidInput, one_sentence
-from dashboard.learn.lesson import Question
 from dashboard.plain import plain
 
-# A link that names a lesson is a lecturer's: it shows that lesson alone.
+Value = TypeVar("Value")
+
+# A link with a lesson is a lecturer's: it shows only that lesson.
 LESSON, TOPIC = "lesson", "topic"
 
 
 def is_lecturers() -> bool:
-    """Whether the page is opened by a lecturer's link."""
+    """Whether the page was opened by a lecturer's link."""
     return LESSON in st.query_params
 
 
-def committed_guess(slug: str, question: Question) -> float | None:
-    """What the visitor has guessed; None before that, and a sentence if a link has it wrong."""
-    text = st.query_params.get(_guess_name(slug))
+def parsed(text: str | None, parse: Callable[[str], Value]) -> Value | None:
+    """The value of a URL parameter; None without one, and None with a warning if it is invalid."""
     if text is None:
         return None
     try:
-        return question.parsed(text)
+        return parse(text)
     except InvalidInput as error:
         st.warning(f"In the link, {plain(one_sentence(error))}")
         return None
 
 
+def committed_guess(slug: str, parse: Callable[[str], float]) -> float | None:
+    """The visitor's guess, as `parsed`."""
+    return parsed(st.query_params.get(_guess_name(slug)), parse)
+
+
 def has_guessed(slug: str) -> bool:
-    """Whether there is a guess in a lesson."""
+    """Whether the address has a guess for a lesson."""
     return _guess_name(slug) in st.query_params
 
 
 def commit(slug: str, value: float) -> None:
-    """Keep a guess."""
+    """Put a guess into the address."""
     st.query_params[_guess_name(slug)] = f"{value:.6g}"
 
 
 def withdraw(slug: str) -> None:
-    """Forget a guess."""
+    """Remove a guess from the address."""
     st.query_params.pop(_guess_name(slug), None)
 
 
 def class_link(slug: str, fixed: Mapping[str, str]) -> str:
-    """The address of a lesson alone, with these controls fixed and no guess made."""
+    """A lecturer's link to a lesson, with these controls fixed and without a guess."""
     return f"{st.context.url or ''}?{urlencode({LESSON: slug, **fixed})}"
 
 

@@ -1,36 +1,30 @@
 """The controls of a lesson: free, or fixed by a lecturer's link.
 
-The address is what they say: a link with other values gives another view. In a lecturer's link a
-control that the link names stays as it is, and the others are the class's own and leave no trace in
-the address, for what is there would be fixed.
+Their values are in the address, so that a link reproduces the view. In a lecturer's link, the
+controls that it names are fixed. The class may change the others, which are then not written into
+the address, where they would become fixed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import streamlit as st
 
-from asi_core.errors import InvalidInput, one_sentence
+from asi_core.errors import InvalidInput
+from dashboard.learn.address import Value, parsed
 from dashboard.links import quoted
-from dashboard.plain import plain
 
-Value = TypeVar("Value")
+RANKS, USUAL_RANK = (1, 2, 4, 8, 16, 32, 64), 8
 
 
 class Controls:
-    """Draws controls and remembers what they are set to.
-
-    Args:
-        fixes_named: whether the page is a lecturer's link.
-
-    Attributes:
-        values: what each control is set to, as a link says it, in the order drawn.
-    """
+    """Draws controls and keeps their values; `fixes_named` for a lecturer's link."""
 
     def __init__(self, *, fixes_named: bool) -> None:
+        # As text for links, in the order drawn.
         self.values: dict[str, str] = {}
         self._fixes_named = fixes_named
 
@@ -38,14 +32,14 @@ class Controls:
         self,
         key: str,
         label: str,
+        bounds: tuple[float, float],
         *,
-        low: float,
-        high: float,
-        step: float,
+        step: float = 1,
         start: float,
         hint: str,
     ) -> float:
-        """A number from `low` to `high`; a whole one if the step is."""
+        """A number within `bounds`; a whole number if the step is one."""
+        low, high = bounds
 
         def parse(text: str) -> float:
             return _number(key, text, low, high, whole=isinstance(step, int))
@@ -58,13 +52,18 @@ class Controls:
     def scale(
         self, key: str, label: str, options: Sequence[Value], *, start: Value, hint: str
     ) -> Value:
-        """One of several values that have an order."""
+        """One of several ordered values."""
 
         def draw(mark: str, **how: Any) -> Value:
             chosen: Value = st.select_slider(label + mark, options, help=hint, **how)
             return chosen
 
         return self._drawn(key, _one_of(key, options, str), start, draw, str)
+
+    def rank(self) -> int:
+        """The rank of every mode."""
+        hint = "At most the size of the mode."
+        return self.scale("rank", "Rank of every mode", RANKS, start=USUAL_RANK, hint=hint)
 
     def choice(
         self,
@@ -77,12 +76,8 @@ class Controls:
         title: Callable[[str], str] = str,
         resets: Sequence[str] = (),
     ) -> str:
-        """One of several names.
-
-        Args:
-            title: what is shown instead of the name, which links use.
-            resets: controls that start anew when this one changes.
-        """
+        """One of several names, displayed by their titles. When it changes, the controls in
+        `resets` return to their defaults."""
 
         def draw(mark: str, **how: Any) -> str:
             return str(st.selectbox(label + mark, options, format_func=title, help=hint, **how))
@@ -90,19 +85,20 @@ class Controls:
         return self._drawn(key, _one_of(key, options, title), start, draw, str, resets)
 
     def _named(self, key: str, parse: Callable[[str], Value]) -> Value | None:
-        """What the address says of a control: a lecturer's link by its plain name.
+        """A control's value in the address.
 
-        Elsewhere a plain name is the setup's, with which a lesson begins as far as it can; or of
-        an earlier version's link.
+        A lecturer's link gives it under its plain key. Other links use a prefix; there the plain
+        key belongs to the setup, whose value is used if the lesson allows it, or to a link of an
+        earlier version.
         """
-        plainly = st.query_params.get(key)
+        unprefixed = st.query_params.get(key)
         if self._fixes_named:
-            return _named_in_link(key, plainly, parse)
+            return parsed(unprefixed, parse)
         own = st.query_params.get(_own(key))
         if own is not None or key not in st.session_state:
-            return _named_in_link(key, plainly if own is None else own, parse)
+            return parsed(unprefixed if own is None else own, parse)
         with suppress(InvalidInput):
-            return None if plainly is None else parse(plainly)
+            return None if unprefixed is None else parse(unprefixed)
         return None
 
     def _drawn(
@@ -135,32 +131,21 @@ class Controls:
 
 
 def _forget(key: str) -> None:
-    """Take what the address says of a control out of it; what is a setup's box stays."""
+    """Remove a control from the address, except for a parameter of the setup."""
     st.query_params.pop(_own(key), None)
     if key not in st.session_state:
         st.query_params.pop(key, None)
 
 
 def _own(key: str) -> str:
-    """A control's name in the address, which has the setup's boxes beside it."""
+    """A control's key in the address, distinct from the keys of the setup."""
     return f"lesson-{key}"
-
-
-def _named_in_link(key: str, text: str | None, parse: Callable[[str], Value]) -> Value | None:
-    """The link's value; None without one, and a sentence if it is not allowed."""
-    if text is None:
-        return None
-    try:
-        return parse(text)
-    except InvalidInput as error:
-        st.warning(f"In the link, {plain(one_sentence(error))}")
-        return None
 
 
 def _keep_if_allowed(
     widget: str, parse: Callable[[str], Value], written: Callable[[Value], str], start: Value
 ) -> None:
-    """What the class has set, unless another control has made it impossible."""
+    """Keep a control's value unless another control has made it invalid."""
     try:
         st.session_state[widget] = parse(written(st.session_state[widget]))
     except (KeyError, InvalidInput):

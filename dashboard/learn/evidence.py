@@ -1,38 +1,41 @@
-"""Runs and measurements that lessons rest on, found by what they are, not by their names."""
+"""The runs and measurements that lessons use, found by their specification, not by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Literal
 
 import streamlit as st
 
+from asi_core.costs.accounting import StepCost
+from asi_core.costs.estimate import estimate
 from asi_core.methods import ASI, USUAL_EXPLAINED_VARIANCE, Method, Vanilla
 from asi_core.results.outcomes import measure
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store.library import Found, RunFilter, RunLibrary
 from asi_core.training.events import LayerProbe
 from asi_core.training.spec import RunSpec
+from asi_core.zoo.cards import model_card
 from dashboard import services
 from dashboard.left_out import names_of
 
-# What the lessons are about: the specification that everything starts with.
+# The default specification, which all lessons use.
 USUAL = RunSpec(method=ASI(explained_variance=USUAL_EXPLAINED_VARIANCE))
+USUAL_CAPTION = (
+    f"Formula, exact convention: the last {USUAL.layers} convolutions of "
+    f"{model_card(USUAL.model).title}, batch {USUAL.batch_size}, {USUAL.image_size} pixels."
+)
 
-# What a point of a sweep is made of; none of it is 0.
+# The measures of a sweep point; all must be present and not 0.
 _MEASURES = ("accuracy", "activation_bytes", "saved_bytes")
 _CACHE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedRun:
-    """A completed ASI run of the usual specification; of several shipped ones, the one that looked
-    at its layers most often.
-
-    Attributes:
-        probes: step -> layer name -> what was seen there.
-    """
+    """A completed ASI run of the usual specification, with its probes by step and layer name."""
 
     spec: RunSpec
     origin: str
@@ -49,11 +52,11 @@ class ProbedRun:
 
 @dataclass(frozen=True, slots=True)
 class SweepPoint:
-    """Runs that differ in their seed alone.
+    """Runs that differ only in their seed.
 
     Attributes:
-        accuracy: on the test images after the last step, 0 to 1, by seed.
-        activation_bytes: by formula, `saved_bytes` measured; means over the runs.
+        accuracy: seed -> accuracy on the test images after the last step, 0 to 1.
+        activation_bytes, saved_bytes: by formula, and measured; means over the runs.
     """
 
     method: Method
@@ -67,13 +70,13 @@ class SweepPoint:
 
     @property
     def deviation(self) -> float | None:
-        """Sample standard deviation over the seeds, None for a single one."""
+        """Sample standard deviation over the seeds; None for a single seed."""
         return stdev(self.accuracy.values()) if len(self.accuracy) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Vanilla and ASI at several explained variances, otherwise the usual specification."""
+    """Vanilla, and ASI at several explained variances, with the usual specification otherwise."""
 
     origin: str
     vanilla: SweepPoint
@@ -85,18 +88,31 @@ class Sweep:
         return [*(self.asi[share] for share in sorted(self.asi)), self.vanilla]
 
 
+def usual_cost(
+    method: Method,
+    model: str = USUAL.model,
+    layers: int | Literal["all"] = USUAL.layers,
+    batch: int = USUAL.batch_size,
+    side: int = USUAL.image_size,
+) -> StepCost:
+    """One step by formula (exact convention), by default with the usual specification."""
+    return estimate(
+        model, method, layers=layers, batch_size=batch, image_size=side, convention="exact"
+    )
+
+
 def probed_run() -> ProbedRun | None:
-    """The usual run with its probes, None if the store has none."""
+    """The usual run with its probes, shipped ones first; None if the store has none."""
     return _probed_run(services.store().url)
 
 
 def sweep() -> Sweep | None:
-    """The usual run at several explained variances, None without vanilla and the usual one."""
+    """The usual run at several explained variances; None without vanilla and the usual one."""
     return _sweep(services.store().url)
 
 
 def saved_by_category(method: Method) -> dict[str, int] | None:
-    """Measured bytes of everything that one usual step saves, by kind; None if not measured."""
+    """Measured bytes that one usual step saves, by category; None if not measured."""
     spec = USUAL.model_copy(update={"method": method})
     known = services.jobs().latest("measure", spec, "completed")
     if known is None or known.result is None:
@@ -115,7 +131,7 @@ def _probed_run(url: str) -> ProbedRun | None:
 
 
 def _can_be_replayed(probes: Mapping[int, Mapping[str, LayerProbe]]) -> bool:
-    """Whether there are steps after the first, at which ASI was set against HOSVD."""
+    """Whether there are steps after the first, and all probes compare ASI with HOSVD."""
     of_layers = [probe for layers in probes.values() for probe in layers.values()]
     return len(probes) > 1 and all(probe.best_energy is not None for probe in of_layers)
 
@@ -139,7 +155,7 @@ def _sweep(url: str) -> Sweep | None:
 
 
 def left_out() -> list[str]:
-    """Runs of the usual model and images that no lesson can rest on, and why."""
+    """Invalid runs of the usual model and images, each with the reason."""
     store = services.store()
     drawn = [_drawn_problem(run) for run in _completed(store.url)]
     return [*names_of(_found(store.url).left_out), *(message for message in drawn if message)]
@@ -153,7 +169,7 @@ def _drawn_problem(run: RunRecord) -> str | None:
 
 
 def _completed(url: str) -> list[RunRecord]:
-    """Completed runs of the usual model and images: the shipped ones first, then the newest."""
+    """Completed runs of the usual model and images: shipped ones first, then the newest."""
     return sorted(_found(url).runs, key=_is_own)
 
 
@@ -166,7 +182,7 @@ def _found(url: str) -> Found:
                 status=("completed",),
                 model=(USUAL.model,),
                 dataset=(USUAL.dataset,),
-                # A lesson rests on nothing that somebody has brought along.
+                # Lessons do not use imported runs.
                 imports_of=(),
             )
         )
@@ -179,7 +195,7 @@ def _is_own(run: RunRecord) -> bool:
 
 
 def _trained_like(spec: RunSpec) -> RunSpec:
-    """The specification without how often the run was looked at, which changes no digit of it."""
+    """The specification without its evaluation and probe intervals, which change no result."""
     return spec.model_copy(update={"evaluate_every": None, "probe_every": None})
 
 
@@ -210,4 +226,4 @@ def _origin(runs: Iterable[RunRecord]) -> str:
     own = [_is_own(run) for run in runs]
     if not any(own):
         return "precomputed, shipped with the app"
-    return "runs of this installation" if all(own) else "shipped runs and those made here"
+    return "runs of this installation" if all(own) else "shipped runs and runs made here"

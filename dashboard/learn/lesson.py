@@ -1,4 +1,4 @@
-"""What a lesson is made of."""
+"""The parts of a lesson."""
 
 from __future__ import annotations
 
@@ -15,33 +15,22 @@ from dashboard.links import quoted
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a visitor is asked before anything is shown.
-
-    Attributes:
-        text: Markdown.
-        label: of the slider.
-        low, high, step, start: of the slider.
-        unit: follows every guess.
-    """
+    """The question asked before anything is shown: Markdown, and a slider for the guess."""
 
     text: str
     label: str
     low: float
     high: float
-    step: float
     start: float
     unit: str
+    step: float = 1
 
     def written(self, value: float) -> str:
-        """A guess, or the truth, for people."""
+        """A guess or the true value, with its unit."""
         return f"{three_digits(value)}{THIN_SPACE}{self.unit}"
 
     def parsed(self, text: str) -> float:
-        """A guess from a link.
-
-        Raises:
-            InvalidInput: if it is no number that the slider could have.
-        """
+        """A guess from a link; raises InvalidInput unless it is within the slider's range."""
         try:
             value = float(text)
         except ValueError:
@@ -60,8 +49,8 @@ class Reveal:
     """The answer.
 
     Attributes:
-        meaning: what the true number is, as a half sentence after it.
-        plot: guess and truth, both marked.
+        meaning: explains the true number, as a phrase after it.
+        plot: a figure with guess and truth marked.
         explanation: at most 120 words.
     """
 
@@ -74,13 +63,13 @@ class Reveal:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One lesson; what it says comes from the library and from runs when it is drawn.
+    """A lesson; its numbers come from the library and from runs when it is drawn.
 
     Attributes:
         slug: its name in links.
         run: draws the second stage.
-        reveal: the answer to a guess.
-        thought: the question to take home, and `hint` how to start on it.
+        reveal: gives the answer to a guess.
+        thought, hint: the question to take home, and how to start on it.
     """
 
     slug: str

@@ -12,9 +12,9 @@ from asi_core.figures.lessons.low_rank import ModeCut, plot_mode_energy, plot_pi
 from asi_core.methods.costs import capped_ranks, tucker_bytes
 from asi_core.records import ELEMENT_BYTES
 from asi_core.training.events import LayerProbe
-from asi_core.units import THIN_SPACE, format_bytes, three_digits
+from asi_core.units import format_bytes
 from asi_core.zoo.cards import model_card
-from dashboard.frame import Kpi, figure, kpi_row
+from dashboard.frame import Kpi, figure, kpi_row, short_percent, times
 from dashboard.learn.controls import Controls
 from dashboard.learn.evidence import ProbedRun, probed_run
 from dashboard.learn.lesson import Lesson, Question, Reveal
@@ -34,39 +34,30 @@ def _about_channels(run: ProbedRun) -> Question:
     probe = _widest(run)
     size = probe.shape[_CHANNEL]
     directions = len(probe.singular_values[_CHANNEL])
-    return Question(
-        text=f"The layer `{probe.name}` reads {_times(probe.shape)} numbers: "
+    text = (
+        f"The layer `{probe.name}` reads {_sizes(probe.shape)} numbers: "
         f"{', '.join(model_card(run.spec.model).mode_names)}. Lay its {size} channels out as the "
         f"rows of a matrix, one column for each position in each image. This matrix has "
         f"{directions} singular values; their squares are its energy.\n\n**How many of the "
-        f"{directions} directions are needed to hold {_percent(_SHARE)} of the energy?**",
-        label="Directions",
-        low=1,
-        high=directions,
-        step=1,
-        start=max(1, directions // 4),
-        unit="directions",
+        f"{directions} directions are needed to hold {short_percent(_SHARE)} of the energy?**"
     )
+    start = max(1, directions // 4)
+    return Question(text, "Directions", 1, directions, start, "directions")
 
 
 def _about_a_picture() -> Question:
     name, picture = next(iter(pictures().items()))
     directions = min(picture.shape)
-    return Question(
-        text=f"A grey picture of {_times(picture.shape)} pixels ({name}) is a matrix with "
+    text = (
+        f"A grey picture of {_sizes(picture.shape)} pixels ({name}) is a matrix with "
         f"{directions} singular values; their squares are its energy.\n\n**How many directions are "
-        f"needed to hold {_percent(_PICTURE_SHARE)} of the energy?**",
-        label="Directions",
-        low=1,
-        high=directions,
-        step=1,
-        start=directions // 2,
-        unit="directions",
+        f"needed to hold {short_percent(_PICTURE_SHARE)} of the energy?**"
     )
+    return Question(text, "Directions", 1, directions, directions // 2, "directions")
 
 
 def _widest(run: ProbedRun) -> LayerProbe:
-    """The layer with the most channels, at the last look."""
+    """The layer with the most channels, at the last probe."""
     return max(run.probes[run.steps[-1]].values(), key=lambda probe: probe.shape[_CHANNEL])
 
 
@@ -74,9 +65,9 @@ def run(controls: Controls) -> None:
     found = probed_run()
     if found is None:
         st.info(
-            "The precomputed run whose layers are looked at here is missing from this "
-            "installation. The lesson goes on with pictures; train the default comparison with "
-            "ASI to have the spectra too."
+            "The precomputed run with the spectra of this lesson is missing from this "
+            "installation. The lesson uses pictures instead; to see the spectra too, train the "
+            "default comparison with ASI."
         )
     else:
         _spectra(controls, found)
@@ -91,7 +82,7 @@ def _spectra(controls: Controls, found: ProbedRun) -> None:
             "Layer",
             found.layers,
             start=_widest(found).name,
-            hint="One of the trained layers; what is shown is its input.",
+            hint="The trained layer whose input is shown.",
         )
     with columns[1]:
         step = controls.scale(
@@ -99,14 +90,13 @@ def _spectra(controls: Controls, found: ProbedRun) -> None:
             "Training step",
             found.steps,
             start=found.steps[-1],
-            hint="Steps at which the run looked at its layers.",
+            hint="Steps at which the layers were probed.",
         )
     with columns[2]:
         share = controls.slider(
             "explained_variance",
             "Explained variance",
-            low=0.3,
-            high=0.99,
+            (0.3, 0.99),
             step=0.01,
             start=_SHARE,
             hint="Each mode keeps the fewest directions that hold this share of the energy.",
@@ -123,7 +113,7 @@ def _spectra(controls: Controls, found: ProbedRun) -> None:
         plot_mode_energy(cuts, share),
         key="low-rank-spectra",
         caption=f"Measured: singular values of the layer's input at step {step} "
-        f"({found.origin}). The marks are where the dotted line is first reached.",
+        f"({found.origin}). The marks show where the dotted line is first reached.",
     )
 
 
@@ -132,18 +122,18 @@ def _kept(probe: LayerProbe, ranks: tuple[int, ...]) -> None:
     kept = tucker_bytes(probe.shape, ranks, "exact")
     kpi_row(
         [
-            Kpi("Ranks", _times(ranks), f"of {_times(probe.shape)}", "One for each mode."),
+            Kpi("Ranks", _sizes(ranks), f"of {_sizes(probe.shape)}", "One per mode."),
             Kpi(
                 "Kept",
                 format_bytes(kept),
-                f"{three_digits(full / kept)}{THIN_SPACE}× less than {format_bytes(full)}",
-                "Formula: the core and one factor for each mode that is cut.",
+                f"{times(full / kept)} less than {format_bytes(full)}",
+                "Formula: the core and one factor for each truncated mode.",
             ),
             Kpi(
                 "Energy lost, at most",
-                _percent(min(1.0, lost_at_most(probe, ranks))),
+                short_percent(min(1.0, lost_at_most(probe, ranks))),
                 "all modes together",
-                "The sum of what each mode cuts off: no Tucker form by HOSVD loses more "
+                "The sum of the energies that the modes discard: HOSVD loses no more "
                 "(De Lathauwer et al. 2000).",
             ),
         ]
@@ -151,7 +141,7 @@ def _kept(probe: LayerProbe, ranks: tuple[int, ...]) -> None:
 
 
 def lost_at_most(probe: LayerProbe, ranks: tuple[int, ...]) -> float:
-    """Share of the energy that HOSVD loses at most: the sum of what its modes cut off."""
+    """Upper bound on the share of the energy that HOSVD loses: the sum over its modes."""
     return sum(
         sum(value * value for value in values[rank:]) / sum(value * value for value in values)
         for values, rank in zip(probe.singular_values, ranks, strict=True)
@@ -174,16 +164,15 @@ def _picture(controls: Controls) -> None:
         rank = controls.slider(
             "picture_rank",
             "Rank of the picture",
-            low=1,
-            high=min(picture.shape),
-            step=1,
+            (1, min(picture.shape)),
             start=_FIRST_RANK,
-            hint="How many columns times rows the picture is put together from.",
+            hint="How many outer products of a column and a row are summed.",
         )
     close = approximate(picture, int(rank))
     st.markdown(
-        f"##### Rank {rank:g} holds {_percent(close.energy)} of the energy in {close.numbers} "
-        f"instead of {picture.size} numbers; the error is {_percent(close.error)} of its norm"
+        f"##### Rank {rank:g} holds {short_percent(close.energy)} of the energy in "
+        f"{close.numbers} instead of {picture.size} numbers; the error is "
+        f"{short_percent(close.error)} of its norm"
     )
     figure(
         plot_picture(picture.tolist(), close.matrix.tolist(), int(rank)),
@@ -207,23 +196,19 @@ def reveal(guess: float) -> Reveal:
         meaning=f"of {len(values)}",
         plot=plot_guessed_rank(values, guess, truth, share),
         caption=f"Energy held by the first singular vectors of {what}."
-        + (f" Measured at the last look ({found.origin})." if found else " Computed here."),
+        + (f" Measured at the last probe ({found.origin})." if found else " Computed here."),
         explanation="Singular vectors are directions, sorted by how much of the matrix lies along "
         "them. Where neighbouring pixels, channels and images resemble each other, few directions "
-        "carry most of it, and a matrix of low rank, made of these few, is close to the whole. A "
-        "layer's input has one such matrix for each mode: its unfolding. A Tucker form keeps a few "
-        "directions of every mode and a small core that says how they combine. The explained "
-        "variance says how much each mode must hold; the ranks follow. What is cut off is lost to "
-        "the weight gradient alone: the forward pass uses the whole input.",
+        "carry most of the energy, and a low-rank matrix made of these few is close to the whole. "
+        "A layer's input has one such matrix for each mode: its unfolding. A Tucker form keeps a "
+        "few directions of every mode and a small core that combines them. The explained variance "
+        "sets how much energy each mode must keep; the ranks follow. Only the weight gradient is "
+        "affected by what is discarded: the forward pass uses the whole input.",
     )
 
 
-def _times(sizes: tuple[int, ...]) -> str:
+def _sizes(sizes: tuple[int, ...]) -> str:
     return " × ".join(map(str, sizes))
-
-
-def _percent(share: float) -> str:
-    return f"{three_digits(100 * share)}{THIN_SPACE}%"
 
 
 LESSON = Lesson(
@@ -232,9 +217,9 @@ LESSON = Lesson(
     question=question,
     run=run,
     reveal=reveal,
-    thought="Kept numbers are few only if **all** ranks are small. At which explained variance "
+    thought="A Tucker form is small only if **all** ranks are small. At which explained variance "
     "would core and factors take more numbers than the input itself?",
-    hint="A Tucker form has the product of the ranks in its core, and size times rank in each "
-    "factor. A mode at full rank needs no factor. Move the explained variance towards its end, "
-    "or take a picture: at which rank do columns and rows take as many numbers as the pixels?",
+    hint="The core has the product of the ranks as its size, and each factor has size times rank. "
+    "A mode at full rank needs no factor. Move the explained variance towards its end, or take a "
+    "picture: at which rank do columns and rows take as many numbers as the pixels?",
 )

@@ -1,6 +1,8 @@
-"""The page around the lessons: all four, or the one that a lecturer's link names."""
+"""The page around the lessons: all four, or the one in a lecturer's link."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import streamlit as st
 
@@ -22,11 +24,13 @@ _CHOICE = "learn-topic"
 
 
 def draw_one(slug: str) -> None:
-    """A lecturer's link: one lesson and nothing else."""
+    """Draw the single lesson of a lecturer's link."""
     if slug not in LESSONS:
         question("There is no such lesson")
         st.warning(_unknown(slug))
-        _list_of_lessons()
+        for name, lesson in LESSONS.items():
+            choose = partial(st.query_params.__setitem__, address.LESSON, name)
+            st.button(lesson.title, key=f"lesson-{name}", on_click=choose)
         return
     question(LESSONS[slug].title)
     draw_lesson(LESSONS[slug], is_lecturers=True)
@@ -34,9 +38,9 @@ def draw_one(slug: str) -> None:
 
 
 def draw_all() -> None:
-    """The four lessons, one of them open."""
+    """Draw the choice of a lesson, and the chosen one."""
     question("Four short lessons")
-    answer("Guess first, then run it, then see how far off you were: about ten minutes each.")
+    answer("Guess first, run the experiment, then compare: about ten minutes each.")
     topic = st.query_params.get(address.TOPIC, _FIRST)
     if topic not in LESSONS:
         st.warning(_unknown(topic))
@@ -49,7 +53,7 @@ def draw_all() -> None:
         key=_CHOICE,
         required=True,
         on_change=lambda: _open(st.session_state[_CHOICE]),
-        help="In any order; a tick marks those in which you have guessed.",
+        help="In any order; a tick marks lessons in which you have guessed.",
     )
     st.header(LESSONS[topic].title, anchor=False)
     draw_lesson(LESSONS[topic], is_lecturers=False)
@@ -78,15 +82,6 @@ def _next(topic: str) -> None:
             args=(later[0],),
             help="Opens the next lesson.",
         )
-
-
-def _list_of_lessons() -> None:
-    for slug, lesson in LESSONS.items():
-        st.button(lesson.title, key=f"lesson-{slug}", on_click=_name, args=(slug,))
-
-
-def _name(slug: str) -> None:
-    st.query_params[address.LESSON] = slug
 
 
 def _unknown(slug: str) -> str:

@@ -1,4 +1,4 @@
-"""One picture of each class of the bundled images, as a matrix, at a lower rank."""
+"""Low-rank approximations of one picture of each class of the bundled images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Approximation:
-    """The best matrix of a rank.
+    """The best approximation of a matrix at some rank.
 
     Attributes:
-        energy: share of the squared entries that it holds, 0 to 1.
-        error: norm of what is lost, as a share of the matrix's norm.
-        numbers: how many it takes to write it down: left and right vectors.
+        energy: share of the squared norm that it holds, 0 to 1.
+        error: norm of the difference, as a share of the matrix's norm.
+        numbers: how many numbers its left and right vectors have.
     """
 
     matrix: Matrix
@@ -32,7 +32,7 @@ class Approximation:
 
 @cache
 def pictures() -> dict[str, Matrix]:
-    """The first test image of each class, in grey levels from 0 to 255, by the class's name."""
+    """Class name -> its first test image, in grey levels from 0 to 255."""
     data = load_dataset(RunSpec.model_fields["dataset"].default)
     labels = data.test.labels
     firsts = np.array([int(np.argmax(labels == number)) for number in range(len(data.classes))])
@@ -46,10 +46,10 @@ def approximate(matrix: Matrix, rank: int) -> Approximation:
     close = (left[:, :rank] * values[:rank]) @ right[:rank]
     energy = float(np.square(values[:rank]).sum() / np.square(values).sum())
     error = float(np.linalg.norm(matrix - close) / np.linalg.norm(matrix))
-    # The values are multiplied into one of the sides.
+    # The singular values are multiplied into one of the sides.
     return Approximation(close, energy, error, numbers=rank * sum(matrix.shape))
 
 
 def singular_values(matrix: Matrix) -> tuple[float, ...]:
-    """Descending."""
+    """The singular values, in descending order."""
     return tuple(np.linalg.svd(matrix, compute_uv=False).tolist())

@@ -1,4 +1,4 @@
-"""The frame of every lesson: predict, run, reveal, take home."""
+"""The stages of every lesson: predict, run, reveal, take home."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dashboard.learn.lesson import Lesson, Question
 
 
 def draw_lesson(lesson: Lesson, *, is_lecturers: bool) -> None:
-    """Draw a lesson as far as the visitor has come; what follows a guess waits for it."""
+    """Draw a lesson: before a guess the question only, after it all stages."""
     question = lesson.question()
     controls = Controls(fixes_named=is_lecturers)
     _stage(1, "Predict")
     st.markdown(question.text)
-    guess = address.committed_guess(lesson.slug, question)
+    guess = address.committed_guess(lesson.slug, question.parsed)
     if guess is None:
         _ask(lesson.slug, question)
     else:
@@ -47,7 +47,7 @@ def _ask(slug: str, question: Question) -> None:
         question.step,
         format=f"%g {question.unit.replace('%', '%%')}",
         key=widget,
-        help="There is no wrong guess: a wrong one is the better start.",
+        help="Any guess will do: a wrong one teaches more.",
     )
     st.button(
         "Lock in my guess",
@@ -57,7 +57,7 @@ def _ask(slug: str, question: Question) -> None:
         on_click=lambda: address.commit(slug, st.session_state[widget]),
         help="Opens the rest of the lesson: run, reveal and take home.",
     )
-    st.caption("The experiment and the answer open when you have guessed.")
+    st.caption("The experiment and the answer open after your guess.")
 
 
 def _show_guess(slug: str, question: Question, guess: float) -> None:
@@ -69,7 +69,7 @@ def _show_guess(slug: str, question: Question, guess: float) -> None:
             icon=":material/replay:",
             on_click=address.withdraw,
             args=(slug,),
-            help="Hides the answer and lets you change your mind.",
+            help="Hides the answer and lets you change your guess.",
         )
 
 
@@ -91,26 +91,26 @@ def _take_home(lesson: Lesson, *, can_leave: bool) -> None:
             "train",
             key=f"{lesson.slug}-train",
             icon=":material/model_training:",
-            help="The Train page starts with the settings of these lessons.",
+            help="Opens the Train page with the settings of these lessons.",
         )
 
 
 def _class_link(slug: str, values: Mapping[str, str]) -> None:
     with st.expander("Link for your class", icon=":material/cast_for_education:"):
         st.markdown(
-            "The link opens this lesson alone, without a guess. Controls that it names stay as "
-            "they are; your class may move the others."
+            "The link opens only this lesson, without a guess. The controls chosen here are fixed; "
+            "your class can change the others."
         )
         fixed = list(values)
         if values:
             fixed = st.multiselect(
-                "Controls that the link fixes",
+                "Fixed controls",
                 list(values),
                 default=list(values),
                 key=f"{slug}-fixed",
-                help="As they are set above. Take out what your class is to try for itself.",
+                help="With their values above. Remove the ones that your class should try.",
             )
-            # Not in the labels: a choice is forgotten when its label changes.
+            # Not in the labels: Streamlit drops a choice when its label changes.
             st.caption(", ".join(f"{key} = {values[key]}" for key in fixed))
         else:
             st.caption("To fix controls too, lock in a guess and set them first.")

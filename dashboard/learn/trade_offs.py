@@ -7,20 +7,17 @@ from collections.abc import Sequence
 import streamlit as st
 
 from asi_core.costs.accounting import StepCost
-from asi_core.costs.estimate import estimate
 from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
 from asi_core.figures.pareto import ParetoRow
-from asi_core.methods import ASI, HOSVD, Method, Vanilla
-from asi_core.units import KIB, THIN_SPACE, format_bytes, three_digits
+from asi_core.methods import ASI, HOSVD, USUAL_EXPLAINED_VARIANCE, Vanilla
+from asi_core.units import KIB, format_bytes
 from asi_core.zoo.cards import model_card
-from dashboard.frame import figure
-from dashboard.learn.controls import Controls
-from dashboard.learn.evidence import USUAL, Sweep, SweepPoint, sweep
+from dashboard.frame import figure, short_percent, times
+from dashboard.learn.controls import RANKS, USUAL_RANK, Controls
+from dashboard.learn.evidence import USUAL, USUAL_CAPTION, Sweep, SweepPoint, sweep, usual_cost
 from dashboard.learn.lesson import Lesson, Question, Reveal
 
-_RANKS = (1, 2, 4, 8, 16, 32, 64)
-_USUAL_RANK = 8
 _BUDGETS_KIB = tuple(2**power for power in range(4, 16))
 _FIRST_BUDGET_KIB = 256
 _FORMULA, _MEASURED = "formula", "measured"
@@ -33,51 +30,36 @@ def question() -> Question:
 
 
 def _about_accuracy(found: Sweep) -> Question:
-    usual = found.asi[_usual_share()]
-    less = found.vanilla.activation_bytes / usual.activation_bytes
-    return Question(
-        text=f"{model_card(USUAL.model).title}, its last {USUAL.layers} convolutions trained for "
-        f"{USUAL.steps} steps. With ASI at an explained variance of {_usual_share():g} the layers "
-        f"keep {format_bytes(usual.activation_bytes)} of their inputs, "
-        f"{three_digits(less)}{THIN_SPACE}× less than with plain back-propagation.\n\n**How many "
-        "percentage points of test accuracy does that cost?**",
-        label="Points of accuracy lost (below 0: gained)",
-        low=-5.0,
-        high=20.0,
-        step=0.1,
-        start=5.0,
-        unit="points",
+    share = USUAL_EXPLAINED_VARIANCE
+    usual = found.asi[share]
+    less = times(found.vanilla.activation_bytes / usual.activation_bytes)
+    text = (
+        f"The last {USUAL.layers} convolutions of {model_card(USUAL.model).title} are trained for "
+        f"{USUAL.steps} steps. With ASI at an explained variance of {share:g} the layers keep "
+        f"{format_bytes(usual.activation_bytes)} of their inputs, {less} less than with plain "
+        "back-propagation.\n\n**How many percentage points of test accuracy does that cost?**"
     )
+    label = "Points of accuracy lost (below 0: gained)"
+    return Question(text, label, -5.0, 20.0, 5.0, "points", step=0.1)
 
 
 def _about_rank() -> Question:
-    return Question(
-        text=f"ASI trains the last {USUAL.layers} convolutions of {model_card(USUAL.model).title} "
-        f"with rank {_USUAL_RANK} in every mode, batch {USUAL.batch_size}, images of "
+    text = (
+        f"ASI trains the last {USUAL.layers} convolutions of {model_card(USUAL.model).title} "
+        f"with rank {USUAL_RANK} in every mode, batch size {USUAL.batch_size} and images of "
         f"{USUAL.image_size} pixels.\n\n**How many times fewer bytes of the inputs does it keep "
-        "than plain back-propagation?**",
-        label="Times fewer bytes",
-        low=1.0,
-        high=200.0,
-        step=1.0,
-        start=4.0,
-        unit="×",
+        "than plain back-propagation?**"
     )
-
-
-def _usual_share() -> float:
-    assert isinstance(USUAL.method, ASI)
-    assert USUAL.method.explained_variance is not None
-    return USUAL.method.explained_variance
+    return Question(text, "Times fewer bytes", 1.0, 200.0, 4.0, "×", step=1.0)
 
 
 def run(controls: Controls) -> None:
     found = sweep()
     if found is None:
         st.info(
-            "The precomputed runs that are compared here are missing from this installation. The "
-            "lesson goes on with formulas; train vanilla and ASI with the default settings to have "
-            "accuracies too."
+            "The precomputed runs of this lesson are missing from this installation. The lesson "
+            "uses formulas instead; to see accuracies too, train vanilla and ASI with the default "
+            "settings."
         )
     else:
         _budget(controls, found)
@@ -89,20 +71,20 @@ def _budget(controls: Controls, found: Sweep) -> None:
     with columns[0]:
         budget_kib = controls.scale(
             "budget_kib",
-            "Budget of the device, KiB",
+            "Device budget, KiB",
             _BUDGETS_KIB,
             start=_FIRST_BUDGET_KIB,
-            hint="What it can spare for back-propagation. A small microcontroller has 256 KiB.",
+            hint="The device's memory for back-propagation. A small microcontroller has 256 KiB.",
         )
     with columns[1]:
         memory = controls.choice(
             "memory",
-            "Counted",
+            "Memory",
             list(_MEMORY),
             start=_FORMULA,
             title=lambda name: _MEMORY.get(name, name),
-            hint="The trained layers' inputs alone, as tables of papers count them, or everything "
-            "that PyTorch saves for backward.",
+            hint="Only the trained layers' inputs, as papers count, or everything that PyTorch "
+            "saves for backward.",
         )
     rows = [_row(point, memory) for point in found.points]
     chosen = best_within(rows, budget_kib * KIB)
@@ -110,13 +92,13 @@ def _budget(controls: Controls, found: Sweep) -> None:
     figure(
         plot_budget(rows, budget_kib * KIB, chosen, _MEMORY[memory]),
         key="trade-offs-budget",
-        caption=f"Accuracies are measured ({found.origin}); {_seeds_note(found.points)}. Bars are "
-        f"standard deviations. Memory: {_MEMORY[memory]}.",
+        caption=f"Accuracies are measured ({found.origin}); {_seeds_note(found.points)}. Error "
+        f"bars are standard deviations. Memory: {_MEMORY[memory]}.",
     )
 
 
 def best_within(rows: Sequence[ParetoRow], budget_bytes: float) -> ParetoRow | None:
-    """The most accurate row whose cost fits, of equal ones the cheapest; None if none fits."""
+    """The most accurate row whose cost fits, the cheapest of equal ones; None if none fits."""
     fitting = [row for row in rows if row.cost <= budget_bytes]
     return max(fitting, key=lambda row: (row.accuracy, -row.cost), default=None)
 
@@ -130,7 +112,7 @@ def _choice_text(rows: Sequence[ParetoRow], chosen: ParetoRow | None, budget: fl
         )
     return (
         f"Into {format_bytes(budget)} fits {chosen.label}: {format_bytes(chosen.cost)} for "
-        f"{_percent(chosen.accuracy)} test accuracy"
+        f"{short_percent(chosen.accuracy)} test accuracy"
     )
 
 
@@ -146,7 +128,7 @@ def _row(point: SweepPoint, memory: str) -> ParetoRow:
         cost=cost,
         accuracy_deviation=point.deviation,
         facts=(
-            f"accuracy {_percent(point.mean_accuracy)}",
+            f"accuracy {short_percent(point.mean_accuracy)}",
             f"memory {format_bytes(cost)}",
             f"{len(point.accuracy)} seed{'s' if len(point.accuracy) > 1 else ''}",
         ),
@@ -157,64 +139,43 @@ def _seeds_note(points: Sequence[SweepPoint]) -> str:
     counts = sorted({len(point.accuracy) for point in points})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     if counts[-1] == 1:
-        return "one seed a point, so differences of about a point mean nothing"
+        return "one seed per point, so differences of about one percentage point mean nothing"
     return f"means over {seeds} seeds"
 
 
 def _by_rank(controls: Controls) -> None:
-    rank = controls.scale(
-        "rank",
-        "Rank of every mode",
-        _RANKS,
-        start=_USUAL_RANK,
-        hint="At most the size of the mode.",
-    )
-    vanilla, asi = _cost(Vanilla()), _cost(ASI(ranks=rank))
+    rank = controls.rank()
+    vanilla, asi = usual_cost(Vanilla()), usual_cost(ASI(ranks=rank))
     st.markdown(
-        f"##### Rank {rank} keeps {three_digits(vanilla.activation_bytes / asi.activation_bytes)}"
-        f"{THIN_SPACE}× fewer bytes for {three_digits(asi.macs.total / vanilla.macs.total)}"
-        f"{THIN_SPACE}× the multiplies of vanilla"
+        f"##### Rank {rank} keeps {times(vanilla.activation_bytes / asi.activation_bytes)} fewer "
+        f"bytes for {times(asi.macs.total / vanilla.macs.total)} the multiply-accumulates of "
+        "vanilla"
     )
     figure(
-        plot_rank_ratios(_RANKS, _ratios(vanilla), rank),
+        plot_rank_ratios(RANKS, _ratios(vanilla), rank),
         key="trade-offs-ranks",
-        caption=f"Formula, exact convention: the last {USUAL.layers} convolutions of "
-        f"{model_card(USUAL.model).title}, batch {USUAL.batch_size}, {USUAL.image_size} pixels.",
+        caption=USUAL_CAPTION,
     )
 
 
 def _ratios(vanilla: StepCost) -> list[tuple[str, str, list[float]]]:
-    asi = [_cost(ASI(ranks=rank)) for rank in _RANKS]
-    hosvd = [_cost(HOSVD(ranks=rank)) for rank in _RANKS]
+    asi = [usual_cost(ASI(ranks=rank)) for rank in RANKS]
+    hosvd = [usual_cost(HOSVD(ranks=rank)) for rank in RANKS]
     bytes_kept = [cost.activation_bytes / vanilla.activation_bytes for cost in asi]
+    work, hosvd_work = (
+        [cost.macs.total / vanilla.macs.total for cost in costs] for costs in (asi, hosvd)
+    )
     return [
         ("bytes kept, ASI or HOSVD", ASI.class_kind(), bytes_kept),
-        ("multiplies, ASI", ASI.class_kind(), _times(asi, vanilla)),
-        ("multiplies, HOSVD", HOSVD.class_kind(), _times(hosvd, vanilla)),
+        ("MACs, ASI", ASI.class_kind(), work),
+        ("MACs, HOSVD", HOSVD.class_kind(), hosvd_work),
     ]
 
 
-def _times(costs: Sequence[StepCost], vanilla: StepCost) -> list[float]:
-    return [cost.macs.total / vanilla.macs.total for cost in costs]
-
-
-def _cost(method: Method) -> StepCost:
-    return estimate(
-        USUAL.model,
-        method,
-        layers=USUAL.layers,
-        batch_size=USUAL.batch_size,
-        image_size=USUAL.image_size,
-        convention="exact",
-    )
-
-
 def points_lost(found: Sweep) -> float:
-    """Percentage points that ASI at the usual explained variance stays below vanilla.
-
-    Over the seeds that both have, so that the same order of images is compared; over all without.
-    """
-    usual, vanilla = found.asi[_usual_share()], found.vanilla
+    """Percentage points by which ASI at the usual explained variance is below vanilla, over common
+    seeds, whose images came in the same order, or over all without them."""
+    usual, vanilla = found.asi[USUAL_EXPLAINED_VARIANCE], found.vanilla
     common = usual.accuracy.keys() & vanilla.accuracy.keys()
     if not common:
         return 100 * (vanilla.mean_accuracy - usual.mean_accuracy)
@@ -231,7 +192,7 @@ def _reveal_accuracy(guess: float, found: Sweep) -> Reveal:
     truth = points_lost(found)
     return Reveal(
         truth=truth,
-        meaning=f"(vanilla reaches {_percent(found.vanilla.mean_accuracy)})",
+        meaning=f"(vanilla reaches {short_percent(found.vanilla.mean_accuracy)})",
         plot=plot_guess(
             guess, truth, title="Your guess and the truth", unit="points", span=(-5.0, 20.0)
         ),
@@ -241,7 +202,7 @@ def _reveal_accuracy(guess: float, found: Sweep) -> Reveal:
 
 
 def _reveal_rank(guess: float) -> Reveal:
-    vanilla, asi = _cost(Vanilla()), _cost(ASI(ranks=_USUAL_RANK))
+    vanilla, asi = usual_cost(Vanilla()), usual_cost(ASI(ranks=USUAL_RANK))
     truth = vanilla.activation_bytes / asi.activation_bytes
     return Reveal(
         truth=truth,
@@ -256,18 +217,14 @@ def _reveal_rank(guess: float) -> Reveal:
 
 
 _EXPLANATION = (
-    "What is cut off are the directions with the least energy, and the weight gradient loses "
-    "little with them. The bytes fall at once: the product of four small ranks is tiny. Three "
-    "things are traded. **Memory against accuracy**: the explained variance, or the ranks. "
-    "**Memory against work**: finding the directions costs multiplies, working with small inputs "
-    "saves some. **Promise against reality**: formulas count the inputs of trained layers; a "
-    "device must hold everything that is saved. No run is best in all three. Those that nothing "
-    "beats form the front, and your budget picks one of them."
+    "ASI discards the directions with the least energy, so the weight gradient loses little. The "
+    "bytes fall at once: the product of four small ranks is tiny. There are three trade-offs. "
+    "**Memory against accuracy**: set by the explained variance, or the ranks. **Memory against "
+    "computation**: finding the directions costs multiply-accumulates, working with small inputs "
+    "saves some. **Formula against measurement**: formulas count the inputs of trained layers; a "
+    "device must hold everything that is saved. No run is best in all three. The runs that no "
+    "other dominates form the Pareto front, and your budget picks one of them."
 )
-
-
-def _percent(share: float) -> str:
-    return f"{three_digits(100 * share)}{THIN_SPACE}%"
 
 
 LESSON = Lesson(
@@ -277,7 +234,7 @@ LESSON = Lesson(
     run=run,
     reveal=reveal,
     thought="Suppose two points of the front differ by less accuracy than two seeds of one point. "
-    "Which one would you ship, and what would you measure first?",
-    hint="Look at the bars of the standard deviations. Then count everything that is saved instead "
-    "of the inputs alone: which runs still fit into your device?",
+    "Which one would you deploy, and what would you measure first?",
+    hint="See the error bars. Then count everything that is saved instead of only the inputs: "
+    "which runs still fit into your device?",
 )

@@ -1,4 +1,4 @@
-"""A subspace that turns a little at every step, followed by one iteration a step."""
+"""A subspace that turns a little at every step, tracked by one subspace iteration per step."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 SIZE, COLUMNS, RANK, STEPS = 48, 160, 4, 40
-# Of each entry, against a signal whose directions have energies from 1 down to 0.6 squared.
+# Standard deviation of each entry's noise, and the strength of the weakest of the signal's
+# directions, whose energies fall from 1 to 0.6 squared.
 _NOISE, _WEAKEST = 1.0, 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Share of each step's energy that a basis of `RANK` directions holds, 0 to 1.
-
-    Attributes:
-        best: of the leading singular vectors.
-        warm: of one iteration that starts from the step before.
-        cold: of one iteration that starts anew from random directions.
-    """
+    """Share of each step's energy, 0 to 1, that a basis of `RANK` directions holds: the leading
+    singular vectors, one iteration from the previous step's basis, and one from random ones."""
 
     best: tuple[float, ...]
     warm: tuple[float, ...]
@@ -30,20 +26,20 @@ class Following:
 
     @property
     def warm_share(self) -> float:
-        """What the warm basis holds of the best, mean over all steps but the first."""
+        """Ratio of `warm` to `best`, mean over all steps but the first."""
         return _mean_ratio(self.warm, self.best)
 
     @property
     def cold_share(self) -> float:
-        """What the cold basis holds of the best, over the same steps."""
+        """Ratio of `cold` to `best`, over the same steps."""
         return _mean_ratio(self.cold, self.best)
 
 
 def follow(angle_degrees: float, seed: int = 0) -> Following:
-    """Follow a subspace all of whose principal angles from step to step are `angle_degrees`.
+    """Track a subspace all of whose principal angles from step to step are `angle_degrees`.
 
-    Every step draws a new matrix, `SIZE` x `COLUMNS`, of the turned signal and of noise, as every
-    training step brings new images.
+    Every step draws a new matrix, `SIZE` x `COLUMNS`, of the turned signal plus noise, like the new
+    images of every training step.
     """
     random = np.random.default_rng(seed)
     bases = turning_bases(angle_degrees, random)
@@ -60,7 +56,7 @@ def follow(angle_degrees: float, seed: int = 0) -> Following:
 
 
 def turning_bases(angle_degrees: float, random: np.random.Generator) -> list[Matrix]:
-    """`STEPS` orthonormal bases, `SIZE` x `RANK`, each turned by the angle from the one before."""
+    """`STEPS` orthonormal bases, `SIZE` x `RANK`, each turned by the angle from the previous."""
     both = _orthonormal(random.standard_normal((SIZE, 2 * RANK)))
     angles = np.radians(angle_degrees) * np.arange(STEPS)
     return [both[:, :RANK] * np.cos(a) + both[:, RANK:] * np.sin(a) for a in angles]

@@ -1,4 +1,4 @@
-// One chart: its element, what it waits for, and what it keeps.
+// One chart: its element, its state, and when it is drawn.
 
 import { downloadButtons } from "./download.js";
 import { config, narrowest, themed } from "./figure.js";
@@ -27,7 +27,7 @@ export class Chart {
 
   /**
    * Show what the server sent. `tell.select` is called with the points that a visitor selects, and
-   * `tell.drawn` with its token when the figure has been drawn, if the server asks to be told.
+   * `tell.drawn` with the figure's token when it has been drawn, if the server sent one.
    */
   update(sent, tell) {
     this.sent = sent;
@@ -54,15 +54,15 @@ export class Chart {
     if (this.removed) return;
     try {
       this.plotly ??= await plotly();
-      // The same at each drawing: plotly.js starts over when a button is another.
+      // The same objects at each drawing: plotly.js starts over when a button changes.
       this.buttons ??= downloadButtons(this.plotly, () => this.#shown());
     } catch (error) {
       this.plot.textContent = `The chart cannot be drawn: ${error.message}. Reload the page.`;
       this.#tellThatDrawn();
       return;
     }
-    // What is hidden has no size, and what is being dragged must not change under the pointer:
-    // both are drawn when that is over.
+    // A hidden chart has no size, and a chart must not change while it is being dragged: both are
+    // drawn afterwards.
     this.due = this.held || !this.frame.clientWidth;
     if (this.due || this.removed) return;
     this.theme = pageTheme(this.frame);
@@ -71,13 +71,13 @@ export class Chart {
     this.#tellThatDrawn();
   }
 
-  /** Not while a control is still being moved: what the server is told for would be in the way. */
+  /** Delayed, so that the server does no further work while a control is still being moved. */
   #tellThatDrawn() {
     const token = this.sent.tells_when_drawn;
-    if (token === null || token === this.told) return;
+    if (token === null || token === this.reported) return;
     clearTimeout(this.telling);
     this.telling = setTimeout(() => {
-      this.told = token;
+      this.reported = token;
       if (!this.removed) this.tell.drawn(token);
     }, QUIET_MILLISECONDS);
   }
@@ -88,15 +88,15 @@ export class Chart {
     const wide = Math.max(this.width, narrowest(this.sent.layout));
     this.#makeScrollable(wide > this.width);
     const { data, layout } = themed(this.sent, this.theme, wide);
-    // Not waited for: of a chart that is removed meanwhile, plotly.js keeps no promise, and the
-    // charts behind it would wait for ever.
+    // Not awaited: if the chart is removed meanwhile, plotly.js never settles the promise, and the
+    // charts queued behind it would wait forever.
     this.plotly
       .react(this.plot, data, layout, config(this.sent.selectable, this.buttons))
       .then(() => first && !this.removed && this.#watchPlot())
       .catch((error) => console.error(error));
   }
 
-  /** Whether anything differs from what is drawn: a page that is run again sends all of it again. */
+  /** Whether anything differs from what is drawn: every script run sends the whole figure again. */
   #isNew() {
     const { traces, layout, height, selectable } = this.sent;
     const state = JSON.stringify([traces, layout, height, selectable, this.theme, this.width]);
@@ -106,7 +106,7 @@ export class Chart {
   }
 
   #watchSize() {
-    // In a frame of its own: browsers log an error when a size changes while sizes are told.
+    // In an animation frame: browsers log an error when a size changes inside the observer.
     this.resizer = new ResizeObserver(() =>
       requestAnimationFrame(() => {
         const { clientWidth } = this.frame;
@@ -122,7 +122,7 @@ export class Chart {
     const hold = () => (this.held = true);
     const release = () => {
       this.held = false;
-      // plotly.js itself listens for the end of a drag: it goes first.
+      // plotly.js also listens for the end of a drag and must run first.
       if (this.due) setTimeout(() => this.#askToDraw());
     };
     this.plot.addEventListener("pointerdown", hold, { capture: true, signal });
@@ -138,7 +138,7 @@ export class Chart {
   }
 
   #makeScrollable(scrolls) {
-    // What scrolls must be reached with the keyboard.
+    // Scrollable content must be reachable with the keyboard.
     if (scrolls) this.frame.tabIndex = 0;
     else this.frame.removeAttribute("tabindex");
   }

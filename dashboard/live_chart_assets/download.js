@@ -1,9 +1,9 @@
-// The figure as a file: as it is seen now, but on white.
+// Download of a figure as it is shown, but on white.
 
 import { paperTheme, template } from "./theme.js";
 import { plainTitle } from "./title.js";
 
-/** Buttons of the mode bar; `current()` tells what is shown. */
+/** Buttons of the mode bar; `current()` returns what is shown. */
 export function downloadButtons(plotly, current) {
   const button = (format, title, icon) => ({
     name: `download-${format}`,
@@ -22,7 +22,7 @@ function save(plotly, { plot, traces, layout, theme }, format) {
   paper.layout.paper_bgcolor = paper.layout.plot_bgcolor = "#FFFFFF";
   const { width, height } = plot.layout;
   const figure = {
-    // Zoom and hidden traces are what the visitor sees, colours are what the server sent.
+    // Zoom and hidden traces as the visitor sees them, colours as the server sent them.
     data: traces.map((trace, i) => ({ ...trace, visible: plot.data[i].visible })),
     layout: { ...plot.layout, ...pick(layout, ["shapes", "annotations"]), template: paper },
   };

@@ -1,4 +1,4 @@
-// From what the server sent to what plotly.js is given.
+// Conversion of what the server sent into the input of plotly.js.
 
 import { isDark, recoloured, template } from "./theme.js";
 import { fittedTitle } from "./title.js";
@@ -6,12 +6,12 @@ import { fittedTitle } from "./title.js";
 // Below this width of a subplot the figure scrolls sideways instead of getting narrower.
 const NARROWEST_SUBPLOT = 150;
 
-// Font sizes, in pixels; the small one where labels of categories would touch otherwise.
+// Below NARROW pixels of width, the SMALL font size, so that category labels do not touch.
 const [NARROW, SMALL, NORMAL] = [300, 10, 12];
 
 const SELECTING = ["select2d", "lasso2d"];
 
-/** Traces and layout in a theme, `width` pixels wide. The data sent are left as they are. */
+/** Traces and layout in a theme, `width` pixels wide. The input is not changed. */
 export function themed({ traces, layout, dark_colors, height, selectable }, theme, width) {
   const colors = isDark(theme) ? dark_colors : {};
   return {
@@ -19,12 +19,12 @@ export function themed({ traces, layout, dark_colors, height, selectable }, them
     layout: {
       uirevision: "keep",
       ...(selectable && { clickmode: "event+select" }),
-      // A finger on the chart is to move the page.
+      // On touch screens, dragging scrolls the page.
       ...(matchMedia("(pointer: coarse)").matches && { dragmode: false }),
       ...recoloured(layout, colors),
       ...fittedTitle(layout, width, theme.font),
       template: template(theme, width < NARROW ? SMALL : NORMAL),
-      // Nothing moves by itself, and plotly.js loses selections over transitions.
+      // No animations: plotly.js loses selections during transitions.
       transition: undefined,
       autosize: false,
       width,
@@ -45,7 +45,7 @@ export function config(selectable, addedButtons) {
   };
 }
 
-/** How wide a figure has to be at least, in pixels. */
+/** The minimum width of a figure, in pixels. */
 export function narrowest(layout) {
   const starts = Object.entries(layout)
     .filter(([name]) => /^xaxis\d*$/.test(name))
@@ -54,7 +54,7 @@ export function narrowest(layout) {
   return columns > 1 ? columns * NARROWEST_SUBPLOT : 0;
 }
 
-/** Hidden traces and selections follow the name, not the place, when traces come and go. */
+/** Traces with ids from their names: hidden traces and selections survive when others change. */
 function named(traces) {
   const seen = new Map();
   return traces.map((trace) => {
@@ -67,5 +67,5 @@ function named(traces) {
 
 /** `text` as letters, digits and underscores: plotly.js makes class names of it. */
 function word(text) {
-  return text.replace(/[^A-Za-z0-9]/gu, (sign) => `_${sign.codePointAt(0).toString(16)}`);
+  return text.replace(/[^A-Za-z0-9]/gu, (char) => `_${char.codePointAt(0).toString(16)}`);
 }

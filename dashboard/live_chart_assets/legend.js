@@ -1,4 +1,4 @@
-// plotly's legend answers to the mouse alone; here it is given to keyboards and screen readers.
+// Makes plotly's legend, which supports only the mouse, usable by keyboard and screen reader.
 
 export function makeLegendOperable(plot) {
   for (const entry of plot.querySelectorAll(".legend .legendtoggle")) {

@@ -1,10 +1,10 @@
-// plotly.js, from the plotly package that is installed on the server; loaded once a page.
+// plotly.js from the plotly package installed on the server; loaded once per page.
 
 const ADDRESS = new URL("../asi_lab.plotly_js/plotly.min.js", import.meta.url);
 
 let loading = null;
 
-/** A promise of the library; rejected if it cannot be loaded, and then the next call tries anew. */
+/** A promise of the library; if it cannot be loaded, it is rejected and the next call retries. */
 export function plotly() {
   loading ??= load().catch((error) => {
     loading = null;

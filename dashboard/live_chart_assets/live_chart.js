@@ -12,7 +12,7 @@ export default function liveChart({ data, parentElement, setStateValue, setTrigg
     drawn: (token) => setTriggerValue("drawn", token),
   });
   return () => {
-    // Also called for an update that a newer one has overtaken: the chart then stays.
+    // Also called for an outdated update: the chart then stays.
     if (parentElement.isConnected) return;
     charts.get(parentElement)?.remove();
     charts.delete(parentElement);

@@ -1,9 +1,9 @@
-// What a visitor has clicked or selected, as plain values.
+// The points that a visitor has clicked or selected, as plain values.
 
-/** Tell `report` of the points of every click and selection; of none when it is undone. */
+/** Call `report` with the points of every click and selection; with none when it is cleared. */
 export function watchSelection(plot, report) {
-  // A click on a marker tells of a click and of a selection, in one go: the selection counts,
-  // because with shift held it is the larger.
+  // A click on a marker fires a click and a selection event: the selection counts, because with
+  // shift held it is the larger.
   let clicked = null;
   let selected = null;
   const later = () =>

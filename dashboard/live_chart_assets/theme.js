@@ -1,8 +1,8 @@
-// How a figure looks on the page it is on, and on paper.
+// The style of a figure on its page, and on paper.
 
 const PAPER = { text: "#262730", background: "#FFFFFF", raised: "#F3F5F7" };
 
-/** What the page looks like where `element` is. */
+/** The page's theme at `element`. */
 export function pageTheme(element) {
   const style = getComputedStyle(element);
   const property = (name) => style.getPropertyValue(name).trim();
@@ -25,7 +25,7 @@ export function isDark(theme) {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 128;
 }
 
-/** Defaults of a figure, with text of `size` pixels; what the figure itself says comes first. */
+/** A template with text of `size` pixels; the figure's own layout takes precedence. */
 export function template(theme, size) {
   const axis = {
     automargin: true,
@@ -62,7 +62,7 @@ export function template(theme, size) {
   };
 }
 
-/** `value`, a part of a figure, with colours exchanged wherever a property is a colour. */
+/** `value`, a part of a figure, with its colours replaced by those in `colors`. */
 export function recoloured(value, colors, isColor = false) {
   if (typeof value === "string") return (isColor && colors[value.toUpperCase()]) || value;
   if (Array.isArray(value)) return value.map((item) => recoloured(item, colors, isColor));

@@ -17,7 +17,7 @@ export function fittedTitle({ title, margin }, width, family) {
   const lines = wrapped(title.text, width, `${size}px ${title.font?.family ?? family}`);
   if (lines.length === 1) return {};
   const top = margin?.t ?? DEFAULT_MARGIN;
-  // The first line stands where a title of one line does: on the middle of the margin.
+  // The first line is placed like a title of one line: in the middle of the margin.
   const place = { yref: "container", y: 1, yanchor: "top", pad: { t: top / 2 } };
   return {
     title: { ...title, ...place, text: lines.join("<br>") },

@@ -1,12 +1,12 @@
-// Charts are drawn one by one, and the page is painted in between: the first is seen while others
-// are still to be drawn.
+// Charts are drawn one by one, and the page is painted in between, so that the first is visible
+// before the last is drawn.
 
 const LONGEST_WAIT_MILLISECONDS = 50;
 
 const waiting = new Set();
 let isWorking = false;
 
-/** Call `draw` when all that were asked for before have been drawn; once, if asked twice. */
+/** Queue `draw`; it is called once even if queued twice. */
 export function drawInTurn(draw) {
   waiting.add(draw);
   if (!isWorking) work();
@@ -14,7 +14,7 @@ export function drawInTurn(draw) {
 
 async function work() {
   isWorking = true;
-  // What is added meanwhile comes at the end.
+  // Also visits what is added during the loop.
   for (const draw of waiting) {
     waiting.delete(draw);
     await draw().catch((error) => console.error(error));
@@ -26,7 +26,7 @@ async function work() {
 function painted() {
   return new Promise((resolve) => {
     requestAnimationFrame(() => setTimeout(resolve));
-    // A window that is not seen is not painted, and a busy machine paints late.
+    // A hidden window is not painted, and a busy machine paints late.
     setTimeout(resolve, LONGEST_WAIT_MILLISECONDS);
   });
 }

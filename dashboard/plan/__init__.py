@@ -1,1 +1,1 @@
-"""The Plan page: the best ranks under a budget."""
+"""The Plan page: the best ranks within a budget."""

@@ -1,4 +1,4 @@
-"""What the Plan page asks for. Every control is bound to the URL under its key."""
+"""The controls of the Plan page; each is bound to the URL under its key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asi_core.units import KIB
 from dashboard.frame import URL
 from dashboard.setup import Setup
 
-# What people have in mind: powers of two, and the memory of a well-known microcontroller.
+# Powers of two, and the memory of a well-known microcontroller.
 NAMED_BUDGETS = {
     "64 KiB": 64,
     "128 KiB": 128,
@@ -26,11 +26,7 @@ NAMED_BUDGETS = {
 
 @dataclass(frozen=True, slots=True)
 class PlanQuestion:
-    """What is to be planned: a run of ASI with a budget.
-
-    Attributes:
-        bits: per stored number.
-    """
+    """A run of ASI to plan, with its budget and the bits per kept number."""
 
     spec: RunSpec
     budget_bytes: int
@@ -38,7 +34,7 @@ class PlanQuestion:
 
 
 def budget_control() -> int:
-    """The budget in KiB: one of the well-known ones, or any number."""
+    """The budget in KiB: a preset, or any number."""
     number, named = st.columns([1, 3], vertical_alignment="bottom")
     with number:
         budget: int = st.number_input(
@@ -46,37 +42,30 @@ def budget_control() -> int:
             value=256,
             step=16,
             key="budget_kib",
-            help="What the inputs of all trained layers together may keep until their gradients "
-            "need them. Weights, gradients and what activation functions keep come on top.",
+            help="Memory for the kept inputs of all trained layers together. Weights, gradients "
+            "and what activation functions save come on top.",
             **URL,
         )
-    st.session_state["budget_named"] = _name_of(budget)
+    names = {size: name for name, size in NAMED_BUDGETS.items()}
+    st.session_state["budget_named"] = names.get(budget)
     with named:
         st.pills(
-            "Well-known budgets",
+            "Presets",
             list(NAMED_BUDGETS),
             key="budget_named",
             on_change=_take_named,
-            help="One click sets the budget. The STM32F746, a microcontroller of many papers on "
-            "training in small devices, has 320 KiB of memory in all.",
+            help="One click sets the budget. The STM32F746, a microcontroller used in many papers "
+            "on on-device training, has 320 KiB of memory in all.",
         )
     return budget
 
 
 def plan_question(setup: Setup, budget_kib: int, seed: int) -> PlanQuestion:
-    """The checked question.
-
-    Raises:
-        InvalidInput, ValidationError: in one sentence, if a value is not allowed.
-    """
+    """The validated question; raises InvalidInput or ValidationError for an invalid value."""
     budget = budget_kib * KIB
     bits = dict(setup.settings).get("bits", 32)
     method = ASI.model_validate({"budget_bytes": budget, "bits": bits})
     return PlanQuestion(setup.run_spec(method, seed=seed), budget, method.bits)
-
-
-def _name_of(budget_kib: int) -> str | None:
-    return next((name for name, size in NAMED_BUDGETS.items() if size == budget_kib), None)
 
 
 def _take_named() -> None:

@@ -1,4 +1,4 @@
-"""Everything that the Plan page shows, computed from the profiles of a calibration."""
+"""The content of the Plan page, computed from the profiles of a calibration."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from asi_core.planning import (
     uniform_plans,
 )
 from asi_core.records import ELEMENT_BYTES
-from asi_core.units import THIN_SPACE, format_bytes, three_digits
-from dashboard.frame import Kpi
+from asi_core.units import format_bytes, three_digits
+from dashboard.frame import Kpi, times
 
 _CURVE_POINTS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The profiles under a budget.
+    """The profiles, and the plan within a budget.
 
     Attributes:
-        plan: None where even the smallest ranks do not fit.
-        uniform: the highest explained variance for all layers alike that fits, and its plan.
+        plan: None if even the smallest ranks do not fit.
+        uniform: the highest explained variance, the same in all layers, that fits, and its plan.
     """
 
     profiles: tuple[LayerProfile, ...]
@@ -45,12 +45,8 @@ class Planned:
 
 
 def planned(profiles: list[LayerProfile], budget_bytes: int, bits: Bits = 32) -> Planned:
-    """Plan under the budget, and choose without planning for comparison.
-
-    Args:
-        profiles: calibrated in single precision.
-        bits: per stored number.
-    """
+    """Plan within the budget, and find the best uniform explained variance for comparison; `bits`
+    are per stored number, while profiles are calibrated in single precision."""
     profiles = [_kept_in(profile, bits) for profile in profiles]
     fits = smallest_bytes(profiles) <= budget_bytes
     made = plan(profiles, budget_bytes) if fits else None
@@ -66,7 +62,7 @@ def _kept_in(profile: LayerProfile, bits: Bits) -> LayerProfile:
 
 
 def answer_sentence(what: Planned) -> str:
-    """The answer to the page's question."""
+    """The page's answer."""
     budget, full = format_bytes(what.budget_bytes), full_bytes(what.profiles)
     if what.plan is None:
         return (
@@ -77,23 +73,23 @@ def answer_sentence(what: Planned) -> str:
     if kept == full:
         return f"{budget} is enough for everything: the layers' inputs are {format_bytes(full)}."
     return (
-        f"Under {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
-        f"{format_bytes(full)}, {three_digits(full / kept)}{THIN_SPACE}× less than vanilla, at a "
-        f"gradient error of {three_digits(what.plan.gradient_error)}."
+        f"Within {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
+        f"{format_bytes(full)}, {times(full / kept)} less than vanilla, at a gradient error of "
+        f"{three_digits(what.plan.gradient_error)}."
     )
 
 
 def way_out(what: Planned) -> str:
-    """What can be done about a budget that is too small."""
+    """What to do about a budget that is too small."""
     try:
         plan(what.profiles, what.budget_bytes)
     except InvalidInput as error:
         return str(error)
-    raise AssertionError("only asked where nothing fits")
+    raise AssertionError("called only if nothing fits")
 
 
 def kpis(what: Planned) -> list[Kpi]:
-    """The numbers that matter, each against what it is to be compared with."""
+    """The key numbers, each with a comparison."""
     assert what.plan is not None
     made, full = what.plan, full_bytes(what.profiles)
     worst = plan(what.profiles, smallest_bytes(what.profiles)).gradient_error
@@ -101,47 +97,47 @@ def kpis(what: Planned) -> list[Kpi]:
     return [
         Kpi(
             "Memory against vanilla",
-            f"{three_digits(full / made.total_bytes)}{THIN_SPACE}× less",
+            f"{times(full / made.total_bytes)} less",
             f"{format_bytes(made.total_bytes)} of {format_bytes(full)}",
-            "By formula: the trained layers' inputs as they are kept; vanilla keeps 4 bytes a "
+            "By formula: the trained layers' inputs as they are kept; vanilla keeps 4 bytes per "
             "number.",
         ),
         Kpi(
             "Gradient error",
             three_digits(made.gradient_error),
             f"{share} of the smallest plan's",
-            "Measured: the Frobenius norm of the weight gradient's error, root mean square over "
-            "two batches, summed over the layers, in single precision. The paper calls it "
-            "perplexity. 0 is exact.",
+            "Measured: Frobenius norm of the weight gradient's error, root mean square over two "
+            "batches, summed over the layers, in single precision. The paper calls it perplexity. "
+            "0 is exact.",
         ),
         Kpi(
             "Budget used",
             f"{three_digits(100 * made.total_bytes / what.budget_bytes)} %",
             f"of {format_bytes(what.budget_bytes)}",
-            "Ranks are whole numbers and come from 14 explained variances a layer, so that "
-            "something may be left over.",
+            "Ranks come from 14 explained variances per layer, so part of the budget may stay "
+            "unused.",
         ),
         _gain(what, made),
     ]
 
 
 def _gain(what: Planned, made: Plan) -> Kpi:
+    label = "Error saved by planning"
     message = (
-        "Against the highest explained variance that all layers can share under this budget, "
-        "which is what goes without planning."
+        "Compared with the highest explained variance that fits this budget in all layers, the "
+        "best choice without planning."
     )
     if what.uniform is None:
-        return Kpi("Error spared by planning", "–", "nothing else fits", message)
+        return Kpi(label, "–", "nothing else fits", message)
     share, other = what.uniform
-    note = f"against {share:g} in all layers"
     if made.gradient_error == other.gradient_error:
-        return Kpi("Error spared by planning", "0 %", f"same as {share:g} in all layers", message)
+        return Kpi(label, "0 %", f"same as {share:g} in all layers", message)
     less = 100 * (1 - made.gradient_error / other.gradient_error)
-    return Kpi("Error spared by planning", f"{three_digits(less)} %", note, message)
+    return Kpi(label, f"{three_digits(less)} %", f"against {share:g} in all layers", message)
 
 
 def kept_rows(what: Planned) -> list[KeptRow]:
-    """What each layer keeps, in forward order."""
+    """The bytes that each layer keeps, in forward order."""
     assert what.plan is not None
     others = [None] * len(what.profiles)
     uniform = [c.activation_bytes for _, c in what.uniform[1].layers] if what.uniform else others
@@ -154,7 +150,7 @@ def kept_rows(what: Planned) -> list[KeptRow]:
 
 
 def rank_table(what: Planned, mode_names: tuple[str, ...]) -> pd.DataFrame:
-    """One row a layer: input, rank of each mode, explained variance, bytes and gradient error."""
+    """One row per layer: input, rank of each mode, explained variance, bytes, gradient error."""
     assert what.plan is not None
     rows = []
     for profile, (name, chosen) in zip(what.profiles, what.plan.layers, strict=True):
@@ -174,7 +170,7 @@ def rank_table(what: Planned, mode_names: tuple[str, ...]) -> pd.DataFrame:
 
 @lru_cache(maxsize=16)
 def curve(profiles: tuple[LayerProfile, ...]) -> tuple[list[ErrorPoint], list[ErrorPoint]]:
-    """The best plans over all budgets, and one explained variance for all layers."""
+    """The best plans over all budgets, and uniform explained variances."""
     best = [
         ErrorPoint(
             made.total_bytes, made.gradient_error, f"up to {format_bytes(made.budget_bytes)}"
@@ -189,8 +185,8 @@ def curve(profiles: tuple[LayerProfile, ...]) -> tuple[list[ErrorPoint], list[Er
 
 
 def chosen_point(what: Planned) -> ErrorPoint | None:
-    """Where the plan under the budget is on the curve."""
-    return None if what.plan is None else _point(what.plan, "the plan under this budget")
+    """The plan within the budget as a point of the curve."""
+    return None if what.plan is None else _point(what.plan, "the plan within this budget")
 
 
 def _point(made: Plan, label: str) -> ErrorPoint:

@@ -1,4 +1,4 @@
-"""From a plan to a comparison that trains it."""
+"""A comparison that trains a plan."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dashboard.plan.planned import Planned
 
 
 def plan_specs(question: PlanQuestion, what: Planned) -> list[RunSpec]:
-    """The runs that show what a plan is worth: the head alone, vanilla, one explained variance for
-    all layers where one fits, and the plan."""
+    """The runs that evaluate a plan: the linear probe, vanilla, a uniform explained variance if one
+    fits, and the plan."""
     spec = question.spec
     methods: list[Any] = [Vanilla(), spec.method]
     if what.uniform is not None:
@@ -25,22 +25,18 @@ def plan_specs(question: PlanQuestion, what: Planned) -> list[RunSpec]:
 
 
 def train_button(question: PlanQuestion, what: Planned) -> None:
-    """One click that launches the comparison and leads to it."""
+    """A button that launches the comparison and opens it on the Train page."""
     launch_buttons(
         plan_specs(question, what) if what.plan is not None else [],
         label="Train this plan",
         key="train-plan",
         icon=":material/model_training:",
         on_launched=_follow,
-        help="Trains with these ranks, beside vanilla, one explained variance for all layers, and "
-        "the classifier alone, on the same images; the Train page shows it live.",
+        help="Trains with these ranks, next to vanilla, a uniform explained variance and the "
+        "linear probe, on the same images; the Train page shows it live.",
     )
 
 
 def _follow(runs: list[RunRecord]) -> None:
-    """Go to the comparison that was just launched.
-
-    Only it is in the link: Streamlit refuses to set parameters that are bound to a control of the
-    page that is left, and both pages have a model, layers and so on.
-    """
+    # No other parameters: Streamlit refuses to set those bound to boxes of both pages.
     switch_to("train", {"comparison": runs[0].comparison})

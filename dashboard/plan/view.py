@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from asi_core.figures.plan import plot_error_curve, plot_kept
@@ -29,7 +27,7 @@ _COLUMNS = {
     "layer": st.column_config.TextColumn("Layer"),
     "input": st.column_config.TextColumn("Input", help="Sizes of the modes."),
     "explained_variance": st.column_config.NumberColumn(
-        "Explained", help="Share of each mode's energy that the ranks keep. 1 keeps the input."
+        "Explained", help="Share of each mode's energy that the ranks keep. 1: the whole input."
     ),
     "kept_bytes": st.column_config.NumberColumn("Kept, bytes", format="localized"),
     "vanilla_bytes": st.column_config.NumberColumn("Vanilla, bytes", format="localized"),
@@ -42,17 +40,17 @@ _COLUMNS = {
 
 
 def unknown_view(question: PlanQuestion) -> None:
-    """What is said before anything is known of these layers."""
+    """The answer while these layers have not been calibrated."""
     spec = question.spec
     answer(
-        f"Nobody has looked yet at {last_layers(spec.layers)} of {spec.model_label} at batch "
-        f"{spec.batch_size} and {spec.image_size} px: one calibration, then every budget is "
+        f"There is no calibration yet of {last_layers(spec.layers)} of {spec.model_label} at batch "
+        f"size {spec.batch_size} and {spec.image_size} px: calibrate once, then every budget is "
         "planned at once."
     )
 
 
 def plan_view(question: PlanQuestion, what: Planned) -> None:
-    """The plan under a budget: answer, numbers, button, pictures, details."""
+    """The plan within a budget: answer, numbers, button, figures, details."""
     answer(answer_sentence(what))
     if what.plan is None:
         st.error(way_out(what))
@@ -65,8 +63,8 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
         figure(
             plot_kept(kept_rows(what)),
             key="plan-kept",
-            caption="By formula: core and factors at the planned ranks against the whole input. "
-            "The ranks come from measured spectra.",
+            caption="By formula: core and factors at the planned ranks, and the whole input. The "
+            "ranks come from measured spectra.",
         )
     with right:
         _curve(what)
@@ -85,21 +83,18 @@ def _curve(what: Planned) -> None:
 
 def _details(question: PlanQuestion, what: Planned) -> None:
     card = model_card(question.spec.model)
-    with st.expander("Ranks of each layer and mode", icon=":material/table_rows:", expanded=True):
+    ranks = {
+        name: st.column_config.NumberColumn(name.title(), help=f"Rank of the {name} mode.")
+        for name in card.mode_names
+    }
+    with st.expander("Ranks per layer and mode", icon=":material/table_rows:", expanded=True):
         table(
             rank_table(what, card.mode_names),
             key="plan-ranks",
-            caption=f"Under {', '.join(card.mode_names)}: the ranks as they would be trained. "
-            "Bytes are by formula, errors measured.",
-            column_config={**_COLUMNS, **_rank_columns(card.mode_names)},
+            caption=f"Columns {', '.join(card.mode_names)}: the planned ranks. Bytes are by "
+            "formula, errors measured.",
+            column_config={**_COLUMNS, **ranks},
         )
     specs = plan_specs(question, what)
     names = [HEAD_LABEL, *(spec.method.settings_label for spec in specs[1:])]
     reproduce_panel(specs[::-1], names[::-1], key="plan")
-
-
-def _rank_columns(mode_names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        name: st.column_config.NumberColumn(name.title(), help=f"Rank of the {name} mode.")
-        for name in mode_names
-    }

@@ -1,1 +1,1 @@
-"""The Poster page: the printed table beside what is computed here."""
+"""The Poster page: the printed table beside the values computed here."""

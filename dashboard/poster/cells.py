@@ -1,4 +1,4 @@
-"""The poster's cells as sentences, table rows and points."""
+"""The poster's cells as sentences, table rows and figure points."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _STYLES = {
     "hosvd_0.8": "hosvd",
     "asi": "asi",
 }
-# Beyond this share, figures are not near each other: something else is counted.
+# A larger relative deviation means that something else is counted.
 _NEAR = 0.05
 UNITS: dict[Quantity, str] = {"memory": "MiB", "cost": "GMACs"}
 
 
 @lru_cache(maxsize=2)
 def all_rows(convention: Convention) -> tuple[Row, ...]:
-    """The whole table; shapes and formulas do not change while the app runs."""
+    """The whole table, cached: shapes and formulas are constant."""
     return tuple(poster_rows(convention))
 
 
@@ -66,11 +66,11 @@ def answer_sentence(rows: Sequence[Row], convention: Convention) -> str:
     computed = total - counts["not computable"]
     if convention == "exact":
         return (
-            f"Counting what the code really executes, {counts['exact']} of the {computed} cells "
-            f"that can be computed equal the printed digits; {counts['not computable']} of {total} "
-            "depend on ranks that the poster leaves out."
+            f"Counted as the code executes it, {counts['exact']} of the {computed} computable "
+            f"cells equal the printed digits; {counts['not computable']} of {total} depend on "
+            "ranks that the poster does not give."
         )
-    rest = [f"{counts['exact']} of {total} cells are exact to the printed digits"]
+    rest = [f"{counts['exact']} of {total} cells equal the printed digits"]
     if counts["close"]:
         near = [cell for cell in cells(rows) if cell.verdict == "close"]
         rest.append(f"{len(near)} {max(near, key=_distance).distance}")
@@ -80,7 +80,7 @@ def answer_sentence(rows: Sequence[Row], convention: Convention) -> str:
 
 
 def verdict_badge(cell: Cell) -> str:
-    """A verdict in colour, with a sign and a word for those who do not see colours."""
+    """A verdict as a badge, with a symbol and a word, so that it does not depend on colour."""
     if cell.verdict == "exact":
         return ":green-badge[✓ exact]"
     if cell.computed is None:
@@ -94,7 +94,7 @@ def verdict_badge(cell: Cell) -> str:
 
 
 def shown_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """The table cell by cell, as it is read: every figure as text, every verdict as a badge."""
+    """The table for display: numbers as text, verdicts as badges."""
     return pd.DataFrame(
         [
             {
@@ -120,7 +120,7 @@ def number_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def points(rows: Sequence[Row], quantity: Quantity) -> list[PrintedRow]:
-    """The cells that can be computed, as a figure takes them."""
+    """The computable cells, for a figure."""
     vanilla = {
         (row.model, row.layers): _cell(row, quantity).printed
         for row in all_rows("paper")

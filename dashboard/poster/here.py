@@ -1,4 +1,4 @@
-"""What was measured with this app, and what cannot be measured here and why."""
+"""The poster's further claims, and the measurements made with this app."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PARTS = ("backward_median", "step_median")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something that the poster says, and how it stands here."""
+    """A claim of the poster, the result here, and an explanation."""
 
     said: str
     here: str
@@ -34,15 +34,14 @@ class Claim:
 
 
 def measurements(jobs: JobStore) -> list[JobRecord]:
-    """The newest measurements of the published methods with their usual settings, as far as there
-    are any."""
+    """The newest measurements of the published methods with their usual settings, if any."""
     usual = (RunSpec(method=METHODS[kind].usual()) for kind in PUBLISHED)
     found = [jobs.latest("measure", spec, "completed") for spec in usual]
     return [job for job in found if job is not None]
 
 
 def measured_table(jobs: list[JobRecord]) -> pd.DataFrame:
-    """One row a method: bytes by formula, and as measured."""
+    """One row per method: bytes by formula, and measured."""
     return pd.DataFrame(
         [
             {
@@ -60,35 +59,35 @@ def measured_table(jobs: list[JobRecord]) -> pd.DataFrame:
 
 
 def claims(store: RunStore) -> list[Claim]:
-    """What the poster claims beyond what can be computed."""
+    """The poster's claims that formulas cannot check."""
     headline, rows = poster_facts()["headline"], poster_rows("paper")
     unknown = [row for row in rows if row.memory.computed is None]
     return [
         Claim(
             f"{len(rows)} top-1 accuracies on ImageNet",
             "not measured",
-            "ImageNet's 1.28 million images may not be passed on, and one row is days of work for "
-            "a laptop. The Train page measures accuracy on images that come with the app.",
+            "ImageNet's 1.28 million images may not be redistributed, and one row takes days on a "
+            "laptop. The Train page measures accuracy on images that come with the app.",
         ),
         Claim(
             f"Memory of HOSVD and ASI ({len(unknown)} cells), cost of ASI "
             f"({sum(row.cost.computed is None for row in rows)} cells)",
             "not computable",
-            "They follow from the ranks, which came from ImageNet batches and are not printed. "
-            "With ranks of one's own, formula and measurement agree to the byte (below).",
+            "They depend on the ranks, which were found on ImageNet batches and are not printed. "
+            "For given ranks, formula and measurement agree to the byte (below).",
         ),
         Claim(
             f"{headline['memory_ratio_same_accuracy']} × less memory and "
             f"{headline['cost_ratio_same_accuracy']} × cheaper at the same accuracy",
             _equal_accuracy(store),
-            "It compares points of equal accuracy on two curves over the number of trained layers "
-            "(MCUNet on CIFAR-10), not the same layers: the best point of the curves above.",
+            "The poster compares points of equal accuracy on two curves over the number of trained "
+            "layers (MCUNet on CIFAR-10); here is the best point of the curves above.",
         ),
         Claim(
             f"{headline['mean_speedup_vs_vanilla']} × faster on average, backward up to 10 ×",
             _step_times(store),
-            "Times are those of a machine and its library. Measured here: medians over the steps "
-            "of the newest comparison of both, of the whole trained part.",
+            "Times depend on the machine and its libraries. Measured here: the median step of the "
+            "whole trained part, in the newest comparison of both.",
         ),
     ]
 
@@ -108,7 +107,7 @@ def _step_times(store: RunStore) -> str:
     """Backward pass and step of ASI against vanilla in the newest comparison that ran both."""
     for runs in store.latest_comparisons(_MOST_COMPARISONS, imported=False):
         timed = [run for run in runs if run.spec.layers and _timed(run)]
-        # Of several depths, one with both.
+        # With several depths, choose one that has both methods.
         depths = [run.spec.layers for run in timed if run.spec.method.kind == ASI.class_kind()]
         alike = [run for run in timed if run.spec.layers == depths[0]] if depths else []
         ended = {run.spec.method.kind: run for run in reversed(alike)}
@@ -141,7 +140,6 @@ def _seconds(run: RunRecord) -> dict[str, float]:
 
 
 def _ratio(vanilla: dict[str, float], asi: dict[str, float], part: str) -> str:
-    """Such as "10 ms against 25 ms"."""
     return f"{format_seconds(asi[part])} against vanilla's {format_seconds(vanilla[part])}"
 
 

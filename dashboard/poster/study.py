@@ -1,4 +1,4 @@
-"""The poster's experiment as it was run for this app: curves, and claims at equal accuracy."""
+"""The poster's experiment repeated with this app: curves, and ratios at equal accuracy."""
 
 from __future__ import annotations
 
@@ -30,20 +30,16 @@ from dashboard.left_out import names_of, tell_left_out
 
 _PRICES = (
     ("activation_bytes", "Accuracy against activation memory", "by formula", "KiB", 1024.0),
-    (PAPER_MACS, "Accuracy against cost", "a step by the poster's count", "GMACs", 1e9),
+    (PAPER_MACS, "Accuracy against cost", "per step, by the poster's count", "GMACs", 1e9),
 )
-# Accuracies nearer to the classifier's alone are worth no memory at all.
+# Accuracies closer to the linear probe's are not worth any memory.
 _WORTH = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """All settings of the curves by method, and the classifier alone.
-
-    Attributes:
-        head: accuracy of the classifier alone, 0 to 1.
-        left_out: runs that cannot be drawn.
-    """
+    """The settings of the curves by label, the linear probe's accuracy (0 to 1), and runs that
+    cannot be drawn."""
 
     curves: dict[str, list[Setting]]
     head: float
@@ -54,7 +50,7 @@ class Study:
         return next(s for s in self.curves.values() if isinstance(s[0].method, Vanilla))
 
     def equal(self, name: str) -> dict[str, list[AtEqualAccuracy]]:
-        """By ASI's settings, at those of vanilla's accuracies that are worth anything."""
+        """ASI's curves at those of vanilla's accuracies that clearly exceed the linear probe's."""
         return {
             label: [
                 at
@@ -77,14 +73,14 @@ class Study:
 
 
 def study(store: RunStore) -> Study | None:
-    """The shipped study; None if the store does not have it, or not enough of it."""
+    """The shipped study; None if the store does not have enough of it."""
     there = store.finished.editions(list(CURVES))
     return _study(store.url, tuple(there.get(name) for name in CURVES))
 
 
 @lru_cache(maxsize=4)
 def _study(url: str, editions: tuple[str | None, ...]) -> Study | None:
-    """Read once an edition: it is a hundred runs."""
+    """The study, cached by edition: it has a hundred runs."""
     if None in editions:
         return None
     store = RunStore(url)
@@ -100,7 +96,7 @@ def _study(url: str, editions: tuple[str | None, ...]) -> Study | None:
 
 
 def study_view() -> None:
-    """The curves, and what they say at equal accuracy."""
+    """The curves, and the ratios at equal accuracy."""
     found = study(services.store())
     if found is None:
         return
@@ -122,13 +118,13 @@ def study_view() -> None:
                 caption=f"The last 1 to {found.vanilla[-1].layers} layers, {spec.steps} steps, "
                 f"batch {spec.batch_size}, {spec.image_size} px; means of "
                 f"{len(found.vanilla[0].runs)} seeds with their deviation. Accuracy is measured, "
-                f"{'bytes are' if unit == 'KiB' else 'multiplies are'} by formula.",
+                f"{'bytes are' if unit == 'KiB' else 'MACs are'} computed by formula.",
             )
     st.table(_equal_table(found), hide_index=True, border="horizontal")
     st.caption(
-        "How many times less ASI needs than vanilla for the same accuracy, read off both curves "
-        "(docs/results.md has every run, the spread over seeds, and what else was tried). The "
-        "Compare page shows all of its runs."
+        "How many times less ASI needs than vanilla for the same accuracy, read from both curves. "
+        "docs/results.md has every run, the spread over seeds, and further experiments; the "
+        "Compare page shows all runs."
     )
 
 
@@ -159,6 +155,6 @@ def _equal_table(found: Study) -> pd.DataFrame:
 
 
 def _times(ratio: float | None) -> str:
-    # Where one is reached, all are: it is the accuracies that decide.
+    # Both ratios exist or neither does: that depends on the accuracies only.
     assert ratio is not None
     return f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2f} ×"

@@ -1,4 +1,4 @@
-"""The parts of the Poster page: counts, figures, the table, and what cannot be had here."""
+"""The parts of the Poster page: counts, figures, the table, and further claims."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dashboard.poster.study import study_view
 
 _BOTH: tuple[tuple[Literal["memory", "cost"], str, str], ...] = (
     ("memory", "Activation memory", "MiB"),
-    ("cost", "Cost of a step", "GMACs"),
+    ("cost", "Cost per step", "GMACs"),
 )
 
 
@@ -43,8 +43,8 @@ def filters(models: Sequence[str]) -> tuple[Convention, list[str], list[str]]:
             default="paper",
             required=True,
             key="convention",
-            help="paper counts as the poster does: grouped convolutions as dense, no input "
-            "gradient. exact counts what the code executes.",
+            help="paper counts like the poster: grouped convolutions as dense, no input gradient. "
+            "exact counts what the code executes.",
             **URL,
         )
     with which:
@@ -54,7 +54,7 @@ def filters(models: Sequence[str]) -> tuple[Convention, list[str], list[str]]:
             format_func=lambda name: MODELS[name].title,
             placeholder="all",
             key="models",
-            help="Rows of these models only.",
+            help="Only rows of these models.",
             **URL,
         )
     with what:
@@ -64,7 +64,7 @@ def filters(models: Sequence[str]) -> tuple[Convention, list[str], list[str]]:
             format_func=lambda name: METHOD_TITLES[name],
             placeholder="all",
             key="poster_methods",
-            help="Rows of these methods only.",
+            help="Only rows of these methods.",
             **URL,
         )
     return convention or "paper", chosen, methods
@@ -79,7 +79,7 @@ def poster_view(rows: Sequence[Row], convention: Convention) -> None:
     _figures(rows, convention)
     _table(rows)
     study_view()
-    _elsewhere()
+    _further_claims()
     _source()
 
 
@@ -88,16 +88,16 @@ def _kpis(rows: Sequence[Row]) -> list[Kpi]:
     return [
         Kpi("✓ Exact", str(counts["exact"]), f"of {total} cells", "To the two digits printed."),
         Kpi(
-            "≈ Near or counted otherwise",
+            "≈ Close or counted differently",
             str(counts["close"]),
             f"of {total} cells",
             "Computed, but not equal to the printed digits; the reasons are below the table.",
         ),
         Kpi(
-            "– Not computable here",
+            "– Not computable",
             str(counts["not computable"]),
             f"of {total} cells",
-            "They depend on ranks that the poster leaves out.",
+            "They depend on ranks that the poster does not give.",
         ),
     ]
 
@@ -111,9 +111,9 @@ def _figures(rows: Sequence[Row], convention: Convention) -> None:
                     drawn, title=f"{title}, {convention} convention", unit=unit
                 ),
                 key=f"poster-{quantity}",
-                caption=f"All by formula: {len(drawn)} of {len(rows)} cells, on the dotted line "
-                "where they came out as printed. Open marks are not exact; what cannot be "
-                "computed is not drawn.",
+                caption=f"By formula: {len(drawn)} of {len(rows)} cells. Cells on the dotted line "
+                "equal the printed value. Open markers are not exact; cells that are not "
+                "computable are not drawn.",
             )
 
 
@@ -126,28 +126,28 @@ def _table(rows: Sequence[Row]) -> None:
         table(
             number_table(rows),
             key="poster-table",
-            caption="Memory in MiB, cost in 1e9 multiply-accumulates a step; all computed figures "
+            caption="Memory in MiB, cost in 1e9 multiply-accumulates per step; all computed values "
             "are by formula.",
         )
 
 
-def _elsewhere() -> None:
-    st.subheader("What was measured here, and what cannot be")
+def _further_claims() -> None:
+    st.subheader("Further claims, and measurements here")
     message = claims(services.store())
     rows = [{"The poster says": c.said, "Here": c.here, "Why": c.why} for c in message]
     st.table(pd.DataFrame(rows), hide_index=True, border="horizontal")
     found = measurements(services.jobs())
     if not found:
-        st.info("Nothing has been measured yet: the Explore page measures a step on this machine.")
+        st.info("No measurements yet: the Explore page measures a step on this machine.")
         return
     spec = found[0].spec
     table(
         measured_table(found),
         key="poster-measured",
         caption=f"One training step of {last_layers(spec.layers)} of {spec.model_label}, batch "
-        f"{spec.batch_size}, {spec.image_size} px. By formula: formula_bytes. All else is "
-        "measured. Rows that are 'shipped' were measured on the machine that made them; the "
-        "Explore page measures on this one.",
+        f"{spec.batch_size}, {spec.image_size} px. Formula bytes are computed, all others "
+        "measured. Rows marked 'shipped' were measured before this app was installed; the Explore "
+        "page measures on this machine.",
         column_config=_MEASURED_COLUMNS,
     )
 
@@ -157,7 +157,7 @@ def _source() -> None:
     setting = facts["setting"]
     st.caption(
         f"Source: {facts['source']}. Setting: ImageNet, batch {setting['batch_size']}, "
-        f"{setting['image_size']} px, 4 bytes a number; MB on the poster are MiB, and its FLOPs "
+        f"{setting['image_size']} px, 4 bytes per number; MB on the poster are MiB, and its FLOPs "
         "are multiply-accumulates."
     )
 
@@ -172,8 +172,8 @@ _MEASURED_COLUMNS = {
     "layers_measured_bytes": _bytes_column("Layers, bytes", "What the trained layers saved."),
     "all_saved_bytes": _bytes_column(
         "All saved, bytes",
-        "Everything that PyTorch saved for backward in the trained part, with what activation "
-        "functions, normalisations and the classifier need for their own gradients.",
+        "Everything that PyTorch saved for backward in the trained part, including what "
+        "activation functions, normalisations and the classifier need.",
     ),
     "where": st.column_config.TextColumn("Measured on"),
 }

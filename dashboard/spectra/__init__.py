@@ -1,1 +1,1 @@
-"""The Spectra page: why the inputs of layers can be small."""
+"""The Spectra page: why the inputs of layers can be compressed."""

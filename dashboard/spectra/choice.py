@@ -1,4 +1,4 @@
-"""What to look at: a comparison, one of its runs, a layer, a step."""
+"""The choice of a comparison, one of its runs, a layer and a step."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from asi_core.runs.records import RunRecord
 from asi_core.training.events import LayerProbe
 from dashboard import services
 from dashboard.frame import URL
-from dashboard.history import PICKER_HELP, comparison_title, known_comparisons, run_labels
+from dashboard.history import comparison_box, known_comparisons, run_labels
 from dashboard.left_out import drawable
-from dashboard.links import COMPARISON, comparison_in_url
+from dashboard.links import comparison_in_url
 from dashboard.plain import plain
 from dashboard.spectra.probes import SeenRun, seen
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at.
-
-    Attributes:
-        peers: runs of the same comparison and seed that have been looked at, the chosen one among
-            them, in their order.
-    """
+    """The chosen run, layer and step, and all probed runs of the same comparison and seed."""
 
     chosen: SeenRun
     peers: Sequence[SeenRun]
@@ -41,36 +36,22 @@ class Subject:
 
 
 def choose_comparison() -> list[RunRecord]:
-    """The comparison that the link names or somebody chooses; empty if there is none."""
+    """The runs of the comparison in the link or in the box; empty if there is none."""
     known = {name: runs for name, runs in known_comparisons().items() if with_layers(runs)}
-    asked, message = comparison_in_url()
-    if message and asked not in known:
-        if asked and with_layers(named := services.store().comparison(asked)):
-            known[asked] = named
+    name, message = comparison_in_url()
+    if message and name not in known:
+        if name and with_layers(named := services.store().comparison(name)):
+            known[name] = named
         else:
             st.warning(
                 plain(f"The link asks for the comparison {message}, which has no runs with trained")
                 + " layers here: choose from the list."
             )
-    if not known:
-        return []
-    names = list(known)
-    chosen: str = st.selectbox(
-        "Comparison",
-        names,
-        index=names.index(asked) if asked in known else 0,
-        format_func=lambda name: comparison_title(known[name]),
-        key="spectra_comparison",
-        help=PICKER_HELP,
-    )
-    # Not bound like other controls: titles change while runs go, and the newest is not the newest
-    # for long. The address always names what is shown.
-    st.query_params[COMPARISON] = chosen
-    return known[chosen]
+    return known[comparison_box(known, name, "spectra_comparison")] if known else []
 
 
 def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
-    """The run, layer and step to look at; None, and the reason told, before there is any look."""
+    """The run, layer and step to show; None, with a message, before the first probe."""
     runs, _ = drawable(with_layers(comparison))
     if not runs:
         return None
@@ -82,7 +63,7 @@ def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
         _tell_why_not(chosen.run)
         return None
     alike = [run for run in runs if run.spec.seed == chosen.run.spec.seed]
-    # Named anew: among runs of one seed, nobody needs to read it.
+    # New labels: among runs of one seed they need not include it.
     named = [seen(run, label) for run, label in zip(alike, run_labels(alike), strict=True)]
     peers = [peer for peer in named if peer.steps]
     chosen = next(peer for peer in peers if peer.run.id == chosen.run.id)
@@ -92,20 +73,20 @@ def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
 
 
 def with_layers(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Runs that train layers: the head alone has none to look at."""
+    """The runs that train layers, without the linear probe."""
     return [run for run in runs if run.spec.layers != 0]
 
 
 def _choose_run(runs: Sequence[RunRecord], labels: Sequence[str]) -> SeenRun:
-    # With ranks, there is most to see.
+    # Preset: a run with ranks, which has the most to show.
     first = next((n for n, run in enumerate(runs) if run.spec.method.has_ranks), 0)
     label = st.selectbox(
         "Run",
         labels,
         index=first,
         key="run",
-        help="The spectra are those of the inputs that this run met. Other runs of the same "
-        "comparison are drawn beside it.",
+        help="The spectra are those of this run's layer inputs. Other runs of the same comparison "
+        "are drawn for comparison.",
         **URL,
     )
     number = list(labels).index(label)
@@ -121,7 +102,7 @@ def _choose_layer(chosen: SeenRun) -> str:
         names,
         index=sizes.index(max(sizes)),
         key="layer",
-        help="The trained layer whose input is shown, by its name in the model; at first the one "
+        help="The trained layer whose input is shown, by its name in the model. Default: the one "
         "with the largest input.",
         **URL,
     )
@@ -138,19 +119,17 @@ def _choose_step(chosen: SeenRun) -> int:
         steps,
         value=steps[-1],
         key="step",
-        help="The layers were looked at in these training steps.",
+        help="The training steps in which the layers were probed.",
         **URL,
     )
-    narrow.toggle("Play", key="play", help="Go through the steps, one a second.")
+    narrow.toggle("Play", key="play", help="Go through the steps, one per second.")
     return int(step)
 
 
 def _tell_why_not(run: RunRecord) -> None:
     if run.status == "failed":
-        st.error(
-            f"This run failed before its layers were looked at: {plain(run.error or run.status)}"
-        )
+        st.error(f"This run failed before its first probe: {plain(run.error or run.status)}")
     elif run.is_active:
-        st.info("The first look comes with this run's first step.", icon=":material/hourglass:")
+        st.info("The first probe comes with this run's first step.", icon=":material/hourglass:")
     else:
-        st.info("This run ended before its layers were looked at: choose another run.")
+        st.info("This run ended before its first probe: choose another run.")

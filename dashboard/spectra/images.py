@@ -12,23 +12,21 @@ from dashboard.spectra.words import channel_mode, mode_names
 
 
 def show_images(subject: Subject) -> None:
-    """The strongest channels of the first image, and what the methods keep of them."""
-    st.subheader("What is left of an image", divider="gray")
+    """The strongest channels of the first image, and their reconstruction by each method."""
+    st.subheader("Input before and after compression", divider="gray")
     shown = subject.probe.pictures
     if shown is None:
-        st.info("This run was looked at before pictures were kept: train it again to see them.")
+        st.info("This run was probed before pictures were stored: train it again to see them.")
         return
     rows = [PictureRow("input", shown.tiles(shown.before)), *_rebuilt(subject, shown)]
     name = _channel_name(subject)
-    columns = [f"{name}s" if shown.is_tokens else str(channel) for channel in shown.channels]
-    if shown.is_tokens:
-        columns = columns[:1]
+    columns = [f"{name}s"] if shown.is_tokens else [str(channel) for channel in shown.channels]
     plot = plot_pictures(rows, columns, title=f"First image of the batch, by {name}")
     figure(plot, key="pictures", caption=_what_pictures_show(subject, shown, len(rows) == 1))
 
 
 def _rebuilt(subject: Subject, shown: LayerPictures) -> list[PictureRow]:
-    """What the chosen run keeps, and other runs too as long as they met the very same input."""
+    """Reconstructions by the chosen run, and by other runs that had exactly the same input."""
     probes = [(run, run.probe(subject.step, subject.layer)) for run in subject.peers]
     pictures = [(run, probe.pictures) for run, probe in probes if probe is not None]
     return [
@@ -43,13 +41,13 @@ def _rebuilt(subject: Subject, shown: LayerPictures) -> list[PictureRow]:
 def _what_pictures_show(subject: Subject, shown: LayerPictures, alone: bool) -> str:
     height, width = shown.size
     what = (
-        f"Measured: the {len(shown.channels)} {_channel_name(subject)}s of greatest energy in the "
-        f"input of the first image ({height} × {width} values each)"
+        f"Measured: the {len(shown.channels)} {_channel_name(subject)}s with the most energy in "
+        f"the input of the first image ({height} × {width} values each)"
     )
     if not alone:
         return (
-            f"{what}, and the same rebuilt from what is kept for the weight gradient. Runs that "
-            "had met another input by this step are left out."
+            f"{what}, and their reconstruction from the form kept for the weight gradient. Runs "
+            "with a different input at this step are left out."
         )
     return f"{what}. {subject.chosen.run.spec.method.why_no_picture}"
 

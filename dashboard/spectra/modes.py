@@ -1,4 +1,4 @@
-"""The singular values of the chosen input, mode by mode, and how to look at them."""
+"""The singular values of the chosen input, mode by mode, and the style of their figures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import streamlit as st
 from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.figures import spectra
 from asi_core.figures.spectra import Axes, SpectrumRows
-from dashboard.frame import URL, figure
+from dashboard.frame import URL, figure, short_percent
 from dashboard.spectra.choice import Subject
 from dashboard.spectra.probes import cuts
-from dashboard.spectra.words import mode_names, percent
+from dashboard.spectra.words import mode_names
 
 _ENERGY, _VALUES = "Explained energy", "Singular values"
 _LOG, _LINEAR = "Log", "Linear"
@@ -20,11 +20,7 @@ _LOG, _LINEAR = "Log", "Linear"
 
 @dataclass(frozen=True, slots=True)
 class PlotStyle:
-    """How spectra are drawn.
-
-    Attributes:
-        share: of the energy, 0 to 1, that is asked about.
-    """
+    """How spectra are drawn; `share` is the marked share of the energy, 0 to 1."""
 
     energy: bool
     axes: Axes
@@ -40,7 +36,7 @@ def choose_style() -> PlotStyle:
         default=_ENERGY,
         required=True,
         key="show",
-        help="The energy that the first values explain together, or the values themselves.",
+        help="The cumulative energy of the largest singular values, or the values themselves.",
         **URL,
     )
     axes = middle.segmented_control(
@@ -49,39 +45,39 @@ def choose_style() -> PlotStyle:
         default=_LOG,
         required=True,
         key="axes",
-        help="Logarithmic axes show the few that matter; linear ones how many do not.",
+        help="Logarithmic axes show the few large values; linear axes the many small ones.",
         **URL,
     )
     held = right.slider(
-        "Energy to hold, %",
+        "Energy to keep, %",
         50,
         99,
         value=80,
         key="share",
-        help="How many values does it take to hold this share of the energy? The dotted line.",
+        help="The dotted line: how many values are needed to keep this share of the energy?",
         **URL,
     )
     return PlotStyle(shown == _ENERGY, "log" if axes == _LOG else "linear", held / 100)
 
 
 def show_modes(subject: Subject, style: PlotStyle) -> None:
-    """One figure a mode, two in a row where there is room."""
-    st.subheader("How fast the singular values fall, mode by mode", divider="gray")
+    """One figure per mode, two in a row if there is room."""
+    st.subheader("Singular values by mode", divider="gray")
     names, probe = mode_names(subject.chosen), subject.probe
     needed = ranks_of_spectra(probe.singular_values, style.share)
     columns = [column for _ in range(0, len(names), 2) for column in st.columns(2)]
     for mode, (column, name) in enumerate(zip(columns, names, strict=False)):
         caption = (
             f"{name.capitalize()}: {needed[mode]} of {len(probe.singular_values[mode])} directions "
-            f"hold {percent(style.share)} of the energy."
+            f"hold {short_percent(style.share)} of the energy."
         )
         with column:
             _draw(subject, mode, style, caption)
     st.caption(
-        f"All measured, on the input of `{subject.layer}` that {subject.chosen.label} met at step "
+        f"Measured on the input of `{subject.layer}` in {subject.chosen.label} at step "
         f"{subject.step}. A mode is one dimension of that input; its singular values are those of "
-        "the input unfolded along it, a matrix with no more directions than its shorter side is "
-        "long. Marked lines: the rank at which each method cuts that mode."
+        "the input unfolded along it, at most as many as the shorter side of that matrix. Marked "
+        "lines: the rank at which each method truncates the mode."
     )
 
 

@@ -1,4 +1,4 @@
-"""What was seen of each run: its probes, read from the store as they come."""
+"""The probes of runs, read from the store as they arrive."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dashboard import services
 from dashboard.audience import slowness
 from dashboard.feed import RunFeed, run_style
 
-# Of a step, in its events.
+# The times of a step's parts, in its events.
 _PARTS = ("forward_seconds", "backward_seconds", "update_seconds")
 
 
 @dataclass(frozen=True)
 class SeenRun:
-    """A run, what it is called among those shown with it, and its probes."""
+    """A run, its label, and its feed with the probes."""
 
     run: RunRecord
     label: str
@@ -41,7 +41,7 @@ class SeenRun:
         return self.feed.probes.get(step, {}).get(layer)
 
     def rows(self, layer: str) -> ProbedRun:
-        """One layer over the run, as figures want it."""
+        """One layer's probes over the run, for figures."""
         found = [(step, self.feed.probes[step].get(layer)) for step in self.steps]
         steps = [step for step, probe in found if probe is not None]
         probes = [probe for _, probe in found if probe is not None]
@@ -58,12 +58,12 @@ class SeenRun:
 
 
 def seen(run: RunRecord, label: str) -> SeenRun:
-    """`run` with all of its probes."""
+    """`run` with its probes."""
     return SeenRun(run, label, services.feeds().of(run, slowness()))
 
 
 def cuts(runs: Sequence[SeenRun], step: int, layer: str) -> list[Cut]:
-    """Where the runs cut at a step; runs without ranks do not."""
+    """The ranks of the runs at a step; runs without ranks are left out."""
     found = ((run, run.probe(step, layer)) for run in runs)
     return [
         Cut(run.label, run.style, probe.ranks)
@@ -73,7 +73,7 @@ def cuts(runs: Sequence[SeenRun], step: int, layer: str) -> list[Cut]:
 
 
 def probe_share(seen_run: SeenRun) -> float | None:
-    """What looking took as a share of what the steps took; None before the first look."""
+    """The time of all probes relative to that of all steps; None before the first probe."""
     summary = seen_run.run.summary or {}
     share = summary.get("seconds", {}).get("probe_share")
     if share is not None:

@@ -1,4 +1,4 @@
-"""How compression goes along the run: ranks, energy, drift and gradients."""
+"""Compression over the course of a run: ranks, energy, drift and gradients."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dashboard.spectra.words import channel_mode, mode_names
 
 
 def show_progress(subject: Subject) -> None:
-    """Four figures over all looks of the runs."""
-    st.subheader("How it goes along the run", divider="gray")
+    """Four figures over all probes of the runs."""
+    st.subheader("Over the course of the run", divider="gray")
     names = mode_names(subject.chosen)
     name = st.segmented_control(
-        "Mode whose ranks are drawn",
+        "Mode of the rank figure",
         names,
         default=names[channel_mode(names)],
         required=True,
         format_func=str.capitalize,
         key="mode",
-        help="The rank of this mode is drawn over the run, below on the left.",
+        help="The first figure below shows the rank of this mode over the run.",
         **URL,
     )
     runs = [run.rows(subject.layer) for run in subject.peers]
@@ -40,28 +40,27 @@ def show_progress(subject: Subject) -> None:
 
 
 _RANKS = (
-    "Measured. ASI's ranks are fixed at the first step; HOSVD's are found anew in every step. "
-    "Methods that keep no subspaces have none."
+    "Measured. ASI's ranks are fixed at the first step; HOSVD's are chosen again in every step. "
+    "Methods without subspaces have no ranks."
 )
 _KEPT = (
-    "Measured, on each run's own input. Dotted: what HOSVD would keep of the same input at the "
-    "same ranks, nearly the most that is possible."
+    "Measured on each run's own input. Dotted: what HOSVD would keep of the same input at the same "
+    "ranks, which is close to the optimum."
 )
 _COSINE = (
-    "Measured, in the step itself, against the exact gradient for the same output gradient. "
-    "Where it is exact, as vanilla's is, it is not drawn."
+    "Measured in the training step, against the exact gradient for the same output gradient. Exact "
+    "gradients, such as vanilla's, are not drawn."
 )
 
 
 def _drift_caption(run: drift.ProbedRun) -> str:
     if not any(run.drift):
         return (
-            f"{run.label} carries no subspaces from step to step, so none can turn. Choose a run "
-            "of ASI to see them."
+            f"{run.label} does not reuse subspaces from step to step, so there is no drift. Choose "
+            "a run of ASI to see it."
         )
     return (
-        "Measured: the largest angle between the subspaces of a step and of the step before. The "
-        "smaller it is, the better a start the last step's subspace is for the next. The batch "
-        "mode is left out: every batch has other images, so its subspace always turns. Modes at "
-        "full rank have nothing to turn."
+        "Measured: the largest angle between the subspaces of a step and of the previous step. The "
+        "smaller the angle, the better the warm start. The batch mode is left out: every batch has "
+        "other images, so its subspace always turns. Modes at full rank have no drift."
     )

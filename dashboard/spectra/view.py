@@ -1,4 +1,4 @@
-"""The page's parts, one below the other, drawn again while runs go or steps are played."""
+"""The parts of the page, redrawn while runs are active or steps are played."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.figures.spectra import explained_percent
 from asi_core.runs.records import RunRecord
 from dashboard import services
-from dashboard.frame import answer, kpi_row, table
+from dashboard.frame import answer, kpi_row, short_percent, table
 from dashboard.left_out import left_out_of, tell_left_out
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import Subject, choose_subject, with_layers
@@ -20,13 +20,13 @@ from dashboard.spectra.images import show_images
 from dashboard.spectra.modes import choose_style, show_modes
 from dashboard.spectra.probes import cuts, probe_share
 from dashboard.spectra.progress import show_progress
-from dashboard.spectra.words import answer_sentence, mode_names, numbers, percent
+from dashboard.spectra.words import answer_sentence, mode_names, numbers
 
-_GOING_SECONDS, _PLAYING_SECONDS = 6.0, 1.0
+_ACTIVE_SECONDS, _PLAYING_SECONDS = 6.0, 1.0
 
 
 def show(comparison: Sequence[RunRecord]) -> None:
-    """Everything about one comparison; it is drawn again while runs go or steps are played."""
+    """Draw a comparison, again and again while runs are active or steps are played."""
     pace = _pace(comparison)
     st.fragment(_body, run_every=pace)(comparison[0].comparison, pace)
 
@@ -34,7 +34,7 @@ def show(comparison: Sequence[RunRecord]) -> None:
 def _pace(comparison: Sequence[RunRecord]) -> float | None:
     if st.session_state.get("play"):
         return _PLAYING_SECONDS
-    return _GOING_SECONDS if any(run.is_active for run in comparison) else None
+    return _ACTIVE_SECONDS if any(run.is_active for run in comparison) else None
 
 
 def _body(name: str, pace: float | None) -> None:
@@ -59,7 +59,7 @@ def _body(name: str, pace: float | None) -> None:
 
 
 def _advance() -> None:
-    """The next step, if steps are played: before the slider is drawn, which then stands there."""
+    """Move to the next step if steps are played; called before the slider is drawn."""
     steps: list[int] = st.session_state.get("steps_to_play", [])
     if not st.session_state.get("play") or not steps:
         return
@@ -72,7 +72,7 @@ def _details(subject: Subject, share: float) -> None:
         table(
             pd.DataFrame(_rows(subject, share)),
             key="modes",
-            caption="Measured. Energy is that of one mode alone; together, the modes keep less.",
+            caption="Measured. Energies are those of single modes; all modes together keep less.",
         )
     specs = [run.run.spec for run in subject.peers]
     reproduce_panel(specs, [run.label for run in subject.peers], key="spectra")
@@ -88,7 +88,7 @@ def _rows(subject: Subject, share: float) -> list[dict[str, Any]]:
             "mode": name,
             "size": probe.shape[mode],
             "directions": len(probe.singular_values[mode]),
-            f"rank for {percent(share)}": needed[mode],
+            f"rank for {short_percent(share)}": needed[mode],
         }
         for cut in cuts(subject.peers, subject.step, subject.layer):
             rank = cut.ranks[mode]

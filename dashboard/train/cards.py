@@ -1,4 +1,4 @@
-"""A card for each run of a comparison: how far it is, what it has reached, and the end of it."""
+"""A card for each run of a comparison: its accuracy, progress and state."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CARDS_A_ROW = 5
 
 
 def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
-    """Draw the cards of runs that were launched together, in their order."""
-    line = services.store().line() if any(run.status == "queued" for run in runs) else []
+    """Draw the cards of a comparison's runs, in their order."""
+    queue = services.store().line() if any(run.status == "queued" for run in runs) else []
     place = st.container(key="run-cards")
     cards = list(zip(runs, feeds, run_labels(runs), strict=True))
     for start in range(0, len(cards), _CARDS_A_ROW):
@@ -32,63 +32,55 @@ def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
         columns = place.columns(len(row))
         for column, (run, feed, label) in zip(columns, row, strict=True):
             with column, st.container(border=True, height="stretch"):
-                head, vanilla = head_of(runs, run), vanilla_of(runs, run)
-                _result(
-                    run,
-                    feed,
-                    label,
-                    head=None if head is None else feeds[head],
-                    vanilla=None if vanilla is None else feeds[vanilla],
-                )
-                _state(run, feed, label, line)
+                _result(run, feed, label, runs, feeds)
+                _state(run, feed, label, queue)
 
 
 def _result(
-    run: RunRecord, feed: RunFeed, label: str, *, head: RunFeed | None, vanilla: RunFeed | None
+    run: RunRecord, feed: RunFeed, label: str, runs: list[RunRecord], feeds: list[RunFeed]
 ) -> None:
-    gained = difference(feed, head)
+    head, vanilla = head_of(runs, run), vanilla_of(runs, run)
+    gained = difference(feed, None if head is None else feeds[head])
     accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
     st.metric(
         label,
         accuracy,
         delta=None if gained is None else f"{gained.points:+.1f} points",
-        help=f"{run.spec.method.settings_label}: the latest accuracy on the test images, and how "
-        "many points it gains over training the new classifier alone, both at the latest step at "
-        "which both have been evaluated.",
+        help=f"{run.spec.method.settings_label}: the latest accuracy on the test images, and its "
+        "gain over the linear probe in percentage points, at the latest step at which both have "
+        "been evaluated.",
     )
     if gained is not None:
         st.caption(f"over the linear probe at step {gained.step}")
     if feed.steps:
-        st.caption(_facts(feed, vanilla))
+        st.caption(_facts(feed, None if vanilla is None else feeds[vanilla]))
     if message := images_note(run, feed):
         st.caption(message)
 
 
 def images_note(run: RunRecord, feed: RunFeed) -> str:
-    """What must be known of the run's images: that classes differ, and how many were left out."""
+    """The balanced accuracy, if classes differ much in size, and the number of damaged images."""
     message = []
     balanced = feed.evaluations[-1].get("balanced_accuracy") if feed.evaluations else None
     if balanced is not None:
-        message.append(
-            f"**{100 * balanced:.1f} %** balanced: the mean of the classes' own accuracies"
-        )
+        message.append(f"**{100 * balanced:.1f} %** balanced: the mean of per-class accuracies")
     if count := left_out(run):
         message.append(f"{count} damaged image{'s' if count > 1 else ''} left out")
     return "  \n".join(message)
 
 
-def _state(run: RunRecord, feed: RunFeed, label: str, line: list[str]) -> None:
+def _state(run: RunRecord, feed: RunFeed, label: str, queue: list[str]) -> None:
     if run.status == "failed":
         st.error(plain(run.error or run.status))
     elif run.is_active:
-        st.progress(feed.last_step / run.spec.steps, text=_progress(run, feed, line))
+        st.progress(feed.last_step / run.spec.steps, text=_progress(run, feed, queue))
         st.button(
             "Cancel",
             key=f"cancel-{run.id}",
             on_click=_cancel,
             args=(run,),
             disabled=not visitor.may_change(run),
-            help=f"Stop {label} and keep what it has measured; only whoever launched it can.",
+            help=f"Stop {label} and keep its results so far; only its owner can.",
         )
     else:
         st.caption(_ending(run, feed))
@@ -106,8 +98,8 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     assert saved is not None, "each step is measured"
     facts = [
         f"inputs kept: {by_formula(kept, format_bytes)}",
-        f"all saved: {format_bytes(saved)}",
-        f"a step: {format_seconds(feed.median_step)}",
+        f"saved for backward: {format_bytes(saved)}",
+        f"step time: {format_seconds(feed.median_step)}",
     ]
     full = None if vanilla is None else vanilla.mean("activation_bytes")
     if full is not None and kept:
@@ -115,12 +107,12 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     return "  \n".join(facts)
 
 
-def _progress(run: RunRecord, feed: RunFeed, line: list[str]) -> str:
+def _progress(run: RunRecord, feed: RunFeed, queue: list[str]) -> str:
     if run.status == "queued":
         if run.attempt:
-            return f"its worker was lost: it goes on soon, near step {feed.last_step}"
-        before = line.index(run.id) if run.id in line else 0
-        return f"waiting, {before} before it" if before else "waiting for a place"
+            return f"its worker was lost: it resumes soon, near step {feed.last_step}"
+        before = queue.index(run.id) if run.id in queue else 0
+        return f"queued, {before} before it" if before else "queued"
     if run.cancel_requested:
         return "stopping"
     left = time_left(run, feed, time.time())
@@ -133,12 +125,12 @@ def _ending(run: RunRecord, feed: RunFeed) -> str:
     if run.status == "interrupted":
         return plain(run.error or "interrupted")
     if FROM_RUN in (run.summary or {}):
-        return f"done before: {feed.last_step} steps, taken from the store"
+        return f"done before: {feed.last_step} steps, copied from the store"
     return f"{run.status} after {feed.last_step} steps"
 
 
 def time_left(run: RunRecord, feed: RunFeed, now: float) -> float | None:
-    """Seconds until a running run ends, at its pace so far."""
+    """Seconds until a run ends, at its current pace."""
     done = feed.last_step
     if run.started_at is None or not done:
         return None

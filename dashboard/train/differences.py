@@ -1,4 +1,4 @@
-"""How far the accuracies of two runs lie apart, after the same number of steps."""
+"""Accuracy differences between runs after the same number of steps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from dashboard.feed import RunFeed
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two runs at the latest step at which both have been evaluated.
-
-    Attributes:
-        accuracy, reference: on the test images, 0 to 1.
-    """
+    """Test accuracies of two runs, 0 to 1, at the latest step at which both were evaluated."""
 
     step: int
     accuracy: float
@@ -25,7 +21,7 @@ class Difference:
 
 
 def difference(feed: RunFeed, reference: RunFeed | None) -> Difference | None:
-    """How far a run lies from another; None without one, or without a common evaluation."""
+    """A run's difference from another; None without one, or without a common evaluation."""
     if reference is None:
         return None
     known = {row["step"]: row["accuracy"] for row in reference.evaluations}

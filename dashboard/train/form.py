@@ -1,4 +1,4 @@
-"""The form of a comparison: the setup of all pages, and what only training asks for."""
+"""The form of a comparison: the setup, and the settings that only training needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.controls import run_field, setting_box
 from dashboard.frame import URL
 from dashboard.setup import Setup, the_setup
 
-# What is asked for beside the setup: at once, and in a drawer.
+# Settings besides the setup: always visible, and in an expander.
 _HOW_LONG = ("steps", "seed")
 _RECIPE = (
     *("learning_rate", "momentum", "weight_decay", "final_rate", "clip_norm"),
@@ -23,13 +23,8 @@ _RECIPE = (
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the form says, unchecked.
-
-    Attributes:
-        methods: kinds, in the order in which they were chosen.
-        recipe: further fields of a run.
-    """
+class Form:
+    """The values of the form, unchecked; `recipe` has further fields of a run."""
 
     setup: Setup
     methods: tuple[str, ...]
@@ -37,14 +32,14 @@ class Asked:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The chosen methods that mean nothing for the model's layers, with the reason of each."""
+        """The chosen methods that do not support the model's layers, each with the reason."""
         geometry = self.setup.card.usual_geometry
         reasons = {kind: METHODS[kind].why_unsupported(geometry) for kind in self.methods}
         return {kind: why for kind, why in reasons.items() if why is not None}
 
 
-def comparison_form() -> Asked:
-    """Draw the form in the sidebar; `comparison_specs` checks what is chosen."""
+def comparison_form() -> Form:
+    """Draw the form in the sidebar; `comparison_specs` validates it."""
     setup = the_setup()
     with st.sidebar:
         methods = st.multiselect(
@@ -59,31 +54,27 @@ def comparison_form() -> Asked:
         recipe = {name: setting_box(run_field(name)) for name in _HOW_LONG}
         with st.expander("Recipe", icon=":material/science:"):
             recipe |= {name: setting_box(run_field(name)) for name in _RECIPE}
-        asked = Asked(setup, tuple(methods), recipe)
-        for kind, why in asked.left_out.items():
+        form = Form(setup, tuple(methods), recipe)
+        for kind, why in form.left_out.items():
             st.caption(f"{METHODS[kind].label} is left out: {why}.")
-    return asked
+    return form
 
 
-def comparison_specs(asked: Asked) -> list[RunSpec]:
-    """The runs of a comparison: the head alone, which every other is measured against, and one
-    for each chosen method.
-
-    Raises:
-        InvalidInput, ValidationError: in one sentence, if a value is not allowed.
-    """
-    if not asked.methods:
+def comparison_specs(form: Form) -> list[RunSpec]:
+    """The runs of a comparison: the linear probe as the baseline, and one for each chosen method;
+    raises InvalidInput or ValidationError for an invalid value."""
+    if not form.methods:
         raise InvalidInput("a comparison needs a method", "none", "choose at least one")
-    kinds = [kind for kind in METHODS if kind in set(asked.methods) - set(asked.left_out)]
+    kinds = [kind for kind in METHODS if kind in set(form.methods) - set(form.left_out)]
     if not kinds:
         raise InvalidInput(
-            "a comparison needs a method that the model's layers allow",
-            ", ".join(METHODS[kind].label for kind in asked.methods),
+            "a comparison needs a method that supports the model's layers",
+            ", ".join(METHODS[kind].label for kind in form.methods),
             "choose another method or a convolutional model",
         )
-    head = asked.setup.run_spec(Vanilla(), **{**asked.recipe, "layers": 0})
-    methods = [asked.setup.method(kind) for kind in kinds]
-    return [head, *(asked.setup.run_spec(method, **asked.recipe) for method in methods)]
+    head = form.setup.run_spec(Vanilla(), **{**form.recipe, "layers": 0})
+    methods = [form.setup.method(kind) for kind in kinds]
+    return [head, *(form.setup.run_spec(method, **form.recipe) for method in methods)]
 
 
 def _methods_explained() -> str:

@@ -21,7 +21,7 @@ from asi_core.figures.shades import shaded
 from asi_core.figures.style import Figure
 from asi_core.methods import ASI
 from asi_core.runs.records import RunRecord
-from asi_core.units import THIN_SPACE, format_bytes, three_digits
+from asi_core.units import format_bytes, three_digits
 from dashboard import frame, services
 from dashboard.audience import slowness
 from dashboard.drawings import drawings
@@ -34,15 +34,17 @@ from dashboard.train.numbers import numbers_table
 from dashboard.train.references import vanilla_of
 from dashboard.train.spectra import layer_spectra
 
-Phase = Literal["waiting", "going", "ended"]
+Phase = Literal["waiting", "active", "ended"]
+
+Plot = Callable[[Sequence[RunRows]], Figure]
 
 _WAITING = "Waiting for the first step …"
 
 
 def live_comparison(comparison: str) -> None:
-    """Show a comparison, and keep it up to date while any of its runs is going.
+    """Show a comparison, and update it while any of its runs is active.
 
-    What is dear to draw is drawn less often: browser and worker may share two cores.
+    Expensive parts are redrawn less often: browser and worker may share two cores.
     """
     runs, feeds = _read(comparison)
     tell_left_out(left_out_of(comparison, services.store().comparison(comparison)))
@@ -56,11 +58,7 @@ def live_comparison(comparison: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What the whole page was drawn for.
-
-    Attributes:
-        slowness: of its parts, as many looked at them.
-    """
+    """The state for which the whole page was drawn; `slowness` as in `audience`."""
 
     phase: Phase
     slowness: float
@@ -68,10 +66,10 @@ class Drawn:
 
 def _progress_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
-    # The whole page is dear: those who came first draw it again only when very many followed.
+    # Redrawing the whole page is expensive: only after a large change of the audience.
     many_came_or_went = not drawn.slowness / 2.5 <= slowness() <= drawn.slowness * 2.5
     if _phase(runs, feeds) != drawn.phase or many_came_or_went:
-        # The first point and the end are shown at once, not when their own part is next drawn.
+        # The first point and the end are shown at once, not at the next redraw of their part.
         st.rerun()
     frame.answer(answer(runs, feeds))
     run_cards(runs, feeds)
@@ -81,8 +79,8 @@ def _curves_part(comparison: str, drawn: Drawn) -> None:
     _charts(
         *_read(comparison),
         {
-            "accuracy": (_distinguished(plot_accuracy), "Measured, on all test images."),
-            "loss": (_distinguished(plot_loss), "Measured, on the batches that are trained on."),
+            "accuracy": (_distinguished(plot_accuracy), "Measured on all test images."),
+            "loss": (_distinguished(plot_loss), "Measured on the training batches."),
         },
     )
 
@@ -96,9 +94,9 @@ def _details_part(comparison: str, drawn: Drawn) -> None:
             "memory": (
                 plot_memory,
                 "Formula: the trained layers' inputs as they are kept for the weight gradient. "
-                "Measured: all bytes that PyTorch saves for backward in the trained part, with "
-                "what activation functions, normalisations and the classifier need for their "
-                "own gradients: little if they are lean, which Recipe can change.",
+                "Measured: all bytes that PyTorch saves for backward in the trained part, "
+                "including what activation functions, normalisations and the classifier need: "
+                "little if they are lean (see Recipe).",
             ),
             "cost": (
                 plot_cost,
@@ -106,8 +104,8 @@ def _details_part(comparison: str, drawn: Drawn) -> None:
             ),
             "time": (
                 plot_step_time,
-                "Measured: the median step of the trained part, each timed alone, divided "
-                "as all steps together are.",
+                "Measured: the median step of the trained part, split in the proportions of all "
+                "steps together.",
             ),
         },
     )
@@ -122,12 +120,12 @@ def _read(comparison: str) -> tuple[list[RunRecord], list[RunFeed]]:
 def _phase(runs: list[RunRecord], feeds: list[RunFeed]) -> Phase:
     if not any(run.is_active for run in runs):
         return "ended"
-    return "going" if any(feed.steps for feed in feeds) else "waiting"
+    return "active" if any(feed.steps for feed in feeds) else "waiting"
 
 
-def _rows(runs: list[RunRecord], feeds: list[RunFeed]) -> list[RunRows]:
+def _draw(plot: Plot, runs: list[RunRecord], feeds: list[RunFeed]) -> Figure:
     named = zip(runs, feeds, run_labels(runs), strict=True)
-    return [feed.rows(run, label) for run, feed, label in named]
+    return plot([feed.rows(run, label) for run, feed, label in named])
 
 
 def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
@@ -142,14 +140,14 @@ def answer(runs: list[RunRecord], feeds: list[RunFeed]) -> str:
     if not known:
         if any(run.is_active for run in runs):
             begun = any(feed.steps for feed in feeds)
-            return "The curves below grow as the runs go." if begun else _WAITING
-        return "Without both ASI and vanilla, the runs are compared with each other alone."
+            return "The curves below grow as the runs proceed." if begun else _WAITING
+        return "This comparison has no pair of ASI and vanilla; see the runs below."
     return _one_pair(known[0]) if len(known) == 1 else _many_pairs(known)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A run of ASI and the vanilla run that it is measured against; bytes by formula."""
+    """A run of ASI and its vanilla reference; bytes by formula."""
 
     asi: RunFeed
     vanilla: RunFeed
@@ -162,7 +160,6 @@ class _Pair:
 
 
 def _pair(asi: RunFeed, vanilla: RunFeed) -> _Pair | None:
-    """Both, once what they keep is known."""
     kept, full = asi.mean("activation_bytes"), vanilla.mean("activation_bytes")
     return _Pair(asi, vanilla, kept, full) if kept and full else None
 
@@ -170,25 +167,21 @@ def _pair(asi: RunFeed, vanilla: RunFeed) -> _Pair | None:
 def _one_pair(pair: _Pair) -> str:
     sentence = (
         f"ASI keeps {format_bytes(pair.kept)} where vanilla keeps {format_bytes(pair.full)}: "
-        f"{three_digits(pair.times_less)}{THIN_SPACE}× less"
+        f"{frame.times(pair.times_less)} less"
     )
     if (reached := difference(pair.asi, pair.vanilla)) is None:
         return sentence + "."
     return (
-        f"{sentence}, at {_percent(reached.accuracy)} test accuracy against "
-        f"{_percent(reached.reference)}, both after {reached.step} steps."
+        f"{sentence}, at {frame.percent(reached.accuracy)} test accuracy against "
+        f"{frame.percent(reached.reference)}, both after {reached.step} steps."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}{THIN_SPACE}%"
 
 
 def _many_pairs(pairs: Sequence[_Pair]) -> str:
     times = [pair.times_less for pair in pairs]
     sentence = (
-        f"In {len(pairs)} runs ASI keeps {three_digits(min(times))} to {three_digits(max(times))}"
-        f"{THIN_SPACE}× less than vanilla with the same settings"
+        f"In {len(pairs)} runs ASI keeps {three_digits(min(times))} to {frame.times(max(times))} "
+        "less than vanilla with the same settings"
     )
     found = [difference(pair.asi, pair.vanilla) for pair in pairs]
     points = [one.points for one in found if one is not None]
@@ -200,8 +193,8 @@ def _many_pairs(pairs: Sequence[_Pair]) -> str:
     )
 
 
-def _distinguished(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[..., Figure]:
-    """The same figure of curves, with runs of one method in different shades where there are."""
+def _distinguished(plot: Plot) -> Plot:
+    """The same figure, with different shades for runs of the same method."""
 
     @wraps(plot)
     def drawn(rows: Sequence[RunRows]) -> Figure:
@@ -213,20 +206,12 @@ def _distinguished(plot: Callable[[Sequence[RunRows]], Figure]) -> Callable[...,
     return drawn
 
 
-def _drawn(
-    plot: Callable[[Sequence[RunRows]], Figure], runs: list[RunRecord], feeds: list[RunFeed]
-) -> Figure:
-    return plot(_rows(runs, feeds))
-
-
 def _charts(
-    runs: list[RunRecord],
-    feeds: list[RunFeed],
-    plots: Mapping[str, tuple[Callable[[Sequence[RunRows]], Figure], str]],
+    runs: list[RunRecord], feeds: list[RunFeed], plots: Mapping[str, tuple[Plot, str]]
 ) -> None:
     shown = tuple((run.id, feed.version) for run, feed in zip(runs, feeds, strict=True))
     for column, (name, (plot, caption)) in zip(st.columns(len(plots)), plots.items(), strict=True):
         with column:
-            draw = partial(_drawn, plot, runs, feeds)
+            draw = partial(_draw, plot, runs, feeds)
             drawing = drawings.get((name, shown), draw)
             frame.figure(drawing, key=f"train-{name}", caption=caption)

@@ -1,38 +1,35 @@
-"""All numbers of a comparison as a table to take along."""
+"""All numbers of a comparison as a table with a download."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pandas as pd
-import streamlit as st
 
 from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from dashboard.feed import RunFeed
-from dashboard.frame import URL, table
+from dashboard.frame import drawer, table
 from dashboard.history import run_labels
 from dashboard.train.differences import difference
 from dashboard.train.references import head_of
 
 
 def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
-    """A row a run; nothing is computed while it is closed."""
-    with st.expander(
-        "All numbers", icon=":material/table_rows:", key="train-numbers", on_change="rerun", **URL
-    ) as drawer:
-        if drawer.open:
+    """An expander with one row per run; nothing is computed while it is closed."""
+    with drawer("All numbers", icon=":material/table_rows:", key="train-numbers") as panel:
+        if panel.open:
             table(
                 number_rows(runs, feeds),
                 key="train-comparison",
-                caption="Measured: accuracies (balanced where test classes differ much in size), "
-                "saved bytes and seconds (medians over steps). "
-                "Formula: kept bytes and multiply-accumulates (means over steps).",
+                caption="Measured: accuracies (balanced if test classes differ much in size), "
+                "saved bytes and seconds (medians over steps). Formula: activation bytes and "
+                "multiply-accumulates (means over steps).",
             )
 
 
 def number_rows(runs: list[RunRecord], feeds: list[RunFeed]) -> pd.DataFrame:
-    """In base units; what is not known yet is empty."""
+    """One row per run, in base units; unknown values are empty."""
     labelled = zip(runs, feeds, run_labels(runs), strict=True)
     return pd.DataFrame(
         _row(run, feed, label, None if (head := head_of(runs, run)) is None else feeds[head])
@@ -50,7 +47,7 @@ def _row(run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None) -> dic
         "test_accuracy": last.get("accuracy"),
         "balanced_accuracy": last.get("balanced_accuracy"),
         "damaged_images_left_out": left_out(run),
-        "points_over_head_alone": None if gained is None else gained.points,
+        "points_over_linear_probe": None if gained is None else gained.points,
         "both_at_step": None if gained is None else gained.step,
     }
     means = ("activation_bytes", "saved_bytes", "forward_macs", "overhead_macs", "backward_macs")

@@ -1,4 +1,4 @@
-"""What each run of a comparison is measured against."""
+"""The reference runs with which each run of a comparison is compared."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from asi_core.results.differences import PROBING_SETTINGS
 from asi_core.runs.records import RunRecord
 from dashboard.feed import run_style
 
-# What means nothing where no layer is trained.
+# Settings without effect if no layer is trained.
 _OF_LAYERS = ("layers", "lean", "train_norm")
 
 
 def vanilla_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
-    """The place of the vanilla run that is the same as a run in everything but the method.
-
-    Of several the first; None where there is none, and for vanilla runs and the classifier alone.
-    """
+    """The index of the first vanilla run that differs from a run only in the method; None for
+    vanilla runs and the linear probe."""
     if run_style(run) in (REFERENCE_KIND, HEAD_KIND):
         return None
     return _first(runs, REFERENCE_KIND, run, but=())
 
 
 def head_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:
-    """The place of the classifier alone that was trained on the same in the same way as a run."""
+    """The index of the linear probe with the same model, images and recipe as a run."""
     return None if run_style(run) == HEAD_KIND else _first(runs, HEAD_KIND, run, but=_OF_LAYERS)
 
 

@@ -1,4 +1,4 @@
-"""The end of a run's log: what it is doing, and what went wrong."""
+"""The end of a run's log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import streamlit as st
 
 from asi_core.runs.records import LogLine, RunRecord
 from dashboard import services
-from dashboard.frame import URL
+from dashboard.frame import URL, drawer
 from dashboard.history import recorded_time, run_labels
 
 _LINES, _POLL_SECONDS = 40, 2.0
@@ -16,12 +16,10 @@ _LINES, _POLL_SECONDS = 40, 2.0
 
 def log_panel(runs: list[RunRecord]) -> None:
     """An expander with a run to choose; nothing is read while it is closed."""
-    with st.expander(
-        "Log", icon=":material/article:", key="train-log", on_change="rerun", **URL
-    ) as drawer:
-        if drawer.open:
-            is_going = any(run.is_active for run in runs)
-            st.fragment(_log, run_every=_POLL_SECONDS if is_going else None)(runs)
+    with drawer("Log", icon=":material/article:", key="train-log") as panel:
+        if panel.open:
+            is_active = any(run.is_active for run in runs)
+            st.fragment(_log, run_every=_POLL_SECONDS if is_active else None)(runs)
 
 
 def _log(runs: list[RunRecord]) -> None:
@@ -34,11 +32,11 @@ def _log(runs: list[RunRecord]) -> None:
     if lines:
         st.code(log_text(lines), language=None, wrap_lines=True)
     else:
-        st.caption("Nothing has been logged yet, or the run was made without a log.")
+        st.caption("Nothing has been logged yet, or the run has no log.")
 
 
 def log_text(lines: Sequence[LogLine]) -> str:
-    """One line each: time of day, what it is if it is no mere information, and the text."""
+    """One line per entry: time of day, the level unless it is info, and the text."""
     return "\n".join(
         f"{recorded_time(line.at, '%H:%M:%S')} "
         f"{'' if line.level == 'info' else line.level.upper() + ' '}{line.text}"

@@ -1,4 +1,4 @@
-"""The spectra of one trained layer below the curves, as a first look; the Spectra page has more."""
+"""The spectra of one trained layer below the curves, as a preview of the Spectra page."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MEASURED = "Measured in the training step itself."
 
 
 def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
-    """Draw the spectra of the layer and step that are chosen, if there are any yet."""
+    """Draw the spectra of the chosen layer and step, if there are any yet."""
     probed = [(run, feed) for run, feed in zip(runs, feeds, strict=True) if feed.probes]
     if not probed:
         return
-    st.markdown("##### Why it can be small: the spectra of what each layer keeps")
-    # With ranks, there is most to see.
+    st.markdown("##### Why activations compress: spectra of the layers' inputs")
+    # Preferably a run with ranks, which has the most to show.
     source = next((feed for run, feed in probed if run.spec.method.has_ranks), probed[0][1])
     steps = sorted(source.probes)
     names = list(source.probes[steps[0]])
     left, right = st.columns(2)
     name = left.selectbox("Layer", names, key="spectrum_layer", help="In forward order.", **URL)
-    step = _step(right, steps, is_going=any(run.is_active for run in runs))
+    step = _step(right, steps, is_active=any(run.is_active for run in runs))
     probe = source.probes[step][name]
     cuts = [
         Cut(label, run_style(run), layer.ranks)
@@ -43,24 +43,24 @@ def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     figure(drawing, key="train-spectra", caption=message)
 
 
-def _step(place: DeltaGenerator, steps: list[int], *, is_going: bool) -> int:
-    """The step that is looked at; the newest, while runs go and nobody has chosen another."""
+def _step(place: DeltaGenerator, steps: list[int], *, is_active: bool) -> int:
+    """The chosen step; by default the newest, which changes while runs are active."""
     if len(steps) == 1:
         return steps[0]
-    bound = {} if is_going else {"key": "spectrum_step", **URL}
+    bound = {} if is_active else {"key": "spectrum_step", **URL}
     step: int = place.select_slider(
-        "Step", steps, value=steps[-1], help="At which the layers were looked at.", **bound
+        "Step", steps, value=steps[-1], help="Steps at which the layers were probed.", **bound
     )
     return step
 
 
 def _what_was_kept(probe: LayerProbe, step: int) -> str:
-    """One layer's probe in words; all of it measured."""
+    """One layer's probe in words."""
     assert probe.captured_energy is not None
     size = " × ".join(map(str, probe.shape))
     message = [
-        f"At step {step} the kept form holds {100 * probe.captured_energy:.1f} % of the energy of "
-        f"this layer's input ({size})"
+        f"At step {step} the compressed form holds {100 * probe.captured_energy:.1f} % of the "
+        f"energy of this layer's input ({size})"
     ]
     if probe.best_energy is not None:
         message.append(f"HOSVD would hold {100 * probe.best_energy:.1f} % at the same ranks")
@@ -68,11 +68,11 @@ def _what_was_kept(probe: LayerProbe, step: int) -> str:
         message.append(
             f"the weight gradient's cosine to the exact one is {probe.gradient_cosine:.3f}"
         )
-    # Of the batch mode it would say nothing: every batch has other images.
+    # The batch mode is left out: every batch has other images.
     turned = [degrees for degrees in (probe.drift_degrees or ())[1:] if degrees is not None]
     if turned:
         message.append(
-            f"since the step before, the widest turn of a subspace (batch aside) is "
+            "since the previous step, the largest turn of a subspace (except batch) is "
             f"{max(turned):.0f}°"
         )
     return "; ".join(message) + ". All measured."

@@ -1,4 +1,4 @@
-"""The app as a person starts it, for tests and pictures in a browser."""
+"""The app as a user starts it, for browser tests and screenshots."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Server:
             return False
 
     def stop(self) -> None:
-        """End the app as a person does, and make sure that nothing of it is left."""
+        """End the app as a user does, and check that no process is left."""
         family = [self.process, *psutil.Process(self.process.pid).children(recursive=True)]
         self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=30)

@@ -1,4 +1,4 @@
-"""The app with live charts, and what tests do on its page."""
+"""The app with live charts, and actions on its page."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def running_charts(home: Path) -> Iterator[Server]:
 
 
 class Charts:
-    """The page, and what it asked for, got and logged."""
+    """The page with its requests, responses and log."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -63,7 +63,7 @@ class Charts:
         page.on("websocket", lambda socket: socket.on("framereceived", self._receive))
 
     def open(self, url: str) -> None:
-        """The page from its beginning, wide and light."""
+        """Reload the page, in a wide window and the light theme."""
         self.page.set_viewport_size(WIDE)
         self.page.emulate_media(color_scheme="light")
         for notes in (self.problems, self.asked, self.received):
@@ -83,7 +83,7 @@ class Charts:
         return int(self.first("plot.data ? plot.data[0].x.length : 0") or 0)
 
     def grow(self) -> None:
-        """Have the page add a point, and wait until it is drawn."""
+        """Add a point by the page's button, and wait until it is drawn."""
         more = self.points() + 1
         self.page.get_by_role("button", name="Grow").click()
         wait_for(lambda: self.points() == more, 10, f"{more} points")
@@ -97,7 +97,7 @@ class Charts:
         return x, y
 
     def click(self, trace: int, index: int) -> None:
-        """Click on a point, as soon as the chart knows that the mouse is there."""
+        """Click on a point, as soon as the chart has noticed the mouse."""
         place = self.place(trace, index)
         self.page.mouse.move(*place)
         known = (

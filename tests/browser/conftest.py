@@ -12,13 +12,13 @@ from tests.browser.app import Server, running_app
 from tests.browser.chromium import ARGUMENTS, find_chromium
 from tests.browser.visiting import MINUTE
 
-# Playwright's five seconds are less than a page may take on a processor that others use too.
+# A page may take longer than Playwright's default of five seconds on a busy processor.
 expect.set_options(timeout=MINUTE / 2)
 
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An app for all tests that look and start nothing: it shows what it came with."""
+    """A shared app with the shipped runs, for tests that start nothing."""
     with running_app(tmp_path_factory.mktemp("home")) as app:
         yield app
 
@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def training_server(
     tmp_path_factory: pytest.TempPathFactory, features_dir: Path
 ) -> Iterator[Server]:
-    """An app of a module's own, for tests that start runs and jobs."""
+    """An app per module, for tests that start runs and jobs."""
     with running_app(tmp_path_factory.mktemp("home"), ASI_FEATURES_DIR=str(features_dir)) as app:
         yield app
 

@@ -1,4 +1,4 @@
-"""The controls of a page as a visitor sees them: reading each, and giving it another value."""
+"""Reading and changing the controls of a page, as a visitor does."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.waiting import wait_for
 IN_NO_VIEW = {
     "Name, note, delete: Name",
     "Name, note, delete: Note",
-    "Link for your class: Controls that the link fixes",
-    "Images of your own",
+    "Link for your class: Fixed controls",
+    "Your images",
     "Export and import runs: Comparison to export",
     "Glossary",
     "Play",
 }
-IN_ADDRESS = {"Formulas with these numbers", "All numbers", "Measure here", "Log", "Reproduce"}
+IN_ADDRESS = {"Formulas with these values", "All numbers", "Measure here", "Log", "Reproduce"}
 EXPANDER = "stExpander"
-# Kinds of controls by their test id, each with how its displayed value is read.
+# Test id of a kind of control -> JavaScript that reads its displayed value.
 READERS = {
     "stSelectbox": "box.querySelector('input').value",
     "stMultiSelect": "texts(box, '[data-tag] [title]')",
@@ -40,7 +40,7 @@ CONTROLS = ", ".join(f"[data-testid={kind}]" for kind in READERS)
 # A box keeps a second, hidden copy of its tags in <template>.
 TEXTS = """const texts = (part, css) => [...part.querySelectorAll(css)]
     .filter(e => !e.closest('template')).map(e => e.textContent.trim()).join(', ');"""
-# Labels alone are not unique on a page: the expander or popover around a control is told too.
+# Labels are not unique on a page: the name includes the expander or popover around a control.
 READ_CONTROLS = f"""css => {{
     {TEXTS}
     const read = {{{", ".join(f"{kind}: box => {value}" for kind, value in READERS.items())}}};
@@ -66,7 +66,7 @@ READ_POPOVERS = f"""() => {{
 
 
 class Control(NamedTuple):
-    """A control as it stands on the page; `place` counts in the order of the document."""
+    """A control on the page; `place` is its index in document order."""
 
     name: str
     kind: str
@@ -75,7 +75,7 @@ class Control(NamedTuple):
 
 
 def controls(page: Page) -> list[Control]:
-    """The controls that belong to the view; those in a popover as long as it is open."""
+    """The controls that belong to the view; those in a popover only while it is open."""
     found = page.evaluate(READ_CONTROLS, CONTROLS)
     there = [Control(*control, place) for place, control in enumerate(found)]
     return [
@@ -88,7 +88,7 @@ def controls(page: Page) -> list[Control]:
 
 
 def popovers(page: Page) -> list[str]:
-    """Names of those that may hold controls; the menus of figures have none, only an icon."""
+    """Names of popovers that may hold controls; the menus of figures have no name."""
     return [name for name in page.evaluate(READ_POPOVERS) if name and name not in IN_NO_VIEW]
 
 
@@ -104,7 +104,7 @@ def close_popover(page: Page, name: str) -> None:
 
 
 def choose_one(box: Locator, option: str | None) -> bool:
-    """An option of a select box; without a name, another one than is chosen, if there is one."""
+    """Choose an option of a select box; without a name, another than the chosen one, if any."""
     options = _listed(box)
     others = options.and_(box.page.locator("[aria-selected=false]"))
     found = options.filter(has_text=option) if option else others
@@ -116,7 +116,7 @@ def choose_one(box: Locator, option: str | None) -> bool:
 
 
 def choose_some(box: Locator, option: str | None) -> bool:
-    """Of several tags the last is taken away; otherwise another one is put in."""
+    """Remove the last of several tags; otherwise add one."""
     tags, field = box.get_by_role("button", name="Remove "), box.get_by_role("combobox")
     if tags.count() > 1:
         tags.last.click()
@@ -129,9 +129,9 @@ def choose_some(box: Locator, option: str | None) -> bool:
 
 
 def _listed(box: Locator) -> Locator:
-    """The options of a box, its list opened; what is drawn meanwhile may close it again."""
+    """Open a box's list, which a redraw may close again; return its options."""
     field = box.get_by_role("combobox")
-    # By attributes: working out the roles of all that is on a page takes long.
+    # By attributes: computing the roles of all elements takes long.
     options = box.page.locator("[role=option]")
 
     def is_open() -> bool:
@@ -146,7 +146,7 @@ def _listed(box: Locator) -> Locator:
 
 
 def _picked(box: Locator, option: Locator) -> bool:
-    """Click on an option; if its list closed or moved away meanwhile, it is opened again."""
+    """Click on an option; if its list has closed or moved, open it again."""
     try:
         option.click(timeout=3000)
     except TooLate:
@@ -156,7 +156,7 @@ def _picked(box: Locator, option: Locator) -> bool:
 
 
 def slide(box: Locator, option: str | None) -> bool:
-    """A step on; at the end, a step back."""
+    """Move one step on, or back at the end."""
     slider = box.get_by_role("slider")
     at_end = slider.input_value() == slider.get_attribute("max")
     slider.press("ArrowLeft" if at_end else "ArrowRight")
@@ -164,7 +164,7 @@ def slide(box: Locator, option: str | None) -> bool:
 
 
 def count_on(box: Locator, option: str | None) -> bool:
-    """A step more in a number box, or a hundredth: boxes show four digits of large numbers."""
+    """Increase a number by a step or a hundredth: boxes show four digits of large numbers."""
     field = box.get_by_role("spinbutton")
     value, step = float(field.input_value()), float(field.get_attribute("step") or 1)
     field.fill(f"{value + max(step, value / 100):g}")
@@ -173,7 +173,7 @@ def count_on(box: Locator, option: str | None) -> bool:
 
 
 def write(box: Locator, option: str | None) -> bool:
-    """A text that every box takes: all of them ask for numbers, separated by commas."""
+    """Write a text that every box accepts: all of them expect numbers separated by commas."""
     field = box.get_by_role("textbox")
     field.fill("1")
     field.press("Enter")
@@ -181,7 +181,7 @@ def write(box: Locator, option: str | None) -> bool:
 
 
 def press_one(box: Locator, option: str | None) -> bool:
-    """A radio button or one of a group of buttons; without a name, one that is not chosen."""
+    """Press a radio button or one of a button group; without a name, one that is not chosen."""
     buttons = box.locator("label[data-testid=stRadioOption], button[role=radio]")
     others = buttons.and_(box.page.locator(":not([data-selected])"))
     (buttons.filter(has_text=option) if option else others).first.click()
@@ -194,13 +194,13 @@ def switch(box: Locator, option: str | None) -> bool:
 
 
 def unfold(box: Locator, option: str | None) -> bool:
-    """Open an expander and wait for what is in it."""
+    """Open an expander and wait for its content."""
     box.locator("summary").click()
     expect(box.get_by_test_id("stElementContainer").first).to_be_visible(timeout=MINUTE)
     return True
 
 
-# How each kind is changed; whether it could be.
+# Kind of control -> function that changes it and returns whether it could.
 CHANGERS: dict[str, Callable[[Locator, str | None], bool]] = {
     "stSelectbox": choose_one,
     "stMultiSelect": choose_some,

@@ -1,4 +1,4 @@
-"""Pictures of all pages: `make screenshots` writes them to docs/screenshots.
+"""Screenshots of all pages: `make screenshots` writes them to docs/screenshots.
 
 Wide and narrow, light and dark, of an app that nobody has used yet: what a first visitor sees.
 """
@@ -25,7 +25,7 @@ _COLORS = 128
 
 
 def main(arguments: list[str]) -> int:
-    """Take the pictures of the pages named, or of all."""
+    """Take screenshots of the given pages, or of all."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     wanted = [page for page in PAGES if not arguments or page.file in arguments]
     path = find_chromium()
@@ -40,10 +40,10 @@ def main(arguments: list[str]) -> int:
 
 
 def take(browser: Browser, app: Server, pages: list[PageEntry]) -> Iterator[Path]:
-    """One picture a page, width and theme, whole length, with few colours to be small."""
+    """One full-length screenshot per page, width and theme, with few colours to be small."""
     for page, width, scheme in product(pages, (WIDE, NARROW), _SCHEMES):
         visit = open_page(browser, f"{app.url}/{page.path}", width=width, scheme=scheme)
-        # The page scrolls inside the window: a window as high as the page shows all of it.
+        # The page scrolls inside the window, so the window is made as high as the page.
         height = visit.page.evaluate(
             "document.querySelector('[data-testid=stMain]')?.scrollHeight ?? 900"
         )

@@ -1,4 +1,4 @@
-"""A visitor without a browser: a session of the app over its socket, and files sent to it."""
+"""A visitor without a browser: a session over the app's websocket, and file uploads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BOUNDARY = "a-boundary-of-this-test"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answers, with header names in small letters."""
+    """A server's response, with header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,7 +40,7 @@ class Session:
     xsrf: str
 
     def send(self, size: int, name: str | None = None, **headers: str) -> Answer:
-        """Send a file of so many bytes, as the page's own script does."""
+        """Upload a file of a given size, like the page's own script."""
         head = (
             f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.zip"\r\n'
             "Content-Type: application/zip\r\n\r\n"
@@ -50,7 +50,7 @@ class Session:
         return self.ask("PUT", name or uuid4().hex, body, kind | headers)
 
     def ask(self, method: str, file: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Ask for something to be done with a file."""
+        """Send a request about a file."""
         own = {"Cookie": f"_streamlit_xsrf={self.xsrf}", "X-Xsrftoken": self.xsrf}
         path = f"/_stcore/upload_file/{self.id}/{file}"
         return ask(self.server, path, method, body, own | dict(headers))
@@ -63,7 +63,7 @@ def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One request on a connection of its own."""
+    """One request on a new connection."""
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
     try:
         connection.request(method, path, body, dict(headers or {}))
@@ -76,7 +76,7 @@ def ask(
 
 @contextmanager
 def session(server: Server, **headers: str) -> Iterator[Session]:
-    """A session in which a page has begun to be drawn."""
+    """A session whose page has started to be drawn."""
     cookie = ask(server, "/_stcore/health").headers["set-cookie"]
     xsrf = cookie.split("_streamlit_xsrf=")[1].split(";")[0]
     url = f"{server.url.replace('http', 'ws')}/_stcore/stream"

@@ -25,7 +25,7 @@ def open_compare(browser: Browser, training_server: Server) -> Visit:
 
 
 def points(page: Page) -> list[dict[str, Any]]:
-    """The points of the picture: their label and where they are on the page."""
+    """The points of the figure: label and position on the page."""
     script = """title => {
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.startsWith(title));
@@ -67,7 +67,7 @@ def test_a_point_opens_its_run_and_the_link_remembers_it(
     again = open_page(browser, link)
     wait_for(lambda: chosen(again.page) == [point["label"]], 60, "the same run in another browser")
     again.page.close()
-    # At an address of a page, Streamlit itself first looks for its server one level too deep.
+    # At the address of a page, Streamlit first requests its server one level too deep.
     assert all("404" in problem for problem in again.problems)
 
 

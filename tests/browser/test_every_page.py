@@ -1,4 +1,4 @@
-"""What holds for every page: nothing logged, nothing too wide, and nobody shut out."""
+"""Every page: no logged errors, no overflow, and no accessibility violations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.browser.visiting import (
 from tests.waiting import wait_for
 
 NAMES = [page.path for page in PAGES]
-# Streamlit's own frame, which pages cannot change.
+# Rules that Streamlit's own frame violates, which pages cannot change.
 FRAME = ["[data-testid=stHeader]", "[data-testid=stToolbar]", "[data-testid=stDecoration]"]
 NOTHING_FADES = "document.getAnimations().every(moving => moving.playState !== 'running')"
-# Of the text on a copy of a button, which is put where menus are.
+# About text on a copy of a button, outside of the app element.
 PUT_INTO_MENU = """() => {
     const button = document.querySelector("[data-testid='stBaseButton-primary']");
     return getComputedStyle(document.body.appendChild(button.cloneNode(true))).color;
@@ -36,7 +36,7 @@ BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).ba
 
 @pytest.fixture(scope="module")
 def window(browser: Browser, server: Server) -> Iterator[Visit]:
-    """One for all pages, so that what they are made of is fetched once."""
+    """A context for all pages, so that assets are fetched once."""
     visit = open_page(browser, server.url)
     yield visit
     visit.end()
@@ -68,20 +68,20 @@ def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(
 def test_text_on_the_main_colour_of_a_menu_can_be_read(
     browser: Browser, server: Server, scheme: Scheme, color: str
 ) -> None:
-    """Menus are put at the end of the page's body, outside of the app."""
+    """Menus are at the end of the page's body, outside of the app element."""
     visit = open_page(browser, server.url, scheme=scheme)
     assert visit.page.evaluate(PUT_INTO_MENU) == color
     visit.end()
 
 
 def serious_barriers(page: Page) -> list[str]:
-    """What axe-core finds that shuts somebody out, with the parts of the page that do."""
+    """Accessibility violations that axe-core finds, with the elements."""
     found = Axe().run(page, context={"exclude": [[part] for part in FRAME]}).response
     serious = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
     return [f"{v['id']}: {v['help']}: {[n['html'][:200] for n in v['nodes'][:4]]}" for v in serious]
 
 
 def _excess(page: Page, main: Locator) -> int:
-    """Pixels by which the page, or what scrolls in it, is wider than the window."""
+    """Pixels by which the page, or a scrollable part of it, is wider than the window."""
     whole = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     return max(int(whole), int(main.evaluate("e => e.scrollWidth - e.clientWidth")))

@@ -1,4 +1,4 @@
-"""The Explore page as a visitor meets it, in a real browser."""
+"""The Explore page in a real browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BY_RANK = "/?ranks_from=One+rank"
 
 
 def bars(page: Page, title: str) -> int:
-    """How many layers a figure shows of its first method."""
+    """How many layers a figure shows for its first method."""
     script = """title => {
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.startsWith(title));
@@ -48,7 +48,7 @@ def test_a_slider_moves_and_numbers_pictures_and_address_follow(
 def test_no_press_is_lost_while_the_rest_of_the_page_is_drawn(
     browser: Browser, server: Server
 ) -> None:
-    """Each press comes as soon as the browser has asked for what comes after the pictures."""
+    """Each key press comes as soon as the browser has requested the details below the figures."""
     visit = open_page(browser, server.url + BY_RANK)
     page = visit.page
     page.evaluate(WATCH_RUNS)
@@ -82,7 +82,7 @@ def test_what_follows_the_pictures_is_of_the_same_model_on_a_second_visit_too(
 
 def test_the_first_visit_shows_asi_against_vanilla(browser: Browser, server: Server) -> None:
     visit = open_page(browser, server.url)
-    expect(visit.page.get_by_role("heading", name="What would it save?")).to_be_visible()
+    expect(visit.page.get_by_role("heading", name="What would compression save?")).to_be_visible()
     expect(visit.page.get_by_text("ASI keeps").first).to_be_visible()
     expect(visit.page.get_by_text("Small microcontroller")).to_be_visible()
     shows(visit.page, 4)

@@ -1,4 +1,4 @@
-"""Servers on which something is wrong: pages say it in a sentence."""
+"""Broken servers: pages report the error in a sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_store_that_cannot_be_opened_is_reported(
         page = browser.new_context().new_page()
         page.goto(f"{app.url}/{path}")
         alert = page.get_by_test_id("stAlert").first
-        expect(alert).to_contain_text("The store of runs does not answer", timeout=MINUTE)
+        expect(alert).to_contain_text("The store of runs does not respond", timeout=MINUTE)
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.get_by_text("Traceback")).to_have_count(0)
         page.context.close()

@@ -1,4 +1,4 @@
-"""What the real server lets in, and for how long: hosts, frames, files, slow requests."""
+"""Limits of the real server: hosts, frames, files, slow requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLOSED = ("metrics", "script-health-check", "agent/interact", "agent/openapi.jso
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An app with small limits, that also goes by other names."""
+    """An app with small limits and additional host names."""
     limits = {
         "ASI_REQUEST_SECONDS": str(SECONDS),
         "ASI_ALLOWED_HOSTS": "lab.example.org, *.uni.example",
@@ -73,7 +73,7 @@ def test_only_its_own_names_lead_to_the_server(guarded: Server, host: str, is_ow
         method = "PUT" if "upload" in path else "GET"
         found = ask(guarded, path, method, headers={"Host": host})
         assert (found.status == 400 and "ASI_ALLOWED_HOSTS" in found.text) is not is_own
-    # A page of the foreign name asks for the socket as the server's own page does.
+    # A page under the foreign name opens the websocket like the server's own page.
     asked = (
         f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -105,7 +105,7 @@ def test_what_a_window_makes_the_server_hold_is_bounded(guarded: Server) -> None
         assert answers == [204] * 4 + [413] * 36
         assert "4 files are held for one window" in mine.send(10).text
     with session(guarded) as mine:
-        # Together, so that none is held when the others are let in.
+        # In parallel, so that no file is held when the others are accepted.
         with ThreadPoolExecutor(4) as threads:
             statuses = list(threads.map(lambda _: mine.send(2 * MIB).status, range(4)))
         assert sorted(statuses) == [204, 204, 413, 413]
@@ -128,7 +128,7 @@ def test_one_address_does_not_fill_the_room_of_all(proxied: Server) -> None:
             named = {email: "ada@example.org", "X-Real-Ip": address, "X-Forwarded-For": mine.id}
             return mine.send(size, **named).status
 
-        # A half of 12 MiB for each; what a visitor writes before the proxy's own word is nothing.
+        # Half of 12 MiB for each; values before the proxy's own do not count.
         assert hold("203.0.113.1", 4 * MIB) == 204
         assert hold("1.1.1.1, 203.0.113.1", 4 * MIB) == 413
         assert hold("203.0.113.2", 4 * MIB) == 204
@@ -159,7 +159,7 @@ def test_past_the_proxy_nobody_sends_files(proxied: Server) -> None:
 
 
 def opened(server: Server, *parts: bytes) -> socket.socket:
-    """A connection on which these parts have been sent."""
+    """A connection on which these bytes have been sent."""
     where = urlsplit(server.url)
     plain = socket.create_connection((where.hostname, where.port), timeout=20)
     for part in parts:

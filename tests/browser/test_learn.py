@@ -25,7 +25,7 @@ def open_learn(browser: Browser, server: Server, width: int) -> Visit:
 
 
 def title_of(page: Page, chart: str) -> int:
-    """How many charts with such a title have been drawn."""
+    """How many charts with this title have been drawn."""
     script = """title => [...document.querySelectorAll('.live-chart .js-plotly-plot')]
         .filter(plot => plot.layout?.title?.text?.includes(title)).length"""
     return int(page.evaluate(script, chart))
@@ -64,7 +64,7 @@ def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) ->
     page.get_by_text("3 · Why a warm start works").click()
     expect(page.get_by_role("slider", name="Share of their energy")).to_be_visible()
     page.get_by_role("button", name="Lock in my guess").click()
-    angle = page.get_by_role("slider", name="Turn from step to step")
+    angle = page.get_by_role("slider", name="Turn per step")
     angle.press("ArrowRight")
     page.wait_for_url("**angle=15**")
     page.get_by_text("Link for your class").click()
@@ -81,7 +81,7 @@ def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) ->
     )
     expect(student.get_by_role("link", name="Explore")).to_have_count(0)
     student.get_by_role("button", name="Lock in my guess").click()
-    fixed = student.get_by_role("slider", name="Turn from step to step")
+    fixed = student.get_by_role("slider", name="Turn per step")
     expect(fixed).to_have_value("15", timeout=MINUTE)
     expect(fixed).to_be_disabled()
     student.close()
@@ -94,6 +94,6 @@ def test_a_reader_searches_the_glossary(browser: Browser, server: Server) -> Non
     box = page.get_by_role("textbox", name="Search")
     box.fill("unfolding")
     box.press("Enter")
-    expect(page.get_by_text("A tensor laid out as a matrix")).to_be_visible()
+    expect(page.get_by_text("A tensor reshaped into a matrix")).to_be_visible()
     expect(page.get_by_text("Plain back-propagation: every")).to_have_count(0)
     visit.end()

@@ -1,4 +1,4 @@
-"""A link shows in any other window what it was copied from, on every page.
+"""A link shows the same view in another window, on every page.
 
 A visitor changes every control that a page offers, copies the address and opens it in a window
 without a history: all controls must stand as they were left, and answers, numbers and figures must
@@ -34,7 +34,7 @@ from tests.waiting import wait_for
 READ_WORDS = """() => ['stHeading', 'stMarkdown', 'stMetric', 'stAlert', 'stTable']
     .flatMap(kind => [...document.querySelectorAll(`[data-testid=${kind}]`)])
     .map(part => part.textContent.trim())"""
-# A figure that is not drawn yet is null.
+# null: a figure that is not drawn yet.
 READ_FIGURES = """() => [...document.querySelectorAll('[data-testid=stBidiComponentRegular]')]
     .map(part => {
         const plot = part.querySelector('.js-plotly-plot');
@@ -43,11 +43,11 @@ READ_FIGURES = """() => [...document.querySelectorAll('[data-testid=stBidiCompon
         const names = plot._fullData.map(trace => trace.name);
         return [title?.text, xaxis?.type, yaxis?.type, ...names].join(' | ');
     })"""
-# The end of the run before may arrive late, when the page itself knows better.
+# The end of the previous script run may arrive late.
 SETTLED = """before => runs.asked > before && runs.isOver
     && document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'
     && !document.querySelector('[data-testid=stSkeleton], [data-stale=true]')"""
-# A click is lost when what is drawn meanwhile moves the control away under it.
+# A click is lost if a redraw moves the control away.
 TRIES = 3
 PAINTED = "() => new Promise(seen => requestAnimationFrame(() => setTimeout(seen)))"
 
@@ -79,13 +79,13 @@ CALIBRATED = (
     "Image size, pixels",
     "Seed",
 )
-# With these untouched there are runs to choose among and to compare.
+# Changing these would leave no runs to choose and compare.
 FEWER = ("Filter: Methods", "Filter: Comparisons", "Runs in detail")
 TOURS = (
     Tour(
         "",
         ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"}),
-        last="Where would it fit?",
+        last="Which devices does it fit?",
     ),
     Tour("train", ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"})),
     Tour("spectra"),
@@ -101,7 +101,7 @@ TOURS = (
 
 
 def seen(page: Page) -> dict[str, str]:
-    """What a page shows: each control with its value, each figure with its axes, and all words."""
+    """The content of a page: controls with values, figures with axes, and all text."""
     wait_for(lambda: None not in page.evaluate(READ_FIGURES), 30, "all figures drawn")
     there = controls(page)
     for name in popovers(page):
@@ -119,7 +119,7 @@ def seen(page: Page) -> dict[str, str]:
 
 
 class Visitor:
-    """Somebody who changes every control of a page.
+    """A visitor who changes every control of a page.
 
     Attributes:
         done: names of the controls that have been changed.
@@ -131,7 +131,7 @@ class Visitor:
         page.evaluate(WATCH_RUNS)
 
     def go_round(self, choices: Mapping[str, str | None], button: str | None) -> None:
-        """Make the choices, then change all else, behind the button and in popovers too."""
+        """Make the choices, then change all other controls, also in popovers."""
         for name, option in choices.items():
             control = next(control for control in controls(self.page) if control.name == name)
             if option is not None and option not in control.value:
@@ -148,26 +148,26 @@ class Visitor:
             close_popover(self.page, name)
 
     def unchanged(self, page: Page, choices: Container[str]) -> list[Control]:
-        """Controls of a page that still stand as they stood at first."""
+        """Controls of a page that still have their first values."""
         known = controls(page)
         return [c for c in known if c.name not in self.done and c.name not in choices]
 
     def _change_all(self, choices: Container[str]) -> None:
-        """One after the other, for each may bring others and take some away."""
+        """Change them one after the other: each change may add or remove controls."""
         while left := self.unchanged(self.page, choices):
             if self._change(left[0]):
                 self.done.add(left[0].name)
 
     def _change(self, control: Control, option: str | None = None) -> bool:
-        """Whether the control was still there; then it has been changed, if it can be."""
+        """Change a control if possible; return whether it was still there."""
         if control not in controls(self.page):
-            # What was drawn before it was read has been taken away since.
+            # A redraw has removed it.
             return False
         box = self.page.locator(CONTROLS).nth(control.place)
         around = box.locator("xpath=ancestor::details[not(@open)]")
         if around.count():
             around.locator("summary").click()
-        # A list of options closes when the page behind it is scrolled.
+        # Scrolling the page closes a list of options.
         box.scroll_into_view_if_needed()
         self.page.evaluate(PAINTED)
         before = self._runs_asked()
@@ -189,20 +189,20 @@ class Visitor:
         return int(self.page.evaluate("runs.asked"))
 
     def _await_run(self, before: int, what: str) -> None:
-        """Wait for the end of the run that a change led to, when `before` had been asked for."""
+        """Wait for the end of the script run after a change; `before` counts earlier requests."""
         wait_for(lambda: self.page.evaluate(SETTLED, before), 60, what)
         self.page.evaluate(PAINTED)
 
 
 def differences(here: Page, there: Page) -> list[str]:
-    """What two windows do not show alike, a line each."""
+    """The differences between two windows, one line each."""
     mine, theirs = seen(here), seen(there)
     names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
     return [f"{name}: {mine.get(name)!r}, by the link {theirs.get(name)!r}" for name in names]
 
 
 def lost(here: Page, there: Page) -> list[str]:
-    """The differences that stay; the last parts of either page may still be on their way."""
+    """The differences that remain after both pages have been drawn."""
     found = differences(here, there)
     if found:
         with suppress(AssertionError):
@@ -212,7 +212,7 @@ def lost(here: Page, there: Page) -> list[str]:
 
 
 def follow(window: Visit, link: str, tour: Tour) -> Page:
-    """Open an address in a window, drawn to its end."""
+    """Open an address in a window, and wait until it is drawn."""
     page = window.page
     page.goto(link)
     expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=MINUTE)
@@ -225,7 +225,7 @@ def follow(window: Visit, link: str, tour: Tour) -> Page:
 
 @pytest.fixture(scope="module")
 def windows(browser: Browser, server: Server) -> Iterator[tuple[Visit, Visit]]:
-    """The visitor's, and that of somebody else who opens links and never touches a control."""
+    """The visitor's window, and another one that only opens links."""
     both = open_page(browser, server.url), open_page(browser, server.url)
     yield both
     for window in both:

@@ -1,4 +1,4 @@
-"""The live chart in a real browser, in an app of its own."""
+"""The live chart in a real browser, in a separate app."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def charts_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def window(browser: Browser) -> Iterator[Charts]:
-    """One for all tests, so that what the page is made of is fetched and read once."""
+    """One context for all tests, so that assets are fetched once."""
     charts = Charts(browser.new_context(viewport=WIDE).new_page())
     yield charts
     charts.page.context.close()
@@ -72,7 +72,7 @@ def test_the_library_comes_once_and_updates_are_figures_alone(charts: Charts) ->
     charts.await_end_of_run()
     update = b"".join(charts.received[seen:])
     assert update.count(b'{"traces": ') == 4
-    # Four figures of about half a kilobyte each, and what Streamlit says around them.
+    # Four figures of about half a kilobyte each, plus Streamlit's messages.
     assert len(update) < 8000
     assert b"import" not in update
     assert b"<script" not in update
@@ -149,7 +149,7 @@ def test_clicks_on_a_chart_that_does_not_ask_for_them_cause_no_run(charts: Chart
 
 
 def test_the_theme_is_followed_at_once(charts: Charts) -> None:
-    # The second chart may not be there yet, or there without its figure.
+    # The second chart may be missing, or still without its figure.
     colors = """[plot.data[0].line.color, plot._fullLayout.font.color,
         document.querySelectorAll('.js-plotly-plot')[1]?.data?.[0]?.marker?.color?.[0]]"""
     wait_for(lambda: charts.first(colors)[::2] == ["#4D4D4D"] * 2, 10, "both charts")
@@ -232,7 +232,7 @@ def test_downloads_are_on_white_with_the_colours_of_paper(charts: Charts, tmp_pa
     assert "rgb(77, 77, 77)" in svg
     assert "rgb(184, 190, 197)" not in svg
     assert "rgb(255, 255, 255)" in svg
-    # A line and five points, and both in the legend; the hidden trace is in the legend alone.
+    # A line and five points, both also in the legend; the hidden trace is only in the legend.
     drawn = re.findall(r"(?:stroke|fill): (rgb[^;]*);", svg)
     assert drawn.count("rgb(77, 77, 77)") == 8
     assert drawn.count("rgb(0, 114, 178)") == 2

@@ -1,4 +1,4 @@
-"""What a visitor does, in a real browser, with a real worker."""
+"""The main workflow in a real browser, with a real worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TINY = "?steps=2&image_size=32&batch_size=16"
 
 @pytest.fixture
 def visits(browser: Browser, training_server: Server) -> Iterator[list[Visit]]:
-    """Pages opened by a test; afterwards none may have logged an error."""
+    """Opens pages for a test; fails if one has logged an error."""
     opened: list[Visit] = []
     yield opened
     for visit in opened:
@@ -39,7 +39,7 @@ def button(page: Page, name: str):  # type: ignore[no-untyped-def]
 
 
 def points(page: Page, title: str) -> int:
-    """How many points the first curve of a figure has by now; an error if the page tells of one."""
+    """How many points the first curve of a figure has; raises if the page shows an error."""
     alerts = page.get_by_role("alert").all_inner_texts()
     assert not alerts, alerts
     script = """title => {
@@ -51,7 +51,7 @@ def points(page: Page, title: str) -> int:
 
 
 def in_sight(page: Page, title: str) -> bool:
-    """Whether a figure has points, and its axes reach over all of them."""
+    """Whether a figure has points, and its axes include all of them."""
     script = """title => {
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.includes(title));
@@ -70,14 +70,14 @@ def test_a_visitor_compares_leaves_and_comes_back(
     page = visit(browser, visits, training_server.url + "/train" + SHORT)
     expect(page.get_by_role("heading", name="What does compression cost")).to_be_visible()
     button(page, "Train and compare").click()
-    # Until then the figures show the runs that came with the app.
+    # Before, the figures show the shipped runs.
     expect(button(page, "Cancel")).to_have_count(5)
     wait_for(lambda: points(page, "Training loss") in range(1, 24), 200, "the first points")
     some = points(page, "Training loss")
     wait_for(lambda: points(page, "Training loss") in range(some + 1, 25), 200, "a growing curve")
     for title in ("Training loss", "Test accuracy"):
         wait_for(lambda t=title: in_sight(page, t), 60, f"all of {title}")
-    expect(page.get_by_text("Why it can be small")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_text("Why activations compress")).to_be_visible(timeout=MINUTE)
     wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
     page.close()
 

@@ -29,9 +29,9 @@ def test_a_visitor_plans_changes_the_budget_and_trains(
 ) -> None:
     visit = open_plan(browser, training_server)
     page = visit.page
-    expect(page.get_by_text("Under 256 KiB the best ranks keep")).to_be_visible()
+    expect(page.get_by_text("Within 256 KiB the best ranks keep")).to_be_visible()
     page.get_by_test_id("stButtonGroup").get_by_text("64 KiB", exact=True).click()
-    expect(page.get_by_text("Under 64 KiB the best ranks keep")).to_be_visible()
+    expect(page.get_by_text("Within 64 KiB the best ranks keep")).to_be_visible()
     page.wait_for_url("**budget_kib=64**")
     page.get_by_role("button", name="Train this plan").click()
     expect(page.get_by_role("heading", name="What does compression cost")).to_be_visible(
@@ -57,8 +57,8 @@ def test_other_layers_are_calibrated_by_the_worker(
     for label, value in (("Batch size", 8), ("Image size", 32)):
         enter(page, label, value)
     enter(page, "Budget, KiB", 8)
-    expect(page.get_by_text("Nobody has looked yet at")).to_be_visible()
+    expect(page.get_by_text("There is no calibration yet of")).to_be_visible()
     page.get_by_role("button", name="Calibrate these layers").click()
-    expect(page.get_by_text("Under 8 KiB the best ranks keep")).to_be_visible(timeout=2 * MINUTE)
+    expect(page.get_by_text("Within 8 KiB the best ranks keep")).to_be_visible(timeout=2 * MINUTE)
     wait_until_drawn(page)
     visit.end()

@@ -12,10 +12,10 @@ def test_the_table_is_filtered_and_counted_otherwise(browser: Browser, server: S
     visit = open_page(browser, server.url)
     page = visit.page
     page.get_by_role("link", name="Poster").click()
-    expect(page.get_by_text("cells are exact to the printed digits")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_text("cells equal the printed digits")).to_be_visible(timeout=MINUTE)
     expect(page.get_by_role("cell", name="1651.84")).to_have_count(2)
     page.get_by_test_id("stButtonGroup").get_by_text("exact", exact=True).click()
-    expect(page.get_by_text("Counting what the code really executes")).to_be_visible()
+    expect(page.get_by_text("Counted as the code executes it")).to_be_visible()
     page.wait_for_url("**convention=exact**")
     wait_until_drawn(page)
     visit.end()

@@ -32,14 +32,14 @@ READ = """() => Object.fromEntries(
 
 
 def setup(page: Page) -> dict[str, str]:
-    """What the boxes of the sidebar say, by their keys."""
+    """The values of the sidebar's boxes, by key."""
     wait_until_drawn(page)
     found: dict[str, str] = page.evaluate(READ)
     return {key: found.get(key, "") for key in SETUP} | {"bits": found.get("bits", "")[:1]}
 
 
 def shows(page: Page, expected: dict[str, str], where: str) -> None:
-    """Wait for the setup; what is there instead is in the error."""
+    """Wait for the setup; a failure shows the actual one."""
     try:
         wait_for(lambda: setup(page) == expected, 30, f"the setup on {where}")
     except AssertionError as error:

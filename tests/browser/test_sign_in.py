@@ -1,4 +1,4 @@
-"""Visitors sign in with an OpenID provider: a real one, whose users are made up."""
+"""Visitors sign in with a real OpenID provider that has made-up users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.waiting import wait_for
 
 ADA, BOB = "ada@example.org", "bob@example.org"
 RUNS = "train?steps=5000&image_size=32&batch_size=32"
-# A run takes one processor, and every page that is opened another.
+# A run uses one processor, and every open page another.
 _PATIENCE = 3 * MINUTE
 SECRETS = """[auth]
 redirect_uri = "{app}/oauth2callback"
@@ -31,7 +31,7 @@ server_metadata_url = "http://localhost:{provider}/.well-known/openid-configurat
 
 @pytest.fixture
 def signing_in(tmp_path: Path, features_dir: Path) -> Iterator[Server]:
-    """An app that visitors sign in to."""
+    """An app with sign-on."""
     users = [User(sub=name, claims={"email": name, "email_verified": True}) for name in (ADA, BOB)]
     secrets, home, port = tmp_path / "secrets.toml", tmp_path / "home", free_port()
     home.mkdir()
@@ -39,7 +39,7 @@ def signing_in(tmp_path: Path, features_dir: Path) -> Iterator[Server]:
         message = SECRETS.format(app=f"http://127.0.0.1:{port}", provider=provider.server_port)
         secrets.write_text(message)
         options = ("--secrets.files", str(secrets))
-        # Whose run it is does not depend on how fast it goes.
+        # The owner of a run does not depend on its speed.
         own = {"ASI_FEATURES_DIR": str(features_dir), "ASI_THREADS": "1"}
         with running_app(home, *options, port=port, **own) as app:
             yield app
@@ -64,10 +64,10 @@ def test_runs_belong_to_whoever_has_signed_in(browser: Browser, signing_in: Serv
     launch = ada.page.get_by_role("button", name="Train and compare")
     expect(launch).to_be_disabled()
 
-    # Both before anything is trained: from then on pages have a processor less.
+    # Both before training starts, which uses a processor.
     sign_in(bob.page, BOB)
     sign_in(ada.page, ADA)
-    # The provider sends everybody back to the first page.
+    # The provider redirects to the first page.
     ada.page.goto(f"{signing_in.url}/{RUNS}")
     expect(launch).to_be_enabled(timeout=_PATIENCE)
     launch.click()
@@ -76,7 +76,7 @@ def test_runs_belong_to_whoever_has_signed_in(browser: Browser, signing_in: Serv
     cancel = ada.page.get_by_role("button", name="Cancel")
     expect(cancel.first).to_be_enabled(timeout=_PATIENCE)
 
-    # A page that follows a run is drawn again and again: one at a time.
+    # A page that shows an active run is redrawn often: open one at a time.
     ada.page.goto("about:blank")
     bob.page.goto(f"{signing_in.url}/train?comparison={runs[0].comparison}")
     theirs = bob.page.get_by_role("button", name="Cancel")
@@ -86,14 +86,14 @@ def test_runs_belong_to_whoever_has_signed_in(browser: Browser, signing_in: Serv
     ada.page.goto(f"{signing_in.url}/{RUNS}")
     wait_until_drawn(ada.page)
     ada.page.get_by_role("button", name=f"Sign out {ADA}").click()
-    # The provider asks whether she wants to leave it too.
+    # The provider asks whether to sign out there too.
     ada.page.get_by_role("button", name="End session").click()
     expect(ada.page.get_by_role("button", name="Sign in")).to_be_visible(timeout=_PATIENCE)
     ada.page.goto(f"{signing_in.url}/{RUNS}&comparison={runs[0].comparison}")
     expect(launch).to_be_disabled(timeout=_PATIENCE)
     expect(cancel.first).to_be_disabled(timeout=_PATIENCE)
     for window in (ada, bob):
-        # The provider's own pages ask for what is not there.
+        # The provider's own pages request missing files.
         window.problems[:] = [message for message in window.problems if signing_in.url in message]
         window.end()
     store.close()

@@ -10,7 +10,7 @@ from tests.waiting import wait_for
 
 
 def drawn(page: Page, title: str) -> list[list[float]]:
-    """The y values of the traces of the figure whose title begins so."""
+    """The y values of the traces of the figure with this title prefix."""
     script = """title => {
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.startsWith(title));
@@ -24,8 +24,10 @@ def test_a_visitor_looks_into_a_shipped_run(browser: Browser, server: Server) ->
     visit = open_page(browser, server.url)
     page = visit.page
     page.get_by_role("link", name="Spectra").click()
-    expect(page.get_by_role("heading", name="Why can it be small?")).to_be_visible(timeout=MINUTE)
-    expect(page.get_by_text("of the energy of what")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_role("heading", name="Why do activations compress?")).to_be_visible(
+        timeout=MINUTE
+    )
+    expect(page.get_by_text("of the energy of the input")).to_be_visible(timeout=MINUTE)
     wait_until_drawn(page)
     expect(page.locator(".live-chart")).to_have_count(9, timeout=MINUTE)
     wait_until_drawn(page)
@@ -35,7 +37,7 @@ def test_a_visitor_looks_into_a_shipped_run(browser: Browser, server: Server) ->
     wait_for(lambda: drawn(page, "channel (")[0][0] == 1, 30, "singular values")
     slider = page.get_by_role("slider", name="Step")
     slider.press("ArrowLeft")
-    expect(page.get_by_text("receives at step 125")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_role("heading", name="at step 125")).to_be_visible(timeout=MINUTE)
     page.wait_for_url("**step=125**")
     wait_until_drawn(page)
     visit.end()

@@ -1,4 +1,4 @@
-"""Images of one's own in real browsers: two visitors bring the same zip, and both train on it."""
+"""User images in real browsers: two visitors upload the same zip, and both train on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.datasets.test_uploads import packed
 from tests.waiting import wait_for
 
 TINY = "/train?steps=2&image_size=32&batch_size=16&layers=1&methods=Vanilla"
-MENU = "Images of your own"
+MENU = "Your images"
 
 
 @pytest.fixture
@@ -32,14 +32,14 @@ def upload(page: Page, name: str, zipped: bytes) -> None:
     open_popover(page, MENU)
     box = page.locator("[data-testid=stFileUploader] input[type=file]")
     box.set_input_files(FilePayload(name=name, mimeType="application/zip", buffer=zipped))
-    expect(page.get_by_text("2 classes, 32 images to train on and 8 to test on")).to_be_visible()
+    expect(page.get_by_text("2 classes, 32 training images and 8 test images")).to_be_visible()
     wait_until_drawn(page)
     if page.locator("[data-testid=stPopoverBody]").count():
         close_popover(page, MENU)
 
 
 def trained(store: RunStore, page: Page, before: set[str]) -> list[RunRecord]:
-    """The runs of a comparison that a visitor launches and waits for."""
+    """Launch a comparison as a visitor, and wait for its runs."""
     page.get_by_role("button", name="Train and compare").click()
     new = wait_for(
         lambda: [
@@ -69,7 +69,7 @@ def test_two_visitors_bring_the_same_zip_and_both_train_on_it(
     zipped = packed(both_splits(train=16, test=4)).getvalue()
     for visit, called in zip(visits, ("pets", "animals"), strict=True):
         upload(visit.page, f"{called}.zip", zipped)
-        # Each visitor's list calls the zip as the visitor does.
+        # Each visitor's list shows the visitor's own file name.
         images = visit.page.get_by_role("combobox", name="Images")
         expect(images).to_have_value(re.compile(rf"^{called} \(.*\), uploaded$"))
     comparisons: dict[str, list[RunRecord]] = {}

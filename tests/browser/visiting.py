@@ -1,4 +1,4 @@
-"""Opening pages as visitors do, and waiting until they have been drawn."""
+"""Opening pages like a visitor, and waiting until they are drawn."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from dashboard.frame import TO_COME
 from tests.waiting import wait_for
 
 Scheme = Literal["light", "dark"]
 WIDE, NARROW = 1440, 390
 MINUTE = 60_000
-# What goes over the socket says when the page has been run: states of the page itself are skipped
-# where two follow each other fast. An empty status (field 9, no bytes) says that nothing runs.
+# Websocket messages show when a script run has ended: the state in the page misses fast changes. An
+# empty status (field 9, no bytes) means that nothing runs.
 WATCH_RUNS = """() => {
     const send = WebSocket.prototype.send, watched = new Set();
     const runs = window.runs = {asked: 0, isOver: true};
@@ -33,7 +32,7 @@ WATCH_RUNS = """() => {
 
 @dataclass
 class Visit:
-    """A page in a window of its own.
+    """A page in a separate window.
 
     Attributes:
         problems: what the page has logged as an error.
@@ -43,13 +42,13 @@ class Visit:
     problems: list[str] = field(default_factory=list)
 
     def end(self) -> None:
-        """Close the window; nothing may have been logged."""
+        """Close the window; fails if an error was logged."""
         self.page.close()
         assert not self.problems, self.problems
 
 
 def open_page(browser: Browser, url: str, *, width: int = WIDE, scheme: Scheme = "light") -> Visit:
-    """A page in a new window without a history, drawn to its end."""
+    """A page in a new window without a history, completely drawn."""
     visit = Visit(_new_window(browser, url))
     visit.page.set_viewport_size({"width": width, "height": 900})
     visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -62,7 +61,7 @@ def open_page(browser: Browser, url: str, *, width: int = WIDE, scheme: Scheme =
 
 
 def _new_window(browser: Browser, url: str) -> Page:
-    """A window that knows of no other one that is open, and of none that was.
+    """A window that shares no state with other windows.
 
     What a closed window has read and compiled of the app's scripts is used again: half of what it
     costs to open a page.
@@ -80,20 +79,19 @@ def _new_window(browser: Browser, url: str) -> Page:
 
 
 def _note(problems: list[str], message: ConsoleMessage) -> None:
-    # Under the address of a page, Streamlit's own script first asks for the server's health there,
-    # and only then at the root.
+    # At the address of a page, Streamlit's own script first requests the server's health there,
+    # and then at the root.
     asked = message.location["url"].endswith(("/_stcore/health", "/_stcore/host-config"))
     if message.type == "error" and not asked:
         problems.append(f"{message.text} ({message.location['url']})")
 
 
 def wait_until_drawn(page: Page) -> None:
-    """Wait until nothing is still to be sent or drawn; an error if the page has failed."""
+    """Wait until everything is sent and drawn; fails if the page has failed."""
     expect(page.get_by_test_id("stApp")).to_have_attribute(
         "data-test-script-state", "notRunning", timeout=MINUTE
     )
     expect(page.get_by_test_id("stException")).to_have_count(0)
-    expect(page.locator(f".st-key-{TO_COME}")).to_have_count(0, timeout=MINUTE)
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=MINUTE)
     empty = """() => [...document.querySelectorAll('[data-testid^=stBidiComponent]')]
         .filter(chart => chart.offsetParent && !chart.querySelector('.main-svg')).length"""

@@ -1,4 +1,4 @@
-"""Runs made up for tests of the lessons: what they say is chosen, not computed."""
+"""Made-up runs for tests of the lessons, with chosen results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAPTURED, BEST = 0.6, 0.8
 
 
 def probe(name: str, step: int, channels: int) -> LayerProbe:
-    """A look at one layer: captured and best energy as above, all angles 20 degrees."""
+    """A probe of one layer: captured and best energy as above, all angles 20 degrees."""
     return LayerProbe(
         name=name,
         shape=(8, channels, 4, 4),
@@ -31,7 +31,7 @@ def probe(name: str, step: int, channels: int) -> LayerProbe:
 
 
 def probes(steps: Sequence[int] = (1, 30, 60)) -> list[ProbeEvent]:
-    """Looks at a narrow and a wide layer."""
+    """A probe of a narrow and a wide layer."""
     return [
         ProbeEvent(step=step, layers=(probe(LAYERS[0], step, 4), probe(LAYERS[1], step, 6)))
         for step in steps
@@ -49,7 +49,7 @@ def add_run(
     status: Status = "completed",
     owner: str = "somebody",
 ) -> None:
-    """A run that has ended like this."""
+    """A completed run with this summary."""
     (run,) = store.create([spec], owner)
     token = store.attempts.claim(run.id)
     assert token is not None
@@ -63,7 +63,7 @@ def add_run(
 
 
 def add_replay(store: RunStore) -> None:
-    """The run that is looked at and replayed."""
+    """The probed run that lessons replay."""
     add_run(store, RunSpec(method=ASI(explained_variance=0.8)), events=probes())
 
 
@@ -78,7 +78,7 @@ SWEEP: tuple[tuple[Method, int, float, int, int], ...] = (
 
 
 def add_sweep(store: RunStore) -> None:
-    """The runs among which a budget chooses."""
+    """The runs of the sweep."""
     for method, seed, accuracy, kept, saved in SWEEP:
         spec = RunSpec(method=method, seed=seed)
         add_run(store, spec, accuracy=accuracy, kept=kept, saved=saved)

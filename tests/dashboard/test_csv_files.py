@@ -1,4 +1,4 @@
-"""Tables as CSV: what others wrote is text in a spreadsheet, and numbers are numbers."""
+"""Tables as CSV: text is never a formula in a spreadsheet, and numbers stay numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of which one is further than the other are compared where both have been."""
+"""Runs with different progress are compared at their last common evaluation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_without_a_common_step_there_is_none(reference: RunFeed | None) -> None:
 
 
 def test_the_answer_compares_at_one_step_as_the_cards_do() -> None:
-    """Vanilla, three evaluations in; ASI, two."""
+    """Vanilla with three evaluations, and ASI with two."""
     from asi_core.methods import ASI, Vanilla
     from asi_core.runs.records import RunRecord
     from asi_core.training.spec import RunSpec

@@ -1,4 +1,4 @@
-"""What a visitor reads when a page cannot be drawn."""
+"""The message when a page cannot be drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_what_somebody_asked_for_is_reported_as_it_is() -> None:
 @pytest.mark.parametrize("error", [OperationalError("s", {}, ValueError()), PermissionError("x")])
 def test_a_store_that_does_not_answer_is_named_with_the_way_out(error: Exception) -> None:
     message = failure_sentence(error)
-    assert "store of runs does not answer" in message
+    assert "store of runs does not respond" in message
     assert "ASI_HOME" in message
 
 

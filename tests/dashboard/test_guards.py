@@ -1,4 +1,4 @@
-"""The layers around the app, alone: whose address counts, and how many connections may wait."""
+"""The ASGI middleware alone: the visitor's address, and the limit of waiting connections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def nothing(*_: Any) -> Any:
 
 
 def run(coroutine: Any) -> None:
-    # In a thread of its own: Playwright has an event loop running in this one.
+    # In another thread: Playwright runs an event loop in this one.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, coroutine).result()
 
@@ -88,7 +88,7 @@ def test_descriptors_are_as_many_as_the_system_allows() -> None:
 
 
 def address_of(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """Whom the app takes for the other end of a connection from 192.0.2.1."""
+    """The client that the app sees for a connection from 192.0.2.1."""
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -99,7 +99,7 @@ def address_of(headers: list[tuple[bytes, bytes]]) -> str | None:
         "path": "/",
         "method": "GET",
         "headers": headers,
-        # As uvicorn writes it for a proxy on the same machine, from a header of the visitor's.
+        # As uvicorn sets it behind a local proxy, from a header that clients can forge.
         "client": ("198.51.100.9", 0),
         "state": {PEER: ("192.0.2.1", 1234)},
     }

@@ -70,7 +70,7 @@ def test_the_usual_run_is_found_by_what_it_is(store: RunStore) -> None:
         add_run(store, USUAL.model_copy(update={key: value}), events=probes((1, 2, 3)))
     add_run(store, RunSpec(method=HOSVD(explained_variance=0.8)), events=probes((1, 2, 3)))
     add_run(store, USUAL, events=probes((1, 2, 3)), status="failed")
-    # Too little to be replayed.
+    # Not enough for a replay.
     add_run(store, USUAL, events=probes((1,)))
     assert evidence.probed_run() is None
     st.cache_resource.clear()

@@ -1,4 +1,4 @@
-"""What the browser is sent; what it makes of it is in tests/browser/test_live_chart.py."""
+"""The data sent to the browser; tests/browser/test_live_chart.py tests the chart itself."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def sent(figure: go.Figure, height: int | None = None) -> dict[str, Any]:
-    """The message as the browser reads it; refused where it is no JSON."""
+    """The message as the browser reads it; fails if it is not JSON."""
     data = chart_data(figure, height, selectable=False)
     return dict(json.loads(json.dumps(data, allow_nan=False)))
 
 
 def values(array: Any) -> list[Any]:
-    """A list, or what plotly packs an array into, as a list."""
+    """A list, or an array that plotly has packed as base64, as a list."""
     if isinstance(array, list):
         return array
     packed = np.frombuffer(base64.b64decode(array["bdata"]), array["dtype"])
@@ -69,7 +69,7 @@ def test_the_number_of_points_is_bounded() -> None:
     most = list(range(MOST_POINTS))
     assert len(sent(go.Figure(go.Scatter(y=most)))["traces"][0]["y"]) == MOST_POINTS
     for trace in (go.Scatter(y=[*most, 0]), go.Scatter(x=np.zeros(MOST_POINTS + 1), y=[1])):
-        with pytest.raises(InvalidInput, match=f"at most {MOST_POINTS} points a trace, got 5001"):
+        with pytest.raises(InvalidInput, match=f"at most {MOST_POINTS} points per trace, got 5001"):
             chart_data(go.Figure([go.Bar(y=[1]), trace]), None, selectable=False)
 
 
@@ -90,7 +90,7 @@ def page() -> None:
 
 
 def test_a_page_gets_no_points_before_any_is_selected() -> None:
-    # Twice: the second time another server is to learn of the component.
+    # Twice: the second time, the component is registered with another server.
     for _ in range(2):
         test = AppTest.from_function(page, default_timeout=60).run()
         assert not test.exception
@@ -124,7 +124,7 @@ def test_every_method_is_seen_on_both_backgrounds(style: str) -> None:
     color = STYLES[style].color
     in_the_dark = DARK_COLORS.get(color, color)
     assert contrast(in_the_dark, theme["dark"]["backgroundColor"]) >= 3
-    # The head alone is meant to stand back.
+    # The linear probe's style is meant to be pale.
     assert contrast(color, theme["light"]["backgroundColor"]) >= (2.5 if style == "head" else 3)
 
 

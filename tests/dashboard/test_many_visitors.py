@@ -1,4 +1,4 @@
-"""What visitors share, so that many of them cost little more than one."""
+"""Caches shared by visitors, so that many cost little more than one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> RunStore:
 
 
 class Counting:
-    """A store that counts how often it is asked."""
+    """A store that counts its reads."""
 
     def __init__(self, store: RunStore) -> None:
         self._store, self.asked = store, 0
@@ -36,7 +36,7 @@ class Counting:
 
 
 def begun(store: RunStore) -> tuple[RunRecord, str, list[Event]]:
-    """A run that is going, the token of its attempt, and all its events; the first six are kept."""
+    """An active run, its attempt's token, and its events, of which the first six are stored."""
     (run,) = store.create([spec()], "me")
     token = store.attempts.claim(run.id)
     assert token is not None

@@ -1,4 +1,4 @@
-"""What others wrote is shown as it is, and does nothing."""
+"""Text of other users is shown literally, without formatting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""plotly.js as the server sends it: announced with pages, compressed once, the installed one."""
+"""plotly.js as served: the installed version, preloaded with pages, compressed once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 
 
 def asked(path: str, *, method: str = "GET", **headers: str) -> tuple[int, Headers, bytes]:
-    """Status, headers and body of an answer."""
+    """Status, headers and body of a response."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -34,7 +34,7 @@ def asked(path: str, *, method: str = "GET", **headers: str) -> tuple[int, Heade
 
     given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": given}
-    # In a thread of its own: Playwright has an event loop running in this one.
+    # In another thread: Playwright runs an event loop in this one.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, PlotlyJs(_app)(scope, receive, send)).result()
     start, *bodies = sent

@@ -1,4 +1,4 @@
-"""What runs of a comparison are measured against, and what they are called."""
+"""The references of a comparison's runs, and their labels."""
 
 from __future__ import annotations
 

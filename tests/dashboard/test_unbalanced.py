@@ -1,4 +1,4 @@
-"""Compare shows balanced accuracies and images that were left out where there are any."""
+"""Compare shows balanced accuracies and left-out images if there are any."""
 
 from __future__ import annotations
 

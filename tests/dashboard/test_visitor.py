@@ -1,4 +1,4 @@
-"""Whose runs they are: told by a proxy, by sign-on, or by a cookie; and who may change what."""
+"""Owners of runs by proxy, sign-on or cookie, and their permissions."""
 
 from __future__ import annotations
 

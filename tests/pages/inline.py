@@ -1,4 +1,4 @@
-"""The worker replaced: what is submitted is executed in this process, when a test says so."""
+"""A replacement of the worker that executes submitted runs and jobs in this process, on demand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard import services
 
 
 class InlineEngine:
-    """Attributes: ids of the runs and jobs that wait."""
+    """Holds the ids of submitted runs and jobs until `work` executes them."""
 
     def __init__(self) -> None:
         self.runs: list[str] = []
@@ -27,7 +27,7 @@ class InlineEngine:
         self.jobs.append(job_id)
 
     def work(self) -> None:
-        """Execute all that waits, jobs first."""
+        """Execute all submitted jobs and runs, jobs first."""
         url = read_settings().database_url
         for job_id in self.jobs:
             execute_job(job_id, url)
@@ -38,7 +38,7 @@ class InlineEngine:
 
 
 def inline_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
-    """The engine that pages are given meanwhile; the body of fixtures."""
+    """Replace the engine of pages; the body of fixtures."""
     st.cache_resource.clear()
     inline = InlineEngine()
     monkeypatch.setattr(services, "engine", lambda: inline)

@@ -22,14 +22,14 @@ from asi_core.training.spec import RunSpec
 from dashboard import services
 from dashboard.compare.controls import View
 from dashboard.compare.report import build_report
-from dashboard.compare.watch import _going, progress, progress_text
+from dashboard.compare.watch import _active, progress, progress_text
 from tests.runs.kept import VANILLA, asi, events, fail, keep, keep_usual, spec
 
 PAGE = str(Path(__file__).parents[2] / "pages" / "compare.py")
 
 
 class IdleEngine:
-    """Takes what is submitted and does nothing."""
+    """Records submitted runs and does nothing."""
 
     def __init__(self) -> None:
         self.submitted: list[str] = []
@@ -40,7 +40,7 @@ class IdleEngine:
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[IdleEngine]:
-    """No worker, and no shipped examples but those that a test asks for."""
+    """No worker, and no shipped examples unless a test imports them."""
     st.cache_resource.clear()
     idle = IdleEngine()
     monkeypatch.setattr(services, "engine", lambda: idle)
@@ -91,7 +91,7 @@ def press(page: AppTest, label: str) -> AppTest:
 
 def test_a_page_without_runs_offers_a_sweep() -> None:
     page = opened()
-    assert "There is no such run yet" in texts(page.info)
+    assert "No run matches" in texts(page.info)
     assert not button(page, "Start the sweep").disabled
     assert "No measured step yet" in texts(page.markdown)
 
@@ -125,9 +125,9 @@ def test_names_are_no_markdown_and_no_formulas(store: RunStore) -> None:
     library = RunLibrary(store.url)
     library.describe(runs[0].comparison, Description("=[x](https://x) **y**", ""))
     page = opened()
-    warnings = [m.value for m in page.markdown if "is gone for good" in m.value]
+    warnings = [m.value for m in page.markdown if "and all measurements" in m.value]
     assert len(warnings) == 1
-    assert warnings[0].startswith(r"\=\[x\](https\://x) \*\*y\*\*, with 5 runs")
+    assert r" \=\[x\](https\://x) \*\*y\*\*, with 5 runs" in warnings[0]
     assert set(shown_table(page)["comparison"]) == {"'=[x](https://x) **y**"}
 
 
@@ -151,14 +151,14 @@ def test_fewer_points_may_be_lost(store: RunStore) -> None:
 
 def test_a_linear_probe_that_would_do_is_reported(store: RunStore) -> None:
     keep(store, [spec(layers=0), spec(), asi(0.8)], [0.87, 0.87, 0.86], [0, 1000, 100])
-    assert "but the new classifier alone reaches 87.0" in answer(opened())
+    assert "but the linear probe reaches 87.0" in answer(opened())
 
 
 @pytest.mark.parametrize(
     ("specs", "expected"),
     [
         ([spec()], "no other method has been completed"),
-        ([asi(0.8)], "without a vanilla run of the same task"),
+        ([asi(0.8)], "there is no vanilla run of the same task"),
         ([], "No run of this task has been completed yet"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_filter_leaves_what_it_names(store: RunStore) -> None:
     assert set(by_method["run"].str.split(",").str[0]) == {"ASI", "Vanilla"}
     assert list(shown_table(opened(only_owner="you"))["state"]) == ["failed"]
     assert len(shown_table(opened(only_status="completed"))) == 5
-    assert "There is no such run" in texts(opened(only_status="completed", only_owner="you").info)
+    assert "No run matches" in texts(opened(only_status="completed", only_owner="you").info)
 
 
 def test_a_link_gives_the_same_view(store: RunStore) -> None:
@@ -303,7 +303,7 @@ def test_a_comparison_is_deleted_after_it_was_confirmed(store: RunStore) -> None
     page.button(key="confirm-Delete this comparison").click()
     page = run(page)
     assert store.comparison(gone[0].comparison) == []
-    assert "There is no such run yet" in texts(page.info)
+    assert "No run matches" in texts(page.info)
 
 
 def test_chosen_runs_are_deleted(store: RunStore) -> None:
@@ -318,7 +318,7 @@ def test_chosen_runs_are_deleted(store: RunStore) -> None:
 def test_what_cannot_be_deleted_is_reported(store: RunStore) -> None:
     keep(store, [spec(), asi(0.8)], [0.9, 0.8], [100, 10], owner=EXAMPLE_OWNER)
     page = opened()
-    # The popover cannot be opened; the library refuses besides.
+    # The popover cannot be opened, and the library refuses too.
     page.button(key="confirm-Delete this comparison").click()
     assert "shipped with the app stay, got 2 of them" in texts(run(page).error)
     assert len(RunLibrary(store.url).runs()) == 2
@@ -389,12 +389,12 @@ def test_a_run_that_is_going_is_shown_with_what_it_has(store: RunStore) -> None:
 
 def test_whatever_ends_between_two_looks_is_noticed(store: RunStore) -> None:
     runs = store.create([spec(), spec(seed=1)], "local")
-    drawn = _going()
+    drawn = _active()
     assert drawn == {runs[0].comparison: 2}
     store.request_cancel(runs[0].id)
-    assert _going() != drawn
+    assert _active() != drawn
     store.request_cancel(runs[1].id)
-    assert _going() != drawn
+    assert _active() != drawn
 
 
 def test_a_filter_may_reach_further_back_than_the_newest_runs(
@@ -441,7 +441,7 @@ def test_runs_are_taken_along_and_opened(store: RunStore) -> None:
     content = export_comparison(store, RunLibrary(store.url), runs[0].comparison)
     uploader = page.get("file_uploader")[0]
     uploader.upload("asi-runs.zip", content, "application/zip").run()
-    assert f"{len(runs)} runs of asi-runs.zip are kept here now" in texts(page.success)
+    assert f"{len(runs)} runs imported from asi-runs.zip" in texts(page.success)
     assert len(store.latest_comparisons(9)) == 2
     page.get("file_uploader")[0].upload("photos.zip", b"no zip", "application/zip").run()
     assert "must be a file that this app has written" in texts(page.error)

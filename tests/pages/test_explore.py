@@ -46,7 +46,7 @@ def opened(page: str = "explore", **query: str) -> AppTest:
 
 
 def drawn_with(page: AppTest, **values: int) -> AppTest:
-    """The whole page with other values; a box that is moved has its pictures drawn alone."""
+    """Rerun the whole page with other values; moving a box would rerun only the figures."""
     for key, value in values.items():
         page.session_state[key] = value
     page.run()
@@ -137,11 +137,11 @@ def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:
     assert "ASI" in kept(page)
     drawn_with(page, layers=5)
     assert set(kept(page)) == {"Vanilla", "Gradient filter", "8-bit", "Checkpointing"}
-    assert "nobody has looked yet at" in texts(page.info)
+    assert "there is no calibration yet of" in texts(page.info)
     drawn_with(page, layers=4, batch_size=63)
-    assert "at batch 63 and 96 px" in texts(page.info)
+    assert "at batch size 63 and 96 px" in texts(page.info)
     assert "ASI" not in kept(page)
-    assert "waits for its ranks" in texts(page.caption)
+    assert "is not shown yet: its ranks" in texts(page.caption)
 
 
 def test_a_calibration_from_click_to_ranks(engine: InlineEngine) -> None:
@@ -291,8 +291,8 @@ def test_an_input_that_two_layers_read_is_counted_as_the_convention_says(convent
     page = opened(**BY_RANK, **settings, formulas="true", numbers="true", convention=convention)
     page.selectbox(key="formula_method").set_value("Vanilla").run()
     page.selectbox(key="formula_layer").set_value("3 · layer4.0.downsample.0").run()
-    counted_once = "it reads the same tensor as layer4.0.conv1, where it is counted"
-    counted_twice = "64\u202fKiB of vanilla's are inputs that two layers read"
+    counted_once = "this layer reads the same tensor as layer4.0.conv1, which counts it"
+    counted_twice = "64\u202fKiB of vanilla's are inputs that two layers share"
     assert (counted_once in texts(page.markdown)) == (convention == "exact")
     assert (counted_twice in texts(page.caption)) == (convention == "paper")
     assert kept(page)["Vanilla"] == {"exact": "160\u202fKiB", "paper": "224\u202fKiB"}[convention]
@@ -323,14 +323,14 @@ def test_a_link_names_model_and_images_as_the_command_line_does(name: str) -> No
     assert not page.warning
     assert page.selectbox(key="model").value == "mcunet_in1"
     assert page.selectbox(key="dataset").value == "cifar10"
-    # They stay in the address, as the boxes call them.
+    # The address has their titles.
     assert page.query_params["model"] == MODELS["mcunet_in1"].title
     assert page.query_params["dataset"] == DATASETS["cifar10"].title
 
 
 @pytest.mark.parametrize(
     ("budget", "rank"),
-    # From the size of a mode on its factor is not kept: 64 fits where 62 does not.
+    # A mode at full rank has no factor: 64 fits although 62 does not.
     [(256, 17), (16, 1), (4, 0), (1280, 64), (8192, None), (99_999, None)],
 )
 def test_the_largest_rank_is_the_last_that_fits(budget: int, rank: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a link says: a page, and a short sentence about what no box takes. Never a failure.
+"""Random links: the page is drawn, and ignored parameters are reported. It never fails.
 
 `make faults` opens 3,000 links.
 """
@@ -17,8 +17,8 @@ from streamlit.testing.v1 import AppTest
 PAGES = Path(__file__).parents[2] / "pages"
 LINKS = int(os.environ.get("FUZZ_LINKS", "300"))
 
-# What each page's boxes are called in links, and how many of the links it gets: some pages take
-# twenty times as long as others.
+# The URL parameters of each page, and its share of the links: some pages take twenty times as long
+# as others.
 KEYS: dict[str, tuple[float, list[str]]] = {
     "explore": (0.5, [
         "model", "layers", "batch_size", "image_size", "dataset", "ranks_from", "patch", "lean",
@@ -104,21 +104,21 @@ def test_there_are_as_many_links_as_are_said() -> None:
 @pytest.mark.parametrize(
     ("page", "key", "value", "reason", "default"),
     [
-        ("train", "steps", "1e309", "it is no finite number", 150),
-        ("train", "batch_size", "-inf", "it is no finite number", 64),
-        ("train", "seed", "9" * 5000, "it is no finite number", 0),
-        ("train", "layers", "1e300", "it is too large a number", 4),
-        ("train", "layers", "four", "its box does not take it", 4),
+        ("train", "steps", "1e309", "it is not a finite number", 150),
+        ("train", "batch_size", "-inf", "it is not a finite number", 64),
+        ("train", "seed", "9" * 5000, "it is not a finite number", 0),
+        ("train", "layers", "1e300", "the number is too large", 4),
+        ("train", "layers", "four", "its box does not accept it", 4),
         ("train", "learning_rate", "", "it is empty", 0.05),
-        ("train", "bits", "77", "its box does not take it", 32),
+        ("train", "bits", "77", "its box does not accept it", 32),
         ("compare", "against", "", "it is empty", "Activation memory"),
-        ("compare", "sweep_steps", "nan", "it is no finite number", 150),
-        ("compare", "tolerance", "-3", "its box does not take it", 1.0),
+        ("compare", "sweep_steps", "nan", "it is not a finite number", 150),
+        ("compare", "tolerance", "-3", "its box does not accept it", 1.0),
         ("spectra", "show", "", "it is empty", "Explained energy"),
-        ("spectra", "share", "inf", "it is no finite number", 80),
-        ("spectra", "run", "nobody", "its box does not take it", None),
-        ("plan", "budget_kib", "1e309", "it is no finite number", None),
-        ("explore", "layers", "-inf", "it is no finite number", None),
+        ("spectra", "share", "inf", "it is not a finite number", 80),
+        ("spectra", "run", "nobody", "its box does not accept it", None),
+        ("plan", "budget_kib", "1e309", "it is not a finite number", None),
+        ("explore", "layers", "-inf", "it is not a finite number", None),
         ("poster", "convention", "", "it is empty", "paper"),
     ],
 )
@@ -152,6 +152,6 @@ def test_what_boxes_take_is_not_reported(page: str, query: dict[str, str | list[
 
 
 def test_all_boxes_that_may_be_empty_are_known() -> None:
-    """A link without a choice in a box of many says that none is chosen."""
+    """An empty parameter of a multiselect box means that nothing is chosen."""
     app = opened("train", {"methods": ""})
     assert not [w for w in app.warning if "is ignored" in w.value]

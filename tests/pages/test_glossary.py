@@ -1,4 +1,4 @@
-"""The glossary: what it says, and that it is on the pages."""
+"""The glossary: its content, and its presence on the pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dashboard.glossary import TERMS, glossary, matching
 from tests.plugins import Thinned
 
 ROOT = Path(__file__).parents[2]
-# Words that pages use without explaining them.
+# Terms that pages use without explanation.
 USED = """
 activation, saved for backward, mode, unfolding, singular value, energy, explained variance, rank,
 multilinear rank, Tucker form, core, factor, subspace iteration, warm start, HOSVD, ASI, gradient

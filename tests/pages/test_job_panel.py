@@ -1,4 +1,4 @@
-"""The panel that asks the worker, in all its states, on a page of its own."""
+"""The job panel in all its states, on a separate page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page_with_panel() -> None:
 
 
 class Engine:
-    """Notes what is submitted."""
+    """Records submitted jobs."""
 
     def __init__(self) -> None:
         self.jobs: list[str] = []
@@ -82,7 +82,7 @@ def test_from_the_button_to_the_answer(engine: Engine, store: JobStore) -> None:
     click(page, "Measure")
     (job_id,) = engine.jobs
     assert labels(page) == []
-    assert "Waiting for a place in the worker" in texts(page.info)
+    assert "Queued in the worker" in texts(page.info)
     token = store.attempts.claim(job_id)
     assert token is not None
     page.run()
@@ -106,7 +106,7 @@ def test_the_last_answer_stays_while_a_new_one_is_asked_and_when_it_fails(
     assert texts(page.markdown) == "result: {'number': 1}"
     store.fail(second, str(store.attempts.claim(second)), "it broke.")
     page.run()
-    assert "No answer: it broke." in texts(page.error)
+    assert "The job failed: it broke." in texts(page.error)
     assert texts(page.markdown) == "result: {'number': 1}"
     click(page, "Try again")
     assert len(engine.jobs) == 2
@@ -134,9 +134,8 @@ def test_a_refusal_is_reported_once(engine: Engine, store: JobStore) -> None:
         request_job(store, "measure", changed, visitor.owner())
     page = opened()
     click(page, "Measure")
-    assert f"at most {Limits().questions_per_owner} questions of one visitor may wait" in texts(
-        page.error
-    )
+    rule = f"at most {Limits().questions_per_owner} calibrations and measurements of one visitor"
+    assert rule in texts(page.error)
     assert engine.jobs == []
     page.run()
     assert not page.error

@@ -29,13 +29,13 @@ PAGE = str(Path(__file__).parents[2] / "pages" / "learn.py")
 STAGES = ["1 · Predict", "2 · Run", "3 · Reveal", "4 · Take home"]
 LOCK, AGAIN = "Lock in my guess", "Guess again"
 GUESSES = {"memory": 60, "low-rank": 3, "warm-start": 40, "trade-offs": 5.0}
-# What the made-up runs say.
+# The results of the made-up runs.
 TRUTHS = {"low-rank": "1 directions", "warm-start": "75 %", "trade-offs": "3.5 points"}
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
-    """An empty store, and no measurements, as if nothing had been shipped; never a worker."""
+    """An empty store without measurements or shipped runs; starting a worker fails the test."""
     st.cache_resource.clear()
     url = read_settings().database_url
     empty, no_jobs = RunStore(url), JobStore(url)
@@ -76,7 +76,7 @@ def texts(elements: Any) -> str:
 
 
 def address(page: AppTest) -> dict[str, str]:
-    """The query; values that came with it are lists, those that were set are not."""
+    """The query; AppTest holds initial values as lists, and later ones as text."""
     query = page.query_params
     return {key: text if isinstance(text, str) else text[0] for key, text in query.items()}
 
@@ -195,7 +195,7 @@ def test_a_link_with_every_control_changed_shows_the_same(evidence: RunStore, sl
     link = address(page)
     assert {key: link[f"lesson-{key}"] for key in CHANGED[slug]} == CHANGED[slug]
     again = guessed(slug, **link)
-    # As links of earlier versions have it.
+    # Links of earlier versions have no prefix.
     assert texts(guessed(slug, **CHANGED[slug]).markdown) == texts(again.markdown)
     assert set(controls(again)) == set(CHANGED[slug])
     assert texts(again.markdown) == texts(page.markdown)
@@ -273,7 +273,7 @@ def test_what_a_class_moves_is_not_fixed_by_it(evidence: RunStore) -> None:
         run(page)
         assert controls(page)["angle"].value == angle
         assert not controls(page)["angle"].disabled
-        assert f"At {angle}° a step" in texts(page.markdown)
+        assert f"At {angle}° per step" in texts(page.markdown)
     assert "angle" not in page.query_params
 
 
@@ -386,7 +386,7 @@ def test_a_visitor_goes_through_all_lessons(evidence: RunStore) -> None:
             following[0].click()
             run(page)
     assert not following
-    # The guesses are all still there.
+    # All guesses are kept.
     assert len([key for key in page.query_params if key.endswith("-guess")]) == len(LESSONS)
 
 

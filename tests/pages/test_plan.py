@@ -28,7 +28,7 @@ SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
 
 
 class InlineEngine:
-    """Notes runs, and answers jobs when told to, in this process."""
+    """Records runs, and executes jobs in this process on demand."""
 
     def __init__(self) -> None:
         self.runs: list[str] = []
@@ -89,7 +89,7 @@ def test_a_first_visit_shows_a_plan_at_once(engine: InlineEngine) -> None:
     page = opened()
     expected = plan(default_profiles(), 256 * 1024)
     sentence = texts(page.markdown)
-    assert "Under 256 KiB the best ranks keep" in sentence.replace("\u202f", " ")
+    assert "Within 256 KiB the best ranks keep" in sentence.replace("\u202f", " ")
     assert format_bytes(expected.total_bytes) in sentence
     assert f"gradient error of {three_digits(expected.gradient_error)}" in sentence
     assert [m.label for m in page.metric][:3] == [
@@ -138,7 +138,7 @@ def test_a_link_gives_the_same_view(engine: InlineEngine, model: str, dataset: s
     assert page.slider(key="layers").value == 3
     assert page.number_input(key="budget_kib").value == 320
     assert page.button_group(key="budget_named").value == "320 KiB (STM32F746)"
-    assert "Nobody has looked yet at the last 3 layers of ViT-B/32" in texts(page.markdown)
+    assert "There is no calibration yet of the last 3 layers of ViT-B/32" in texts(page.markdown)
 
 
 def test_too_small_a_budget_says_what_is_needed(engine: InlineEngine) -> None:
@@ -199,21 +199,21 @@ def test_a_model_that_reads_one_size_is_given_that(engine: InlineEngine) -> None
 
 def test_other_layers_are_calibrated_and_planned(engine: InlineEngine) -> None:
     page = opened(**SMALL, budget_kib="8")
-    assert "Nobody has looked yet at" in texts(page.markdown)
+    assert "There is no calibration yet of" in texts(page.markdown)
     button(page, CALIBRATE).click()
     page.run()
     assert not page.exception
     assert len(engine.jobs) == 1
-    assert "Waiting for a place in the worker" in texts(page.info)
+    assert "Queued in the worker" in texts(page.info)
     assert CALIBRATE not in labels(page)
     engine.work()
     page.run()
     assert not page.exception
     assert not page.info
-    assert "Under 8\u202fKiB the best ranks keep" in texts(page.markdown)
+    assert "Within 8\u202fKiB the best ranks keep" in texts(page.markdown)
     page.number_input(key="budget_kib").set_value(20)
     page.run()
-    assert "Under 20\u202fKiB" in texts(page.markdown)
+    assert "Within 20\u202fKiB" in texts(page.markdown)
     assert engine.jobs == []
 
 
@@ -298,7 +298,7 @@ def test_in_fewer_bits_higher_ranks_fit(engine: InlineEngine) -> None:
 
 
 def test_a_plan_in_fewer_bits_is_the_one_that_a_run_makes() -> None:
-    """From one calibration for all bits, what a run's own calibration finds."""
+    """One calibration serves all bits: it gives the ranks of a run's own calibration."""
     from asi_core.training.calibration import calibrate
     from dashboard.plan.planned import planned
 

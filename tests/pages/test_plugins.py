@@ -1,4 +1,4 @@
-"""Pages with two more methods registered, one of them without closed form."""
+"""Pages with two additional methods, one of them without a closed form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
 
 @pytest.fixture
 def runs() -> list[RunRecord]:
-    """The classifier alone, vanilla, ASI and both methods, on one task."""
+    """The linear probe, vanilla, ASI and both methods, on one task."""
     specs = [spec(layers=0), spec(), asi(0.8), spec({"kind": "thinned"}), spec({"kind": "sparse"})]
     store = RunStore(read_settings().database_url)
     return keep(store, specs, [0.5, 0.87, 0.80, 0.82, 0.87], [0, 10**6, 10**4, 5 * 10**5, None])
@@ -104,13 +104,13 @@ def test_explore_measures_where_there_is_no_formula(engine: InlineEngine) -> Non
     click(page, "Measure Sparse input")
     engine.work()
     drawn(page)
-    assert "There is no closed form to set the trained layers' inputs against." in texts(
+    assert "There is no closed form to compare the trained layers' inputs with." in texts(
         page.markdown
     )
     click(page, "Measure Thinned batch")
     engine.work()
     drawn(page)
-    assert "are what the formula says, to the byte" in texts(page.markdown)
+    assert "match the formula to the byte" in texts(page.markdown)
     (ways,) = (d.value for d in page.dataframe if "plain PyTorch" in d.value)
     by_method = ways.set_index("method")["by formula"]
     assert by_method.isna().to_dict() == {"Sparse input": True, "Thinned batch": False}
@@ -124,7 +124,7 @@ def test_train_shows_runs_without_figures_by_formula(runs: list[RunRecord]) -> N
     assert {"Thinned batch", "Sparse input"} <= set(page.multiselect(key="methods").options)
     captions = [c.value for c in page.caption if c.value.startswith(("inputs kept", "**"))]
     (sparse,) = (message for message in captions if "no closed form" in message)
-    assert "all saved: 488" in sparse
+    assert "saved for backward: 488" in sparse
     assert "less than vanilla" not in sparse
     assert len([message for message in captions if "less than vanilla" in message]) == 2
     (rows,) = (d.value for d in page.dataframe if "activation_bytes" in d.value)
@@ -157,7 +157,7 @@ def test_train_trains_both(engine: InlineEngine) -> None:
 
 def test_spectra_says_what_a_method_says_of_itself(runs: list[RunRecord]) -> None:
     page = opened("spectra", comparison=runs[0].comparison)
-    assert page.selectbox(key="run").value == "ASI", "with ranks, there is most to see"
+    assert page.selectbox(key="run").value == "ASI", "a run with ranks is preset"
     page.selectbox(key="run").set_value("Sparse input")
     drawn(page)
     kept = next(m for m in page.metric if m.label == "Energy kept by Sparse input")
@@ -175,18 +175,18 @@ def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
     assert "is Sparse input: it has no closed form; as measured, it saves 488 KiB" in message
     assert "where vanilla saves 1.43 MiB, 3 × less, and reaches 87.0 %" in message
     cards = {metric.label: metric for metric in page.metric}
-    for label in ("Activation memory", "MACs a step"):
+    for label in ("Activation memory", "MACs per step"):
         assert (cards[label].value, cards[label].delta) == ("–", "no closed form")
-    assert cards["All that is saved"].delta.replace("\u202f", " ") == "3 × less than vanilla"
+    assert cards["Saved for backward"].delta.replace("\u202f", " ") == "3 × less than vanilla"
     table = page.dataframe[0].value.set_index("run")
-    missing = table[["activation memory (formula)", "cost of a step (formula)"]].isna().all(axis=1)
+    missing = table[["activation memory (formula)", "MACs per step (formula)"]].isna().all(axis=1)
     assert missing.to_dict() == {label: label == "Sparse input" for label in table.index}
-    assert "Not in this picture" in texts(page.caption)
+    assert "Not in this figure" in texts(page.caption)
     opened("compare", against="Step time")
 
 
 def test_compare_prefers_what_has_a_formula(runs: list[RunRecord]) -> None:
-    """Of runs that are near enough, bytes by formula are not set against measured ones."""
+    """Bytes by formula are not compared with measured ones."""
     message = opened("compare", tolerance="8").markdown[0].value
     assert "is ASI, 80 % variance: it keeps" in message.replace("\u202f", " ")
 
@@ -208,10 +208,10 @@ def test_the_report_has_a_row_without_figures(runs: list[RunRecord]) -> None:
     view = View("task", runs, outcomes, 0.01, {runs[0].comparison: "all"})
     report = build_report(view, verdict, outcomes).decode()
     assert report.count("<td>no closed form</td>") == 2
-    assert "Not in this picture" in report
+    assert "Not in this figure" in report
 
 
-# All others ---------------------------------------------------------------------------------------
+# Other pages --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", ["plan", "poster", "learn"])
@@ -251,7 +251,7 @@ def test_settings_have_boxes_and_axes_on_the_pages() -> None:
 
 
 def test_any_kind_of_setting_has_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole numbers as ends and starts of fractions, and choices without a default."""
+    """Integer limits and defaults of float settings, and choices without a default."""
 
     class Varied(Thinned):
         kind: Literal["varied"] = "varied"

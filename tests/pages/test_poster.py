@@ -50,7 +50,7 @@ def counted(convention: Any) -> dict[str, int]:
 
 def test_the_counts_are_reported_and_every_cell_is_shown() -> None:
     page, counts = opened(), counted("paper")
-    assert f"{counts['exact']} of 68 cells are exact to the printed digits" in texts(page.markdown)
+    assert f"{counts['exact']} of 68 cells equal the printed digits" in texts(page.markdown)
     assert [int(m.value) for m in page.metric] == list(counts.values())
     shown = page.table[0].value
     assert len(shown) == 34
@@ -72,7 +72,7 @@ def test_no_cell_is_further_off_than_the_sentence_says() -> None:
 def test_the_exact_convention_says_that_it_counts_otherwise() -> None:
     page = opened(convention="exact")
     assert page.button_group(key="convention").value == "exact"
-    assert "Counting what the code really executes" in texts(page.markdown)
+    assert "Counted as the code executes it" in texts(page.markdown)
     shown = page.table[0].value
     assert "≠ 14.6\u202f× less" in shown["Cost"][0]
     assert set(shown["Memory"][:4]) == {":green-badge[✓ exact]"}
@@ -97,7 +97,7 @@ def test_no_row_is_reported() -> None:
     page = opened(models="nothing", convention="other")
     assert "of 68 cells" in texts(page.markdown), "what is unknown is ignored"
     only_asi = opened(poster_methods="ASI")
-    assert "0 of 16 cells are exact" in texts(only_asi.markdown)
+    assert "0 of 16 cells equal the printed digits" in texts(only_asi.markdown)
 
 
 def test_what_was_measured_is_reported_with_what_cannot_be() -> None:

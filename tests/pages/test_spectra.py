@@ -1,4 +1,4 @@
-"""The Spectra page without a browser: on shipped runs, on one's own, and on none."""
+"""The Spectra page without a browser: with shipped runs, own runs, and no runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fresh(opened_before: None) -> Iterator[None]:
 
 @pytest.fixture
 def no_examples(empty_store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if nothing had come with the app."""
+    """A store without shipped runs."""
     for module in (examples, history):
         monkeypatch.setattr(module, "SHIPPED_FOLDER", tmp_path / "none")
     monkeypatch.setattr("dashboard.services.SHIPPED_FOLDER", tmp_path / "none")
@@ -86,7 +86,7 @@ def test_a_first_visitor_sees_a_shipped_run() -> None:
     cost = next(metric for metric in page.metric if metric.label == "Probing overhead")
     assert cost.value.endswith("%")
     captions = texts(page.caption)
-    assert "rebuilt from what is kept" in captions
+    assert "their reconstruction from" in captions
     assert "every batch has other images" in captions
 
 
@@ -101,7 +101,7 @@ def test_one_s_own_comparison_comes_before_the_shipped_ones() -> None:
     assert page.query_params["comparison"] == runs[0].comparison
     assert page.selectbox(key="run").options == ["Vanilla", "ASI"]
     assert page.select_slider(key="step").options == ["1", "2"]
-    assert "with all modes cut, ASI keeps" in texts(page.markdown)
+    assert "with all modes truncated, ASI keeps" in texts(page.markdown)
 
 
 def test_a_link_brings_the_same_view() -> None:
@@ -115,7 +115,7 @@ def test_a_link_brings_the_same_view() -> None:
     page.button_group(key="mode").set_value("width").run()
     page.slider(key="share").set_value(95).run()
     assert not page.exception
-    # What the browser writes into the address, which this test has not.
+    # A browser would write this into the address.
     boxes = {key: page.selectbox(key=key).value for key in ("run", "layer")}
     view = {"show": "Singular values", "axes": "Linear", "mode": "Width", "share": "95"}
     again = opened(comparison="example-variance", step="1", **boxes, **view)
@@ -146,7 +146,7 @@ def test_wrong_values_in_a_link_are_ignored(query: dict[str, str]) -> None:
 
 
 def test_a_link_names_a_choice_by_what_its_box_shows() -> None:
-    """Of a box whose values are numbers, as those of Reproduce are."""
+    """The options of a box whose values are numbers, such as Reproduce's."""
     page = opened(**{"spectra-commands": "true", "spectra-reproduce": "HOSVD"})
     assert page.selectbox(key="spectra-reproduce").value == 2
     assert not page.warning
@@ -169,7 +169,7 @@ def test_methods_that_rebuild_nothing_say_why(method: str, expected: str) -> Non
     page = opened(run=method)
     assert page.selectbox(key="run").value == method
     assert expected in texts(page.caption)
-    assert "carries no subspaces" in texts(page.caption)
+    assert "does not reuse subspaces" in texts(page.caption)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_others_come_after_one_s_own() -> None:
 
 
 def test_at_the_first_step_all_methods_are_shown_on_the_same_input() -> None:
-    assert "rebuilt from what is kept" in texts(opened(run="Vanilla", step="1").caption)
+    assert "their reconstruction from" in texts(opened(run="Vanilla", step="1").caption)
 
 
 def test_playing_goes_from_step_to_step_and_begins_again() -> None:
@@ -229,10 +229,10 @@ def test_a_run_without_looks_says_why() -> None:
     (waiting,) = queued(ASI)
     assert "comes with this run's first step" in texts(opened().info)
     ended(waiting, [], "failed", "the weights are gone.")
-    assert "failed before its layers were looked at: the weights are gone." in texts(opened().error)
+    assert "failed before its first probe: the weights are gone." in texts(opened().error)
     (cancelled,) = queued(ASI)
     store().request_cancel(cancelled.id)
-    assert "ended before its layers were looked at" in texts(opened().info)
+    assert "ended before its first probe" in texts(opened().info)
 
 
 @pytest.mark.usefixtures("no_examples")
@@ -240,7 +240,7 @@ def test_probes_of_before_pictures_and_summaries_are_shown_without() -> None:
     (run,) = queued(ASI)
     ended(run, [probe(), EvaluationEvent(step=1, accuracy=1, loss=0)], "completed")
     page = opened()
-    assert "looked at before pictures were kept" in texts(page.info)
+    assert "probed before pictures were stored" in texts(page.info)
     cost = next(metric for metric in page.metric if metric.label == "Probing overhead")
     assert cost.value == "–"
 

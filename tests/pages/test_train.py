@@ -80,7 +80,7 @@ def test_a_first_visitor_sees_real_runs_and_one_button(engine: InlineEngine) -> 
 
 
 def test_each_run_is_measured_against_vanilla_at_its_own_depth(engine: InlineEngine) -> None:
-    """The shipped curves have six depths, and not every step's numbers."""
+    """The shipped curves have six depths, and lack the numbers of some steps."""
     page = opened(comparison="example-poster-curves-0")
     cards = dict(zip([m.label for m in page.metric], card_captions(page), strict=True))
     runs = RunStore(read_settings().database_url).comparison("example-poster-curves-0")
@@ -350,7 +350,7 @@ def upload(page: AppTest, name: str, contents: dict[str, bytes]) -> AppTest:
 
 def test_images_of_ones_own_from_upload_to_accuracy(engine: InlineEngine) -> None:
     page = upload(opened(), "pets.zip", both_splits(train=12, test=4))
-    assert "2 classes, 24 images to train on and 8 to test on" in texts(page.success)
+    assert "2 classes, 24 training images and 8 test images" in texts(page.success)
     name = page.selectbox(key="dataset").value
     assert name.startswith("upload:pets-")
     set_small(page)
@@ -390,7 +390,7 @@ def test_damaged_images_are_named_after_the_upload_and_can_be_left_out(
     assert "leave them out" in texts(page.error)
     assert own_comparisons() == []
     page.toggle(key="skip_damaged").set_value(True).run()
-    assert "Runs go without them" in texts(page.info)
+    assert "Runs leave them out" in texts(page.info)
     launch_button(page).click()
     page.run()
     engine.work()

@@ -1,4 +1,4 @@
-"""Images of one's own on the pages: what a form shows is what is launched, for every visitor."""
+"""User images on the pages: the launched runs have the images that the form shows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PETS = both_splits(train=12, test=4)
 
 
 def comes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Somebody else sits at the browser."""
+    """Switch to another visitor."""
     monkeypatch.setattr(visitor, "owner", lambda: name)
 
 
@@ -40,7 +40,7 @@ def shown(page: AppTest) -> str:
 
 
 def launched(page: AppTest) -> set[str]:
-    """The data sets that the newest comparison was launched with."""
+    """The data sets of the newest comparison."""
     launch_button(page).click().run()
     assert not page.exception
     return {run.spec.dataset for run in own_comparisons()[0]}
@@ -53,7 +53,7 @@ def test_the_second_visitor_with_the_same_zip_trains_on_it_too(
     for visitor_name in ("ada", "bob"):
         comes(monkeypatch, visitor_name)
         page = upload(opened(), "pets.zip", PETS)
-        assert "2 classes, 24 images" in texts(page.success)
+        assert "2 classes, 24 training images" in texts(page.success)
         set_small(page)
         names.append(shown(page))
         assert launched(page) == {names[-1]}
@@ -111,7 +111,7 @@ def test_what_was_changed_just_before_the_click_is_launched() -> None:
     page.number_input(key="steps").set_value(3)
     page.selectbox(key="dataset").set_value("cifar10")
     page.selectbox(key="dataset").set_value("fashion_mnist_small")
-    # The click and the change come to the server together.
+    # The click and the change reach the server together.
     launch_button(page).click().run()
     assert {run.spec.steps for run in own_comparisons()[0]} == {3}
     assert page.number_input(key="steps").value == 3

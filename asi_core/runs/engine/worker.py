@@ -203,7 +203,7 @@ def _earlier(
         return None
     events = retry(lambda: store.events_up_to(run.id, state.step))
     if sum(event.kind == "step" for event in events) != state.step:
-        log.warning("the checkpoint is ahead of what was kept: the run begins anew.")
+        log.warning("the checkpoint is ahead of what was kept: the run starts over.")
         return None
     reporter.goes_on_from(events, state.seconds)
     return state

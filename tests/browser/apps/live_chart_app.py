@@ -1,4 +1,4 @@
-"""Charts that grow when a button is clicked; the first tells what is selected in it."""
+"""Charts that grow when a button is clicked; the first reports its selection."""
 
 from __future__ import annotations
 

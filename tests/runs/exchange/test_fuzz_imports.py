@@ -308,7 +308,7 @@ def test_pages_stand_whatever_is_in_the_database(
             # Without a summary it is the events that decide: some can be drawn as they are.
             assert is_named or summary is None, (name, page, message)
     message = [w.value for w in drawn("compare").warning]
-    assert any("with values that no run can have" in sentence for sentence in message)
+    assert any("because of invalid values" in sentence for sentence in message)
     for page in ("learn", "poster", "plan", "explore"):
         drawn(page)
 
@@ -363,7 +363,7 @@ def test_harmless_values_are_shown_as_they_are(home_of_examples: RunStore, name:
         assert shown.value != kept[0].comparison, "nobody's import is shown first"
         drawn(page, comparison=kept[0].comparison)
     mine = drawn("compare")
-    assert "5 runs that others have imported" in " ".join(c.value for c in mine.caption)
+    assert "5 runs imported by others" in " ".join(c.value for c in mine.caption)
     compared = mine.dataframe[0].value["comparison"]
     assert compared.str.startswith("Example: ").all(), "nobody's import is compared first"
     drawn("compare", only_owner="somebody else")
