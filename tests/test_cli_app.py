@@ -109,7 +109,7 @@ def test_a_port_that_is_taken_is_named_with_a_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert refused("--port", str(port)) == (
-            f"--port must be one that is free at 127.0.0.1, got {port} (address already in use): "
+            f"--port must be free at 127.0.0.1, got {port} (address already in use): "
             "stop what uses it, or choose another with --port."
         )
 

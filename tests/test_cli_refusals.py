@@ -55,7 +55,7 @@ CASES = {
     "plan, 10 pixels": case(
         "plan", "--budget-mib", "1", "--image-size", "10", message="at least 32"
     ),
-    "binary file": case("train", "--spec", "{}/binary", message="no text in UTF-8"),
+    "binary file": case("train", "--spec", "{}/binary", message="not UTF-8 text"),
     "deep JSON": case("train", "--spec", "{}/deep.json", message="recursion limit"),
     "large file": case("train", "--spec", "{}/large.json", message="more than 1 MiB"),
     "long name": case("train", "--spec", "{}/long.json", message="extra inputs"),
@@ -74,7 +74,9 @@ CASES = {
         ASI_DATABASE_URL=f"postgresql://me:secret@127.0.0.1:{free_port()}/asi",
     ),
     "no address": case(
-        *TRAIN, message="must name a database", ASI_DATABASE_URL="postgresql://me:secret:x/1"
+        *TRAIN,
+        message="must be the URL of a database",
+        ASI_DATABASE_URL="postgresql://me:secret:x/1",
     ),
     "threads": case(*TRAIN, message="ASI_THREADS", ASI_THREADS=HUGE),
     "seed": case(*TRAIN, "--seed", HUGE, message="seed must be at most 9007199254740991"),
@@ -92,8 +94,8 @@ CASES = {
     "model": case("estimate", "--method", "vanilla", "--model", LONG, message="one of the zoo"),
     "flag": case("train", f"--{LONG}", message="unrecognized arguments"),
     "command": case(LONG, message="invalid choice"),
-    "comparison": case("export", LONG, message="such a comparison"),
-    "archive": case("import", "{}/binary", message="must be a file that this app has written"),
+    "comparison": case("export", LONG, message="the comparison must exist"),
+    "archive": case("import", "{}/binary", message="must be a file exported by this app"),
     "characters": Case(
         ("estimate", "--method", "vanilla", "--model", "模型"), "must be one of the zoo", ASCII
     ),

@@ -101,7 +101,7 @@ def test_train_and_sweep_are_cancelled_where_they_are(shell: Shell) -> None:
     (line,) = lines
     assert (code, out) == (130, "")
     message = re.fullmatch(
-        r"cancelled: run (\w+) came to step (\d+) of 20000, and what was measured is kept\.", line
+        r"cancelled: run (\w+) reached step (\d+) of 20000; its measurements are kept\.", line
     )
     assert message, line
     assert train.found("SELECT id, status FROM runs") == [(message[1], "cancelled")]
@@ -142,11 +142,11 @@ def test_two_equal_commands_share_a_run_and_one_of_them_may_be_ended(shell: Shel
     wait_for(lambda: first.found("SELECT 1 FROM runs WHERE status = 'running'"), 60, "the run")
     second, third = shell.start(*words), shell.start(*words)
     assert third.process.stderr is not None
-    assert "goes on already: it is waited for" in third.process.stderr.readline()
+    assert "already active: waiting for it" in third.process.stderr.readline()
     code, lines, _ = third.end(signal.SIGINT)
     assert code == 130
     assert len(lines) == 1
-    assert "goes on, as others have asked for it or have it" in lines[0]
+    assert "continues, as another user or process needs it" in lines[0]
     ended = [command.process.communicate(timeout=120) for command in (first, second)]
     assert [command.process.returncode for command in (first, second)] == [0, 0], ended
     assert ended[0][0] == ended[1][0]

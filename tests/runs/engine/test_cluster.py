@@ -183,7 +183,7 @@ def test_a_scheduler_with_certificates_is_reached_with_one_alone(
         assert not cluster.is_ours
         cluster.close()
     before = set(threading.enumerate())
-    with pytest.raises(Unavailable, match="talks to those alone who have a certificate"):
+    with pytest.raises(Unavailable, match="requires a certificate"):
         Cluster(settings)
     stranger = Security.temporary()
     wrong = {

@@ -110,7 +110,7 @@ def test_three_refusals_on_end_are_reported_in_one_sentence(office: Office) -> N
     for _ in range(3):
         office.dispatcher.submit("run", "a")
         office.drawn[-1].ends(error)
-    assert office.refused == [("run", "a", "no worker could take up the run (no such table).")]
+    assert office.refused == [("run", "a", "no worker could start the run (no such table).")]
 
 
 def test_a_worker_that_took_up_something_has_refused_nobody(office: Office) -> None:

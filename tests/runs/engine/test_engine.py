@@ -245,7 +245,7 @@ def test_a_run_that_no_worker_can_begin_says_so(
     (run,) = launched(engine, store, spec(steps=2))
     refused = wait_for(lambda: ended(store, run.id), 60, "word of the refusal")
     assert refused.status == "failed"
-    assert "no worker could take up the run" in refused.error
+    assert "no worker could start the run" in refused.error
 
 
 def test_nothing_is_refused_while_some_worker_works(engine: RunEngine, store: RunStore) -> None:
@@ -253,10 +253,10 @@ def test_nothing_is_refused_while_some_worker_works(engine: RunEngine, store: Ru
     going, waiting = store.create([spec(), spec(seed=1)], "me")
     token = store.attempts.claim(going.id)
     assert token is not None
-    engine._refuse("run", waiting.id, "no worker could take up the run.")
+    engine._refuse("run", waiting.id, "no worker could start the run.")
     assert store.queued().keys() == {waiting.id}
     store.finish(going.id, token, "cancelled")
-    engine._refuse("run", waiting.id, "no worker could take up the run.")
+    engine._refuse("run", waiting.id, "no worker could start the run.")
     assert store.queued() == {}
 
 

@@ -73,7 +73,7 @@ def test_a_job_that_no_worker_can_begin_says_so(
     engine.submit_job(job.id)
     refused = ended(store, job)
     assert refused.status == "failed"
-    assert "no worker could take up the job" in str(refused.error)
+    assert "no worker could start the job" in str(refused.error)
 
 
 def test_a_job_whose_worker_was_killed_is_answered_by_the_next(

@@ -168,7 +168,7 @@ def test_all_visitors_together_may_not_ask_for_more_than_that(
     for seed in range(3):
         request_job(store, "measure", spec(seed=seed), f"visitor {seed}")
     with pytest.raises(
-        InvalidInput, match="at most 3 calibrations and measurements of all visitors together"
+        InvalidInput, match="at most 3 calibrations and measurements of all users together"
     ):
         request_job(store, "measure", spec(seed=99), "another")
 

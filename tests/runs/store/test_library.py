@@ -156,14 +156,14 @@ def test_nothing_is_deleted_while_a_part_of_it_is_going(
 
 def test_shipped_runs_are_not_deleted(store: RunStore, library: RunLibrary) -> None:
     shipped, own = completed(store, owner=EXAMPLE_OWNER), completed(store)
-    with pytest.raises(InvalidInput, match="shipped with the app stay, got 1 of them"):
+    with pytest.raises(InvalidInput, match="shipped with the app cannot be deleted, got 1 of them"):
         library.delete_runs([shipped[0].id, own[0].id])
     assert len(library.runs()) == 4
 
 
 def test_of_somebody_elses_runs_none_is_deleted(store: RunStore, library: RunLibrary) -> None:
     theirs, own = completed(store, owner="you"), completed(store, owner="me")
-    with pytest.raises(InvalidInput, match="only one's own runs can be deleted, got 1 of somebody"):
+    with pytest.raises(InvalidInput, match="only your own runs can be deleted, got 1 of another"):
         library.delete_runs([theirs[0].id, own[0].id], owner="me")
     assert len(library.runs()) == 4
     assert library.delete_comparison(own[0].comparison, owner="me") == 2

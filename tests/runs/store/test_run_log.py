@@ -84,7 +84,7 @@ def test_a_run_that_logs_without_end_fills_no_disk(
     worker.execute(run.id, store.url)
     lines = texts(store, run.id, 10 * reporter._MOST_LINES)
     assert len(lines) == reporter._MOST_LINES + 1
-    assert lines[-1] == "more lines are in the server's log alone"
+    assert lines[-1] == "further lines are in the server's log only"
 
 
 def test_lines_are_fenced_and_go_with_their_run(store: RunStore) -> None:

@@ -154,7 +154,7 @@ def test_servers_that_start_at_once_go_one_by_one(empty_url: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "no address", "mysql://me@host/asi", "asi.sqlite"])
 def test_what_is_no_database_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"must name a database.*postgresql://"):
+    with pytest.raises(InvalidInput, match=r"must be the URL of a database.*postgresql://"):
         database_url(text)
 
 

@@ -83,7 +83,7 @@ def test_one_owner_cannot_fill_the_queue(store: RunStore, monkeypatch: pytest.Mo
         request_runs(store, [spec(seed=3), spec(seed=4)], "me")
     assert len(store.active()) == 2, "all or none"
     request_runs(store, [spec(seed=3)], "me")
-    with pytest.raises(InvalidInput, match=r"at most 4 runs of all visitors.*got 2 more than 3"):
+    with pytest.raises(InvalidInput, match=r"at most 4 runs of all users.*got 2 more than 3"):
         request_runs(store, [spec(seed=5), spec(seed=6)], "they")
     for run in store.active():
         store.request_cancel(run.id)
@@ -112,13 +112,13 @@ def test_where_visitors_only_look_nothing_changes(
 def test_other_people_s_runs_are_not_stopped_or_named(store: RunStore) -> None:
     (mine,), (theirs,) = (request_runs(store, [spec()], owner) for owner in ("me", "they"))
     (nobody,) = request_runs(store, [spec()], "command line")
-    with pytest.raises(Refused, match="1 of these are somebody else's"):
+    with pytest.raises(Refused, match="1 of these are another user's"):
         request_cancel(store, [mine, theirs], "me")
     assert store.run(mine.id).status == "queued"  # type: ignore[union-attr]
     request_cancel(store, [mine, nobody], "me")
     assert [run.id for run in store.active()] == [theirs.id]
     library = RunLibrary(store.url)
-    with pytest.raises(Refused, match="only one's own comparisons can be named"):
+    with pytest.raises(Refused, match="only your own comparisons can be named"):
         library.describe(theirs.comparison, Description("mine"), "me")
     library.describe(mine.comparison, Description("mine"), "me")
     assert set(library.descriptions()) == {mine.comparison}

@@ -115,7 +115,7 @@ def test_no_run_comes_twice_and_none_is_missing(axes: dict[str, Any]) -> None:
         ({"ranks": [4], "seeds": []}, "a sweep needs seeds, got none"),
         ({"ranks": [4], "layers": []}, "a sweep needs layers, got none"),
         ({"methods": [], "references": False}, "must have 1 to 40 runs, got 0: choose a method"),
-        ({"ranks": list(range(1, 50))}, "1 to 40 runs, got 51: take fewer values"),
+        ({"ranks": list(range(1, 50))}, "1 to 40 runs, got 51: choose fewer values"),
         ({"explained_variances": [1.5]}, "above 0 and at most 1, got 1.5"),
         ({"ranks": [4], "layers": [50]}, "trained layers must be at most 49"),
     ],
