@@ -62,7 +62,7 @@ def _print_saved(spec: RunSpec, saved: dict[str, Any]) -> None:
     print(f"{spec.model_label}, batch {spec.batch_size}, {spec.image_size} px")
     for category, size in saved["by_category"].items():
         print(f"{category:32} {format_bytes(size):>10}")
-    print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, measured in two ways")
+    print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, counted in two ways")
 
 
 def _print_compared(compared: dict[str, int | None]) -> None:
