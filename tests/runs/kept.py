@@ -1,4 +1,4 @@
-"""Runs as a worker leaves them, without training: what is read from a store needs no torch."""
+"""Stored runs as a worker leaves them, made without training and without torch."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def asi(share: float, **changes: Any) -> RunSpec:
 def events(
     spec: RunSpec, accuracy: float, kept_bytes: int | None, step_seconds: float = 0.02
 ) -> list[Event]:
-    """What a run tells that ends at `accuracy` and keeps `kept_bytes` by formula; None for one
-    without closed form."""
+    """Events of a run that ends at `accuracy` and keeps `kept_bytes` by formula (None: without
+    closed form)."""
     message: list[Event] = [
         PreparedEvent(
             step=0,
@@ -79,14 +79,14 @@ def keep(
 
 
 def fail(store: RunStore, run: RunRecord, error: str) -> None:
-    """End a queued run as one that failed at its start."""
+    """End a queued run as if it failed at its start."""
     token = store.attempts.claim(run.id)
     assert token is not None
     store.finish(run.id, token, "failed", summarise([]), error)
 
 
 def keep_usual(store: RunStore, seeds: Sequence[int] = (0, 1)) -> list[RunRecord]:
-    """The head alone, vanilla and ASI at three explained variances, for each seed."""
+    """The linear probe, vanilla and ASI at three explained variances, for each seed."""
     specs, accuracies, sizes = [], [], []
     for seed in seeds:
         shift = 0.004 * seed
@@ -138,5 +138,5 @@ def _probe(spec: RunSpec) -> ProbeEvent:
 
 
 def last_layer(spec: RunSpec) -> LayerShape:
-    """The last trained layer, as the model has it."""
+    """The last trained layer of the model."""
     return trained_layer_shapes(spec.model, 1, spec.batch_size, spec.image_size)[-1]

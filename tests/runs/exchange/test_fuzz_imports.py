@@ -1,7 +1,7 @@
-"""Files of runs that are valid by type, with values that no run can have: refused, or harmless.
+"""Files of runs with valid types and impossible values are refused, or harmless.
 
-The same values are also written into the database, as an older version's import or somebody's hand
-may have done: the pages name such runs and stand.
+The same values are also written to the database, as an older version or a manual change may have
+done: pages name such runs and do not fail.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from asi_core.runs.store.tables import comparison_notes, events, runs
 from asi_core.settings import read_settings
 from dashboard.feed import Feeds
 
-# All mutations are drawn by `make faults`; every so many-th otherwise.
+# `make faults` draws all mutations; otherwise every n-th.
 EVERY = int(os.environ.get("FUZZ_DRAW_EVERY", "12"))
 PAGES = Path(__file__).parents[3] / "pages"
 HEAD, VANILLA, ASI = 0, 1, 2
@@ -137,7 +137,7 @@ CHANGES: dict[str, Change] = {
     "endless seed": spec_field("seed", 10**30),
     "endless budget": spec_field("method", {"kind": "asi", "budget_bytes": 10**400}),
     "method without ranks": spec_field("method", {"kind": "vanilla"}),
-    # What was prepared.
+    # The prepared event.
     "prepared late": prepared(lambda row: row.update(step=3)),
     "prepared twice": rows(lambda all_rows: all_rows.insert(0, all_rows[0])),
     "other layer prepared": prepared(lambda row: row["layers"][0].update(name="blocks.99")),
@@ -184,7 +184,7 @@ CHANGES: dict[str, Change] = {
     "low above high": pictures(lambda shown: shown["before"].update(low=9.0, high=1.0)),
     "endless pictures": pictures(lambda shown: shown["before"].update(high=1e300)),
 }  # fmt: skip
-# What is no run's value, and does no harm: names and notes are shown as they are.
+# Harmless values: names and notes are shown as they are.
 HARMLESS: dict[str, Change] = {
     "a link for a name": lambda message, columns: message.update(name="[x](https://x) **y** <b>"),
     "a formula for a name": lambda message, columns: message.update(name="=1+1"),
@@ -195,7 +195,7 @@ HARMLESS: dict[str, Change] = {
 
 @cache
 def valid() -> tuple[Message, Columns]:
-    """A shipped comparison as a file, taken apart."""
+    """The members of an exported shipped comparison."""
     store = RunStore(read_settings().database_url)
     import_examples(store, SHIPPED_FOLDER)
     content = export_comparison(store, RunLibrary(store.url), "example-methods")
@@ -225,13 +225,13 @@ def archive(message: Message, columns: Columns) -> io.BytesIO:
     return result
 
 
-def test_the_unchanged_file_is_taken() -> None:
+def test_the_unchanged_file_is_imported() -> None:
     assert len(CHANGES) >= 60
     assert len(read_archive(archive(*changed(None)))[0].runs) == 5
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_value_that_no_run_can_have_is_refused(name: str) -> None:
+def test_an_impossible_value_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         read_archive(archive(*changed(CHANGES[name])))
     assert "\n" not in str(refusal.value)
@@ -246,12 +246,12 @@ def home_of_examples(opened_before: None, monkeypatch: pytest.MonkeyPatch) -> It
     st.cache_resource.clear()
 
 
-# A summary that no run can have.
+# An impossible summary.
 IMPOSSIBLE = {"activation_bytes": 0, "test_accuracy": 7.0, "seconds": None}
 
 
 def forced(store: RunStore, name: str, change: Change, summary: dict[str, Any] | None) -> None:
-    """What `change` makes of the file in the database itself, unchecked."""
+    """Write the changed file to the database without validation."""
     message, columns = changed(change)
     engine = create_engine(store.url)
     with engine.begin() as connection:
@@ -294,10 +294,10 @@ def drawn(page: str, **query: str) -> AppTest:
 
 
 @pytest.mark.parametrize("summary", [None, IMPOSSIBLE], ids=["no summary", "impossible"])
-def test_pages_stand_whatever_is_in_the_database(
+def test_pages_do_not_fail_whatever_is_in_the_database(
     home_of_examples: RunStore, summary: dict[str, Any] | None
 ) -> None:
-    # A run that goes has a worker, which this test has not.
+    # An active run would need a worker.
     names = [name for name in CHANGES if name != "other state"][::EVERY]
     for number, name in enumerate(names):
         forced(home_of_examples, f"c{number}", CHANGES[name], summary)
@@ -305,7 +305,7 @@ def test_pages_stand_whatever_is_in_the_database(
         for page in ("train", "spectra"):
             message = [w.value for w in drawn(page, comparison=f"c{number}").warning]
             is_named = any("left out" in sentence for sentence in message)
-            # Without a summary it is the events that decide: some can be drawn as they are.
+            # Without a summary only the events are checked, and some can be drawn.
             assert is_named or summary is None, (name, page, message)
     message = [w.value for w in drawn("compare").warning]
     assert any("with values that no run can have" in sentence for sentence in message)
@@ -360,12 +360,14 @@ def test_harmless_values_are_shown_as_they_are(home_of_examples: RunStore, name:
     )
     for page in ("train", "spectra"):
         (shown,) = [box for box in drawn(page).selectbox if box.label == "Comparison"]
-        assert shown.value != kept[0].comparison, "nobody's import is shown first"
+        assert shown.value != kept[0].comparison, "an import of another user is not shown first"
         drawn(page, comparison=kept[0].comparison)
     mine = drawn("compare")
     assert "5 runs that others have imported" in " ".join(c.value for c in mine.caption)
     compared = mine.dataframe[0].value["comparison"]
-    assert compared.str.startswith("Example: ").all(), "nobody's import is compared first"
+    assert compared.str.startswith("Example: ").all(), (
+        "an import of another user is not compared first"
+    )
     drawn("compare", only_owner="somebody else")
     with create_engine(home_of_examples.url).begin() as connection:
         connection.execute(comparison_notes.delete())

@@ -1,4 +1,4 @@
-"""Runs as files: from one store into another, and nothing from files that are none."""
+"""Runs as files: export from one store, import into another, and refusal of other files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(database_url: str) -> RunStore:
 
 
 def comparison(store: RunStore) -> list[RunRecord]:
-    """Two completed runs, a failed one with a log, and one that goes on; named."""
+    """A named comparison of two completed runs, a failed one with a log, and an active one."""
     specs = [spec(), asi(0.8)]
     runs = keep(store, specs, [0.9, 0.8], [100, 10], owner="they")
     RunLibrary(store.url).describe(runs[0].comparison, Description("Lecture", "for <all>"))
@@ -55,7 +55,7 @@ def imported(store: RunStore, content: bytes) -> list[RunRecord]:
     return import_comparison(store, RunLibrary(store.url), io.BytesIO(content), "me")
 
 
-def test_a_comparison_comes_back_in_another_store(store: RunStore, tmp_path: Path) -> None:
+def test_a_comparison_is_imported_into_another_store(store: RunStore, tmp_path: Path) -> None:
     runs = comparison(store)
     other = RunStore(f"sqlite:///{tmp_path / 'other.sqlite'}")
     found = imported(other, exported(store, runs[0].comparison))
@@ -69,11 +69,11 @@ def test_a_comparison_comes_back_in_another_store(store: RunStore, tmp_path: Pat
     assert not {run.id for run in runs} & {run.id for run in kept}
     described = RunLibrary(other.url).descriptions()[kept[0].comparison]
     assert described == Description("Lecture", "for <all>")
-    assert known_runs(other, [run.spec for run in runs]) == 0, "what others claim is no answer"
+    assert known_runs(other, [run.spec for run in runs]) == 0, "an imported run is not reused"
 
 
 @pytest.mark.usefixtures("plugins")
-def test_runs_without_counts_by_formula_come_back_too(store: RunStore) -> None:
+def test_runs_without_counts_by_formula_are_imported(store: RunStore) -> None:
     runs = keep(store, [spec(), spec({"kind": "sparse"})], [0.9, 0.8], [100, None])
     found = imported(store, exported(store, runs[0].comparison))
     kept = store.comparison(found[0].comparison)
@@ -83,8 +83,8 @@ def test_runs_without_counts_by_formula_come_back_too(store: RunStore) -> None:
     assert without_total(kept[1])["activation_bytes"] is None
 
 
-def test_what_was_launched_in_the_future_was_launched_now(store: RunStore) -> None:
-    """Else it would be the newest for as long."""
+def test_a_launch_time_in_the_future_becomes_now(store: RunStore) -> None:
+    """Otherwise it would be the newest run until then."""
     runs = comparison(store)
     later = time.time() + 1e9
     content = changed(
@@ -97,7 +97,7 @@ def test_what_was_launched_in_the_future_was_launched_now(store: RunStore) -> No
 
 
 def without_total(run: RunRecord) -> dict[str, Any]:
-    """A run's summary; the total is of the worker's clock, or of times of day."""
+    """A run's summary without the total, which is computed from other clocks."""
     assert run.summary is not None
     seconds = {k: v for k, v in run.summary["seconds"].items() if k != "total"}
     return {**run.summary, "seconds": seconds}
@@ -111,7 +111,7 @@ def test_it_may_be_opened_twice_and_where_it_came_from(store: RunStore) -> None:
     assert len(store.latest_comparisons(10)) == 3
 
 
-def test_failures_and_logs_come_along_and_what_goes_stays(store: RunStore) -> None:
+def test_failures_and_logs_are_exported_and_active_runs_are_not(store: RunStore) -> None:
     going, failed = store.create([spec(), asi(0.8)], "me")
     with pytest.raises(InvalidInput, match="runs that have ended"):
         exported(store, going.comparison)
@@ -135,7 +135,7 @@ def test_other_programs_can_read_it(store: RunStore) -> None:
     assert curves["1/evaluation/accuracy"][-1] == pytest.approx(0.8)
 
 
-def test_balanced_accuracies_and_counts_of_images_come_along(store: RunStore) -> None:
+def test_balanced_accuracies_and_counts_of_images_are_exported(store: RunStore) -> None:
     (run,) = store.create([spec(steps=1)], "me")
     token = store.attempts.claim(run.id)
     assert token is not None
@@ -254,7 +254,7 @@ def test_other_files_are_refused(store: RunStore, content: bytes) -> None:
 
 
 def lying(name: str, method: int) -> bytes:
-    """An archive of which one member says that it has ten bytes, and inflates to 50 MB."""
+    """An archive with a member that declares ten bytes, and inflates to 50 MB."""
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", method) as file:
         for member in ("runs.json", "curves.npz"):
@@ -263,7 +263,7 @@ def lying(name: str, method: int) -> bytes:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_what_inflates_to_more_than_it_says_is_not_inflated(store: RunStore, method: int) -> None:
+def test_members_are_not_inflated_beyond_their_declared_size(store: RunStore, method: int) -> None:
     content = lying("runs.json", method)
     assert len(content) < 100_000
     tracemalloc.start()
@@ -273,7 +273,7 @@ def test_what_inflates_to_more_than_it_says_is_not_inflated(store: RunStore, met
     assert peak < 8 * MIB
 
 
-def test_a_list_of_runs_that_nobody_could_read_is_not_parsed(store: RunStore) -> None:
+def test_a_too_large_list_of_runs_is_not_parsed(store: RunStore) -> None:
     with pytest.raises(InvalidInput, match="the list of runs of an archive may have at most 64"):
         imported(store, packed({"runs.json": b" " * 70_000_000, "curves.npz": b""}))
     with pytest.raises(InvalidInput, match="the file of an archive may have at most 64"):
@@ -284,7 +284,7 @@ MANY = 400_000
 
 
 def bombs() -> dict[str, Any]:
-    """What a few kilobytes can ask for: made of an archive's list of runs."""
+    """A list of runs whose few compressed kilobytes ask for much memory."""
 
     def one(**changes: Any) -> Any:
         return lambda message: json.dumps({**message, "runs": [{**message["runs"][0], **changes}]})
@@ -303,21 +303,23 @@ def bombs() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """An archive, taken apart."""
+    """The members of an archive."""
     store = RunStore(f"sqlite:///{tmp_path_factory.mktemp('archive') / 'asi.sqlite'}")
     return unpacked(exported(store, comparison(store)[0].comparison))
 
 
 @pytest.mark.parametrize("name", bombs())
-def test_a_list_that_asks_for_much_is_refused_in_little_memory(
+def test_a_list_that_asks_for_much_memory_is_refused_with_little(
     members: dict[str, bytes], name: str
 ) -> None:
-    """Of each wrong value a reason would be told, at a thousand times its bytes."""
+    """Each wrong value would be reported, at a thousand times its bytes."""
     message = bombs()[name](json.loads(members["runs.json"]))
     assert refusing_bytes(packed({**members, "runs.json": message.encode()})) < 160 * MIB
 
 
-def test_columns_and_members_that_ask_for_much_are_not_made(members: dict[str, bytes]) -> None:
+def test_columns_and_members_that_ask_for_much_memory_are_not_allocated(
+    members: dict[str, bytes],
+) -> None:
     curves = unpacked(members["curves.npz"])
     long = {name: array_of(np.zeros(2 * MANY, np.int8)) for name in curves}
     many = {**curves, **{str(n): b"" for n in range(MANY // 10)}}
@@ -330,7 +332,7 @@ def test_columns_and_members_that_ask_for_much_are_not_made(members: dict[str, b
 
 
 def refusing_bytes(content: bytes) -> int:
-    """The most memory that it takes to refuse an archive."""
+    """The peak memory of refusing an archive."""
     tracemalloc.start()
     with pytest.raises(InvalidInput) as refusal:
         read_archive(io.BytesIO(content))
@@ -340,7 +342,7 @@ def refusing_bytes(content: bytes) -> int:
     return peak
 
 
-def test_what_is_exported_lacks_runs_that_would_be_refused(store: RunStore) -> None:
+def test_runs_that_would_be_refused_are_not_exported(store: RunStore) -> None:
     runs = comparison(store)
     with store._engine.begin() as connection:
         connection.execute(
@@ -396,7 +398,7 @@ def test_a_damaged_file_never_leads_to_a_crash(seed: int, count: int) -> None:
         assert len(archive.runs) == len(happened)
 
 
-def test_the_command_line_takes_along_and_opens(
+def test_the_command_line_exports_and_imports(
     store: RunStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = comparison(store)
@@ -412,7 +414,7 @@ def test_the_command_line_takes_along_and_opens(
     assert len(capsys.readouterr().err.strip().splitlines()) == 3
 
 
-def test_a_run_that_failed_at_once_may_be_taken_along(store: RunStore) -> None:
+def test_a_run_that_failed_at_once_may_be_exported(store: RunStore) -> None:
     (run,) = store.create([spec()], "me")
     fail(store, run, "no images.")
     (copy,) = imported(store, exported(store, run.comparison))

@@ -120,13 +120,13 @@ def test_no_run_comes_twice_and_none_is_missing(axes: dict[str, Any]) -> None:
         ({"ranks": [4], "layers": [50]}, "trained layers must be at most 49"),
     ],
 )
-def test_what_cannot_be_swept_is_refused(fields: dict[str, Any], expected: str) -> None:
+def test_invalid_sweeps_are_refused(fields: dict[str, Any], expected: str) -> None:
     with pytest.raises((InvalidInput, ValidationError)) as refusal:
         Sweep.model_validate(fields).specs()
     assert expected in one_sentence(refusal.value)
 
 
-def test_a_sweep_goes_through_json() -> None:
+def test_a_sweep_survives_json() -> None:
     sweep = Sweep(ranks=(4, (8, 8, 2, 2)), layers=(2, "all"))
     assert Sweep.model_validate_json(sweep.model_dump_json()) == sweep
 
@@ -140,7 +140,7 @@ def test_a_sweep_is_one_comparison(store: RunStore) -> None:
     assert request_sweep(store, sweep, "me") == runs
 
 
-def test_heads_alone_are_worked_on_last(store: RunStore) -> None:
+def test_linear_probes_are_executed_last(store: RunStore) -> None:
     runs = request_sweep(store, Sweep(ranks=(1, 2), seeds=(0, 1)), "me")
     assert [run.spec.layers for run in in_working_order(runs)] == [4] * 6 + [0] * 2
 
