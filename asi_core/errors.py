@@ -54,10 +54,10 @@ def one_sentence(error: Exception) -> str:
     """The message of `error` on a single line, without pydantic's boilerplate."""
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False)
-        message = [_validation_sentence(detail) for detail in details[:_MOST_DETAILS]]
-        if others := len(details) - len(message):
-            message.append(f"and {others} more")
-        return "; ".join(message)
+        sentences = [_validation_sentence(detail) for detail in details[:_MOST_DETAILS]]
+        if others := len(details) - len(sentences):
+            sentences.append(f"and {others} more")
+        return "; ".join(sentences)
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -30,10 +30,10 @@ def test_training_measures_and_shows_no_number_by_formula(
     assert "activation memory  no closed form" in printed
     (saved,) = (line for line in printed if line.startswith("saved for backward"))
     assert saved.endswith("KiB measured")
-    message = found(capsys, *arguments)
-    assert message["activation_bytes"] is None
-    assert message["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
-    assert isinstance(message["measured_saved_bytes"], int)
+    result = found(capsys, *arguments)
+    assert result["activation_bytes"] is None
+    assert result["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
+    assert isinstance(result["measured_saved_bytes"], int)
 
 
 def test_a_step_is_measured_without_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,8 +43,8 @@ def test_a_step_is_measured_without_a_formula(capsys: pytest.CaptureFixture[str]
     assert all("formula no closed form, measured " in line for line in layers)
     (row,) = (line for line in printed if line.startswith("by formula"))
     assert row.endswith("no closed form")
-    message = found(capsys, "measure", "--method", "sparse")
-    assert message["formula_bytes"] is None
+    result = found(capsys, "measure", "--method", "sparse")
+    assert result["formula_bytes"] is None
     assert "None" not in "\n".join(printed)
 
 
@@ -59,6 +59,6 @@ def test_a_sweep_prints_the_accuracy_anyway(capsys: pytest.CaptureFixture[str]) 
 
 def test_an_estimate_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", "--method", "sparse", *STEP]) == 2
-    message = capsys.readouterr()
-    assert message.err == "Sparse input has no closed form: measure it.\n"
-    assert message.out == ""
+    captured = capsys.readouterr()
+    assert captured.err == "Sparse input has no closed form: measure it.\n"
+    assert captured.out == ""

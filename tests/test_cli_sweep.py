@@ -30,8 +30,8 @@ def test_a_sweep_runs_to_the_end_and_is_kept_as_one_comparison(
     small = ["--dataset", images, "--steps", "2", *SMALL]
     arguments = ["--methods", "vanilla,asi", "--rank", "2", *small]
     assert main(["sweep", *arguments, "--json"]) == 0
-    message = capsys.readouterr()
-    found = json.loads(message.out)
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
     labels = [outcome["label"] for outcome in found["outcomes"]]
     assert labels == ["Vanilla", "ASI, rank 2"]
     assert [run["status"] for run in found["runs"]] == ["completed", "completed"]
@@ -44,25 +44,25 @@ def test_a_sweep_runs_to_the_end_and_is_kept_as_one_comparison(
     assert [run.spec for run in kept] == Sweep.model_validate(found["sweep"]).specs()
     reached = found["runs"][0]["test_accuracy"]
     assert found["outcomes"][0]["accuracy"] == {"mean": reached, "deviation": None, "seeds": 1}
-    assert "2 of 2: ASI, rank 2, seed 0: completed" in message.err
+    assert "2 of 2: ASI, rank 2, seed 0: completed" in captured.err
 
 
 def test_a_failed_run_is_reported(capsys: pytest.CaptureFixture[str], images: str) -> None:
     small = ["--dataset", images, "--steps", "12", *SMALL]
     recipe = ["--learning-rate", "1e30", "--clip-norm", "1e30"]
     assert main(["sweep", "--methods", "vanilla", *small, *recipe]) == 1
-    message = capsys.readouterr()
-    assert "lower the learning rate" in message.err
-    assert "failed" in message.out
+    captured = capsys.readouterr()
+    assert "lower the learning rate" in captured.err
+    assert "failed" in captured.out
 
 
 def test_a_dry_run_prints_the_forecast_only() -> None:
     store = RunStore(read_settings().database_url)
     keep(store, [spec(layers=0), spec(), asi(0.8)], [0.8, 0.9, 0.9], [0, 100, 10])
-    message = call("sweep", "--explained-variances", "0.4,0.8", "--seeds", "0,1", "--dry-run")
-    assert message.returncode == 0
-    assert message.stdout.startswith("8 runs. About")
-    assert "8 like runs measured here" in message.stdout
+    result = call("sweep", "--explained-variances", "0.4,0.8", "--seeds", "0,1", "--dry-run")
+    assert result.returncode == 0
+    assert result.stdout.startswith("8 runs. About")
+    assert "8 like runs measured here" in result.stdout
     assert len(store.latest_comparisons(5)) == 1
 
 

@@ -146,10 +146,10 @@ def test_it_includes_the_whole_app(installed: Path) -> None:
 
 def test_it_names_its_licence_and_its_source(installed: Path) -> None:
     (about,) = metadata.distributions(path=[str(installed)])
-    message = about.metadata
-    assert message["License-Expression"] == "Apache-2.0"
-    assert message["Author"] == "The ASI Lab developers"
-    links = [link.partition(",")[0] for link in message.get_all("Project-URL") or []]
+    fields = about.metadata
+    assert fields["License-Expression"] == "Apache-2.0"
+    assert fields["Author"] == "The ASI Lab developers"
+    links = [link.partition(",")[0] for link in fields.get_all("Project-URL") or []]
     assert links == ["Homepage", "Source", "Issues", "Changelog"]
     licence = about.read_text("licenses/LICENSE")
     assert licence == (ROOT / "LICENSE").read_text()

@@ -44,11 +44,9 @@ def test_forms_have_what_github_asks_for(name: str) -> None:
 def test_the_documented_make_targets_are_those_that_exist() -> None:
     targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets is not None
-    message = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     # The other two install dependencies of the tests, and are called by them.
-    assert set(re.findall(r"^\| `make (\w+)`", message, re.MULTILINE)) == set(
-        targets[1].split()
-    ) - {
+    assert set(re.findall(r"^\| `make (\w+)`", text, re.MULTILINE)) == set(targets[1].split()) - {
         "browser",
         "postgres",
     }

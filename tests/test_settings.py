@@ -52,22 +52,20 @@ def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
 def test_cpu_affinity_is_respected() -> None:
-    message = (
+    code = (
         "import os; from asi_core.settings import read_settings;"
         "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
         "print(read_settings({}).threads_each)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", message], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "1"
 
 
 def test_every_variable_is_documented() -> None:
-    message = (PROJECT / "docs" / "deployment.md").read_text()
+    text = (PROJECT / "docs" / "deployment.md").read_text()
     names = [f"ASI_{name.upper()}" for name in Settings.model_fields if name != "limits"]
     names += [f"ASI_MAX_{name.upper()}" for name in Limits.model_fields]
-    assert [name for name in names if f"`{name}`" not in message] == []
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_an_empty_variable_is_ignored() -> None:

@@ -138,11 +138,11 @@ def label(setting: Setting) -> str:
     if not setting.layers:
         return HEAD_LABEL
     method, spec = setting.method, setting.runs[0].spec
-    message = method.settings_label
+    text = method.settings_label
     if isinstance(method, ASI) and method.budget_bytes is not None:
         share = f"{method.label}, planned for 1/{round(vanilla_bytes(spec) / method.budget_bytes)}"
-        message = ", ".join((share, *method.algorithm))
-    return f"{message}, momentum {spec.momentum:g}" if spec.momentum else message
+        text = ", ".join((share, *method.algorithm))
+    return f"{text}, momentum {spec.momentum:g}" if spec.momentum else text
 
 
 def vanilla_bytes(spec: RunSpec) -> int:

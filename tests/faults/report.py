@@ -54,10 +54,10 @@ def main() -> int:
     if code and not (again and code == 5):
         print("The fault suite failed: the table is not changed.", file=sys.stderr)
         return code
-    message = [json.loads(line) for line in _ROWS.read_text().splitlines()]
+    written = [json.loads(line) for line in _ROWS.read_text().splitlines()]
     before, rest = DOCUMENT.read_text().split(BEGIN)
     _, after = rest.split(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(message)}{END}{after}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(written)}{END}{after}")
     return 0
 
 

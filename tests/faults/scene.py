@@ -114,8 +114,8 @@ def app_with_runs(
 def numbers(store: RunStore, run_id: str) -> list[dict[str, Any]]:
     """All measurements except seconds, in order."""
     events: list[Event] = [event for kind in KINDS for event in store.events(run_id, kind)]
-    message = [event.model_dump() for event in events]
-    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in message]
+    dumped = [event.model_dump() for event in events]
+    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in dumped]
 
 
 def steps(store: RunStore, run: RunRecord) -> int:

@@ -161,8 +161,8 @@ def test_the_disk_cannot_be_written(tmp_path: Path, as_undisturbed: Check, tell:
             again = ["mount", "-o", "remount,ro", str(disk)]
             subprocess.run(again, check=True, capture_output=True)
             done = as_undisturbed(store, runs)
-            message = [line.text for line in store.log_tail(done[0].id, 100)]
-            assert any(text.startswith("no checkpoint of step") for text in message)
+            lines = [line.text for line in store.log_tail(done[0].id, 100)]
+            assert any(text.startswith("no checkpoint of step") for text in lines)
     tell(
         "disk of the checkpoints turns read-only",
         "SQLite",

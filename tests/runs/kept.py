@@ -38,7 +38,7 @@ def events(
 ) -> list[Event]:
     """Events of a run that ends at `accuracy` and keeps `kept_bytes` by formula (None: without
     closed form)."""
-    message: list[Event] = [
+    made: list[Event] = [
         PreparedEvent(
             step=0,
             layers=() if spec.layers == 0 else (last_layer(spec),),
@@ -49,13 +49,13 @@ def events(
         )
     ]
     for step in range(1, spec.steps + 1):
-        message.append(_step(step, kept_bytes, step_seconds))
+        made.append(_step(step, kept_bytes, step_seconds))
         if step % spec.evaluation_interval == 0:
             reached = accuracy * (1 - exp(-4 * step / spec.steps)) / (1 - exp(-4))
-            message.append(EvaluationEvent(step=step, accuracy=reached, loss=1 - reached))
+            made.append(EvaluationEvent(step=step, accuracy=reached, loss=1 - reached))
     if spec.layers != 0:
-        message.append(_probe(spec))
-    return message
+        made.append(_probe(spec))
+    return made
 
 
 def keep(
@@ -72,9 +72,9 @@ def keep(
     for run, accuracy, size in zip(runs, accuracies, kept_bytes, strict=True):
         token = store.attempts.claim(run.id)
         assert token is not None
-        message = events(run.spec, accuracy, size, step_seconds)
-        store.append(run.id, token, message)
-        store.finish(run.id, token, "completed", summarise(message))
+        made = events(run.spec, accuracy, size, step_seconds)
+        store.append(run.id, token, made)
+        store.finish(run.id, token, "completed", summarise(made))
     return store.comparison(runs[0].comparison)
 
 

@@ -73,7 +73,7 @@ VALUES = {
 UNSAFE = ["../x.png", "/x.png", "a\\..\\x.png", "C:x.png", "x/\x00.png"]
 
 
-def asked(draw: random.Random) -> Any:
+def random_spec(draw: random.Random) -> Any:
     """A random specification, mostly close to a valid one."""
     if draw.random() < 0.02:
         return draw.choice(ODD)
@@ -94,7 +94,7 @@ def asked(draw: random.Random) -> Any:
     return spec
 
 
-def message(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
     sentence = one_sentence(error)
     assert "\n" not in sentence
     assert sentence
@@ -110,10 +110,10 @@ def test_any_specification_is_refused_or_queued_completely(
     for _ in range(SPECS):
         count = draw.choice([1, 1, 2, 3])
         try:
-            specs = [RunSpec.model_validate(asked(draw)) for _ in range(count)]
+            specs = [RunSpec.model_validate(random_spec(draw)) for _ in range(count)]
             runs = request_runs(store, specs, "me")
         except (AsiError, ValidationError) as error:
-            message(error)
+            sentence_of(error)
             refused += 1
         else:
             assert [store.run(run.id) for run in runs] == runs
@@ -130,7 +130,7 @@ def test_queued_runs_are_completed_or_report_an_error(database_url: str) -> None
     draw, store, done = random.Random(2), RunStore(database_url), 0
     while done < EXECUTED:
         try:
-            spec = RunSpec.model_validate(asked(draw))
+            spec = RunSpec.model_validate(random_spec(draw))
             small = {"steps": 2, "image_size": 32, "batch_size": 8, "model": "mcunet_in1"}
             own = {**spec.model_dump(), **small, "pretrained": False, "layers": 2}
             (run,) = request_runs(store, [RunSpec.model_validate(own)], "me")
@@ -198,20 +198,20 @@ def test_any_upload_is_refused_or_readable(monkeypatch: pytest.MonkeyPatch) -> N
         try:
             card = keep_upload(io.BytesIO(hostile(draw)), f"{number}<b>.zip", f"owner {number}")
         except AsiError as error:
-            message(error)
+            sentence_of(error)
             continue
         kept += 1
         try:
             data = load_dataset(card.name, skip_damaged=True)
         except AsiError as error:
-            message(error)
+            sentence_of(error)
             continue
         for split in (data.train, data.test):
             for index in range(len(split)):
                 try:
                     split.read(index_of(index), 32)
                 except AsiError as error:
-                    message(error)
+                    sentence_of(error)
     folder = read_settings().home / "uploads"
     assert len(list(folder.glob("*.zip"))) <= kept
     assert not list(folder.glob("*.part")), "no partial upload is left"

@@ -141,12 +141,12 @@ def write_archive(
                 # An optional value that some rows lack is not written.
                 if column in columns or (rows and None not in values):
                     curves[_member(number, kind, column)] = np.array(values)
-    message = archive.model_dump_json().encode()
-    check_json(message)
+    runs_json = archive.model_dump_json().encode()
+    check_json(runs_json)
     _check_count(
         sum(len(curves[_member(n, k, "step")]) for n in range(len(ended)) for k in COLUMNS)
     )
-    return _zipped(message, curves)
+    return _zipped(runs_json, curves)
 
 
 class Happened(Sequence[list[Event]]):
@@ -266,12 +266,12 @@ def _check_run(run: ArchivedRun, columns: _Columns) -> None:
         raise InvalidRun("a text has NUL characters")
 
 
-def _zipped(message: bytes, curves: Mapping[str, NDArray[Any]]) -> bytes:
+def _zipped(runs_json: bytes, curves: Mapping[str, NDArray[Any]]) -> bytes:
     written = io.BytesIO()
     np.savez_compressed(written, allow_pickle=False, **dict(curves))
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(_JSON, message)
+        file.writestr(_JSON, runs_json)
         file.writestr(_CURVES, written.getvalue())
     check_size("the file", len(result.getvalue()), LARGEST_ARCHIVE_BYTES)
     return result.getvalue()

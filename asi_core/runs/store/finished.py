@@ -90,6 +90,6 @@ def _event_rows(
 def _log_rows(logs: Mapping[str, Sequence[LogLine]], edition: str) -> list[dict[str, Any]]:
     return [
         line.as_row(run_id, edition, number)
-        for run_id, message in logs.items()
-        for number, line in enumerate(message)
+        for run_id, lines in logs.items()
+        for number, line in enumerate(lines)
     ]

@@ -415,8 +415,8 @@ class RunStore:
 def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
     """Insert a copy of a completed run, with all its events, as `row`."""
     fields = ("status", "started_at", "finished_at", "attempt")
-    message = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
-    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": message}
+    summary = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
+    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": summary}
     connection.execute(insert(runs), [values])
     c = events.c
     same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)

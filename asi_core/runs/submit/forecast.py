@@ -42,10 +42,10 @@ class Forecast:
         if not known:
             return "No measured step yet: the first run will show how long the others take."
         parts = [f"{self.counts[key]} {_ORIGINS[key]}" for key in _ORIGINS if self.counts[key]]
-        message = f"About {format_seconds(self.seconds)} by step times: {', '.join(parts)}"
+        text = f"About {format_seconds(self.seconds)} by step times: {', '.join(parts)}"
         if self.unknown:
-            message += f"; plus {self.unknown} without any measured step"
-        return message + "."
+            text += f"; plus {self.unknown} without any measured step"
+        return text + "."
 
 
 _ORIGINS: dict[Source, str] = {

@@ -100,8 +100,8 @@ def check_times(created_at: float, started_at: float | None, finished_at: float 
     Raises:
         InvalidRun: naming the time.
     """
-    message = {"created_at": created_at, "started_at": started_at, "finished_at": finished_at}
-    for name, value in message.items():
+    times = {"created_at": created_at, "started_at": started_at, "finished_at": finished_at}
+    for name, value in times.items():
         if value is not None:
             check_number(name, value, Range(0, LATEST_TIME))
 

@@ -49,13 +49,13 @@ def tell_niceness(path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads threads as Linux does")
 def test_runs_have_a_lower_priority_than_pages(cluster: Cluster, tmp_path: Path) -> None:
-    message = tmp_path / "told"
+    path = tmp_path / "niceness"
     for attempt in range(2):
-        cluster.submit(tell_niceness, message, key=f"tell-{attempt}", priority=0).result(timeout=60)
-        niceness, threads = message.read_text().split()
+        cluster.submit(tell_niceness, path, key=f"tell-{attempt}", priority=0).result(timeout=60)
+        niceness, threads = path.read_text().split()
         assert niceness == "7"
         assert int(threads) >= torch.get_num_threads()
-        message.unlink()
+        path.unlink()
         (address,) = cluster._client.scheduler_info(n_workers=-1)["workers"]
         assert cluster.restart_worker(address)
 

@@ -41,7 +41,7 @@ class Office:
         self.full = False
         cluster: Any = SimpleNamespace(submit=self._submit)
         self.dispatcher = Dispatcher(
-            cluster, "url", None, lambda *message: self.refused.append(message), lambda: self.now
+            cluster, "url", None, lambda *refusal: self.refused.append(refusal), lambda: self.now
         )
 
     def _submit(self, task: Any, *arguments: Any, key: str, priority: int) -> Ticket:

@@ -92,8 +92,8 @@ def checkpointed(settings: Settings, run: RunRecord) -> int:
 
 def numbers(events: list[Event]) -> list[dict[str, Any]]:
     """All measurements except seconds."""
-    message = [event.model_dump() for event in events]
-    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in message]
+    dumped = [event.model_dump() for event in events]
+    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in dumped]
 
 
 def kept(store: RunStore, run_id: str) -> list[dict[str, Any]]:

@@ -57,13 +57,13 @@ def test_the_run_of_a_killed_process_is_resumed(tmp_path: Path, database_url: st
     assert begun is not None
     assert begun.status == "running", "the killed process could not end it"
 
-    message: list[tuple[int, str]] = []
+    reported: list[tuple[int, str]] = []
     work_through(
         database_url,
         store.comparison(killed[0].comparison),
-        lambda number, run: message.append((number, run.status)),
+        lambda number, run: reported.append((number, run.status)),
     )
-    assert message == [(1, "completed"), (2, "completed")]
+    assert reported == [(1, "completed"), (2, "completed")]
     ended = store.comparison(killed[0].comparison)
     assert [run.attempt for run in ended] == [2, 1]
 
@@ -73,9 +73,9 @@ def test_the_run_of_a_killed_process_is_resumed(tmp_path: Path, database_url: st
         assert curve(store, one) == curve(store, other)
 
     # All runs have ended: only messages are left.
-    message.clear()
-    work_through(database_url, ended, lambda number, run: message.append((number, run.status)))
-    assert message == [(1, "completed"), (2, "completed")]
+    reported.clear()
+    work_through(database_url, ended, lambda number, run: reported.append((number, run.status)))
+    assert reported == [(1, "completed"), (2, "completed")]
     assert [run.attempt for run in store.comparison(killed[0].comparison)] == [2, 1]
 
 
@@ -83,13 +83,13 @@ def test_runs_that_an_app_requeues_or_loses_are_resumed(database_url: str) -> No
     store = open_store(database_url)
     put_back, silent = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
     tokens = [store.attempts.claim(run.id) for run in (put_back, silent)]
-    message: list[tuple[str, int]] = []
+    reported: list[tuple[str, int]] = []
     command = threading.Thread(
         target=work_through,
         args=(
             database_url,
             [put_back, silent],
-            lambda number, run: message.append((run.id, number)),
+            lambda number, run: reported.append((run.id, number)),
         ),
         kwargs={"silent_seconds": 6},
         daemon=True,
@@ -102,7 +102,7 @@ def test_runs_that_an_app_requeues_or_loses_are_resumed(database_url: str) -> No
         assert command.is_alive()
     assert store.attempts.requeue(put_back.id, str(tokens[0]), count_attempt=False)
     command.join(120)
-    assert message == [(put_back.id, 1), (silent.id, 2)]
+    assert reported == [(put_back.id, 1), (silent.id, 2)]
     ended = store.comparison(put_back.comparison)
     assert {run.status for run in ended} == {"completed"}
 
@@ -134,7 +134,7 @@ def test_a_server_gets_time_to_handle_its_lost_workers(database_url: str) -> Non
 def test_giving_up_ends_a_run_that_does_not_stop_and_not_those_of_others(database_url: str) -> None:
     store = open_store(database_url)
     here = str(WorkerId.here())
-    (earlier,) = store.create([SMALL], "somebody else")
+    (earlier,) = store.create([SMALL], "another user")
     elsewhere = store.attempts.claim(earlier.id, str(replace(WorkerId.here(), pid=1)))
     since = time.time()
     stuck, waiting = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
@@ -158,7 +158,7 @@ def test_giving_up_ends_a_run_that_does_not_stop_and_not_those_of_others(databas
 
 def test_a_run_of_others_is_cancelled_by_whoever_executes_it(database_url: str) -> None:
     store = open_store(database_url)
-    (run,) = store.create([SMALL], "somebody else")
+    (run,) = store.create([SMALL], "another user")
     assert store.attempts.claim(run.id, str(WorkerId.here())) is not None
     pressed = iter(range(1, 100))
     give_up(store, [run], Stop(lambda: next(pressed), since=time.time() + 1))

@@ -163,4 +163,4 @@ def test_a_write_whose_confirmation_was_lost_may_be_repeated(
     for _ in range(2):
         store.append(run_id, token, [point(1)], line)
     assert len(store.events(run_id, "evaluation")) == 1
-    assert [message.text for message in store.log_tail(run_id, 9)] == ["once"]
+    assert [line.text for line in store.log_tail(run_id, 9)] == ["once"]

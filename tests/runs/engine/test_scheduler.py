@@ -43,7 +43,7 @@ def machines(
         try:
             probe.bind(("127.0.0.2", 0))
         except OSError:
-            pytest.skip("this system has one loopback address alone")
+            pytest.skip("this system has only one loopback address")
     folder = tmp_path_factory.mktemp("cluster")
     address = f"tcp://127.0.0.2:{free_port()}"
     environment = {

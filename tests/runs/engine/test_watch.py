@@ -59,10 +59,8 @@ def test_other_servers_get_time_to_handle_their_workers(clock: Clock) -> None:
 
 def test_heartbeats_count_whatever_their_clock(watch: Watch, clock: Clock) -> None:
     """Clocks may be set back and forth, or be an hour apart."""
-    for clock.now, message in zip(
-        count(0, 10), (100.0, 3700.0, -50.0, 3.0, 3.5, 1e12), strict=False
-    ):
-        assert watch.check([replace(ATTEMPT, heartbeat_at=message)]) == ([], [])
+    for clock.now, beat in zip(count(0, 10), (100.0, 3700.0, -50.0, 3.0, 3.5, 1e12), strict=False):
+        assert watch.check([replace(ATTEMPT, heartbeat_at=beat)]) == ([], [])
 
 
 def test_while_the_store_does_not_answer_no_attempt_is_lost(watch: Watch, clock: Clock) -> None:
@@ -97,8 +95,8 @@ def test_only_attempts_that_should_stop_and_compute_nothing_are_stuck(
     watch: Watch, clock: Clock
 ) -> None:
     def check(beat: float, turns: int, cancel: bool) -> list[Running]:
-        message = replace(ATTEMPT, heartbeat_at=beat, turns=turns, cancel_requested=cancel)
-        return watch.check([message])[1]
+        attempt = replace(ATTEMPT, heartbeat_at=beat, turns=turns, cancel_requested=cancel)
+        return watch.check([attempt])[1]
 
     assert check(0, 1, False) == []
     clock.now = 60

@@ -38,21 +38,21 @@ EVERY = int(os.environ.get("FUZZ_DRAW_EVERY", "12"))
 PAGES = Path(__file__).parents[3] / "pages"
 HEAD, VANILLA, ASI = 0, 1, 2
 
-Message = dict[str, Any]
+Content = dict[str, Any]
 Columns = dict[str, Any]
-Change = Callable[[Message, Columns], Any]
+Change = Callable[[Content, Columns], Any]
 
 
 def run_field(name: str, value: Any, run: int = ASI) -> Change:
-    return lambda message, columns: message["runs"][run].update({name: value})
+    return lambda content, columns: content["runs"][run].update({name: value})
 
 
 def spec_field(name: str, value: Any, run: int = ASI) -> Change:
-    return lambda message, columns: message["runs"][run]["spec"].update({name: value})
+    return lambda content, columns: content["runs"][run]["spec"].update({name: value})
 
 
 def column(name: str, change: Callable[[Any], Any], run: int = ASI) -> Change:
-    def apply(message: Message, columns: Columns) -> None:
+    def apply(content: Content, columns: Columns) -> None:
         columns[f"{run}/{name}"] = change(columns[f"{run}/{name}"].astype(float))
 
     return apply
@@ -63,15 +63,15 @@ def last(value: float) -> Callable[[Any], Any]:
 
 
 def probe(change: Callable[[dict[str, Any]], Any], which: int = -1, layer: int = 0) -> Change:
-    def apply(message: Message, columns: Columns) -> None:
-        probes = [row for row in message["runs"][ASI]["rows"] if row["kind"] == "probe"]
+    def apply(content: Content, columns: Columns) -> None:
+        probes = [row for row in content["runs"][ASI]["rows"] if row["kind"] == "probe"]
         change(probes[which]["layers"][layer])
 
     return apply
 
 
 def rows(change: Callable[[list[dict[str, Any]]], Any]) -> Change:
-    return lambda message, columns: change(message["runs"][ASI]["rows"])
+    return lambda content, columns: change(content["runs"][ASI]["rows"])
 
 
 def layer_field(name: str, value: Any) -> Change:
@@ -186,41 +186,41 @@ CHANGES: dict[str, Change] = {
 }  # fmt: skip
 # Harmless values: names and notes are shown as they are.
 HARMLESS: dict[str, Change] = {
-    "a link for a name": lambda message, columns: message.update(name="[x](https://x) **y** <b>"),
-    "a formula for a name": lambda message, columns: message.update(name="=1+1"),
-    "newest of all": lambda message, columns: [r.update(created_at=4e9) for r in message["runs"]],
-    "a heading for an error": lambda message, columns: message["runs"][0].update(error="# x\n- y"),
+    "a link for a name": lambda content, columns: content.update(name="[x](https://x) **y** <b>"),
+    "a formula for a name": lambda content, columns: content.update(name="=1+1"),
+    "newest of all": lambda content, columns: [r.update(created_at=4e9) for r in content["runs"]],
+    "a heading for an error": lambda content, columns: content["runs"][0].update(error="# x\n- y"),
 }
 
 
 @cache
-def valid() -> tuple[Message, Columns]:
+def valid() -> tuple[Content, Columns]:
     """The members of an exported shipped comparison."""
     store = RunStore(read_settings().database_url)
     import_examples(store, SHIPPED_FOLDER)
     content = export_comparison(store, RunLibrary(store.url), "example-methods")
     store.close()
     with zipfile.ZipFile(io.BytesIO(content)) as file:
-        message = json.loads(file.read("runs.json"))
+        content = json.loads(file.read("runs.json"))
         columns = dict(np.load(io.BytesIO(file.read("curves.npz"))))
-    kinds = [(run["spec"]["layers"], run["spec"]["method"]["kind"]) for run in message["runs"]]
+    kinds = [(run["spec"]["layers"], run["spec"]["method"]["kind"]) for run in content["runs"]]
     assert kinds[: ASI + 1] == [(0, "vanilla"), (4, "vanilla"), (4, "asi")]
-    return message, columns
+    return content, columns
 
 
-def changed(change: Change | None) -> tuple[Message, Columns]:
-    message, columns = valid()
-    message, columns = copy.deepcopy(message), dict(columns)
+def changed(change: Change | None) -> tuple[Content, Columns]:
+    content, columns = valid()
+    content, columns = copy.deepcopy(content), dict(columns)
     if change is not None:
-        change(message, columns)
-    return message, columns
+        change(content, columns)
+    return content, columns
 
 
-def archive(message: Message, columns: Columns) -> io.BytesIO:
+def archive(content: Content, columns: Columns) -> io.BytesIO:
     arrays, result = io.BytesIO(), io.BytesIO()
     np.savez_compressed(arrays, **columns)
     with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("runs.json", json.dumps(message))
+        file.writestr("runs.json", json.dumps(content))
         file.writestr("curves.npz", arrays.getvalue())
     return result
 
@@ -252,10 +252,10 @@ IMPOSSIBLE = {"activation_bytes": 0, "test_accuracy": 7.0, "seconds": None}
 
 def forced(store: RunStore, name: str, change: Change, summary: dict[str, Any] | None) -> None:
     """Write the changed file to the database without validation."""
-    message, columns = changed(change)
+    content, columns = changed(change)
     engine = create_engine(store.url)
     with engine.begin() as connection:
-        for position, run in enumerate(message["runs"]):
+        for position, run in enumerate(content["runs"]):
             run_id = f"{name}-{position}"
             facts = {k: v for k, v in run.items() if k not in ("rows", "log")}
             row = {**facts, "id": run_id, "comparison": name, "position": position}
@@ -303,12 +303,12 @@ def test_pages_do_not_fail_whatever_is_in_the_database(
         forced(home_of_examples, f"c{number}", CHANGES[name], summary)
     for number, name in enumerate(names):
         for page in ("train", "spectra"):
-            message = [w.value for w in drawn(page, comparison=f"c{number}").warning]
-            is_named = any("left out" in sentence for sentence in message)
+            warnings = [w.value for w in drawn(page, comparison=f"c{number}").warning]
+            is_named = any("left out" in sentence for sentence in warnings)
             # Without a summary only the events are checked, and some can be drawn.
-            assert is_named or summary is None, (name, page, message)
-    message = [w.value for w in drawn("compare").warning]
-    assert any("with values that no run can have" in sentence for sentence in message)
+            assert is_named or summary is None, (name, page, warnings)
+    warnings = [w.value for w in drawn("compare").warning]
+    assert any("with values that no run can have" in sentence for sentence in warnings)
     for page in ("learn", "poster", "plan", "explore"):
         drawn(page)
 
@@ -337,17 +337,17 @@ def test_a_shipped_run_that_was_damaged_is_named_on_every_page(home_of_examples:
         connection.execute(update(runs).where(damaged).values(summary={"activation_bytes": -5}))
     for page in ("train", "spectra", "compare", "learn", "poster"):
         query = {"comparison": "example-methods"} if page in ("train", "spectra") else {}
-        message = [w.value for w in drawn(page, **query).warning]
-        assert any("left out" in sentence for sentence in message), (page, message)
+        warnings = [w.value for w in drawn(page, **query).warning]
+        assert any("left out" in sentence for sentence in warnings), (page, warnings)
     with engine.begin() as connection:
         connection.execute(update(runs).where(damaged).values(spec={"model": "none", "layers": 3}))
     st.cache_resource.clear()
     for page in ("train", "spectra", "compare", "learn", "poster"):
         query = {"comparison": "example-methods"} if page in ("train", "spectra") else {}
-        message = [w.value for w in drawn(page, **query).warning]
-        assert page == "learn" or any("left out" in sentence for sentence in message), (
+        warnings = [w.value for w in drawn(page, **query).warning]
+        assert page == "learn" or any("left out" in sentence for sentence in warnings), (
             page,
-            message,
+            warnings,
         )
     engine.dispose()
 
@@ -356,7 +356,7 @@ def test_a_shipped_run_that_was_damaged_is_named_on_every_page(home_of_examples:
 def test_harmless_values_are_shown_as_they_are(home_of_examples: RunStore, name: str) -> None:
     library = RunLibrary(home_of_examples.url)
     kept = import_comparison(
-        home_of_examples, library, archive(*changed(HARMLESS[name])), "somebody else"
+        home_of_examples, library, archive(*changed(HARMLESS[name])), "another user"
     )
     for page in ("train", "spectra"):
         (shown,) = [box for box in drawn(page).selectbox if box.label == "Comparison"]
@@ -368,6 +368,6 @@ def test_harmless_values_are_shown_as_they_are(home_of_examples: RunStore, name:
     assert compared.str.startswith("Example: ").all(), (
         "an import of another user is not compared first"
     )
-    drawn("compare", only_owner="somebody else")
+    drawn("compare", only_owner="another user")
     with create_engine(home_of_examples.url).begin() as connection:
         connection.execute(comparison_notes.delete())

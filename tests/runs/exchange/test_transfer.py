@@ -89,7 +89,7 @@ def test_a_launch_time_in_the_future_becomes_now(store: RunStore) -> None:
     later = time.time() + 1e9
     content = changed(
         exported(store, runs[0].comparison),
-        lambda message: [run.update(created_at=later) for run in message["runs"]],
+        lambda content: [run.update(created_at=later) for run in content["runs"]],
     )
     before = time.time()
     found = imported(store, content)
@@ -128,9 +128,9 @@ def test_failures_and_logs_are_exported_and_active_runs_are_not(store: RunStore)
 def test_other_programs_can_read_it(store: RunStore) -> None:
     runs = comparison(store)
     with zipfile.ZipFile(io.BytesIO(exported(store, runs[0].comparison))) as file:
-        message = json.loads(file.read("runs.json"))
+        content = json.loads(file.read("runs.json"))
         curves = np.load(io.BytesIO(file.read("curves.npz")), allow_pickle=False)
-    assert [run["spec"]["method"]["kind"] for run in message["runs"]] == ["vanilla", "asi"]
+    assert [run["spec"]["method"]["kind"] for run in content["runs"]] == ["vanilla", "asi"]
     assert curves["0/step/step"].tolist() == list(range(1, 21))
     assert curves["1/evaluation/accuracy"][-1] == pytest.approx(0.8)
 
@@ -141,15 +141,15 @@ def test_balanced_accuracies_and_counts_of_images_are_exported(store: RunStore) 
     assert token is not None
     prepared, step = events(spec(steps=1), 0.5, 10)[:2]
     counts = ImageCounts(classes=2, train=9, test=8, left_out=3, is_unbalanced=True)
-    message = [
+    written = [
         prepared.model_copy(update={"images": counts}),
         step,
         EvaluationEvent(step=1, accuracy=0.9, loss=0.1, balanced_accuracy=0.4),
     ]
-    store.append(run.id, token, message)
-    store.finish(run.id, token, "completed", summarise(message))
+    store.append(run.id, token, written)
+    store.finish(run.id, token, "completed", summarise(written))
     (copy,) = imported(store, exported(store, run.comparison))
-    assert store.events(copy.id, "evaluation") == message[2:]
+    assert store.events(copy.id, "evaluation") == written[2:]
     assert copy.summary is not None
     assert copy.summary["balanced_accuracy"] == 0.4
     assert copy.summary["images"]["left_out"] == 3
@@ -176,9 +176,9 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 def changed(content: bytes, change: Any) -> bytes:
     """An archive whose JSON `change` has changed."""
     members = unpacked(content)
-    message = json.loads(members["runs.json"])
-    change(message)
-    return packed({**members, "runs.json": json.dumps(message).encode()})
+    content = json.loads(members["runs.json"])
+    change(content)
+    return packed({**members, "runs.json": json.dumps(content).encode()})
 
 
 def with_array(content: bytes, array: bytes) -> bytes:
@@ -194,21 +194,21 @@ def array_of(values: Any, **options: Any) -> bytes:
 
 
 CHANGES: dict[str, Any] = {
-    "status": lambda message: message["runs"][0].update(status="running"),
-    "method": lambda message: message["runs"][0]["spec"].update(method={"kind": "evil"}),
-    "format": lambda message: message.update(format=2),
-    "more": lambda message: message.update(more=1),
-    "none": lambda message: message.update(runs=[]),
-    "name": lambda message: message.update(name="x" * 81),
-    "many": lambda message: message.update(runs=message["runs"] * 300),
-    "year 10000": lambda message: message["runs"][0].update(created_at=3e11),
-    "no time": lambda message: message["runs"][0].update(finished_at=float("nan")),
-    "more steps": lambda message: message["runs"][0]["spec"].update(steps=30),
-    "claims": lambda message: message["runs"][0].update(summary={"test_accuracy": "100 %"}),
-    "nul": lambda message: message["runs"][0].update(error="\x00"),
-    "nul in a name": lambda message: message.update(name="\x00"),
-    "late": lambda message: message["runs"][0]["rows"][0].update(step=2**40),
-    "unmatched": lambda message: message.update(runs=message["runs"] * 2),
+    "status": lambda content: content["runs"][0].update(status="running"),
+    "method": lambda content: content["runs"][0]["spec"].update(method={"kind": "evil"}),
+    "format": lambda content: content.update(format=2),
+    "more": lambda content: content.update(more=1),
+    "none": lambda content: content.update(runs=[]),
+    "name": lambda content: content.update(name="x" * 81),
+    "many": lambda content: content.update(runs=content["runs"] * 300),
+    "year 10000": lambda content: content["runs"][0].update(created_at=3e11),
+    "no time": lambda content: content["runs"][0].update(finished_at=float("nan")),
+    "more steps": lambda content: content["runs"][0]["spec"].update(steps=30),
+    "claims": lambda content: content["runs"][0].update(summary={"test_accuracy": "100 %"}),
+    "nul": lambda content: content["runs"][0].update(error="\x00"),
+    "nul in a name": lambda content: content.update(name="\x00"),
+    "late": lambda content: content["runs"][0]["rows"][0].update(step=2**40),
+    "unmatched": lambda content: content.update(runs=content["runs"] * 2),
 }
 ARRAYS = {
     "objects": array_of(np.array([{}], dtype=object), allow_pickle=True),
@@ -287,12 +287,12 @@ def bombs() -> dict[str, Any]:
     """A list of runs whose few compressed kilobytes ask for much memory."""
 
     def one(**changes: Any) -> Any:
-        return lambda message: json.dumps({**message, "runs": [{**message["runs"][0], **changes}]})
+        return lambda content: json.dumps({**content, "runs": [{**content["runs"][0], **changes}]})
 
     layer = {"name": "a", "shape": [1], "singular_values": [[""] * MANY]}
     return {
-        "many runs": lambda message: json.dumps({**message, "runs": [0] * MANY}),
-        "deep": lambda message: '{"runs":' + "[" * MANY + "]" * MANY + "}",
+        "many runs": lambda content: json.dumps({**content, "runs": [0] * MANY}),
+        "deep": lambda content: '{"runs":' + "[" * MANY + "]" * MANY + "}",
         "many rows": one(rows=[{}] * MANY),
         "many lines": one(log=[0] * MANY),
         "many keys": one(spec={str(n): 0 for n in range(MANY)}),
@@ -313,8 +313,8 @@ def test_a_list_that_asks_for_much_memory_is_refused_with_little(
     members: dict[str, bytes], name: str
 ) -> None:
     """Each wrong value would be reported, at a thousand times its bytes."""
-    message = bombs()[name](json.loads(members["runs.json"]))
-    assert refusing_bytes(packed({**members, "runs.json": message.encode()})) < 160 * MIB
+    content = bombs()[name](json.loads(members["runs.json"]))
+    assert refusing_bytes(packed({**members, "runs.json": content.encode()})) < 160 * MIB
 
 
 def test_columns_and_members_that_ask_for_much_memory_are_not_allocated(
@@ -323,10 +323,10 @@ def test_columns_and_members_that_ask_for_much_memory_are_not_allocated(
     curves = unpacked(members["curves.npz"])
     long = {name: array_of(np.zeros(2 * MANY, np.int8)) for name in curves}
     many = {**curves, **{str(n): b"" for n in range(MANY // 10)}}
-    message = json.loads(members["runs.json"])
-    message["runs"][0]["spec"]["steps"] = 2 * MANY
+    content = json.loads(members["runs.json"])
+    content["runs"][0]["spec"]["steps"] = 2 * MANY
     for columns in (long, many):
-        for runs in (members["runs.json"], json.dumps(message).encode()):
+        for runs in (members["runs.json"], json.dumps(content).encode()):
             content = packed({"runs.json": runs, "curves.npz": packed(columns)})
             assert refusing_bytes(content) < 48 * MIB
 
@@ -405,9 +405,9 @@ def test_the_command_line_exports_and_imports(
     path = tmp_path / "runs.zip"
     assert main(["export", runs[0].comparison, "--out", str(path)]) == 0
     assert main(["import", str(path)]) == 0
-    message = capsys.readouterr().out
-    assert f"{path}\ncomparison " in message
-    assert "2 runs" in message
+    printed = capsys.readouterr().out
+    assert f"{path}\ncomparison " in printed
+    assert "2 runs" in printed
     assert main(["import", str(tmp_path / "none.zip")]) == 2
     assert main(["export", "nothing"]) == 2
     assert main(["export", runs[0].comparison, "--out", str(tmp_path)]) == 2

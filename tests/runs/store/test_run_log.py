@@ -63,7 +63,7 @@ def test_only_lines_of_the_own_context_are_captured_and_only_while_open() -> Non
     with lines_of_this_context(lines.append):
         log.info("mine %d\n  of many words", 1)
         log.debug("too little")
-        other = threading.Thread(target=log.info, args=("somebody else's",))
+        other = threading.Thread(target=log.info, args=("another context",))
         other.start()
         other.join()
     log.warning("too late")

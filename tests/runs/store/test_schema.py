@@ -146,8 +146,8 @@ def test_servers_that_start_at_once_go_one_by_one(empty_url: str) -> None:
     command = [sys.executable, "-c", program, empty_url]
     servers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for server in servers:
-        _, message = server.communicate(timeout=120)
-        assert server.returncode == 0, message
+        _, errors = server.communicate(timeout=120)
+        assert server.returncode == 0, errors
 
 
 @pytest.mark.parametrize("text", ["", "no address", "mysql://me@host/asi", "asi.sqlite"])

@@ -44,7 +44,7 @@ def test_completed_runs_are_reused(store: RunStore) -> None:
 
 
 def test_known_runs_are_copied_among_new_ones(store: RunStore) -> None:
-    (before,) = completed(store, [spec()], "somebody else")
+    (before,) = completed(store, [spec()], "another user")
     new, copy = request_runs(store, [spec(seed=1), spec()], "me")
     assert (new.status, copy.status, copy.owner) == ("queued", "completed", "me")
     assert copy.summary == {"test_accuracy": 0.5, FROM_RUN: before.id}
@@ -93,7 +93,7 @@ def test_failed_and_active_runs_are_not_reused(store: RunStore) -> None:
 
 
 def test_a_second_click_launches_nothing_even_if_some_runs_were_copied(store: RunStore) -> None:
-    completed(store, [spec()], "somebody else")
+    completed(store, [spec()], "another user")
     first = request_runs(store, [spec(seed=1), spec()], "me")
     assert [run.status for run in first] == ["queued", "completed"]
     assert request_runs(store, [spec(seed=1), spec()], "me") == first

@@ -124,7 +124,7 @@ def test_runs_of_other_users_cannot_be_cancelled_or_named(store: RunStore) -> No
     assert set(library.descriptions()) == {mine.comparison}
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads what Linux tells")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_the_memory_estimate_is_close_to_the_measured_peak() -> None:
     """The peak of a separate process on this machine."""
     what = spec(image_size=96, batch_size=128, layers=10, steps=2)
@@ -137,15 +137,15 @@ def test_the_memory_estimate_is_close_to_the_measured_peak() -> None:
         "events = fine_tune(spec, features=FeaturePool(2**31))\n"
         "next(e for e in events if e.kind == 'step' and e.step == 2)\n"
         # The peak from getrusage includes that of the parent process.
-        "told = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]\n"
-        "print(int(told) * 1024)"
+        "peak = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]\n"
+        "print(int(peak) * 1024)"
     )
     command = [sys.executable, "-c", program, json.dumps(what.model_dump(mode="json"))]
     keeps = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-    message = subprocess.run(
+    ended = subprocess.run(
         command, env={**os.environ, **keeps}, check=True, capture_output=True, text=True
     )
-    assert 0.7 < run_bytes(what) / int(message.stdout) < 1.5
+    assert 0.7 < run_bytes(what) / int(ended.stdout) < 1.5
 
 
 def test_a_method_that_keeps_less_needs_less() -> None:

@@ -29,7 +29,7 @@ def test_a_second_click_shows_the_active_runs_and_a_later_launch_starts_new_ones
     store = RunStore(database_url)
     first = request_runs(store, [SPEC, SPEC], "me")
     assert request_runs(store, [SPEC, SPEC], "me") == first
-    assert request_runs(store, [SPEC, SPEC], "somebody else") != first
+    assert request_runs(store, [SPEC, SPEC], "another user") != first
     assert request_runs(store, [SPEC], "me") != first
     store.request_cancel(first[0].id)
     assert request_runs(store, [SPEC, SPEC], "me") != first
@@ -53,7 +53,7 @@ def test_simultaneous_equal_requests_make_one_comparison(again: bool, database_u
 
 def test_completed_runs_requested_simultaneously_are_copied_once(database_url: str) -> None:
     store = RunStore(database_url)
-    (run,) = request_runs(store, [SPEC], "somebody else")
+    (run,) = request_runs(store, [SPEC], "another user")
     token = store.attempts.claim(run.id)
     assert token is not None
     store.finish(run.id, token, "completed", {})
