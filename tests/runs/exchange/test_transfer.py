@@ -176,9 +176,9 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 def changed(content: bytes, change: Any) -> bytes:
     """An archive whose JSON `change` has changed."""
     members = unpacked(content)
-    content = json.loads(members["runs.json"])
-    change(content)
-    return packed({**members, "runs.json": json.dumps(content).encode()})
+    runs_json = json.loads(members["runs.json"])
+    change(runs_json)
+    return packed({**members, "runs.json": json.dumps(runs_json).encode()})
 
 
 def with_array(content: bytes, array: bytes) -> bytes:
@@ -323,10 +323,10 @@ def test_columns_and_members_that_ask_for_much_memory_are_not_allocated(
     curves = unpacked(members["curves.npz"])
     long = {name: array_of(np.zeros(2 * MANY, np.int8)) for name in curves}
     many = {**curves, **{str(n): b"" for n in range(MANY // 10)}}
-    content = json.loads(members["runs.json"])
-    content["runs"][0]["spec"]["steps"] = 2 * MANY
+    runs_json = json.loads(members["runs.json"])
+    runs_json["runs"][0]["spec"]["steps"] = 2 * MANY
     for columns in (long, many):
-        for runs in (members["runs.json"], json.dumps(content).encode()):
+        for runs in (members["runs.json"], json.dumps(runs_json).encode()):
             content = packed({"runs.json": runs, "curves.npz": packed(columns)})
             assert refusing_bytes(content) < 48 * MIB
 
