@@ -134,9 +134,9 @@ def test_a_refusal_is_reported_once(engine: Engine, store: JobStore) -> None:
         request_job(store, "measure", changed, visitor.owner())
     page = opened()
     click(page, "Measure")
-    most = Limits().questions_per_owner
-    rule = f"at most {most} calibrations and measurements of one user may be queued"
-    assert rule in texts(page.error)
+    assert f"at most {Limits().questions_per_owner} questions of one visitor may wait" in texts(
+        page.error
+    )
     assert engine.jobs == []
     page.run()
     assert not page.error

@@ -453,7 +453,7 @@ def _check_queue(
         (active.where(runs.c.owner == owner), limits.runs_per_owner, "of one owner"),
         # Nothing equals NULL: without a known network, the count is 0.
         (from_there, limits.runs_per_network, "from one network address"),
-        (active, limits.runs, "of all users together"),
+        (active, limits.runs, "of all visitors together"),
     ):
         found = connection.execute(count).scalar_one()
         if found > most:

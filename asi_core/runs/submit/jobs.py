@@ -47,9 +47,9 @@ def request_job(
     limits, active = settings.limits, store.active()
     same_owner = sum(whose == owner for whose, _ in active)
     same_network = sum(network is not None and place == network for _, place in active)
-    _check_room(limits.questions_per_owner, same_owner, "of one user")
+    _check_room(limits.questions_per_owner, same_owner, "of one visitor")
     _check_room(limits.questions_per_network, same_network, "from one network address")
-    _check_room(limits.questions, len(active), "of all users together")
+    _check_room(limits.questions, len(active), "of all visitors together")
     return store.create(kind, spec, owner, network)
 
 

@@ -166,7 +166,7 @@ def test_all_users_together_have_a_limit(store: JobStore, monkeypatch: pytest.Mo
     for seed in range(3):
         request_job(store, "measure", spec(seed=seed), f"visitor {seed}")
     with pytest.raises(
-        InvalidInput, match="at most 3 calibrations and measurements of all users together"
+        InvalidInput, match="at most 3 calibrations and measurements of all visitors together"
     ):
         request_job(store, "measure", spec(seed=99), "another")
 

@@ -116,7 +116,7 @@ def test_long_names_and_notes_are_refused(
 
 
 def test_only_existing_comparisons_can_be_named(library: RunLibrary) -> None:
-    with pytest.raises(InvalidInput, match="a comparison that is kept, got 'gone'"):
+    with pytest.raises(InvalidInput, match="an existing comparison, got 'gone'"):
         library.describe("gone", Description("name"))
 
 

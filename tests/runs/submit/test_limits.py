@@ -47,7 +47,7 @@ def store(database_url: str) -> RunStore:
             "ASI_MAX_STEPS",
             "10",
             {"model": "vit_b_32", "image_size": 224, "train_norm": True},
-            "needs batch normalisations, got ViT-B/32, which has none",
+            "with batch normalisations, got ViT-B/32, which has none",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_one_owner_cannot_fill_the_queue(store: RunStore, monkeypatch: pytest.Mo
         request_runs(store, [spec(seed=3), spec(seed=4)], "me")
     assert len(store.active()) == 2, "all or none"
     request_runs(store, [spec(seed=3)], "me")
-    with pytest.raises(InvalidInput, match=r"at most 4 runs of all users.*got 2 more than 3"):
+    with pytest.raises(InvalidInput, match=r"at most 4 runs of all visitors.*got 2 more than 3"):
         request_runs(store, [spec(seed=5), spec(seed=6)], "they")
     for run in store.active():
         store.request_cancel(run.id)
@@ -103,7 +103,7 @@ def test_a_read_only_installation_refuses_changes(
         lambda: library.describe(run.comparison, Description("name"), "me"),
         lambda: library.delete_comparison(run.comparison, "me"),
     ):
-        with pytest.raises(Refused, match="for looking only"):
+        with pytest.raises(Refused, match="read-only"):
             change()
     assert [found.id for found in store.active()] == [run.id]
     assert not store.cancel_requested(run.id)
