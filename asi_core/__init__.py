@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from asi_core.lazy import lazy_names
 
-# Whole rooms, for whoever writes `asi_core.methods.ASI(ranks=4)`.
-_ROOMS = (
+# Subpackages and modules, so that `asi_core.methods.ASI(ranks=4)` works.
+_MODULES = (
     *(
         "bench",
         "compression",
@@ -85,7 +85,7 @@ else:
             "register_dataset": "datasets:register_dataset",
             "register_method": "methods:register_method",
             "register_model": "zoo.cards:register_model",
-            **{room: room for room in _ROOMS},
+            **{name: name for name in _MODULES},
         },
     )
 

@@ -1,7 +1,7 @@
-"""Whole numbers that remember how they were computed.
+"""Integers that record the expression they were computed by.
 
-A closed form is written once, as a function of integers. Called with integers it counts; called
-with these it counts as well, and tells the equation that it went through.
+A closed form is written once, as a function of integers. Called with integers it returns a count;
+called with `TracedInt`s it returns the count together with its equation.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Self
 
 
 class TracedInt(int):
-    """An integer with the expression that it is the value of.
+    """An integer together with the expression that it is the value of.
 
-    Sums, differences, products, powers and floor divisions of these are again such integers.
-    Whatever else is asked of one, it answers as the integer that it is: branches that depend on
-    sizes go the way of this very layer.
+    Sums, differences, products, powers and floor divisions of traced integers are traced. In every
+    other operation it is a plain integer, so branches that depend on sizes take the path of the
+    given layer.
 
     Attributes:
-        expression: over names, as Python's own syntax tree.
+        expression: a Python syntax tree over names.
 
     Example:
         >>> batch, rank = TracedInt.named(64, "B"), TracedInt.named(8, "k")
@@ -38,7 +38,7 @@ class TracedInt(int):
 
     @classmethod
     def named(cls, value: int, name: str) -> Self:
-        """An integer that is called by a letter, which may have an index: `k_B`."""
+        """An integer named by a letter, which may have an index: `k_B`."""
         return cls(value, ast.Name(name))
 
     def __add__(self, other: int) -> Any:
@@ -79,11 +79,11 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 
 def expression_of(number: int) -> ast.expr:
-    """How a number was computed; itself, of one that does not remember."""
+    """The expression of a traced number; of any other number, the constant."""
     if isinstance(number, TracedInt):
         return number.expression
     size = ast.Constant(abs(int(number)))
-    # Of a difference, as equations have no sign before a number.
+    # A negative number is written 0 - n, as equations here have no unary minus.
     return size if number >= 0 else ast.BinOp(ast.Constant(0), ast.Sub(), size)
 
 
@@ -99,15 +99,15 @@ def _applied(symbol: ast.operator, compute: Callable[[Any, Any], Any], a: Any, b
 
 
 def _joined(symbol: ast.operator, left: ast.expr, right: ast.expr) -> ast.expr:
-    """Both, without brackets around a right side that can do without: a + (b - c), a (b c)."""
-    without = {ast.Add: (ast.Add, ast.Sub), ast.Mult: (ast.Mult,)}.get(type(symbol), ())
-    if isinstance(right, ast.BinOp) and isinstance(right.op, without):
+    """Both, without unnecessary brackets around the right side: a + (b - c), a (b c)."""
+    associative = {ast.Add: (ast.Add, ast.Sub), ast.Mult: (ast.Mult,)}.get(type(symbol), ())
+    if isinstance(right, ast.BinOp) and isinstance(right.op, associative):
         return ast.BinOp(_joined(symbol, left, right.left), right.op, right.right)
     return ast.BinOp(left, symbol, right)
 
 
 def _unchanged(symbol: ast.operator, a: int, b: int) -> int | None:
-    """The operand that comes out as it is: of a sum with 0, or a product with 1."""
+    """The operand that is returned unchanged by a sum with 0 or a product with 1."""
     if isinstance(symbol, (ast.Add, ast.Sub)) and _is_plain(b, 0):
         return a
     if isinstance(symbol, (ast.Mult, ast.FloorDiv, ast.Pow)) and _is_plain(b, 1):

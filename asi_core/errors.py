@@ -1,49 +1,49 @@
-"""What can go wrong because of what somebody asked for.
+"""Errors caused by the user's request or by the installation.
 
-Every message is one sentence: the rule, the value that broke it, and the way out.
+Every message is one sentence: the rule, the value that broke it, and the remedy.
 """
 
 from __future__ import annotations
 
 from pydantic import ValidationError
 
-# Of what the validation library names: values and places may be as long as somebody likes.
+# Limits for pydantic's messages: values and field paths may be arbitrarily long.
 _LONGEST_VALUE = 80
 _MOST_DETAILS = 4
 
 
 class AsiError(Exception):
-    """Base of all errors that are told to a person without a traceback."""
+    """Base of all errors that are shown to the user without a traceback."""
 
 
 class InvalidInput(AsiError, ValueError):
-    """A value outside what is allowed."""
+    """A value that is not allowed."""
 
     def __init__(self, rule: str, value: object, way_out: str) -> None:
         super().__init__(f"{rule}, got {value}: {way_out}.")
 
 
 class Refused(AsiError):
-    """Something that whoever asks may not do here."""
+    """An action that the user may not take on this installation."""
 
 
 class Unavailable(AsiError):
-    """Weights, images or a service that are needed and cannot be had or read."""
+    """Weights, images or a service that are needed but missing, unreachable or unreadable."""
 
 
 class Unsupported(AsiError):
-    """A layer or a model that a method cannot treat."""
+    """A layer or a model that a method does not support."""
 
 
 class NoClosedForm(Unsupported):
-    """A method whose bytes and multiplies are not known by formula."""
+    """A method without closed form of its bytes and MACs."""
 
     def __init__(self, label: str) -> None:
         super().__init__(f"{label} has no closed form: measure it.")
 
 
 def shortened(text: str, most: int) -> str:
-    """`text`, with as much of its middle left out that it has at most `most` characters."""
+    """`text` with its middle cut, so that it has at most `most` characters."""
     if len(text) <= most:
         return text
     first = 2 * most // 3
@@ -51,13 +51,13 @@ def shortened(text: str, most: int) -> str:
 
 
 def one_sentence(error: Exception) -> str:
-    """The message of `error` on a single line, without the noise of the validation library."""
+    """The message of `error` on a single line, without pydantic's boilerplate."""
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False)
-        message = [_validation_sentence(detail) for detail in details[:_MOST_DETAILS]]
-        if others := len(details) - len(message):
-            message.append(f"and {others} more")
-        return "; ".join(message)
+        sentences = [_validation_sentence(detail) for detail in details[:_MOST_DETAILS]]
+        if others := len(details) - len(sentences):
+            sentences.append(f"and {others} more")
+        return "; ".join(sentences)
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -1,11 +1,11 @@
-"""Settings of runs and methods: what each is called, means and may be, beside its field.
+"""Settings of runs and methods: label, help and limits are declared at the field.
 
-A field of a pydantic model that somebody may choose carries a `Setting`:
+A field of a pydantic model that the user may set carries a `Setting`:
 
     patch: Annotated[int, Setting("Patch", "R: gradients are averaged over R x R.", least=1)] = 2
 
-Everything that asks for the field or shows it reads it from there: validation, the boxes of the
-pages, the flags of the command line, the axes of sweeps, and the command that repeats a run.
+It is the only source for validation, the widgets of the pages, the command line's flags, the axes
+of sweeps, and the command that repeats a run.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from pydantic_core import CoreSchema, PydanticUndefined, core_schema
 from asi_core.errors import InvalidInput
 from asi_core.units import MIB
 
-# What a box or a flag takes: on or off, a whole number, a number, one of a few, text, a number of
-# layers or all, one rank or one per mode.
+# The kinds of widgets and flags: on or off, an integer, a number, one of a few, text, a number of
+# layers or "all", one rank or one per mode.
 FieldType = Literal["switch", "whole", "number", "choice", "text", "layers", "ranks"]
 
-# Of ranks: one number for all modes; the field's own flag takes one per mode.
+# One rank for all modes; the flag of the field `ranks` takes one per mode.
 ONE_RANK = "--rank"
 
-# In the context of a validation: the record of a run that has been, whatever became of it.
+# Validation context of a stored run: `most_computed` does not apply to it.
 OF_RECORD = "of_record"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a field is called, means, and may be.
+    """Label, help and limits of a field.
 
     Attributes:
-        label: as a box is called; errors call the field so too.
+        label: the widget's label, also used in error messages.
         help: one or two sentences.
-        least, most: the smallest and largest value that is allowed.
-        above, below: the value must be more, or less, than this.
-        most_computed: a limit of what computers hold; records of runs may be beyond.
-        step: of a box's buttons.
-        slider: the ends of a slider, where values are best chosen by one.
-        unit: in which the value is counted, where that is not plain.
-        way_out: what an error advises.
+        least, most: inclusive limits.
+        above, below: exclusive limits.
+        most_computed: upper limit for new runs; stored runs may exceed it.
+        step: increment of the widget's buttons.
+        slider: the ends of a slider, if the widget is one.
+        unit: unit of the value, where it is not obvious.
+        way_out: the remedy in an error message.
         choices: titles of the values of a field that takes one of a few.
-        usual: where boxes begin if the field has no default of its own.
-        axis: values that a sweep begins with; none for what is seldom varied.
-        plural: what several values are called; the label with an s by default.
-        off_flag: a flag of the command line that turns a switch off.
+        usual: initial value of the widget if the field has no default.
+        axis: initial values of a sweep's axis; empty for what is seldom varied.
+        plural: plural of the label, if it is not the label with an s.
+        off_flag: the command-line flag that turns a switch off.
     """
 
     label: str
@@ -79,12 +79,12 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """The label within a sentence."""
+        """The label as it is written within a sentence."""
         return self.label if self.label[1:2].isupper() else self.label[0].lower() + self.label[1:]
 
     @property
     def names(self) -> str:
-        """Several values within a sentence."""
+        """The label's plural as it is written within a sentence."""
         return self.plural or f"{self.name}s"
 
     def _checked(self, value: Any, info: ValidationInfo) -> Any:
@@ -96,7 +96,7 @@ class Setting:
 
     def _check(self, number: float, *, is_record: bool) -> None:
         if not isfinite(number):
-            # No store keeps a number that JSON does not have.
+            # JSON, and so the store, has no NaN and no infinity.
             advice = self.way_out or "choose another"
             raise InvalidInput(f"{self.name} must be a finite number", number, advice)
         if not self._is_allowed(number):
@@ -140,9 +140,9 @@ class SettingField:
     """A field of a model that carries a `Setting`.
 
     Attributes:
-        default: of the field; None for none.
-        choices: the values that it may have, where they are few.
-        is_optional: whether None is a value.
+        default: the field's default; None if it has none.
+        choices: the allowed values, where they are few.
+        is_optional: whether None is allowed.
     """
 
     name: str
@@ -154,30 +154,30 @@ class SettingField:
 
     @property
     def start(self) -> Any:
-        """Where a box begins."""
+        """Initial value of the widget."""
         return self.setting.usual if self.default is None else self.default
 
     def title(self, choice: Any) -> str:
-        """What one of a few values is called."""
+        """The title of one of the choices."""
         return self.setting.choices.get(choice, str(choice))
 
     @property
     def in_mib(self) -> bool:
-        """Whether a command line gives the value in MiB, where the field has bytes."""
+        """Whether the command line takes MiB for a field in bytes."""
         return self.setting.unit == "bytes"
 
     @property
     def option(self) -> str:
-        """The field's name on a command line, which says the unit."""
+        """The field's name on the command line, with the unit."""
         return f"{self.name.removesuffix('_bytes')}_mib" if self.in_mib else self.name
 
     @property
     def flag(self) -> str:
-        """The flag that sets the field; of a switch that is only turned off, the one that does."""
+        """The flag that sets the field; for a switch with an `off_flag`, that flag."""
         return self.setting.off_flag or f"--{self.option.replace('_', '-')}"
 
     def words(self, value: Any) -> list[str]:
-        """The words of a command line that give the field this value, as JSON has it."""
+        """The command-line arguments that give the field this (JSON) value."""
         if self.type == "switch":
             turns_off = not value and not self.setting.off_flag
             return [f"--no-{self.flag.removeprefix('--')}" if turns_off else self.flag]
@@ -185,13 +185,13 @@ class SettingField:
             return [ONE_RANK, str(value)]
         if isinstance(value, list | tuple):
             return [self.flag, ",".join(map(str, value))]
-        # A power of two divides without a rest.
+        # Dividing by a power of two is exact.
         return [self.flag, repr(value / MIB) if self.in_mib else str(value)]
 
 
 @lru_cache(maxsize=256)
 def setting_fields(model: type[BaseModel]) -> Mapping[str, SettingField]:
-    """The fields of a model that somebody may choose, by name, in their order."""
+    """The fields of a model that carry a `Setting`, by name, in the order of declaration."""
     found: dict[str, SettingField] = {}
     for name, info in model.model_fields.items():
         setting = next((part for part in info.metadata if isinstance(part, Setting)), None)
@@ -211,7 +211,7 @@ def setting_fields(model: type[BaseModel]) -> Mapping[str, SettingField]:
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:
-    """The types of which a value may be."""
+    """The members of a union type."""
     if get_origin(annotation) is Annotated:
         return _options(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -239,4 +239,4 @@ def _type_of(options: tuple[Any, ...]) -> FieldType:
     for name, fits in _TYPES:
         if fits(plain):
             return name
-    raise TypeError(f"no box and no flag takes a setting of type {options}")
+    raise TypeError(f"no widget and no flag supports a setting of type {options}")

@@ -1,7 +1,7 @@
-"""Names of a package that are imported when they are first used.
+"""Lazy imports of a package's public names.
 
-Pages and accounting must answer at once, and importing torch takes seconds: a package that holds
-tensor code lists its public names here instead of importing them.
+Importing torch takes seconds, and pages and accounting must respond at once. A package with tensor
+code therefore lists its public names here instead of importing them.
 """
 
 from __future__ import annotations

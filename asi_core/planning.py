@@ -1,8 +1,8 @@
-"""Ranks under a memory budget: one candidate a layer, the least error that the budget allows.
+"""Ranks under a memory budget: one candidate per layer, with the least total error.
 
-This is the multiple-choice knapsack problem. It is solved exactly: partial choices that another
-one beats in both bytes and error are dropped, and so are those that cannot lead to anything
-better than what is known, by the bound of the Lagrangian relaxation (Kellerer, Pferschy &
+This is the multiple-choice knapsack problem, solved exactly by dynamic programming with bounds.
+Partial choices are dropped if another one is better in both bytes and error, or if the bound of
+the Lagrangian relaxation shows that they cannot beat a known solution (Kellerer, Pferschy &
 Pisinger, Knapsack Problems, 2004, chapter 11).
 """
 
@@ -21,17 +21,17 @@ from asi_core.records import ELEMENT_BYTES, Ranks
 from asi_core.units import format_bytes
 
 _BISECTIONS = 60
-# Share of its parts, for each of them, within which a sum of floats may be off when bounds prune.
+# Relative rounding error per term that is tolerated in a float sum before a bound prunes.
 _ROUNDING = 1e-15
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to keep a layer's input.
+    """One choice of ranks for a layer's input.
 
     Attributes:
-        explained_variance: from which the ranks come; 1 keeps the input itself.
-        activation_bytes: what the layer then keeps.
+        explained_variance: threshold that gives the ranks; 1 keeps the full input.
+        activation_bytes: bytes that the layer keeps with these ranks.
         gradient_error: Frobenius norm of the weight gradient's error (the paper's "perplexity").
     """
 
@@ -43,11 +43,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LayerProfile:
-    """What a layer's ranks would cost, measured on calibration batches.
+    """Bytes and errors of a layer's candidate ranks, measured on calibration batches.
 
     Attributes:
-        singular_values: one descending row a mode, of the first batch.
-        candidates: by rising explained variance.
+        singular_values: one descending row per mode, of the first batch.
+        candidates: in order of increasing explained variance.
     """
 
     name: str
@@ -58,7 +58,7 @@ class LayerProfile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The best choice of one candidate a layer under a budget."""
+    """The best choice of one candidate per layer under a budget."""
 
     budget_bytes: int
     layers: tuple[tuple[str, Candidate], ...]
@@ -69,7 +69,7 @@ class Plan:
 
     @property
     def gradient_error(self) -> float:
-        """Sum over the layers, which is what was minimised."""
+        """Sum over the layers: the objective that is minimised."""
         return math.fsum(candidate.gradient_error for _, candidate in self.layers)
 
     @property
@@ -78,7 +78,7 @@ class Plan:
         return {name: candidate.ranks for name, candidate in self.layers}
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The plan as a JSON-serialisable dict."""
         rows = []
         for name, candidate in self.layers:
             row = asdict(candidate)
@@ -93,12 +93,12 @@ class Plan:
 
 
 def profiles_as_dict(profiles: Sequence[LayerProfile]) -> dict[str, Any]:
-    """For JSON: `{"layers": [...]}`, a profile each."""
+    """The profiles as a JSON-serialisable dict: `{"layers": [...]}`, one entry per profile."""
     return {"layers": [asdict(profile) for profile in profiles]}
 
 
 def profiles_from_dict(written: dict[str, Any]) -> list[LayerProfile]:
-    """What `profiles_as_dict` wrote, before or after a way through JSON."""
+    """The inverse of `profiles_as_dict`, also after a JSON round trip."""
     return [_profile(layer) for layer in written["layers"]]
 
 
@@ -118,7 +118,7 @@ def plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> Plan:
     """The candidates with the least total gradient error that together fit into the budget.
 
     Raises:
-        InvalidInput: if even the smallest candidates do not fit; it says what they need.
+        InvalidInput: if even the smallest candidates do not fit; the message says what they need.
     """
     costs = [[c.activation_bytes for c in profile.candidates] for profile in profiles]
     errors = [[c.gradient_error for c in profile.candidates] for profile in profiles]
@@ -131,21 +131,21 @@ def plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> Plan:
 
 
 def smallest_bytes(profiles: Sequence[LayerProfile]) -> int:
-    """What the smallest candidates need together: no budget below it can be kept."""
+    """Total bytes of the smallest candidates: the smallest feasible budget."""
     return sum(min(c.activation_bytes for c in profile.candidates) for profile in profiles)
 
 
 def full_bytes(profiles: Sequence[LayerProfile]) -> int:
-    """What the layers' inputs need as they are, which is what vanilla training keeps."""
+    """Total bytes of the uncompressed inputs, which vanilla training keeps."""
     return sum(ELEMENT_BYTES * math.prod(profile.input_shape) for profile in profiles)
 
 
 def uniform_plans(profiles: Sequence[LayerProfile]) -> list[tuple[float, Plan]]:
-    """One explained variance for all layers, which is what goes without planning.
+    """Plans with the same explained variance in all layers: the baseline without planning.
 
     Returns:
-        explained variance and what it keeps, by rising explained variance; each plan's budget is
-        what it needs.
+        pairs of explained variance and plan, in order of increasing explained variance; each
+        plan's budget is the bytes that it needs.
     """
     plans = []
     for chosen in zip(*(profile.candidates for profile in profiles), strict=True):
@@ -162,19 +162,19 @@ def uniform_plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> tuple[f
 
 
 def budget_curve(profiles: Sequence[LayerProfile], points: int) -> list[Plan]:
-    """The best plans for so many budgets, evenly on a log scale from the smallest to the full."""
+    """The best plans for `points` budgets, log-spaced from the smallest to the full bytes."""
     budgets = np.geomspace(smallest_bytes(profiles), full_bytes(profiles), points)
-    # Rounded, the first one could fall below what is needed.
+    # Rounding down could make the first budget infeasible.
     return [plan(profiles, math.ceil(budget)) for budget in np.unique(budgets)]
 
 
 def choose(
     costs: Sequence[Sequence[int]], errors: Sequence[Sequence[float]], budget: int
 ) -> list[int]:
-    """One candidate index a layer, with the least sum of errors at a sum of costs up to `budget`.
+    """One candidate index per layer: the least sum of errors at a sum of costs within `budget`.
 
     Args:
-        costs: `costs[layer][candidate]`, whole numbers of at least 0.
+        costs: `costs[layer][candidate]`, non-negative integers.
         errors: `errors[layer][candidate]`, finite.
 
     Raises:
@@ -190,7 +190,7 @@ def choose(
             f"{budget} bytes",
             "raise the budget, or train fewer layers or smaller batches",
         )
-    # What is spent anyway is left out, so that no bound is a difference of two large numbers.
+    # Only costs above the unavoidable minimum count, so that no bound subtracts two large numbers.
     extra = [[int(c - s) for c in layer] for layer, s in zip(costs, spent, strict=True)]
     layers = [_undominated(*both) for both in zip(extra, errors, strict=True)]
     return _search(layers, min(budget - least, sum(map(max, extra)))) if layers else []
@@ -198,7 +198,7 @@ def choose(
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The candidates of one layer that no other beats, by rising cost and falling error."""
+    """The undominated candidates of one layer, by increasing cost and decreasing error."""
 
     index: NDArray[np.int64]
     cost: NDArray[np.int64]
@@ -207,7 +207,7 @@ class _Options:
 
 @dataclass(frozen=True, slots=True)
 class _Front:
-    """Partial choices up to a layer, and where each came from."""
+    """Partial choices up to a layer, each with its parent and the option taken."""
 
     cost: NDArray[np.int64]
     error: NDArray[np.float64]
@@ -220,7 +220,7 @@ def _search(layers: list[_Options], budget: int) -> list[int]:
     known = _greedy_error(layers, budget)
     scale = sum(float(np.abs(layer.error).max()) for layer in layers)
     slack = _ROUNDING * (len(layers) + 1) * (scale + price * budget)
-    # What the layers after each one need at least, in bytes and at the price.
+    # Lower bounds over the layers after each one: in bytes, and in error + price * bytes.
     later_cost = _after([int(layer.cost[0]) for layer in layers])
     later_bound = _after([float((layer.error + price * layer.cost).min()) for layer in layers])
     fronts: list[_Front] = []
@@ -242,7 +242,7 @@ def _search(layers: list[_Options], budget: int) -> list[int]:
 
 
 def _pareto(cost: NDArray[np.int64], error: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of the pairs that no other beats, by rising cost and falling error."""
+    """Indices of the undominated pairs, by increasing cost and decreasing error."""
     order = np.lexsort((error, cost))
     best_before = np.minimum.accumulate(error[order])
     falls = np.ones(len(order), bool)
@@ -257,7 +257,7 @@ def _undominated(cost: Sequence[int], error: Sequence[float]) -> _Options:
 
 
 def _best_price(layers: list[_Options], budget: int) -> float:
-    """An error a byte at which the cheapest choices just use up the budget: the tightest bound."""
+    """The Lagrange multiplier (error per byte) of the tightest bound, found by bisection."""
 
     def used(price: float) -> int:
         return sum(int(x.cost[np.argmin(x.error + price * x.cost)]) for x in layers)
@@ -273,7 +273,7 @@ def _best_price(layers: list[_Options], budget: int) -> float:
 
 
 def _greedy_error(layers: list[_Options], budget: int) -> float:
-    """The error of a choice that fits: the step that gains most a byte, as long as one fits."""
+    """The error of a greedy choice: take the step that gains most per byte while one fits."""
     at = [0] * len(layers)
     left = budget - sum(int(layer.cost[0]) for layer in layers)
     while True:

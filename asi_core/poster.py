@@ -1,7 +1,7 @@
 """The poster's table, recomputed cell by cell.
 
-The facts are kept with their source in `facts/poster_table.json`; every figure that shapes and
-formulas decide is computed anew and set against the printed one.
+The printed numbers and their source are in `facts/poster_table.json`. Every number that follows
+from shapes and formulas is recomputed and compared with the printed one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from asi_core.methods import ASI, HOSVD, GradientFilter, Method, Vanilla
 from asi_core.records import Convention
 from asi_core.units import MIB
 
-# What the poster does not print: without ranks, HOSVD's and ASI's cells cannot be recomputed. The
-# cost of HOSVD hardly depends on them (its decompositions are of the full tensor).
+# The poster does not print ranks, so ASI's cells and HOSVD's memory cannot be recomputed. The cost
+# of HOSVD hardly depends on ranks (its decompositions are of the full tensor).
 _ASSUMED_RANK = 8
 _PRINTED_DIGITS = 2
 
@@ -29,11 +29,11 @@ Verdict = Literal["exact", "close", "not computable"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One figure of the table.
+    """One number of the table.
 
     Attributes:
-        printed: what the poster says.
-        computed: what comes out here; None where it cannot be computed.
+        printed: the poster's number.
+        computed: the recomputed number; None where it cannot be computed.
         verdict: "exact" where both agree to the printed digits.
         note: why it is not exact.
     """
@@ -53,20 +53,20 @@ class Cell:
 
     @property
     def distance(self) -> str:
-        """How near the computed figure is, as "within x %"."""
+        """The deviation as text: "within x %"."""
         assert self.deviation is not None
         share = 100 * abs(self.deviation)
         return f"within {ceil(100 * share) / 100:.2f} %"
 
     @property
     def deviation(self) -> float | None:
-        """Share by which the computed figure differs from the printed one."""
+        """Relative difference of the computed number from the printed one."""
         return None if self.computed is None else self.computed / self.printed - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: activation memory in MiB, cost in 1e9 multiply-accumulates a step."""
+    """One row: activation memory in MiB, cost in 1e9 multiply-accumulates per step."""
 
     model: str
     method: str
@@ -76,7 +76,7 @@ class Row:
     cost: Cell
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The row as a JSON-serialisable dict."""
         row = asdict(self)
         for name, cell in (("memory", self.memory), ("cost", self.cost)):
             row[name]["deviation"] = cell.deviation
@@ -92,7 +92,7 @@ def poster_facts() -> dict[str, Any]:
 
 
 def poster_rows(convention: Convention) -> list[Row]:
-    """Every row of the table beside what is computed for it in `convention`."""
+    """Every row of the table, with the numbers recomputed in `convention`."""
     return [_row(facts, convention) for facts in poster_facts()["rows"]]
 
 

@@ -1,4 +1,4 @@
-"""Plain records that several rooms exchange: the shape of a trained layer, and a count of work."""
+"""Records shared by several packages: the shape of a trained layer, and a count of MACs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Literal, NamedTuple
 Convention = Literal["paper", "exact"]
 Ranks = tuple[int, ...]
 
-# Runs that train the new classifier and nothing else: their kind, beside those of the methods, and
-# what they are called.
+# Kind and label of runs that train the new classifier only.
 HEAD_KIND = "head"
 HEAD_LABEL = "Linear probe (head only)"
 
-# Of a number in single precision, in which activations are counted unless a method says otherwise.
+# Bytes per number in single precision, the default for activations.
 ELEMENT_BYTES = 4
 
 
 class ConvGeometry(NamedTuple):
-    """How a convolution walks over its input.
+    """Stride, padding, dilation and groups of a convolution.
 
     `padding` is (top, bottom, left, right): the two sides may differ, as with 'same' and an even
     kernel.
@@ -31,7 +30,7 @@ class ConvGeometry(NamedTuple):
     groups: int
 
     def channel_mode(self, modes: int) -> int:
-        """The mode that the weight contracts, of an input with so many modes."""
+        """The mode that the weight contracts, of an input with `modes` modes."""
         return 1
 
     @property
@@ -73,11 +72,11 @@ class LayerShape:
             features of a linear layer's.
         weight_shape: out channel x in channel / groups x kernel height x kernel width; out x in
             features.
-        has_input_gradient: False for the first trained layer, before which nothing is trained.
-        opens_block: whether it reads what comes into the trained part of its block
+        has_input_gradient: False for the first trained layer, as nothing before it is trained.
+        opens_block: whether it reads the input of the trained part of its block
             (`methods.blocks`).
-        input_id: the same for layers that read the same tensor, which plain PyTorch keeps once;
-            None where no other trained layer reads it.
+        input_id: equal for layers that read the same tensor, which plain PyTorch keeps once;
+            None if no other trained layer reads it.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Registries that are open: what a package brings is found by its entry points, or registered.
+"""Registries that other packages extend, by entry points or by registering at run time.
 
-A package offers, for instance, a method with these lines in its pyproject.toml:
+A package adds a method, for instance, with these lines in its pyproject.toml:
 
     [project.entry-points."asi_lab.methods"]
     my_method = "my_package.my_module:MyMethod"
@@ -21,13 +21,13 @@ Entry = TypeVar("Entry")
 
 
 class Registry(Mapping[str, Entry]):
-    """Entries by name: our own first, then those of packages, then those registered at run time.
+    """Entries by name: built-in, then those of other packages, then those registered at run time.
 
     Args:
-        what: an entry, in an error's words.
-        group: of entry points that packages bring entries by.
-        name_of: the name of an entry; raises `InvalidInput` for what cannot be one.
-        own: entries that are always there.
+        what: the word for an entry in error messages.
+        group: the entry point group by which packages add entries.
+        name_of: returns the name of an entry; raises `InvalidInput` if it is not a valid entry.
+        own: the built-in entries.
     """
 
     def __init__(
@@ -40,21 +40,21 @@ class Registry(Mapping[str, Entry]):
             self.add(entry)
 
     def add(self, entry: Entry) -> Entry:
-        """Make an entry known.
+        """Register an entry.
 
         Raises:
-            InvalidInput: if it is none, or another one has its name.
+            InvalidInput: if it is not a valid entry, or another one has its name.
         """
         name = self._name_of(entry)
         if self._entries.get(name, entry) is not entry:
             raise InvalidInput(
-                f"each {self._what} needs a name of its own", repr(name), "choose another name"
+                f"each {self._what} needs a unique name", repr(name), "choose another name"
             )
         self._entries[name] = entry
         return entry
 
     def remove(self, name: str) -> None:
-        """Forget an entry; nothing happens if there is none of that name."""
+        """Remove the entry of this name, if there is one."""
         self._entries.pop(name, None)
 
     def __getitem__(self, name: str) -> Entry:
@@ -71,7 +71,7 @@ class Registry(Mapping[str, Entry]):
         return len(self._entries)
 
     def _complete(self) -> None:
-        """Add what packages bring; one that cannot be had is left out, and logged."""
+        """Add the entries of other packages; one that fails to load is logged and skipped."""
         if self._is_complete:
             return
         self._is_complete = True

@@ -1,4 +1,4 @@
-"""Where things are kept and how much may be used: environment variables, read in one place."""
+"""Settings of the installation (paths, resources, limits), read from environment variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asi_core.units import GIB, MIB
 
 _PACKAGE = Path(__file__).resolve().parent
 PROJECT = _PACKAGE.parent
-# Where `app.py` and its pages are. An installed package has them, and its data, inside of it.
+# The folder of `app.py` and its pages. An installed package contains them and its data.
 _INSTALLED_APP = _PACKAGE / "_app"
 _IS_CHECKOUT = not _INSTALLED_APP.is_dir()
 APP = PROJECT if _IS_CHECKOUT else _INSTALLED_APP
@@ -25,7 +25,7 @@ _HOME = DATA / "home" if _IS_CHECKOUT else Path("~/.asi-lab")
 _PREFIX = "ASI_"
 
 
-# More than any machine has; PyTorch counts them in 32 bits.
+# More than any machine has. PyTorch stores the number as a 32-bit integer.
 _MOST_THREADS = 4096
 
 
@@ -35,9 +35,9 @@ def _resolved(value: Any) -> Any:
     try:
         return Path(value).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        # Of somebody who has no home, a link that leads to itself, or a name that is none.
+        # No home folder for "~", a link to itself, or an invalid name.
         raise InvalidInput(
-            "a folder must have a path that leads somewhere",
+            "a folder must have a valid path",
             repr(str(value)),
             str(error).rstrip("."),
         ) from None
@@ -47,32 +47,31 @@ Folder = Annotated[Path, BeforeValidator(_resolved)]
 
 
 class Limits(BaseModel):
-    """What visitors may ask for; the service that takes up runs enforces it.
+    """Limits on users' requests, enforced where runs are queued.
 
     Attributes:
-        runs_per_owner: runs of one owner that may wait or go at a time
-            (`ASI_MAX_RUNS_PER_OWNER`).
-        runs_per_network: of one network address, whatever names its visitors take
-            (`ASI_MAX_RUNS_PER_NETWORK`).
-        runs: of all owners together (`ASI_MAX_RUNS`).
-        questions_per_owner, questions_per_network, questions: that may wait for the worker at a
-            time, as runs do (`ASI_MAX_QUESTIONS_PER_OWNER`, `ASI_MAX_QUESTIONS_PER_NETWORK`,
+        runs_per_owner: queued or active runs of one owner (`ASI_MAX_RUNS_PER_OWNER`).
+        runs_per_network: queued or active runs from one network address, whatever its users'
+            names (`ASI_MAX_RUNS_PER_NETWORK`).
+        runs: queued or active runs of all owners together (`ASI_MAX_RUNS`).
+        questions_per_owner, questions_per_network, questions: the same limits for queued jobs
+            other than runs (`ASI_MAX_QUESTIONS_PER_OWNER`, `ASI_MAX_QUESTIONS_PER_NETWORK`,
             `ASI_MAX_QUESTIONS`).
-        steps: of one run (`ASI_MAX_STEPS`).
-        image_size: of one run, pixels (`ASI_MAX_IMAGE_SIZE`).
-        run_seconds: that one run may take (`ASI_MAX_RUN_SECONDS`).
-        session_files, session_bytes: uploaded files that the server holds in memory for one window
-            (`ASI_MAX_SESSION_FILES`, `ASI_MAX_SESSION_BYTES`).
-        held_bytes: of all windows together (`ASI_MAX_HELD_BYTES`); those of one network address
-            may fill half.
-        run_bytes: memory that one run may ask for, by estimate (`ASI_MAX_RUN_BYTES`); None for
-            what the machine of the worker has.
+        steps: training steps of one run (`ASI_MAX_STEPS`).
+        image_size: image size of one run, pixels (`ASI_MAX_IMAGE_SIZE`).
+        run_seconds: duration of one run, seconds (`ASI_MAX_RUN_SECONDS`).
+        session_files, session_bytes: uploaded files that the server holds in memory for one
+            browser window (`ASI_MAX_SESSION_FILES`, `ASI_MAX_SESSION_BYTES`).
+        held_bytes: uploaded bytes of all windows together (`ASI_MAX_HELD_BYTES`); one network
+            address may use half of them.
+        run_bytes: estimated memory of one run (`ASI_MAX_RUN_BYTES`); None for the memory of the
+            worker's machine.
     """
 
     model_config = ConfigDict(frozen=True)
 
     runs_per_owner: int = Field(default=48, ge=1)
-    # Half of all: a class behind one address fits, and nobody fills the queue from one.
+    # Half of `runs`: enough for a class behind one address, but one address cannot fill the queue.
     runs_per_network: int = Field(default=200, ge=1)
     runs: int = Field(default=400, ge=1)
     questions_per_owner: int = Field(default=8, ge=1)
@@ -88,37 +87,37 @@ class Limits(BaseModel):
 
 
 class Settings(BaseModel):
-    """Settings of this installation: each is the environment variable of its name, after `ASI_`.
+    """Settings of this installation, each read from the environment variable `ASI_<NAME>`.
 
     Attributes:
         home: folder of the store and of everything that is computed.
-        weights_dir: where checkpoints of models are looked for first.
+        weights_dir: folder that is searched first for models' checkpoints.
         database_url: the store; by default SQLite in `home`.
-        scheduler: address of a Dask scheduler whose workers execute the runs; None for workers of
-            our own on this machine.
-        workers: processes that execute runs, where they are our own.
-        threads: with which each of them computes; None to share the processors (`threads_each`).
-        niceness: by how much they give way to the server and to whatever else runs, from 0 to 19.
-        worker_memory_bytes: at which one of them is stopped; by default they share the memory.
-        concurrent_runs: runs that take turns in one worker.
-        features_dir: where frozen features are kept across processes and restarts; by default in
-            `home`; None for nowhere.
-        checkpoints_dir: where running runs keep what they need to be taken up again; by default in
+        scheduler: address of a Dask scheduler whose workers execute the runs; None to start
+            workers on this machine.
+        workers: number of worker processes on this machine.
+        threads: threads per worker; None to share the processors (`threads_each`).
+        niceness: Unix niceness of the workers, from 0 to 19.
+        worker_memory_bytes: memory at which a worker is stopped; by default they share the
+            machine's memory.
+        concurrent_runs: runs that alternate in one worker.
+        features_dir: folder of the cache of frozen features, shared by processes and kept across
+            restarts; by default in `home`; None for no cache on disk.
+        checkpoints_dir: folder of the checkpoints from which active runs resume; by default in
             `home`.
-        feature_disk_bytes: disk that features may fill there; 0 for none.
-        feature_bytes: memory that one process may fill with frozen features where there is no such
-            room on disk.
-        user_header: request header in which a proxy names the visitor; None where there is none.
-        address_header: request header in which a proxy names the visitor's network address; None
-            where visitors connect by themselves.
-        allowed_hosts: names, besides its own, by which browsers may ask for this server, separated
-            by commas; `*.name` for all below a name, `*` for any.
-        request_seconds: within which a request's header must be complete, and for which its body
-            may pause.
-        read_only: whether visitors may look at what is there and change nothing.
-        keep_days: after which runs that have ended are deleted, shipped ones excepted; None for
-            never.
-        limits: what visitors may ask for.
+        feature_disk_bytes: maximum size of the features on disk; 0 for none.
+        feature_bytes: maximum memory of frozen features in one process, where they are not on
+            disk.
+        user_header: request header in which a proxy passes the user's name; None if there is none.
+        address_header: request header in which a proxy passes the user's network address; None
+            if users connect directly.
+        allowed_hosts: additional host names under which browsers may request this server,
+            separated by commas; `*.name` for all subdomains, `*` for any.
+        request_seconds: seconds within which a request's header must be complete, and for which
+            its body may pause.
+        read_only: whether users may only view results and change nothing.
+        keep_days: days after which ended runs are deleted, except shipped ones; None for never.
+        limits: limits on users' requests.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -146,21 +145,21 @@ class Settings(BaseModel):
 
     @property
     def threads_each(self) -> int:
-        """With how many threads each worker computes."""
+        """Threads per worker."""
         if self.threads is not None:
             return self.threads
-        # What takes long to import is needed by workers alone.
+        # Slow to import, and only workers need it.
         from dask.system import cpu_count
 
-        # Containers, and whoever binds a process to some, leave fewer than the machine has.
+        # Respects the limits of containers and CPU affinity.
         return max(cpu_count() // self.workers, 1)
 
     def check_may_change(self) -> None:
-        """Raise `Refused` where visitors may only look."""
+        """Raise `Refused` if this installation is read-only."""
         if self.read_only:
             raise Refused(
-                "this installation is for looking only (ASI_READ_ONLY): launch runs in one of "
-                "your own."
+                "this installation is read-only (ASI_READ_ONLY): launch runs on your own "
+                "installation."
             )
 
     @model_validator(mode="before")
@@ -185,16 +184,16 @@ class Settings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that the environment asks for.
+    """The settings of the environment variables.
 
     Raises:
-        InvalidInput: if a variable has a value that it cannot have, or they do not fit together.
+        InvalidInput: if a variable has an invalid value, or they contradict each other.
     """
-    asked = (os.environ if environment is None else environment).items()
-    return _read(frozenset((n, value) for n, value in asked if n.startswith(_PREFIX) and value))
+    found = (os.environ if environment is None else environment).items()
+    return _read(frozenset((n, value) for n, value in found if n.startswith(_PREFIX) and value))
 
 
-# Pages ask many times for each visitor.
+# Pages read the settings many times per request.
 @lru_cache(maxsize=8)
 def _read(variables: frozenset[tuple[str, str]]) -> Settings:
     given = {name.removeprefix(_PREFIX).lower(): value for name, value in variables}

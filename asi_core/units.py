@@ -1,4 +1,4 @@
-"""Units, converted only where a number is shown."""
+"""Formatting of numbers with units, for display only."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ GIB = 2**30
 
 _BYTE_STEPS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _COUNT_STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-# Thin, and no line breaks between a number and its unit.
+# Thin and non-breaking, between a number and its unit.
 THIN_SPACE = "\u202f"
-# Where a number would stand that is not known.
+# In place of an unknown number.
 DASH = "–"
 
 
 def three_digits(value: float) -> str:
-    """`value` with three significant digits, never in exponent form for what people meet."""
+    """`value` with three significant digits, without exponent from 0.0001 up."""
     if value == 0:
         return "0"
     if abs(value) >= 100:
@@ -26,7 +26,7 @@ def three_digits(value: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """`count` bytes in the largest binary unit that keeps the number at or above one."""
+    """`count` bytes in the largest binary unit in which the number is at least one."""
     for size, unit in _BYTE_STEPS:
         if count >= size:
             return f"{three_digits(count / size)}{THIN_SPACE}{unit}"
@@ -42,7 +42,7 @@ def format_count(count: float, unit: str) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration: milliseconds, seconds or minutes, whichever reads best."""
+    """A duration in milliseconds, seconds, or minutes and seconds, depending on its size."""
     if seconds < 1:
         return f"{three_digits(seconds * 1e3)}{THIN_SPACE}ms"
     if seconds < 100:
@@ -51,7 +51,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def by_formula(count: float | None, written: Callable[[float], str]) -> str:
-    """`count` as it is `written`; of a method without closed form there is none."""
+    """`count` formatted by `written`; "no closed form" for None."""
     return "no closed form" if count is None else written(count)
 
 

@@ -1,4 +1,4 @@
-"""Every test has a home of its own, so that no run of the developer is touched."""
+"""Every test has a separate home, so that the developer's runs are not touched."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.plugins import Sparse, Thinned
 from tests.postgres import Postgres, find_postgres
 from tests.side_by_side import long_first, shared_folder, use_own_processors
 
-# Before anything counts them.
+# Before anything counts the processors.
 use_own_processors()
 
-# What tests themselves are told.
+# Settings of the tests themselves.
 _OF_TESTS = ("ASI_CHROMIUM", "ASI_TEST_POSTGRES_URL", "ASI_REQUIRE_POSTGRES")
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=60)
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def features_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frozen features, computed once a session: all tests' workers share a machine."""
+    """Frozen features, computed once per session and shared by all test processes."""
     return shared_folder(tmp_path_factory, "features")
 
 
@@ -54,33 +54,33 @@ def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="session")
 def store_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store in which there is what comes with the app, and nothing else."""
+    """The file of a store with the shipped examples only."""
     path = tmp_path_factory.mktemp("examples") / "asi.sqlite"
     runs, jobs = RunStore(f"sqlite:///{path}"), JobStore(f"sqlite:///{path}")
     import_examples(runs, SHIPPED_FOLDER)
     import_example_jobs(jobs, SHIPPED_FOLDER / "jobs")
     for opened in (runs, jobs):
         opened.close()
-    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing waits beside it"
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "no journal is left"
     return path
 
 
 @pytest.fixture
 def opened_before(home: Path, store_of_examples: Path) -> None:
-    """A home in which the app has been opened: its store need not be filled again."""
+    """A home in which the app has been opened, so that its store is already filled."""
     home.mkdir(parents=True)
     shutil.copy(store_of_examples, home)
 
 
 @pytest.fixture
 def empty_store(opened_before: None, home: Path, store_of_examples: Path) -> None:
-    """Where others begin as if opened before: as if it never had been."""
+    """Undoes `opened_before` in files that use it for all tests: the app was never opened."""
     (home / store_of_examples.name).unlink()
 
 
 @pytest.fixture
 def plugins() -> Iterator[None]:
-    """Two more methods are known: `Thinned`, and `Sparse` without closed form."""
+    """Registers two more methods: `Thinned`, and `Sparse` without closed form."""
     for method in (Thinned, Sparse):
         register_method(method)
     yield
@@ -90,8 +90,11 @@ def plugins() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def scanned_once() -> Iterator[None]:
-    """Every AppTest looks through all installed packages for components, which takes longer than
-    most pages: here, none is installed while tests run."""
+    """Caches the search for components in all installed packages.
+
+    Every AppTest repeats it, which takes longer than most pages. No package is installed during
+    the tests.
+    """
     with pytest.MonkeyPatch.context() as patch:
         scan = cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
@@ -100,7 +103,7 @@ def scanned_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def main_module() -> Iterator[None]:
-    """AppTest leaves its page as the process's main module, which a spawned worker would run."""
+    """Restores the main module: AppTest sets it to its page, which a spawned worker would run."""
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before
@@ -108,7 +111,7 @@ def main_module() -> Iterator[None]:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    """A fixed number of threads, where equal numbers to the last bit are expected."""
+    """A fixed number of threads, where bitwise equal numbers are expected."""
     import torch
 
     before = torch.get_num_threads()
@@ -119,13 +122,13 @@ def two_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server on which databases may be made."""
+    """The URL of a PostgreSQL server on which databases may be created."""
     if given := os.environ.get("ASI_TEST_POSTGRES_URL"):
         yield given
         return
     binaries = find_postgres()
     if binaries is None:
-        # Where it must not be missing, such as in continuous integration.
+        # Required in continuous integration, for example.
         assert "ASI_REQUIRE_POSTGRES" not in os.environ, "there is no PostgreSQL to test with"
         pytest.skip("no PostgreSQL: install it, or set ASI_TEST_POSTGRES_URL")
     server = Postgres(binaries)

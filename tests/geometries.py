@@ -47,7 +47,7 @@ def conv_cases(draw: st.DrawFn) -> ConvCase:
 
 
 def autograd_gradients(case: ConvCase) -> tuple[Tensor, Tensor]:
-    """Input and weight gradient as PyTorch's own differentiation gives them."""
+    """Input and weight gradient by PyTorch's autograd."""
     x = case.x.clone().requires_grad_()
     output = case.conv(x)
     grads = torch.autograd.grad(output, [x, case.conv.weight], case.grad_output)

@@ -1,4 +1,4 @@
-"""Where this process and those that it has started listen."""
+"""Addresses on which this process and its child processes listen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 
 def listening_ends() -> list[Any]:
-    """Addresses with `ip` and `port`, of TCP."""
+    """TCP addresses with `ip` and `port`."""
     here = psutil.Process()
     return [end for each in (here, *here.children(recursive=True)) for end in _ends_of(each)]
 
@@ -17,6 +17,6 @@ def _ends_of(process: psutil.Process) -> list[Any]:
     try:
         found = process.net_connections("tcp")
     except (psutil.NoSuchProcess, FileNotFoundError):
-        # One of an earlier test, which ends meanwhile.
+        # A process of an earlier test that has just ended.
         return []
     return [one.laddr for one in found if one.status == psutil.CONN_LISTEN]

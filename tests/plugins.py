@@ -1,4 +1,4 @@
-"""Two methods as a package of somebody else brings them: with a closed form, and without."""
+"""Two methods of a third-party package: one with a closed form, and one without."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asi_core.records import ELEMENT_BYTES
 
 
 class Thinned(Method):
-    """Keeps the inputs of every n-th image of the batch, and forgets the others."""
+    """Keeps the inputs of every n-th image of the batch, and drops the others."""
 
     kind: Literal["thinned"] = "thinned"
     label: ClassVar[str] = "Thinned batch"
@@ -26,7 +26,7 @@ class Thinned(Method):
         Literal["mean", "sum"],
         Setting(
             "Weighting",
-            "Whether the kept images stand for all of the batch, or for themselves alone.",
+            "Whether the kept images represent the whole batch, or only themselves.",
             choices={"mean": "for the batch", "sum": "for themselves"},
         ),
     ] = "mean"
@@ -53,7 +53,7 @@ class Thinned(Method):
 
 
 class Sparse(Method):
-    """Keeps the elements that are not zero, and a mask of where they were: as many as there are."""
+    """Keeps the non-zero elements and their mask, so its bytes depend on the images."""
 
     kind: Literal["sparse"] = "sparse"
     label: ClassVar[str] = "Sparse input"

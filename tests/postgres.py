@@ -1,4 +1,4 @@
-"""A PostgreSQL for tests: that of `ASI_TEST_POSTGRES_URL`, or one of the machine's binaries."""
+"""A PostgreSQL server for tests: `ASI_TEST_POSTGRES_URL`, or started from installed binaries."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from asi_core.runs.store.database import database_url, open_database
 from tests.waiting import wait_for
 
 _BINARIES = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/pgsql-*/bin")
-# What the server refuses to be, and Debian's package has instead.
+# The server refuses to run as root; Debian's package creates this user.
 _OTHER_USER = "postgres"
 
 
 def find_postgres() -> Path | None:
-    """The folder of `initdb` and `postgres`; None if the machine has none."""
+    """The folder of `initdb` and `postgres`; None if they are not installed."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     folders = [folder for pattern in _BINARIES for folder in Path("/").glob(pattern[1:])]
@@ -35,7 +35,7 @@ def find_postgres() -> Path | None:
 
 
 class Postgres:
-    """A server with data of its own, on a loopback address."""
+    """A server with a temporary data folder, on a loopback address."""
 
     def __init__(self, binaries: Path, address: str = "127.0.0.1") -> None:
         self._binaries, self._address = binaries, address
@@ -51,11 +51,11 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Of its first database."""
+        """The URL of its first database."""
         return f"postgresql://asi@{self._address}:{self._port}/postgres"
 
     def start(self) -> None:
-        """Start, or start again what was stopped."""
+        """Start the server, also after `stop`."""
         command = [self._program("postgres"), "-D", str(self._folder / "data")]
         options = {
             "listen_addresses": self._address,
@@ -73,12 +73,12 @@ class Postgres:
         wait_for(lambda: _answers(self.url), 60, "PostgreSQL")
 
     def stop(self) -> None:
-        """End all its connections and the server."""
+        """Stop the server and all its connections."""
         self._process.send_signal(signal.SIGINT)
         self._process.wait(timeout=60)
 
     def remove(self) -> None:
-        """Stop, and leave nothing."""
+        """Stop the server and delete its data."""
         if self._process.poll() is None:
             self.stop()
         shutil.rmtree(self._folder)
@@ -89,9 +89,9 @@ class Postgres:
 
 @lru_cache(maxsize=1)
 def _template(server: str) -> str:
-    """The name of a database with all tables, to be copied."""
+    """The name of a template database with all tables."""
     name = f"asi_template_{uuid.uuid4().hex[:8]}"
-    _tell(server, f'CREATE DATABASE "{name}"')
+    _execute(server, f'CREATE DATABASE "{name}"')
     open_database(_named(server, name)).dispose()
     return name
 
@@ -100,21 +100,21 @@ def _template(server: str) -> str:
 def fresh_database(server: str, *, tables: bool = True) -> Iterator[str]:
     """The URL of a database with empty tables, or without any, removed afterwards."""
     name = f"asi_test_{uuid.uuid4().hex[:12]}"
-    _tell(
+    _execute(
         server,
         f'CREATE DATABASE "{name}" TEMPLATE "{_template(server) if tables else "template0"}"',
     )
     try:
         yield _named(server, name)
     finally:
-        _tell(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+        _execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def _named(server: str, name: str) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
-def _tell(server: str, statement: str) -> None:
+def _execute(server: str, statement: str) -> None:
     engine = create_engine(database_url(server), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))

@@ -1,4 +1,4 @@
-"""Who may import whom: read from the imports, so that a wrong one fails."""
+"""Which packages may import which, checked against the source files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts import make_architecture
 
 ROOT = Path(__file__).parents[1]
 
-# Each room may import the rooms named here, itself, and the plain records.
+# Each package may import the packages named here, itself, and the plain modules.
 PLAIN = set(make_architecture.PLAIN)
 ALLOWED = {
     "linalg": set(),
@@ -50,7 +50,7 @@ ALLOWED = {
         *("planning", "poster", "results", "runs", "testing", "training", "zoo"),
     },
 }
-# The rooms of `runs`, each after those that it may import; plain modules there come first.
+# The subpackages of `runs`, each after those that it may import; modules of `runs` come first.
 RUNS = ("validity", "store", "submit", "engine", "exchange")
 LIBRARY_HOMES = {
     "streamlit": ("app.py", "pages/", "dashboard/", "asi_core/cli/app.py"),
@@ -61,13 +61,13 @@ LIBRARY_HOMES = {
     "plotly": ("asi_core/figures/",),
     "starlette": ("app.py", "dashboard/visitor.py"),
 }
-# Where a method's kind may be written out, and why; everywhere else methods say what they are.
+# Where a method's kind may be written as a string, and why; elsewhere it comes from the method.
 NAMES_KINDS = {
     "asi_core/methods/": "a method's own file, and the registry",
-    "asi_core/bench/": "its cases have names, by which documents refer to them",
-    "asi_core/poster.py": "rows of the printed table have names of their own",
-    "dashboard/poster/cells.py": "rows of the printed table have names of their own",
-    "asi_core/runs/store/database.py": "asi is what the app is called in PostgreSQL",
+    "asi_core/bench/": "names of its cases, used in documents",
+    "asi_core/poster.py": "names of rows of the printed table",
+    "dashboard/poster/cells.py": "names of rows of the printed table",
+    "asi_core/runs/store/database.py": "asi is the app's name in PostgreSQL",
 }
 TORCH_FREE = [
     "asi_core",
@@ -138,12 +138,12 @@ def imported_modules(path: Path) -> set[str]:
     return modules
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(ROOT / "asi_core").parts[0].removesuffix(".py")
 
 
-def allowed_rooms(path: Path) -> set[str]:
-    own = room(path)
+def allowed_packages(path: Path) -> set[str]:
+    own = package_of(path)
     return PLAIN if own in PLAIN else ALLOWED[own] | PLAIN | {own}
 
 
@@ -161,7 +161,7 @@ def test_imports_go_one_way() -> None:
             assert not (path.is_relative_to(ROOT / "dashboard") and "pages" in roots), path
             continue
         ours = [module[1:] for module in modules if module[0] == "asi_core"]
-        assert {module[0] for module in ours if module} <= allowed_rooms(path), path
+        assert {module[0] for module in ours if module} <= allowed_packages(path), path
         inner = {part for module in ours if module[:1] == ["runs"] for part in module[1:2]} & set(
             RUNS
         )
@@ -169,7 +169,7 @@ def test_imports_go_one_way() -> None:
         assert not roots & {"dashboard", "pages", "studies", "benchmarks"}, path
 
 
-def test_libraries_stay_in_their_rooms() -> None:
+def test_libraries_are_imported_in_their_packages_only() -> None:
     for path in source_files():
         name = str(path.relative_to(ROOT))
         for module in imported_modules(path):
@@ -182,23 +182,23 @@ def strings(path: Path) -> set[str]:
     return {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
-def test_kinds_of_methods_are_written_in_their_own_files_alone() -> None:
+def test_kinds_of_methods_are_written_in_their_own_files_only() -> None:
     ours = {kind for kind, method in METHODS.items() if method.__module__.startswith("asi_core.")}
     written = {str(path.relative_to(ROOT)): strings(path) & ours for path in source_files()}
     found = {name: kinds for name, kinds in written.items() if kinds}
     assert len(ours) >= 6
     assert {n: kinds for n, kinds in found.items() if not n.startswith(tuple(NAMES_KINDS))} == {}
     unused = [place for place in NAMES_KINDS if not any(n.startswith(place) for n in found)]
-    assert unused == [], "an exception that nothing needs any more"
+    assert unused == [], "an exception that is no longer needed"
 
 
-def test_what_answers_at_once_does_not_import_torch() -> None:
+def test_fast_modules_do_not_import_torch() -> None:
     code = f"import {', '.join(TORCH_FREE)}, sys; sys.exit('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert result.returncode == 0
 
 
-def test_all_rooms_are_there_once_the_package_is_imported() -> None:
+def test_all_subpackages_are_available_once_the_package_is_imported() -> None:
     code = (
         "import sys, asi_core; asi_core.methods.ASI(ranks=4); asi_core.datasets.DATASETS; "
         "assert not {'compress_', 'methods', 'zoo'} - set(dir(asi_core)); "
@@ -215,7 +215,7 @@ def test_pages_are_short() -> None:
 
 
 def test_importing_an_entry_point_has_no_effect() -> None:
-    """A spawned worker imports the script that is run for a visitor once more."""
+    """A spawned worker imports the page's script again."""
     for path in [ROOT / "dashboard" / "main.py", *(ROOT / "pages").glob("[!_]*.py")]:
         last = ast.parse(path.read_text()).body[-1]
         assert ast.unparse(last).startswith("if __name__ == '__main__':"), path
@@ -227,10 +227,10 @@ def test_importing_an_entry_point_has_no_effect() -> None:
 
 def test_the_picture_of_the_architecture_is_up_to_date() -> None:
     written = make_architecture.TARGET.read_text(encoding="utf-8")
-    assert written == make_architecture.document(), "call scripts/make_architecture.py"
+    assert written == make_architecture.document(), "run scripts/make_architecture.py"
 
 
-def test_edges_that_follow_from_others_are_left_out() -> None:
+def test_implied_edges_are_left_out() -> None:
     graph = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}, "d": {"c"}}
     merged = make_architecture.without_circles(graph)
     assert merged == {"a": {"b", "c + d"}, "b": {"c + d"}, "c + d": set()}

@@ -75,7 +75,7 @@ def test_estimate_lists_every_layer(convention: str) -> None:
     assert result["layers"][0]["ranks"] == [16, 32, 3, 3]
 
 
-def test_people_get_readable_lines() -> None:
+def test_without_json_the_output_is_readable() -> None:
     result = call("estimate", "--method", "vanilla")
     assert "total (exact)" in result.stdout
     assert "MiB" in result.stdout

@@ -1,4 +1,4 @@
-"""`app`, the command that serves the dashboard, as a process."""
+"""The command `app`, which serves the dashboard, as a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.waiting import wait_for
 
 @contextmanager
 def started(home: Path, **variables: str) -> Iterator[Server]:
-    """The app as a terminal starts it: in a process group of its own."""
+    """The app as a terminal starts it: in a separate process group."""
     port = free_port()
     others = {name: value for name, value in os.environ.items() if not name.startswith("ASI_")}
     process = subprocess.Popen(
@@ -49,7 +49,7 @@ def started(home: Path, **variables: str) -> Iterator[Server]:
 
 
 def end(server: Server, *signals: int) -> tuple[int, str]:
-    """Signal all processes of the terminal; the exit code and all that was written."""
+    """Signal all processes of the terminal; returns the exit code and the output."""
     family = psutil.Process(server.process.pid).children(recursive=True)
     for number in signals:
         os.killpg(server.process.pid, number)
@@ -70,7 +70,7 @@ def test_ctrl_c_ends_server_and_worker_and_the_run_waits_for_the_next_start(
     (run,) = store.create([spec], "somebody")
     with started(home, ASI_FEATURES_DIR=str(features_dir)) as server:
         wait_for(lambda: store.last_step(run.id) > 3, 120, "some steps")
-        # Whoever keeps the keys pressed sends more than one.
+        # Several, as when the keys are held down.
         code, written = end(server, *[signal.SIGINT] * 3)
     assert code == 130
     assert written.splitlines()[-1] == "interrupted."
@@ -89,7 +89,7 @@ def test_other_signals_end_it_too(home: Path, opened_before: None, name: str, co
 
 
 def refused(*arguments: str, **variables: str) -> str:
-    """What it says where it does not begin to serve."""
+    """The error line of a start that fails."""
     ended = subprocess.run(
         [sys.executable, "-m", "asi_core", "app", *arguments],
         cwd=ROOT,
@@ -105,19 +105,19 @@ def refused(*arguments: str, **variables: str) -> str:
     return line
 
 
-def test_a_port_that_is_taken_is_named_with_a_way_out() -> None:
+def test_a_port_in_use_is_named_with_a_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert refused("--port", str(port)) == (
-            f"--port must be one that is free at 127.0.0.1, got {port} (address already in use): "
+            f"--port must be free at 127.0.0.1, got {port} (address already in use): "
             "stop what uses it, or choose another with --port."
         )
 
 
-def test_what_cannot_be_is_reported_before_anything_is_served(tmp_path: Path) -> None:
+def test_invalid_settings_are_reported_before_anything_is_served(tmp_path: Path) -> None:
     assert "from 1 to 65535, got 65536" in refused("--port", "65536")
     (tmp_path / "file").touch()
-    assert "ASI_HOME a folder that can be written" in refused("--home", str(tmp_path / "file"))
+    assert "ASI_HOME to a writable folder" in refused("--home", str(tmp_path / "file"))
     port = str(free_port())
     assert "ASI_WORKERS" in refused("--port", port, ASI_WORKERS="0")
     nowhere = refused("--port", port, STREAMLIT_SERVER_ADDRESS="192.0.2.1")
@@ -135,14 +135,14 @@ def test_without_streamlit_it_says_what_to_install(
     assert "pip install streamlit" in capsys.readouterr().err
 
 
-def test_help_is_answered_without_what_takes_long_to_import() -> None:
+def test_help_imports_neither_torch_nor_streamlit() -> None:
     code = (
         "import sys; from asi_core.cli import main\n"
         "try: main(['app', '--help'])\n"
         "except SystemExit: sys.exit(bool({'torch', 'streamlit'} & set(sys.modules)))"
     )
-    asked = [sys.executable, "-c", code]
-    ended = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--port" in ended.stdout
 
 

@@ -1,4 +1,4 @@
-"""What commands say of a method without closed form: what is measured, and no formula."""
+"""Commands with a method without closed form: measurements are shown, and no formula."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, obje
     return dict(json.loads(line))
 
 
-def test_training_measures_and_has_no_figure_by_formula(
+def test_training_measures_and_shows_no_number_by_formula(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked = ("train", "--method", "sparse", "--steps", "2")
-    printed = lines(capsys, *asked)
+    arguments = ("train", "--method", "sparse", "--steps", "2")
+    printed = lines(capsys, *arguments)
     assert "activation memory  no closed form" in printed
     (saved,) = (line for line in printed if line.startswith("saved for backward"))
     assert saved.endswith("KiB measured")
-    message = found(capsys, *asked)
-    assert message["activation_bytes"] is None
-    assert message["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
-    assert isinstance(message["measured_saved_bytes"], int)
+    result = found(capsys, *arguments)
+    assert result["activation_bytes"] is None
+    assert result["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
+    assert isinstance(result["measured_saved_bytes"], int)
 
 
-def test_a_step_is_measured_beside_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_is_measured_without_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
     printed = lines(capsys, "measure", "--method", "sparse")
     layers = [line for line in printed if "measured" in line]
     assert len(layers) == 2
     assert all("formula no closed form, measured " in line for line in layers)
     (row,) = (line for line in printed if line.startswith("by formula"))
     assert row.endswith("no closed form")
-    message = found(capsys, "measure", "--method", "sparse")
-    assert message["formula_bytes"] is None
+    result = found(capsys, "measure", "--method", "sparse")
+    assert result["formula_bytes"] is None
     assert "None" not in "\n".join(printed)
 
 
-def test_a_sweep_prints_the_accuracy_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ("sweep", "--methods", "sparse,thinned", "--every", "2", "--steps", "1")
-    _, *runs = lines(capsys, *asked, "--no-references")
+def test_a_sweep_prints_the_accuracy_anyway(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("sweep", "--methods", "sparse,thinned", "--every", "2", "--steps", "1")
+    _, *runs = lines(capsys, *arguments, "--no-references")
     sparse, thinned = sorted(runs)
     assert sparse.startswith("Sparse input")
     assert sparse.endswith("(n = 1), no closed form")
@@ -59,6 +59,6 @@ def test_a_sweep_prints_the_accuracy_all_the_same(capsys: pytest.CaptureFixture[
 
 def test_an_estimate_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", "--method", "sparse", *STEP]) == 2
-    message = capsys.readouterr()
-    assert message.err == "Sparse input has no closed form: measure it.\n"
-    assert message.out == ""
+    captured = capsys.readouterr()
+    assert captured.err == "Sparse input has no closed form: measure it.\n"
+    assert captured.out == ""

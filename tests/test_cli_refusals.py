@@ -1,4 +1,4 @@
-"""What a command cannot do is told in one line: every bad input, as a process."""
+"""A command reports every invalid input in one line; tested as processes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.test_cli import ROOT
 HUGE = str(10**20)
 LONG = "x" * 5000
 TRAIN = ("train", "--method", "vanilla")
-# Characters that are no others, and files that are read as such.
+# Only ASCII, for the terminal and for files.
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A command, and what its one line has to say. `{}` is a folder of files."""
+    """A command, and what its one line must contain. `{}` is a folder of files."""
 
     arguments: tuple[str, ...]
     message: str
@@ -55,7 +55,7 @@ CASES = {
     "plan, 10 pixels": case(
         "plan", "--budget-mib", "1", "--image-size", "10", message="at least 32"
     ),
-    "binary file": case("train", "--spec", "{}/binary", message="no text in UTF-8"),
+    "binary file": case("train", "--spec", "{}/binary", message="not UTF-8 text"),
     "deep JSON": case("train", "--spec", "{}/deep.json", message="recursion limit"),
     "large file": case("train", "--spec", "{}/large.json", message="more than 1 MiB"),
     "long name": case("train", "--spec", "{}/long.json", message="extra inputs"),
@@ -65,7 +65,7 @@ CASES = {
     "a home that is a file": case(
         *TRAIN, message="cannot be used (File exists)", ASI_HOME="{}/binary"
     ),
-    "a home in /proc": case(*TRAIN, message="make ASI_HOME a folder", ASI_HOME="/proc/asi"),
+    "a home in /proc": case(*TRAIN, message="set ASI_HOME to a writable", ASI_HOME="/proc/asi"),
     "a long home": case(*TRAIN, message="File name too long", ASI_HOME="/tmp/" + "x" * 3000),
     "nobody's home": case(*TRAIN, message="home directory", ASI_HOME="~nobody-here/asi"),
     "no database": case(
@@ -74,7 +74,9 @@ CASES = {
         ASI_DATABASE_URL=f"postgresql://me:secret@127.0.0.1:{free_port()}/asi",
     ),
     "no address": case(
-        *TRAIN, message="must name a database", ASI_DATABASE_URL="postgresql://me:secret:x/1"
+        *TRAIN,
+        message="must be the URL of a database",
+        ASI_DATABASE_URL="postgresql://me:secret:x/1",
     ),
     "threads": case(*TRAIN, message="ASI_THREADS", ASI_THREADS=HUGE),
     "seed": case(*TRAIN, "--seed", HUGE, message="seed must be at most 9007199254740991"),
@@ -92,8 +94,8 @@ CASES = {
     "model": case("estimate", "--method", "vanilla", "--model", LONG, message="one of the zoo"),
     "flag": case("train", f"--{LONG}", message="unrecognized arguments"),
     "command": case(LONG, message="invalid choice"),
-    "comparison": case("export", LONG, message="such a comparison"),
-    "archive": case("import", "{}/binary", message="must be a file that this app has written"),
+    "comparison": case("export", LONG, message="the comparison must exist"),
+    "archive": case("import", "{}/binary", message="must be a file exported by this app"),
     "characters": Case(
         ("estimate", "--method", "vanilla", "--model", "模型"), "must be one of the zoo", ASCII
     ),
@@ -122,8 +124,8 @@ def ask(arguments: tuple[str, ...], home: Path, **variables: str) -> Said:
 
 
 def statuses(home: Path) -> list[str]:
-    """Of all runs that a home's store has."""
-    # Of a path that is none, pathlib would raise.
+    """The statuses of all runs in a home's store."""
+    # For an invalid path, pathlib would raise.
     if not os.path.isfile(home / "asi.sqlite"):
         return []
     with sqlite3.connect(home / "asi.sqlite") as store:
@@ -132,7 +134,7 @@ def statuses(home: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
-    """What each case says: two at a time, as most of it is the start of Python."""
+    """The output of each case; two run at a time, as most of it is the start of Python."""
     files = tmp_path_factory.mktemp("files")
     (files / "binary").write_bytes(bytes(range(256)) * 9)
     (files / "deep.json").write_text('{"method":' + "[" * 10**5 + "]" * 10**5 + "}")
@@ -153,7 +155,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_cannot_be_is_reported_in_one_line(name: str, said: dict[str, Said]) -> None:
+def test_invalid_input_is_reported_in_one_line(name: str, said: dict[str, Said]) -> None:
     found = said[name]
     assert found.code == 2
     assert found.out == ""
@@ -162,11 +164,11 @@ def test_what_cannot_be_is_reported_in_one_line(name: str, said: dict[str, Said]
     assert len(line) <= 400
     assert "Traceback" not in line
     assert CASES[name].message in line
-    assert "secret" not in line, "of an address with a password"
+    assert "secret" not in line, "a password is not printed"
     assert found.statuses == []
 
 
-def test_a_terminal_without_a_character_is_given_another(tmp_path: Path) -> None:
+def test_characters_that_the_terminal_lacks_are_replaced(tmp_path: Path) -> None:
     for arguments in (("poster",), ("estimate", "--method", "vanilla")):
         found = ask(arguments, tmp_path, **ASCII)
         assert found.code == 0, found.err
@@ -174,7 +176,7 @@ def test_a_terminal_without_a_character_is_given_another(tmp_path: Path) -> None
     assert "432 KiB" in found.out
 
 
-def test_whoever_reads_one_line_sees_no_traceback(tmp_path: Path) -> None:
+def test_a_closed_pipe_gives_no_traceback(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     ended = subprocess.run(
@@ -201,7 +203,7 @@ def test_whoever_reads_one_line_sees_no_traceback(tmp_path: Path) -> None:
         (["--layers", "0", "--rank", "4"], ASI(ranks=4)),
     ],
 )
-def test_what_is_not_said_of_a_method_is_what_pages_begin_with(
+def test_the_method_has_the_same_defaults_as_on_pages(
     flags: list[str], method: ASI | HOSVD | Vanilla
 ) -> None:
     spec = requested_spec(parse(["train", *flags]))

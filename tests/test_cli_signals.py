@@ -1,4 +1,4 @@
-"""Commands that are ended while they execute runs, by real signals to their process group."""
+"""Commands that are interrupted while they execute runs, by signals to their process group."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LONG = ("--steps", "20000")
 
 @dataclass
 class Command:
-    """A command that runs, in a process group of its own, and its home."""
+    """A running command in a separate process group, and its home."""
 
     process: subprocess.Popen[str]
     home: Path
 
     def found(self, query: str) -> list[tuple[object, ...]]:
-        """What the store has by now; nothing before there is one."""
+        """The rows in the store; empty before the store exists."""
         try:
             with sqlite3.connect(f"file:{self.home / 'asi.sqlite'}?mode=ro", uri=True) as store:
                 return store.execute(query).fetchall()
@@ -41,14 +41,14 @@ class Command:
         return len(self.found("SELECT 1 FROM events WHERE kind = 'step'"))
 
     def end(self, number: int) -> tuple[int, list[str], str]:
-        """Send a signal; the exit code, and the lines on both streams."""
+        """Send a signal; returns the exit code, the lines on stderr, and stdout."""
         os.killpg(self.process.pid, number)
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, err.splitlines(), out
 
 
 class Shell:
-    """Starts commands, and leaves none of them behind."""
+    """Starts commands, and kills those that are left at the end."""
 
     def __init__(self, folder: Path, features: Path) -> None:
         self._folder, self._features = folder, features
@@ -92,7 +92,7 @@ def ids(runs: Sequence[tuple[object, ...]]) -> set[object]:
     return {run[0] for run in runs}
 
 
-def test_train_and_sweep_are_cancelled_where_they_are(shell: Shell) -> None:
+def test_train_and_sweep_are_cancelled_by_a_signal(shell: Shell) -> None:
     train = shell.start("train", "--method", "vanilla", "--layers", "1", *LONG, home="train")
     sweep = shell.start("sweep", "--methods", "vanilla", "--layers", "1,2", *LONG, home="sweep")
     wait_for(lambda: train.steps() > 3 and sweep.steps() > 3, 120, "some steps of both")
@@ -101,7 +101,7 @@ def test_train_and_sweep_are_cancelled_where_they_are(shell: Shell) -> None:
     (line,) = lines
     assert (code, out) == (130, "")
     message = re.fullmatch(
-        r"cancelled: run (\w+) came to step (\d+) of 20000, and what was measured is kept\.", line
+        r"cancelled: run (\w+) reached step (\d+) of 20000; its measurements are kept\.", line
     )
     assert message, line
     assert train.found("SELECT id, status FROM runs") == [(message[1], "cancelled")]
@@ -111,13 +111,13 @@ def test_train_and_sweep_are_cancelled_where_they_are(shell: Shell) -> None:
 
     code, lines, out = sweep.end(signal.SIGTERM)
     assert (code, out) == (143, "")
-    assert len(lines) == 2, "what it costs, and what became of it"
-    assert lines[1].startswith("cancelled: 0 of 3 runs were done")
+    assert len(lines) == 2, "the forecast, and the result"
+    assert lines[1].startswith("cancelled: 0 of 3 runs were completed")
     assert sweep.found("SELECT DISTINCT status FROM runs") == [("cancelled",)]
 
 
-def test_a_closed_terminal_ends_what_has_not_begun(shell: Shell) -> None:
-    """PyTorch is imported then, which nobody waits for."""
+def test_a_closed_terminal_ends_a_run_that_has_not_started(shell: Shell) -> None:
+    """PyTorch is being imported then, and its import is not awaited."""
     command = shell.start("train", "--method", "vanilla", "--layers", "1", *LONG)
     wait_for(lambda: command.found("SELECT 1 FROM runs"), 60, "the run")
     code, lines, _ = command.end(signal.SIGHUP)
@@ -126,11 +126,11 @@ def test_a_closed_terminal_ends_what_has_not_begun(shell: Shell) -> None:
     assert command.found("SELECT status FROM runs") == [("cancelled",)]
 
 
-def test_a_command_is_ended_before_it_has_asked_for_anything(shell: Shell) -> None:
+def test_a_command_is_ended_before_it_has_started_anything(shell: Shell) -> None:
     command = shell.start("measure", "--method", "vanilla", "--layers", "1")
     maps = Path(f"/proc/{command.process.pid}/maps")
     if not maps.exists():
-        pytest.skip("sees what is imported as Linux tells it")
+        pytest.skip("needs Linux, to see what is imported")
     wait_for(lambda: "libtorch" in maps.read_text(), 60, "the import of PyTorch")
     assert command.end(signal.SIGINT) == (130, ["interrupted."], "")
 
@@ -142,11 +142,11 @@ def test_two_equal_commands_share_a_run_and_one_of_them_may_be_ended(shell: Shel
     wait_for(lambda: first.found("SELECT 1 FROM runs WHERE status = 'running'"), 60, "the run")
     second, third = shell.start(*words), shell.start(*words)
     assert third.process.stderr is not None
-    assert "goes on already: it is waited for" in third.process.stderr.readline()
+    assert "already active: waiting for it" in third.process.stderr.readline()
     code, lines, _ = third.end(signal.SIGINT)
     assert code == 130
     assert len(lines) == 1
-    assert "goes on, as others have asked for it or have it" in lines[0]
+    assert "continues, as another user or process needs it" in lines[0]
     ended = [command.process.communicate(timeout=120) for command in (first, second)]
     assert [command.process.returncode for command in (first, second)] == [0, 0], ended
     assert ended[0][0] == ended[1][0]

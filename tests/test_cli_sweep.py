@@ -20,7 +20,7 @@ SMALL = ("--batch-size", "4", "--image-size", "32", "--layers", "1", "--no-refer
 
 @pytest.fixture
 def images(tmp_path: Path) -> str:
-    """A data set of ten images, so that runs are quick."""
+    """A data set of ten images, so that runs are fast."""
     return f"imagefolder:{write_folder(tmp_path / 'images', both_splits())}"
 
 
@@ -28,10 +28,10 @@ def test_a_sweep_runs_to_the_end_and_is_kept_as_one_comparison(
     capsys: pytest.CaptureFixture[str], images: str
 ) -> None:
     small = ["--dataset", images, "--steps", "2", *SMALL]
-    asked = ["--methods", "vanilla,asi", "--rank", "2", *small]
-    assert main(["sweep", *asked, "--json"]) == 0
-    message = capsys.readouterr()
-    found = json.loads(message.out)
+    arguments = ["--methods", "vanilla,asi", "--rank", "2", *small]
+    assert main(["sweep", *arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
     labels = [outcome["label"] for outcome in found["outcomes"]]
     assert labels == ["Vanilla", "ASI, rank 2"]
     assert [run["status"] for run in found["runs"]] == ["completed", "completed"]
@@ -44,29 +44,29 @@ def test_a_sweep_runs_to_the_end_and_is_kept_as_one_comparison(
     assert [run.spec for run in kept] == Sweep.model_validate(found["sweep"]).specs()
     reached = found["runs"][0]["test_accuracy"]
     assert found["outcomes"][0]["accuracy"] == {"mean": reached, "deviation": None, "seeds": 1}
-    assert "2 of 2: ASI, rank 2, seed 0: completed" in message.err
+    assert "2 of 2: ASI, rank 2, seed 0: completed" in captured.err
 
 
 def test_a_failed_run_is_reported(capsys: pytest.CaptureFixture[str], images: str) -> None:
-    asked = ["--dataset", images, "--steps", "12", *SMALL]
+    small = ["--dataset", images, "--steps", "12", *SMALL]
     recipe = ["--learning-rate", "1e30", "--clip-norm", "1e30"]
-    assert main(["sweep", "--methods", "vanilla", *asked, *recipe]) == 1
-    message = capsys.readouterr()
-    assert "lower the learning rate" in message.err
-    assert "failed" in message.out
+    assert main(["sweep", "--methods", "vanilla", *small, *recipe]) == 1
+    captured = capsys.readouterr()
+    assert "lower the learning rate" in captured.err
+    assert "failed" in captured.out
 
 
-def test_a_dry_run_says_the_cost_and_runs_nothing() -> None:
+def test_a_dry_run_prints_the_forecast_only() -> None:
     store = RunStore(read_settings().database_url)
     keep(store, [spec(layers=0), spec(), asi(0.8)], [0.8, 0.9, 0.9], [0, 100, 10])
-    message = call("sweep", "--explained-variances", "0.4,0.8", "--seeds", "0,1", "--dry-run")
-    assert message.returncode == 0
-    assert message.stdout.startswith("8 runs. About")
-    assert "8 like runs measured here" in message.stdout
+    result = call("sweep", "--explained-variances", "0.4,0.8", "--seeds", "0,1", "--dry-run")
+    assert result.returncode == 0
+    assert result.stdout.startswith("8 runs. About")
+    assert "8 like runs measured here" in result.stdout
     assert len(store.latest_comparisons(5)) == 1
 
 
-def test_ranks_may_be_given_for_all_modes_and_one_a_mode() -> None:
+def test_ranks_may_be_given_for_all_modes_and_per_mode() -> None:
     found = answer(
         *("sweep", "--rank", "1,2", "--ranks", "8,8,2,2", "--ranks", "4,4,1,1"),
         *("--layers", "2,all", "--no-references", "--dry-run"),
@@ -93,11 +93,11 @@ def test_wrong_input_is_one_line(arguments: list[str], expected: str) -> None:
     assert not (read_settings().home / "asi.sqlite").exists()
 
 
-def test_several_of_a_few_numbers_are_swept(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["sweep", "--methods", "asi", "--rank", "2", "--bits", "8,32", "--no-references"]
-    assert main([*asked, "--dry-run", "--json"]) == 0
+def test_choices_that_are_numbers_are_swept(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["sweep", "--methods", "asi", "--rank", "2", "--bits", "8,32", "--no-references"]
+    assert main([*arguments, "--dry-run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["sweep"]["settings"]["bits"] == [8, 32]
     assert found["run_count"] == 2
-    assert main([*asked[:-2], "7", "--dry-run"]) == 2
+    assert main([*arguments[:-2], "7", "--dry-run"]) == 2
     assert "should be 32, 16 or 8, got '7'" in capsys.readouterr().err

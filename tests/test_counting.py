@@ -1,4 +1,4 @@
-"""Integers that remember how they were computed, against plain arithmetic."""
+"""Integers that record their expression, against plain arithmetic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATIONS: list[Callable[[int, int], int]] = [
 
 
 def read(number: int, values: dict[str, int]) -> int:
-    """What the expression says, computed by Python."""
+    """The value of the expression, computed by Python."""
     text = ast.unparse(expression_of(number)).replace("ceil(", "ceiling(")
     names = {**values, "ceiling": lambda share: ceil(round(share, 9))}
     return int(eval(text, {"__builtins__": {}}, names))
@@ -45,7 +45,7 @@ def test_value_and_expression_are_those_of_plain_integers(data: st.DataObject) -
     assert [read(number, values) for number in traced] == plain
 
 
-def test_sums_and_products_of_nothing_leave_no_trace() -> None:
+def test_neutral_elements_are_not_traced() -> None:
     a, b = TracedInt.named(3, "a"), TracedInt.named(5, "b")
     found = prod((a, b)) + sum([0, a, 1 * b]) - 0 + (0 * a) // 1
     assert ast.unparse(expression_of(found)) == "a * b + a + b"
@@ -54,7 +54,7 @@ def test_sums_and_products_of_nothing_leave_no_trace() -> None:
     assert ast.unparse(expression_of(a**2 // ceil_div(b, 1))) == "a ** 2 // b"
 
 
-def test_what_is_taken_away_keeps_its_brackets() -> None:
+def test_necessary_brackets_are_kept() -> None:
     a, b, c = (TracedInt.named(number, name) for number, name in ((9, "a"), (4, "b"), (2, "c")))
     for found, text in (
         (a - (b + c), "a - (b + c)"),
@@ -67,7 +67,7 @@ def test_what_is_taken_away_keeps_its_brackets() -> None:
         assert read(found, {"a": 9, "b": 4, "c": 2}) == found
 
 
-def test_other_numbers_take_it_for_an_integer() -> None:
+def test_in_other_operations_it_is_a_plain_integer() -> None:
     a = TracedInt.named(3, "a")
     assert a / 2 == 1.5
     assert a * 0.5 == 0.5 * a == 1.5

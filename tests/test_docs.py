@@ -1,4 +1,4 @@
-"""Documents: decisions are numbered, links lead somewhere, examples run, and the site is built."""
+"""Documents: decisions are numbered, links are valid, examples run, and the site is built."""
 
 from __future__ import annotations
 
@@ -49,31 +49,31 @@ def test_every_decision_is_in_the_index_once_under_its_title() -> None:
     ]
 
 
-def test_every_relative_link_leads_somewhere() -> None:
+def test_every_relative_link_is_valid() -> None:
     assert len(DOCUMENTS) > 100
     lost = [
         f"{document.relative_to(ROOT)}: {target}"
         for document in DOCUMENTS
         for target in links(document)
-        if not leads_somewhere(document, target)
+        if not is_valid(document, target)
     ]
     assert lost == []
 
 
 def links(document: Path) -> list[str]:
-    """Targets of links and pictures that do not leave the project."""
+    """Targets of links and images within the project."""
     found = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
     return [target for target in found if not re.match(r"[a-z]+:", target)]
 
 
-def leads_somewhere(document: Path, target: str) -> bool:
+def is_valid(document: Path, target: str) -> bool:
     name, _, anchor = target.partition("#")
     path = document.parent / name if name else document
     return path.exists() and (not anchor or anchor in anchors(path))
 
 
 def anchors(document: Path) -> set[str]:
-    """Of its headings, as GitHub and MkDocs name them."""
+    """The anchors of a document's headings, as GitHub and MkDocs name them."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.strip().replace(" ", "-") for heading in plain}
@@ -87,7 +87,7 @@ def test_examples_of_the_reference_run(page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `make docs` builds it."""
+    """The site as `make docs` builds it."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -121,7 +121,7 @@ def test_the_reference_has_all_commands(site: Path, capsys: pytest.CaptureFixtur
     assert "--explained-variance" in page
 
 
-def test_documents_beside_the_folder_are_pages_with_links_that_lead(site: Path) -> None:
+def test_documents_outside_the_folder_are_pages_with_valid_links(site: Path) -> None:
     start = (site / "index.html").read_text()
     assert 'href="results/"' in start
     assert 'href="https://github.com/asi-lab/asi-lab/blob/main/LICENSE"' in start

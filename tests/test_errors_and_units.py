@@ -11,7 +11,7 @@ class Record(BaseModel):
     count: int
 
 
-def test_a_sentence_has_rule_value_and_way_out() -> None:
+def test_a_sentence_has_rule_value_and_remedy() -> None:
     error = InvalidInput("rank must be at least 1", 0, "choose 1 or more")
     assert one_sentence(error) == "rank must be at least 1, got 0: choose 1 or more."
 
@@ -25,13 +25,13 @@ def test_validation_errors_become_one_line() -> None:
     assert "\n" not in sentence
 
 
-def test_what_is_long_loses_its_middle() -> None:
+def test_the_middle_of_a_long_text_is_cut() -> None:
     assert shortened("all of it", 9) == "all of it"
     assert shortened("0123456789", 9) == "012345…89"
     assert len(shortened("x" * 10**6, 400)) == 400
 
 
-def test_a_value_may_be_as_long_as_somebody_likes() -> None:
+def test_long_values_are_shortened() -> None:
     with pytest.raises(ValidationError) as caught:
         Record.model_validate({"count": "x" * 10**6})
     assert len(one_sentence(caught.value)) < 200

@@ -1,4 +1,4 @@
-"""What `pip install .` installs works anywhere, without the checkout."""
+"""The package installed by `pip install .` works without the checkout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def project_files() -> list[str]:
-    """What git knows of and is there."""
+    """Tracked files that exist."""
     command = ["git", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -35,11 +35,11 @@ def project_files() -> list[str]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the package is installed in, without what it depends on."""
+    """A folder in which the package is installed, without its dependencies."""
     folder = tmp_path_factory.mktemp("installed")
     options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "install", ".", *options, "--target", str(folder)]
-    # Where a build leaves its files must not be the checkout.
+    # Built from a copy, so that the build leaves no files in the checkout.
     source = tmp_path_factory.mktemp("source") / "project"
     for name in project_files():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def environment(installed: Path, home: Path) -> dict[str, str]:
     return {**others, "PYTHONPATH": str(installed), "HOME": str(home)}
 
 
-def asked(installed: Path, home: Path, *arguments: str) -> Any:
+def json_of(installed: Path, home: Path, *arguments: str) -> Any:
     command = [sys.executable, "-m", "asi_core", *arguments, "--json"]
     own = environment(installed, home)
     ended = subprocess.run(command, cwd=home, env=own, check=True, capture_output=True)
@@ -81,7 +81,7 @@ def served(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     finally:
         server.stop()
     assert "Traceback" not in log.read_text()
-    assert not list(folder.iterdir()), "what the app keeps is at home"
+    assert not list(folder.iterdir()), "the app writes to its home only"
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +95,17 @@ def browser() -> Iterator[Browser]:
 
 
 def test_it_serves_every_page(served: Server, browser: Browser) -> None:
-    """Each is drawn to its end, charts included, and nothing is logged as an error."""
-    questions = set()
+    """Each is drawn completely, including charts, and no error is logged."""
+    titles = set()
     for entry in PAGES:
         visit = open_page(browser, f"{served.url}/{entry.path}")
-        questions.add(visit.page.get_by_role("heading", level=1).inner_text())
+        titles.add(visit.page.get_by_role("heading", level=1).inner_text())
         visit.end()
-    assert len(questions) == len(PAGES), "each page has a question of its own"
+    assert len(titles) == len(PAGES), "each page has a unique title"
 
 
 def test_it_has_its_own_settings_of_streamlit(served: Server) -> None:
-    """They lie beside the app, where nobody has started it."""
+    """They are beside the app, which is not the current folder."""
     with session(served) as visitor:
         assert visitor.send(21 * MIB).status == 413, "server.maxUploadSize is 20 MB"
 
@@ -114,12 +114,12 @@ def test_it_trains_on_its_own_images_and_keeps_the_run_at_home(
     installed: Path, tmp_path: Path
 ) -> None:
     short = ("--steps", "2", "--batch-size", "8", "--image-size", "32", "--layers", "1")
-    found = asked(installed, tmp_path, "train", "--method", "asi", "--rank", "2", *short)
+    found = json_of(installed, tmp_path, "train", "--method", "asi", "--rank", "2", *short)
     assert found["status"] == "completed"
     assert (tmp_path / ".asi-lab" / "asi.sqlite").is_file()
 
 
-def test_it_brings_its_data_their_licence_and_a_command(installed: Path) -> None:
+def test_it_includes_data_their_licence_and_a_command(installed: Path) -> None:
     names = {path.relative_to(installed).as_posix() for path in installed.rglob("*")}
     for name in (
         "fashion_mnist_small.npz",
@@ -128,14 +128,14 @@ def test_it_brings_its_data_their_licence_and_a_command(installed: Path) -> None
     ):
         assert f"asi_core/_data/{name}" in names
     assert "asi_core/facts/layer_shapes.json" in names
-    assert "asi_core/py.typed" in names, "type checkers ignore the annotations without it"
+    assert "asi_core/py.typed" in names, "without it, type checkers ignore the annotations"
     assert "asi_core/runs/store/migrations/versions/r0001_first_tables.py" in names
     assert "bin/asi-lab" in names
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"asi_core", "bin", f"asi_lab-{__version__}.dist-info"}
 
 
-def test_it_brings_the_whole_app(installed: Path) -> None:
+def test_it_includes_the_whole_app(installed: Path) -> None:
     app = installed / "asi_core" / "_app"
     found = {path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file()}
     parts = ("app.py", "pages/", "dashboard/", ".streamlit/")
@@ -144,12 +144,12 @@ def test_it_brings_the_whole_app(installed: Path) -> None:
     }
 
 
-def test_it_names_its_licence_and_where_it_comes_from(installed: Path) -> None:
+def test_it_names_its_licence_and_its_source(installed: Path) -> None:
     (about,) = metadata.distributions(path=[str(installed)])
-    message = about.metadata
-    assert message["License-Expression"] == "Apache-2.0"
-    assert message["Author"] == "The ASI Lab developers"
-    links = [link.partition(",")[0] for link in message.get_all("Project-URL") or []]
+    fields = about.metadata
+    assert fields["License-Expression"] == "Apache-2.0"
+    assert fields["Author"] == "The ASI Lab developers"
+    links = [link.partition(",")[0] for link in fields.get_all("Project-URL") or []]
     assert links == ["Homepage", "Source", "Issues", "Changelog"]
     licence = about.read_text("licenses/LICENSE")
     assert licence == (ROOT / "LICENSE").read_text()

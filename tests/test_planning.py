@@ -47,7 +47,7 @@ def test_the_choice_is_the_best_of_all(instance: Instance) -> None:
 
 @st.composite
 def large_cost_instances(draw: st.DrawFn) -> Instance:
-    """Costs that differ by little beside their size, errors of any scale."""
+    """Large costs with small differences, and errors of any scale."""
     counts = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
     bases = [draw(st.sampled_from([0, 10**6, 10**9, 10**12])) for _ in counts]
     spread = draw(st.sampled_from([1, 10, 1000, 10**9]))
@@ -64,7 +64,7 @@ def large_cost_instances(draw: st.DrawFn) -> Instance:
 
 @given(large_cost_instances())
 @settings(max_examples=300)
-def test_large_costs_lose_no_digit(instance: Instance) -> None:
+def test_large_costs_are_exact(instance: Instance) -> None:
     cost, error = totals(instance, tuple(choose(*instance)))
     assert cost <= instance[2]
     assert error <= best_of_all(instance) * (1 + 1e-9)
@@ -114,7 +114,7 @@ def test_numbers_beyond_64_bits_are_no_limit() -> None:
 
 
 def large_instance(seed: int, share: float) -> Instance:
-    """Sixty layers as they are: bytes rise with the explained variance, the error falls."""
+    """Sixty realistic layers: with the explained variance, bytes increase and errors decrease."""
     random = np.random.default_rng(seed)
     costs, errors = [], []
     for _ in range(60):
@@ -132,7 +132,7 @@ def test_sixty_layers_take_less_than_a_second(share: float, scale: float) -> Non
     for seed in range(3):
         costs, errors, budget = large_instance(seed, share)
         instance = costs, [[scale * error for error in layer] for layer in errors], budget
-        # Of this thread: on a busy machine a clock on the wall tells of the others.
+        # Time of this thread, as wall time on a busy machine depends on other processes.
         started = time.thread_time()
         chosen = choose(*instance)
         assert time.thread_time() - started < 1
@@ -142,7 +142,7 @@ def test_sixty_layers_take_less_than_a_second(share: float, scale: float) -> Non
 
 
 def rounded_search(instance: Instance) -> float:
-    """A table over a thousandth of a MB, as the authors do it: costs rounded up to stay inside."""
+    """Dynamic programming in units of 1 kB, as the authors do: costs are rounded up."""
     costs, errors, budget = instance
     unit = 1000
     room = budget // unit
@@ -159,8 +159,8 @@ def rounded_search(instance: Instance) -> float:
     return float(best.min())
 
 
-def test_the_rounded_table_is_beaten_somewhere() -> None:
-    """Otherwise the comparison above would say nothing."""
+def test_the_rounded_table_is_sometimes_worse() -> None:
+    """Otherwise the comparison above would be meaningless."""
     instance = large_instance(0, 0.1)
     assert totals(instance, tuple(choose(*instance)))[1] < rounded_search(instance)
 
@@ -180,7 +180,7 @@ def test_too_small_a_budget_says_what_is_needed() -> None:
         ([[1.5]], [[0.0]]),
     ],
 )
-def test_what_is_no_instance_is_refused(costs: list[list[int]], errors: list[list[float]]) -> None:
+def test_invalid_instances_are_refused(costs: list[list[int]], errors: list[list[float]]) -> None:
     with pytest.raises(InvalidInput):
         choose(costs, errors, 10)
 

@@ -1,4 +1,4 @@
-"""Plans over all budgets, and what goes without planning."""
+"""Plans over all budgets, and the baseline without planning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHARES = (0.4, 0.6, 0.8, 1.0)
 
 @st.composite
 def profiles(draw: st.DrawFn) -> list[LayerProfile]:
-    """Layers whose candidates keep more and lose less with every share, up to the whole input."""
+    """Layers whose candidates have increasing bytes and decreasing errors, up to the full input."""
     made = []
     for number in range(draw(st.integers(1, 4))):
         channels = draw(st.integers(10, 50))
@@ -50,7 +50,7 @@ def test_profiles_survive_json(written: list[LayerProfile]) -> None:
 
 
 @given(profiles())
-def test_the_curve_falls_from_the_smallest_plan_to_none_lost(layers: list[LayerProfile]) -> None:
+def test_the_curve_falls_from_the_smallest_plan_to_zero_error(layers: list[LayerProfile]) -> None:
     curve = budget_curve(layers, 12)
     assert curve[0].total_bytes == smallest_bytes(layers)
     assert curve[-1].total_bytes <= curve[-1].budget_bytes == full_bytes(layers)
@@ -60,7 +60,7 @@ def test_the_curve_falls_from_the_smallest_plan_to_none_lost(layers: list[LayerP
 
 
 @given(profiles(), st.floats(0, 1.2))
-def test_planning_never_loses_to_one_share_for_all(
+def test_planning_is_never_worse_than_one_explained_variance_for_all(
     layers: list[LayerProfile], position: float
 ) -> None:
     least, most = smallest_bytes(layers), full_bytes(layers)

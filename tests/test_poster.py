@@ -13,8 +13,8 @@ def rows() -> list[Row]:
     return poster_rows("paper")
 
 
-def test_vanilla_and_gradient_filter_come_out_to_the_printed_digits(rows: list[Row]) -> None:
-    """All but one: the memory of ResNet-34 with all layers, which is printed 0.08 too small."""
+def test_vanilla_and_gradient_filter_equal_the_printed_digits(rows: list[Row]) -> None:
+    """Except one: the memory of ResNet-34 with all layers, which is printed 0.08 too small."""
     exceptions = []
     for row in rows:
         if row.method in ("vanilla", "gradient_filter_r2"):
@@ -32,7 +32,7 @@ def test_hosvd_costs_are_within_half_a_percent(rows: list[Row]) -> None:
     assert all(d is not None and abs(d) < 0.005 for d in deviations)
 
 
-def test_what_depends_on_ranks_is_said_to(rows: list[Row]) -> None:
+def test_cells_that_depend_on_ranks_say_so(rows: list[Row]) -> None:
     for row in rows:
         if row.method in ("asi", "hosvd_0.8"):
             assert row.memory.computed is None
@@ -45,7 +45,7 @@ def test_every_printed_row_is_there(rows: list[Row]) -> None:
 
 
 def test_the_exact_convention_shows_what_groups_hide() -> None:
-    """Of the 19.31 GMACs of MCUNet's last two layers, 0.61 are executed; one is depthwise."""
+    """Of the 19.31 GMACs of MCUNet's last two layers, 0.61 are executed, as one is depthwise."""
     (row,) = [
         row
         for row in poster_rows("exact")
@@ -59,7 +59,7 @@ def test_the_exact_convention_shows_what_groups_hide() -> None:
     assert "groups" in row.cost.note
 
 
-def test_the_command_prints_a_verdict_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_verdict_per_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["poster", "--convention", "paper"]) == 0
     printed = capsys.readouterr().out
     assert printed.count(": exact") == 2 * 18 - 1

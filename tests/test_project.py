@@ -1,4 +1,4 @@
-"""What those who come from outside find: files for GitHub, and commands that exist."""
+"""Files for contributors: GitHub's forms and workflow, and the documented commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
-def test_the_workflow_runs_what_is_run_everywhere() -> None:
+def test_the_workflow_runs_the_common_script() -> None:
     job = read(".github/workflows/ci.yml")["jobs"]["test"]
     assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
     lowest = re.search(r'requires-python = ">=(.+)"', (ROOT / "pyproject.toml").read_text())
@@ -25,7 +25,7 @@ def test_the_workflow_runs_what_is_run_everywhere() -> None:
     assert job["strategy"]["matrix"]["python"] == [lowest[1], "3.x"]
 
 
-def test_commits_are_checked_by_the_ruff_that_lint_has() -> None:
+def test_commits_are_checked_by_the_same_ruff_as_lint() -> None:
     revisions = {repo["repo"]: repo["rev"] for repo in read(".pre-commit-config.yaml")["repos"]}
     pinned = re.search(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned is not None
@@ -41,14 +41,12 @@ def test_forms_have_what_github_asks_for(name: str) -> None:
     assert all(field["attributes"]["label"] for field in form["body"])
 
 
-def test_every_make_target_is_reported_and_those_told_exist() -> None:
+def test_the_documented_make_targets_are_those_that_exist() -> None:
     targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets is not None
-    message = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    # The other two install what the tests need, and are called by them.
-    assert set(re.findall(r"^\| `make (\w+)`", message, re.MULTILINE)) == set(
-        targets[1].split()
-    ) - {
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    # The other two install dependencies of the tests, and are called by them.
+    assert set(re.findall(r"^\| `make (\w+)`", text, re.MULTILINE)) == set(targets[1].split()) - {
         "browser",
         "postgres",
     }

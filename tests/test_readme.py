@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""The examples and commands of the README work."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_second_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "line", [line for line in README.splitlines() if line.strip().startswith("python -m asi_core")]
 )
-def test_the_commands_are_understood(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_run(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = shlex.split(line)[3:]
     quick = {"train": ["--steps", "2", "--batch-size", "8", "--image-size", "32"]}
     small = {"measure": ["--batch-size", "4"], "plan": ["--batch-size", "8"]}

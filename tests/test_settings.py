@@ -11,7 +11,7 @@ from asi_core.errors import InvalidInput
 from asi_core.settings import PROJECT, Limits, Settings, read_settings
 
 
-def test_what_is_not_said_has_a_default() -> None:
+def test_settings_have_defaults() -> None:
     settings = read_settings({})
     home = PROJECT / "data" / "home"
     assert settings.home == home
@@ -50,27 +50,25 @@ def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings({"ASI_WORKERS": "3", "ASI_THREADS": "4"}).threads_each == 4
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process")
-def test_a_bound_process_counts_what_it_may_use() -> None:
-    message = (
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
+def test_cpu_affinity_is_respected() -> None:
+    code = (
         "import os; from asi_core.settings import read_settings;"
         "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
         "print(read_settings({}).threads_each)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", message], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "1"
 
 
 def test_every_variable_is_documented() -> None:
-    message = (PROJECT / "docs" / "deployment.md").read_text()
+    text = (PROJECT / "docs" / "deployment.md").read_text()
     names = [f"ASI_{name.upper()}" for name in Settings.model_fields if name != "limits"]
     names += [f"ASI_MAX_{name.upper()}" for name in Limits.model_fields]
-    assert [name for name in names if f"`{name}`" not in message] == []
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
-def test_an_empty_variable_is_as_none() -> None:
+def test_an_empty_variable_is_ignored() -> None:
     assert read_settings({"ASI_USER_HEADER": "", "ASI_WORKERS": ""}) == read_settings({})
 
 

@@ -1,4 +1,4 @@
-"""Awaiting conditions instead of sleeping."""
+"""Waiting for conditions instead of sleeping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def wait_for(condition: Callable[[], Result], seconds: float, what: str) -> Result:
-    """The first true result of `condition`; an assertion error that says `what` was missed."""
+    """The first true result of `condition`; on timeout, an assertion error that names `what`."""
     pause, end = threading.Event(), time.monotonic() + seconds
     while time.monotonic() < end:
         if result := condition():

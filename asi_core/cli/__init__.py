@@ -1,6 +1,6 @@
 """The command line: what the dashboard does, without a browser.
 
-Whatever is asked for and whatever happens, what is told is one line on stderr and an exit code.
+Every error is reported as one line on stderr and an exit code.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-# All else is imported where signals are heard already: even without torch it takes a while.
+# Imported first and alone: other imports take a while, and signals must be handled by then.
 from asi_core.cli.signals import Interrupted, interrupting
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 if a run failed on its way; 2 if what was asked cannot be; 128 and a signal's number
-        if one has ended the command.
+        0 for success; 1 if a run failed; 2 for an invalid request; 128 + the signal's number if a
+        signal ended the command.
     """
     try:
         with interrupting():
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from asi_core.cli.terminal import leave, say
 
         say(interrupted.message)
-        # What a thread computes, nobody waits for any more.
+        # Do not wait for computing threads.
         leave(interrupted.code)
     except BrokenPipeError:
         from asi_core.cli.terminal import PIPE_CLOSED, to_nowhere
@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the arguments ask for; `run` of it is the command's function.
+    """Parse the arguments; the namespace's `run` is the command's function.
 
     Raises:
-        SystemExit: with one line on stderr, if they cannot be understood.
+        SystemExit: with one line on stderr, if they are invalid.
     """
     from asi_core.cli.registry import parsed
 

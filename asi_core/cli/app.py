@@ -1,4 +1,4 @@
-"""`app`: the dashboard, from the checkout or the installed package, in whatever folder."""
+"""`app`: serve the dashboard of the checkout or the installed package."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _HIGHEST_PORT = 65_535
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("app", help="serve the dashboard, for a browser")
+    parser = commands.add_parser("app", help="serve the dashboard in the browser")
     parser.add_argument(
-        "--port", type=int, default=_PORT, metavar="P", help=f"where it listens; {_PORT} by default"
+        "--port", type=int, default=_PORT, metavar="P", help=f"port; {_PORT} by default"
     )
-    parser.add_argument("--home", metavar="FOLDER", help="where runs are kept, instead of ASI_HOME")
+    parser.add_argument("--home", metavar="FOLDER", help="folder of the runs, instead of ASI_HOME")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve the dashboard until a signal comes.
+    """Serve the dashboard until a signal ends it.
 
     Raises:
-        InvalidInput: if nothing can listen on the port, or a setting is wrong.
-        Unavailable: if Streamlit is not installed, or runs cannot be kept.
+        InvalidInput: if the port cannot be used, or a setting is invalid.
+        Unavailable: if Streamlit is not installed, or the store cannot be opened.
     """
     if options.home:
-        # Workers read the environment too.
+        # In the environment, so that workers inherit it.
         os.environ["ASI_HOME"] = options.home
     if find_spec("streamlit") is None:
         raise Unavailable(
@@ -72,16 +72,16 @@ def _check_port(port: int) -> None:
                 "STREAMLIT_SERVER_ADDRESS must be an address of this machine", address, reason
             ) from None
         raise InvalidInput(
-            f"--port must be one that is free at {address}",
+            f"--port must be free at {address}",
             f"{port} ({reason})",
             "stop what uses it, or choose another with --port",
         ) from None
 
 
 def _address() -> str:
-    """Where Streamlit will listen: as its environment variable says, or else the app's settings."""
-    if asked := os.environ.get("STREAMLIT_SERVER_ADDRESS"):
-        return asked
+    """Streamlit's address: from its environment variable, or else from the app's settings."""
+    if address := os.environ.get("STREAMLIT_SERVER_ADDRESS"):
+        return address
     settings = tomllib.loads((APP / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     return str(settings["server"]["address"])
 
@@ -96,20 +96,20 @@ def _make_home() -> None:
 
 
 def _serve(port: int) -> None:
-    """As `streamlit run` does: the settings beside the app are found by the app's own path."""
+    """Do what `streamlit run` does; Streamlit finds the settings beside `app.py`."""
     import click
     from streamlit.web.cli import main as streamlit
 
-    # Of a second Ctrl-C, amid the end of the server, uvicorn would log that the app has failed.
+    # At a second Ctrl-C during shutdown, uvicorn would log that the app has failed.
     logging.getLogger("uvicorn.error").addFilter(_is_no_interruption)
     command = ["run", str(APP / "app.py"), "--server.port", str(port)]
     try:
         streamlit(command, standalone_mode=False)
     except click.ClickException as error:
         raise InvalidInput(
-            "Streamlit's settings must be ones that it knows",
+            "Streamlit's settings must be valid",
             error.format_message().rstrip("."),
-            "correct them in .streamlit/config.toml, or in variables that begin with STREAMLIT_",
+            "correct them in .streamlit/config.toml, or in the STREAMLIT_ environment variables",
         ) from None
 
 
@@ -118,7 +118,7 @@ def _is_no_interruption(record: logging.LogRecord) -> bool:
 
 
 def _stop_workers() -> None:
-    """At once, and not as the interpreter ends: whoever presses Ctrl-C twice would break that."""
+    """Stop them now instead of at interpreter exit, which a second Ctrl-C would break."""
     engine = sys.modules.get("asi_core.runs.engine.engine")
     if engine is not None:
         with noting():

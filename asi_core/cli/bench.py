@@ -1,4 +1,4 @@
-"""`bench`: time and bytes of all methods, side by side on this machine."""
+"""`bench`: time and memory of all methods on this machine."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _MINUTES = 2.0
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("bench", help="time and bytes of all methods, side by side")
+    parser = commands.add_parser("bench", help="compare the time and memory of all methods")
     parser.add_argument(
-        "--only", action="append", metavar="PART", help="memory, kernels or end_to_end; again"
+        "--only", action="append", metavar="PART", help="memory, kernels or end_to_end; repeatable"
     )
     parser.add_argument(
-        "--minutes", type=float, default=_MINUTES, metavar="M", help="about how long it may take"
+        "--minutes", type=float, default=_MINUTES, metavar="M", help="approximate duration"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print ratios, or all that was measured."""
+    """Print the ratios, or all measurements as JSON."""
     if not 0 < options.minutes < float("inf"):
         raise InvalidInput("minutes must be a positive number", options.minutes, "try 6")
     from asi_core.bench.report import PARTS, bench
@@ -36,12 +36,12 @@ def run(options: argparse.Namespace) -> int:
     for part in options.only or ():
         if part not in PARTS:
             raise InvalidInput("--only must name a part", repr(part), f"choose {', '.join(PARTS)}")
-    found = bench(options.minutes, default_device(), options.only or PARTS, _tell)
+    found = bench(options.minutes, default_device(), options.only or PARTS, _report)
     print(json.dumps(found) if options.json else "\n".join(_lines(found["summary"])))
     return 0
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`estimate`: bytes and multiplies by formula."""
+"""`estimate`: memory and MACs by formula."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asi_core.units import format_bytes, format_count
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("estimate", help="bytes and multiplies by formula")
+    parser = commands.add_parser("estimate", help="memory and MACs by formula")
     add_run_flags(parser, STEP_FIELDS)
     add_method_flags(parser)
     add_json_flag(parser)
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     _print_cost(f"total ({cost.convention})", cost)
     if cost.repeated_bytes:
         print(
-            f"{format_bytes(cost.repeated_bytes)} of it are inputs that several layers read: the "
+            f"{format_bytes(cost.repeated_bytes)} of it are inputs shared by several layers: the "
             "paper counts them for each layer, PyTorch keeps them once (--convention exact)."
         )
     return 0

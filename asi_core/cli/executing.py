@@ -1,4 +1,4 @@
-"""Runs that a command asks for and executes itself, until they have ended or a signal comes."""
+"""Queueing and executing runs in the command's process, until they end or a signal arrives."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ def execute_all(
     ask: Callable[[RunStore], list[RunRecord]],
     message: Callable[[int, RunRecord], None] = lambda number, run: None,
 ) -> tuple[RunStore, list[RunRecord]]:
-    """Ask for runs, and work through them in this process.
+    """Queue runs, and execute them in this process.
 
     Args:
         ask: queues the runs.
-        told: called with how many have ended, and the last of them.
+        message: called after each run with the number of ended runs and the last one.
 
     Returns:
-        the store, and the runs as they have ended.
+        the store, and the ended runs.
 
     Raises:
-        Interrupted: if a signal came; what was asked for here is cancelled by then.
-        As `ask`.
+        Interrupted: if a signal arrived; the runs queued here are cancelled by then.
+        Exception: whatever `ask` raises.
     """
     store = opened(RunStore)
     with noting() as signals:
         stop = Stop(lambda: len(signals), since=time.time())
         runs = ask(store)
         try:
-            _tell_what_goes_on(runs, stop.since)
+            _report_active_run(runs, stop.since)
             work_through(store.url, runs, message, stop=stop)
         except BaseException:
-            # Nobody would know that the rest of them is still to be run.
+            # Otherwise the rest would stay queued unnoticed.
             give_up(store, runs, stop)
             raise
         if signals:
-            raise Interrupted(signals[0], _became_of(store, runs))
+            raise Interrupted(signals[0], _state_after(store, runs))
     return store, store.comparison(runs[0].comparison)
 
 
-def _tell_what_goes_on(runs: Sequence[RunRecord], since: float) -> None:
-    going = [run for run in runs if run.is_active and run.created_at < since]
-    if going:
-        say(f"run {going[0].id} is the same and goes on already: it is waited for.")
+def _report_active_run(runs: Sequence[RunRecord], since: float) -> None:
+    active = [run for run in runs if run.is_active and run.created_at < since]
+    if active:
+        say(f"run {active[0].id} is identical and already active: waiting for it.")
 
 
-def _became_of(store: RunStore, runs: Sequence[RunRecord]) -> str:
-    """One line about runs that were to be stopped."""
+def _state_after(store: RunStore, runs: Sequence[RunRecord]) -> str:
+    """One line about the state of interrupted runs."""
     try:
         found = store.comparison(runs[0].comparison)
         steps = store.last_step(found[0].id)
     except STORE_ERRORS:
-        return "interrupted: the store does not answer; the app goes on with it when it starts."
-    if going := [run for run in found if run.is_active]:
-        return f"interrupted: run {going[0].id} goes on, as others have asked for it or have it."
+        return "interrupted: the store does not answer; the app resumes the run when it starts."
+    if active := [run for run in found if run.is_active]:
+        return f"interrupted: run {active[0].id} continues, as another user or process needs it."
     if len(found) > 1:
         done = sum(run.status == "completed" for run in found)
         return (
-            f"cancelled: {done} of {len(found)} runs were done, and what was measured is kept as "
+            f"cancelled: {done} of {len(found)} runs were completed; measurements are kept in "
             f"comparison {found[0].comparison}."
         )
     (run,) = found
     if run.status != "cancelled":
-        return f"interrupted: run {run.id} had {run.status} already."
+        return f"interrupted: run {run.id} was already {run.status}."
     return (
-        f"cancelled: run {run.id} came to step {steps} of {run.spec.steps}, and what was measured "
-        "is kept."
+        f"cancelled: run {run.id} reached step {steps} of {run.spec.steps}; its measurements are "
+        "kept."
     )

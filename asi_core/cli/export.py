@@ -1,4 +1,4 @@
-"""`export` and `import`: comparisons as files, from one installation to another."""
+"""`export` and `import`: move comparisons between installations as files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from asi_core.errors import InvalidInput
 def add_parser(commands: Commands) -> None:
     """Register both commands."""
     writing = commands.add_parser("export", help="write a comparison's runs to a file")
-    writing.add_argument("comparison", help="as the page's link and `sweep` name it")
+    writing.add_argument("comparison", help="its name, from the page's link or from `sweep`")
     writing.add_argument("--out", type=Path, metavar="FILE", help="asi-runs-<comparison>.zip")
     writing.set_defaults(run=run_export)
-    reading = commands.add_parser("import", help="keep the runs of a file of `export`")
+    reading = commands.add_parser("import", help="add the runs of an exported file")
     reading.add_argument("file", type=Path)
     reading.set_defaults(run=run_import)
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Write the file and print its name."""
+    """Write the file and print its path."""
     from asi_core.cli.stores import opened
     from asi_core.runs.exchange.transfer import export_comparison
     from asi_core.runs.store.library import RunLibrary
@@ -33,14 +33,14 @@ def run_export(options: argparse.Namespace) -> int:
         path.write_bytes(content)
     except OSError as error:
         raise InvalidInput(
-            "--out must be a file that can be written", path, error.strerror or str(error)
+            "--out must be a writable file", path, error.strerror or str(error)
         ) from error
     print(path)
     return 0
 
 
 def run_import(options: argparse.Namespace) -> int:
-    """Keep the runs and print the name of their comparison."""
+    """Add the runs to the store and print the name of their comparison."""
     from asi_core.cli.stores import opened
     from asi_core.runs.exchange.transfer import import_comparison
     from asi_core.runs.store.library import RunLibrary
@@ -51,7 +51,7 @@ def run_import(options: argparse.Namespace) -> int:
         with options.file.open("rb") as content:
             runs = import_comparison(store, library, content, "command line")
     except OSError as error:
-        rule = "the file must be one that can be read"
+        rule = "the file must be readable"
         raise InvalidInput(rule, options.file, error.strerror or str(error)) from error
     print(f"comparison {runs[0].comparison}: {len(runs)} runs")
     return 0

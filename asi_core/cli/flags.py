@@ -1,4 +1,4 @@
-"""Flags made of settings: a field that carries a `fields.Setting` has its flag from there."""
+"""Command-line flags generated from the `fields.Setting` of each field."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from asi_core.units import MIB
 
 Number = TypeVar("Number", int, float)
 
-# Of what somebody has written, in a message about it.
+# Length to which user input is shortened in a message.
 _LONGEST_PART = 80
-# What is used unless a method is given.
+# The default of --method.
 USUAL_METHOD = ASI.class_kind()
-# What a step starts from, and how large it is.
+# Groups of fields: the size of a step, what it starts from, and what a step needs.
 SIZE_FIELDS = ("batch_size", "image_size")
 START_FIELDS = ("pretrained", "lean", "skip_damaged")
 STEP_FIELDS = ("model", "layers", *SIZE_FIELDS)
 
 
-# Readers of texts ---------------------------------------------------------------------------------
+# Parsers of values --------------------------------------------------------------------------------
 
 
 def layers(text: str) -> int | str:
-    """How many of the last layers, or all."""
+    """The number of last layers, or "all"."""
     return text if text == "all" else _numbers(text, int, "a whole number, or all")[0]
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them."""
+    """Comma-separated integers."""
     return _numbers(text, int, "whole numbers with commas between them")
 
 
 def fractions(text: str) -> tuple[float, ...]:
-    """Numbers with commas between them."""
+    """Comma-separated numbers."""
     return _numbers(text, float, "numbers with commas between them")
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Words with commas between them."""
+    """Comma-separated words."""
     return tuple(part.strip() for part in text.split(","))
 
 
 def several_layers(text: str) -> tuple[int | str, ...]:
-    """Numbers of layers, or all, with commas between them."""
+    """Comma-separated numbers of layers, each may be "all"."""
     return tuple(layers(part) for part in words(text))
 
 
 def ranks(text: str) -> tuple[int, ...]:
-    """A list of ranks."""
+    """One rank per mode, comma-separated."""
     found = numbers(text)
     if len(found) == 1:
         raise argparse.ArgumentTypeError(
@@ -81,7 +81,7 @@ def _switches(text: str) -> tuple[bool, ...]:
 
 
 def _chosen(field: SettingField) -> Callable[[str], tuple[Any, ...]]:
-    """A reader of several of a field's few values, which need not be words."""
+    """A parser of several of a field's choices, which need not be strings."""
     by_word = {str(choice): choice for choice in field.choices}
     return lambda text: tuple(by_word.get(word, word) for word in words(text))
 
@@ -105,17 +105,17 @@ _SEVERAL: dict[FieldType, Callable[[str], tuple[Any, ...]]] = {
 
 
 def add_run_flags(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """Let a parser understand fields of a run; what is not given has the field's default."""
+    """Add flags for fields of a run, with the fields' defaults."""
     fields = setting_fields(RunSpec)
     for name in names:
         field = fields[name]
-        # None says that a switch, or a field without a default, was left as it is.
+        # None: a switch, or a field without a default, was not given.
         default = None if field.type == "switch" else field.default
         parser.add_argument(field.flag, **_read_one(field), default=default)
 
 
 def add_method_flags(parser: argparse.ArgumentParser) -> None:
-    """Let a parser understand a method and the settings of all of them, each None by default."""
+    """Add --method and flags for the settings of all methods, each None by default."""
     kinds = ", ".join(METHODS)
     parser.add_argument("--method", help=f"{kinds}; {USUAL_METHOD} if layers are trained")
     for field, methods in method_fields().values():
@@ -125,28 +125,28 @@ def add_method_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_setting_flag(parser: argparse.ArgumentParser, name: str) -> None:
-    """Let a parser understand one setting of a method."""
+    """Add the flag of one method setting."""
     field, _ = method_fields()[name]
     for flag, how in _flags_of_setting(field).items():
         parser.add_argument(flag, **how)
 
 
 def add_axes(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """Let a parser understand several values of fields of a run, and of all methods' settings."""
+    """Add flags that take several values, for fields of a run and all methods' settings."""
     for name in names:
         _add_axis(parser, setting_fields(RunSpec)[name])
     for field, methods in method_fields().values():
         if field.type == "ranks":
             add = parser.add_argument
-            add(ONE_RANK, type=numbers, metavar="R,...", help="each one rank for all modes")
-            rule = "one rank per mode; may be given several times"
+            add(ONE_RANK, type=numbers, metavar="R,...", help="ranks, each for all modes")
+            rule = "one rank per mode; repeatable"
             add(field.flag, type=ranks, action="append", metavar="B,C,H,W", help=rule)
         else:
             _add_axis(parser, field, ", ".join(method.label for method in methods) + ": ")
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
-    """Let a parser understand that JSON is wanted."""
+    """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -164,7 +164,7 @@ def _read_one(field: SettingField) -> dict[str, Any]:
     if field.type == "switch" and field.setting.off_flag:
         return {**how, "action": "store_false", "dest": field.name}
     if field.type == "switch":
-        # What is off by itself need not be turned off.
+        # A switch that is off by default needs no --no- flag.
         can_be_off = argparse.BooleanOptionalAction if field.default else "store_true"
         return {**how, "action": can_be_off}
     if field.type == "choice":
@@ -177,7 +177,7 @@ def _read_one(field: SettingField) -> dict[str, Any]:
 
 def _help(field: SettingField) -> str:
     setting = field.setting
-    # The help of a switch reads on from its label.
+    # The help of a switch continues its label.
     text = f"{setting.label}. {setting.help}" if field.type == "switch" else setting.help
     return text.replace("%", "%%")
 
@@ -204,14 +204,14 @@ def _add_axis(parser: argparse.ArgumentParser, field: SettingField, owners: str 
     )
 
 
-# What was given -----------------------------------------------------------------------------------
+# Parsed values ------------------------------------------------------------------------------------
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of methods that flags have given, by name.
+    """The method settings given by flags, by name.
 
     Raises:
-        InvalidInput: if ranks are given twice, or a size is none.
+        InvalidInput: if ranks are given twice, or a size is invalid.
     """
     found = {}
     for name, (field, _) in method_fields().items():
@@ -236,7 +236,7 @@ def _given(options: argparse.Namespace, field: SettingField) -> Any:
 
 
 def in_bytes(mib: float) -> int:
-    """A size in whole bytes.
+    """A size in MiB, converted to whole bytes.
 
     Raises:
         InvalidInput: if it is not positive and finite.

@@ -1,4 +1,4 @@
-"""`measure`: one real training step, its bytes and seconds."""
+"""`measure`: memory and time of one real training step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from asi_core.units import by_formula, format_bytes, format_seconds
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("measure", help="one real training step: bytes and seconds")
+    parser = commands.add_parser("measure", help="memory and time of one training step")
     add_run_flags(parser, (*STEP_FIELDS, "dataset", "seed", *START_FIELDS))
     add_method_flags(parser)
     add_json_flag(parser)
@@ -29,7 +29,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what a step keeps and how long it takes."""
+    """Print the memory and the time of a step."""
     spec = run_spec(options, method=method_settings(options, from_images=True), steps=1)
     from asi_core.training.features import installed_pool
     from asi_core.training.measuring import measure_and_compare, with_weights_at_hand
@@ -62,7 +62,7 @@ def _print_saved(spec: RunSpec, saved: dict[str, Any]) -> None:
     print(f"{spec.model_label}, batch {spec.batch_size}, {spec.image_size} px")
     for category, size in saved["by_category"].items():
         print(f"{category:32} {format_bytes(size):>10}")
-    print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, by two meters")
+    print(f"{'saved for backward':32} {format_bytes(saved['total']):>10}, counted in two ways")
 
 
 def _print_compared(compared: dict[str, int | None]) -> None:

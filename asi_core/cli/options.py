@@ -1,4 +1,4 @@
-"""What commands share: the parser, and the methods and runs that flags stand for."""
+"""Shared by the commands: the parser, and building methods and runs from flags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asi_core.training.spec import RunSpec
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others."""
+    """A parser that reports errors in one line, like all commands."""
 
     def error(self, message: str) -> NoReturn:
         say(f"{message} (see {self.prog} --help)")
@@ -28,12 +28,12 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def add_convention(parser: Parser, default: str) -> None:
-    """Let `parser` understand how bytes and multiplies are counted."""
+    """Add --convention: how bytes and MACs are counted."""
     parser.add_argument("--convention", choices=("paper", "exact"), default=default)
 
 
 def run_spec(options: argparse.Namespace, **fields: Any) -> RunSpec:
-    """The run asked for: `fields`, options called like a field, and defaults for all others.
+    """The requested run: `fields`, options named like a field, and defaults for all others.
 
     Raises:
         ValidationError: if a value is not allowed.
@@ -44,10 +44,11 @@ def run_spec(options: argparse.Namespace, **fields: Any) -> RunSpec:
 
 
 def find_damage(specs: Iterable[RunSpec]) -> None:
-    """Look at all images of some runs, so that what is damaged is told before anything is queued.
+    """Check all images of the runs, so that damage is reported before anything is queued.
 
     Raises:
-        As `check_dataset`, and Unavailable if images are damaged and not left out.
+        Unavailable: if images are damaged and not skipped.
+        AsiError: as `check_dataset`.
     """
     for name, skip in {(spec.dataset, spec.skip_damaged) for spec in specs}:
         deque(check_images(name), maxlen=0)
@@ -55,15 +56,15 @@ def find_damage(specs: Iterable[RunSpec]) -> None:
 
 
 def method_settings(options: argparse.Namespace, *, from_images: bool = False) -> dict[str, Any]:
-    """The method's fields as given; what was not given is left to its defaults.
+    """The method's kind and the fields that were given; others keep their defaults.
 
-    Where no layer is trained and nothing is said of a method, it is vanilla, as all are the same.
+    If no layer is trained and no method is given, it is vanilla, as all methods are then equal.
 
     Args:
-        from_images: whether ranks can be found from images, and are unless others are given.
+        from_images: whether ranks can be found from images, which is then the default.
 
     Raises:
-        InvalidInput: if there is no such method, or it has no such setting.
+        InvalidInput: if the method does not exist or does not have the setting.
     """
     given = given_settings(options)
     kind = options.method or (USUAL_METHOD if given or options.layers != 0 else REFERENCE_KIND)
@@ -74,6 +75,6 @@ def method_settings(options: argparse.Namespace, *, from_images: bool = False) -
             f"{kind} has no such setting", ", ".join(unknown), "drop it, or change --method"
         )
     if from_images and not given.keys() & set(method.alternatives):
-        # The first of those of which one must be given.
+        # One of the alternatives is required; take the first.
         given |= {name: fields[name].start for name in method.alternatives[:1]}
     return {"kind": kind, **given}

@@ -20,7 +20,7 @@ from asi_core.planning import Plan, plan
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 
-# Many more than change any rank.
+# Far more than the ranks depend on.
 _MOST_BATCHES = 1000
 
 

@@ -1,4 +1,4 @@
-"""`poster`: the poster's table, printed against computed."""
+"""`poster`: the poster's table, published against computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asi_core.poster import Row, poster_facts, poster_rows
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("poster", help="the poster's table, printed against computed")
+    parser = commands.add_parser("poster", help="the poster's table, published against computed")
     add_convention(parser, default="paper")
     add_json_flag(parser)
     parser.set_defaults(run=run)
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_table(rows: Sequence[Row]) -> None:
-    print(f"{'':46}{'activation memory, MiB':^34}{'cost, 1e9 MACs a step':^34}")
+    print(f"{'':46}{'activation memory, MiB':^34}{'cost, 1e9 MACs per step':^34}")
     for row in rows:
         name = f"{row.model:14}{row.method:20}{row.layers:>4} layers"
         print(f"{name:46}{row.memory.text():34}{row.cost.text():34}")

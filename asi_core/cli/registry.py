@@ -1,4 +1,4 @@
-"""All commands, and what is told when one of them cannot do what it was asked for."""
+"""All commands, and how their errors are reported."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _DESCRIPTION = "Fine-tuning with compressed activations, with and without a brow
 
 
 class _Command(Protocol):
-    """A module of this package: its flags, and a function that takes them and returns a code."""
+    """A module of this package: it adds its flags and a function that returns an exit code."""
 
     def add_parser(self, commands: Commands) -> None: ...
 
 
-# The registry, in the order of --help. What needs torch is imported where it runs, so that help
-# and wrong flags are answered at once.
+# The registry, in the order of --help. What needs torch is imported where it runs, so that --help
+# and wrong flags are fast.
 _COMMANDS: tuple[_Command, ...] = (
     app,
     estimate,
@@ -44,7 +44,6 @@ _COMMANDS: tuple[_Command, ...] = (
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """As `asi_core.cli.parse`."""
-    # As it was called.
     program = _COMMAND if Path(sys.argv[0]).stem == _COMMAND else "python -m asi_core"
     parser = Parser(prog=program, description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"{_COMMAND} {asi_core.__version__}")
@@ -70,7 +69,7 @@ def run(arguments: Sequence[str] | None) -> int:
 
 
 def _unforeseen(error: Exception) -> int:
-    # Imported here: whoever needs no store does not wait for it.
+    # Imported here, as it is slow and most commands need no store.
     from asi_core.runs.store.database import STORE_ERRORS, silence_of
 
     if isinstance(error, OSError):
@@ -82,7 +81,7 @@ def _unforeseen(error: Exception) -> int:
     if sys.flags.dev_mode:
         raise error
     say(
-        f"{type(error).__name__}: {one_sentence(error).rstrip('.')}: this is a fault of the "
-        "program; python -X dev -m asi_core ... shows where."
+        f"{type(error).__name__}: {one_sentence(error).rstrip('.')}: this is a bug; "
+        "python -X dev -m asi_core ... shows the traceback."
     )
     return _BROKEN

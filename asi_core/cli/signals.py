@@ -1,4 +1,4 @@
-"""Signals that end a command: Ctrl-C, TERM, and HUP of a terminal that is closed."""
+"""Signals that end a command: INT (Ctrl-C), TERM, and HUP (the terminal was closed)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-# Windows has none.
+# Windows has no SIGHUP.
 _HANGUP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
 _ENDING = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
 
@@ -17,20 +17,20 @@ class Interrupted(BaseException):
     """A signal has ended the command.
 
     Args:
-        number: of the signal.
-        told: what has become of what was asked for, in one line.
+        number: the signal's number.
+        message: one line about the state of the interrupted work.
     """
 
     def __init__(self, number: int, message: str = "interrupted.") -> None:
         super().__init__(message)
         self.message = message
-        # As shells have it.
+        # The shells' convention.
         self.code = 128 + number
 
 
 @contextmanager
 def interrupting() -> Iterator[None]:
-    """Raise `Interrupted` in the main thread, wherever it is, when a signal comes."""
+    """Raise `Interrupted` in the main thread when a signal arrives."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
@@ -41,7 +41,7 @@ def interrupting() -> Iterator[None]:
 
 @contextmanager
 def noting() -> Iterator[list[int]]:
-    """Note signals for whoever looks at the list, instead of raising: what goes on is in order."""
+    """Append signals to the returned list instead of raising, so that work ends in order."""
     numbers: list[int] = []
     with _handled_by(lambda number, frame: numbers.append(number)):
         yield numbers
@@ -49,10 +49,10 @@ def noting() -> Iterator[list[int]]:
 
 @contextmanager
 def hangup_terminates() -> Iterator[None]:
-    """Pass HUP on as TERM, to a server that ends in good order by TERM alone.
+    """Pass HUP on as TERM, for a server that shuts down properly only on TERM.
 
     Raises:
-        Interrupted: that of TERM becomes one of HUP, where HUP came first.
+        Interrupted: with HUP instead of TERM, if HUP arrived first.
     """
     hangups: list[int] = []
 
@@ -74,16 +74,16 @@ def _handled_by(
     handler: Callable[[int, FrameType | None], None], numbers: Sequence[int] = _ENDING
 ) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        # Others hear no signals.
+        # Python delivers signals to the main thread only.
         yield
         return
     before = {number: signal.getsignal(number) for number in numbers}
-    # What is ignored, as with nohup, is to be ignored.
-    heard = {n: old for n, old in before.items() if old not in (signal.SIG_IGN, None)}
-    for number in heard:
+    # A signal that is ignored, as with nohup, stays ignored.
+    replaced = {n: old for n, old in before.items() if old not in (signal.SIG_IGN, None)}
+    for number in replaced:
         signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, old in heard.items():
+        for number, old in replaced.items():
             signal.signal(number, old)

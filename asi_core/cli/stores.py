@@ -1,4 +1,4 @@
-"""Opening a store for a command: what is wrong with it is one sentence."""
+"""Open a store for a command; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def opened(kind: Callable[[str], Store]) -> Store:
     """The store of the settings, such as `opened(RunStore)`.
 
     Raises:
-        Unavailable: if it does not answer, or its folder cannot be made.
-        InvalidInput: if the settings name none.
+        Unavailable: if it does not answer, or its folder cannot be created.
+        InvalidInput: if the settings are invalid.
     """
     try:
         return kind(read_settings().database_url)

@@ -1,4 +1,4 @@
-"""`sweep`: fine-tune under many settings, kept as one comparison."""
+"""`sweep`: fine-tune with many settings, as one comparison."""
 
 from __future__ import annotations
 
@@ -30,31 +30,29 @@ if TYPE_CHECKING:
 _RUN_FAILED = 1
 
 
-# Fields of a run that are the same in all of a sweep's; several values of the others are runs each.
+# Fields that have one value in a sweep. Several values of the others make several runs.
 _SAME = ("model", "dataset", *START_FIELDS, "train_norm")
 _AXES = tuple(name for name in setting_fields(RunSpec) if name not in _SAME)
 
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser(
-        "sweep", help="fine-tune under many settings, kept as one comparison"
-    )
+    parser = commands.add_parser("sweep", help="fine-tune with many settings, as one comparison")
     parser.add_argument("--methods", type=words, metavar="KIND,...", help=", ".join(METHODS))
     add_axes(parser, _AXES)
     parser.add_argument(
         "--references",
         action=argparse.BooleanOptionalAction,
-        help="run vanilla and the classifier alone too (the default)",
+        help="also run vanilla and the linear probe (the default)",
     )
     add_run_flags(parser, _SAME)
-    parser.add_argument("--dry-run", action="store_true", help="say the cost, and run nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the forecast only")
     add_json_flag(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run all to the end, one after the other, and print what became of them."""
+    """Execute all runs, one after the other, and print their results."""
     sweep = _sweep(options)
     from asi_core.cli.stores import opened
     from asi_core.runs.store.library import RunLibrary
@@ -77,13 +75,13 @@ def _sweep(options: argparse.Namespace) -> Sweep:
     from asi_core.runs.submit.sweeps import Sweep
 
     names = ("methods", "layers", "references")
-    asked = {name: getattr(options, name) for name in names}
-    asked["seeds"] = options.seed
+    chosen = {name: getattr(options, name) for name in names}
+    chosen["seeds"] = options.seed
     several = {name: getattr(options, name) for name in _AXES if name not in ("layers", "seed")}
     axes = {name: values for name, values in several.items() if values is not None}
     same = {name: values[0] for name, values in axes.items() if len(values) == 1}
     varied = {name: values for name, values in axes.items() if len(values) > 1}
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in chosen.items() if value is not None}
     base = argparse.Namespace(**{name: getattr(options, name) for name in _SAME})
     return Sweep.model_validate(
         {

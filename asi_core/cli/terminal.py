@@ -1,4 +1,4 @@
-"""What a command writes to: one line for errors, and characters that the terminal has."""
+"""Output of commands: one line for errors, in characters that the terminal supports."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import NoReturn, TextIO
 from asi_core.errors import shortened
 
 USAGE_ERROR = 2
-# What a shell tells of a program that wrote to a pipe which nobody reads any more.
+# A shell's exit code for a program that wrote to a closed pipe.
 PIPE_CLOSED = 128 + getattr(signal, "SIGPIPE", 13)
 
-# Two less than are promised: where there is no "…", three points stand for it.
+# Two less than the promised 400, as "…" may be written as three points.
 _LONGEST_LINE = 398
 _PLAIN = {
     **dict.fromkeys("\u202f\u2009\u00a0", " "),
@@ -30,18 +30,18 @@ _HANDLER = "asi-plain"
 
 
 def say(line: str) -> None:
-    """Tell something on stderr, in one line of at most 400 characters."""
+    """Print one line of at most 400 characters on stderr."""
     if sys.stderr is None:
         return
     words = " ".join(line.split())
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    # Some characters become several.
+    # Encoded first, as some characters become several.
     written = words.encode(encoding, _HANDLER).decode(encoding)
     print(shortened(written, _LONGEST_LINE), file=sys.stderr, flush=True)
 
 
 def plain_characters() -> None:
-    """Let characters that an output lacks be written as others, instead of not at all."""
+    """Replace characters that stdout or stderr cannot encode, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
@@ -59,10 +59,10 @@ codecs.register_error(_HANDLER, _in_plain)
 
 
 def write_out(stream: TextIO | None) -> None:
-    """Write what waits to be written.
+    """Flush the stream.
 
     Raises:
-        BrokenPipeError: if nobody reads it.
+        BrokenPipeError: if the pipe is closed.
         SystemExit: with one line on stderr, if it cannot be written.
     """
     if stream is None:
@@ -78,7 +78,7 @@ def write_out(stream: TextIO | None) -> None:
 
 
 def to_nowhere() -> None:
-    """Let what is written from now on go nowhere: the interpreter writes once more at its end."""
+    """Redirect the output to the null device, as the interpreter flushes once more at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

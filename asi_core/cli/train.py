@@ -1,4 +1,4 @@
-"""`train`: fine-tune, and keep the run in the store."""
+"""`train`: fine-tune, and save the run in the store."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from asi_core.runs.store.run_store import RunStore
 
 _RUN_FAILED = 1
-# Bytes; the longest that says anything has less than a thousand.
+# Bytes; a real specification has less than a thousand.
 _LONGEST_SPEC = MIB
 
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("train", help="fine-tune, and keep the run in the store")
+    parser = commands.add_parser("train", help="fine-tune, and save the run in the store")
     add_run_flags(parser, setting_fields(RunSpec))
     add_method_flags(parser)
     add_json_flag(parser)
     parser.add_argument(
         "--spec",
         metavar="FILE|JSON",
-        help="the whole run as JSON, as a file or in place; other flags but --json are ignored",
+        help="the whole run as JSON text or a JSON file; all other flags except --json are ignored",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run to the end, and print what became of it."""
+    """Execute the run, and print its result."""
     spec = requested_spec(options)
     from asi_core.cli.executing import OWNER, execute_all
     from asi_core.runs.submit.service import request_runs
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     find_damage([spec])
     store, (ended,) = execute_all(lambda store: request_runs(store, [spec], owner=OWNER))
     if ended.status != "completed":
-        say(ended.error or f"run {ended.id} was {ended.status}: what was measured is kept.")
+        say(ended.error or f"run {ended.id} was {ended.status}: its measurements are kept.")
         return _RUN_FAILED
     if options.json:
         print(json.dumps(_as_dict(ended, store)))
@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def requested_spec(options: argparse.Namespace) -> RunSpec:
-    """The run asked for, from `--spec` or from flags.
+    """The requested run, from `--spec` or from flags.
 
     Raises:
-        InvalidInput, ValidationError: if it is none.
+        InvalidInput, ValidationError: if it is invalid.
     """
     if options.spec is None:
         return run_spec(options, method=method_settings(options, from_images=True))
@@ -70,14 +70,14 @@ def requested_spec(options: argparse.Namespace) -> RunSpec:
 
 def _read(name: str) -> str:
     try:
-        # A device has no end.
+        # Limited, as a device may have no end.
         with Path(name).open("rb") as file:
             content = file.read(_LONGEST_SPEC + 1)
         if len(content) > _LONGEST_SPEC:
             raise ValueError(f"more than {format_bytes(_LONGEST_SPEC)}")
         return content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        reason = "no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         reason = getattr(error, "strerror", None) or reason
         raise InvalidInput(
             "--spec must be JSON or a readable file of it", f"{name!r} ({reason})", "check the path"

@@ -1,1 +1,1 @@
-"""What runs came to: measures, verdicts, comparisons; over records alone, without an engine."""
+"""Results of runs: measures, verdicts and comparisons, computed from records without an engine."""

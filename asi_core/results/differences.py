@@ -1,4 +1,4 @@
-"""What distinguishes runs: the fields of their specifications that are not all alike."""
+"""How runs differ: the fields of their specifications that are not all equal."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from asi_core.methods import Vanilla
 from asi_core.training.spec import RunSpec
 
-# How often is looked changes no digit of the training.
+# Evaluating and probing do not change the training.
 PROBING_SETTINGS: dict[str, Any] = {"evaluate_every": None, "probe_every": None}
 
 
 def settings_of(spec: RunSpec) -> dict[str, Any]:
-    """All fields of a specification in one level: the method's kind as `method`, and its settings
-    beside the others."""
+    """All fields of a specification in a flat dict: `method` is the method's kind, and its settings
+    are on the same level as the other fields."""
     fields = spec.model_dump(mode="json")
     method = fields.pop("method")
     return {"method": method.pop("kind"), **method, **fields}
 
 
 def differing_settings(specs: Sequence[RunSpec]) -> dict[str, list[Any]]:
-    """The settings in which specifications differ, each with one value a specification.
+    """The settings in which specifications differ, each with one value per specification.
 
-    A setting that a method does not have is None there. One that not all methods have, and that is
-    at its default in all that have it, is left out: the method tells it.
+    The value is None if the method does not have the setting. A setting that only some methods
+    have, with its default in all of them, is left out: the method implies it.
     """
     all_settings = [settings_of(spec) for spec in specs]
     names = list(dict.fromkeys(name for settings in all_settings for name in settings))
@@ -45,17 +45,17 @@ def _shown_by_method(name: str, specs: Sequence[RunSpec]) -> bool:
 
 
 def task_of(spec: RunSpec) -> RunSpec:
-    """The specification without what runs are compared in: method, layers and seed.
+    """The specification without method, layers and seed, in which compared runs may differ.
 
-    Runs with the same task have the same model, images and recipe, so that their accuracies can be
-    set against each other.
+    Runs with the same task have the same model, images and recipe, so their accuracies are
+    comparable.
     """
     changes = {"method": Vanilla(), "layers": 0, "seed": 0, **PROBING_SETTINGS}
     return RunSpec.model_validate({**spec.model_dump(), **changes})
 
 
 def changed_recipe(spec: RunSpec) -> dict[str, Any]:
-    """The fields that are not at their defaults, without those that every label names anyway."""
+    """The fields that are not at their defaults, without those that every label contains."""
     named = {"model", "dataset", "method", "layers", "seed", "steps", "batch_size", "image_size"}
     changed = spec.model_dump(mode="json", exclude_defaults=True)
     return {name: value for name, value in changed.items() if name not in named}

@@ -1,4 +1,4 @@
-"""What a method needs for an accuracy, read off curves of what different settings came to.
+"""The price (bytes, MACs) at which a method reaches an accuracy, from its Pareto front.
 
 Two methods are compared at the same accuracy, not at the same number of trained layers: the cheaper
 one may train more layers and still keep less.
@@ -13,11 +13,11 @@ from math import exp, log
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """One setting of a method, and what came of it.
+    """The result of one setting of a method.
 
     Attributes:
         accuracy: 0 to 1.
-        price: what it took, such as bytes or multiply-accumulates; positive.
+        price: for example bytes or multiply-accumulates; positive.
     """
 
     accuracy: float
@@ -25,7 +25,7 @@ class Reached:
 
 
 def frontier(points: Iterable[Reached]) -> list[Reached]:
-    """The settings that no other one beats: cheapest first, each more accurate than all before."""
+    """The Pareto front: cheapest first, each more accurate than all before."""
     best: list[Reached] = []
     for point in sorted(points, key=lambda p: (p.price, -p.accuracy)):
         if not best or point.accuracy > best[-1].accuracy:
@@ -34,10 +34,10 @@ def frontier(points: Iterable[Reached]) -> list[Reached]:
 
 
 def price_of(accuracy: float, points: Iterable[Reached]) -> float | None:
-    """The least that reaches an accuracy, 0 to 1.
+    """The lowest price at which an accuracy (0 to 1) is reached.
 
-    Between two settings of the frontier it is interpolated, linearly in the price's logarithm. The
-    cheapest setting's price stands for all accuracies below it; None above the most accurate.
+    Between two settings of the front it is interpolated, linearly in the price's logarithm. Below
+    the cheapest setting's accuracy it is that setting's price; above the highest accuracy, None.
     """
     best = frontier(points)
     if not best or accuracy > best[-1].accuracy:

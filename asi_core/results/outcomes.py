@@ -1,4 +1,4 @@
-"""What runs came to: their measures, and means over seeds."""
+"""Outcomes of runs: their measures, and means over seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import layer_count
 from asi_core.zoo.cards import model_card
 
-# What a run is compared by, and where its summary has it.
+# The measures by which runs are compared, and their paths in the summary.
 MEASURES: dict[str, tuple[str, ...]] = {
     "accuracy": ("test_accuracy",),
     "balanced_accuracy": ("balanced_accuracy",),
@@ -29,11 +29,11 @@ MEASURES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A measure over runs that differ in their seed alone.
+    """Mean and deviation of a measure over runs that differ only in their seed.
 
     Attributes:
-        deviation: the sample's standard deviation; None for a single seed.
-        count: of seeds.
+        deviation: sample standard deviation; None for a single seed.
+        count: number of seeds.
     """
 
     mean: float
@@ -43,13 +43,13 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run, or runs that differ in their seed alone.
+    """One run, or runs that differ only in their seed.
 
     Attributes:
-        kind: of the method, or `HEAD_KIND` where the classifier alone was trained.
+        kind: kind of the method, or `HEAD_KIND` for a linear probe.
         runs: newest first.
-        measures: by name as in `MEASURES`, of the runs that were completed; empty if none was. Of
-            several runs with one seed the newest counts.
+        measures: measures of the completed runs, by name as in `MEASURES`; empty if there are
+            none. Of several runs with the same seed, the newest counts.
     """
 
     label: str
@@ -66,13 +66,13 @@ class Outcome:
         return tuple(sorted({run.spec.seed for run in self.runs}))
 
     def mean(self, measure: str) -> float | None:
-        """Of one measure; None where it is not known."""
+        """Mean of a measure; None if unknown."""
         spread = self.measures.get(measure)
         return None if spread is None else spread.mean
 
 
 def measure(run: RunRecord, name: str) -> float | None:
-    """A measure of one run; None if it has not come to it."""
+    """A measure of one run; None if it is not available."""
     value: Any = run.summary
     for key in MEASURES[name]:
         value = value.get(key) if isinstance(value, dict) else None
@@ -80,18 +80,18 @@ def measure(run: RunRecord, name: str) -> float | None:
 
 
 def left_out(run: RunRecord) -> int:
-    """Damaged images that a run went without; known once it has ended."""
+    """Number of damaged images that a run skipped; known once it has ended."""
     images = (run.summary or {}).get("images") or {}
     return int(images.get("left_out", 0))
 
 
 def single_outcomes(runs: Iterable[RunRecord]) -> list[Outcome]:
-    """One outcome a run, with labels that tell them apart."""
+    """One outcome per run, with unique labels."""
     return _labelled([(run,) for run in runs], with_seed=True)
 
 
 def outcomes_by_seed(runs: Iterable[RunRecord]) -> list[Outcome]:
-    """One outcome for all runs that differ in their seed alone, in the order of their newest."""
+    """One outcome per group of runs that differ only in their seed, newest group first."""
     alike: dict[RunSpec, list[RunRecord]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.created_at, reverse=True):
         alike[without_seed(run.spec)].append(run)
@@ -99,8 +99,8 @@ def outcomes_by_seed(runs: Iterable[RunRecord]) -> list[Outcome]:
 
 
 def without_seed(spec: RunSpec) -> RunSpec:
-    """The same specification at seed 0, without what makes no difference to the outcome: how often
-    is looked, and the method of a classifier alone."""
+    """The same specification at seed 0, with defaults for what does not affect the outcome: the
+    probing intervals, and the method of a linear probe."""
     changes: dict[str, Any] = {"seed": 0, **PROBING_SETTINGS}
     if spec.layers == 0:
         changes["method"] = Vanilla()
@@ -121,7 +121,7 @@ def spread(runs: Sequence[RunRecord], name: str) -> Spread | None:
 
 
 def _labelled(groups: list[tuple[RunRecord, ...]], *, with_seed: bool) -> list[Outcome]:
-    """Outcomes whose labels are all different: what already tells them apart is enough."""
+    """Outcomes with unique labels that contain no more than is needed."""
     depths = {_layers(runs[0].spec) for runs in groups if runs[0].spec.layers != 0}
     labels = [
         _label(runs[0].spec, with_layers=len(depths) > 1, with_seed=with_seed) for runs in groups

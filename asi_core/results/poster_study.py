@@ -1,4 +1,4 @@
-"""The poster's study, read from the store: methods over trained layers, and at equal accuracy."""
+"""The poster study, read from the store: methods over trained layers, and at equal accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from asi_core.costs.accounting import step_cost
 from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import ASI, Method, Vanilla
-from asi_core.records import LayerShape
+from asi_core.records import HEAD_LABEL, LayerShape
 from asi_core.results.equal_accuracy import Reached, price_of
 from asi_core.results.outcomes import Spread, measure, spread
 from asi_core.runs.records import LeftOut, RunRecord
@@ -24,24 +24,24 @@ from asi_core.training.events import ProbeEvent
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.shapes import trained_layer_shapes
 
-# Comparisons of the study, the first two with one a seed.
+# Comparisons of the study. The first two have one comparison per seed.
 SEEDS = (0, 1, 2)
 CURVES, SETTINGS = (
     tuple(f"example-poster-{part}-{seed}" for seed in SEEDS) for part in ("curves", "settings")
 )
 SMALL, DRIFT = ("example-poster-small",), ("example-poster-drift",)
-# What an accuracy costs: measures of `outcomes`, and the multiplies as the poster counts them.
+# A price besides the measures of `outcomes`: MACs as the poster counts them.
 PAPER_MACS = "paper_macs"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A method at a number of trained layers, once a seed.
+    """A method at a number of trained layers, with one run per seed.
 
     Attributes:
-        method: of the first seed: what is planned or found from data may differ.
-        runs: completed ones, by seed.
-        paper_macs: of a step of each, in the paper's convention.
+        method: method of the first seed; ranks that depend on data may differ between seeds.
+        runs: completed runs, by seed.
+        paper_macs: MACs of a step of each run, in the paper's convention.
     """
 
     layers: int
@@ -50,7 +50,7 @@ class Setting:
     paper_macs: tuple[float, ...]
 
     def prices(self, name: str) -> tuple[float, ...]:
-        """One a seed, of the measure `name`."""
+        """Values of the measure `name`, one per seed."""
         if name == PAPER_MACS:
             return self.paper_macs
         found = [measure(run, name) for run in self.runs]
@@ -78,12 +78,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class AtEqualAccuracy:
-    """How many times less a method needs for what a reference reaches at so many layers.
+    """How many times less a method needs for the accuracy of a reference with `layers` layers.
 
     Attributes:
-        accuracy: of the reference, mean over the seeds.
-        ratio: between the mean curves; None if the method does not reach that accuracy.
-        by_seed: the same with the curves of single seeds, each at its own accuracy.
+        accuracy: accuracy of the reference, mean over the seeds.
+        ratio: price ratio of the mean curves; None if the method does not reach the accuracy.
+        by_seed: the ratios of single seeds, each at the reference's accuracy with that seed.
     """
 
     layers: int
@@ -95,11 +95,12 @@ class AtEqualAccuracy:
 def study_settings(
     store: RunStore, comparisons: Iterable[str], left_out: list[LeftOut] | None = None
 ) -> list[Setting]:
-    """The settings of shipped comparisons in the order of their first runs; none if they are not
-    there.
+    """The settings of shipped comparisons, in the order of their first runs.
+
+    Empty if the comparisons are not in the store.
 
     Args:
-        left_out: gets the runs that cannot be read.
+        left_out: a list to which runs that cannot be read are appended.
     """
     alike: dict[tuple[object, ...], list[tuple[RunRecord, float]]] = defaultdict(list)
     bad: list[LeftOut] = [] if left_out is None else left_out
@@ -118,14 +119,13 @@ def study_settings(
         counted.sort(key=lambda pair: pair[0].spec.seed)
         runs, macs = zip(*counted, strict=True)
         layers, method = runs[0].spec.layers, runs[0].spec.method
-        assert isinstance(layers, int), "those of other depths are left out"
+        assert isinstance(layers, int), "runs of all layers are left out above"
         found.append(Setting(layers, method, runs, macs))
     return found
 
 
 def series(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
-    """Settings of each method over the trained layers, fewest first; without the classifier
-    alone."""
+    """Settings of each method by number of trained layers, fewest first; without linear probes."""
     found: dict[str, list[Setting]] = defaultdict(list)
     for setting in settings:
         if setting.layers:
@@ -134,26 +134,26 @@ def series(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
 
 
 def label(setting: Setting) -> str:
-    """The method with its settings. Budgets are told as a share of vanilla's bytes by formula."""
+    """The method with its settings. Budgets are fractions of vanilla's bytes by formula."""
     if not setting.layers:
-        return "Classifier alone"
+        return HEAD_LABEL
     method, spec = setting.method, setting.runs[0].spec
-    message = method.settings_label
+    text = method.settings_label
     if isinstance(method, ASI) and method.budget_bytes is not None:
         share = f"{method.label}, planned for 1/{round(vanilla_bytes(spec) / method.budget_bytes)}"
-        message = ", ".join((share, *method.algorithm))
-    return f"{message}, momentum {spec.momentum:g}" if spec.momentum else message
+        text = ", ".join((share, *method.algorithm))
+    return f"{text}, momentum {spec.momentum:g}" if spec.momentum else text
 
 
 def vanilla_bytes(spec: RunSpec) -> int:
-    """What vanilla keeps of the trained layers' inputs, by formula."""
+    """Bytes that vanilla keeps of the trained layers' inputs, by formula."""
     return step_cost(_shapes(spec), Vanilla(), "exact").activation_bytes
 
 
 def at_equal_accuracy(
     reference: Sequence[Setting], method: Sequence[Setting], name: str
 ) -> list[AtEqualAccuracy]:
-    """At the accuracy of each setting of the reference: its least price over the method's."""
+    """The ratio of lowest prices, reference over method, at each setting's accuracy."""
     seeds = sorted({run.spec.seed for setting in reference for run in setting.runs})
 
     def ratio(at: Setting, seed: int | None) -> float | None:
@@ -180,17 +180,17 @@ def at_equal_accuracy(
 
 
 def paper_macs(store: RunStore, run: RunRecord) -> float:
-    """Multiply-accumulates of a step by the paper's count, of the trained layers.
+    """Multiply-accumulates of a step of the trained layers, in the paper's convention.
 
-    Ranks that follow from the data are those of the steps that were looked at; their mean counts.
+    If ranks depend on the data, it is the mean over the probed steps.
 
     Raises:
-        InvalidRun: if it was never looked at, or its probes are none of its model and method.
+        InvalidRun: if the run was never probed, or its probes do not fit its model and method.
     """
     if run.spec.layers == 0:
         return 0.0
     if run.spec.layers == "all":
-        raise InvalidRun("it trains all layers, where the study names how many")
+        raise InvalidRun("it trains all layers, but the study needs their number")
     shapes = _shapes(run.spec)
     found = []
     probes = [event for event in store.events(run.id, "probe") if isinstance(event, ProbeEvent)]
@@ -208,5 +208,5 @@ def _shapes(spec: RunSpec) -> Sequence[LayerShape]:
 
 
 def _key(run: RunRecord) -> tuple[object, ...]:
-    """The same for runs that differ in their seed alone."""
+    """A key that is equal for runs that differ only in their seed."""
     return tuple(value for name, value in run.spec if name != "seed")

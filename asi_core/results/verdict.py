@@ -1,4 +1,4 @@
-"""Which run is worth its memory: the cheapest that loses no more accuracy than is allowed."""
+"""The verdict of a comparison: the cheapest run within a tolerated loss of accuracy."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from asi_core.methods import REFERENCE_KIND
 from asi_core.records import HEAD_KIND
 from asi_core.results.outcomes import Outcome
 
-# Sums of shares of a thousand images are not exact.
+# Accuracies are float means, which are not exact.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a set of outcomes comes to.
+    """The verdict on a set of outcomes.
 
     Attributes:
         reference: the most accurate vanilla outcome; None if there is none.
-        chosen: of the compressed outcomes the one that keeps least by formula among those within
-            the tolerance of the reference, else the most accurate; None if there is none. What has
-            no closed form is set against others by what it saves, after all that have one.
-        within: whether it is within the tolerance.
+        chosen: the compressed outcome with the fewest bytes by formula among those within the
+            tolerance of the reference, else the most accurate; None if there is none. Methods
+            without closed form come after all others, by their measured bytes.
+        within: whether `chosen` is within the tolerance.
     """
 
     reference: Outcome | None
@@ -41,7 +41,7 @@ def judge(outcomes: Sequence[Outcome], tolerance: float) -> Verdict:
     """The verdict on outcomes of one task.
 
     Args:
-        tolerance: accuracy that may be lost against vanilla, 0 to 1.
+        tolerance: allowed loss of accuracy against vanilla, 0 to 1.
     """
     ended = [o for o in outcomes if o.measures.get("accuracy") and o.kind != HEAD_KIND]
     vanilla = [o for o in ended if o.kind == REFERENCE_KIND]
@@ -55,7 +55,7 @@ def judge(outcomes: Sequence[Outcome], tolerance: float) -> Verdict:
 
 
 def _price(outcome: Outcome) -> tuple[bool, float, float]:
-    """The least comes first: bytes by formula, or where there is none as measured."""
+    """A sort key: bytes by formula first, then measured bytes for methods without closed form."""
     by_formula = outcome.mean("activation_bytes")
     measured = outcome.measures["saved_bytes"].mean
     kept = measured if by_formula is None else by_formula

@@ -1,1 +1,1 @@
-"""Runs that outlive a page: tables, store, engine and worker."""
+"""Runs that continue when their page is closed: tables, store, engine and worker."""

@@ -1,6 +1,7 @@
-"""What the worker can be asked for besides runs. A new kind is a function and a line below.
+"""The kinds of jobs that workers execute besides runs. A new kind is a function and a line below.
 
-What a kind computes is imported where it is called: pages ask for jobs and never import torch.
+Each function imports what it needs when it is called, so that pages can request jobs without
+importing torch.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class JobKind:
     """One kind of job.
 
     Attributes:
-        answer: computes the result, for JSON, from a specification and shared frozen features.
-        settings: fields of the specification on which the answer depends.
-        doing: the message to a visitor while it is computed.
-        edition: raised when the code comes to answer otherwise: earlier answers are not found then.
+        answer: computes the JSON result from a specification and shared frozen features.
+        settings: fields of the specification on which the result depends.
+        doing: the message on the page while it is computed.
+        edition: version of the result; increasing it invalidates stored results.
     """
 
     answer: Callable[[RunSpec, FeaturePool], dict[str, Any]]
@@ -38,7 +39,7 @@ class JobKind:
     edition: int = 1
 
     def settled(self, spec: RunSpec) -> RunSpec:
-        """`spec` with defaults wherever the answer does not depend on it."""
+        """`spec` with defaults for the fields on which the result does not depend."""
         given = {name: value for name, value in spec if name in self.settings}
         return RunSpec.model_validate({"method": Vanilla(), **given})
 
@@ -58,7 +59,7 @@ def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
 
 
 def _samples(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
-    """`look_at` of the specification's data set, of what can be read of it."""
+    """`sample_images` of the readable images of the specification's data set."""
     from asi_core.datasets import load_dataset
     from asi_core.datasets.samples import sample_images
 
@@ -70,11 +71,11 @@ JOB_KINDS: dict[str, JobKind] = {
         _measure,
         _START | {"method", "lean", "train_norm"},
         "Measuring one training step",
-        # An input that two layers read counts once.
+        # Since edition 2, an input that two layers read counts once.
         edition=2,
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
-    "samples": JobKind(_samples, frozenset({"dataset"}), "Looking at all images"),
+    "samples": JobKind(_samples, frozenset({"dataset"}), "Checking all images"),
 }
 
 

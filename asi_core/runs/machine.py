@@ -1,4 +1,4 @@
-"""What the machine has for runs."""
+"""The machine's memory."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from distributed.system import MEMORY_LIMIT
 
 
 def machine_bytes() -> int:
-    """Memory that may be used here: the machine's, or a container's."""
+    """The memory limit of the machine or the container, in bytes."""
     return int(MEMORY_LIMIT)

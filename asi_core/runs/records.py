@@ -1,4 +1,4 @@
-"""What the store hands out: frozen records, never rows."""
+"""Frozen records that the store returns instead of database rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from asi_core.runs.validity.specs import check_spec
 from asi_core.training.spec import RunSpec
 
 Status = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
-# Of what came with the app; nobody else is called so.
+# Reserved for runs and jobs shipped with the app.
 EXAMPLE_OWNER = "example"
-# Whose runs anybody may change: of those who were not told apart.
+# Owners whose runs anybody may change, as their users are not distinguished.
 NOBODY = ("local", "command line")
 ACTIVE: tuple[Status, ...] = ("queued", "running")
 _LONGEST_REASON = 200
@@ -38,18 +38,18 @@ class LogLine:
     text: str
 
     def as_row(self, run_id: str, attempt: str, number: int) -> dict[str, Any]:
-        """The row of the line of this number of an attempt."""
+        """The database row of the line with this number in its attempt."""
         return {"run_id": run_id, "attempt_token": attempt, "number": number, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as the store knows it.
+    """One run as it is stored.
 
     Attributes:
         comparison: shared by runs that were launched together.
-        summary: the numbers of `training.summary`, once the run has ended.
-        error: why it failed, in one sentence.
+        summary: as `training.summary`, once the run has ended.
+        error: the error in one sentence, if it failed.
     """
 
     id: str
@@ -80,10 +80,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A run that is kept and cannot be read or drawn.
+    """A stored run that cannot be read or drawn.
 
     Attributes:
-        reason: what no run can have, without a full stop.
+        reason: what is invalid, without a full stop.
     """
 
     id: str
@@ -92,12 +92,15 @@ class LeftOut:
 
 
 def read_rows(rows: Iterable[Any]) -> tuple[list[RunRecord], list[LeftOut]]:
-    """Records of rows of the table of runs, and the rows whose specification is none.
+    """Convert database rows to records, leaving out rows with an invalid specification.
+
+    An older version, or a manual change of the database, may have written anything.
 
     Args:
-        rows: as mappings.
+        rows: the rows as mappings.
 
-    An older version, or somebody at the database, may have written anything.
+    Returns:
+        the records, and the rows left out.
     """
     found, left_out = [], []
     for row in rows:
@@ -112,5 +115,5 @@ def read_rows(rows: Iterable[Any]) -> tuple[list[RunRecord], list[LeftOut]]:
 
 
 def kind_of(spec: RunSpec) -> str:
-    """The kind of the method, or `HEAD_KIND` where the classifier alone is trained."""
+    """The kind of the method, or `HEAD_KIND` for a linear probe."""
     return HEAD_KIND if spec.layers == 0 else spec.method.kind

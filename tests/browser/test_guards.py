@@ -146,7 +146,7 @@ def test_where_visitors_only_look_nobody_sends_files(tmp_path: Path) -> None:
     with running_app(tmp_path, ASI_READ_ONLY="1") as app, session(app) as mine:
         found = mine.send(1000)
         assert found.status == 403
-        assert "for looking only" in found.text
+        assert "read-only" in found.text
         assert mine.ask("DELETE", "a", None, {}).status == 403
 
 

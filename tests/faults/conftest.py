@@ -1,4 +1,4 @@
-"""What the undisturbed runs of the fault suite measure, and where outcomes are told."""
+"""Fixtures of the fault suite: reference runs, and reporting of outcomes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Undisturbed = list[list[dict[str, Any]]]
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, features_dir: Path
 ) -> Iterator[Undisturbed]:
-    """The numbers of `SPECS`, run by a worker that nobody disturbs."""
+    """The numbers of `SPECS`, executed without faults."""
     before = os.environ.get("ASI_FEATURES_DIR")
     os.environ["ASI_FEATURES_DIR"] = str(features_dir)
     settings = Settings(home=tmp_path_factory.mktemp("undisturbed"))
@@ -43,7 +43,7 @@ def undisturbed(
 def as_undisturbed(
     undisturbed: Undisturbed,
 ) -> Callable[[RunStore, list[RunRecord]], list[RunRecord]]:
-    """Checks that runs of `SPECS` end completed, with the curves of undisturbed ones."""
+    """Checks that runs of `SPECS` are completed, with the same curves as undisturbed ones."""
 
     def check(store: RunStore, runs: list[RunRecord]) -> list[RunRecord]:
         done = all_ended(store, runs)
@@ -59,7 +59,7 @@ def as_undisturbed(
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
-    """Notes a row of the table in docs/reliability.md (`tests.faults.report`)."""
+    """Records a row of the table in docs/reliability.md (`tests.faults.report`)."""
 
     def note(fault: str, store: str, outcome: str) -> None:
         if path := os.environ.get("FAULT_ROWS_FILE"):
@@ -71,7 +71,7 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Minutes long: run by `make faults`, and not with the suite."""
+    """Mark the tests, which take minutes: `make faults` runs them, the usual suite does not."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.faults)

@@ -3,8 +3,8 @@
     python -m tests.faults.report
     python -m tests.faults.report --again
 
-It takes an hour: `--again` runs what failed in it, once it has come to its end, and keeps the rows
-of what passed.
+It takes an hour. After a complete run, `--again` reruns the tests that failed, and keeps the rows
+of those that passed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.browser.app import ROOT
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
-# Beside pytest's own notes of what failed.
+# Beside pytest's record of failed tests.
 _ROWS = ROOT / ".pytest_cache" / "faults.jsonl"
 _SCALE = {
     "FAULT_KILLS": "20",
@@ -34,7 +34,7 @@ _SCALE = {
 def main() -> int:
     again = "--again" in sys.argv[1:]
     if again and not _ROWS.exists():
-        print("No fault suite has come to its end here: run it without --again.", file=sys.stderr)
+        print("There is no complete run of the fault suite: omit --again.", file=sys.stderr)
         return 2
     rows = _ROWS if again else _ROWS.with_suffix(".part")
     rows.parent.mkdir(exist_ok=True)
@@ -42,34 +42,34 @@ def main() -> int:
         rows.write_text("")
     fuzz = ("runs/test_fuzz.py", "runs/test_fuzz_imports.py", "pages/test_fuzz_links.py")
     suites = ["tests/faults", *(f"tests/{path}" for path in fuzz)]
-    # Without the suite's own choice of markers: all of both.
+    # Overrides the default choice of markers: all tests of the suites.
     command = [sys.executable, "-m", "pytest", "-q", "-m", "faults or not faults", *suites]
     command += ["--last-failed", "--last-failed-no-failures", "none"] if again else []
     own = {"FAULT_ROWS_FILE": str(rows), "FAULT_COMMIT": _commit(), **_SCALE}
     code = subprocess.run(command, env={**os.environ, **own}, check=False, cwd=ROOT).returncode
-    # One that was interrupted does not know what it has left out.
+    # An interrupted run is not complete.
     if code in (0, 1):
         rows.replace(_ROWS)
-    # Five: again, and nothing had failed.
+    # 5: no tests were run, as none had failed.
     if code and not (again and code == 5):
-        print("The fault suite failed: the table stays as it is.", file=sys.stderr)
+        print("The fault suite failed: the table is not changed.", file=sys.stderr)
         return code
-    message = [json.loads(line) for line in _ROWS.read_text().splitlines()]
+    written = [json.loads(line) for line in _ROWS.read_text().splitlines()]
     before, rest = DOCUMENT.read_text().split(BEGIN)
     _, after = rest.split(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(message)}{END}{after}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table(written)}{END}{after}")
     return 0
 
 
 def _commit() -> str:
-    asked = ["git", "rev-parse", "--short", "HEAD"]
+    command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(
-        asked, cwd=ROOT, check=True, capture_output=True, text=True
+        command, cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
 def table(rows: list[list[str]]) -> str:
-    """Rows (fault, store, outcome, commit) as Markdown; what stores have alike is told once."""
+    """Rows (fault, store, outcome, commit) as Markdown; equal outcomes of stores are one row."""
     outcomes: dict[tuple[str, str], list[str]] = {}
     for fault, store, outcome, _ in rows:
         outcomes.setdefault((fault, outcome), []).append(store)

@@ -1,4 +1,4 @@
-"""The stage of the fault suite: a real app with real runs, and what must be true at the end."""
+"""Helpers of the fault suite: a real app with real runs, and checks at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from asi_core.training.spec import RunSpec
 from tests.browser.app import ROOT, free_port
 from tests.waiting import wait_for
 
-# Long enough to be disturbed, and with looks, at which checkpoints are written.
+# Long enough to be disturbed, and with probes, at which checkpoints are written.
 ASI = RunSpec.model_validate(
     {
         "method": {"kind": "asi", "ranks": 4},
@@ -53,7 +53,7 @@ class App:
     def __init__(self, home: Path, **settings: str) -> None:
         self.home, self._settings = home, settings
         home.mkdir(parents=True, exist_ok=True)
-        # By which processes of this app are found again, whoever their parent is by then.
+        # Marks processes of this app, so that orphans are found too.
         self._mark = f"asi-fault-{home.name}-{os.getpid()}"
 
     def start(self) -> None:
@@ -76,17 +76,17 @@ class App:
         self.process.wait(timeout=30)
 
     def terminate(self) -> None:
-        """As a service manager does."""
+        """Stop the app as a service manager does."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=60)
 
     def family(self) -> list[psutil.Process]:
-        """All processes of the app, orphans too."""
+        """All processes of the app, including orphans."""
         mark = ("ASI_FAULT_MARK", self._mark)
         return [p for p in psutil.process_iter() if mark in _environment(p).items()]
 
     def end(self) -> None:
-        """Stop it, and make sure that nothing of it is left."""
+        """Stop the app, and check that none of its processes is left."""
         if self.process.poll() is None:
             self.terminate()
         wait_for(lambda: not self.family(), 30, "the end of all processes of the app")
@@ -99,7 +99,7 @@ def app_with_runs(
     ask: Callable[[RunStore], list[RunRecord]] = lambda store: store.create(SPECS, "me"),
     **settings: str,
 ) -> Iterator[tuple[App, RunStore, list[RunRecord]]]:
-    """A started app that has taken up the runs that were asked for."""
+    """A started app that executes the runs queued by `ask`."""
     store = RunStore(url)
     runs = ask(store)
     app = App(home, ASI_DATABASE_URL=url, **settings)
@@ -112,10 +112,10 @@ def app_with_runs(
 
 
 def numbers(store: RunStore, run_id: str) -> list[dict[str, Any]]:
-    """Everything that was measured but the seconds, in order."""
+    """All measurements except seconds, in order."""
     events: list[Event] = [event for kind in KINDS for event in store.events(run_id, kind)]
-    message = [event.model_dump() for event in events]
-    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in message]
+    dumped = [event.model_dump() for event in events]
+    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in dumped]
 
 
 def steps(store: RunStore, run: RunRecord) -> int:
@@ -128,7 +128,7 @@ def attempts(store: RunStore, run: RunRecord) -> int:
 
 
 def age(store: RunStore) -> None:
-    """As if what is queued had waited for so long that any server takes it up."""
+    """Make queued rows older, so that any server takes them over."""
     with store._engine.begin() as connection:
         c = runs_table.c
         changed = update(runs_table).where(c.status == "queued")
@@ -145,7 +145,7 @@ def all_ended(store: RunStore, runs: list[RunRecord], seconds: float = 240) -> l
 
 
 def worker_of(store: RunStore, run: RunRecord) -> int | None:
-    """The living process that works on a run now, None if none does."""
+    """The live process that executes a run now, None if there is none."""
     for attempt in store.attempts.running():
         where = WorkerId.read(attempt.worker)
         if attempt.id == run.id and where is not None and _lives(where.pid):

@@ -1,4 +1,4 @@
-"""Processes that end at any moment: runs go on, with the same curve."""
+"""Processes that are killed at any moment: runs resume, with the same curve."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HUNGRY = VANILLA.model_copy(
 Check = Callable[[RunStore, list[RunRecord]], list[RunRecord]]
 Tell = Callable[[str, str, str], None]
 
-# The table of docs/reliability.md is made with more.
+# More for the table of docs/reliability.md.
 KILLS = int(os.environ.get("FAULT_KILLS", "3"))
 
 
@@ -63,13 +63,13 @@ def test_workers_are_killed_at_random_moments(
             if not store.active():
                 as_undisturbed(store, runs)
                 runs = store.create(SPECS, "me", fingerprints=None)
-                # The app takes up what others have queued a minute later: as if that were over.
+                # The app takes over rows queued by others after a minute: skip that time.
                 age(store)
-            # Beyond the next checkpoint: three losses without one between them give a run up.
+            # Beyond the next checkpoint, as a run fails after three losses without progress.
             target = steps(store, runs[0]) + draw.randrange(40, 250)
 
             def due(target: int = target, runs: list[RunRecord] = runs) -> bool:
-                # The store learns later that the one who was killed last does not work any more.
+                # The store still has the worker that was killed last for some time.
                 alive = any(worker_of(store, run) is not None for run in runs)
                 return not store.active() or (alive and steps(store, runs[0]) >= target)
 
@@ -93,7 +93,7 @@ def test_the_app_is_killed(
     with app_with_runs(tmp_path / "home", url) as (app, store, runs):
         wait_for(lambda: steps(store, runs[0]) > 100, 120, "some steps")
         app.kill()
-        # Its worker ends by itself.
+        # The worker must end without it.
         wait_for(lambda: not app.family(), 30, "no orphan")
         app.start()
         as_undisturbed(store, runs)
@@ -113,7 +113,7 @@ def test_app_and_worker_are_killed_at_once(
     tell("app and worker killed at once, app started again", kind, "completed, same curves")
 
 
-def test_the_app_is_reported_to_end(
+def test_the_app_is_terminated(
     url: str, kind: str, tmp_path: Path, as_undisturbed: Check, tell: Tell
 ) -> None:
     with app_with_runs(tmp_path / "home", url) as (app, store, runs):
@@ -148,10 +148,10 @@ def test_a_sweep_loses_its_worker_and_its_app(
     tell("a sweep: worker killed, then the app", kind, "completed, same curves, one comparison")
 
 
-def test_only_the_run_that_eats_the_memory_is_given_up(
+def test_only_the_run_that_exceeds_the_memory_fails(
     tmp_path: Path, as_undisturbed: Check, tell: Tell
 ) -> None:
-    """Runs of others are in the same process when it ends."""
+    """Other users' runs are in the same process when it is killed."""
     home = tmp_path / "home"
     url = f"sqlite:///{home / 'asi.sqlite'}"
     settings = {"ASI_WORKER_MEMORY_BYTES": str(2 * GIB)}
@@ -170,7 +170,7 @@ def test_only_the_run_that_eats_the_memory_is_given_up(
     )
 
 
-def test_a_worker_without_memory_gives_up_what_needs_it_and_nothing_else(
+def test_a_run_that_exceeds_the_memory_fails_and_later_runs_do_not(
     tmp_path: Path, as_undisturbed: Check, tell: Tell
 ) -> None:
     home = tmp_path / "home"

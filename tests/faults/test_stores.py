@@ -1,4 +1,4 @@
-"""Stores, disks and clocks that fail: runs wait, go on, or say why they cannot."""
+"""Stores, disks and clocks that fail: runs wait, resume, or report the error."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def test_the_database_is_stopped_and_started(
 ) -> None:
     binaries = find_postgres()
     if binaries is None:
-        pytest.skip("a database that may be stopped needs PostgreSQL's binaries")
+        pytest.skip("needs PostgreSQL's binaries, to stop and start a server")
     server = Postgres(binaries)
     try:
         with app_with_runs(tmp_path / "home", server.url) as (_, store, runs):
             wait_for(lambda: steps(store, runs[0]) > 100, 120, "some steps")
             server.stop()
-            # Longer than a worker may be silent.
+            # Longer than the limit for a missing heartbeat.
             waited = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"])
             waited.wait()
             server.start()
             done = as_undisturbed(store, runs)
-        assert [run.attempt for run in done] == [1, 1], "nobody took the silence for a death"
+        assert [run.attempt for run in done] == [1, 1], "no attempt was declared lost"
     finally:
         server.remove()
     tell("database stopped for 20 s and started", "PostgreSQL", "completed in the first attempt")
@@ -62,14 +62,14 @@ def test_the_database_is_locked(tmp_path: Path, as_undisturbed: Check, tell: Tel
         command = [sys.executable, "-c", program, str(home / "asi.sqlite")]
         subprocess.run(command, check=True, timeout=60)
         done = as_undisturbed(store, runs)
-    assert [run.attempt for run in done] == [1, 1], "nobody took the silence for a death"
-    tell("database locked by somebody for 25 s", "SQLite", "completed in the first attempt")
+    assert [run.attempt for run in done] == [1, 1], "no attempt was declared lost"
+    tell("database locked by another process for 25 s", "SQLite", "completed in the first attempt")
 
 
 def test_the_database_is_locked_while_runs_wait(
     tmp_path: Path, as_undisturbed: Check, tell: Tell
 ) -> None:
-    """Longer than four times what a writer waits for a lock: nobody can take up what is queued."""
+    """Longer than four times a writer's timeout, so that no queued run can be started."""
     home = tmp_path / "home"
     lock = None
 
@@ -91,11 +91,11 @@ def test_the_database_is_locked_while_runs_wait(
 
 @contextmanager
 def small_disk(folder: Path, size: str = "24m") -> Iterator[Path]:
-    """A disk of its own at `folder`."""
+    """A small separate disk mounted at `folder`."""
     folder.mkdir()
     mounted = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(mounted, check=False, capture_output=True).returncode:
-        pytest.skip("only root mounts disks")
+        pytest.skip("mounting a disk needs root")
     try:
         yield folder
     finally:
@@ -103,7 +103,7 @@ def small_disk(folder: Path, size: str = "24m") -> Iterator[Path]:
 
 
 def filled(disk: Path) -> Path:
-    """A file that takes all that is left."""
+    """A file that fills the disk."""
     path = disk / "full"
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -119,14 +119,14 @@ def test_the_disk_is_full(tmp_path: Path, as_undisturbed: Check, tell: Tell) -> 
             full = filled(disk)
             before = steps(store, runs[0])
             subprocess.run([sys.executable, "-c", "import time; time.sleep(20)"], check=True)
-            assert steps(store, runs[0]) >= before, "what was stored is there"
+            assert steps(store, runs[0]) >= before, "no stored step is lost"
             full.unlink()
             done = as_undisturbed(store, runs)
-            assert [run.attempt for run in done] == [1, 1], "nobody took the silence for a death"
+            assert [run.attempt for run in done] == [1, 1], "no attempt was declared lost"
     tell(
         "disk full for 20 s",
         "SQLite",
-        "nothing stored is lost; completed with the same curves when there is room again",
+        "nothing stored is lost; completed with the same curves once there is space again",
     )
 
 
@@ -141,18 +141,18 @@ def test_the_app_starts_on_a_full_disk(tmp_path: Path, as_undisturbed: Check, te
             app.start()
             subprocess.run([sys.executable, "-c", "import time; time.sleep(30)"], check=True)
             workers = [p for p in app.family() if "spawn_main" in " ".join(p.cmdline())]
-            assert len(workers) <= 1, "one worker, however often it was tried"
+            assert len(workers) <= 1, "one worker, even after several attempts to start"
             full.unlink()
             as_undisturbed(store, runs)
     tell(
         "app killed and started again on a full disk",
         "SQLite",
-        "completed with the same curves when there is room again, though nobody came to look",
+        "completed with the same curves once there is space again, without a page view",
     )
 
 
 def test_the_disk_cannot_be_written(tmp_path: Path, as_undisturbed: Check, tell: Tell) -> None:
-    """Checkpoints on a disk that turns read-only, as failing disks do; the store is elsewhere."""
+    """The disk of the checkpoints turns read-only, as failing disks do; the store is elsewhere."""
     with small_disk(tmp_path / "disk") as disk:
         home = tmp_path / "home"
         own = {"ASI_CHECKPOINTS_DIR": str(disk / "checkpoints")}
@@ -161,12 +161,12 @@ def test_the_disk_cannot_be_written(tmp_path: Path, as_undisturbed: Check, tell:
             again = ["mount", "-o", "remount,ro", str(disk)]
             subprocess.run(again, check=True, capture_output=True)
             done = as_undisturbed(store, runs)
-            message = [line.text for line in store.log_tail(done[0].id, 100)]
-            assert any(text.startswith("no checkpoint of step") for text in message)
+            lines = [line.text for line in store.log_tail(done[0].id, 100)]
+            assert any(text.startswith("no checkpoint of step") for text in lines)
     tell(
         "disk of the checkpoints turns read-only",
         "SQLite",
-        "completed, same curves; the log says that there is no checkpoint and what that costs",
+        "completed, same curves; the log warns that there is no checkpoint",
     )
 
 
@@ -204,7 +204,7 @@ def _damage(path: Path, damage: str) -> None:
 
 
 def test_the_store_is_damaged(tmp_path: Path, tell: Tell) -> None:
-    """A file that is no database: every page says so, and nothing overwrites it."""
+    """A file that is not a database is refused and not overwritten."""
     home = tmp_path / "home"
     home.mkdir()
     path = home / "asi.sqlite"
@@ -215,7 +215,7 @@ def test_the_store_is_damaged(tmp_path: Path, tell: Tell) -> None:
     assert path.read_bytes() == before
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(path).execute("SELECT 1 FROM runs")
-    tell("store is no database", "SQLite", "refused, and left as it is")
+    tell("store is not a database", "SQLite", "refused, and left as it is")
 
 
 _CLOCK = """
@@ -232,7 +232,7 @@ time.time = _shifted
 
 
 def test_the_clock_jumps(tmp_path: Path, as_undisturbed: Check, tell: Tell) -> None:
-    """Every process of the app sees a time of day that is set an hour forth, then two back."""
+    """For every process of the app, the clock is set an hour ahead, then two back."""
     home, shift, code = tmp_path / "home", tmp_path / "shift", tmp_path / "code"
     code.mkdir()
     (code / "sitecustomize.py").write_text(_CLOCK)
@@ -244,8 +244,8 @@ def test_the_clock_jumps(tmp_path: Path, as_undisturbed: Check, tell: Tell) -> N
             part.write_text(str(hours * 3600.0))
             os.replace(part, shift)
         done = as_undisturbed(store, runs)
-    assert [run.attempt for run in done] == [1, 1], "nobody took the jump for a silence"
-    tell("clock set an hour forth, then two back", "SQLite", "completed in the first attempt")
+    assert [run.attempt for run in done] == [1, 1], "no attempt was declared lost"
+    tell("clock set an hour ahead, then two back", "SQLite", "completed in the first attempt")
 
 
 def test_a_worker_dies_while_the_database_is_gone(
@@ -253,7 +253,7 @@ def test_a_worker_dies_while_the_database_is_gone(
 ) -> None:
     binaries = find_postgres()
     if binaries is None:
-        pytest.skip("a database that may be stopped needs PostgreSQL's binaries")
+        pytest.skip("needs PostgreSQL's binaries, to stop and start a server")
     server = Postgres(binaries)
     try:
         with app_with_runs(tmp_path / "home", server.url) as (_, store, runs):

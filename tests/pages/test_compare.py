@@ -320,7 +320,7 @@ def test_what_cannot_be_deleted_is_reported(store: RunStore) -> None:
     page = opened()
     # The popover cannot be opened, and the library refuses too.
     page.button(key="confirm-Delete this comparison").click()
-    assert "shipped with the app stay, got 2 of them" in texts(run(page).error)
+    assert "shipped with the app cannot be deleted, got 2 of them" in texts(run(page).error)
     assert len(RunLibrary(store.url).runs()) == 2
 
 
@@ -444,5 +444,5 @@ def test_runs_are_taken_along_and_opened(store: RunStore) -> None:
     assert f"{len(runs)} runs imported from asi-runs.zip" in texts(page.success)
     assert len(store.latest_comparisons(9)) == 2
     page.get("file_uploader")[0].upload("photos.zip", b"no zip", "application/zip").run()
-    assert "must be a file that this app has written" in texts(page.error)
+    assert "must be a file exported by this app" in texts(page.error)
     assert len(store.latest_comparisons(9)) == 2

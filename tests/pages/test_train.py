@@ -462,5 +462,5 @@ def test_where_visitors_only_look_nothing_is_launched(monkeypatch: pytest.Monkey
     monkeypatch.setenv("ASI_READ_ONLY", "1")
     button = launch_button(opened())
     assert button.disabled
-    assert "for looking only" in button.help
+    assert "read-only" in button.help
     assert not started

@@ -1,4 +1,4 @@
-"""A store to make runs in; what is computed from records is the same whatever kept them."""
+"""An SQLite store of runs; results are computed from records, so other databases are not tested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def database_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty store, which is also that of the settings."""
+    """An empty store, which is also the store of the settings."""
     url = f"sqlite:///{tmp_path / 'asi.sqlite'}"
     monkeypatch.setenv("ASI_DATABASE_URL", url)
     return url

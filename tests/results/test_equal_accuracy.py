@@ -24,7 +24,7 @@ VANILLA = [Reached(0.60, 1000.0), Reached(0.70, 4000.0), Reached(0.72, 9000.0)]
 
 
 @given(POINTS)
-def test_the_frontier_is_what_no_other_point_beats(points: list[Reached]) -> None:
+def test_the_frontier_is_the_pareto_front(points: list[Reached]) -> None:
     unbeaten = {
         p
         for p in points
@@ -52,17 +52,17 @@ def test_prices_are_numpy_s_interpolation_of_logarithms(
 
 
 @given(POINTS)
-def test_an_accuracy_costs_no_more_than_any_setting_that_has_it(points: list[Reached]) -> None:
+def test_an_accuracy_costs_no_more_than_any_setting_that_reaches_it(points: list[Reached]) -> None:
     for point in points:
         price = price_of(point.accuracy, points)
         assert price is not None
         assert price <= point.price * (1 + 1e-12)
 
 
-def test_between_two_settings_the_ratio_is_shared_out() -> None:
+def test_between_two_settings_the_price_is_interpolated() -> None:
     asi = [Reached(0.65, 10.0), Reached(0.71, 40.0)]
     assert price_of(0.60, asi) == 10.0
-    # Five sixths of the way from 10 to 40, by ratio.
+    # Five sixths of the way from 10 to 40 on a log scale.
     assert price_of(0.70, asi) == pytest.approx(10 * 4 ** (5 / 6))
 
 

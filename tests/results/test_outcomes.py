@@ -51,7 +51,7 @@ def test_of_several_runs_with_one_seed_the_newest_counts(store: RunStore) -> Non
     assert len(outcome.runs) == 3
 
 
-def test_what_was_not_completed_is_in_no_mean(store: RunStore) -> None:
+def test_only_completed_runs_are_in_means(store: RunStore) -> None:
     kept = keep(store, [spec()], [0.9], [100])
     failed, waiting = store.create([spec(seed=1), spec(seed=2)], "me")
     fail(store, failed, "it broke.")
@@ -63,19 +63,19 @@ def test_what_was_not_completed_is_in_no_mean(store: RunStore) -> None:
     assert alone.mean("accuracy") is None
 
 
-def test_heads_alone_are_one_outcome_whatever_method_they_name(store: RunStore) -> None:
+def test_linear_probes_are_one_outcome_whatever_their_method(store: RunStore) -> None:
     runs = store.create([spec(layers=0), asi(0.8, layers=0, seed=1)], "me")
     (outcome,) = outcomes_by_seed(runs)
     assert (outcome.label, outcome.kind) == ("Linear probe (head only)", HEAD_KIND)
 
 
-def test_how_often_was_looked_makes_no_other_outcome(store: RunStore) -> None:
+def test_probing_intervals_do_not_separate_outcomes(store: RunStore) -> None:
     runs = keep(store, [spec(), spec(seed=1, probe_every=5, evaluate_every=7)], [0.8, 0.9], [1, 1])
     (outcome,) = outcomes_by_seed(runs)
     assert outcome.measures["accuracy"].count == 2
 
 
-def test_labels_tell_runs_apart_with_no_more_than_is_needed(store: RunStore) -> None:
+def test_labels_are_unique_and_short(store: RunStore) -> None:
     runs = store.create([spec(), asi(0.8), asi(0.8, layers=2), asi(0.8, layers=1)], "me")
     assert [o.label for o in outcomes_by_seed(runs[:2])] == ["Vanilla", "ASI, 80 % variance"]
     assert [o.label for o in outcomes_by_seed(runs)] == [

@@ -1,4 +1,4 @@
-"""The shipped study: what is read of it, against counts and curves worked out another way."""
+"""The shipped study, against counts and curves that are computed in another way."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_paper_s_count_is_that_of_the_estimate(
             convention="paper",
         )
         assert setting.paper_macs == (expected.macs.total,) * 3
-        # Of full batches: an epoch's last one is smaller, which lowers the mean of the steps.
+        # For full batches: an epoch's last batch is smaller, which lowers the mean over the steps.
         mean = fmean(setting.prices("activation_bytes"))
         assert 0.99 * expected.activation_bytes < mean <= expected.activation_bytes
         if method.kind == "vanilla":
@@ -79,7 +79,7 @@ def test_asi_s_count_in_the_paper_s_convention_is_between_half_and_all_of_vanill
     for curve in of(curves, "asi"):
         for ours, theirs in zip(curve, vanilla, strict=True):
             share = fmean(ours.paper_macs) / fmean(theirs.paper_macs)
-            # The forward pass is half of it, and is never saved.
+            # The forward pass is half of it, and is not reduced.
             assert 0.5 < share < 1
 
 
@@ -127,6 +127,8 @@ def test_budgets_are_reported_as_shares(curves: dict[str, list[Setting]]) -> Non
         assert label(setting) == "ASI, planned for 1/50, 8 bits"
 
 
-def test_a_store_without_the_study_has_none_of_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_store_without_the_study_gives_no_settings(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     empty = RunStore(f"sqlite:///{tmp_path_factory.mktemp('empty') / 'asi.sqlite'}")
     assert study_settings(empty, CURVES) == []

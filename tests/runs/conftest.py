@@ -1,4 +1,4 @@
-"""Both kinds of database: what a test of a store claims must hold in each."""
+"""Runs tests of stores with both kinds of database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.postgres import fresh_database
 def database_url(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """An empty store, which is also that of the settings."""
+    """An empty store, which is also the store of the settings."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'folder' / 'asi.sqlite'}"
         monkeypatch.setenv("ASI_DATABASE_URL", url)

@@ -1,4 +1,4 @@
-"""Runs as a worker leaves them, without training: what is read from a store needs no torch."""
+"""Stored runs as a worker leaves them, made without training and without torch."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def asi(share: float, **changes: Any) -> RunSpec:
 def events(
     spec: RunSpec, accuracy: float, kept_bytes: int | None, step_seconds: float = 0.02
 ) -> list[Event]:
-    """What a run tells that ends at `accuracy` and keeps `kept_bytes` by formula; None for one
-    without closed form."""
-    message: list[Event] = [
+    """Events of a run that ends at `accuracy` and keeps `kept_bytes` by formula (None: without
+    closed form)."""
+    made: list[Event] = [
         PreparedEvent(
             step=0,
             layers=() if spec.layers == 0 else (last_layer(spec),),
@@ -49,13 +49,13 @@ def events(
         )
     ]
     for step in range(1, spec.steps + 1):
-        message.append(_step(step, kept_bytes, step_seconds))
+        made.append(_step(step, kept_bytes, step_seconds))
         if step % spec.evaluation_interval == 0:
             reached = accuracy * (1 - exp(-4 * step / spec.steps)) / (1 - exp(-4))
-            message.append(EvaluationEvent(step=step, accuracy=reached, loss=1 - reached))
+            made.append(EvaluationEvent(step=step, accuracy=reached, loss=1 - reached))
     if spec.layers != 0:
-        message.append(_probe(spec))
-    return message
+        made.append(_probe(spec))
+    return made
 
 
 def keep(
@@ -72,21 +72,21 @@ def keep(
     for run, accuracy, size in zip(runs, accuracies, kept_bytes, strict=True):
         token = store.attempts.claim(run.id)
         assert token is not None
-        message = events(run.spec, accuracy, size, step_seconds)
-        store.append(run.id, token, message)
-        store.finish(run.id, token, "completed", summarise(message))
+        made = events(run.spec, accuracy, size, step_seconds)
+        store.append(run.id, token, made)
+        store.finish(run.id, token, "completed", summarise(made))
     return store.comparison(runs[0].comparison)
 
 
 def fail(store: RunStore, run: RunRecord, error: str) -> None:
-    """End a queued run as one that failed at its start."""
+    """End a queued run as if it failed at its start."""
     token = store.attempts.claim(run.id)
     assert token is not None
     store.finish(run.id, token, "failed", summarise([]), error)
 
 
 def keep_usual(store: RunStore, seeds: Sequence[int] = (0, 1)) -> list[RunRecord]:
-    """The head alone, vanilla and ASI at three explained variances, for each seed."""
+    """The linear probe, vanilla and ASI at three explained variances, for each seed."""
     specs, accuracies, sizes = [], [], []
     for seed in seeds:
         shift = 0.004 * seed
@@ -138,5 +138,5 @@ def _probe(spec: RunSpec) -> ProbeEvent:
 
 
 def last_layer(spec: RunSpec) -> LayerShape:
-    """The last trained layer, as the model has it."""
+    """The last trained layer of the model."""
     return trained_layer_shapes(spec.model, 1, spec.batch_size, spec.image_size)[-1]

@@ -1,4 +1,4 @@
-"""Attempts that lose what they are at, as those whose worker was given up."""
+"""Simulates the loss of attempts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from asi_core.runs.store.run_store import RunStore
 
 
 def lose_all(store: RunStore | JobStore) -> int:
-    """Queue again whatever is running; returns how many rows that were."""
+    """Requeue all running rows; returns how many."""
     running = store.attempts.running()
     return sum(store.attempts.requeue(attempt.id, attempt.token) for attempt in running)

@@ -1,6 +1,6 @@
-"""Whatever is asked for or uploaded: a sentence, or runs that are whole. Never a traceback.
+"""Random requests and uploads give one sentence or complete runs, and never a traceback.
 
-`make faults` asks for 10 000 specifications and uploads 500 archives.
+`make faults` requests 10 000 specifications and uploads 500 archives.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ VALUES = {
 UNSAFE = ["../x.png", "/x.png", "a\\..\\x.png", "C:x.png", "x/\x00.png"]
 
 
-def asked(draw: random.Random) -> Any:
-    """A specification as somebody might send it: mostly near to what is allowed."""
+def random_spec(draw: random.Random) -> Any:
+    """A random specification, mostly close to a valid one."""
     if draw.random() < 0.02:
         return draw.choice(ODD)
     kind = draw.choice(KINDS)
@@ -86,7 +86,7 @@ def asked(draw: random.Random) -> Any:
     spec: dict[str, Any] = {"method": method}
     for name, values in VALUES.items():
         if draw.random() < 0.3:
-            # The first values are those that are allowed.
+            # The first values are valid.
             sound = values[: max(len(values) // 2, 1)]
             spec[name] = draw.choice(sound if draw.random() < 0.97 else [*values, *ODD])
     if draw.random() < 0.05:
@@ -94,14 +94,14 @@ def asked(draw: random.Random) -> Any:
     return spec
 
 
-def message(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
     sentence = one_sentence(error)
     assert "\n" not in sentence
     assert sentence
     return sentence
 
 
-def test_any_specification_is_reported_or_queued_whole(
+def test_any_specification_is_refused_or_queued_completely(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASI_MAX_RUNS", str(10**6))
@@ -110,27 +110,27 @@ def test_any_specification_is_reported_or_queued_whole(
     for _ in range(SPECS):
         count = draw.choice([1, 1, 2, 3])
         try:
-            specs = [RunSpec.model_validate(asked(draw)) for _ in range(count)]
+            specs = [RunSpec.model_validate(random_spec(draw)) for _ in range(count)]
             runs = request_runs(store, specs, "me")
         except (AsiError, ValidationError) as error:
-            message(error)
+            sentence_of(error)
             refused += 1
         else:
             assert [store.run(run.id) for run in runs] == runs
             queued += len(runs)
     assert queued > SPECS // 50
     assert refused > SPECS // 50
-    # None that was refused left a part of itself; what was asked for twice is there once.
+    # Refused requests left nothing; repeated requests are stored once.
     assert 0 < len(store.active()) <= queued
     for run in store.active():
         assert RunSpec.model_validate_json(run.spec.model_dump_json()) == run.spec
 
 
-def test_what_is_queued_ends_well_or_says_why(database_url: str) -> None:
+def test_queued_runs_are_completed_or_report_an_error(database_url: str) -> None:
     draw, store, done = random.Random(2), RunStore(database_url), 0
     while done < EXECUTED:
         try:
-            spec = RunSpec.model_validate(asked(draw))
+            spec = RunSpec.model_validate(random_spec(draw))
             small = {"steps": 2, "image_size": 32, "batch_size": 8, "model": "mcunet_in1"}
             own = {**spec.model_dump(), **small, "pretrained": False, "layers": 2}
             (run,) = request_runs(store, [RunSpec.model_validate(own)], "me")
@@ -151,7 +151,7 @@ def check_end(store: RunStore, run: RunRecord) -> None:
 
 
 def hostile(draw: random.Random) -> bytes:
-    """An archive that is damaged, forged, or full of what is no image."""
+    """An archive that is damaged, forged, or full of files that are not images."""
     contents = {name: bytes(content) for name, content in both_splits(train=4, test=2).items()}
     names = list(contents)
     for _ in range(draw.randrange(0, 4)):
@@ -171,7 +171,7 @@ def hostile(draw: random.Random) -> bytes:
             contents[name] = b"\x00" * 5_000_000
         elif kind == 5:
             header = bytearray(encoded(noise(8, 8)))
-            # A PNG that says it is 65535 x 65535.
+            # A PNG whose header says 65535 x 65535 pixels.
             header[16:24] = b"\x00\x00\xff\xff\x00\x00\xff\xff"
             contents[name] = bytes(header)
         elif kind == 6:
@@ -192,29 +192,29 @@ def hostile(draw: random.Random) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_any_upload_is_reported_or_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_upload_is_refused_or_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     draw, kept = random.Random(3), 0
     for number in range(UPLOADS):
         try:
             card = keep_upload(io.BytesIO(hostile(draw)), f"{number}<b>.zip", f"owner {number}")
         except AsiError as error:
-            message(error)
+            sentence_of(error)
             continue
         kept += 1
         try:
             data = load_dataset(card.name, skip_damaged=True)
         except AsiError as error:
-            message(error)
+            sentence_of(error)
             continue
         for split in (data.train, data.test):
             for index in range(len(split)):
                 try:
                     split.read(index_of(index), 32)
                 except AsiError as error:
-                    message(error)
+                    sentence_of(error)
     folder = read_settings().home / "uploads"
     assert len(list(folder.glob("*.zip"))) <= kept
-    assert not list(folder.glob("*.part")), "nothing half-made is left"
+    assert not list(folder.glob("*.part")), "no partial upload is left"
     assert 0 < kept < UPLOADS
 
 

@@ -1,4 +1,4 @@
-"""Whether rows can be those of a run: counts by formula may be missing, and are checked if not."""
+"""Validity of rows of a run: counts by formula are optional, and checked if present."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def changed(happened: list[Event], step: int, **values: Any) -> list[Event]:
     ]
 
 
-def test_a_run_without_counts_by_formula_is_sound(run: RunRecord, sparse: RunSpec) -> None:
+def test_a_run_without_counts_by_formula_is_valid(run: RunRecord, sparse: RunSpec) -> None:
     check_events(sparse, events(sparse, 0.9, None))
     check_outcome(run)
     assert run.summary is not None
@@ -47,25 +47,25 @@ def test_a_run_without_counts_by_formula_is_sound(run: RunRecord, sparse: RunSpe
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_counts_that_are_there_are_checked_where_others_are_not(sparse: RunSpec, name: str) -> None:
+def test_present_counts_are_checked_if_others_are_missing(sparse: RunSpec, name: str) -> None:
     happened = changed(events(sparse, 0.9, None), 3, **{name: -1})
     with pytest.raises(InvalidRun, match=f"{name} of step events is -1"):
         check_events(sparse, happened)
 
 
-def test_what_is_measured_may_not_be_missing(run: RunRecord) -> None:
+def test_measurements_may_not_be_missing(run: RunRecord) -> None:
     assert run.summary is not None
     lacking = replace(run, summary={**run.summary, "measured_saved_bytes": None})
     assert problem_of(lacking) == "its summary lacks measured saved bytes"
 
 
-def test_a_count_of_0_is_none_that_a_trained_layer_can_have(run: RunRecord) -> None:
+def test_a_count_of_0_is_invalid_for_a_trained_layer(run: RunRecord) -> None:
     assert run.summary is not None
     nothing = replace(run, summary={**run.summary, "activation_bytes": 0})
     assert "activation bytes of its summary is 0" in str(problem_of(nothing))
 
 
-def test_ranks_are_those_of_a_method_that_has_them(sparse: RunSpec) -> None:
+def test_ranks_are_valid_only_for_methods_with_ranks(sparse: RunSpec) -> None:
     happened = events(sparse, 0.9, None)
     probe = happened[-1]
     assert probe.kind == "probe"

@@ -1,4 +1,4 @@
-"""Holding the thread that computes, so that others have to wait."""
+"""Holding the computing thread, so that others have to wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asi_core.runs.engine.serial_executor import SerialExecutor
 
 @contextmanager
 def held(executor: SerialExecutor) -> Iterator[None]:
-    """While open, nobody else has a turn."""
+    """While open, no other call gets a turn."""
     begun, done = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -1,1 +1,1 @@
-"""What works on runs and jobs: the worker's processes, and who watches over them."""
+"""Execution of runs and jobs: worker processes, and the watchdog over them."""

@@ -1,4 +1,4 @@
-"""Where checkpoints are kept: each in a folder of its run's name."""
+"""Paths of checkpoints: each is in a folder named by its run's id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ def checkpoint_path(folder: Path, run_id: str) -> Path:
 
 
 def is_checkpoint_folder(place: Path) -> bool:
-    """Whether it is a run's, and holds nothing else: others may use the same folder."""
+    """Whether `place` contains a run's checkpoint and nothing else.
+
+    Other programs may use the same parent folder.
+    """
     if place.is_symlink() or not place.is_dir() or not _RUN_ID.fullmatch(place.name):
         return False
     return all(found.name == _NAME or found.suffix == _PART for found in place.iterdir())

@@ -1,8 +1,7 @@
-"""Where runs are executed: worker processes of our own, or those of somebody's Dask scheduler.
+"""Where runs are executed: in local worker processes, or by the workers of a Dask scheduler.
 
-Schedulers execute pickles, so nothing of our own listens beyond the loopback address, and what
-listens there talks only to those who have the cluster's key: other accounts of the machine reach
-the same address.
+Schedulers execute pickles. So local processes listen on the loopback address only, and accept only
+connections with the cluster's key, as other accounts of the machine can reach the same address.
 """
 
 from __future__ import annotations
@@ -33,34 +32,34 @@ _CONNECT_SECONDS = 10.0
 
 
 class Niceness(WorkerPlugin):
-    """Lets a worker's threads wait for those of people: a page is asked for by somebody who waits.
+    """Lower the priority of a worker's threads, so that pages stay responsive.
 
     Args:
-        niceness: as `Settings.niceness`; systems that know none ignore it.
+        niceness: as `Settings.niceness`; ignored on systems without niceness.
     """
 
-    # A worker that is started anew has it too.
+    # Registered by name, so that a restarted worker gets it too.
     name = "give-way"
 
     def __init__(self, niceness: int) -> None:
         self._niceness = niceness
 
     def setup(self, worker: Worker) -> None:
-        """Before the first run: threads have the niceness of the thread that starts them."""
+        """Set the niceness before the first run, as new threads inherit it."""
         if hasattr(os, "setpriority"):
             here = os.getpriority(os.PRIO_PROCESS, 0)
-            # Who gives way more already may not give way less.
+            # Only root may lower the niceness.
             os.setpriority(os.PRIO_PROCESS, 0, max(here, self._niceness))
 
 
 class Cluster:
-    """Worker processes, and the way to hand them something.
+    """Worker processes to which tasks are submitted.
 
     Attributes:
-        is_ours: whether the processes are started and stopped here.
+        is_ours: whether the processes are started and stopped by this object.
 
     Raises:
-        Unavailable: if the scheduler that the settings name does not answer.
+        Unavailable: if the scheduler in the settings does not answer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -72,31 +71,31 @@ class Cluster:
     def submit(
         self, task: Callable[..., None], *arguments: Any, key: str, priority: int
     ) -> Future[None]:
-        """Have `task` executed by some worker, even if nobody keeps the future."""
+        """Have `task` executed by some worker, even if the future is discarded."""
         future = self._client.submit(task, *arguments, key=key, pure=False, priority=priority)
         fire_and_forget(future)
         return future
 
     @property
     def is_connected(self) -> bool:
-        """Whether the scheduler is there."""
+        """Whether the scheduler is connected."""
         return bool(self._client.status == "running")
 
     def knows(self, address: str) -> bool:
-        """Whether a worker process is one of this cluster's."""
+        """Whether a worker process belongs to this cluster."""
         if not self.is_connected:
             return False
         return address in self._client.scheduler_info(n_workers=-1)["workers"]
 
     def restart_worker(self, address: str) -> bool:
-        """End one worker process at once and start another; returns whether it was known."""
+        """Kill one worker process and start another; returns whether it was known."""
         if not self.knows(address):
             return False
         self._client.restart_workers([address], raise_for_error=False)
         return True
 
     def restart(self) -> None:
-        """Connect anew, with new workers if they are our own.
+        """Reconnect, with new workers if they are local.
 
         Raises:
             Unavailable: if the scheduler does not answer.
@@ -105,7 +104,7 @@ class Cluster:
         self._client = self._start()
 
     def close(self) -> None:
-        """Disconnect, and end workers that are our own."""
+        """Disconnect, and stop local workers."""
         try:
             self._client.close(timeout=_CONNECT_SECONDS)
         except (OSError, TimeoutError) as error:
@@ -119,8 +118,8 @@ class Cluster:
             return _client_of(self._settings.scheduler)
         with dask.config.set(_configuration(self._settings)), _no_signals_of_terminals():
             self._local = LocalCluster(
-                # Made anew for each cluster, and in memory alone: whoever has no key, which all
-                # sides of a connection show each other, is hung up on before anything is read.
+                # A new key per cluster, in memory only. Connections without it are closed before
+                # anything is read.
                 security=Security.temporary(),
                 n_workers=self._settings.workers,
                 threads_per_worker=self._settings.concurrent_runs,
@@ -141,11 +140,11 @@ class Cluster:
 
 @contextmanager
 def _no_signals_of_terminals() -> Iterator[None]:
-    """Within, threads and processes are started that Ctrl-C and a closed terminal do not reach.
+    """Threads and processes started within ignore Ctrl-C and a closed terminal.
 
-    A terminal signals all processes that run in it. The server's own ends the workers in good
-    order; a worker that ended by itself would be taken for a lost one. What a thread blocks, the
-    threads and processes that it starts block too.
+    A terminal signals all processes that run in it. The server shuts its workers down itself; a
+    worker that ended by the signal would be treated as lost. Threads and processes inherit the
+    blocked signals of the thread that starts them.
     """
     if not hasattr(signal, "pthread_sigmask"):
         # Windows.
@@ -154,7 +153,7 @@ def _no_signals_of_terminals() -> Iterator[None]:
     terminal = {signal.SIGINT, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
     try:
-        # multiprocessing starts it before its first process, and then unblocks Ctrl-C.
+        # Otherwise multiprocessing starts it before its first process, and then unblocks Ctrl-C.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
         yield
@@ -164,7 +163,7 @@ def _no_signals_of_terminals() -> Iterator[None]:
 
 def _client_of(scheduler: str) -> Client:
     try:
-        _knock(scheduler)
+        _check_reachable(scheduler)
         return Client(scheduler, set_as_default=False, timeout=_CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise Unavailable(
@@ -173,52 +172,51 @@ def _client_of(scheduler: str) -> Client:
         ) from error
 
 
-def _knock(scheduler: str) -> None:
-    """Hear a first byte from a scheduler: clients that find nobody leave their threads behind.
+def _check_reachable(scheduler: str) -> None:
+    """Read a first byte from a scheduler, as a `Client` that cannot connect leaks its threads.
 
     Raises:
-        Unavailable: if its address asks for certificates that are not configured.
-        OSError, ValueError: if nobody is there, or it does not take ours.
+        Unavailable: if its address needs certificates that are not configured.
+        OSError, ValueError: if it cannot be reached, or refuses the certificate.
     """
     with socket.create_connection(get_address_host_port(scheduler), _CONNECT_SECONDS) as plain:
         if not scheduler.startswith("tls://"):
-            _hear(plain)
+            _receive_byte(plain)
             return
         context: SSLContext | None = Security().get_connection_args("client")["ssl_context"]
         if context is None:
             raise Unavailable(
-                f"the Dask scheduler at {scheduler} talks to those alone who have a certificate, "
-                "and this app has none: name its files in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+                f"the Dask scheduler at {scheduler} requires a certificate, and this app has none: "
+                "set its files in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
                 "..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY."
             )
         with context.wrap_socket(plain) as encrypted:
-            _hear(encrypted)
+            _receive_byte(encrypted)
 
 
-def _hear(connection: socket.socket) -> None:
-    # Whoever listens for Dask begins to talk.
+def _receive_byte(connection: socket.socket) -> None:
+    # A Dask server sends the first message.
     if not connection.recv(1):
-        raise ConnectionResetError("it hung up")
+        raise ConnectionResetError("it closed the connection")
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
-    """Of Dask, for workers of our own."""
+    """Dask's configuration for local workers."""
     return {
         "distributed.nanny.pre-spawn-environ": _environment(settings),
-        # Pages and metrics of Dask ask nobody for a key.
+        # Dask's web pages and metrics have no authentication.
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What a worker of our own finds in its environment.
+    """Environment variables of a local worker.
 
-    Dask tells malloc to give memory back after every large tensor and OpenMP to use one thread. The
-    page faults of the first made every convolution here four times slower; a worker's runs take
-    turns, so each may use all its threads and keep what it has allocated. Threads wait actively
-    between two products, as PyTorch's own default is: asleep they made small eigenvalue problems
-    half as fast.
+    Dask sets malloc to return memory after every large tensor, and OpenMP to one thread. Page
+    faults of the former made every convolution here four times slower. As a worker's runs
+    alternate, each may use all threads and keep its allocated memory. Threads spin between two
+    products, which is PyTorch's default: sleeping made small eigenvalue problems half as fast.
     """
     return {
         "MALLOC_ARENA_MAX": "1",

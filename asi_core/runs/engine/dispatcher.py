@@ -1,7 +1,7 @@
-"""A Dask task for every run and job that is queued.
+"""Submits a Dask task for every queued run and job.
 
-A worker with a free thread takes a task and starts whichever run is next in the queue; a task that
-is lost or doubled does no harm.
+A worker with a free thread takes a task and starts whichever run is next in the queue. A lost or
+duplicate task does no harm.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 What = Literal["run", "job"]
 
-# What another server of the same store has queued, and has not handed over by then, is taken up.
+# After this time, rows queued by another server of the same store are submitted here too.
 _FOREIGN_SECONDS = 60.0
 _MOST_REFUSALS = 3
 
@@ -34,9 +34,9 @@ class Dispatcher:
     """Submits Dask tasks for what is queued, on behalf of one server.
 
     Args:
-        url: the store's.
-        checkpoints: folder of the checkpoints; None for that of each worker's own settings.
-        refuse: called with what, its id and the reason, when workers failed to start it repeatedly.
+        url: URL of the store.
+        checkpoints: folder of the checkpoints; None for the folder in each worker's settings.
+        refuse: called with "run" or "job", its id and the reason, after repeated failures to start.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Dispatcher:
         self._cluster, self._url, self._checkpoints = cluster, url, checkpoints
         self._refuse, self._clock = refuse, clock
         self._lock = threading.Lock()
-        # Runs and jobs that have a task, and those that this server is to see to.
+        # Ids of runs and jobs that have a task, and of those that this server is responsible for.
         self._submitted: set[str] = set()
         self._mine: set[str] = set()
         self._refusals: Counter[str] = Counter()
         self._first_seen: dict[str, float] = {}
 
     def __bool__(self) -> bool:
-        """Whether any task has not been taken."""
+        """Whether any task is pending."""
         return bool(self._submitted)
 
     def submit(self, what: What, row_id: str) -> None:
-        """Submit a task for what this server has queued, if it has none."""
+        """Submit a task for a row that this server has queued, if it has none."""
         with self._lock:
             self._mine.add(row_id)
             if row_id in self._submitted:
@@ -75,36 +75,36 @@ class Dispatcher:
             else:
                 future = send(_execute_job, row_id, self._url, key=key, priority=1)
         except Exception as error:
-            # Whatever Dask says: it stays queued, and the next patrol submits another task.
+            # Any error of Dask: the row stays queued, and the next patrol submits another task.
             log.warning("no task for %s %s yet (%s)", what, row_id, one_sentence(error))
             self._submitted.discard(row_id)
         else:
             future.add_done_callback(partial(self._settled, what, row_id))
 
     def take_over(self, row_id: str) -> None:
-        """Submit a task for what another attempt has lost, at the next patrol."""
+        """Submit a task for a row whose attempt was lost, at the next patrol."""
         with self._lock:
             self._mine.add(row_id)
 
     def submit_waiting(
         self, read: Callable[[], Mapping[What, Mapping[str, float]]], *, everything: bool = False
     ) -> None:
-        """Submit a task for everything that waits and has none.
+        """Submit a task for every queued row that has none.
 
-        What another server has queued waits for that one; for some time, as it may have ended.
+        Rows queued by another server are left to it for some time, as it may have ended.
 
         Args:
-            read: of what waits, when each row was queued, Unix seconds, by its id.
-            everything: whether no other server can be meant to see to it.
+            read: returns when each queued row was queued: kind -> id -> Unix seconds.
+            everything: whether to include other servers' rows at once.
         """
         before = set(self._mine)
         waiting = read()
         now, latest = self._clock(), time.time() - _FOREIGN_SECONDS
         ids = {row_id for rows in waiting.values() for row_id in rows}
-        # Times of day may have been set meanwhile: what was seen for long enough is old as well.
+        # The system clock may have been changed, so the time since a row was first seen counts too.
         seen = self._first_seen = {row_id: self._first_seen.get(row_id, now) for row_id in ids}
         with self._lock:
-            # Without what was launched after reading.
+            # Keeps what was launched after `before` was read.
             self._mine -= before - ids
         for what, rows in waiting.items():
             for row_id, queued_at in rows.items():
@@ -113,30 +113,30 @@ class Dispatcher:
                     self.submit(what, row_id)
 
     def forget(self) -> None:
-        """All tasks were lost, with the workers that were to take them."""
+        """Forget all tasks, as they were lost together with the workers."""
         with self._lock:
             self._submitted.clear()
 
     def _settled(self, what: What, row_id: str, future: Future[None]) -> None:
-        """A task was used or lost. If its row still waits, another is submitted."""
+        """Handle the end of a task. If its row is still queued, the next patrol submits another."""
         self._submitted.discard(row_id)
         if future.status == "finished":
             self._refusals.clear()
         if future.status != "error":
             return
         reason = reason_of(future.exception())
-        log.error("%s %s could not be taken up: %s", what, row_id, reason)
+        log.error("%s %s could not be started: %s", what, row_id, reason)
         self._refusals[row_id] += 1
         if self._refusals[row_id] >= _MOST_REFUSALS:
-            # What no worker can even begin must not wait for ever.
+            # A row that no worker can start must not wait forever.
             try:
-                self._refuse(what, row_id, f"no worker could take up the {what} ({reason}).")
+                self._refuse(what, row_id, f"no worker could start the {what} ({reason}).")
             except STORE_ERRORS as silence:
                 log.warning("the store did not answer (%s)", reason_of(silence))
 
 
 def new_key(what: str) -> str:
-    """The name of a task that never was: one that has ended would give its result again."""
+    """A unique key of a task: for the key of an earlier task, Dask would return its result."""
     return f"{what}-{os.getpid()}-{time.monotonic_ns()}"
 
 

@@ -1,4 +1,4 @@
-"""The engine: hands queued runs and jobs to workers, and watches over those that are going."""
+"""The engine: submits queued runs and jobs to workers, and monitors the active ones."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from asi_core.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
 
-# A worker beats every half second; this long a silence means that it is gone.
+# Workers send a heartbeat every half second; without one for this long, an attempt is lost.
 _SILENT_SECONDS = 15.0
 _STUCK_SECONDS = 10.0
-# By how much longer the workers of another server may be silent or stuck.
+# Factor on both times for the workers of another server.
 _FOREIGN_PATIENCE = 3.0
 _PATROL_SECONDS = 1.0
-# Queued runs of which none is begun for so long, while none is going: the workers are of no use.
+# If runs are queued but none is started or active for this long, the workers are replaced.
 _STALLED_SECONDS = 60.0
 _TIDY_SECONDS = 3600.0
 
 
 class RunEngine:
-    """Executes what is queued in the store.
+    """Executes the queued runs and jobs of the store.
 
     Every queued run has a task at Dask's scheduler. A worker with a free thread takes a task and
     starts whichever run is next in the queue. Runs and jobs are threads of few processes,
-    so that they share frozen features and take turns.
+    so that they share frozen features and alternate.
 
     Args:
-        silent_seconds: without a heartbeat, after which an attempt is given up.
+        silent_seconds: seconds without a heartbeat after which an attempt is lost.
 
     Raises:
-        Unavailable: if the scheduler that the settings name does not answer.
+        Unavailable: if the scheduler in the settings does not answer.
         SQLAlchemyError, OSError: if the store cannot be opened.
     """
 
@@ -65,37 +65,37 @@ class RunEngine:
             self._close_stores()
             raise
         self._dispatcher = Dispatcher(self._cluster, self._url, self._checkpoints, self._refuse)
-        # Until what an earlier process left has been taken up.
+        # True until the rows left by an earlier process have been submitted.
         self._recovering = False
-        # Workers that were ended for the sake of one of their runs: the others are not to blame.
+        # Workers that were killed because of one of their runs. For the others it counts as no try.
         self._ended_workers: set[str] = set()
         self._last_begun = time.monotonic()
         for _ in range(settings.workers if self._cluster.is_ours else 0):
             self._cluster.submit(_warm_up, key=new_key("warm-up"), priority=2)
         self._closing = threading.Event()
-        # One patrol at a time; visitors who launch something do not wait for it.
+        # One patrol at a time; launching a run does not wait for it.
         self._patrolling = threading.Lock()
         self._watchdog = threading.Thread(target=self._patrols, name="run-watchdog", daemon=True)
         self._watchdog.start()
 
     def submit(self, run_id: str) -> None:
-        """Execute a queued run as soon as a thread of a worker is free and it is next in line."""
+        """Execute a queued run as soon as a worker thread is free and it is next in the queue."""
         self._dispatcher.submit("run", run_id)
 
     def submit_job(self, job_id: str) -> None:
-        """Answer a queued job as soon as a thread of a worker is free: before queued runs."""
+        """Execute a queued job as soon as a worker thread is free, before queued runs."""
         self._dispatcher.submit("job", job_id)
 
     def recover(self) -> None:
-        """Take up what an earlier process left queued, and what has lost its worker.
+        """Submit what an earlier process left queued, and what has lost its worker.
 
-        As soon as the store and the scheduler answer: if not now, by the next patrol.
+        If the store or the scheduler does not answer, a later patrol does it.
         """
         self._recovering = True
         self._try_patrol()
 
     def close(self) -> None:
-        """Stop workers that are our own; what they were at is queued again."""
+        """Stop local workers; their runs and jobs are queued again."""
         self._closing.set()
         self._watchdog.join()
         self._cluster.close()
@@ -110,7 +110,7 @@ class RunEngine:
             opened.close()
 
     def _refuse(self, what: What, row_id: str, error: str) -> None:
-        # Where something is going there are workers that can: it waits for those.
+        # If anything is active, some workers do work: the row waits for those.
         if not self._going():
             self._attempts(what).refuse(row_id, error)
 
@@ -125,14 +125,14 @@ class RunEngine:
             self._patrol()
         except STORE_ERRORS as error:
             log.warning("the store did not answer the watchdog (%s)", reason_of(error))
-            self._heard_nothing()
+            self._reset_watches()
         except Unavailable as error:
             log.warning("%s", one_sentence(error))
         except Exception:
-            # Whatever it is, runs that lose their worker must be seen.
-            log.exception("the watchdog stumbled")
+            # Whatever the error, the watchdog must keep running.
+            log.exception("error in the watchdog")
 
-    def _heard_nothing(self) -> None:
+    def _reset_watches(self) -> None:
         for watch in self._watches.values():
             watch.forget()
         self._last_begun = time.monotonic()
@@ -151,22 +151,22 @@ class RunEngine:
             self._tidy()
 
     def _patience(self, attempt: Running) -> float:
-        """Another server's workers are its own to replace: it is given the time to."""
+        """Allow another server more time, as it replaces its own workers."""
         where = WorkerId.read(attempt.worker)
         is_ours = where is not None and self._cluster.knows(where.address)
         return 1.0 if is_ours else _FOREIGN_PATIENCE
 
     def _take_back(self, what: What, attempt: Running) -> None:
-        """A lost attempt is followed by another, unless nobody wants it or it was tried enough."""
+        """Requeue a lost attempt, or end it if it was cancelled or has no tries left."""
         count_attempt = attempt.worker not in self._ended_workers
-        # A process that is there and says nothing would be given the next runs as well.
+        # A process that hangs would be given the next runs as well.
         self._replace_worker(attempt.worker)
         if attempt.cancel_requested:
             self._store.end_lost(attempt, "cancelled", None)
         elif attempt.tries < MOST_TRIES or not count_attempt:
             if self._attempts(what).requeue(attempt.id, attempt.token, count_attempt=count_attempt):
                 self._dispatcher.take_over(attempt.id)
-                log.warning("%s %s had lost its worker: it is queued again", what, attempt.id)
+                log.warning("%s %s lost its worker and is queued again", what, attempt.id)
         else:
             error = (
                 f"its worker process ended {MOST_TRIES} times at the same place, killed or out of "
@@ -178,7 +178,7 @@ class RunEngine:
                 self._jobs.attempts.end(attempt.id, attempt.token, status="failed", error=error)
 
     def _end_stuck(self, attempt: Running) -> None:
-        """A run that should have stopped, in a process that hangs: the process is replaced."""
+        """Cancel a run that did not stop, and replace its process, which hangs."""
         log.warning("run %s did not stop", attempt.id)
         self._store.end_lost(attempt, "cancelled", None)
         self._replace_worker(attempt.worker)
@@ -189,7 +189,7 @@ class RunEngine:
             return
         if self._cluster.restart_worker(where.address):
             self._ended_workers.add(worker)
-            log.warning("process %d is replaced", where.pid)
+            log.warning("replaced worker process %d", where.pid)
 
     def _submit_waiting(self, *, everything: bool) -> None:
         self._dispatcher.submit_waiting(self._waiting, everything=everything)
@@ -198,14 +198,14 @@ class RunEngine:
         return {"run": self._store.queued(), "job": self._jobs.queued()}
 
     def _tidy(self) -> None:
-        """Once an hour, and soon after the start."""
+        """Tidy once an hour, and soon after the start."""
         now = time.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY_SECONDS
             tidy(self._settings, self._store, self._library, self._jobs)
 
     def _mend_cluster(self) -> None:
-        """Connect anew if the scheduler was lost, or if its workers take up nothing any more."""
+        """Reconnect if the scheduler was lost, or if its workers no longer start anything."""
         now = time.monotonic()
         is_idle = bool(self._dispatcher) and any(self._waiting().values()) and not self._going()
         if not is_idle:
@@ -213,7 +213,7 @@ class RunEngine:
         stalled = self._cluster.is_ours and now - self._last_begun > _STALLED_SECONDS
         if self._cluster.is_connected and not stalled:
             return
-        log.warning("the workers take up nothing: they are replaced")
+        log.warning("the workers start nothing: replacing them")
         self._last_begun = now
         self._dispatcher.forget()
         self._cluster.restart()
@@ -223,7 +223,7 @@ class RunEngine:
         return bool(self._store.attempts.running() or self._jobs.attempts.running())
 
     def _put_back(self) -> None:
-        """What was going in workers that were ended in good order is queued again."""
+        """Requeue the attempts of workers that were shut down."""
         for what in self._watches:
             attempts = self._attempts(what)
             for attempt in attempts.running():
@@ -249,7 +249,7 @@ def shared_engine() -> RunEngine:
 
 
 def close_shared_engine() -> None:
-    """Stop this process's engine now, and not at exit; nothing if there is none."""
+    """Stop this process's engine now instead of at exit, if there is one."""
     with _lock:
         engine = _engines.pop(os.getpid(), None)
     if engine is not None:

@@ -1,4 +1,4 @@
-"""Working through queued runs in this process, where no engine does."""
+"""Executing queued runs in this process, without an engine."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from asi_core.runs.submit.sweeps import in_working_order
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-# Longer than servers wait for their own workers: those have the chance first.
+# Longer than servers wait for their own workers, so that they react first.
 _SILENT_SECONDS = 60.0
-# Between two looks at whether somebody wants to stop: nobody feels the delay.
+# Short enough that a stop request seems immediate.
 _STOP_POLL_SECONDS = 0.1
-# In which a run that goes on step by step has stopped; one that prepares itself may take longer.
+# Enough for a run that is training to stop; one that is preparing may take longer.
 _STOPPING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Whether whoever waits for runs wants to wait no more.
+    """A request to stop waiting for runs.
 
     Attributes:
-        asked: how often somebody has: once, and runs are given the time to stop in good order.
-        since: Unix seconds; what was launched from then on is cancelled, wherever it goes on.
-            Earlier runs are others', who have asked for the same.
+        asked: number of requests so far. After the first, runs get the time to stop properly.
+        since: Unix seconds. Runs launched from then on are cancelled, wherever they are executed.
+            Earlier runs belong to other requests for the same.
     """
 
     asked: Callable[[], int] = lambda: 0
@@ -51,16 +51,16 @@ def work_through(
     silent_seconds: float = _SILENT_SECONDS,
     stop: Stop = _NEVER,
 ) -> None:
-    """Run what is still to be run, one after the other, until all have ended.
+    """Execute the runs that have not ended, one after the other.
 
-    What a process that is no more had taken up goes on from its checkpoint; what an app with the
-    same store has taken up is waited for, and gone on with if that app ends.
+    Runs of a process that has ended resume from their checkpoint. Runs that an app with the same
+    store executes are waited for, and resumed if that app ends.
 
     Args:
-        url: of the store that has the runs.
-        told: called with how many have ended, and the last of them.
-        silent_seconds: without a heartbeat, after which whoever had a run is gone.
-        stop: asked again and again; then it gives up (`give_up`) and returns.
+        url: URL of the store of the runs.
+        message: called after each run with the number of ended runs and the last one.
+        silent_seconds: seconds without a heartbeat after which the process of a run is lost.
+        stop: polled; on a request, it calls `give_up` and returns.
     """
     store = RunStore(url)
     for number, waiting in enumerate(in_working_order(runs), 1):
@@ -74,16 +74,16 @@ def work_through(
 def give_up(store: RunStore, runs: Sequence[RunRecord], stop: Stop) -> None:
     """Cancel what this process executes, and what was launched since `stop.since`.
 
-    A run stops within a step. What has not after some seconds, or if somebody asks once more, is
-    ended from outside: what it was at is lost, what it has measured is not. A store that does not
-    answer is left as it is: whoever finds a run later whose process is gone goes on with it.
+    A run stops within a step. If it has not after some seconds, or at a second request, it is ended
+    from outside: the current step is lost, measurements are kept. If the store does not answer,
+    nothing is cancelled: the next process that finds the run without its process resumes it.
     """
     try:
         for run in reversed(in_working_order(runs)):
             if run.created_at >= stop.since or run.id in _executed_here(store):
                 store.request_cancel(run.id)
-        until, asked = time.monotonic() + _STOPPING_SECONDS, stop.asked()
-        while time.monotonic() < until and stop.asked() <= max(asked, 1):
+        until, before = time.monotonic() + _STOPPING_SECONDS, stop.asked()
+        while time.monotonic() < until and stop.asked() <= max(before, 1):
             if not _to_be_stopped(store, runs):
                 return
             time.sleep(_STOP_POLL_SECONDS)
@@ -99,17 +99,17 @@ def _to_be_stopped(store: RunStore, runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _executed_here(store: RunStore) -> dict[str, Running]:
-    """Attempts of this process, by their run."""
+    """Attempts of this process, by run id."""
     here = str(WorkerId.here())
     return {a.id: a for a in store.attempts.running() if a.worker == here}
 
 
 def _ended(store: RunStore, run_id: str, watch: Watch, stop: Stop) -> RunRecord | None:
-    """The run once it has; None if somebody wants to stop before."""
+    """Wait for the end of a run, executing it if needed; None if stopped before."""
     while not stop.asked():
         try:
             run = store.run(run_id)
-            assert run is not None, "nobody deletes a run that goes on"
+            assert run is not None, "active runs are not deleted"
             if not run.is_active:
                 return run
             if run.status == "queued":
@@ -118,24 +118,24 @@ def _ended(store: RunStore, run_id: str, watch: Watch, stop: Stop) -> RunRecord 
             _put_back_lost(store, run_id, watch)
         except STORE_ERRORS as error:
             log.warning("the store did not answer (%s)", reason_of(error))
-            # Nobody could be heard meanwhile.
+            # No heartbeat could be written meanwhile.
             watch.forget()
         time.sleep(_STOP_POLL_SECONDS if stop.asked() else _POLL_SECONDS)
     return None
 
 
 def _execute(run_id: str, url: str, stop: Stop) -> None:
-    """Execute a queued run, until it has ended or somebody wants to stop.
+    """Execute a queued run, until it has ended or is stopped.
 
-    In a thread, even the import of PyTorch: this one looks at whether somebody does.
+    All of it, even the import of PyTorch, is done in another thread; this one polls `stop`.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="run")
-    going: Future[None] = pool.submit(_execute_at_once, run_id, url)
+    execution: Future[None] = pool.submit(_execute_at_once, run_id, url)
     pool.shutdown(wait=False)
-    while not wait([going], _STOP_POLL_SECONDS).done:
+    while not wait([execution], _STOP_POLL_SECONDS).done:
         if stop.asked():
             return
-    going.result()
+    execution.result()
 
 
 def _execute_at_once(run_id: str, url: str) -> None:
@@ -145,18 +145,19 @@ def _execute_at_once(run_id: str, url: str) -> None:
 
 
 def _put_back_lost(store: RunStore, run_id: str, watch: Watch) -> None:
-    """Queue a run again that nobody is at any more.
+    """Queue a run again whose process was lost.
 
-    Whoever ended the process of a command meant no harm. What a server's worker is lost with
-    counts, and the server sees to it itself: here, only after a long silence.
+    If it was a command's process, the user ended it, and it does not count as a try. The loss of a
+    server's worker counts. The server handles it itself, so here it is requeued only after a long
+    time without a heartbeat.
     """
-    going = [attempt for attempt in store.attempts.running() if attempt.id == run_id]
-    lost, _ = watch.check([_heard_alone(attempt) for attempt in going])
+    running = [attempt for attempt in store.attempts.running() if attempt.id == run_id]
+    lost, _ = watch.check([_without_worker(attempt) for attempt in running])
     for attempt in surely_lost(store.attempts, lost, time.sleep):
         store.attempts.requeue(attempt.id, attempt.token, count_attempt=attempt.worker is None)
 
 
-def _heard_alone(attempt: Running) -> Running:
-    """A server's attempt without its process, of which only the heart then tells anything."""
+def _without_worker(attempt: Running) -> Running:
+    """A server's attempt without its worker id, so that only its heartbeat is checked."""
     where = WorkerId.read(attempt.worker)
     return replace(attempt, worker=None) if where is not None and where.address else attempt

@@ -1,4 +1,4 @@
-"""A thread that says every half second that an attempt is alive, and learns when it was lost."""
+"""A thread that writes an attempt's heartbeat every half second, and detects its loss."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BEAT_SECONDS = 0.5
 
 
 class Heartbeat:
-    """Calls `beat` for as long as it is open, whatever the thread that opened it does.
+    """Calls `beat` periodically in its own thread while the context is open.
 
-    A store that does not answer is asked again at the next beat.
+    If the store does not answer, it is tried again at the next beat.
 
     Args:
-        name: of what is attempted, in the log.
-        beat: raises `AttemptLost` if the row belongs to another attempt.
+        name: name of the run or job in the log.
+        beat: writes the heartbeat; raises `AttemptLost` if the row belongs to another attempt.
     """
 
     def __init__(self, name: str, beat: Callable[[], None]) -> None:
@@ -45,7 +45,7 @@ class Heartbeat:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise `AttemptLost` if the attempt was lost: what nobody waits for is not computed."""
+        """Raise `AttemptLost` if the attempt was lost, to stop useless computation."""
         if self._lost is not None:
             raise self._lost
 

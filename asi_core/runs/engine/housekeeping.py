@@ -1,4 +1,4 @@
-"""What nobody needs any more: checkpoints of runs that have ended, and runs that are too old."""
+"""Deletes what is no longer needed: checkpoints of ended runs, and old runs and uploads."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from asi_core.settings import Settings
 log = logging.getLogger(__name__)
 
 _DAY_SECONDS = 24 * 3600.0
-# What was found out about images of one's own is found out again after so many.
+# After this time, the results of checking user images are dropped and computed again.
 _CHECKED_DAYS = 90
-# A run that has just been taken up may not be in the list of those that are active.
+# Younger checkpoints are kept, as their run may have become active after the list was read.
 _YOUNG_SECONDS = 3600.0
 
 
 def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStore) -> None:
-    """Remove what nobody needs: checkpoints that no run will go on from and interrupted uploads.
+    """Remove checkpoints of runs that have ended, and interrupted uploads.
 
-    Of what is older than `keep_days`, runs and answers go, and uploads that no run was trained on.
+    Runs and jobs older than `keep_days` are deleted, and so are uploads that no run was trained on.
 
     Raises:
         SQLAlchemyError: if the store does not answer; nothing is removed then.
@@ -50,4 +50,4 @@ def tidy(settings: Settings, store: RunStore, library: RunLibrary, jobs: JobStor
         removed = library.delete_older(oldest)
         remove_older(oldest, set(library.values("dataset")))
         if removed:
-            log.info("%d runs were older than %g days", removed, settings.keep_days)
+            log.info("deleted %d runs older than %g days", removed, settings.keep_days)

@@ -1,4 +1,4 @@
-"""Executing one job: from the store, in a turn of its own, back to the store."""
+"""Executing one job: read it from the store, compute it in one turn, store the result."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ log = logging.getLogger(__name__)
 
 @lru_cache(maxsize=4)
 def open_jobs(url: str) -> JobStore:
-    """This process's jobs at `url`: one engine a process."""
+    """This process's job store at `url`: one SQLAlchemy engine per process."""
     return JobStore(url)
 
 
 def execute_job(job_id: str, url: str, address: str = "") -> None:
-    """Answer what is queued under `job_id`; do nothing if another attempt has it.
+    """Execute the queued job `job_id`; do nothing if another attempt has it.
 
-    Whatever happens is in the store afterwards: the result, or the reason why there is none.
+    Afterwards the store has its result or its error.
 
     Args:
-        url: the store's.
-        address: of this process, as a scheduler knows it.
+        url: URL of the store.
+        address: this process's address at the Dask scheduler.
 
     Raises:
         SQLAlchemyError: if the store cannot be opened.
@@ -55,7 +55,7 @@ def execute_job(job_id: str, url: str, address: str = "") -> None:
             retry(lambda: store.attempts.check_may_begin(job_id, here))
             token = retry(lambda: store.attempts.claim(job_id, here))
     except MustWait:
-        # This task is used up, and another will be submitted at once.
+        # This task is done, and another will be submitted at once.
         time.sleep(LATER_SECONDS)
         return
     if token is None:
@@ -66,15 +66,15 @@ def execute_job(job_id: str, url: str, address: str = "") -> None:
 
     try:
         with Heartbeat(f"job {job_id}", beat) as heartbeat:
-            _answer(store, job_id, token, heartbeat)
+            _compute_and_store(store, job_id, token, heartbeat)
     except AttemptLost:
         log.warning("job %s was taken over by another attempt", job_id)
     except StoreTimeout as silence:
-        log.error("job %s is put back: %s", job_id, silence)
+        log.error("job %s is queued again: %s", job_id, silence)
         retry(lambda: store.attempts.requeue(job_id, token, count_attempt=False), math.inf)
 
 
-def _answer(store: JobStore, job_id: str, token: str, heartbeat: Heartbeat) -> None:
+def _compute_and_store(store: JobStore, job_id: str, token: str, heartbeat: Heartbeat) -> None:
     context = worker_context()
     try:
         record = retry(lambda: store.job(job_id))
@@ -87,7 +87,7 @@ def _answer(store: JobStore, job_id: str, token: str, heartbeat: Heartbeat) -> N
     except AsiError as error:
         _fail(store, job_id, token, one_sentence(error))
     except Exception as error:
-        # The boundary of the worker: nothing that a job does may take runs with it.
+        # The boundary of the worker: no error of a job may stop other runs.
         log.exception("job %s failed", job_id)
         _fail(store, job_id, token, f"{type(error).__name__}: {one_sentence(error)}")
     else:

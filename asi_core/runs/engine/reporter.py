@@ -1,4 +1,4 @@
-"""From a run that goes on to the store and the disk: events, lines of the log, checkpoints."""
+"""Writes an active run's events and log lines to the store, and its checkpoints to disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from asi_core.training.summary import summarise
 log = logging.getLogger(__name__)
 
 _FLUSH_EVENTS = 50
-_FIRST_EVENTS = 2  # what is prepared, and the first step
+_FIRST_EVENTS = 2  # "prepared" and the first step
 _MOST_LINES = 2000
 
 Ended = Literal["completed", "cancelled", "failed"]
@@ -33,11 +33,11 @@ _Kept = tuple[TrainingState, int]
 
 
 class Reporter:
-    """Hands a run's events to the store, at most half a second or 50 events late, and beats.
+    """Writes a run's events, at most half a second or 50 events late, and its heartbeat.
 
     Args:
-        checkpoint: the file that is written anew.
-        turns: tells how much this process has computed by now.
+        checkpoint: the file that is overwritten by each checkpoint.
+        turns: returns this process's count of turns (`SerialExecutor.turns`).
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Reporter:
         self._lines_written = 0
         self._state: _Kept | None = None
         self._gains_beyond = 0
-        # Disks may be slower than heartbeats: checkpoints are written beside, one at a time.
+        # In a thread, one at a time, as a slow disk must not delay heartbeats.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"checkpoint-{run_id}")
         self._checkpoint_written: Future[None] | None = None
-        # Held for moments: nobody who computes waits for a store that is slow to answer.
+        # Held briefly only, so that computing threads do not wait for a slow store.
         self._lock = threading.Lock()
-        # Held for as long as something is written.
+        # Held while writing to the store.
         self._writing = threading.Lock()
         self._heartbeat = Heartbeat(f"run {run_id}", self._flush)
 
@@ -81,56 +81,56 @@ class Reporter:
 
     @property
     def seconds(self) -> float:
-        """What the run has taken up to now, over all attempts."""
+        """Duration of the run so far, over all attempts."""
         return self._before + time.perf_counter() - self._begun
 
     def goes_on_from(self, earlier: Sequence[Event], seconds: float) -> None:
-        """Say which events of earlier attempts, which are in the store, this one continues.
+        """Set the events of earlier attempts that this one continues; they are in the store.
 
         Args:
-            seconds: what those took.
+            seconds: duration of the earlier attempts.
         """
         with self._lock:
             self._all, self._written, self._before = list(earlier), len(earlier), seconds
 
     def gains_beyond(self, step: int) -> None:
-        """Say how far earlier attempts have come: only checkpoints beyond are any gain."""
+        """Set the last step of earlier attempts: only checkpoints beyond it count as progress."""
         self._gains_beyond = step
 
     def add(self, item: Event) -> None:
-        """Take an event.
+        """Add an event.
 
         Raises:
-            AttemptLost: if the attempt was lost by now.
-            StoreTimeout: if the store does not take any for long.
+            AttemptLost: if the attempt was lost.
+            StoreTimeout: if the store does not answer for long.
         """
         self._heartbeat.check()
         with self._lock:
             self._all.append(item)
-            # The first point is what somebody waits for.
+            # Written at once, as the user waits for the first point.
             first = self._written < _FIRST_EVENTS <= len(self._all)
             due = first or len(self._all) - self._written >= _FLUSH_EVENTS
         if due:
             retry(self._flush)
 
     def keep(self, state: TrainingState) -> None:
-        """Write a checkpoint, after the next events: never before those that led to it.
+        """Schedule a checkpoint. It is written after all events up to it are in the store.
 
-        The latest is written, where disks are slower than checkpoints follow each other.
+        If the disk is slower than checkpoints arrive, only the latest is written.
         """
         with self._lock:
             self._state = replace(state, seconds=self.seconds), len(self._all)
 
     def add_line(self, line: LogLine) -> None:
-        """Keep a line of the log, up to `_MOST_LINES`."""
+        """Add a log line, up to `_MOST_LINES`."""
         with self._lock:
             if len(self._lines) < _MOST_LINES:
                 self._lines.append(line)
             elif len(self._lines) == _MOST_LINES:
-                self._lines.append(replace(line, text="more lines are in the server's log alone"))
+                self._lines.append(replace(line, text="further lines are in the server's log only"))
 
     def reached(self, step: int) -> bool:
-        """Whether training has come to `step`."""
+        """Whether training has reached `step`."""
         with self._lock:
             return any(item.kind == "step" and item.step >= step for item in self._all)
 
@@ -138,14 +138,14 @@ class Reporter:
         """End the attempt, with the summary of everything that was measured.
 
         Raises:
-            AttemptLost: if it was lost by now.
-            StoreTimeout: if the store does not take it for long.
+            AttemptLost: if the attempt was lost.
+            StoreTimeout: if the store does not answer for long.
         """
         with self._lock:
-            # What has ended is not taken up again.
+            # An ended run needs no checkpoint.
             self._state = None
         with self._writing:
-            # The heart's thread has handed over by now what it was about to.
+            # Wait for the heartbeat's thread to finish writing.
             pass
         self._writer.shutdown()
         retry(self._flush)
@@ -180,17 +180,17 @@ class Reporter:
         except Exception as error:
             message = (
                 f"no checkpoint of step {state.step} ({one_sentence(error)}): an interruption "
-                "would cost the steps since the one before"
+                "would lose the steps since the previous one"
             )
             log.warning("run %s: %s", self._run_id, message)
-            # What this thread logs is not heard by the run's own listener.
+            # The run's log handler does not receive what this thread logs.
             self.add_line(LogLine(time.time(), "warning", message))
             return
         if state.step > self._gains_beyond:
             try:
-                retry(self._tell_gain)
+                retry(self._report_gain)
             except Exception as error:
-                log.warning("run %s has come further, untold: %s", self._run_id, error)
+                log.warning("run %s: progress could not be stored: %s", self._run_id, error)
 
-    def _tell_gain(self) -> None:
+    def _report_gain(self) -> None:
         self._store.append(self._run_id, self._token, [], turns=self._turns(), gained=True)

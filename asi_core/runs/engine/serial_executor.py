@@ -1,9 +1,9 @@
-"""Turns: one thread of a process computes for all who ask, in the order in which they asked.
+"""One thread per process computes for all runs and jobs, in turns, in the order of requests.
 
-Runs of a comparison then grow side by side, and each step is timed alone on all cores. It is also
-what keeps them right: while torch.fx traces a model, it replaces `nn.Module.__call__` for the whole
-process, so no other thread may call a module meanwhile. And it is what keeps them fast: OpenMP
-gives every thread that computes a team of threads of its own, which get in each other's way.
+Runs of a comparison then progress together, and each step is timed alone on all cores. It is also
+needed for correctness: while torch.fx traces a model, it replaces `nn.Module.__call__` for the
+whole process, so no other thread may call a module. And it is faster: OpenMP gives every computing
+thread its own team of threads, which would compete for the cores.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Arguments = ParamSpec("Arguments")
 
 
 class SerialExecutor:
-    """A thread that computes what it is given, first come, first served.
+    """A thread that executes calls, first come, first served.
 
     Args:
-        prepare: called in that thread, before everything else.
+        prepare: called first in that thread.
     """
 
     def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
@@ -34,12 +34,12 @@ class SerialExecutor:
 
     @property
     def turns(self) -> int:
-        """How many turns were begun or ended up to now: it stands still while one is computed."""
+        """Number of turn starts and ends so far: constant while one is computed."""
         return self._turns
 
     @property
     def waiting(self) -> int:
-        """How many have asked and wait."""
+        """Number of calls that wait."""
         return self._waiting
 
     def run(
@@ -48,7 +48,7 @@ class SerialExecutor:
         *arguments: Arguments.args,
         **keywords: Arguments.kwargs,
     ) -> Result:
-        """Wait for one's turn, and for what is computed in it, in the context of the caller."""
+        """Execute a call in the caller's context when its turn comes; returns its result."""
         self._count(1)
         task = partial(self._turn, partial(what, *arguments, **keywords))
         return self._thread.submit(copy_context().run, task).result()
@@ -67,7 +67,7 @@ class SerialExecutor:
 
 
 def in_turns(items: Iterator[Item], executor: SerialExecutor) -> Iterator[Item]:
-    """`items`, each computed in a turn of its own."""
+    """`items`, each computed in a separate turn."""
     while True:
         found = executor.run(_next_of, items)
         if not found:
@@ -76,7 +76,7 @@ def in_turns(items: Iterator[Item], executor: SerialExecutor) -> Iterator[Item]:
 
 
 def _next_of(items: Iterator[Item]) -> tuple[Item] | tuple[()]:
-    """The next item alone; nothing at the end."""
+    """The next item in a tuple; an empty tuple at the end."""
     for item in items:
         return (item,)
     return ()

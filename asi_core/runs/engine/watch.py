@@ -1,7 +1,7 @@
-"""Which attempts are lost or stuck, by what is seen of them and by a clock of one's own.
+"""Detects attempts that are lost or stuck, by changes in the store and a monotonic clock.
 
-The clocks of workers, and this machine's own time of day, may be wrong or be set while runs go on.
-So nothing here compares times: an attempt is lost if its heartbeat has not *changed* for some time.
+The clocks of workers and of this machine may be wrong, or be set while runs are active. So no
+times of day are compared: an attempt is lost if its heartbeat has not *changed* for some time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from asi_core.runs.engine.heartbeat import BEAT_SECONDS
 from asi_core.runs.store.attempts import Attempts, Running
 
-# In which any heart beats, once the store can be written.
+# Within this time every live attempt writes a heartbeat, if the store can be written.
 _BEATS_SECONDS = 4 * BEAT_SECONDS
 
 
@@ -24,7 +24,7 @@ class _Seen:
 
 
 class _Unchanged:
-    """For how long values have been the same."""
+    """How long values have been unchanged."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -44,12 +44,12 @@ class _Unchanged:
 
 
 class Watch:
-    """Looks again and again at attempts that are running.
+    """Checks running attempts repeatedly.
 
     Args:
-        silent_seconds: without a heartbeat, after which an attempt is lost.
-        stuck_seconds: without anything computed, after which one that is to stop is stuck.
-        patience: by how much longer both may last for an attempt.
+        silent_seconds: seconds without a heartbeat after which an attempt is lost.
+        stuck_seconds: seconds without progress after which an attempt that should stop is stuck.
+        patience: factor on both times for an attempt.
     """
 
     def __init__(
@@ -64,21 +64,22 @@ class Watch:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: while the store did not answer, nobody could be heard."""
+        """Start over, as no heartbeat could be written while the store did not answer."""
         self._beats = _Unchanged(self._clock)
         self._turns = _Unchanged(self._clock)
 
     def check(self, running: Sequence[Running]) -> tuple[list[Running], list[Running]]:
-        """All attempts that are running now.
+        """Check all attempts that are running now.
 
         Returns:
-            those that are lost, and those that are to stop and whose process computes nothing.
+            the lost attempts, and the stuck ones: they should stop, but their process computes
+            nothing.
         """
         tokens = {attempt.token for attempt in running}
         self._beats.keep_only(tokens)
         self._turns.keep_only(tokens)
         lost = [attempt for attempt in running if self._is_lost(attempt)]
-        # All are looked at, so that the time counts from the request on.
+        # Of all attempts, so that the time counts from the cancel request on.
         waits = {attempt.token: self._standing(attempt) for attempt in running}
         stuck = [
             attempt
@@ -99,25 +100,26 @@ class Watch:
         return seconds > most and seconds > most * self._patience(attempt)
 
     def _standing(self, attempt: Running) -> float:
-        """Seconds since the process computed anything, or since the attempt was asked to stop."""
+        """Seconds since the process computed anything, or since the cancel request."""
         return self._turns.seconds(attempt.token, (attempt.turns, attempt.cancel_requested))
 
 
 def surely_lost(
     attempts: Attempts, lost: list[Running], pause: Callable[[float], bool | None]
 ) -> list[Running]:
-    """Whose process has ended, or who stay silent although the store can be written.
+    """Lost attempts whose process has ended, or without a heartbeat though the store is writable.
 
     Args:
-        pause: waits for so many seconds; true if it could not, and nobody's silence tells anything.
+        pause: waits for a number of seconds; returns true if it was interrupted, so that a missing
+            heartbeat means nothing.
 
     Raises:
-        SQLAlchemyError: if it cannot: then no heart can be seen to beat.
+        SQLAlchemyError: if the store cannot be written, so that no heartbeat can be.
     """
     silent = [attempt for attempt in lost if not attempt.is_gone]
     if not silent:
         return lost
-    # It may have waited for a lock, and the first to write again need not be a heartbeat.
+    # The store may have been locked, and this may be the first write after it.
     attempts.touch(silent[0].id)
     if pause(_BEATS_SECONDS):
         return [attempt for attempt in lost if attempt.is_gone]

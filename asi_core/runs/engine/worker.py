@@ -1,4 +1,4 @@
-"""Executing one run: from the store, through the loop, back to the store."""
+"""Executing one run: read it from the store, train, store events and results."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ from asi_core.units import format_seconds
 log = logging.getLogger(__name__)
 
 
-# Held by whoever takes something up in this process: each sees what the others have.
+# Held while a thread of this process claims a run or job, so that each sees the others' claims.
 claiming = threading.Lock()
-# In which a store that is there has a connection to give; nobody has begun anything yet.
+# How long to wait for the store before anything is claimed.
 OPENING_SECONDS = 10.0
-# For how long a thread is not asked again that could not begin what is next.
+# How long a thread sleeps if it may not start what is next.
 LATER_SECONDS = 2.0
 
 
 def _use_threads() -> None:
-    # A Dask worker tells OpenMP to use one thread; here one thing is computed at a time.
+    # Dask sets OpenMP to one thread; here one thread computes at a time and may use all cores.
     torch.set_num_threads(read_settings().threads_each)
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What the runs of one process share."""
+    """State shared by the runs of one process."""
 
     executor: SerialExecutor = field(default_factory=lambda: SerialExecutor(_use_threads))
     features: FeaturePool = field(default_factory=installed_pool)
@@ -64,34 +64,34 @@ class WorkerContext:
 
 @lru_cache(maxsize=1)
 def worker_context() -> WorkerContext:
-    """This process's context, made on first use."""
+    """This process's context, created on first use."""
     return WorkerContext()
 
 
 @lru_cache(maxsize=4)
 def open_store(url: str) -> RunStore:
-    """This process's store at `url`: one engine a process."""
+    """This process's run store at `url`: one SQLAlchemy engine per process."""
     return RunStore(url)
 
 
 def warm_up() -> None:
-    """Go once through what a run does before its first step, so that no visitor waits for it."""
+    """Do once what a run does before its first step, so that the first run starts faster."""
     spec, context = RunSpec(method=Vanilla()), worker_context()
     try:
         next(in_turns(fine_tune(spec, features=context.features), context.executor))
     except AsiError as error:
-        log.warning("the worker is not warm: %s", one_sentence(error))
+        log.warning("the worker could not warm up: %s", one_sentence(error))
 
 
 def execute_next(url: str, checkpoints: str | None = None, address: str = "") -> None:
-    """Run what is next in line; do nothing if nothing waits.
+    """Execute the next queued run; do nothing if none is queued.
 
-    Whatever happens is in the store afterwards: everything measured, the state, and the reason.
+    Afterwards the store has its measurements, its status, and its error if it failed.
 
     Args:
-        url: the store's.
-        checkpoints: folder of the checkpoints; None for that of this process's settings.
-        address: of this process, as a scheduler knows it.
+        url: URL of the store.
+        checkpoints: folder of the checkpoints; None for the folder in this process's settings.
+        address: this process's address at the Dask scheduler.
 
     Raises:
         SQLAlchemyError: if the store cannot be opened.
@@ -102,7 +102,7 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
         with claiming:
             claimed = retry(lambda: store.claim_next(str(WorkerId.here(address))))
     except MustWait:
-        # This task is used up, and another will be submitted at once.
+        # This task is done, and another will be submitted at once.
         time.sleep(LATER_SECONDS)
         return
     if claimed is not None:
@@ -111,7 +111,7 @@ def execute_next(url: str, checkpoints: str | None = None, address: str = "") ->
 
 
 def execute(run_id: str, url: str) -> None:
-    """As `execute_next`, what is queued under `run_id`; nothing if another attempt has it."""
+    """Execute the queued run `run_id`; do nothing if another attempt has it."""
     store = open_store(url)
     token = store.attempts.claim(run_id, str(WorkerId.here()))
     run = store.run(run_id)
@@ -128,8 +128,8 @@ def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> N
     except AttemptLost:
         log.warning("run %s was taken over by another attempt", run.id)
     except StoreTimeout as silence:
-        log.error("run %s is put back: %s", run.id, silence)
-        # Before anybody takes this process for lost, which has done nothing wrong.
+        log.error("run %s is queued again: %s", run.id, silence)
+        # Before the watchdog treats this process as lost, which would count as a try.
         retry(lambda: store.attempts.requeue(run.id, token, count_attempt=False), math.inf)
 
 
@@ -137,7 +137,7 @@ def _train(
     store: RunStore, run: RunRecord, token: str, reporter: Reporter, checkpoint: Path
 ) -> None:
     context = worker_context()
-    asked = _Asked(store, run.id, reporter)
+    stop = _StopCheck(store, run.id, reporter)
     try:
         log.info(
             "attempt %d by process %d on %s, %d threads",
@@ -146,17 +146,17 @@ def _train(
             platform.node(),
             context.executor.run(torch.get_num_threads),
         )
-        # What it was asked for is found again by what is computed: files may have changed since.
+        # Computed now, as files may have changed since the launch.
         (fingerprint,) = fingerprints_of([run.spec])
         retry(lambda: store.attempts.write(run.id, token, fingerprint=fingerprint))
         stream = fine_tune(
             run.spec,
-            should_stop=asked.to_stop,
+            should_stop=stop.requested,
             features=context.features,
             resume=_earlier(store, run, reporter, checkpoint),
             keep=reporter.keep,
         )
-        for item in in_turns(_with_checked_images(run.spec, stream, asked), context.executor):
+        for item in in_turns(_with_checked_images(run.spec, stream, stop), context.executor):
             if item is not None:
                 reporter.add(item)
     except (AttemptLost, StoreTimeout):
@@ -165,25 +165,27 @@ def _train(
         log.error("failed: %s", one_sentence(error))
         reporter.end("failed", one_sentence(error))
     except Exception as error:
-        # The boundary of the worker: nothing that a run does may take other runs with it.
+        # The boundary of the worker: no error of a run may stop other runs.
         log.exception("run %s failed", run.id)
         reporter.end("failed", f"{type(error).__name__}: {one_sentence(error)}")
     else:
         log.info("all done after %s", format_seconds(reporter.seconds))
         done = reporter.reached(run.spec.steps)
-        if asked.too_late and not done:
-            reporter.end("failed", asked.too_late)
+        if stop.too_late and not done:
+            reporter.end("failed", stop.too_late)
         else:
             reporter.end("completed" if done else "cancelled", None)
 
 
 def _with_checked_images(
-    spec: RunSpec, stream: Iterator[Event], asked: _Asked
+    spec: RunSpec, stream: Iterator[Event], stop: _StopCheck
 ) -> Iterator[Event | None]:
-    """The run's events, and before them None after each part of its images that was checked:
-    others have their turns meanwhile, and it can be cancelled."""
+    """The run's events, preceded by one None per part of its images that was checked.
+
+    Other runs get their turns in between, and the run can be cancelled.
+    """
     for _ in check_images(spec.dataset):
-        if asked.to_stop():
+        if stop.requested():
             return
         yield None
     yield from stream
@@ -192,7 +194,7 @@ def _with_checked_images(
 def _earlier(
     store: RunStore, run: RunRecord, reporter: Reporter, checkpoint: Path
 ) -> TrainingState | None:
-    """Where an earlier attempt stood; None where the run begins."""
+    """The state to resume from; None if the run starts from the beginning."""
     reporter.gains_beyond(retry(lambda: store.last_step(run.id)))
     try:
         state = read_state(checkpoint, run.spec, default_device())
@@ -203,17 +205,17 @@ def _earlier(
         return None
     events = retry(lambda: store.events_up_to(run.id, state.step))
     if sum(event.kind == "step" for event in events) != state.step:
-        log.warning("the checkpoint is ahead of what was kept: the run starts over.")
+        log.warning("the checkpoint is ahead of the stored events: the run starts over.")
         return None
     reporter.goes_on_from(events, state.seconds)
     return state
 
 
-class _Asked:
-    """Whether a run is to stop: somebody wants it, or its time is over.
+class _StopCheck:
+    """Whether a run should stop: it was cancelled, or it has exceeded the time limit.
 
     Attributes:
-        too_late: why it is, in one sentence, once its time is over.
+        too_late: the error in one sentence, once it has exceeded the time limit.
     """
 
     def __init__(self, store: RunStore, run_id: str, reporter: Reporter) -> None:
@@ -221,17 +223,17 @@ class _Asked:
         self._most_seconds = read_settings().limits.run_seconds
         self.too_late: str | None = None
 
-    def to_stop(self) -> bool:
+    def requested(self) -> bool:
         if self._reporter.seconds > self._most_seconds:
             limit = format_seconds(self._most_seconds)
             self.too_late = (
-                f"a run may take {limit} here, and this one was not done: take fewer steps or "
-                "smaller images, or raise ASI_MAX_RUN_SECONDS."
+                f"a run may take at most {limit} here, and this one was not done: choose fewer "
+                "steps or smaller images, or raise ASI_MAX_RUN_SECONDS."
             )
             return True
         try:
             return self._store.cancel_requested(self._run_id)
         except STORE_ERRORS as error:
-            # Then nobody can want it.
+            # Then no cancel request can be stored either.
             log.warning("the store did not answer (%s)", one_sentence(error))
             return False

@@ -1,1 +1,1 @@
-"""Runs that come and go as files: exports, imports, and the examples that are shipped."""
+"""Runs as files: exports, imports, and the shipped examples."""

@@ -1,8 +1,7 @@
-"""Comparisons as one file that another installation can open: JSON, and arrays as .npz.
+"""Comparisons as one file that another installation can import: JSON, and arrays as .npz.
 
-A zip with two members. `runs.json` says what was run and what came out; `curves.npz` has the
-columns of steps and evaluations, named `<run>/<kind>/<column>`. Nothing in it is ever executed:
-what is read is checked against the same records as everything else.
+A zip with two members. `runs.json` has the runs; `curves.npz` has the columns of steps and
+evaluations, named `<run>/<kind>/<column>`. Nothing in it is executed, and everything is validated.
 """
 
 from __future__ import annotations
@@ -48,15 +47,15 @@ from asi_core.training.spec import RunSpec
 
 _JSON, _CURVES = "runs.json", "curves.npz"
 _FORMAT: Literal[1] = 1
-# Of all runs together: ten runs of 20 000 steps, each evaluated at all of them.
+# Of all runs together: enough for ten runs of 20 000 steps with an evaluation at each step.
 _MOST_EVENTS = 400_000
 _LONGEST_LINE, _LONGEST_REASON = 1000, 200
 
-# Unix seconds of this century, which every calendar can tell.
+# Unix seconds from 1970 to 2100, which every calendar supports.
 _Time = Annotated[float, Field(ge=0, le=LATEST_TIME, allow_inf_nan=False)]
 
 
-# Of one run: kind of event -> field -> a value an event.
+# Of one run: kind of event -> field -> one value per event.
 _Columns = Mapping[str, Mapping[str, NDArray[Any]]]
 _NO_NUL = r"^[^\x00]*$"
 
@@ -70,11 +69,11 @@ class _Line(BaseModel):
 
 
 class ArchivedRun(BaseModel):
-    """One run that has ended, without its curves.
+    """One ended run, without its curves.
 
     Attributes:
-        rows: events that are no columns: what was prepared, and looks at the layers.
-        log: its last lines, oldest first.
+        rows: events that are not stored as columns: "prepared" and probes.
+        log: the last lines of its log, oldest first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,10 +92,10 @@ class ArchivedRun(BaseModel):
 
 
 class Archive(BaseModel):
-    """What `runs.json` says.
+    """The content of `runs.json`.
 
     Attributes:
-        name, note: of the comparison.
+        name, note: name and note of the comparison.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,12 +117,12 @@ def write_archive(
     """A comparison as a file.
 
     Args:
-        runs: those that have ended, in their order.
+        runs: runs in their order; those that have not ended are left out.
         happened: run -> all its events.
         logs: run -> lines of its log.
 
     Raises:
-        InvalidInput: if none has ended, or they are more than an archive may hold.
+        InvalidInput: if none has ended, or they exceed the limits of an archive.
     """
     ended = [run for run in runs if not run.is_active]
     if not ended:
@@ -139,20 +138,20 @@ def write_archive(
             rows = [event for event in happened[run.id] if event.kind == kind]
             for column in (*columns, *OPTIONAL_COLUMNS[kind]):
                 values = [getattr(row, column) for row in rows]
-                # What no row has is no column.
+                # An optional value that some rows lack is not written.
                 if column in columns or (rows and None not in values):
                     curves[_member(number, kind, column)] = np.array(values)
-    message = archive.model_dump_json().encode()
-    check_json(message)
+    runs_json = archive.model_dump_json().encode()
+    check_json(runs_json)
     _check_count(
         sum(len(curves[_member(n, k, "step")]) for n in range(len(ended)) for k in COLUMNS)
     )
-    return _zipped(message, curves)
+    return _zipped(runs_json, curves)
 
 
 class Happened(Sequence[list[Event]]):
-    """The events of each run of an archive, made when they are asked for: they take a hundred times
-    their bytes."""
+    """The events of each run of an archive, created on access: as objects they take a hundred times
+    the memory."""
 
     def __init__(self, archive: Archive, columns: Sequence[_Columns]) -> None:
         self._runs, self._columns = archive.runs, columns
@@ -173,13 +172,13 @@ class Happened(Sequence[list[Event]]):
 
 
 def read_archive(content: IO[bytes]) -> tuple[Archive, Happened]:
-    """What a file of `write_archive` holds: the runs, and the events of each.
+    """Read a file of `write_archive`: the runs, and the events of each.
 
-    Nothing is made of it before it is known how much that is, and what a run, its model and its
-    method cannot have had is refused.
+    Sizes are checked before anything is decompressed or parsed. Values that are impossible for a
+    run, its model or its method are refused.
 
     Raises:
-        InvalidInput: if it is no such file, is damaged, or is larger than any that is written.
+        InvalidInput: if it is not such a file, is damaged, or is too large.
     """
     check_size("the file", content.seek(0, io.SEEK_END), LARGEST_ARCHIVE_BYTES)
     try:
@@ -197,7 +196,7 @@ def read_archive(content: IO[bytes]) -> tuple[Archive, Happened]:
 def _read(content: IO[bytes]) -> tuple[Archive, Happened]:
     with opened_zip(content) as file:
         if set(file.namelist()) != {_JSON, _CURVES}:
-            raise ValueError(f"it must hold {_JSON} and {_CURVES} alone")
+            raise ValueError(f"it must contain {_JSON} and {_CURVES} only")
         check_size("the list of runs", file.getinfo(_JSON).file_size, LARGEST_JSON_BYTES)
         archive = Archive.model_validate(read_json(member_content(file, _JSON)))
         curves = member_content(file, _CURVES)
@@ -209,7 +208,7 @@ def _all_columns(archive: Archive, arrays: zipfile.ZipFile) -> list[_Columns]:
     there = set(arrays.namelist())
     needed, known = _members(archive, COLUMNS), _members(archive, OPTIONAL_COLUMNS)
     if not needed <= there <= needed | known:
-        raise ValueError("columns of other runs, or not of all")
+        raise ValueError("columns are missing, or do not belong to its runs")
     found: list[_Columns] = []
     count = 0
     for number, run in enumerate(archive.runs):
@@ -245,7 +244,7 @@ def _columns(
 
 
 def _check_run(run: ArchivedRun, columns: _Columns) -> None:
-    """What a database does not take, or what no run can have had."""
+    """Check for values that the database cannot store, or that are impossible for a run."""
     check_spec(run.spec)
     check_times(run.created_at, run.started_at, run.finished_at)
     if run.finished_at is not None and run.finished_at < (run.started_at or 0):
@@ -253,7 +252,7 @@ def _check_run(run: ArchivedRun, columns: _Columns) -> None:
     for kind, of_kind in columns.items():
         check_columns(run.spec, kind, of_kind)
         if run.status == "completed" and run.spec.steps not in of_kind["step"][-1:]:
-            raise InvalidRun("it is completed without its end")
+            raise InvalidRun("it is completed, but its last step is missing")
     prepared = [row for row in run.rows if isinstance(row, PreparedEvent)]
     if len(prepared) > 1:
         raise InvalidRun("it was prepared twice")
@@ -264,15 +263,15 @@ def _check_run(run: ArchivedRun, columns: _Columns) -> None:
     texts = [row.model_dump_json() for row in run.rows]
     texts += [run.spec.model_dump_json(), json.dumps(run.error), *(line.text for line in run.log)]
     if any("\\u0000" in text or "\x00" in text for text in texts):
-        raise InvalidRun("characters that are no text")
+        raise InvalidRun("a text has NUL characters")
 
 
-def _zipped(message: bytes, curves: Mapping[str, NDArray[Any]]) -> bytes:
+def _zipped(runs_json: bytes, curves: Mapping[str, NDArray[Any]]) -> bytes:
     written = io.BytesIO()
     np.savez_compressed(written, allow_pickle=False, **dict(curves))
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(_JSON, message)
+        file.writestr(_JSON, runs_json)
         file.writestr(_CURVES, written.getvalue())
     check_size("the file", len(result.getvalue()), LARGEST_ARCHIVE_BYTES)
     return result.getvalue()
@@ -303,19 +302,19 @@ def _member(number: int, kind: str, column: str) -> str:
 
 def _check_count(count: int) -> None:
     if count > _MOST_EVENTS:
-        raise _too_much(f"{count} steps and evaluations where {_MOST_EVENTS} are allowed")
+        raise _too_much(f"{count} steps and evaluations")
 
 
 def _too_much(what: str) -> InvalidInput:
     return InvalidInput(
         f"an archive holds at most {MOST_RUNS} runs and {_MOST_EVENTS} steps and evaluations",
         what.rstrip("."),
-        "take fewer runs along",
+        "choose fewer runs",
     )
 
 
 def _first_of(error: ValidationError) -> str:
-    """The first thing that is wrong, without the value: it may be anything, of any length."""
+    """The first error, without the value, which may be of any length."""
     detail = error.errors(include_url=False, include_input=False)[0]
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, AsiError):
@@ -325,7 +324,7 @@ def _first_of(error: ValidationError) -> str:
 
 def _unreadable(why: str) -> InvalidInput:
     return InvalidInput(
-        "an archive of runs must be a file that this app has written",
-        f"one that is not ({shorten(why, _LONGEST_REASON).rstrip('.')})",
+        "an archive of runs must be a file exported by this app",
+        f"another file ({shorten(why, _LONGEST_REASON).rstrip('.')})",
         "export it again",
     )

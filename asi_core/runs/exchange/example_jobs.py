@@ -1,4 +1,4 @@
-"""Answers that come with the app, so that a first visit has something real to show."""
+"""Results of jobs shipped with the app, so that pages have real data at the first start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUFFIX = ".json.gz"
 def write_example_job(
     folder: Path, name: str, kind: str, spec: RunSpec, result: dict[str, Any]
 ) -> Path:
-    """Write an answer to `folder/name.json.gz`: the same bytes for the same answer."""
+    """Write a result to `folder/name.json.gz`; equal results give equal bytes."""
     settled = job_kind(kind).settled(spec).model_dump(mode="json")
     text = json.dumps({"kind": kind, "spec": settled, "result": result}, separators=(",", ":"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def write_example_job(
 
 
 def import_example_jobs(jobs: JobStore, folder: Path) -> None:
-    """Have the answers in `folder` in the store, and no older edition of them."""
+    """Import the results in `folder`, replacing older editions."""
     examples = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         written = json.loads(gzip.decompress(path.read_bytes()))

@@ -1,7 +1,7 @@
-"""Real runs that come with the app, so that a first visit has something real to show.
+"""Real runs shipped with the app, so that pages have real data at the first start.
 
-One file is one comparison. Steps and evaluations are written as columns and numbers with few
-digits: a tenth of what the store keeps.
+One file is one comparison. Steps and evaluations are written as columns, and numbers with few
+digits, which takes a tenth of the store's bytes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def write_example(
 ) -> None:
     """Write ended runs and their events to `path`, as one comparison in this order.
 
-    The same runs give the same bytes.
+    Equal runs give equal bytes.
 
     Args:
-        comparison: of this store; they need not have been launched together.
+        comparison: runs of this store; they need not have been launched together.
         path: `<name>.json.gz`; the runs become `example-<name>-0`, `-1` and so on.
-        step_every: of so many steps one is written, the first and the last too; what is known of
-            all steps is in the summaries.
+        step_every: write every so many steps, and the first and the last; the summaries are of all
+            steps.
     """
     written = [_run_as_json(store, run, step_every) for run in comparison]
     text = json.dumps({"runs": written}, separators=(",", ":"))
@@ -46,10 +46,10 @@ def write_example(
 
 
 def import_examples(store: RunStore, folder: Path) -> list[str]:
-    """Have the comparisons of `folder` in the store, in place of older editions of them.
+    """Import the comparisons in `folder`, replacing older editions.
 
     Returns:
-        names of the comparisons that were written; none at the second call.
+        names of the comparisons that were written; empty at a second call.
     """
     return [
         example_comparison(path)
@@ -59,12 +59,12 @@ def import_examples(store: RunStore, folder: Path) -> list[str]:
 
 
 def example_names(folder: Path) -> list[str]:
-    """Names, in the store, of the comparisons of `folder`."""
+    """Names in the store of the comparisons in `folder`."""
     return [example_comparison(path) for path in _files(folder)]
 
 
 def example_comparison(path: Path) -> str:
-    """The name, in the store, of the comparison in a file."""
+    """Name in the store of the comparison in a file."""
     return _PREFIX + path.name.removesuffix(_SUFFIX)
 
 
@@ -75,7 +75,7 @@ def _files(folder: Path) -> list[Path]:
 def _import(store: RunStore, path: Path, comparison: str) -> bool:
     content = path.read_bytes()
     edition = hashlib.sha256(content).hexdigest()[:32]
-    # Most starts of a server end here, without reading what is in the file.
+    # Usually returns here, without decompressing the file.
     if store.finished.editions([comparison]).get(comparison) == edition:
         return False
     written = json.loads(gzip.decompress(content))["runs"]
@@ -129,7 +129,7 @@ def _payloads(store: RunStore, run: RunRecord, kind: str) -> list[Any]:
 
 
 def _thinned(payloads: list[Any], kind: str, step_every: int) -> list[Any]:
-    """Of steps, the first, the last, and those whose number says so."""
+    """For steps, the first, the last, and the multiples of `step_every`; other kinds unchanged."""
     if kind != "step" or not payloads:
         return payloads
     ends = {payloads[0]["step"], payloads[-1]["step"]}
@@ -150,7 +150,7 @@ def _as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def _shortened(value: Any, digits: int) -> Any:
-    """`value` with so many significant digits in all its fractions."""
+    """`value` with all floats rounded to `digits` significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
     if isinstance(value, dict):

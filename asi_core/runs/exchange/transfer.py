@@ -1,4 +1,4 @@
-"""Taking comparisons out of a store as one file, and into another."""
+"""Exporting comparisons from a store to a file, and importing them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ log = logging.getLogger(__name__)
 
 
 def export_comparison(store: RunStore, library: RunLibrary, comparison: str) -> bytes:
-    """All runs of a comparison that have ended, with name, note, events and the end of their logs.
+    """Export the ended runs of a comparison, with name, note, events and the end of their logs.
 
-    Runs with values that no run can have are left out, which is logged.
+    Invalid runs are left out and logged.
 
     Raises:
-        InvalidInput: if there is no such comparison, or none of its runs has ended.
+        InvalidInput: if the comparison does not exist, or none of its runs has ended or is valid.
     """
     runs = store.comparison(comparison)
     if not runs:
-        raise InvalidInput("there must be such a comparison", repr(comparison), "choose another")
+        raise InvalidInput("the comparison must exist", repr(comparison), "choose another")
     described = library.descriptions().get(comparison, Description())
     happened = _readable_events(store, [run for run in runs if not run.is_active])
     return write_archive(
@@ -50,10 +50,10 @@ def export_comparison(store: RunStore, library: RunLibrary, comparison: str) -> 
 
 
 def _readable_events(store: RunStore, runs: Sequence[RunRecord]) -> dict[str, list[Event]]:
-    """Run -> all its events; without runs that another installation would refuse.
+    """Run -> all its events; without invalid runs, which an import would refuse.
 
     Raises:
-        InvalidInput: if it would refuse all of them.
+        InvalidInput: if all runs are invalid.
     """
     happened: dict[str, list[Event]] = {}
     reasons = []
@@ -69,21 +69,21 @@ def _readable_events(store: RunStore, runs: Sequence[RunRecord]) -> dict[str, li
         else:
             happened[run.id] = found
     if reasons and not happened:
-        rule = "runs that are taken along must have values that runs can have"
-        raise InvalidInput(rule, reasons[0].rstrip("."), "take another comparison along")
+        rule = "an exported comparison must have a valid run"
+        raise InvalidInput(rule, reasons[0].rstrip("."), "choose another comparison")
     return happened
 
 
 def import_comparison(
     store: RunStore, library: RunLibrary, content: IO[bytes], owner: str
 ) -> list[RunRecord]:
-    """Keep what a file of `export_comparison` holds, as a new comparison of `owner`.
+    """Import a file of `export_comparison` as a new comparison of `owner`, in one transaction.
 
-    All of it or none. Imported runs have no fingerprint: they never answer a launch.
+    Imported runs have no fingerprint, so they are never reused for a launch.
 
     Raises:
-        InvalidInput: if it is no such file.
-        Refused: where visitors may only look.
+        InvalidInput: if it is not such a file.
+        Refused: if the installation is read-only.
     """
     read_settings().check_may_change()
     archive, happened = read_archive(content)
@@ -107,9 +107,9 @@ def _record(
     run: ArchivedRun, happened: list[Event], comparison: str, position: int, owner: str
 ) -> RunRecord:
     facts = run.model_dump(exclude={"spec", "rows", "log"})
-    # Whose clock is ahead is not the newest here for years.
+    # A time in the future would make it the newest run until then.
     facts["created_at"] = min(run.created_at, time.time())
-    # Made here of what was checked: pages rely on every field of it.
+    # Computed from the validated events, as pages rely on every field.
     summary = summarise(happened)
     if run.started_at is not None and run.finished_at is not None:
         summary["seconds"]["total"] = run.finished_at - run.started_at
@@ -119,7 +119,7 @@ def _record(
         position=position,
         owner=owner,
         spec=run.spec,
-        # When it was last written to: here, now.
+        # The time of the last write, which is now.
         heartbeat_at=time.time(),
         cancel_requested=False,
         summary=summary,
@@ -128,6 +128,6 @@ def _record(
 
 
 def _as_json(happened: Happened, position: int) -> Iterator[dict[str, Any]]:
-    """Events of one run, made when the first is taken."""
+    """Events of one run, created when iterated."""
     for event in happened[position]:
         yield event.model_dump(mode="json")

@@ -1,1 +1,1 @@
-"""What is kept of runs and jobs: tables, their versions, and those who read and write them."""
+"""The database of runs and jobs: tables, migrations, and the classes that read and write them."""

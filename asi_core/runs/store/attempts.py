@@ -1,7 +1,7 @@
-"""Attempts: how a worker takes up a row, keeps it, and loses it.
+"""Attempts: how a worker claims a row, holds it, and loses it.
 
-Every change of state is one conditional UPDATE, and what a worker writes is fenced by the token of
-its attempt: a second attempt, or a worker that was given up, changes nothing.
+Every change of status is one conditional UPDATE, and a worker's writes are fenced by the token of
+its attempt: a second attempt, or a worker that was declared lost, cannot change anything.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from asi_core.runs.store.database import AttemptLost
 from asi_core.runs.store.tables import jobs, runs
 from asi_core.runs.store.worker_id import WorkerId
 
-# Attempts at the same place: what kills its worker as often would do so for ever.
+# Attempts without progress: a row that has killed its worker so often would do so forever.
 MOST_TRIES = 3
 
 
 class MustWait(Exception):
-    """What is next has to be alone in its process, or the process is kept for what has to."""
+    """The next row needs a process without others, or the process is reserved for such a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A row that an attempt has.
+    """A row held by an attempt.
 
     Attributes:
-        token: of the attempt.
-        heartbeat_at: changes as long as the attempt is alive; by the clock of its machine.
-        worker: where (`worker_id`).
-        turns: how much its process has computed, None before it has told.
-        tries: attempts, with this one, since the last that came any further.
-        cancel_requested: whether somebody wants it to stop.
+        token: the attempt's token.
+        heartbeat_at: changes as long as the attempt is alive; by its machine's clock.
+        worker: its process (`worker_id`).
+        turns: its process's count of turns; None before the first report.
+        tries: attempts, including this one, since the last that made progress.
+        cancel_requested: whether it should stop.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Attempts:
     """Attempts at the rows of a table with `status`, `token`, `attempt` and its times.
 
     Args:
-        what: what a row is called in errors, such as "job".
+        what: the word for a row in error messages, such as "job".
     """
 
     def __init__(self, engine: Engine, table: Table, what: str) -> None:
@@ -67,10 +67,10 @@ class Attempts:
         """Start an attempt at a queued row.
 
         Args:
-            worker: where.
+            worker: the process (`worker_id`).
 
         Returns:
-            the attempt's token, or None if the row is not queued (any more).
+            the attempt's token, or None if the row is not queued.
         """
         table, token, now = self._table, uuid.uuid4().hex, time.time()
         changed = self._change(
@@ -81,18 +81,17 @@ class Attempts:
             tries=table.c.tries + 1,
             worker=worker,
             turns=None,
-            # From the first attempt on.
+            # The start of the first attempt.
             started_at=func.coalesce(table.c.started_at, now),
             heartbeat_at=now,
         )
         return token if changed == 1 else None
 
     def check_may_begin(self, row_id: str, worker: str) -> None:
-        """Whether an attempt may share a worker's process with what goes on there.
+        """Check that an attempt may share a worker's process with what is active there.
 
-        What was lost with its process, before it came any further, is tried again alone: if it is
-        what ends the process, nothing else is lost with it once more. Jobs are short, and join a
-        run that is tried again.
+        A row that was lost with its process before it made progress is retried alone: if it kills
+        the process again, nothing else is lost. Jobs are short, and may join a run that is retried.
 
         Raises:
             MustWait: if it may not.
@@ -104,20 +103,20 @@ class Attempts:
                 table: list(connection.execute(_tries_at(table, worker)).scalars())
                 for table in (runs, jobs)
             }
-        heeded = there[jobs] if self._table is jobs else [*there[runs], *there[jobs]]
-        # An attempt counts from its beginning: the second is one that is tried again.
-        if (before and any(there.values())) or max(heeded, default=0) >= 2:
-            raise MustWait(f"{self._what} {row_id} waits until a process is its own")
+        blocking = there[jobs] if self._table is jobs else [*there[runs], *there[jobs]]
+        # The current attempt is counted, so 2 means a retry.
+        if (before and any(there.values())) or max(blocking, default=0) >= 2:
+            raise MustWait(f"{self._what} {row_id} waits for a process without other work")
 
     def has_lost_ones(self) -> bool:
-        """Whether anything is queued that is to be tried again alone."""
+        """Whether any queued row is to be retried alone."""
         c = self._table.c
         query = select(c.id).where(c.status == "queued", c.tries > 0).limit(1)
         with self._engine.connect() as connection:
             return connection.execute(query).first() is not None
 
     def write(self, row_id: str, token: str, **values: Any) -> None:
-        """Change a row that is being worked on, and beat.
+        """Change a running row, with a heartbeat.
 
         Raises:
             AttemptLost: if it does not belong to the token's attempt; nothing is written.
@@ -126,21 +125,21 @@ class Attempts:
             self.fence(connection, row_id, token, **values)
 
     def fence(self, connection: Connection, row_id: str, token: str, **values: Any) -> None:
-        """As `write`, in a transaction that goes on with what the attempt alone may write.
+        """As `write`, within a transaction; what follows in it is written by this attempt only.
 
         Raises:
             AttemptLost: before anything else of the transaction is written.
         """
-        # A write comes first: it takes SQLite's lock, which a read before a write could not.
+        # The write comes first, to take SQLite's write lock at once.
         statement = update(self._table).where(*self._owned(row_id, token))
         values = {"heartbeat_at": time.time(), **values}
         if connection.execute(statement.values(**values)).rowcount != 1:
             raise AttemptLost(f"{self._what} {row_id} belongs to another attempt")
 
     def running(self) -> list[Running]:
-        """All rows that an attempt has."""
+        """All running rows."""
         c = self._table.c
-        # Not all that is worked on can be cancelled.
+        # Jobs cannot be cancelled.
         cancelled = c.cancel_requested if "cancel_requested" in c else false()
         columns = (c.id, c.token, c.heartbeat_at, c.worker, c.turns, c.tries, cancelled)
         with self._engine.connect() as connection:
@@ -148,35 +147,35 @@ class Attempts:
         return [Running(*row[:-1], cancel_requested=bool(row[-1])) for row in rows]
 
     def touch(self, row_id: str) -> None:
-        """Write a row as it is: whether anything can be written at all.
+        """Write a row unchanged, to check that the store is writable.
 
         Raises:
-            SQLAlchemyError: if not, as to a full disk or a locked database.
+            SQLAlchemyError: if it is not, for example if the disk is full or the database locked.
         """
         self._change((self._table.c.id == row_id,), attempt=self._table.c.attempt)
 
     def requeue(self, row_id: str, token: str, *, count_attempt: bool = True) -> bool:
-        """Put a row back whose attempt is lost; whoever was in the attempt writes no more.
+        """Queue a row again whose attempt is lost; that attempt can then write nothing.
 
         Args:
-            count_attempt: whether it counts among the tries of the row.
+            count_attempt: whether it counts as a try of the row.
 
         Returns:
-            whether it was put back: not if the attempt has ended.
+            whether it was queued: False if the attempt has ended.
         """
         c = self._table.c
-        # What came further in this attempt has none that counts.
+        # After progress in this attempt, tries is 0 already.
         uncounted = case((c.tries > 0, c.tries - 1), else_=0)
         tries = {} if count_attempt else {"tries": uncounted}
         values = {"status": "queued", "token": None, "worker": None, "turns": None, **tries}
         return self._change(self._owned(row_id, token), **values) == 1
 
     def end(self, row_id: str, token: str, **values: Any) -> bool:
-        """End an attempt from outside of it; returns whether it had not ended."""
+        """End an attempt from outside its worker; returns whether it was running."""
         return self._change(self._owned(row_id, token), finished_at=time.time(), **values) == 1
 
     def refuse(self, row_id: str, error: str) -> bool:
-        """Mark a queued row as failed, as no worker could take it up; returns whether it was."""
+        """Mark a queued row as failed, as no worker can start it; returns whether it was queued."""
         c = self._table.c
         where = (c.id == row_id, c.status == "queued")
         return self._change(where, status="failed", finished_at=time.time(), error=error) == 1
@@ -191,5 +190,5 @@ class Attempts:
 
 
 def _tries_at(table: Table, worker: str) -> Select[Any]:
-    """Of all rows that go on in a worker's process."""
+    """The tries of all rows that run in a worker's process."""
     return select(table.c.tries).where(table.c.status == "running", table.c.worker == worker)

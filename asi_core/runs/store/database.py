@@ -1,4 +1,4 @@
-"""Reaching a database, and what its stores have in common."""
+"""Opening a database, and its errors."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _POSTGRES_NAMES = ("postgres", "postgresql")
 _POSTGRES_CONNECT = {"connect_timeout": 5, "application_name": "asi"}
 
 
-# What any store raises when its database does not answer, or cannot be opened.
+# Errors of a store whose database does not answer, or cannot be opened.
 STORE_ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
-# What of that may pass: a server that is started anew, a lock, a full disk.
+# Those that may pass: the server restarts, the database is locked, the disk is full.
 TRANSIENT_ERRORS: tuple[type[Exception], ...] = (
     OperationalError,
     InterfaceError,
@@ -41,17 +41,17 @@ TRANSIENT_ERRORS: tuple[type[Exception], ...] = (
 
 
 def silence_of(error: Exception) -> Unavailable:
-    """What to tell a person of a store that did not answer, and what may be done about it."""
+    """The error message for a store that cannot be used, with its remedy."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else reason_of(error)
     return Unavailable(
-        f"the store cannot be used ({reason.rstrip('.')}): make ASI_HOME a folder that can be "
-        "written, or ASI_DATABASE_URL a database that answers."
+        f"the store cannot be used ({reason.rstrip('.')}): set ASI_HOME to a writable folder, or "
+        "ASI_DATABASE_URL to a reachable database."
     )
 
 
 def reason_of(error: Exception) -> str:
-    """Why a store did not answer, in one sentence: without the statement that it was asked."""
+    """A database error in one sentence, without the SQL statement."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     return one_sentence(cause if isinstance(cause, Exception) else error)
 
@@ -61,16 +61,16 @@ class AttemptLost(Exception):
 
 
 def database_url(text: str) -> URL:
-    """The address of a database, with the driver that this project installs.
+    """Parse a database URL, with the driver that this project installs.
 
     Raises:
-        InvalidInput: if it is none, or that of a database that is neither SQLite nor PostgreSQL.
+        InvalidInput: if it is invalid, or of a database other than SQLite and PostgreSQL.
     """
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        # Without its text: nobody can tell what of it is the password.
-        raise _no_database("what is no address") from None
+        # Without its text, which may contain a password.
+        raise _no_database("an invalid URL") from None
     if url.drivername in _POSTGRES_NAMES:
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
@@ -79,13 +79,13 @@ def database_url(text: str) -> URL:
 
 
 def open_database(text: str) -> Engine:
-    """An engine for the database at `text`, whose tables are those of this version.
+    """An engine for the database at `text`, with its tables migrated to this version.
 
-    SQLite's folder is made if needed.
+    SQLite's folder is created if needed.
 
     Raises:
         InvalidInput: as `database_url`.
-        Unavailable: if the tables are those of a newer version.
+        Unavailable: if the tables are from a newer version.
         SQLAlchemyError, OSError: if the database cannot be reached.
     """
     url = database_url(text)
@@ -95,7 +95,7 @@ def open_database(text: str) -> Engine:
         engine = create_engine(url)
         event.listen(engine, "connect", _set_pragmas)
     else:
-        # A server that was started anew leaves connections that lead nowhere.
+        # A restart of the server leaves dead connections in the pool.
         engine = create_engine(url, pool_pre_ping=True, connect_args=_POSTGRES_CONNECT)
     bring_up_to_date(engine)
     return engine
@@ -103,7 +103,7 @@ def open_database(text: str) -> Engine:
 
 def _no_database(found: str) -> InvalidInput:
     return InvalidInput(
-        "ASI_DATABASE_URL must name a database",
+        "ASI_DATABASE_URL must be the URL of a database",
         found,
         "write sqlite:////folder/asi.sqlite or postgresql://user:password@host/database",
     )

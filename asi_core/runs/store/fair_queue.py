@@ -1,4 +1,4 @@
-"""Whose run is next: owners take turns, and an owner's runs come in the order of their launch."""
+"""The order of the queue: owners alternate, and an owner's runs start in the order of launch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Waiting:
     """A queued run.
 
     Attributes:
-        created_at: when it was launched.
-        trains_layers: the classifiers alone come last in their comparison, for they go on from the
-            frozen features that the others have computed.
-        position: in its comparison.
+        created_at: time of its launch.
+        trains_layers: False for a linear probe, which comes last in its comparison, as it reuses
+            the frozen features that the other runs compute.
+        position: its position in its comparison.
     """
 
     id: str
@@ -27,11 +27,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What an owner has been given.
+    """The share that an owner has had.
 
     Attributes:
-        running: runs that are being worked on.
-        last_at: when the latest of the owner's runs was begun; 0 if none ever was.
+        running: number of the owner's running runs.
+        last_at: start time of the owner's latest run; 0 if there is none.
     """
 
     running: int = 0
@@ -39,16 +39,16 @@ class Served:
 
 
 def in_line(waiting: Sequence[Waiting], served: Mapping[str, Served]) -> Iterator[str]:
-    """Ids in the order in which they are to be begun.
+    """Ids in the order in which they will be started.
 
-    The next is always of the owner with the fewest runs going, among those of the one who has
+    The next run is of the owner with the fewest running runs; among equals, of the one who has
     waited longest.
     """
     queues: dict[str, deque[Waiting]] = {}
     for run in sorted(waiting, key=_order_of_owner):
         queues.setdefault(run.owner, deque()).append(run)
     running = {owner: served.get(owner, Served()).running for owner in queues}
-    # Those who are given one now come behind all who were given theirs before.
+    # Owners who get a run here come after all who got one before.
     last: dict[str, tuple[int, float]] = {
         owner: (0, served.get(owner, Served()).last_at) for owner in queues
     }

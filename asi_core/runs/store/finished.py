@@ -1,4 +1,4 @@
-"""Comparisons that were run elsewhere: they came with the app, or in somebody's file."""
+"""Comparisons that were run elsewhere: shipped with the app, or imported from a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ROWS_AT_ONCE = 2000
 
 
 class FinishedRuns:
-    """Those of a store. Each comparison has an edition, by which a newer one takes its place."""
+    """The store's imported comparisons. Each has an edition; a new edition replaces an old one."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def editions(self, comparisons: Sequence[str]) -> dict[str, str]:
-        """Which editions of some comparisons are here; without those that are not."""
+        """The stored editions by comparison, of those that are stored."""
         c = runs.c
         query = select(c.comparison, func.max(c.token)).where(c.comparison.in_(comparisons))
         with self._engine.connect() as connection:
@@ -36,20 +36,20 @@ class FinishedRuns:
         edition: str,
         logs: Mapping[str, Sequence[LogLine]] | None = None,
     ) -> bool:
-        """Keep a comparison, in place of other editions of it; all of it or none.
+        """Store a comparison in one transaction, replacing other editions of it.
 
         Args:
-            happened: run -> its events as JSON; they may be made as they are taken.
+            happened: run -> its events as JSON; may be generators.
             edition: at most 32 characters.
             logs: run -> lines of its log.
 
         Returns:
-            whether it was written: not if this edition is here already.
+            whether it was written: False if this edition is already stored.
         """
         name = comparison[0].comparison
         try:
             with self._engine.begin() as connection:
-                # A write comes first, which takes SQLite's lock: of two servers, one waits here.
+                # The write comes first, to take SQLite's write lock: a second server waits here.
                 other = runs.c.comparison == name, runs.c.token != edition
                 connection.execute(delete(runs).where(*other))
                 _insert(connection, runs, [_run_row(run, edition) for run in comparison])
@@ -59,7 +59,7 @@ class FinishedRuns:
         except IntegrityError:
             if edition not in self.editions([name]).values():
                 raise
-            # It was here, or another server was faster.
+            # It is already stored, perhaps by another server just now.
             return False
         return True
 
@@ -77,7 +77,7 @@ def _run_row(run: RunRecord, edition: str) -> dict[str, Any]:
 def _event_rows(
     happened: Mapping[str, Iterable[dict[str, Any]]],
 ) -> Iterator[list[dict[str, Any]]]:
-    """As many at once as need little memory."""
+    """Rows in chunks, to limit memory."""
     for run_id, items in happened.items():
         rest = iter(items)
         while rows := [
@@ -90,6 +90,6 @@ def _event_rows(
 def _log_rows(logs: Mapping[str, Sequence[LogLine]], edition: str) -> list[dict[str, Any]]:
     return [
         line.as_row(run_id, edition, number)
-        for run_id, message in logs.items()
-        for number, line in enumerate(message)
+        for run_id, lines in logs.items()
+        for number, line in enumerate(lines)
     ]

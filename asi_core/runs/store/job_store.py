@@ -1,4 +1,4 @@
-"""Short answers that need the worker: asked for once, kept, and found again.
+"""Jobs: short computations by a worker, whose results are stored and reused.
 
 A job goes queued -> running -> completed | failed | interrupted, by the same rules as a run.
 """
@@ -32,13 +32,13 @@ JobStatus = Literal["queued", "running", "completed", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One job as the store knows it.
+    """One job as it is stored.
 
     Attributes:
         kind: key into `job_kinds.JOB_KINDS`.
-        spec: what was asked about; settings on which the answer does not depend have defaults.
-        result: for JSON, as the kind says, once the job is completed.
-        error: why there is none, in one sentence.
+        spec: its specification; settings on which the result does not depend have defaults.
+        result: JSON in the format of the kind, once the job is completed.
+        error: the error in one sentence, if it failed.
     """
 
     id: str
@@ -60,16 +60,16 @@ class JobRecord:
 
 
 class JobStore:
-    """Jobs, in any database that SQLAlchemy reaches.
+    """Jobs in an SQLite or PostgreSQL database.
 
     Args:
-        url: such as sqlite:////folder/asi.sqlite; the folder is made if needed.
+        url: such as sqlite:////folder/asi.sqlite; the folder is created if needed.
 
     Attributes:
-        attempts: at the jobs, for workers and those who watch over them.
+        attempts: attempts at the jobs, for workers and the engine.
 
     Raises:
-        As `open_database`.
+        InvalidInput, Unavailable, SQLAlchemyError, OSError: as `open_database`.
     """
 
     def __init__(self, url: str) -> None:
@@ -77,10 +77,10 @@ class JobStore:
         self._engine = open_database(url)
         self.attempts = Attempts(self._engine, jobs, "job")
 
-    # Asking -----------------------------------------------------------------------------------
+    # Reading ----------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> JobRecord | None:
-        """One job, None if there is none of that id."""
+        """The job with this id, None if there is none."""
         return self._first(select(jobs).where(jobs.c.id == job_id))
 
     def latest(self, kind: str, spec: RunSpec, *statuses: JobStatus) -> JobRecord | None:
@@ -92,7 +92,7 @@ class JobStore:
 
     def answers(self, kind: str, specs: Iterable[RunSpec]) -> dict[RunSpec, JobRecord]:
         """The newest completed job for each of these specifications that has one."""
-        # Asked while a slider is moved, of one model: its files are looked at once.
+        # Called while a slider is moved, for one model: cached, to check its files once.
         fingerprint = cache(weights_fingerprint)
         settled = {spec: _key(kind, job_kind(kind).settled(spec), fingerprint) for spec in specs}
         query = select(jobs).where(jobs.c.key.in_(settled.values()), jobs.c.status == "completed")
@@ -106,7 +106,7 @@ class JobStore:
         return self.latest(kind, spec, "queued", "running")
 
     def queued(self) -> dict[str, float]:
-        """When each queued job was asked for, Unix seconds, by its id; oldest first."""
+        """Creation time (Unix seconds) of each queued job, by id; oldest first."""
         query = select(jobs.c.id, jobs.c.created_at).where(jobs.c.status == "queued")
         with self._engine.connect() as connection:
             return {
@@ -121,10 +121,10 @@ class JobStore:
             return [(row.owner, row.network) for row in connection.execute(query)]
 
     def delete_older(self, before: float) -> int:
-        """Remove jobs that ended before a time (Unix seconds), but what came with the app.
+        """Delete jobs that ended before a time (Unix seconds), except shipped ones.
 
         Returns:
-            how many.
+            the number of deleted jobs.
         """
         old = (jobs.c.finished_at < before, jobs.c.owner != EXAMPLE_OWNER)
         with self._engine.begin() as connection:
@@ -139,7 +139,7 @@ class JobStore:
             with self._engine.begin() as connection:
                 connection.execute(insert(jobs), row)
         except IntegrityError:
-            # Somebody asked the same at the same time.
+            # An equal request was faster.
             if (going := self.going(kind, spec)) is not None:
                 return going
             raise
@@ -148,13 +148,13 @@ class JobStore:
         return made
 
     def keep_examples(self, examples: Iterable[tuple[str, RunSpec, dict[str, Any]]]) -> None:
-        """Have these results (kind, specification, result) as the only jobs of the examples' owner.
+        """Make these results (kind, specification, result) the only jobs of the examples' owner.
 
-        What is there already stays as it is.
+        Results that are already stored are not changed.
         """
         rows = {}
         for kind, spec, result in examples:
-            # Older than anything that was computed here, which is preferred.
+            # Created at 0, so that results computed here are newer and preferred.
             ended = {"status": "completed", "result": result, "created_at": 0.0}
             row = _row(kind, spec, EXAMPLE_OWNER, **ended)
             row["key"] = _key(kind, job_kind(kind).settled(spec), official_fingerprint)
@@ -162,14 +162,14 @@ class JobStore:
             rows[name] = {**row, "id": name}
         own = jobs.c.owner == EXAMPLE_OWNER
         with self._engine.begin() as connection:
-            # A write comes first: it takes SQLite's lock, so that two servers go one by one.
+            # The write comes first, to take SQLite's write lock: a second server waits here.
             connection.execute(delete(jobs).where(own, jobs.c.id.not_in(list(rows))))
             there = set(connection.execute(select(jobs.c.id).where(own)).scalars())
             missing = [row for name, row in rows.items() if name not in there]
             if missing:
                 connection.execute(insert(jobs), missing)
 
-    # What a worker writes -----------------------------------------------------------------------
+    # Writing by workers -------------------------------------------------------------------------
 
     def complete(self, job_id: str, token: str, result: dict[str, Any]) -> None:
         """End an attempt with its result.
@@ -190,7 +190,7 @@ class JobStore:
         self.attempts.write(job_id, token, status="failed", error=error, finished_at=time.time())
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     def _first(self, query: Select[Any]) -> JobRecord | None:
@@ -217,10 +217,10 @@ def _key(
     settled: RunSpec,
     fingerprint: Callable[[ModelCard], str] = weights_fingerprint,
 ) -> str:
-    # Without defaults: a setting that is added to specifications later changes no old key.
+    # Without defaults, so that a setting added to specifications later does not change old keys.
     settings = settled.model_dump(mode="json", exclude_defaults=True)
     if "lean" in job_kind(kind).settings:
-        # Its default was another once: an old key without it stands for layers that are not lean.
+        # Its default has changed: an old key without it means layers that are not lean.
         settings["lean"] = settled.lean
     if "pretrained" in job_kind(kind).settings:
         settings["weights"] = (

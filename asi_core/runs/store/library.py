@@ -1,6 +1,6 @@
-"""All runs that were ever kept: finding, naming and deleting them.
+"""Finding, naming and deleting stored runs.
 
-The store follows single runs while they go; this looks at what it has kept.
+`RunStore` handles single runs while they are active; this handles all that are stored.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from asi_core.settings import read_settings
 from asi_core.training.events import EVENT_ADAPTER, Event
 
 LONGEST_NAME, LONGEST_NOTE = 80, 2000
-# Runs that are read at a time.
+# Default limit of a query.
 MOST_READ = 1000
 
 _METHOD = runs.c.spec[("method", "kind")].as_string()
@@ -64,11 +64,11 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs are meant; a field that names nothing excludes nothing.
+    """Selects runs; an empty field selects all.
 
     Attributes:
-        kind: of the method, or `HEAD_KIND`.
-        imports_of: whose imported runs are meant; None for everybody's.
+        kind: kinds of methods, or `HEAD_KIND`.
+        imports_of: owners whose imported runs are included; None for all owners.
     """
 
     status: tuple[str, ...] = ()
@@ -82,12 +82,12 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Runs that a filter means.
+    """Runs that a filter selects.
 
     Attributes:
-        runs: the newest, newest first, in their order in a comparison.
-        left_out: of these, what cannot be read or drawn.
-        count: of all runs that are meant.
+        runs: the newest first, those of a comparison in its order.
+        left_out: selected runs that cannot be read or drawn.
+        count: number of selected runs, without the limit.
     """
 
     runs: list[RunRecord]
@@ -97,17 +97,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What somebody calls a comparison and notes about it; empty where nobody did."""
+    """A user's name and note for a comparison; empty if there are none."""
 
     name: str = ""
     note: str = ""
 
 
 class RunLibrary:
-    """The runs of one database, beside the store that writes them.
+    """The runs of one database.
 
     Args:
-        url: the store's.
+        url: URL of the store.
     """
 
     def __init__(self, url: str) -> None:
@@ -117,12 +117,14 @@ class RunLibrary:
     # Finding ----------------------------------------------------------------------------------
 
     def runs(self, wanted: RunFilter | None = None, limit: int = MOST_READ) -> list[RunRecord]:
-        """The newest runs that `wanted` means, newest first, in their order in a comparison;
-        without those that cannot be read or drawn."""
+        """The runs that `wanted` selects, newest first, those of a comparison in its order.
+
+        Runs that cannot be read or drawn are left out.
+        """
         return self.found(wanted, limit).runs
 
     def found(self, wanted: RunFilter | None = None, limit: int = MOST_READ) -> Found:
-        """As `runs`, with what is left out, and how many there are."""
+        """As `runs`, with the runs left out and the total number."""
         conditions = _conditions(wanted or RunFilter())
         newest = known_time(runs.c.created_at).desc()
         query = select(runs).where(*conditions).order_by(newest, runs.c.comparison, runs.c.position)
@@ -141,16 +143,16 @@ class RunLibrary:
         return Found(valid, left_out, count)
 
     def count(self, wanted: RunFilter) -> int:
-        """How many runs `wanted` means."""
+        """The number of runs that `wanted` selects."""
         query = select(func.count()).select_from(runs).where(*_conditions(wanted))
         with self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
     def values(self, field: str) -> list[str]:
-        """What there is to choose from in a field of `RunFilter`, in alphabetical order."""
+        """The existing values of a field of `RunFilter`, in alphabetical order."""
         query = select(_COLUMNS[field]).distinct()
         with self._engine.connect() as connection:
-            # A specification that is none may lack it.
+            # An invalid specification may lack the field.
             return sorted(value for value in connection.execute(query).scalars() if value)
 
     def last_event(self, run_id: str, kind: str) -> Event | None:
@@ -166,8 +168,7 @@ class RunLibrary:
         return None if payload is None else EVENT_ADAPTER.validate_python(payload)
 
     def steps_done(self, comparison: str) -> dict[str, int]:
-        """How many steps each run of a comparison has taken, by id; runs without steps are left
-        out."""
+        """The last step of each run of a comparison, by id; runs without steps are left out."""
         query = (
             select(events.c.run_id, func.max(events.c.step))
             .join(runs, runs.c.id == events.c.run_id)
@@ -187,14 +188,14 @@ class RunLibrary:
             return {row[0]: Description(row[1], row[2]) for row in connection.execute(query)}
 
     def describe(self, comparison: str, description: Description, owner: str | None = None) -> None:
-        """Give a comparison a name and a note, in place of what it had.
+        """Set the name and note of a comparison.
 
         Args:
-            owner: whose runs it must hold alone; None for anybody's.
+            owner: the user, who must own all of its runs; None for no check.
 
         Raises:
-            InvalidInput: if one is too long, or there is no such comparison.
-            Refused: if it holds somebody else's runs, or where visitors may only look.
+            InvalidInput: if one is too long, or the comparison does not exist.
+            Refused: if it has another user's runs, or if the installation is read-only.
         """
         read_settings().check_may_change()
         _check_length("a name", description.name, LONGEST_NAME)
@@ -202,12 +203,12 @@ class RunLibrary:
         runs_of_it = self.runs(RunFilter(comparison=(comparison,)))
         if owner is not None and any(run.owner not in (owner, *NOBODY) for run in runs_of_it):
             raise Refused(
-                "only one's own comparisons can be named, and this is somebody else's: launch "
-                "one of your own."
+                "only your own comparisons can be named, and this one has another user's runs: "
+                "launch your own comparison."
             )
         if not runs_of_it:
             raise InvalidInput(
-                "a name needs a comparison that is kept", repr(comparison), "choose another"
+                "a name needs an existing comparison", repr(comparison), "choose another"
             )
         values = {"name": description.name.strip(), "note": description.note.strip()}
         if not self._rewrite(comparison, values):
@@ -216,7 +217,7 @@ class RunLibrary:
                     row = {"comparison": comparison, **values}
                     connection.execute(insert(comparison_notes), [row])
             except IntegrityError:
-                # Somebody else was a moment earlier.
+                # Another request has just inserted it.
                 self._rewrite(comparison, values)
 
     def _rewrite(self, comparison: str, values: dict[str, str]) -> bool:
@@ -225,30 +226,30 @@ class RunLibrary:
         with self._engine.begin() as connection:
             return connection.execute(statement).rowcount == 1
 
-    # Ending -------------------------------------------------------------------------------------
+    # Deleting -----------------------------------------------------------------------------------
 
     def delete_runs(self, run_ids: Sequence[str], owner: str | None = None) -> int:
-        """Delete runs with all that was measured; all of them or none. Returns how many.
+        """Delete runs with all their measurements, in one transaction. Returns how many.
 
-        A comparison's name goes with its last run.
+        A comparison's name is deleted with its last run.
 
         Args:
-            owner: whose runs may go; None for everybody's.
+            owner: the user, who must own the runs; None for no check.
 
         Raises:
-            InvalidInput: if one of them is going, shipped with the app, or somebody else's.
-            Refused: where visitors may only look.
+            InvalidInput: if one of them is active, shipped with the app, or another user's.
+            Refused: if the installation is read-only.
         """
         return self._delete(runs.c.id.in_(run_ids), owner)
 
     def delete_comparison(self, comparison: str, owner: str | None = None) -> int:
-        """Delete the runs of a comparison; like `delete_runs`."""
+        """Delete the runs of a comparison, as `delete_runs`."""
         return self._delete(runs.c.comparison == comparison, owner)
 
     def delete_older(self, at: float) -> int:
-        """Delete runs that ended before `at`, Unix seconds; shipped ones stay. Returns how many.
+        """Delete runs that ended before `at`, Unix seconds, except shipped ones. Returns how many.
 
-        What was asked for or written since stays too: copies of answers, and what was imported,
+        Runs launched or written since are kept too: copies of completed runs, and imported runs,
         have the times of their originals.
         """
         c = runs.c
@@ -264,7 +265,7 @@ class RunLibrary:
     def _delete(self, which: ColumnElement[bool], owner: str | None) -> int:
         read_settings().check_may_change()
         with self._engine.begin() as connection:
-            # A write comes first: it takes SQLite's lock, which a read before a write could not.
+            # The write comes first, to take SQLite's write lock at once.
             count = connection.execute(_deletion(which, owner)).rowcount
             left = connection.execute(select(runs.c.owner).where(which)).scalars().all()
             if left:
@@ -273,14 +274,14 @@ class RunLibrary:
         return count
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
 
 def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
-    asked = {name: getattr(wanted, name) for name in _COLUMNS}
+    chosen = {name: getattr(wanted, name) for name in _COLUMNS}
     found: list[ColumnElement[bool]] = [
-        _COLUMNS[name].in_(values) for name, values in asked.items() if values
+        _COLUMNS[name].in_(values) for name, values in chosen.items() if values
     ]
     if wanted.imports_of is not None:
         found.append(or_(~is_imported, runs.c.owner.in_(wanted.imports_of)))
@@ -297,13 +298,13 @@ def _deletion(which: ColumnElement[bool], owner: str | None) -> Delete:
 def _refuse_deletion(owners: Sequence[str], owner: str | None) -> None:
     if EXAMPLE_OWNER in owners:
         shipped = f"{owners.count(EXAMPLE_OWNER)} of them"
-        raise InvalidInput("runs that are shipped with the app stay", shipped, "leave them out")
+        raise InvalidInput("runs shipped with the app cannot be deleted", shipped, "deselect them")
     others = 0 if owner is None else sum(whose not in (owner, *NOBODY) for whose in owners)
     if others:
-        rule = "only one's own runs can be deleted"
-        raise InvalidInput(rule, f"{others} of somebody else", "leave them out")
+        rule = "only your own runs can be deleted"
+        raise InvalidInput(rule, f"{others} of another user", "deselect them")
     rule = "only runs that have ended can be deleted"
-    raise InvalidInput(rule, f"{len(owners)} that are going", "cancel them first")
+    raise InvalidInput(rule, f"{len(owners)} active runs", "cancel them first")
 
 
 def _forget_lost_names(connection: Connection) -> None:

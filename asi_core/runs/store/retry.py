@@ -1,4 +1,4 @@
-"""Waiting for a store that does not answer, such as a database that is being started anew."""
+"""Retrying while the store does not answer, for example while a database server restarts."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 class StoreTimeout(Exception):
-    """The store did not answer for as long as anybody waits for it.
+    """The store did not answer within the time limit.
 
-    Nothing is wrong with what was to be written: whoever has it leaves it as it is, for another
-    attempt.
+    The data to be written is valid, so the run or job is left for another attempt.
     """
 
 
 def retry(what: Callable[[], Result], seconds: float = _PATIENCE_SECONDS) -> Result:
-    """What `what` returns, asked again and again while the store does not answer.
+    """Call `what` until the store answers, with increasing pauses; returns its result.
 
     Raises:
-        StoreTimeout: if it has not answered for so long.
-        SQLAlchemyError: at once, if asking again is of no use.
+        StoreTimeout: if the store has not answered for `seconds`.
+        SQLAlchemyError: at once, if the error is not transient.
     """
     pause, ends = _FIRST_PAUSE, time.monotonic() + seconds
     while True:
@@ -41,6 +40,6 @@ def retry(what: Callable[[], Result], seconds: float = _PATIENCE_SECONDS) -> Res
                 raise StoreTimeout(
                     f"the store has not answered for {seconds:.0f} s ({reason_of(error)})"
                 ) from error
-            log.warning("the store did not answer (%s): asking again", error)
+            log.warning("the store did not answer (%s): retrying", error)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""What a run logs, in whichever thread it is computed, as lines that are kept with the run."""
+"""Captures a run's log, in whichever thread it is computed, to store it with the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 from asi_core.runs.records import LogLine
 
-# Ours, and what PyTorch and NumPy warn of.
+# Our own log, and warnings of PyTorch and NumPy.
 _SOURCES = ("asi_core", "py.warnings")
 _LONGEST = 1000
 
@@ -18,7 +18,7 @@ _listening: ContextVar[logging.Handler | None] = ContextVar("listening", default
 
 @contextmanager
 def lines_of_this_context(take: Callable[[LogLine], None]) -> Iterator[None]:
-    """Hand every line that is logged in this context to `take`, tracebacks left out."""
+    """Pass every line that is logged in this context to `take`, without tracebacks."""
     handler = _Handler(take)
     token = _listening.set(handler)
     logging.captureWarnings(True)

@@ -1,8 +1,8 @@
-"""The record of truth about runs.
+"""The store of runs: their status, events and logs.
 
 A run goes queued -> running -> completed | failed | cancelled; one whose worker is lost is queued
-again. Every change of state is one conditional UPDATE, and whatever a worker writes is fenced by
-the token of its attempt: a second attempt, or a worker that was given up, changes nothing.
+again. Every change of status is one conditional UPDATE, and a worker's writes are fenced by the
+token of its attempt: a second attempt, or a worker that was declared lost, cannot change anything.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 
 _ALL_STEPS = 2**31 - 1
-# Requests that are no further apart come from one click, or from a browser that asks again.
+# Equal requests within this time come from one click, or from a browser that repeats a request.
 AT_ONCE_SECONDS = 5.0
-# In a summary: the run that it was taken from.
+# Key in the summary of a copied run: the id of the original.
 FROM_RUN = "from_run"
 
 
 class RunStore:
-    """Runs and their events, in any database that SQLAlchemy reaches.
+    """Runs and their events in an SQLite or PostgreSQL database.
 
     Args:
-        url: such as sqlite:////folder/asi.sqlite; the folder is made if needed.
+        url: such as sqlite:////folder/asi.sqlite; the folder is created if needed.
 
     Attributes:
-        attempts: at the runs, for workers and those who watch over them.
-        finished: what was run elsewhere and is kept here.
+        attempts: attempts at the runs, for workers and the engine.
+        finished: runs that were executed elsewhere and are stored here.
 
     Raises:
         InvalidInput, Unavailable, SQLAlchemyError, OSError: as `open_database`.
@@ -75,20 +75,20 @@ class RunStore:
         self._jobs = Attempts(self._engine, jobs, "job")
         self.finished = FinishedRuns(self._engine)
 
-    # Asking -----------------------------------------------------------------------------------
+    # Reading ----------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> RunRecord | None:
-        """One run, None if there is none of that id."""
+        """The run with this id, None if there is none."""
         found = self._records(select(runs).where(runs.c.id == run_id))
         return found[0] if found else None
 
     def comparison(self, comparison: str) -> list[RunRecord]:
-        """The runs that were launched together, in their order."""
+        """The runs of a comparison, in their order."""
         query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
         return self._records(query)
 
     def unreadable(self, comparison: str) -> list[LeftOut]:
-        """Runs of a comparison whose specification is none: `comparison` leaves them out."""
+        """Runs of a comparison with an invalid specification, which `comparison` leaves out."""
         query = select(runs).where(runs.c.comparison == comparison).order_by(runs.c.position)
         with self._engine.connect() as connection:
             return read_rows(connection.execute(query).mappings().all())[1]
@@ -101,10 +101,12 @@ class RunStore:
         but_of: Sequence[str] = (),
         imported: bool | None = None,
     ) -> list[list[RunRecord]]:
-        """The newest comparisons, newest first: all, some owners', or all but some owners'.
+        """The newest comparisons, newest first.
 
         Args:
-            imported: only what came in somebody's file, or only what did not; None for both.
+            of: owners to include; None for all.
+            but_of: owners to exclude.
+            imported: only imported comparisons, or only others; None for both.
         """
         newest = func.max(known_time(runs.c.created_at))
         names = select(runs.c.comparison).where(runs.c.owner.not_in(but_of))
@@ -118,7 +120,7 @@ class RunStore:
         return [readable for name in found if (readable := self.comparison(name))]
 
     def active(self) -> list[RunRecord]:
-        """Runs that are queued or running, oldest first."""
+        """Queued and running runs, oldest first."""
         query = select(runs).where(runs.c.status.in_(ACTIVE))
         return self._records(query.order_by(runs.c.created_at, runs.c.position))
 
@@ -127,7 +129,7 @@ class RunStore:
         return self.events_up_to(run_id, _ALL_STEPS)
 
     def events_up_to(self, run_id: str, step: int) -> list[Event]:
-        """Events of all kinds up to and with a step, in the order of their steps."""
+        """Events of all kinds up to and including a step, in the order of their steps."""
         query = (
             select(events.c.payload)
             .where(events.c.run_id == run_id, events.c.step <= step)
@@ -138,7 +140,7 @@ class RunStore:
         return [EVENT_ADAPTER.validate_python(payload) for payload in payloads]
 
     def events(self, run_id: str, kind: str, after_step: int = -1) -> list[Event]:
-        """Events of one kind with a step beyond `after_step`, in order."""
+        """Events of one kind after `after_step`, in the order of their steps."""
         query = (
             select(events.c.payload)
             .where(events.c.run_id == run_id, events.c.kind == kind, events.c.step > after_step)
@@ -149,7 +151,7 @@ class RunStore:
         return [EVENT_ADAPTER.validate_python(payload) for payload in payloads]
 
     def last_step(self, run_id: str) -> int:
-        """The furthest step that any attempt at a run has told of; 0 if none has."""
+        """The last step that any attempt at a run has stored; 0 if there is none."""
         query = select(func.max(events.c.step)).where(events.c.run_id == run_id)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar() or 0
@@ -167,7 +169,7 @@ class RunStore:
             return [LogLine(*row) for row in reversed(connection.execute(query).all())]
 
     def queued(self) -> dict[str, float]:
-        """When each queued run was launched, Unix seconds, by its id; oldest first."""
+        """Launch time (Unix seconds) of each queued run, by id; oldest first."""
         query = select(runs.c.id, runs.c.created_at).where(runs.c.status == "queued")
         with self._engine.connect() as connection:
             return {
@@ -176,9 +178,9 @@ class RunStore:
             }
 
     def line(self) -> list[str]:
-        """Ids of queued runs, in the order in which they will be begun.
+        """Ids of queued runs, in the order in which they will be started.
 
-        Those that are to be tried again alone come first: workers empty for them.
+        Runs that are retried alone come first; workers start nothing else until they can run.
         """
         c = runs.c
         queued = select(c.id, c.owner, c.created_at, ~is_linear_probe, c.position, c.tries)
@@ -196,22 +198,22 @@ class RunStore:
         return [*(run_id for _, _, run_id in lost), *in_line(waiting, served)]
 
     def cancel_requested(self, run_id: str) -> bool:
-        """Whether somebody asked the run to stop."""
+        """Whether the run should stop."""
         query = select(runs.c.cancel_requested).where(runs.c.id == run_id)
         with self._engine.connect() as connection:
             return bool(connection.execute(query).scalar())
 
-    # Asking for a run ---------------------------------------------------------------------------
+    # Launching ----------------------------------------------------------------------------------
 
     def answered(self, fingerprints: Sequence[str]) -> dict[str, RunRecord]:
-        """The newest completed run with each fingerprint (`fingerprints_of`) that has one."""
+        """The newest completed run by fingerprint (`fingerprints_of`), where there is one."""
         query = select(runs).where(
             runs.c.fingerprint.in_(fingerprints), runs.c.status == "completed"
         )
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(runs.c.created_at)).mappings().all()
-        asked = {row["id"]: row["fingerprint"] for row in rows}
-        return {asked[run.id]: run for run in read_rows(rows)[0]}
+        fingerprint_of = {row["id"]: row["fingerprint"] for row in rows}
+        return {fingerprint_of[run.id]: run for run in read_rows(rows)[0]}
 
     def going(self, owner: str, fingerprints: Sequence[str]) -> list[str]:
         """Comparisons of an owner with an active run that has one of these fingerprints."""
@@ -232,19 +234,20 @@ class RunStore:
         network: str | None = None,
         same: Callable[[Sequence[RunRecord]], bool] | None = None,
     ) -> list[RunRecord]:
-        """Queue runs that belong together; all of them or none.
+        """Queue the runs of a comparison in one transaction.
 
-        Of equal requests at once, one is written, and the others return what it has made.
+        Of equal simultaneous requests, one is written, and the others return its runs.
 
         Args:
-            fingerprints: of the specifications (`fingerprints_of`), by which runs are found again.
-            answers: by position, completed runs that are copied instead of run again.
-            network: from where they are asked for (`networks`), where that is known.
-            same: whether a comparison of the owner with the same fingerprints, active or made
-                a moment ago, is what is asked for; None for never.
+            fingerprints: hashes of the specifications (`fingerprints_of`), by which completed runs
+                are reused.
+            answers: completed runs by position, which are copied instead of executed again.
+            network: the network of the request (`networks`), if known.
+            same: whether a comparison of the owner with the same fingerprints, active or just
+                created, is the requested one; None for never.
 
         Raises:
-            InvalidInput: if more runs of the owner, from the network, or of all, would then be
+            InvalidInput: if more runs of the owner, from the network, or of all owners would be
                 queued or running than `limits` allow.
         """
         comparison, now = uuid.uuid4().hex[:12], time.time()
@@ -268,7 +271,7 @@ class RunStore:
         queued = [row for position, row in enumerate(rows) if position not in known]
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
-                # As SQLite does by itself: who counts next sees these.
+                # SQLite locks anyway. The next request must count these rows.
                 connection.execute(text("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE"))
             if queued:
                 connection.execute(insert(runs), queued)
@@ -276,7 +279,7 @@ class RunStore:
                 _copy(connection, run, rows[position])
             twin = None if same is None else _twin(connection, rows, same)
             if twin is not None:
-                # Another request was a moment earlier: these rows were never there.
+                # An equal request was faster: discard these rows.
                 connection.rollback()
                 return twin
             if limits is not None:
@@ -292,19 +295,19 @@ class RunStore:
             running = update(runs).where(runs.c.id == run_id, runs.c.status == "running")
             connection.execute(running.values(cancel_requested=True))
 
-    # What a worker writes -------------------------------------------------------------------------
+    # Writing by workers ---------------------------------------------------------------------------
 
     def claim_next(self, worker: str | None = None) -> tuple[RunRecord, str] | None:
-        """Start an attempt at the run whose turn it is.
+        """Start an attempt at the next run of the queue.
 
         Args:
-            worker: where (`worker_id`).
+            worker: the process (`worker_id`).
 
         Returns:
-            the run and the attempt's token; None if nothing waits.
+            the run and the attempt's token; None if nothing is queued.
 
         Raises:
-            MustWait: if what is next, or a job, has to be alone there and is not yet.
+            MustWait: if the next run, or a job, needs the process without other work.
         """
         while (run_id := next(iter(self.line()), None)) is not None:
             if worker is not None:
@@ -316,15 +319,15 @@ class RunStore:
             if (run := self.run(run_id)) is not None:
                 return run, token
             with suppress(AttemptLost):
-                error = "its specification is none that this version can read."
+                error = "this version cannot read its specification."
                 self.finish(run_id, token, "failed", error=error)
         return None
 
     def _check_may_begin(self, run_id: str, worker: str) -> None:
         self.attempts.check_may_begin(run_id, worker)
-        # It has to be alone too, and comes first: until then a process stays empty for it.
+        # A job that is retried alone comes first: no run starts until a process is free for it.
         if self._jobs.has_lost_ones():
-            raise MustWait(f"run {run_id} waits until a job has had a process")
+            raise MustWait(f"run {run_id} waits for a job that is retried alone")
 
     def append(
         self,
@@ -335,14 +338,14 @@ class RunStore:
         turns: int | None = None,
         gained: bool = False,
     ) -> None:
-        """Add events and lines of the log, and beat, in one transaction.
+        """Add events and log lines, with a heartbeat, in one transaction.
 
-        An event takes the place of the same one of an earlier attempt.
+        An event replaces the same event of an earlier attempt.
 
         Args:
-            lines: by their number in the attempt.
-            turns: how much the worker's process has computed by now.
-            gained: whether a later attempt will go on from further than this one did.
+            lines: log lines by their number in the attempt.
+            turns: the worker process's count of turns.
+            gained: whether a new checkpoint has made progress, which resets the tries.
 
         Raises:
             AttemptLost: if the run does not belong to the token's attempt; nothing is written.
@@ -364,7 +367,7 @@ class RunStore:
                 _delete_events(connection, run_id, rows)
                 connection.execute(insert(events), rows)
             if logged:
-                # Written before, if the answer to that was lost.
+                # They may be stored already, if the confirmation was lost.
                 mine = log_lines.c.run_id == run_id, log_lines.c.attempt_token == token
                 same = log_lines.c.number.in_([row["number"] for row in logged])
                 connection.execute(delete(log_lines).where(*mine, same))
@@ -387,20 +390,20 @@ class RunStore:
             run_id, token, status=status, summary=summary, error=error, finished_at=time.time()
         )
 
-    # What those write who watch over workers ------------------------------------------------------
+    # Writing by the engine ------------------------------------------------------------------------
 
     def end_lost(self, attempt: Running, status: Status, error: str | None) -> bool:
-        """End a run whose attempt will not, with the summary of what was measured.
+        """End a run from outside its attempt, with the summary of its measurements.
 
         Returns:
-            whether it was going.
+            whether it was running.
         """
         summary = summarise(self.all_events(attempt.id))
         values = {"status": status, "summary": summary, "error": error}
         return self.attempts.end(attempt.id, attempt.token, **values)
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     def _records(self, query: Select[Any]) -> list[RunRecord]:
@@ -410,10 +413,10 @@ class RunStore:
 
 
 def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
-    """A completed run once more, with all its events, as `row`."""
+    """Insert a copy of a completed run, with all its events, as `row`."""
     fields = ("status", "started_at", "finished_at", "attempt")
-    message = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
-    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": message}
+    summary = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
+    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": summary}
     connection.execute(insert(runs), [values])
     c = events.c
     same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)
@@ -425,7 +428,7 @@ def _twin(
     rows: Sequence[dict[str, Any]],
     same: Callable[[Sequence[RunRecord]], bool],
 ) -> list[RunRecord] | None:
-    """The comparison that `rows`, which were just written, would be once more."""
+    """An existing comparison that `rows`, which were just written, would repeat."""
     c, first = runs.c, rows[0]
     fingerprints = [row["fingerprint"] for row in rows]
     lately = or_(c.status.in_(ACTIVE), c.created_at >= first["created_at"] - AT_ONCE_SECONDS)
@@ -448,14 +451,14 @@ def _check_queue(
     from_there = active.where(runs.c.network == network)
     for count, most, whose in (
         (active.where(runs.c.owner == owner), limits.runs_per_owner, "of one owner"),
-        # Nothing equals NULL: where no network is known, none is counted.
+        # Nothing equals NULL: without a known network, the count is 0.
         (from_there, limits.runs_per_network, "from one network address"),
         (active, limits.runs, "of all visitors together"),
     ):
         found = connection.execute(count).scalar_one()
         if found > most:
             raise InvalidInput(
-                f"at most {most} runs {whose} may wait or go at a time",
+                f"at most {most} runs {whose} may be queued or active at a time",
                 f"{new} more than {found - new}",
                 "wait until some have ended, or launch fewer",
             )

@@ -1,4 +1,4 @@
-"""Bringing a database to the tables of this version, one server at a time."""
+"""Migrating a database to the tables of this version, by one server at a time."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from asi_core.errors import Unavailable
 
 # The newest of `migrations/versions`.
 REVISION = "0004"
-# What databases were before they told their revision.
+# The revision of databases that do not store one.
 _FIRST = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number that nobody else locks in the same database: "asi" in ASCII.
+# An arbitrary key of the lock: "asi" in ASCII.
 _POSTGRES_LOCK = 0x617369
 
 
 def bring_up_to_date(engine: Engine) -> None:
-    """Create or change tables where they are not those of this version; all of it or none.
+    """Create or migrate the tables, if needed, in one transaction.
 
     Raises:
-        Unavailable: if they are those of a newer version.
+        Unavailable: if they are from a newer version.
         SQLAlchemyError: if the database does not answer.
     """
     with engine.connect() as connection:
@@ -37,7 +37,7 @@ def bring_up_to_date(engine: Engine) -> None:
 
 
 def _upgrade(connection: Connection, found: str | None) -> None:
-    # Imported here: most starts have nothing to do.
+    # Imported here, as most starts do not need it.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -47,8 +47,8 @@ def _upgrade(connection: Connection, found: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         raise Unavailable(
-            f"the database has tables of a newer version of the app ({found}, this one knows "
-            f"{REVISION}): update the app, or name another database in ASI_DATABASE_URL."
+            f"the database has tables of a newer version of the app ({found}, this one has "
+            f"{REVISION}): update the app, or change ASI_DATABASE_URL to another database."
         )
     if found is None and inspect(connection).has_table("runs"):
         command.stamp(config, _FIRST)
@@ -64,13 +64,13 @@ def _revision(connection: Connection) -> str | None:
 
 @contextmanager
 def _locked(engine: Engine) -> Iterator[Connection]:
-    """A connection in a transaction that only one server has at a time."""
+    """A connection in a transaction that only one server can have at a time."""
     if engine.dialect.name != "sqlite":
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
             yield connection
         return
-    # Python's driver ends transactions before it changes tables, unless it is told of none.
+    # In its default mode, Python's driver commits before it changes tables.
     with engine.connect() as plain:
         connection = plain.execution_options(isolation_level="AUTOCOMMIT")
         connection.exec_driver_sql("BEGIN IMMEDIATE")

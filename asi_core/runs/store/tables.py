@@ -1,4 +1,4 @@
-"""The tables. What they mean is the store's business.
+"""The database tables.
 
 A change here needs a file in `migrations/versions` and its number in `schema.REVISION`.
 """
@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# Of the machines of one installation.
+# Largest difference between the clocks of one installation's machines.
 _CLOCKS_DIFFER_SECONDS = 3600.0
 
 runs = Table(
@@ -39,7 +39,7 @@ runs = Table(
     Column("comparison", String(32), nullable=False),
     Column("position", Integer, nullable=False),
     Column("owner", String(128), nullable=False),
-    # From where it was asked for (`networks`), where that is known.
+    # The network of the request (`networks`), if known.
     Column("network", String(32)),
     Column("spec", JSON, nullable=False),
     Column("status", String(16), nullable=False),
@@ -48,18 +48,18 @@ runs = Table(
     Column("started_at", Float),
     Column("finished_at", Float),
     Column("heartbeat_at", Float),
-    # The attempt that may write: every write of a worker names its token.
+    # The attempt that may write: every write of a worker checks its token.
     Column("attempt", Integer, nullable=False, default=0),
     Column("token", String(32)),
-    # Attempts since the last that came any further.
+    # Attempts since the last that made progress.
     Column("tries", Integer, nullable=False, default=0, server_default=text("0")),
-    # Where the attempt is worked on (`worker_id`), and how much its process has computed by now.
+    # The attempt's process (`worker_id`), and its count of turns.
     Column("worker", String(256)),
     Column("turns", Integer),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("summary", JSON),
     Column("error", Text),
-    # Hash of all that the numbers depend on: what is asked for again is found by it.
+    # Hash of everything that the numbers depend on, by which completed runs are reused.
     Column("question", String(64), key="fingerprint"),
     Index("runs_by_comparison", "comparison", "position"),
     Index("runs_by_status", "status"),
@@ -67,16 +67,16 @@ runs = Table(
     Index("runs_by_owner", "owner", "status"),
 )
 
-# Whether a run trains the classifier alone. SQLite would give the number as such.
+# Whether a run is a linear probe. The cast is needed as SQLite returns the number as an integer.
 is_linear_probe = cast(runs.c.spec["layers"].as_string(), String) == "0"
 
-# Editions of what came in somebody's file begin so.
+# Prefix of the editions of imported runs.
 IMPORTED = "imported-"
 is_imported = func.coalesce(runs.c.token, "").startswith(IMPORTED)
 
 
 def known_time(at: ColumnElement[float]) -> ColumnElement[float]:
-    """A time by which rows are ordered, newest first: who claims the future comes last."""
+    """A time by which rows are ordered, newest first; times in the future come last."""
     return case((at > time.time() + _CLOCKS_DIFFER_SECONDS, 0.0), else_=at)
 
 
@@ -89,7 +89,7 @@ events = Table(
     Column("payload", JSON, nullable=False),
 )
 
-# What a run logged, in the order in which it was written.
+# Lines of a run's log, in order.
 log_lines = Table(
     "log_lines",
     metadata,
@@ -101,7 +101,7 @@ log_lines = Table(
     Column("text", Text, nullable=False),
 )
 
-# What somebody calls a comparison, and what there is to say about it.
+# Users' names and notes of comparisons.
 comparison_notes = Table(
     "comparison_notes",
     metadata,
@@ -110,16 +110,16 @@ comparison_notes = Table(
     Column("note", Text, nullable=False, default=""),
 )
 
-# Short answers that the worker computes: a calibration, a measurement.
+# Short computations by a worker: a calibration, a measurement.
 jobs = Table(
     "jobs",
     metadata,
     Column("id", String(32), primary_key=True),
     Column("kind", String(32), nullable=False),
-    # Hash of kind and specification: what is asked for again is found by it.
+    # Hash of kind and specification, by which results are reused.
     Column("key", String(64), nullable=False),
     Column("owner", String(128), nullable=False),
-    # From where it was asked for (`networks`), where that is known.
+    # The network of the request (`networks`), if known.
     Column("network", String(32)),
     Column("spec", JSON, nullable=False),
     Column("status", String(16), nullable=False),
@@ -137,7 +137,7 @@ jobs = Table(
     Column("error", Text),
     Index("jobs_by_key", "key", "status"),
 )
-# The same job is never active twice, whoever asks for it.
+# The same job is never active twice, even for different owners.
 Index(
     "jobs_going",
     jobs.c.key,

@@ -1,4 +1,4 @@
-"""Which process works on something, in words that another process can check."""
+"""The identity of a worker process, as text that other processes can check."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class WorkerId:
     """A process.
 
     Attributes:
-        machine: tells a machine, and what counts processes for itself on it, from all others.
-        pid: of the process there.
-        address: by which Dask's scheduler knows it; empty where there is none.
+        machine: unique id of the machine and its PID namespace (a container has its own).
+        pid: process id in that namespace.
+        address: its address at Dask's scheduler; empty if there is none.
     """
 
     machine: str
@@ -38,7 +38,7 @@ class WorkerId:
 
     @classmethod
     def read(cls, text: str | None) -> Self | None:
-        """What `str` wrote; None if it is no such text."""
+        """Parse the text made by `str`; None if it is invalid."""
         try:
             return None if text is None else cls(**json.loads(text))
         except (ValueError, TypeError):
@@ -49,14 +49,14 @@ class WorkerId:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the process has surely ended; False also where nobody here can know."""
+        """Whether the process has ended for certain; False if that cannot be determined here."""
         return self.machine == _this_machine() and not psutil.pid_exists(self.pid)
 
 
 @lru_cache(maxsize=1)
 def _this_machine() -> str:
     try:
-        # A container has a count of processes of its own, and may have its neighbour's name.
+        # A container has its own PID namespace, and may have the host name of another one.
         return f"{_BOOT.read_text(encoding='utf-8').strip()}/{_NAMESPACE.stat().st_ino}"
     except OSError:
         return f"{platform.node()}/{uuid.getnode():x}"

@@ -1,1 +1,1 @@
-"""What is asked for: whether it may run here, how long it will take, what it is the same as."""
+"""Launching runs and jobs: limits, forecasts, and reuse of equal runs."""

@@ -1,4 +1,4 @@
-"""A hash of all that a run's numbers depend on: specification, code, images, weights, PyTorch."""
+"""A hash of everything a run's numbers depend on: specification, code, images, weights, PyTorch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import weights_fingerprint
 
-# What a run's numbers come from; pages, figures and stores change none.
+# Packages that affect a run's numbers; pages, figures and stores do not.
 _PACKAGES = ("costs", "datasets", "layers", "linalg", "methods", "training", "zoo")
 _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-heif")
 _ROOT = Path(__file__).parents[2]
 
 
 def fingerprints_of(specs: Sequence[RunSpec]) -> list[str]:
-    """Hashes that are the same for runs whose numbers are.
+    """Hashes that are equal for runs with equal numbers.
 
     Raises:
-        InvalidInput, Unavailable: if images of one's own cannot be read.
+        InvalidInput, Unavailable: if user images cannot be read.
     """
-    # Runs that are compared have the same images, which are looked at once.
+    # Once per data set, as compared runs have the same images.
     data = {name: dataset_fingerprint(name) for name in {spec.dataset for spec in specs}}
     return [
         _hash([spec.model_dump(mode="json"), data[spec.dataset], start_of(spec), *_code_of(spec)])
@@ -37,23 +37,23 @@ def fingerprints_of(specs: Sequence[RunSpec]) -> list[str]:
 
 
 def start_of(spec: RunSpec) -> str:
-    """What tells the weights that a run starts from from all others."""
+    """A hash of the weights that the run starts from."""
     return weights_fingerprint(model_card(spec.model)) if spec.pretrained else "random"
 
 
 def _code_of(spec: RunSpec) -> list[str]:
-    """Of a method that came with another package."""
+    """A hash of the method's code, if the method is from another package."""
     return [code] if (code := foreign_code(type(spec.method))) else []
 
 
-def _hash(asked: list[Any]) -> str:
-    text = json.dumps([*asked, code_version()], sort_keys=True)
+def _hash(parts: list[Any]) -> str:
+    text = json.dumps([*parts, code_version()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """A hash of all code that computes, and of the libraries under it."""
+    """A hash of all code that affects results, and of the versions of its libraries."""
     digest = hashlib.sha256()
     for package in _PACKAGES:
         for path in sorted((_ROOT / package).rglob("*.py")):
@@ -63,6 +63,6 @@ def code_version() -> str:
         try:
             digest.update(f"{library} {version(library)}".encode())
         except PackageNotFoundError:
-            # Installed in another way, or not at all.
+            # Installed without metadata, or not at all.
             digest.update(library.encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""How long runs will take, told from the step times of runs that were completed before."""
+"""A forecast of the duration of runs, from the step times of completed runs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from asi_core.runs.validity.rows import problem_of
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds
 
-# Where a run's seconds come from: runs just like it measured here, or measured where the shipped
-# examples were made, or other runs, scaled by multiply-accumulates.
+# The source of a run's seconds: equal runs measured here, equal runs of the shipped examples, or
+# other runs, scaled by multiply-accumulates.
 Source = Literal["here", "elsewhere", "scaled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What some runs will take, one after the other.
+    """The total duration of runs that are executed one after the other.
 
     Attributes:
-        seconds: of the runs for which something is known.
-        counts: how many runs are known from where.
-        unknown: runs of which nothing like them was ever measured; not in `seconds`.
+        seconds: total over the runs with a known source.
+        counts: number of runs by source.
+        unknown: number of runs without any similar measured run; not included in `seconds`.
     """
 
     seconds: float
@@ -37,15 +37,15 @@ class Forecast:
 
     @property
     def sentence(self) -> str:
-        """The forecast and where it comes from."""
+        """The forecast and its sources."""
         known = sum(self.counts.values())
         if not known:
-            return "No measured step yet: the first run will tell how long the others take."
+            return "No measured step yet: the first run will show how long the others take."
         parts = [f"{self.counts[key]} {_ORIGINS[key]}" for key in _ORIGINS if self.counts[key]]
-        message = f"About {format_seconds(self.seconds)} by step times: {', '.join(parts)}"
+        text = f"About {format_seconds(self.seconds)} by step times: {', '.join(parts)}"
         if self.unknown:
-            message += f"; {self.unknown} without any measured step, which come on top of that"
-        return message + "."
+            text += f"; plus {self.unknown} without any measured step"
+        return text + "."
 
 
 _ORIGINS: dict[Source, str] = {
@@ -57,7 +57,7 @@ _ORIGINS: dict[Source, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Pace:
-    """Seconds a step and a training image of it forward, as a completed run had them."""
+    """Seconds per step, and per image forward, of a completed run."""
 
     spec: RunSpec
     is_example: bool
@@ -66,14 +66,14 @@ class _Pace:
 
 
 def forecast(specs: Sequence[RunSpec], known: Sequence[RunRecord]) -> Forecast:
-    """Seconds that runs will take, from those of completed runs.
+    """Forecast the seconds of runs from completed runs.
 
-    A run is set against completed runs of the same model, method, layers, batch and image size (the
-    median of them), else against the nearest runs of the same model, scaled by what vanilla
-    training multiplies in both. Evaluations are counted as forward passes over the test images.
+    A run's time is the median of completed runs with the same model, method, layers, batch and
+    image size. Without any, it is that of the nearest run of the same model, scaled by the MACs of
+    vanilla training in both. Evaluations are counted as forward passes over the test images.
 
     Args:
-        known: runs of any status; what was not completed is left out.
+        known: runs of any status; only completed ones are used.
     """
     paces = [pace for run in known if (pace := _pace(run)) is not None]
     counts: dict[Source, int] = {"here": 0, "elsewhere": 0, "scaled": 0}
@@ -92,7 +92,7 @@ def _pace(run: RunRecord) -> _Pace | None:
     if run.status != "completed" or run.summary is None or problem_of(run) is not None:
         return None
     seconds = run.summary["seconds"]
-    # Looks at the spectra and the frozen part's output are no part of a step, but they take time.
+    # Probing and the frozen part are not part of a step's time, so they are added.
     with_probes = 1 + (seconds.get("probe_share") or 0)
     prefix = seconds["prefix_total"] / run.summary["steps_done"]
     return _Pace(
@@ -125,7 +125,7 @@ def _seconds(spec: RunSpec, paces: Sequence[_Pace]) -> tuple[float, Source] | No
 def _total(spec: RunSpec, pace: _Pace, ratio: float) -> float:
     """Seconds of a run whose steps take `ratio` times as long as those of `pace`."""
     evaluations = ceil(spec.steps / spec.evaluation_interval)
-    # Where only reading tells how many images there are, evaluation is left out.
+    # If the number of images is not known without reading them, evaluation is left out.
     images = evaluations * (dataset_card(spec.dataset).test_count or 0)
     images_ratio = ratio * pace.spec.batch_size / spec.batch_size
     return spec.steps * pace.step_seconds * ratio + images * pace.image_seconds * images_ratio
@@ -135,13 +135,13 @@ def _conditions(spec: RunSpec) -> tuple[object, ...]:
     return spec.model, kind_of(spec), spec.layers, spec.batch_size, spec.image_size
 
 
-def _can_scale(known: RunSpec, asked: RunSpec) -> bool:
-    """Whether multiply-accumulates say anything of one from the other."""
-    return known.model == asked.model and (known.layers == 0) == (asked.layers == 0)
+def _can_scale(known: RunSpec, new: RunSpec) -> bool:
+    """Whether the time of one can be scaled from the other by multiply-accumulates."""
+    return known.model == new.model and (known.layers == 0) == (new.layers == 0)
 
 
 def _work(spec: RunSpec) -> float:
-    """What a step of vanilla training multiplies; for a classifier alone, its images."""
+    """MACs of a step of vanilla training; for a linear probe, its number of images."""
     if spec.layers == 0:
         return float(spec.batch_size)
     cost = estimate(

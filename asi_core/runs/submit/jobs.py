@@ -1,4 +1,4 @@
-"""Asking for jobs: what can be answered is queued, or what is known already is returned."""
+"""Requesting jobs: queue a job that can start, or return an existing one."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ def request_job(
 ) -> JobRecord:
     """Queue a job, if it can start.
 
-    Asked for the same again, it returns what is going, or unless `again` what is completed.
+    If the same job is active, or completed and not `again`, that one is returned.
 
     Args:
-        network: from where it is asked for (`networks`), where that is known.
+        again: whether to repeat a completed job.
+        network: the network of the request (`networks`), if known.
 
     Raises:
-        InvalidInput: if there is no such kind, images are not as they must be, or too many jobs of
-            the owner or from the network are waiting.
-        Refused: where visitors may only look.
+        InvalidInput: if the kind does not exist, images are invalid, or too many jobs of the owner,
+            from the network or of all owners are queued.
+        Refused: if the installation is read-only.
         Unavailable: if weights or images are missing or damaged; nothing is queued then.
     """
     statuses: tuple[JobStatus, ...] = ("queued", "running") + (() if again else ("completed",))
@@ -43,12 +44,12 @@ def request_job(
     if spec.pretrained:
         check_obtainable(model_card(spec.model))
     _check_images(kind, spec)
-    limits, asking = settings.limits, store.active()
-    same_owner = sum(whose == owner for whose, _ in asking)
-    same_network = sum(network is not None and place == network for _, place in asking)
+    limits, active = settings.limits, store.active()
+    same_owner = sum(whose == owner for whose, _ in active)
+    same_network = sum(network is not None and place == network for _, place in active)
     _check_room(limits.questions_per_owner, same_owner, "of one visitor")
     _check_room(limits.questions_per_network, same_network, "from one network address")
-    _check_room(limits.questions, len(asking), "of all visitors together")
+    _check_room(limits.questions, len(active), "of all visitors together")
     return store.create(kind, spec, owner, network)
 
 
@@ -63,7 +64,7 @@ def _check_images(kind: str, spec: RunSpec) -> None:
 def _check_room(most: int, waiting: int, whose: str) -> None:
     if waiting >= most:
         raise InvalidInput(
-            f"at most {most} calibrations and measurements {whose} may wait at a time",
+            f"at most {most} calibrations and measurements {whose} may be queued at a time",
             f"one more than {waiting}",
-            "wait for an answer",
+            "wait until one is done",
         )

@@ -1,4 +1,4 @@
-"""What may be asked for here: enforced by the services, whoever asks, and never by pages alone."""
+"""Limits on runs and jobs, enforced by the services for all callers, not only by pages."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from asi_core.zoo.cards import model_card
 
 
 def check_specs(specs: Iterable[RunSpec], settings: Settings) -> None:
-    """Whether each of some runs may be begun here.
+    """Check that each run is within the limits of this installation.
 
     Raises:
-        InvalidInput: if one of them asks for more than the limits allow, or for what means nothing
-            for its model.
+        InvalidInput: if one exceeds the limits, or has a setting that its model does not support.
     """
     limits = settings.limits
     for spec in specs:
@@ -26,9 +25,9 @@ def check_specs(specs: Iterable[RunSpec], settings: Settings) -> None:
         card = model_card(spec.model)
         if spec.train_norm and card.layer_kind == "linear":
             raise InvalidInput(
-                "training normalisations too needs batch normalisations",
+                "training normalisations needs a model with batch normalisations",
                 f"{card.title}, which has none",
-                "leave them frozen",
+                "keep them frozen",
             )
         most, needed = _most_bytes(settings), run_bytes(spec)
         if most is not None and needed > most:
@@ -36,17 +35,17 @@ def check_specs(specs: Iterable[RunSpec], settings: Settings) -> None:
                 f"a run may take at most {format_bytes(most)} of memory here",
                 f"about {format_bytes(needed)} by estimate for {spec.method.label} at batch "
                 f"{spec.batch_size} and {spec.image_size} pixels",
-                "take a smaller batch, smaller images or fewer layers",
+                "choose a smaller batch, smaller images or fewer layers",
             )
 
 
 def _most_bytes(settings: Settings) -> int | None:
-    """Memory that one run may ask for; None where nobody here knows."""
+    """Memory that one run may use; None if unknown."""
     if settings.limits.run_bytes is not None:
         return settings.limits.run_bytes
     if settings.scheduler is not None:
         return None
-    # Imported here: most who ask for limits ask for others.
+    # Imported here, as it is slow and rarely needed.
     from asi_core.runs.machine import machine_bytes
 
     return settings.worker_memory_bytes or machine_bytes() // settings.workers

@@ -1,4 +1,4 @@
-"""The network that somebody asks from: limits hold for it too, as a name is changed in a moment."""
+"""A pseudonym of the user's network, for limits: a user name is too easy to change."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import ipaddress
 import secrets
 
 _KEY = secrets.token_bytes(32)
-# What one customer is given at least: all its addresses are one person's.
+# Providers assign at least a /64 per customer, so all its addresses count as one user.
 _IPV6_PREFIX = 64
 
 
 def network_of(address: str | None) -> str | None:
-    """A name for the network of an IP address, from which nobody can tell the address.
+    """A keyed hash of the network of an IP address, which does not reveal the address.
 
-    It is the same until the server is started anew: whoever then asks begins to be counted again.
+    The key changes when the server restarts, so that counts start over.
 
     Args:
-        address: as the server or a proxy gives it; None where there is none, as on a command line.
+        address: from the server or a proxy; None if there is none, as on a command line.
 
     Returns:
         32 characters; None without an address.
@@ -31,7 +31,7 @@ def _network(address: str) -> str:
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        # A proxy may name its clients as it likes.
+        # A proxy may use other names for its clients.
         return address
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)

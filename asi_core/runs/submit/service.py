@@ -1,4 +1,4 @@
-"""Asking for runs: what is checked before anything is queued."""
+"""Requesting and cancelling runs, with checks before anything is queued."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import check_obtainable
 
-# Every method, and the classifier alone.
+# Every method, and the linear probe.
 MOST_RUNS_AT_ONCE = len(METHODS) + 1
 
 
@@ -32,24 +32,24 @@ def request_runs(
     again: bool = False,
     network: str | None = None,
 ) -> list[RunRecord]:
-    """Queue runs that are to be compared, if all of them can start.
+    """Queue the runs of a comparison, if all of them can start.
 
-    Asked for the same again while it is going, it returns what is going. Runs whose numbers are
-    known already, from the same code and images, are copied instead of run again.
+    If the same comparison is active, it is returned. Runs that were completed before with the same
+    code and images are copied instead of executed again.
 
     Args:
-        most: runs that may be asked for at once.
-        again: whether all are run, also those whose numbers are known, or that are going since
-            more than a moment.
-        network: from where they are asked for (`networks`), where that is known.
+        most: maximum number of runs.
+        again: whether to execute all runs, even if completed or active ones are the same; only a
+            repeated click returns the active ones.
+        network: the network of the request (`networks`), if known.
 
     Raises:
-        InvalidInput: if there are none or too many, one asks for more than the limits allow, or
-            images are not as they must be or fewer than a batch.
-        InvalidRun: if a number of a specification is beyond all that can be drawn.
-        Refused: where visitors may only look.
+        InvalidInput: if there are no or too many runs, one exceeds the limits, or images are
+            invalid or fewer than a batch.
+        InvalidRun: if a number of a specification is too large to be drawn.
+        Refused: if the installation is read-only.
         Unavailable: if weights or images are missing, or images are known to be damaged and not
-            left out; nothing is queued then.
+            skipped; nothing is queued then.
     """
     settings = read_settings()
     settings.check_may_change()
@@ -77,8 +77,8 @@ def request_runs(
 
 
 def _check_images(specs: Sequence[RunSpec]) -> None:
-    asked = {(spec.dataset, spec.skip_damaged) for spec in specs}
-    cards = {(name, skip): check_dataset(name, skip) for name, skip in asked}
+    datasets = {(spec.dataset, spec.skip_damaged) for spec in specs}
+    cards = {(name, skip): check_dataset(name, skip) for name, skip in datasets}
     for spec in specs:
         card = cards[spec.dataset, spec.skip_damaged]
         card.check_images(spec.skip_damaged)
@@ -86,10 +86,10 @@ def _check_images(specs: Sequence[RunSpec]) -> None:
 
 
 def known_runs(store: RunStore, specs: Sequence[RunSpec]) -> int:
-    """How many of some runs need not be run, as their numbers are known.
+    """The number of runs that need not be executed, as equal ones are completed.
 
     Raises:
-        InvalidInput, Unavailable: if images of one's own cannot be read.
+        InvalidInput, Unavailable: if user images cannot be read.
     """
     return len(_answers(store, fingerprints_of(specs)))
 
@@ -102,19 +102,19 @@ def _answers(store: RunStore, fingerprints: Sequence[str]) -> dict[int, RunRecor
 
 
 def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None = None) -> None:
-    """Stop runs: those that are queued at once, the others within a step.
+    """Stop runs: queued ones at once, running ones within a step.
 
     Args:
-        owner: who asks; None for somebody who may stop all.
+        owner: the user, who must own the runs; None for no check.
 
     Raises:
-        Refused: if one of them is somebody else's, or where visitors may only look.
+        Refused: if one of them is another user's, or if the installation is read-only.
     """
     read_settings().check_may_change()
     if others := [run for run in runs if owner is not None and run.owner not in (owner, *NOBODY)]:
         raise Refused(
-            f"only one's own runs can be cancelled, and {len(others)} of these are somebody "
-            "else's: ask whoever launched them."
+            f"only your own runs can be cancelled, and {len(others)} of these are another "
+            "user's: ask the user who launched them."
         )
     for run in runs:
         store.request_cancel(run.id)
@@ -123,7 +123,7 @@ def request_cancel(store: RunStore, runs: Sequence[RunRecord], owner: str | None
 def _is_same_request(
     runs: Sequence[RunRecord], *, specs: list[RunSpec], again: bool, since: float
 ) -> bool:
-    """Whether a comparison that another request has made is what this one asks for too."""
+    """Whether the comparison of another request is the one that this request asks for."""
     if [run.spec for run in runs] != specs:
         return False
     going = [run.is_active and not run.cancel_requested for run in runs]
@@ -136,7 +136,7 @@ def _is_same_request(
 def _one_comparison(
     store: RunStore, answers: Mapping[int, RunRecord], count: int, owner: str
 ) -> list[RunRecord] | None:
-    """The owner's comparison that consists of these answers, in this order; None if none does."""
+    """The owner's comparison that consists of these completed runs, in this order; else None."""
     names = {run.comparison for run in answers.values()}
     if len(answers) != count or len(names) != 1:
         return None
@@ -148,8 +148,7 @@ def _one_comparison(
 def _already_going(
     store: RunStore, specs: Sequence[RunSpec], fingerprints: Sequence[str], owner: str
 ) -> list[RunRecord] | None:
-    """The owner's own comparison of just these runs, if all of it goes or was known: a second
-    click."""
+    """The owner's comparison of exactly these runs, if all are active or copied: a second click."""
     for name in store.going(owner, fingerprints):
         runs = store.comparison(name)
         going = all(run.is_active or FROM_RUN in (run.summary or {}) for run in runs)

@@ -1,4 +1,4 @@
-"""Sweeps: one task, trained under many settings, launched and followed as one comparison."""
+"""Sweeps: one task trained with many settings, launched and shown as one comparison."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _EARLIER = {
     "patches": "patch",
 }
 _REFERENCE = {"kind": REFERENCE_KIND}
-# Fields of a run that have no field of their own in a sweep, and can be varied.
+# Fields of a run that can be varied in `Sweep.settings`.
 _RUN_FIELDS = tuple(n for n in setting_fields(RunSpec) if n not in ("layers", "seed"))
 
 
 class Sweep(BaseModel):
-    """What is varied; every combination is one run.
+    """The settings that are varied; every combination is one run.
 
     Attributes:
-        base: all that is the same in all runs; its method, layers and seed are not used.
-        methods: kinds.
-        settings: values of methods' settings and of further fields of a run, by name. A method is
-            run at every combination of those that it has; of its alternatives (ranks, or an
-            explained variance) at each.
-        layers: how many of the last layers are trained.
-        references: whether vanilla and the classifier alone are run too, at all layers and seeds.
+        base: the fields that are the same in all runs; its method, layers and seed are ignored.
+        methods: kinds of methods.
+        settings: values of methods' settings and of other fields of a run, by name. A method is run
+            at every combination of the settings that it has. Its alternatives (ranks, or an
+            explained variance) are not combined with each other.
+        layers: numbers of last layers that are trained.
+        references: whether to add vanilla and the linear probe, at all layers and seeds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,7 @@ class Sweep(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_versions(cls, given: Any) -> Any:
-        """Three settings had fields of their own."""
+        """Move three settings that were separate fields into `settings`."""
         if not isinstance(given, Mapping):
             return given
         old = {new: given[name] for name, new in _EARLIER.items() if name in given}
@@ -63,7 +63,7 @@ class Sweep(BaseModel):
     @field_validator("settings")
     @classmethod
     def _frozen(cls, settings: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
-        """JSON has lists where there are ranks per mode."""
+        """Convert lists (ranks per mode from JSON) to tuples."""
         return {
             name: tuple(tuple(value) if isinstance(value, list) else value for value in values)
             for name, values in settings.items()
@@ -79,7 +79,7 @@ class Sweep(BaseModel):
         known = {*_RUN_FIELDS, *method_fields()}
         if unknown := sorted(set(self.settings) - known):
             raise InvalidInput(
-                "a sweep varies settings that there are", ", ".join(unknown), "check their names"
+                "a sweep varies existing settings", ", ".join(unknown), "check their names"
             )
         return self
 
@@ -94,18 +94,18 @@ class Sweep(BaseModel):
             raise InvalidInput(f"a sweep of {method.label} needs {names}", "none", "give one")
 
     def specs(self) -> list[RunSpec]:
-        """All runs, each once, the references of a seed before what is measured against them.
+        """All runs without duplicates; the references of a seed come before its other runs.
 
         Raises:
-            InvalidInput, ValidationError: if a combination is not allowed, or there are none or
-                more than `MOST_RUNS_OF_A_SWEEP`.
+            InvalidInput, ValidationError: if a combination is invalid, or there are no or more than
+                `MOST_RUNS_OF_A_SWEEP` runs.
         """
         specs = list(dict.fromkeys(self._combinations()))
         if not 1 <= len(specs) <= MOST_RUNS_OF_A_SWEEP:
             raise InvalidInput(
                 f"a sweep must have 1 to {MOST_RUNS_OF_A_SWEEP} runs",
                 len(specs),
-                "take fewer values, layers or seeds" if specs else "choose a method",
+                "choose fewer values, layers or seeds" if specs else "choose a method",
             )
         return specs
 
@@ -121,7 +121,7 @@ class Sweep(BaseModel):
                             yield self._spec({"kind": kind, **method}, layers, seed, changes)
 
     def _settings(self, method: type[Method]) -> Iterator[dict[str, Any]]:
-        """The settings at which a method is run."""
+        """The combinations of settings at which a method is run."""
         given = [name for name in setting_fields(method) if self.settings.get(name)]
         common = [name for name in given if name not in method.alternatives]
         if not method.alternatives:
@@ -162,18 +162,18 @@ def request_sweep(store: RunStore, sweep: Sweep, owner: str) -> list[RunRecord]:
 
 
 def in_working_order(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """The order in which runs are best worked on: the classifiers alone last, for they go on from
-    the frozen features that the others have computed."""
+    """The runs in the order of execution: linear probes last, as they reuse the frozen features
+    that the others compute."""
     return sorted(runs, key=lambda run: run.spec.layers == 0)
 
 
 def cancel_all(store: RunStore, comparison: str, owner: str | None = None) -> int:
-    """Stop every run of a comparison that has not ended; returns how many were asked to.
+    """Stop every active run of a comparison; returns how many.
 
     Raises:
         Refused: as `request_cancel`.
     """
     going = [run for run in store.comparison(comparison) if run.is_active]
-    # The last first: a place that becomes free must not be taken by the next of them.
+    # In reverse order, so that a freed worker does not start the next of them.
     request_cancel(store, list(reversed(going)), owner)
     return len(going)

@@ -1,1 +1,1 @@
-"""Whether rows that somebody else has written can be read and drawn."""
+"""Checks that stored or imported runs are valid and can be drawn."""

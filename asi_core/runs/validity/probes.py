@@ -1,4 +1,4 @@
-"""Whether layers, spectra and pictures of a run can be those of its model and method."""
+"""Checks that layers, spectra and pictures of a run are possible for its model and method."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import LayerFacts, layer_facts
 
-# Factors in 8 bits are orthonormal to some percent only.
+# Factors in 8 bits are orthonormal only within some percent.
 _SHARE = Range(0, 1.1)
 _COSINE, _DEGREES = Range(-1.001, 1.001), Range(0, 90.001)
-# Of inputs in single precision; squares and sums of them stay far from infinity.
+# More than inputs in single precision can have; squares and sums stay far from infinity.
 _SINGULAR_VALUE = Range(0, 1e50)
 _PACKED = Range(-LARGEST_SINGLE, LARGEST_SINGLE)
 _LONGEST_NAME = 200
@@ -37,7 +37,7 @@ _NAME = re.compile(r"[\w.]{1,200}", re.ASCII)
 
 
 def check_model(spec: RunSpec, events: Sequence[Event]) -> None:
-    """Whether layers and their shapes are those of the model.
+    """Check that layers and their shapes are those of the model.
 
     Raises:
         InvalidRun: naming what the model does not have.
@@ -57,10 +57,10 @@ def check_model(spec: RunSpec, events: Sequence[Event]) -> None:
 
 
 def check_events(spec: RunSpec, events: Sequence[Event]) -> None:
-    """Whether events of one run can be drawn; those of each kind in the order of their steps.
+    """Check that events of one run can be drawn; each kind is in the order of steps.
 
     Raises:
-        InvalidRun: naming what no run with this specification can have.
+        InvalidRun: naming what is impossible for this specification.
     """
     for kind in COLUMNS:
         check_rows(spec, kind, [event.model_dump() for event in events if event.kind == kind])
@@ -71,13 +71,13 @@ def check_events(spec: RunSpec, events: Sequence[Event]) -> None:
 
 
 def check_prepared(spec: RunSpec, event: PreparedEvent) -> None:
-    """What was about to be trained.
+    """Check the event about the layers to be trained.
 
     Raises:
-        InvalidRun: naming what no run can have.
+        InvalidRun: naming what is impossible.
     """
     if event.step != 0:
-        raise InvalidRun("what was prepared is not at step 0")
+        raise InvalidRun("the prepared event is not at step 0")
     for layer in event.layers:
         _check_shape(spec, f"input of {_plain(layer.name)}", layer.input_shape)
         _check_shape(spec, f"output of {_plain(layer.name)}", layer.output_shape)
@@ -88,10 +88,10 @@ def check_prepared(spec: RunSpec, event: PreparedEvent) -> None:
 
 
 def check_probes(spec: RunSpec, events: Sequence[ProbeEvent]) -> None:
-    """Probes of one run, in their order: each has the modes of the model and can be drawn.
+    """Check that the probes of one run, in order, have the model's modes and can be drawn.
 
     Raises:
-        InvalidRun: naming the step and layer, and what no run can have.
+        InvalidRun: naming the step and layer, and what is impossible.
     """
     names = [layer.name for layer in events[0].layers] if events else []
     before = 0
@@ -112,9 +112,9 @@ def check_probes(spec: RunSpec, events: Sequence[ProbeEvent]) -> None:
 
 
 def _plain(name: str) -> str:
-    """The name of a layer, as PyTorch makes them."""
+    """The name of a layer, if it is a possible name of a PyTorch module."""
     if not _NAME.fullmatch(name):
-        raise InvalidRun(f"a layer is called {name!r:.80}")
+        raise InvalidRun(f"a layer has the invalid name {name!r:.80}")
     return name
 
 
@@ -123,11 +123,11 @@ def _check_names(spec: RunSpec, names: Sequence[str]) -> None:
         raise InvalidRun("a layer is named twice")
     for name in names:
         if name not in _facts(spec):
-            raise InvalidRun(f"{name!r:.80} is none of the trained layers of {spec.model}")
+            raise InvalidRun(f"{name!r:.80} is not a trained layer of {spec.model}")
 
 
 def _facts(spec: RunSpec) -> dict[str, LayerFacts]:
-    """Of the trained layers, by name."""
+    """Facts of the trained layers, by name."""
     card = model_card(spec.model)
     return _last_facts(card.name, card.checked_layers(spec.layers))
 
@@ -175,9 +175,9 @@ def _check_shape(spec: RunSpec, what: str, shape: Sequence[int]) -> None:
 
 
 def _check_of_model(spec: RunSpec, name: str, shape: Sequence[int]) -> None:
-    """Channels, and where the table has them height and width (or tokens)."""
+    """Check the channels, and height and width (or tokens) where they are tabulated."""
     facts, channel_mode = _facts(spec)[name], _channel_mode(spec)
-    # Not traced where it lacks: that takes seconds, and here for whatever somebody sends.
+    # Not traced for other sizes: that takes seconds, and this is untrusted input.
     known = facts.sizes.get(spec.image_size)
     if known is not None and tuple(shape[1:]) != known[0]:
         raise InvalidRun(f"input of {name} has another shape in the model")
@@ -208,7 +208,7 @@ def _check_spectrum(values: Sequence[float], most: int) -> None:
     if not 1 <= len(values) <= most:
         raise InvalidRun(f"{len(values)} singular values where there are 1 to {most}")
     found = np.array(values, dtype=float)
-    # Of an array with NaN, both are NaN.
+    # If the array has a NaN, both are NaN.
     for extreme in (found.min(), found.max()):
         check_number("a singular value", extreme.item(), _SINGULAR_VALUE)
     if (np.diff(found) > 0).any():
@@ -233,7 +233,7 @@ def _check_pictures(pictures: LayerPictures, channels: int) -> None:
 
 
 def _check_packed(packed: PackedValues) -> int:
-    """How many values there are."""
+    """Check packed values; returns their number."""
     for value in (packed.low, packed.high):
         check_number("a value of the pictures", value, _PACKED)
     if packed.low > packed.high:
@@ -241,4 +241,4 @@ def _check_packed(packed: PackedValues) -> int:
     try:
         return len(base64.b64decode(packed.data, validate=True))
     except (binascii.Error, ValueError):
-        raise InvalidRun("pictures are no base64") from None
+        raise InvalidRun("pictures are not base64") from None

@@ -1,8 +1,8 @@
-"""Whether what is said of a run can have been: numbers, times and what it came to.
+"""Checks of a run's numbers, times and summary.
 
-Runs of this installation are valid by construction. Those that were imported, or changed in the
-database by hand, may say anything: they are checked when they are imported, and again before they
-are drawn. `probe_validity` does the same for layers, spectra and pictures.
+Runs of this installation are valid by construction. Runs that were imported, or changed in the
+database by hand, may have any values: they are checked at import, and again before they are drawn.
+`validity.probes` does the same for layers, spectra and pictures.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from asi_core.runs.records import STATUSES, RunRecord
 from asi_core.runs.validity.specs import MOST_COUNT, InvalidRun
 from asi_core.training.spec import RunSpec
 
-# Thirty years; sums of any run's seconds stay far from infinity.
+# Thirty years; sums of a run's seconds stay far from infinity.
 MOST_SECONDS = 1e9
-# What single precision, in which runs compute, can hold.
+# Above the largest number in single precision, in which runs compute.
 LARGEST_SINGLE = 3.5e38
-# Unix seconds that every calendar can tell: from 1970 to 2100.
+# Unix seconds from 1970 to 2100, which every calendar supports.
 LATEST_TIME = 4_102_444_800
 
 
 class Range(NamedTuple):
-    """What a number may be.
+    """The allowed range of a number.
 
     Attributes:
-        whole: whether it has no fraction.
-        trained: whether it is above 0 wherever a layer is trained.
+        whole: whether it must be an integer.
+        trained: whether it must be above 0 if a layer is trained.
     """
 
     low: float
@@ -59,7 +59,7 @@ COLUMNS: dict[str, dict[str, Range]] = {
     },
     "evaluation": {"step": Range(1, MOST_COUNT, True), "accuracy": _SHARE, "loss": _LOSS},
 }
-# Those that only some runs have: counts by formula, of methods with a closed form.
+# Columns that not all runs have, such as counts of methods with a closed form.
 OPTIONAL_COLUMNS: dict[str, dict[str, Range]] = {
     "step": {
         "activation_bytes": _POSITIVE,
@@ -69,7 +69,7 @@ OPTIONAL_COLUMNS: dict[str, dict[str, Range]] = {
     },
     "evaluation": {"balanced_accuracy": _SHARE},
 }
-# The numbers of a summary; those that a completed run has, and those that it may lack.
+# The numbers of a summary: those that a completed run must have, and those that it may lack.
 _SUMMARY: dict[tuple[str, ...], Range] = {
     ("steps_done",): Range(1, MOST_COUNT, True),
     ("test_accuracy",): _SHARE,
@@ -95,23 +95,23 @@ _MAY_LACK: dict[tuple[str, ...], Range] = {
 
 
 def check_times(created_at: float, started_at: float | None, finished_at: float | None) -> None:
-    """Times that a calendar can tell.
+    """Check that times are between 1970 and 2100.
 
     Raises:
         InvalidRun: naming the time.
     """
-    message = {"created_at": created_at, "started_at": started_at, "finished_at": finished_at}
-    for name, value in message.items():
+    times = {"created_at": created_at, "started_at": started_at, "finished_at": finished_at}
+    for name, value in times.items():
         if value is not None:
             check_number(name, value, Range(0, LATEST_TIME))
 
 
 def check_columns(spec: RunSpec, kind: str, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Columns of steps or evaluations, one entry an event.
+    """Check columns of steps or evaluations, with one entry per event.
 
     Args:
-        columns: one for each of `COLUMNS[kind]`, and of `OPTIONAL_COLUMNS[kind]` those that there
-            are, all of numbers.
+        columns: numbers, one column for each of `COLUMNS[kind]` and some of
+            `OPTIONAL_COLUMNS[kind]`.
 
     Raises:
         InvalidRun: naming the column and what is wrong with it.
@@ -129,7 +129,7 @@ def check_columns(spec: RunSpec, kind: str, columns: Mapping[str, NDArray[Any]])
 
 
 def check_rows(spec: RunSpec, kind: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """As `check_columns`, of events as rows, of which each may lack what is optional."""
+    """As `check_columns`, for events as rows; each may lack optional values."""
     if not rows:
         return
     check_columns(spec, kind, {n: _column(rows, n) for n in COLUMNS[kind]})
@@ -138,20 +138,20 @@ def check_rows(spec: RunSpec, kind: str, rows: Sequence[Mapping[str, Any]]) -> N
 
 
 def check_record(run: RunRecord) -> None:
-    """State, times and summary of a run, as far as there is one.
+    """Check the status and times of a run, and its summary if it has one.
 
     Raises:
         InvalidRun: naming the field.
     """
     if run.status not in STATUSES:
-        raise InvalidRun(f"its state is {run.status!r:.40}")
+        raise InvalidRun(f"its status is {run.status!r:.40}")
     check_times(run.created_at, run.started_at, run.finished_at)
     if run.summary is not None:
         _check_summary(run)
 
 
 def check_outcome(run: RunRecord) -> None:
-    """As `check_record`; and a completed run has come to all that it is compared by.
+    """As `check_record`; also that a completed run has all measures for a comparison.
 
     Raises:
         InvalidRun: naming the field.
@@ -164,7 +164,7 @@ def check_outcome(run: RunRecord) -> None:
 
 
 def problem_of(run: RunRecord) -> str | None:
-    """What `check_outcome` finds; None if it finds nothing."""
+    """The error of `check_outcome`; None if the run is valid."""
     try:
         check_outcome(run)
     except InvalidRun as error:
@@ -173,14 +173,14 @@ def problem_of(run: RunRecord) -> str | None:
 
 
 def check_number(name: str, value: Any, allowed: Range, *, is_trained: bool = False) -> None:
-    """One number.
+    """Check one number.
 
     Raises:
-        InvalidRun: if it is none, not finite, or not within `allowed`.
+        InvalidRun: if it is not a number, not finite, or not within `allowed`.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidRun(f"{name} is no number")
-    # Of a whole number, comparing comes first: no float holds some of them.
+        raise InvalidRun(f"{name} is not a number")
+    # The comparison comes first, as `isfinite` fails for integers too large for a float.
     if not allowed.low <= value <= allowed.high or not math.isfinite(value):
         raise InvalidRun(f"{name} is {value!s:.30}, not within {allowed.low:g} to {allowed.high:g}")
     if allowed.whole and value != int(value):
@@ -190,13 +190,13 @@ def check_number(name: str, value: Any, allowed: Range, *, is_trained: bool = Fa
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[Any]:
-    """The values that are known."""
+    """The values of a column that are not None."""
     return np.array([float(row[name]) for row in rows if row.get(name) is not None])
 
 
 def _check_column(name: str, values: NDArray[Any], allowed: Range, spec: RunSpec) -> None:
     for extreme in (values.min(), values.max()) if len(values) else ():
-        # Of an array with NaN, both are NaN.
+        # If the array has a NaN, both are NaN.
         check_number(name, extreme.item(), allowed, is_trained=spec.layers != 0)
     if allowed.whole and (values != np.floor(values)).any():
         raise InvalidRun(f"{name} are not all whole numbers")
@@ -204,11 +204,11 @@ def _check_column(name: str, values: NDArray[Any], allowed: Range, spec: RunSpec
 
 def _check_summary(run: RunRecord) -> None:
     if not isinstance(run.summary, Mapping):
-        raise InvalidRun("its summary is none")
+        raise InvalidRun("its summary is not a mapping")
     for place, allowed in {**_SUMMARY, **_MAY_LACK}.items():
         if (value := _summed_up(run, place)) is None:
             continue
-        # A run that was stopped before its first step has done none.
+        # A run that was stopped before its first step has 0 steps.
         low = allowed.low if run.status == "completed" else 0
         is_trained = run.spec.layers != 0
         name = f"{_name_of(place)} of its summary"

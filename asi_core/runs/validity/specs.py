@@ -1,4 +1,4 @@
-"""Whether a specification, valid by itself, has numbers and names that can be written and drawn."""
+"""Checks that a valid specification has numbers and names that can be stored and drawn."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from asi_core.errors import AsiError
 from asi_core.training.spec import RunSpec
 
-# The largest whole number that a double holds exactly.
+# The largest integer up to which a double is exact.
 MOST_COUNT = 2**53
-# Seeds are below; larger numbers leave the range of doubles when they are drawn.
+# Seeds are below it; much larger numbers overflow doubles when they are drawn.
 _LARGEST_WHOLE = 2**64
 _LONGEST_DATASET = 4096
 
 
 class InvalidRun(AsiError, ValueError):
-    """A value that no run with its specification can have."""
+    """A value that is impossible for a run with its specification."""
 
 
 def check_spec(spec: RunSpec) -> None:
-    """Numbers and names that can be written and drawn; the specification has checked the rest.
+    """Check sizes of numbers and names; pydantic has checked the rest.
 
     Raises:
         InvalidRun: naming the field.

@@ -1,4 +1,4 @@
-"""Worker processes of our own."""
+"""Local worker processes, and external schedulers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def tell_niceness(path: Path) -> None:
-    """Of the thread that executes a run, and of those that compute for it."""
+    """Niceness of the thread that executes a run, and of its computing threads."""
     torch.ones(500, 500) @ torch.ones(500, 500)
     here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     computing = [os.getpriority(os.PRIO_PROCESS, int(t)) for t in os.listdir("/proc/self/task")]
@@ -48,23 +48,23 @@ def tell_niceness(path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads threads as Linux does")
-def test_runs_give_way_to_those_who_wait_for_a_page(cluster: Cluster, tmp_path: Path) -> None:
-    message = tmp_path / "told"
+def test_runs_have_a_lower_priority_than_pages(cluster: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "niceness"
     for attempt in range(2):
-        cluster.submit(tell_niceness, message, key=f"tell-{attempt}", priority=0).result(timeout=60)
-        niceness, threads = message.read_text().split()
+        cluster.submit(tell_niceness, path, key=f"tell-{attempt}", priority=0).result(timeout=60)
+        niceness, threads = path.read_text().split()
         assert niceness == "7"
         assert int(threads) >= torch.get_num_threads()
-        message.unlink()
+        path.unlink()
         (address,) = cluster._client.scheduler_info(n_workers=-1)["workers"]
         assert cluster.restart_worker(address)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
-def test_a_terminal_ends_the_server_alone(cluster: Cluster) -> None:
-    """It signals all processes that run in it."""
+def test_a_terminal_ends_the_server_only(cluster: Cluster) -> None:
+    """A terminal signals all processes that run in it."""
     own = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    assert not own & {signal.SIGINT, signal.SIGHUP}, "the server hears it"
+    assert not own & {signal.SIGINT, signal.SIGHUP}, "the server gets the signal"
     for attempt in range(2):
         process = psutil.Process(
             cluster.submit(os.getpid, key=f"pid-{attempt}", priority=0).result(timeout=60)
@@ -77,7 +77,7 @@ def test_a_terminal_ends_the_server_alone(cluster: Cluster) -> None:
         assert cluster.restart_worker(address)
 
 
-def test_a_scheduler_that_is_away_costs_nothing_to_ask_for(tmp_path: Path) -> None:
+def test_an_unreachable_scheduler_leaves_no_threads(tmp_path: Path) -> None:
     nowhere = f"tcp://127.0.0.1:{free_port()}"
     settings = Settings(home=tmp_path, database_url="postgresql://nowhere/asi", scheduler=nowhere)
     before = set(threading.enumerate())
@@ -88,14 +88,14 @@ def test_a_scheduler_that_is_away_costs_nothing_to_ask_for(tmp_path: Path) -> No
 
 
 def ports() -> set[int]:
-    """At which this process and those that it has started listen."""
+    """Ports on which this process and its child processes listen."""
     ends = listening_ends()
-    assert {end.ip for end in ends} <= {"127.0.0.1"}, "nobody beyond this machine is listened to"
+    assert {end.ip for end in ends} <= {"127.0.0.1"}, "only loopback addresses are used"
     return {end.port for end in ends}
 
 
 def is_answered(address: str, security: Security) -> bool:
-    """Whether somebody with these keys, or none, is talked to."""
+    """Whether a connection with these keys, or with none, is accepted."""
 
     async def ask() -> bool:
         try:
@@ -109,7 +109,7 @@ def is_answered(address: str, security: Security) -> bool:
 
 
 def status_of_page(port: int, page: str) -> int:
-    """What HTTP answers there; 0 from whoever does not speak it."""
+    """The HTTP status of the port; 0 if it does not speak HTTP."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=3) as answer:
             return int(answer.status)
@@ -120,7 +120,7 @@ def status_of_page(port: int, page: str) -> int:
 
 
 def test_a_connection_without_the_secret_is_refused(tmp_path: Path) -> None:
-    """Scheduler, nanny and worker execute what they are sent, and all accounts reach loopback."""
+    """Scheduler, nanny and worker execute what they receive, and all accounts reach loopback."""
     others = ports()
     cluster = Cluster(Settings(home=tmp_path))
     try:
@@ -143,7 +143,7 @@ def test_a_connection_without_the_secret_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[Settings, dict[str, Any]]]:
-    """Somebody's scheduler with certificates, and what Dask is told of them."""
+    """An external scheduler with certificates, and Dask's configuration for them."""
     own = Security.temporary()
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     certificate.write_text(str(own.tls_client_cert))
@@ -166,7 +166,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[Settings, dict[str, Any]]]:
     started.wait(timeout=30)
 
 
-def test_a_scheduler_with_certificates_is_reached_with_one_alone(
+def test_a_scheduler_with_certificates_requires_one(
     guarded: tuple[Settings, dict[str, Any]],
 ) -> None:
     settings, named = guarded
@@ -183,7 +183,7 @@ def test_a_scheduler_with_certificates_is_reached_with_one_alone(
         assert not cluster.is_ours
         cluster.close()
     before = set(threading.enumerate())
-    with pytest.raises(Unavailable, match="talks to those alone who have a certificate"):
+    with pytest.raises(Unavailable, match="requires a certificate"):
         Cluster(settings)
     stranger = Security.temporary()
     wrong = {

@@ -1,4 +1,4 @@
-"""The dispatcher, with a cluster of which a test decides when and how its tasks are used."""
+"""The dispatcher with a fake cluster, whose tasks end when and how a test says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asi_core.runs.engine.dispatcher import Dispatcher, What
 
 
 class Ticket:
-    """A task that ends as it is told to."""
+    """A task that a test ends."""
 
     def __init__(self, name: str) -> None:
         self.name, self.status, self._error = name, "pending", None
@@ -32,7 +32,7 @@ class Ticket:
 
 
 class Office:
-    """The dispatcher with all that is around it."""
+    """The dispatcher with its fake environment."""
 
     def __init__(self) -> None:
         self.drawn: list[Ticket] = []
@@ -41,7 +41,7 @@ class Office:
         self.full = False
         cluster: Any = SimpleNamespace(submit=self._submit)
         self.dispatcher = Dispatcher(
-            cluster, "url", None, lambda *message: self.refused.append(message), lambda: self.now
+            cluster, "url", None, lambda *refusal: self.refused.append(refusal), lambda: self.now
         )
 
     def _submit(self, task: Any, *arguments: Any, key: str, priority: int) -> Ticket:
@@ -51,7 +51,7 @@ class Office:
         return self.drawn[-1]
 
     def submitted(self, *rows: str, at: float = 4e9, everything: bool = False) -> int:
-        """How many tasks are submitted for `rows` that were queued at some time."""
+        """The number of tasks submitted for queued `rows`."""
         before = len(self.drawn)
         waiting: Mapping[What, Mapping[str, float]] = {"run": dict.fromkeys(rows, at), "job": {}}
         self.dispatcher.submit_waiting(lambda: waiting, everything=everything)
@@ -63,18 +63,18 @@ def office() -> Office:
     return Office()
 
 
-def test_each_has_one_task_until_that_is_used(office: Office) -> None:
+def test_each_row_has_one_task_until_it_ends(office: Office) -> None:
     office.dispatcher.submit("run", "a")
     office.dispatcher.submit("run", "a")
     assert len(office.drawn) == 1
     assert office.dispatcher
     office.drawn[0].ends()
     assert not office.dispatcher
-    assert office.submitted("a") == 1, "it still waits"
+    assert office.submitted("a") == 1, "it is still queued"
 
 
-def test_what_another_server_has_queued_is_taken_up_later(office: Office) -> None:
-    """Also where the time of day was set back since: it then seems to come from the future."""
+def test_rows_queued_by_another_server_are_submitted_later(office: Office) -> None:
+    """Also if the clock was set back since, so that rows seem to come from the future."""
     assert office.submitted("theirs") == 0
     office.now = 59.0
     assert office.submitted("theirs", "other") == 0
@@ -83,11 +83,11 @@ def test_what_another_server_has_queued_is_taken_up_later(office: Office) -> Non
     assert office.submitted("old", at=0.0) == 1
 
 
-def test_after_a_start_everything_is_taken_up(office: Office) -> None:
+def test_after_a_start_everything_is_submitted(office: Office) -> None:
     assert office.submitted("a", "b", everything=True) == 2
 
 
-def test_what_was_launched_while_the_store_was_read_is_not_forgotten(office: Office) -> None:
+def test_rows_launched_while_the_store_is_read_are_not_forgotten(office: Office) -> None:
     def read() -> Mapping[What, Mapping[str, float]]:
         office.dispatcher.submit("run", "new")
         return {"run": {}, "job": {}}
@@ -97,7 +97,7 @@ def test_what_was_launched_while_the_store_was_read_is_not_forgotten(office: Off
     assert office.submitted("new") == 1
 
 
-def test_what_no_scheduler_took_gets_a_task_later(office: Office) -> None:
+def test_a_task_that_could_not_be_submitted_is_retried(office: Office) -> None:
     office.full = True
     office.dispatcher.submit("run", "a")
     assert not office.dispatcher
@@ -105,15 +105,15 @@ def test_what_no_scheduler_took_gets_a_task_later(office: Office) -> None:
     assert office.submitted("a") == 1
 
 
-def test_three_refusals_on_end_are_reported_in_one_sentence(office: Office) -> None:
+def test_three_consecutive_failures_are_reported_in_one_sentence(office: Office) -> None:
     error = OperationalError("UPDATE runs SET secret=?", {"secret": 1}, Exception("no such table"))
     for _ in range(3):
         office.dispatcher.submit("run", "a")
         office.drawn[-1].ends(error)
-    assert office.refused == [("run", "a", "no worker could take up the run (no such table).")]
+    assert office.refused == [("run", "a", "no worker could start the run (no such table).")]
 
 
-def test_a_worker_that_took_up_something_has_refused_nobody(office: Office) -> None:
+def test_a_task_that_succeeds_resets_the_failures(office: Office) -> None:
     for number in range(4):
         office.dispatcher.submit("run", "a")
         office.drawn[-1].ends(OSError("gone") if number != 2 else None)

@@ -58,7 +58,7 @@ def store(settings: Settings) -> Iterator[RunStore]:
 
 def spec(**changes: Any) -> RunSpec:
     small = {"steps": 5, "batch_size": 16, "image_size": 32, "layers": 1, **changes}
-    # At the end alone: evaluations would take most of the time.
+    # At the end only: evaluations would take most of the time.
     usual = {"dataset": few_images(), "evaluate_every": small["steps"]}
     return RunSpec.model_validate({"method": {"kind": "vanilla"}, **usual, **small})
 
@@ -76,7 +76,7 @@ def launched(engine: RunEngine, store: RunStore, *specs: RunSpec) -> list[RunRec
 
 
 def process_of(store: RunStore, run_id: str) -> int:
-    """The process that works on a run."""
+    """The process that executes a run."""
     (attempt,) = [attempt for attempt in store.attempts.running() if attempt.id == run_id]
     where = WorkerId.read(attempt.worker)
     assert where is not None
@@ -84,16 +84,16 @@ def process_of(store: RunStore, run_id: str) -> int:
 
 
 def checkpointed(settings: Settings, run: RunRecord) -> int:
-    """The step of a run's checkpoint on disk, which is written beside the training."""
+    """The step of a run's checkpoint on disk, which is written by another thread."""
     path = checkpoint_path(settings.checkpoints_dir, run.id)
     state = read_state(path, run.spec, torch.device("cpu"))
     return 0 if state is None else state.step
 
 
 def numbers(events: list[Event]) -> list[dict[str, Any]]:
-    """Everything but the seconds."""
-    message = [event.model_dump() for event in events]
-    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in message]
+    """All measurements except seconds."""
+    dumped = [event.model_dump() for event in events]
+    return [{k: v for k, v in fields.items() if "seconds" not in k} for fields in dumped]
 
 
 def kept(store: RunStore, run_id: str) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def test_runs_of_a_comparison_go_side_by_side(engine: RunEngine, store: RunStore
     states = [wait_for(lambda r=run: ended(store, r.id), 90, "the run's end") for run in runs]
     assert {run.status for run in states} == {"completed"}
     begun, done = max(run.started_at for run in states), min(run.finished_at for run in states)
-    assert begun < done, "they took turns, none waited for another's end"
+    assert begun < done, "they alternated"
 
 
 def test_cancelling_takes_effect_within_a_step(engine: RunEngine, store: RunStore) -> None:
@@ -125,7 +125,7 @@ def test_cancelling_takes_effect_within_a_step(engine: RunEngine, store: RunStor
     assert wait_for(lambda: ended(store, short.id), 60, "the other's end").status == "completed"
 
 
-def test_what_was_queued_before_a_start_is_taken_up(engine: RunEngine, store: RunStore) -> None:
+def test_rows_queued_before_a_start_are_executed(engine: RunEngine, store: RunStore) -> None:
     (left,) = store.create([spec(steps=2)], "me")
     engine.recover()
     assert wait_for(lambda: ended(store, left.id), 60, "the run's end").status == "completed"
@@ -133,7 +133,7 @@ def test_what_was_queued_before_a_start_is_taken_up(engine: RunEngine, store: Ru
 
 def test_nothing_listens_beyond_loopback(engine: RunEngine) -> None:
     listening = listening_ends()
-    assert listening, "the scheduler's, at least"
+    assert listening, "at least the scheduler listens"
     assert {end.ip for end in listening} <= {"127.0.0.1", "::1"}
 
 
@@ -167,7 +167,7 @@ def test_a_run_whose_worker_is_killed_continues_its_curve(
     assert not (settings.checkpoints_dir / run.id).exists()
 
 
-def test_what_kills_its_worker_each_time_is_given_up(engine: RunEngine, store: RunStore) -> None:
+def test_a_run_that_kills_its_worker_each_time_fails(engine: RunEngine, store: RunStore) -> None:
     (run,) = launched(engine, store, spec(steps=100_000, batch_size=128, image_size=256))
     for attempt in range(1, MOST_TRIES + 1):
 
@@ -198,7 +198,7 @@ def test_a_cancelled_run_whose_worker_dies_is_cancelled(engine: RunEngine, store
 def test_a_process_that_hangs_is_replaced_and_others_go_on(
     engine: RunEngine, store: RunStore
 ) -> None:
-    """As one that is stuck in native code: not even its heart beats."""
+    """As if stuck in native code: it has no heartbeat either."""
     what = spec(steps=300, probe_every=10)
     (whole,) = launched(engine, store, what)
     assert wait_for(lambda: ended(store, whole.id), 90, "the undisturbed run").status == "completed"
@@ -213,7 +213,7 @@ def test_a_process_that_hangs_is_replaced_and_others_go_on(
     assert kept(store, other.id) == kept(store, whole.id)
 
 
-def test_a_heart_that_could_not_beat_is_given_the_time_to(
+def test_after_a_lock_workers_get_time_for_a_heartbeat(
     engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a lock on the store, the watchdog may be the first to write again."""
@@ -229,34 +229,34 @@ def test_a_heart_that_could_not_beat_is_given_the_time_to(
     (run,) = store.create([spec()], "me")
     token = store.attempts.claim(run.id)
     assert token is not None
-    assert touched.wait(30), "nobody missed the heart"
+    assert touched.wait(30), "the missing heartbeat was not noticed"
     store.attempts.write(run.id, token)
     touched.clear()
-    assert touched.wait(30), "the attempt was taken back although its heart beat again"
+    assert touched.wait(30), "the attempt was requeued although its heartbeat resumed"
     assert token in [attempt.token for attempt in attempts.running()]
-    # From now on it is silent.
+    # From now on it has no heartbeat.
     assert wait_for(lambda: ended(store, run.id), 60, "the next attempt's end").attempt == 2
 
 
-def test_a_run_that_no_worker_can_begin_says_so(
+def test_a_run_that_no_worker_can_start_says_so(
     engine: RunEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine._dispatcher, "_url", "sqlite:////proc/no-such-folder/asi.sqlite")
     (run,) = launched(engine, store, spec(steps=2))
     refused = wait_for(lambda: ended(store, run.id), 60, "word of the refusal")
     assert refused.status == "failed"
-    assert "no worker could take up the run" in refused.error
+    assert "no worker could start the run" in refused.error
 
 
 def test_nothing_is_refused_while_some_worker_works(engine: RunEngine, store: RunStore) -> None:
-    """One machine of many that can begin nothing takes task after task."""
+    """One broken machine of several would take task after task."""
     going, waiting = store.create([spec(), spec(seed=1)], "me")
     token = store.attempts.claim(going.id)
     assert token is not None
-    engine._refuse("run", waiting.id, "no worker could take up the run.")
+    engine._refuse("run", waiting.id, "no worker could start the run.")
     assert store.queued().keys() == {waiting.id}
     store.finish(going.id, token, "cancelled")
-    engine._refuse("run", waiting.id, "no worker could take up the run.")
+    engine._refuse("run", waiting.id, "no worker could start the run.")
     assert store.queued() == {}
 
 
@@ -271,7 +271,7 @@ def test_a_run_that_takes_too_long_is_ended(
     finally:
         engine.close()
     assert late.status == "failed"
-    assert "may take 3\u202fs here" in late.error
+    assert "may take at most 3\u202fs here" in late.error
     # On a busy machine that may be before the first step.
     assert late.summary is not None
 
@@ -299,13 +299,13 @@ def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
     )
     left = store.run(run.id)
     assert left is not None
-    assert left.status == "queued", "a server that is started again takes it up"
+    assert left.status == "queued", "a restarted server executes it"
     second = RunEngine(own)
     locked = [OperationalError("SELECT", {}, Exception("database is locked"))]
     queued = second._store.queued
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(second._store, "queued", lambda: _raise(locked.pop()) if locked else queued())
-        # Not now, but as soon as the store answers.
+        # Not now, but when the store answers.
         second.recover()
         assert not locked
     done = wait_for(lambda: ended(store, run.id), 90, "the run's end")

@@ -1,4 +1,4 @@
-"""Queued runs, worked through by a process of their own that is killed, and by the next one."""
+"""Queued runs, executed by a command's process that is killed, and by the next one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def curve(store: RunStore, run: RunRecord) -> list[tuple[int, float]]:
     return [(event.step, event.loss) for event in found if event.kind != "prepared"]  # type: ignore[union-attr]
 
 
-def test_what_a_killed_process_had_begun_goes_on(tmp_path: Path, database_url: str) -> None:
+def test_the_run_of_a_killed_process_is_resumed(tmp_path: Path, database_url: str) -> None:
     images = f"imagefolder:{write_folder(tmp_path / 'images', both_splits())}"
     asked = [
         spec({"kind": kind}, dataset=images, steps=400, batch_size=4, image_size=32, layers=1)
@@ -55,15 +55,15 @@ def test_what_a_killed_process_had_begun_goes_on(tmp_path: Path, database_url: s
     process.wait()
     begun = store.run(killed[0].id)
     assert begun is not None
-    assert begun.status == "running", "nobody could say that it ended"
+    assert begun.status == "running", "the killed process could not end it"
 
-    message: list[tuple[int, str]] = []
+    reported: list[tuple[int, str]] = []
     work_through(
         database_url,
         store.comparison(killed[0].comparison),
-        lambda number, run: message.append((number, run.status)),
+        lambda number, run: reported.append((number, run.status)),
     )
-    assert message == [(1, "completed"), (2, "completed")]
+    assert reported == [(1, "completed"), (2, "completed")]
     ended = store.comparison(killed[0].comparison)
     assert [run.attempt for run in ended] == [2, 1]
 
@@ -72,24 +72,24 @@ def test_what_a_killed_process_had_begun_goes_on(tmp_path: Path, database_url: s
     for one, other in zip(ended, undisturbed, strict=True):
         assert curve(store, one) == curve(store, other)
 
-    # All of it has ended: there is nothing to do but to tell.
-    message.clear()
-    work_through(database_url, ended, lambda number, run: message.append((number, run.status)))
-    assert message == [(1, "completed"), (2, "completed")]
+    # All runs have ended: only messages are left.
+    reported.clear()
+    work_through(database_url, ended, lambda number, run: reported.append((number, run.status)))
+    assert reported == [(1, "completed"), (2, "completed")]
     assert [run.attempt for run in store.comparison(killed[0].comparison)] == [2, 1]
 
 
-def test_what_an_app_puts_back_or_takes_with_it_is_gone_on_with(database_url: str) -> None:
+def test_runs_that_an_app_requeues_or_loses_are_resumed(database_url: str) -> None:
     store = open_store(database_url)
     put_back, silent = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
     tokens = [store.attempts.claim(run.id) for run in (put_back, silent)]
-    message: list[tuple[str, int]] = []
+    reported: list[tuple[str, int]] = []
     command = threading.Thread(
         target=work_through,
         args=(
             database_url,
             [put_back, silent],
-            lambda number, run: message.append((run.id, number)),
+            lambda number, run: reported.append((run.id, number)),
         ),
         kwargs={"silent_seconds": 6},
         daemon=True,
@@ -97,18 +97,18 @@ def test_what_an_app_puts_back_or_takes_with_it_is_gone_on_with(database_url: st
     command.start()
     beating = Heartbeat("a run", lambda: store.attempts.write(put_back.id, str(tokens[0])))
     with beating:
-        # Longer than anything that is silent would be waited for.
+        # Longer than the limit for a missing heartbeat.
         command.join(9)
         assert command.is_alive()
     assert store.attempts.requeue(put_back.id, str(tokens[0]), count_attempt=False)
     command.join(120)
-    assert message == [(put_back.id, 1), (silent.id, 2)]
+    assert reported == [(put_back.id, 1), (silent.id, 2)]
     ended = store.comparison(put_back.comparison)
     assert {run.status for run in ended} == {"completed"}
 
 
-def test_a_server_is_given_the_time_to_see_to_its_workers(database_url: str) -> None:
-    """It counts what its worker was lost with, which a command would not."""
+def test_a_server_gets_time_to_handle_its_lost_workers(database_url: str) -> None:
+    """The loss of a server's worker counts as a try, that of a command does not."""
     store = open_store(database_url)
     (run,) = store.create([SMALL], "me")
     ended = subprocess.Popen([sys.executable, "-c", ""])
@@ -126,13 +126,15 @@ def test_a_server_is_given_the_time_to_see_to_its_workers(database_url: str) -> 
             now += 61
             foreground._put_back_lost(store, run.id, watch)
     assert store.attempts.claim(run.id) is not None
-    assert store.attempts.running()[0].tries == 2, "the server's counts, the command's does not"
+    assert store.attempts.running()[0].tries == 2, (
+        "the server's loss counts, the command's does not"
+    )
 
 
-def test_who_gives_up_ends_what_does_not_stop_and_leaves_others_runs(database_url: str) -> None:
+def test_giving_up_ends_a_run_that_does_not_stop_and_not_those_of_others(database_url: str) -> None:
     store = open_store(database_url)
     here = str(WorkerId.here())
-    (earlier,) = store.create([SMALL], "somebody else")
+    (earlier,) = store.create([SMALL], "another user")
     elsewhere = store.attempts.claim(earlier.id, str(replace(WorkerId.here(), pid=1)))
     since = time.time()
     stuck, waiting = store.create([SMALL, SMALL.model_copy(update={"seed": 1})], "me")
@@ -141,7 +143,7 @@ def test_who_gives_up_ends_what_does_not_stop_and_leaves_others_runs(database_ur
     assert elsewhere is not None
     begun = time.monotonic()
     pressed = iter(range(1, 100))
-    # Asked for once more each time that it is looked at: nobody waits for the run to stop.
+    # Every poll counts as another request, so that it does not wait for the run to stop.
     give_up(store, [earlier, stuck, waiting], Stop(lambda: next(pressed), since))
     assert time.monotonic() - begun < foreground._STOPPING_SECONDS
     found = {run.id: store.run(run.id) for run in (earlier, stuck, waiting)}
@@ -156,7 +158,7 @@ def test_who_gives_up_ends_what_does_not_stop_and_leaves_others_runs(database_ur
 
 def test_a_run_of_others_is_cancelled_by_whoever_executes_it(database_url: str) -> None:
     store = open_store(database_url)
-    (run,) = store.create([SMALL], "somebody else")
+    (run,) = store.create([SMALL], "another user")
     assert store.attempts.claim(run.id, str(WorkerId.here())) is not None
     pressed = iter(range(1, 100))
     give_up(store, [run], Stop(lambda: next(pressed), since=time.time() + 1))

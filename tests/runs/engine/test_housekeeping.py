@@ -34,7 +34,7 @@ def aged(folder: Path) -> Path:
     return folder
 
 
-def test_only_checkpoints_that_nobody_needs_are_removed(store: RunStore, tmp_path: Path) -> None:
+def test_only_unneeded_checkpoints_are_removed(store: RunStore, tmp_path: Path) -> None:
     settings = settings_of(store, tmp_path)
     (going,) = store.create([spec()], "me")
     (done,) = keep(store, [spec(seed=1)], [0.5], [10])
@@ -51,10 +51,10 @@ def test_only_checkpoints_that_nobody_needs_are_removed(store: RunStore, tmp_pat
     assert young.exists()
     assert not useless.exists()
     assert not lost.exists()
-    assert all(place.exists() for place in theirs), "the folder is not ours alone"
+    assert all(place.exists() for place in theirs), "other programs may use the folder"
 
 
-def test_old_runs_go_when_somebody_said_so(
+def test_old_runs_are_deleted_if_configured(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = RunLibrary(store.url)
@@ -66,7 +66,7 @@ def test_old_runs_go_when_somebody_said_so(
     (new,) = keep(store, [spec(seed=1)], [0.5], [10])
     (going,) = store.create([spec(seed=2)], "me")
     tidy(settings_of(store, tmp_path), store, library, JobStore(store.url))
-    assert store.run(old.id) is not None, "kept for ever by default"
+    assert store.run(old.id) is not None, "kept forever by default"
     tidy(settings_of(store, tmp_path, keep_days=7), store, library, JobStore(store.url))
     assert store.run(old.id) is None
     assert library.descriptions() == {}
@@ -75,10 +75,10 @@ def test_old_runs_go_when_somebody_said_so(
     assert {run.owner for run in library.runs()} == {"local", "me", EXAMPLE_OWNER}
 
 
-def test_what_is_new_here_stays_however_old_its_numbers_are(
+def test_runs_that_are_new_here_are_kept_even_if_their_numbers_are_old(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy of an answer, and a comparison from another installation."""
+    """A copy of a completed run, and an imported comparison."""
     library, now = RunLibrary(store.url), time.time()
     (old,) = keep(store, [spec()], [0.5], [10])
     archive = io.BytesIO(export_comparison(store, library, old.comparison))
@@ -100,14 +100,14 @@ def test_uploads_of_runs_that_are_kept_stay(
     keep(store, [spec(dataset="fashion_mnist_small", seed=1)], [0.5], [10])
     monkeypatch.setattr(library, "runs", lambda *a, **k: [])
     tidy(settings_of(store, tmp_path, keep_days=7), store, library, JobStore(store.url))
-    assert used == [{"fashion_mnist_small"}], "of all runs, and not of the newest alone"
+    assert used == [{"fashion_mnist_small"}], "of all runs, not only of the newest"
 
 
-def test_a_folder_that_is_not_there_is_nothing_to_tidy(store: RunStore, tmp_path: Path) -> None:
+def test_a_missing_folder_is_ignored(store: RunStore, tmp_path: Path) -> None:
     tidy(settings_of(store, tmp_path / "none"), store, RunLibrary(store.url), JobStore(store.url))
 
 
-def test_old_answers_go_too(
+def test_old_jobs_are_deleted_too(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs, now = JobStore(store.url), time.time()

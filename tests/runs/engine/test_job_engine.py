@@ -50,7 +50,7 @@ def ended(store: JobStore, job: JobRecord) -> JobRecord:
     return found
 
 
-def test_a_submitted_job_is_answered(engine: RunEngine, store: JobStore) -> None:
+def test_a_submitted_job_is_executed(engine: RunEngine, store: JobStore) -> None:
     job = store.create("measure", spec(), "me")
     engine.submit_job(job.id)
     answered = ended(store, job)
@@ -59,13 +59,13 @@ def test_a_submitted_job_is_answered(engine: RunEngine, store: JobStore) -> None
     assert answered.result["meters_agree"] is True
 
 
-def test_what_an_earlier_server_left_is_taken_up(engine: RunEngine, store: JobStore) -> None:
+def test_jobs_left_by_an_earlier_server_are_executed(engine: RunEngine, store: JobStore) -> None:
     queued = store.create("measure", spec(seed=1), "me")
     engine.recover()
     assert ended(store, queued).status == "completed"
 
 
-def test_a_job_that_no_worker_can_begin_says_so(
+def test_a_job_that_no_worker_can_start_says_so(
     engine: RunEngine, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = store.create("measure", spec(seed=2), "me")
@@ -73,10 +73,10 @@ def test_a_job_that_no_worker_can_begin_says_so(
     engine.submit_job(job.id)
     refused = ended(store, job)
     assert refused.status == "failed"
-    assert "no worker could take up the job" in str(refused.error)
+    assert "no worker could start the job" in str(refused.error)
 
 
-def test_a_job_whose_worker_was_killed_is_answered_by_the_next(
+def test_a_job_whose_worker_was_killed_is_executed_by_the_next(
     engine: RunEngine, store: JobStore
 ) -> None:
     job = store.create("calibrate", spec(batch_size=128, image_size=160, layers=8), "me")

@@ -62,7 +62,7 @@ def test_a_calibration_comes_back_as_it_was_computed(store: JobStore) -> None:
     assert plan(profiles, 10**9).gradient_error == 0
 
 
-def test_a_measurement_counts_what_formulas_promise(store: JobStore) -> None:
+def test_a_measurement_equals_the_formulas(store: JobStore) -> None:
     job = executed(store, "measure", spec(method={"kind": "asi", "ranks": 2}))
     assert job.status == "completed"
     assert job.result is not None
@@ -73,13 +73,13 @@ def test_a_measurement_counts_what_formulas_promise(store: JobStore) -> None:
     ]
 
 
-def test_what_cannot_be_measured_says_why(store: JobStore) -> None:
+def test_a_failed_measurement_says_why(store: JobStore) -> None:
     job = executed(store, "measure", spec(layers=0))
     assert job.status == "failed"
     assert "trained layers must be at least 1 to be measured, got 0" in str(job.error)
 
 
-def test_a_kind_that_is_no_more_fails_with_the_known_ones(store: JobStore) -> None:
+def test_a_removed_kind_fails_and_names_the_known_ones(store: JobStore) -> None:
     job = request_job(store, "measure", spec(), "me")
     with store._engine.begin() as connection:
         connection.execute(update(jobs_table).values(kind="old"))
@@ -87,7 +87,7 @@ def test_a_kind_that_is_no_more_fails_with_the_known_ones(store: JobStore) -> No
     assert "a job must be of a known kind, got 'old'" in str(ended(store, job).error)
 
 
-def test_a_specification_that_is_no_more_valid_fails_the_job(store: JobStore) -> None:
+def test_a_specification_that_is_no_longer_valid_fails_the_job(store: JobStore) -> None:
     job = request_job(store, "measure", spec(), "me")
     with store._engine.begin() as connection:
         connection.execute(update(jobs_table).values(spec={"method": {"kind": "gone"}}))
@@ -105,7 +105,7 @@ def test_a_specification_that_is_no_more_valid_fails_the_job(store: JobStore) ->
         (ZeroDivisionError("division by\nzero"), "ZeroDivisionError: division by zero"),
     ],
 )
-def test_whatever_goes_wrong_is_in_the_store(
+def test_any_error_is_in_the_store(
     store: JobStore, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str
 ) -> None:
     def failing(*arguments: Any) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def test_a_lost_attempt_does_not_overwrite(
     assert (found.status, found.result) == ("queued", None)
 
 
-def test_it_waits_for_its_turn_and_beats_meanwhile(
+def test_it_waits_for_its_turn_with_heartbeats(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tracing a model replaces `Module.__call__` for all threads: nothing else may compute then."""
+    """Tracing a model replaces `Module.__call__` for all threads, so no other may compute."""
     begun = threading.Event()
 
     def answer(*arguments: Any) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def test_it_waits_for_its_turn_and_beats_meanwhile(
     assert ended(store, job).result == {"number": 1}
 
 
-def test_what_was_lost_while_waiting_is_not_computed(
+def test_a_job_lost_while_waiting_is_not_computed(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = threading.Event()

@@ -1,4 +1,4 @@
-"""A file of weights that was replaced: other weights make another fingerprint."""
+"""Replacing a file of weights changes the fingerprint."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_two_runs_with_other_weights_under_one_name_end_differently(
     store = RunStore(f"sqlite:///{home / 'asi.sqlite'}")
     write_weights(folder, 0)
     loss = first_loss(store)
-    assert first_loss(store) == loss, "the same run is answered from the store"
+    assert first_loss(store) == loss, "the same run is copied from the store"
     assert len(RunLibrary(store.url).runs()) == 1
     write_weights(folder, 1)
     assert first_loss(store) != loss
     assert len(RunLibrary(store.url).runs()) == 2
 
 
-def test_a_file_of_the_same_size_and_time_is_reported_by_its_content(folder: Path) -> None:
+def test_files_of_the_same_size_and_time_are_distinguished_by_content(folder: Path) -> None:
     path = write_weights(folder, 0)
     about, before = path.stat(), weights_fingerprint(CARD)
     path.unlink()
@@ -89,7 +89,7 @@ def test_a_file_of_the_same_size_and_time_is_reported_by_its_content(folder: Pat
 def test_official_weights_have_the_same_fingerprint_before_they_are_downloaded(
     folder: Path,
 ) -> None:
-    """EfficientNet-Lite0's come with a package, ResNet-18's are not here."""
+    """EfficientNet-Lite0's weights come with a package, ResNet-18's are not available here."""
     for card in (CARD, MODELS["efficientnet_lite0"]):
         assert weights_fingerprint(card) == official_fingerprint(card) == card.weights.sha256
     random, pretrained = fingerprints_of([spec(pretrained=False), spec()])
@@ -99,7 +99,7 @@ def test_official_weights_have_the_same_fingerprint_before_they_are_downloaded(
     assert fingerprints_of([spec(pretrained=False)]) == [random]
 
 
-def test_what_is_computed_is_what_is_found_again(folder: Path, home: Path) -> None:
+def test_the_fingerprint_is_that_of_the_weights_used(folder: Path, home: Path) -> None:
     """The file is replaced while the run waits: its numbers are those of the new one."""
     store = RunStore(f"sqlite:///{home / 'asi.sqlite'}")
     write_weights(folder, 0)
@@ -111,7 +111,7 @@ def test_what_is_computed_is_what_is_found_again(folder: Path, home: Path) -> No
     assert list(store.answered(fingerprints_of([spec()]))) == fingerprints_of([spec()])
 
 
-def test_answers_of_jobs_belong_to_their_weights(folder: Path, home: Path) -> None:
+def test_results_of_jobs_belong_to_their_weights(folder: Path, home: Path) -> None:
     jobs = JobStore(f"sqlite:///{home / 'asi.sqlite'}")
     write_weights(folder, 0)
     job = jobs.create("calibrate", spec(), "me")
@@ -123,7 +123,7 @@ def test_answers_of_jobs_belong_to_their_weights(folder: Path, home: Path) -> No
     assert jobs.latest("calibrate", spec(), "completed") is None
     images = jobs.create("samples", spec(), "me")
     write_weights(folder, 0)
-    assert jobs.latest("samples", spec()) == images, "images have nothing to do with weights"
+    assert jobs.latest("samples", spec()) == images, "images do not depend on weights"
     assert "pretrained" not in job_kind("samples").settings
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind, in which order: events first, then the checkpoint that they led to."""
+"""The order in which a run is stored: events first, then the checkpoint after them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def state(step: int) -> TrainingState:
 
 
 def begun(store: RunStore, folder: Path) -> tuple[str, str, Path, Reporter]:
-    """A run that is going, its token, its checkpoint and its reporter, whose heart is still."""
+    """A running run, its token, its checkpoint and its reporter, without heartbeats."""
     (run,) = store.create([SPEC], "me")
     token = store.attempts.claim(run.id)
     assert token is not None
@@ -61,11 +61,11 @@ def test_a_checkpoint_waits_for_its_events(
     reporter._flush()
     wait_for(path.exists, 10, "the checkpoint")
     assert store.events(run_id, "evaluation") == [point(1)]
-    # A later attempt goes on from further.
+    # A later attempt resumes from a later step.
     wait_for(lambda: store.attempts.running()[0].tries == 0, 10, "the gain")
 
 
-def test_events_that_come_while_others_are_written_are_waited_for(
+def test_a_checkpoint_waits_for_events_added_during_a_write(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id, _, path, reporter = begun(store, tmp_path)
@@ -87,7 +87,7 @@ def test_events_that_come_while_others_are_written_are_waited_for(
     wait_for(path.exists, 10, "the checkpoint")
 
 
-def test_hearts_beat_while_a_slow_disk_takes_a_checkpoint(
+def test_heartbeats_continue_while_a_slow_disk_writes_a_checkpoint(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, _, reporter = begun(store, tmp_path)
@@ -114,8 +114,8 @@ def test_hearts_beat_while_a_slow_disk_takes_a_checkpoint(
         wait_for(lambda: written == [1, 3], 10, "the latest, and no other")
 
 
-def test_only_what_is_further_than_ever_is_a_gain(store: RunStore, tmp_path: Path) -> None:
-    """Or else a run that begins anew each time, and ends its process, would do so for ever."""
+def test_only_new_steps_count_as_progress(store: RunStore, tmp_path: Path) -> None:
+    """Otherwise a run that starts over and kills its process would repeat that forever."""
     run_id, _, path, reporter = begun(store, tmp_path)
     reporter.add(point(5))
     reporter.gains_beyond(5)
@@ -128,7 +128,7 @@ def test_only_what_is_further_than_ever_is_a_gain(store: RunStore, tmp_path: Pat
     assert store.last_step(run_id) == 5
 
 
-def test_what_has_ended_keeps_no_checkpoint(store: RunStore, tmp_path: Path) -> None:
+def test_an_ended_run_keeps_no_checkpoint(store: RunStore, tmp_path: Path) -> None:
     run_id, _, path, reporter = begun(store, tmp_path)
     reporter.add(point(1))
     reporter.keep(state(1))
@@ -153,7 +153,9 @@ def test_a_later_attempt_replaces_the_rows_that_it_measures_again(store: RunStor
     assert [(e.step, e.accuracy) for e in found] == [(1, 0.1), (2, 0.2), (3, 0.1)]  # type: ignore[union-attr]
 
 
-def test_a_write_whose_answer_was_lost_may_be_repeated(store: RunStore, tmp_path: Path) -> None:
+def test_a_write_whose_confirmation_was_lost_may_be_repeated(
+    store: RunStore, tmp_path: Path
+) -> None:
     from asi_core.runs.records import LogLine
 
     run_id, token, _, _ = begun(store, tmp_path)
@@ -161,4 +163,4 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(store: RunStore, tmp_path
     for _ in range(2):
         store.append(run_id, token, [point(1)], line)
     assert len(store.events(run_id, "evaluation")) == 1
-    assert [message.text for message in store.log_tail(run_id, 9)] == ["once"]
+    assert [line.text for line in store.log_tail(run_id, 9)] == ["once"]

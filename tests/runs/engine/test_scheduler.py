@@ -1,4 +1,4 @@
-"""Somebody's cluster: a scheduler and two workers on addresses of their own, and PostgreSQL."""
+"""An external cluster: a scheduler and two workers on separate addresses, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass
 class Machines:
-    """A scheduler and workers, each a process with an address of its own."""
+    """A scheduler and workers, each a process with a separate address."""
 
     address: str
     settings: Settings
@@ -43,13 +43,13 @@ def machines(
         try:
             probe.bind(("127.0.0.2", 0))
         except OSError:
-            pytest.skip("this system has one loopback address alone")
+            pytest.skip("this system has only one loopback address")
     folder = tmp_path_factory.mktemp("cluster")
     address = f"tcp://127.0.0.2:{free_port()}"
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("ASI_")},
         "PYTHONPATH": str(ROOT),
-        # As a cluster has them: one folder that all machines reach.
+        # One folder that all machines reach, as in a cluster.
         "ASI_HOME": str(folder),
         "ASI_FEATURES_DIR": str(features_dir),
         "ASI_THREADS": "1",

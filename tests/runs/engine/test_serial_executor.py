@@ -35,7 +35,7 @@ def test_turns_alternate_in_one_thread() -> None:
     assert threading.get_ident() not in computing
 
 
-def test_the_first_to_wait_is_the_first_to_go() -> None:
+def test_calls_are_executed_in_the_order_of_requests() -> None:
     executor, order = SerialExecutor(), list[str]()
     waiting: list[threading.Thread] = []
     with held(executor):
@@ -50,7 +50,7 @@ def test_the_first_to_wait_is_the_first_to_go() -> None:
     assert executor.waiting == 0
 
 
-def test_an_error_passes_the_turn_on() -> None:
+def test_after_an_error_the_next_call_gets_its_turn() -> None:
     def broken() -> Iterator[int]:
         yield 1
         raise RuntimeError("broken")
@@ -63,7 +63,7 @@ def test_an_error_passes_the_turn_on() -> None:
     assert list(in_turns(iter([1, 2]), executor)) == [1, 2]
 
 
-def test_the_caller_s_context_is_the_turn_s() -> None:
+def test_a_turn_has_the_caller_s_context() -> None:
     here: ContextVar[str] = ContextVar("here", default="nowhere")
     executor = SerialExecutor()
     here.set("mine")

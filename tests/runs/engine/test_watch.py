@@ -17,7 +17,7 @@ ATTEMPT = Running("run", "token", 100.0, HERE, 7, 1, cancel_requested=False)
 
 
 class Clock:
-    """A clock that goes only when it is told to."""
+    """A clock that a test advances."""
 
     now = 0.0
 
@@ -39,14 +39,14 @@ def names(found: list[Running]) -> list[str]:
     return [attempt.id for attempt in found]
 
 
-def test_an_attempt_is_lost_when_its_heart_stands_still(watch: Watch, clock: Clock) -> None:
+def test_an_attempt_is_lost_when_its_heartbeat_stops(watch: Watch, clock: Clock) -> None:
     for clock.now in (0, 14, 15):
         assert watch.check([ATTEMPT]) == ([], [])
     clock.now = 15.1
     assert watch.check([ATTEMPT]) == ([ATTEMPT], [])
 
 
-def test_other_servers_are_given_the_time_to_see_to_their_own(clock: Clock) -> None:
+def test_other_servers_get_time_to_handle_their_workers(clock: Clock) -> None:
     watch = Watch(15, 10, patience=lambda attempt: 3.0, clock=clock)
     asked = replace(ATTEMPT, cancel_requested=True)
     for clock.now in (0, 16, 30):
@@ -57,15 +57,13 @@ def test_other_servers_are_given_the_time_to_see_to_their_own(clock: Clock) -> N
     assert watch.check([asked]) == ([asked], [])
 
 
-def test_a_beating_heart_is_heard_whatever_its_clock_says(watch: Watch, clock: Clock) -> None:
+def test_heartbeats_count_whatever_their_clock(watch: Watch, clock: Clock) -> None:
     """Clocks may be set back and forth, or be an hour apart."""
-    for clock.now, message in zip(
-        count(0, 10), (100.0, 3700.0, -50.0, 3.0, 3.5, 1e12), strict=False
-    ):
-        assert watch.check([replace(ATTEMPT, heartbeat_at=message)]) == ([], [])
+    for clock.now, beat in zip(count(0, 10), (100.0, 3700.0, -50.0, 3.0, 3.5, 1e12), strict=False):
+        assert watch.check([replace(ATTEMPT, heartbeat_at=beat)]) == ([], [])
 
 
-def test_while_the_store_is_silent_nobody_is_lost(watch: Watch, clock: Clock) -> None:
+def test_while_the_store_does_not_answer_no_attempt_is_lost(watch: Watch, clock: Clock) -> None:
     watch.check([ATTEMPT])
     clock.now = 100
     watch.forget()
@@ -74,7 +72,7 @@ def test_while_the_store_is_silent_nobody_is_lost(watch: Watch, clock: Clock) ->
     assert names(watch.check([ATTEMPT])[0]) == ["run"]
 
 
-def test_an_ended_process_is_seen_at_once(watch: Watch) -> None:
+def test_an_ended_process_is_detected_at_once(watch: Watch) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     where = replace(WorkerId.here(), pid=ended.pid)
@@ -84,7 +82,7 @@ def test_an_ended_process_is_seen_at_once(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("worker", [None, "", "no JSON", "[]", '{"machine": "x"}'])
-def test_a_worker_that_told_nothing_is_judged_by_its_heart(
+def test_an_unknown_worker_is_judged_by_its_heartbeat(
     watch: Watch, clock: Clock, worker: str | None
 ) -> None:
     silent = replace(ATTEMPT, worker=worker)
@@ -93,10 +91,12 @@ def test_a_worker_that_told_nothing_is_judged_by_its_heart(
     assert watch.check([silent]) == ([silent], [])
 
 
-def test_only_what_should_stop_and_computes_nothing_is_stuck(watch: Watch, clock: Clock) -> None:
+def test_only_attempts_that_should_stop_and_compute_nothing_are_stuck(
+    watch: Watch, clock: Clock
+) -> None:
     def check(beat: float, turns: int, cancel: bool) -> list[Running]:
-        message = replace(ATTEMPT, heartbeat_at=beat, turns=turns, cancel_requested=cancel)
-        return watch.check([message])[1]
+        attempt = replace(ATTEMPT, heartbeat_at=beat, turns=turns, cancel_requested=cancel)
+        return watch.check([attempt])[1]
 
     assert check(0, 1, False) == []
     clock.now = 60
@@ -105,12 +105,12 @@ def test_only_what_should_stop_and_computes_nothing_is_stuck(watch: Watch, clock
     assert check(2, 1, True) == []
     clock.now = 71
     assert names(check(3, 1, True)) == ["run"]
-    assert check(4, 2, True) == [], "its process computes, and will come to it"
+    assert check(4, 2, True) == [], "its process computes, and will stop later"
     clock.now = 82
     assert names(check(5, 2, True)) == ["run"]
 
 
-def test_a_new_attempt_is_judged_by_itself(watch: Watch, clock: Clock) -> None:
+def test_a_new_attempt_is_judged_separately(watch: Watch, clock: Clock) -> None:
     watch.check([ATTEMPT])
     clock.now = 14
     assert watch.check([replace(ATTEMPT, token="second")]) == ([], [])

@@ -36,7 +36,7 @@ def step_event(step: int) -> StepEvent:
     return StepEvent.model_validate({**numbers, "step": step, "kind": "step"})
 
 
-def test_everything_that_happens_is_in_the_store(store: RunStore) -> None:
+def test_everything_is_stored(store: RunStore) -> None:
     (run,) = store.create([spec()], "me")
     worker.execute(run.id, store.url)
     ended = store.run(run.id)
@@ -51,7 +51,7 @@ def test_everything_that_happens_is_in_the_store(store: RunStore) -> None:
 
 
 def test_warming_up_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracing a model replaces `Module.__call__` for all threads: nothing else may compute then."""
+    """Tracing a model replaces `Module.__call__` for all threads, so no other may compute."""
     begun = threading.Event()
 
     def stream(*arguments: Any, **keywords: Any) -> Iterator[Event]:
@@ -76,7 +76,7 @@ def test_a_run_that_another_attempt_has_is_left_alone(store: RunStore) -> None:
     assert store.events(run.id, "step") == []
 
 
-def test_a_process_that_cannot_compute_leaves_no_run_that_is_running(
+def test_a_process_that_cannot_compute_leaves_no_running_run(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
@@ -139,10 +139,10 @@ def test_a_cancelled_run_stops_within_a_step(
     assert len(store.events(run.id, "step")) == 5
 
 
-def test_a_run_that_cannot_be_written_for_long_is_put_back(
+def test_a_run_that_cannot_be_written_for_long_is_queued_again(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has not failed, also where the store is back just then."""
+    """It has not failed, even if the store is back just then."""
     monkeypatch.setattr(worker, "fine_tune", lambda *a, **k: map(step_event, range(1, 101)))
     given_up: list[object] = []
 
@@ -165,9 +165,7 @@ def test_a_run_that_cannot_be_written_for_long_is_put_back(
     assert [event.step for event in store.events(run.id, "step")] == list(range(1, 101))
 
 
-def test_who_must_wait_does_not_ask_again_at_once(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_that_must_wait_pauses(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     suspect, beside = store.create([spec(), spec()], "me")
     here = str(WorkerId.here("tcp://here"))
     assert store.attempts.claim(suspect.id, here) is not None
@@ -180,7 +178,7 @@ def test_who_must_wait_does_not_ask_again_at_once(
     assert store.attempts.running()[0].id == beside.id
 
 
-def test_an_attempt_that_lost_its_run_changes_nothing_more(
+def test_an_attempt_that_lost_its_run_writes_nothing_more(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run,) = store.create([spec(steps=1000)], "me")

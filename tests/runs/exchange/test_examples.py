@@ -1,4 +1,4 @@
-"""Runs that come with the app: written, read, and replaced by a new edition."""
+"""Shipped runs: written, read, and replaced by a new edition."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def other_store(path: Path) -> RunStore:
     return RunStore(f"sqlite:///{path / 'other.sqlite'}")
 
 
-def test_what_was_written_is_what_is_read(store: RunStore, tmp_path: Path) -> None:
+def test_what_was_written_is_read_back(store: RunStore, tmp_path: Path) -> None:
     written = ended(store, status="cancelled")
     write_example(store, written, tmp_path / "folder" / "two.json.gz")
     other = other_store(tmp_path)
@@ -117,7 +117,7 @@ def test_events_come_back_with_fewer_digits(store: RunStore, tmp_path: Path) -> 
     assert probe.layers[0].drift_degrees == (None, 12.35)
 
 
-def test_of_long_runs_some_steps_are_written(store: RunStore, tmp_path: Path) -> None:
+def test_only_some_steps_of_long_runs_are_written(store: RunStore, tmp_path: Path) -> None:
     runs = keep(store, [spec()], [0.8], [1000])
     write_example(store, runs, tmp_path / "folder" / "thin.json.gz", step_every=7)
     import_examples(store, tmp_path / "folder")
@@ -136,7 +136,7 @@ def test_a_second_import_changes_nothing(store: RunStore, tmp_path: Path) -> Non
     assert len(store.events("example-two-0", "step")) == 2
 
 
-def test_a_new_edition_takes_the_old_one_s_place(store: RunStore, tmp_path: Path) -> None:
+def test_a_new_edition_replaces_the_old_one(store: RunStore, tmp_path: Path) -> None:
     path, runs = tmp_path / "folder" / "two.json.gz", ended(store)
     write_example(store, runs, path)
     import_examples(store, path.parent)
@@ -145,7 +145,7 @@ def test_a_new_edition_takes_the_old_one_s_place(store: RunStore, tmp_path: Path
     (only,) = store.comparison("example-two")
     assert only.spec.method.kind == "asi"
     assert store.events("example-two-1", "step") == []
-    assert len(store.comparison(runs[0].comparison)) == 2, "one's own runs stay"
+    assert len(store.comparison(runs[0].comparison)) == 2, "the user's runs are kept"
 
 
 def test_two_servers_that_start_at_once_write_one_example(store: RunStore, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_two_servers_that_start_at_once_write_one_example(store: RunStore, tmp_p
     assert len(others[0].comparison("example-two")) == 2
 
 
-def test_an_edition_that_is_here_is_not_written_twice(store: RunStore) -> None:
+def test_a_stored_edition_is_not_written_again(store: RunStore) -> None:
     runs, happened = ended(store), [item.model_dump(mode="json") for item in HAPPENED]
     shipped = [replace(run, id=f"x-{run.id}", comparison="example-x") for run in runs]
     assert store.finished.add(shipped, {shipped[0].id: happened}, "one")
@@ -189,7 +189,7 @@ def test_the_same_runs_give_the_same_bytes(store: RunStore, tmp_path: Path) -> N
     assert (tmp_path / "a.json.gz").read_bytes() == (tmp_path / "b.json.gz").read_bytes()
 
 
-def test_a_folder_that_is_not_there_holds_no_examples(store: RunStore, tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_examples(store: RunStore, tmp_path: Path) -> None:
     assert import_examples(store, tmp_path / "none") == []
 
 
@@ -215,7 +215,7 @@ def test_shipped_comparisons_are_small_and_every_record_in_them_is_valid(store: 
     assert [len(store.events(run.id, "probe")) for run in drift] == [21, 21]
 
 
-def test_shipped_comparisons_are_what_they_are_said_to_be(store: RunStore) -> None:
+def test_shipped_comparisons_match_their_description(store: RunStore) -> None:
     import_examples(store, SHIPPED)
     methods = store.comparison("example-methods")
     kinds = ["vanilla", "vanilla", "asi", "hosvd", "gradient_filter"]

@@ -1,7 +1,7 @@
-"""Files of runs that are valid by type, with values that no run can have: refused, or harmless.
+"""Files of runs with valid types and impossible values are refused, or harmless.
 
-The same values are also written into the database, as an older version's import or somebody's hand
-may have done: the pages name such runs and stand.
+The same values are also written to the database, as an older version or a manual change may have
+done: pages name such runs and do not fail.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from asi_core.runs.store.tables import comparison_notes, events, runs
 from asi_core.settings import read_settings
 from dashboard.feed import Feeds
 
-# All mutations are drawn by `make faults`; every so many-th otherwise.
+# `make faults` draws all mutations; otherwise every n-th.
 EVERY = int(os.environ.get("FUZZ_DRAW_EVERY", "12"))
 PAGES = Path(__file__).parents[3] / "pages"
 HEAD, VANILLA, ASI = 0, 1, 2
 
-Message = dict[str, Any]
+Content = dict[str, Any]
 Columns = dict[str, Any]
-Change = Callable[[Message, Columns], Any]
+Change = Callable[[Content, Columns], Any]
 
 
 def run_field(name: str, value: Any, run: int = ASI) -> Change:
-    return lambda message, columns: message["runs"][run].update({name: value})
+    return lambda content, columns: content["runs"][run].update({name: value})
 
 
 def spec_field(name: str, value: Any, run: int = ASI) -> Change:
-    return lambda message, columns: message["runs"][run]["spec"].update({name: value})
+    return lambda content, columns: content["runs"][run]["spec"].update({name: value})
 
 
 def column(name: str, change: Callable[[Any], Any], run: int = ASI) -> Change:
-    def apply(message: Message, columns: Columns) -> None:
+    def apply(content: Content, columns: Columns) -> None:
         columns[f"{run}/{name}"] = change(columns[f"{run}/{name}"].astype(float))
 
     return apply
@@ -63,15 +63,15 @@ def last(value: float) -> Callable[[Any], Any]:
 
 
 def probe(change: Callable[[dict[str, Any]], Any], which: int = -1, layer: int = 0) -> Change:
-    def apply(message: Message, columns: Columns) -> None:
-        probes = [row for row in message["runs"][ASI]["rows"] if row["kind"] == "probe"]
+    def apply(content: Content, columns: Columns) -> None:
+        probes = [row for row in content["runs"][ASI]["rows"] if row["kind"] == "probe"]
         change(probes[which]["layers"][layer])
 
     return apply
 
 
 def rows(change: Callable[[list[dict[str, Any]]], Any]) -> Change:
-    return lambda message, columns: change(message["runs"][ASI]["rows"])
+    return lambda content, columns: change(content["runs"][ASI]["rows"])
 
 
 def layer_field(name: str, value: Any) -> Change:
@@ -137,7 +137,7 @@ CHANGES: dict[str, Change] = {
     "endless seed": spec_field("seed", 10**30),
     "endless budget": spec_field("method", {"kind": "asi", "budget_bytes": 10**400}),
     "method without ranks": spec_field("method", {"kind": "vanilla"}),
-    # What was prepared.
+    # The prepared event.
     "prepared late": prepared(lambda row: row.update(step=3)),
     "prepared twice": rows(lambda all_rows: all_rows.insert(0, all_rows[0])),
     "other layer prepared": prepared(lambda row: row["layers"][0].update(name="blocks.99")),
@@ -184,54 +184,54 @@ CHANGES: dict[str, Change] = {
     "low above high": pictures(lambda shown: shown["before"].update(low=9.0, high=1.0)),
     "endless pictures": pictures(lambda shown: shown["before"].update(high=1e300)),
 }  # fmt: skip
-# What is no run's value, and does no harm: names and notes are shown as they are.
+# Harmless values: names and notes are shown as they are.
 HARMLESS: dict[str, Change] = {
-    "a link for a name": lambda message, columns: message.update(name="[x](https://x) **y** <b>"),
-    "a formula for a name": lambda message, columns: message.update(name="=1+1"),
-    "newest of all": lambda message, columns: [r.update(created_at=4e9) for r in message["runs"]],
-    "a heading for an error": lambda message, columns: message["runs"][0].update(error="# x\n- y"),
+    "a link for a name": lambda content, columns: content.update(name="[x](https://x) **y** <b>"),
+    "a formula for a name": lambda content, columns: content.update(name="=1+1"),
+    "newest of all": lambda content, columns: [r.update(created_at=4e9) for r in content["runs"]],
+    "a heading for an error": lambda content, columns: content["runs"][0].update(error="# x\n- y"),
 }
 
 
 @cache
-def valid() -> tuple[Message, Columns]:
-    """A shipped comparison as a file, taken apart."""
+def valid() -> tuple[Content, Columns]:
+    """The members of an exported shipped comparison."""
     store = RunStore(read_settings().database_url)
     import_examples(store, SHIPPED_FOLDER)
     content = export_comparison(store, RunLibrary(store.url), "example-methods")
     store.close()
     with zipfile.ZipFile(io.BytesIO(content)) as file:
-        message = json.loads(file.read("runs.json"))
+        content = json.loads(file.read("runs.json"))
         columns = dict(np.load(io.BytesIO(file.read("curves.npz"))))
-    kinds = [(run["spec"]["layers"], run["spec"]["method"]["kind"]) for run in message["runs"]]
+    kinds = [(run["spec"]["layers"], run["spec"]["method"]["kind"]) for run in content["runs"]]
     assert kinds[: ASI + 1] == [(0, "vanilla"), (4, "vanilla"), (4, "asi")]
-    return message, columns
+    return content, columns
 
 
-def changed(change: Change | None) -> tuple[Message, Columns]:
-    message, columns = valid()
-    message, columns = copy.deepcopy(message), dict(columns)
+def changed(change: Change | None) -> tuple[Content, Columns]:
+    content, columns = valid()
+    content, columns = copy.deepcopy(content), dict(columns)
     if change is not None:
-        change(message, columns)
-    return message, columns
+        change(content, columns)
+    return content, columns
 
 
-def archive(message: Message, columns: Columns) -> io.BytesIO:
+def archive(content: Content, columns: Columns) -> io.BytesIO:
     arrays, result = io.BytesIO(), io.BytesIO()
     np.savez_compressed(arrays, **columns)
     with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("runs.json", json.dumps(message))
+        file.writestr("runs.json", json.dumps(content))
         file.writestr("curves.npz", arrays.getvalue())
     return result
 
 
-def test_the_unchanged_file_is_taken() -> None:
+def test_the_unchanged_file_is_imported() -> None:
     assert len(CHANGES) >= 60
     assert len(read_archive(archive(*changed(None)))[0].runs) == 5
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_value_that_no_run_can_have_is_refused(name: str) -> None:
+def test_an_impossible_value_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         read_archive(archive(*changed(CHANGES[name])))
     assert "\n" not in str(refusal.value)
@@ -246,16 +246,16 @@ def home_of_examples(opened_before: None, monkeypatch: pytest.MonkeyPatch) -> It
     st.cache_resource.clear()
 
 
-# A summary that no run can have.
+# An impossible summary.
 IMPOSSIBLE = {"activation_bytes": 0, "test_accuracy": 7.0, "seconds": None}
 
 
 def forced(store: RunStore, name: str, change: Change, summary: dict[str, Any] | None) -> None:
-    """What `change` makes of the file in the database itself, unchecked."""
-    message, columns = changed(change)
+    """Write the changed file to the database without validation."""
+    content, columns = changed(change)
     engine = create_engine(store.url)
     with engine.begin() as connection:
-        for position, run in enumerate(message["runs"]):
+        for position, run in enumerate(content["runs"]):
             run_id = f"{name}-{position}"
             facts = {k: v for k, v in run.items() if k not in ("rows", "log")}
             row = {**facts, "id": run_id, "comparison": name, "position": position}
@@ -294,21 +294,21 @@ def drawn(page: str, **query: str) -> AppTest:
 
 
 @pytest.mark.parametrize("summary", [None, IMPOSSIBLE], ids=["no summary", "impossible"])
-def test_pages_stand_whatever_is_in_the_database(
+def test_pages_do_not_fail_whatever_is_in_the_database(
     home_of_examples: RunStore, summary: dict[str, Any] | None
 ) -> None:
-    # A run that goes has a worker, which this test has not.
+    # An active run would need a worker.
     names = [name for name in CHANGES if name != "other state"][::EVERY]
     for number, name in enumerate(names):
         forced(home_of_examples, f"c{number}", CHANGES[name], summary)
     for number, name in enumerate(names):
         for page in ("train", "spectra"):
-            message = [w.value for w in drawn(page, comparison=f"c{number}").warning]
-            is_named = any("left out" in sentence for sentence in message)
-            # Without a summary it is the events that decide: some can be drawn as they are.
-            assert is_named or summary is None, (name, page, message)
-    message = [w.value for w in drawn("compare").warning]
-    assert any("because of invalid values" in sentence for sentence in message)
+            warnings = [w.value for w in drawn(page, comparison=f"c{number}").warning]
+            is_named = any("left out" in sentence for sentence in warnings)
+            # Without a summary only the events are checked, and some can be drawn.
+            assert is_named or summary is None, (name, page, warnings)
+    warnings = [w.value for w in drawn("compare").warning]
+    assert any("because of invalid values" in sentence for sentence in warnings)
     for page in ("learn", "poster", "plan", "explore"):
         drawn(page)
 
@@ -337,17 +337,17 @@ def test_a_shipped_run_that_was_damaged_is_named_on_every_page(home_of_examples:
         connection.execute(update(runs).where(damaged).values(summary={"activation_bytes": -5}))
     for page in ("train", "spectra", "compare", "learn", "poster"):
         query = {"comparison": "example-methods"} if page in ("train", "spectra") else {}
-        message = [w.value for w in drawn(page, **query).warning]
-        assert any("left out" in sentence for sentence in message), (page, message)
+        warnings = [w.value for w in drawn(page, **query).warning]
+        assert any("left out" in sentence for sentence in warnings), (page, warnings)
     with engine.begin() as connection:
         connection.execute(update(runs).where(damaged).values(spec={"model": "none", "layers": 3}))
     st.cache_resource.clear()
     for page in ("train", "spectra", "compare", "learn", "poster"):
         query = {"comparison": "example-methods"} if page in ("train", "spectra") else {}
-        message = [w.value for w in drawn(page, **query).warning]
-        assert page == "learn" or any("left out" in sentence for sentence in message), (
+        warnings = [w.value for w in drawn(page, **query).warning]
+        assert page == "learn" or any("left out" in sentence for sentence in warnings), (
             page,
-            message,
+            warnings,
         )
     engine.dispose()
 
@@ -356,16 +356,18 @@ def test_a_shipped_run_that_was_damaged_is_named_on_every_page(home_of_examples:
 def test_harmless_values_are_shown_as_they_are(home_of_examples: RunStore, name: str) -> None:
     library = RunLibrary(home_of_examples.url)
     kept = import_comparison(
-        home_of_examples, library, archive(*changed(HARMLESS[name])), "somebody else"
+        home_of_examples, library, archive(*changed(HARMLESS[name])), "another user"
     )
     for page in ("train", "spectra"):
         (shown,) = [box for box in drawn(page).selectbox if box.label == "Comparison"]
-        assert shown.value != kept[0].comparison, "nobody's import is shown first"
+        assert shown.value != kept[0].comparison, "an import of another user is not shown first"
         drawn(page, comparison=kept[0].comparison)
     mine = drawn("compare")
     assert "5 runs imported by others" in " ".join(c.value for c in mine.caption)
     compared = mine.dataframe[0].value["comparison"]
-    assert compared.str.startswith("Example: ").all(), "nobody's import is compared first"
-    drawn("compare", only_owner="somebody else")
+    assert compared.str.startswith("Example: ").all(), (
+        "an import of another user is not compared first"
+    )
+    drawn("compare", only_owner="another user")
     with create_engine(home_of_examples.url).begin() as connection:
         connection.execute(comparison_notes.delete())

@@ -1,4 +1,4 @@
-"""Runs as files: from one store into another, and nothing from files that are none."""
+"""Runs as files: export from one store, import into another, and refusal of other files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(database_url: str) -> RunStore:
 
 
 def comparison(store: RunStore) -> list[RunRecord]:
-    """Two completed runs, a failed one with a log, and one that goes on; named."""
+    """A named comparison of two completed runs, a failed one with a log, and an active one."""
     specs = [spec(), asi(0.8)]
     runs = keep(store, specs, [0.9, 0.8], [100, 10], owner="they")
     RunLibrary(store.url).describe(runs[0].comparison, Description("Lecture", "for <all>"))
@@ -55,7 +55,7 @@ def imported(store: RunStore, content: bytes) -> list[RunRecord]:
     return import_comparison(store, RunLibrary(store.url), io.BytesIO(content), "me")
 
 
-def test_a_comparison_comes_back_in_another_store(store: RunStore, tmp_path: Path) -> None:
+def test_a_comparison_is_imported_into_another_store(store: RunStore, tmp_path: Path) -> None:
     runs = comparison(store)
     other = RunStore(f"sqlite:///{tmp_path / 'other.sqlite'}")
     found = imported(other, exported(store, runs[0].comparison))
@@ -69,11 +69,11 @@ def test_a_comparison_comes_back_in_another_store(store: RunStore, tmp_path: Pat
     assert not {run.id for run in runs} & {run.id for run in kept}
     described = RunLibrary(other.url).descriptions()[kept[0].comparison]
     assert described == Description("Lecture", "for <all>")
-    assert known_runs(other, [run.spec for run in runs]) == 0, "what others claim is no answer"
+    assert known_runs(other, [run.spec for run in runs]) == 0, "an imported run is not reused"
 
 
 @pytest.mark.usefixtures("plugins")
-def test_runs_without_counts_by_formula_come_back_too(store: RunStore) -> None:
+def test_runs_without_counts_by_formula_are_imported(store: RunStore) -> None:
     runs = keep(store, [spec(), spec({"kind": "sparse"})], [0.9, 0.8], [100, None])
     found = imported(store, exported(store, runs[0].comparison))
     kept = store.comparison(found[0].comparison)
@@ -83,13 +83,13 @@ def test_runs_without_counts_by_formula_come_back_too(store: RunStore) -> None:
     assert without_total(kept[1])["activation_bytes"] is None
 
 
-def test_what_was_launched_in_the_future_was_launched_now(store: RunStore) -> None:
-    """Else it would be the newest for as long."""
+def test_a_launch_time_in_the_future_becomes_now(store: RunStore) -> None:
+    """Otherwise it would be the newest run until then."""
     runs = comparison(store)
     later = time.time() + 1e9
     content = changed(
         exported(store, runs[0].comparison),
-        lambda message: [run.update(created_at=later) for run in message["runs"]],
+        lambda content: [run.update(created_at=later) for run in content["runs"]],
     )
     before = time.time()
     found = imported(store, content)
@@ -97,7 +97,7 @@ def test_what_was_launched_in_the_future_was_launched_now(store: RunStore) -> No
 
 
 def without_total(run: RunRecord) -> dict[str, Any]:
-    """A run's summary; the total is of the worker's clock, or of times of day."""
+    """A run's summary without the total, which is computed from other clocks."""
     assert run.summary is not None
     seconds = {k: v for k, v in run.summary["seconds"].items() if k != "total"}
     return {**run.summary, "seconds": seconds}
@@ -111,7 +111,7 @@ def test_it_may_be_opened_twice_and_where_it_came_from(store: RunStore) -> None:
     assert len(store.latest_comparisons(10)) == 3
 
 
-def test_failures_and_logs_come_along_and_what_goes_stays(store: RunStore) -> None:
+def test_failures_and_logs_are_exported_and_active_runs_are_not(store: RunStore) -> None:
     going, failed = store.create([spec(), asi(0.8)], "me")
     with pytest.raises(InvalidInput, match="runs that have ended"):
         exported(store, going.comparison)
@@ -128,28 +128,28 @@ def test_failures_and_logs_come_along_and_what_goes_stays(store: RunStore) -> No
 def test_other_programs_can_read_it(store: RunStore) -> None:
     runs = comparison(store)
     with zipfile.ZipFile(io.BytesIO(exported(store, runs[0].comparison))) as file:
-        message = json.loads(file.read("runs.json"))
+        content = json.loads(file.read("runs.json"))
         curves = np.load(io.BytesIO(file.read("curves.npz")), allow_pickle=False)
-    assert [run["spec"]["method"]["kind"] for run in message["runs"]] == ["vanilla", "asi"]
+    assert [run["spec"]["method"]["kind"] for run in content["runs"]] == ["vanilla", "asi"]
     assert curves["0/step/step"].tolist() == list(range(1, 21))
     assert curves["1/evaluation/accuracy"][-1] == pytest.approx(0.8)
 
 
-def test_balanced_accuracies_and_counts_of_images_come_along(store: RunStore) -> None:
+def test_balanced_accuracies_and_counts_of_images_are_exported(store: RunStore) -> None:
     (run,) = store.create([spec(steps=1)], "me")
     token = store.attempts.claim(run.id)
     assert token is not None
     prepared, step = events(spec(steps=1), 0.5, 10)[:2]
     counts = ImageCounts(classes=2, train=9, test=8, left_out=3, is_unbalanced=True)
-    message = [
+    written = [
         prepared.model_copy(update={"images": counts}),
         step,
         EvaluationEvent(step=1, accuracy=0.9, loss=0.1, balanced_accuracy=0.4),
     ]
-    store.append(run.id, token, message)
-    store.finish(run.id, token, "completed", summarise(message))
+    store.append(run.id, token, written)
+    store.finish(run.id, token, "completed", summarise(written))
     (copy,) = imported(store, exported(store, run.comparison))
-    assert store.events(copy.id, "evaluation") == message[2:]
+    assert store.events(copy.id, "evaluation") == written[2:]
     assert copy.summary is not None
     assert copy.summary["balanced_accuracy"] == 0.4
     assert copy.summary["images"]["left_out"] == 3
@@ -176,9 +176,9 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 def changed(content: bytes, change: Any) -> bytes:
     """An archive whose JSON `change` has changed."""
     members = unpacked(content)
-    message = json.loads(members["runs.json"])
-    change(message)
-    return packed({**members, "runs.json": json.dumps(message).encode()})
+    runs_json = json.loads(members["runs.json"])
+    change(runs_json)
+    return packed({**members, "runs.json": json.dumps(runs_json).encode()})
 
 
 def with_array(content: bytes, array: bytes) -> bytes:
@@ -194,21 +194,21 @@ def array_of(values: Any, **options: Any) -> bytes:
 
 
 CHANGES: dict[str, Any] = {
-    "status": lambda message: message["runs"][0].update(status="running"),
-    "method": lambda message: message["runs"][0]["spec"].update(method={"kind": "evil"}),
-    "format": lambda message: message.update(format=2),
-    "more": lambda message: message.update(more=1),
-    "none": lambda message: message.update(runs=[]),
-    "name": lambda message: message.update(name="x" * 81),
-    "many": lambda message: message.update(runs=message["runs"] * 300),
-    "year 10000": lambda message: message["runs"][0].update(created_at=3e11),
-    "no time": lambda message: message["runs"][0].update(finished_at=float("nan")),
-    "more steps": lambda message: message["runs"][0]["spec"].update(steps=30),
-    "claims": lambda message: message["runs"][0].update(summary={"test_accuracy": "100 %"}),
-    "nul": lambda message: message["runs"][0].update(error="\x00"),
-    "nul in a name": lambda message: message.update(name="\x00"),
-    "late": lambda message: message["runs"][0]["rows"][0].update(step=2**40),
-    "unmatched": lambda message: message.update(runs=message["runs"] * 2),
+    "status": lambda content: content["runs"][0].update(status="running"),
+    "method": lambda content: content["runs"][0]["spec"].update(method={"kind": "evil"}),
+    "format": lambda content: content.update(format=2),
+    "more": lambda content: content.update(more=1),
+    "none": lambda content: content.update(runs=[]),
+    "name": lambda content: content.update(name="x" * 81),
+    "many": lambda content: content.update(runs=content["runs"] * 300),
+    "year 10000": lambda content: content["runs"][0].update(created_at=3e11),
+    "no time": lambda content: content["runs"][0].update(finished_at=float("nan")),
+    "more steps": lambda content: content["runs"][0]["spec"].update(steps=30),
+    "claims": lambda content: content["runs"][0].update(summary={"test_accuracy": "100 %"}),
+    "nul": lambda content: content["runs"][0].update(error="\x00"),
+    "nul in a name": lambda content: content.update(name="\x00"),
+    "late": lambda content: content["runs"][0]["rows"][0].update(step=2**40),
+    "unmatched": lambda content: content.update(runs=content["runs"] * 2),
 }
 ARRAYS = {
     "objects": array_of(np.array([{}], dtype=object), allow_pickle=True),
@@ -254,7 +254,7 @@ def test_other_files_are_refused(store: RunStore, content: bytes) -> None:
 
 
 def lying(name: str, method: int) -> bytes:
-    """An archive of which one member says that it has ten bytes, and inflates to 50 MB."""
+    """An archive with a member that declares ten bytes, and inflates to 50 MB."""
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", method) as file:
         for member in ("runs.json", "curves.npz"):
@@ -263,7 +263,7 @@ def lying(name: str, method: int) -> bytes:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_what_inflates_to_more_than_it_says_is_not_inflated(store: RunStore, method: int) -> None:
+def test_members_are_not_inflated_beyond_their_declared_size(store: RunStore, method: int) -> None:
     content = lying("runs.json", method)
     assert len(content) < 100_000
     tracemalloc.start()
@@ -273,7 +273,7 @@ def test_what_inflates_to_more_than_it_says_is_not_inflated(store: RunStore, met
     assert peak < 8 * MIB
 
 
-def test_a_list_of_runs_that_nobody_could_read_is_not_parsed(store: RunStore) -> None:
+def test_a_too_large_list_of_runs_is_not_parsed(store: RunStore) -> None:
     with pytest.raises(InvalidInput, match="the list of runs of an archive may have at most 64"):
         imported(store, packed({"runs.json": b" " * 70_000_000, "curves.npz": b""}))
     with pytest.raises(InvalidInput, match="the file of an archive may have at most 64"):
@@ -284,15 +284,15 @@ MANY = 400_000
 
 
 def bombs() -> dict[str, Any]:
-    """What a few kilobytes can ask for: made of an archive's list of runs."""
+    """A list of runs whose few compressed kilobytes ask for much memory."""
 
     def one(**changes: Any) -> Any:
-        return lambda message: json.dumps({**message, "runs": [{**message["runs"][0], **changes}]})
+        return lambda content: json.dumps({**content, "runs": [{**content["runs"][0], **changes}]})
 
     layer = {"name": "a", "shape": [1], "singular_values": [[""] * MANY]}
     return {
-        "many runs": lambda message: json.dumps({**message, "runs": [0] * MANY}),
-        "deep": lambda message: '{"runs":' + "[" * MANY + "]" * MANY + "}",
+        "many runs": lambda content: json.dumps({**content, "runs": [0] * MANY}),
+        "deep": lambda content: '{"runs":' + "[" * MANY + "]" * MANY + "}",
         "many rows": one(rows=[{}] * MANY),
         "many lines": one(log=[0] * MANY),
         "many keys": one(spec={str(n): 0 for n in range(MANY)}),
@@ -303,34 +303,36 @@ def bombs() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """An archive, taken apart."""
+    """The members of an archive."""
     store = RunStore(f"sqlite:///{tmp_path_factory.mktemp('archive') / 'asi.sqlite'}")
     return unpacked(exported(store, comparison(store)[0].comparison))
 
 
 @pytest.mark.parametrize("name", bombs())
-def test_a_list_that_asks_for_much_is_refused_in_little_memory(
+def test_a_list_that_asks_for_much_memory_is_refused_with_little(
     members: dict[str, bytes], name: str
 ) -> None:
-    """Of each wrong value a reason would be told, at a thousand times its bytes."""
-    message = bombs()[name](json.loads(members["runs.json"]))
-    assert refusing_bytes(packed({**members, "runs.json": message.encode()})) < 160 * MIB
+    """Each wrong value would be reported, at a thousand times its bytes."""
+    content = bombs()[name](json.loads(members["runs.json"]))
+    assert refusing_bytes(packed({**members, "runs.json": content.encode()})) < 160 * MIB
 
 
-def test_columns_and_members_that_ask_for_much_are_not_made(members: dict[str, bytes]) -> None:
+def test_columns_and_members_that_ask_for_much_memory_are_not_allocated(
+    members: dict[str, bytes],
+) -> None:
     curves = unpacked(members["curves.npz"])
     long = {name: array_of(np.zeros(2 * MANY, np.int8)) for name in curves}
     many = {**curves, **{str(n): b"" for n in range(MANY // 10)}}
-    message = json.loads(members["runs.json"])
-    message["runs"][0]["spec"]["steps"] = 2 * MANY
+    runs_json = json.loads(members["runs.json"])
+    runs_json["runs"][0]["spec"]["steps"] = 2 * MANY
     for columns in (long, many):
-        for runs in (members["runs.json"], json.dumps(message).encode()):
+        for runs in (members["runs.json"], json.dumps(runs_json).encode()):
             content = packed({"runs.json": runs, "curves.npz": packed(columns)})
             assert refusing_bytes(content) < 48 * MIB
 
 
 def refusing_bytes(content: bytes) -> int:
-    """The most memory that it takes to refuse an archive."""
+    """The peak memory of refusing an archive."""
     tracemalloc.start()
     with pytest.raises(InvalidInput) as refusal:
         read_archive(io.BytesIO(content))
@@ -340,7 +342,7 @@ def refusing_bytes(content: bytes) -> int:
     return peak
 
 
-def test_what_is_exported_lacks_runs_that_would_be_refused(store: RunStore) -> None:
+def test_runs_that_would_be_refused_are_not_exported(store: RunStore) -> None:
     runs = comparison(store)
     with store._engine.begin() as connection:
         connection.execute(
@@ -396,23 +398,23 @@ def test_a_damaged_file_never_leads_to_a_crash(seed: int, count: int) -> None:
         assert len(archive.runs) == len(happened)
 
 
-def test_the_command_line_takes_along_and_opens(
+def test_the_command_line_exports_and_imports(
     store: RunStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = comparison(store)
     path = tmp_path / "runs.zip"
     assert main(["export", runs[0].comparison, "--out", str(path)]) == 0
     assert main(["import", str(path)]) == 0
-    message = capsys.readouterr().out
-    assert f"{path}\ncomparison " in message
-    assert "2 runs" in message
+    printed = capsys.readouterr().out
+    assert f"{path}\ncomparison " in printed
+    assert "2 runs" in printed
     assert main(["import", str(tmp_path / "none.zip")]) == 2
     assert main(["export", "nothing"]) == 2
     assert main(["export", runs[0].comparison, "--out", str(tmp_path)]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 3
 
 
-def test_a_run_that_failed_at_once_may_be_taken_along(store: RunStore) -> None:
+def test_a_run_that_failed_at_once_may_be_exported(store: RunStore) -> None:
     (run,) = store.create([spec()], "me")
     fail(store, run, "no images.")
     (copy,) = imported(store, exported(store, run.comparison))

@@ -1,4 +1,4 @@
-"""Owners take turns, whoever launched more."""
+"""Owners alternate, however many runs each has launched."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def waiting(name: str, owner: str, at: float, position: int = 0, trains: bool = 
     return Waiting(name, owner, at, trains, position)
 
 
-def test_owners_take_turns() -> None:
+def test_owners_alternate() -> None:
     many = [waiting(f"a{n}", "anna", 1.0, n) for n in range(4)]
     few = [waiting(f"b{n}", "ben", 2.0, n) for n in range(2)]
     assert list(in_line([*many, *few], {})) == ["a0", "b0", "a1", "b1", "a2", "a3"]
 
 
-def test_who_has_runs_going_waits_for_those_who_have_none() -> None:
+def test_owners_without_running_runs_come_first() -> None:
     queued = [waiting("a", "anna", 1.0), waiting("b", "ben", 9.0)]
     assert list(in_line(queued, {"anna": Served(running=2, last_at=0.5)})) == ["b", "a"]
 
 
-def test_who_was_served_longest_ago_comes_first() -> None:
+def test_the_owner_served_longest_ago_comes_first() -> None:
     queued = [waiting("a", "anna", 1.0), waiting("b", "ben", 2.0)]
     served = {"anna": Served(0, last_at=8.0), "ben": Served(0, last_at=3.0)}
     assert list(in_line(queued, served)) == ["b", "a"]
 
 
-def test_classifiers_alone_come_last_in_their_comparison() -> None:
+def test_linear_probes_come_last_in_their_comparison() -> None:
     queued = [
         waiting("head", "anna", 1.0, 0, trains=False),
         waiting("layers", "anna", 1.0, 1),
@@ -51,7 +51,7 @@ def test_classifiers_alone_come_last_in_their_comparison() -> None:
     st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 100)), max_size=30),
     st.dictionaries(st.sampled_from("abcd"), st.builds(Served, st.integers(0, 5))),
 )
-def test_everyone_comes_once_and_nobody_is_passed_by_twice(
+def test_every_run_comes_once_and_no_owner_is_overtaken_twice(
     launched: list[tuple[str, float]], served: dict[str, Served]
 ) -> None:
     queued = [waiting(str(n), owner, at, n) for n, (owner, at) in enumerate(launched)]
@@ -88,19 +88,19 @@ def store(database_url: str) -> RunStore:
 
 
 def lost(store: RunStore, run_id: str, worker: str) -> None:
-    """Begun by a worker, which ends."""
+    """Started by a worker, which ends."""
     token = store.attempts.claim(run_id, worker)
     assert token is not None
     assert store.attempts.requeue(run_id, token)
 
 
-def test_what_may_have_ended_its_process_is_tried_again_alone_there(store: RunStore) -> None:
+def test_a_run_that_may_have_killed_its_process_is_retried_alone(store: RunStore) -> None:
     suspect, other = store.create([SPEC, SPEC], "me")
     lost(store, suspect.id, "first")
     token = store.attempts.claim(other.id, "second")
     assert token is not None
     with pytest.raises(MustWait):
-        # The other would be lost with it.
+        # The other run would be lost with it.
         store.claim_next("second")
     found = store.claim_next("third")
     assert found is not None
@@ -113,7 +113,7 @@ def test_what_may_have_ended_its_process_is_tried_again_alone_there(store: RunSt
     assert joined[0].id == fresh.id
 
 
-def test_a_run_that_has_come_further_keeps_nobody_waiting(store: RunStore) -> None:
+def test_a_retried_run_that_made_progress_lets_others_start(store: RunStore) -> None:
     run, other = store.create([SPEC, SPEC], "me")
     lost(store, run.id, "first")
     found = store.claim_next("second")
@@ -124,7 +124,7 @@ def test_a_run_that_has_come_further_keeps_nobody_waiting(store: RunStore) -> No
     assert joined[0].id == other.id
 
 
-def test_what_had_come_further_goes_on_beside_others(store: RunStore) -> None:
+def test_a_lost_run_that_made_progress_is_resumed_beside_others(store: RunStore) -> None:
     run, other = store.create([SPEC, SPEC], "me")
     token = store.attempts.claim(run.id, "first")
     assert token is not None
@@ -134,8 +134,8 @@ def test_what_had_come_further_goes_on_beside_others(store: RunStore) -> None:
     assert claimed(store, "second") == run.id
 
 
-def test_workers_empty_for_what_is_tried_again(store: RunStore) -> None:
-    """However many others come meanwhile, and whoever they are."""
+def test_workers_start_nothing_else_before_a_run_that_is_retried_alone(store: RunStore) -> None:
+    """However many other runs are launched meanwhile, by any owner."""
     suspect, other = store.create([SPEC, SPEC], "me")
     lost(store, suspect.id, "first")
     begun = store.attempts.claim(other.id, "second")
@@ -147,8 +147,8 @@ def test_workers_empty_for_what_is_tried_again(store: RunStore) -> None:
     assert claimed(store, "second") == suspect.id
 
 
-def test_what_was_put_back_in_good_order_begins_beside_others(store: RunStore) -> None:
-    """As after every stop of the app: nobody is under suspicion."""
+def test_a_run_requeued_at_shutdown_starts_beside_others(store: RunStore) -> None:
+    """As after every stop of the app: the run has not killed its process."""
     runs = store.create([SPEC] * 3, "me")
     for run in runs:
         token = store.attempts.claim(run.id, "first")
@@ -165,7 +165,7 @@ def claimed(store: RunStore, worker: str) -> str:
     return found[0].id
 
 
-def test_a_job_that_was_lost_is_tried_again_alone(store: RunStore) -> None:
+def test_a_lost_job_is_retried_alone(store: RunStore) -> None:
     jobs = JobStore(store.url)
     job = jobs.create("measure", SPEC, "me")
     token = jobs.attempts.claim(job.id, "first")
@@ -178,7 +178,7 @@ def test_a_job_that_was_lost_is_tried_again_alone(store: RunStore) -> None:
         jobs.attempts.check_may_begin(job.id, "second")
     for worker in ("second", "third"):
         with pytest.raises(MustWait):
-            # What is empty, or becomes so, is the job's.
+            # The next process without other work is for the job.
             store.claim_next(worker)
     store.finish(beside.id, begun, "completed")
     jobs.attempts.check_may_begin(job.id, "second")
@@ -192,7 +192,7 @@ def test_a_job_that_was_lost_is_tried_again_alone(store: RunStore) -> None:
     jobs.close()
 
 
-def test_a_new_job_keeps_nobody_waiting_for_a_run_that_is_tried_again(store: RunStore) -> None:
+def test_a_new_job_may_join_a_run_that_is_retried(store: RunStore) -> None:
     jobs = JobStore(store.url)
     (suspect,) = store.create([SPEC], "me")
     lost(store, suspect.id, "first")

@@ -59,7 +59,7 @@ def test_a_job_goes_from_queued_to_completed(store: JobStore) -> None:
     assert not ended.is_active
 
 
-def test_answers_to_many_questions_are_found_at_once(store: JobStore) -> None:
+def test_results_of_many_jobs_are_found_in_one_query(store: JobStore) -> None:
     questions = [spec(layers=layers) for layers in (1, 2, 3, 4)]
     completed(store, "calibrate", questions[1], {"of": "before"})
     newest = completed(store, "calibrate", questions[1], {"of": "two"})
@@ -70,15 +70,15 @@ def test_answers_to_many_questions_are_found_at_once(store: JobStore) -> None:
     assert store.answers("calibrate", []) == {}
 
 
-def test_what_is_going_is_not_asked_twice_whoever_asks(store: JobStore) -> None:
+def test_an_active_job_is_shared_by_all_owners(store: JobStore) -> None:
     job = request_job(store, "calibrate", spec(), "me")
-    assert request_job(store, "calibrate", spec(), "somebody else") == job
+    assert request_job(store, "calibrate", spec(), "another user") == job
     assert request_job(store, "calibrate", spec(), "me", again=True) == job
     assert request_job(store, "calibrate", spec(seed=1), "me").id != job.id
     assert request_job(store, "measure", spec(), "me").id != job.id
 
 
-def test_a_known_answer_is_given_unless_it_is_asked_again(store: JobStore) -> None:
+def test_a_completed_job_is_reused_unless_repeated(store: JobStore) -> None:
     first = completed(store, "measure", spec(), {"number": 1})
     assert request_job(store, "measure", spec(), "me") == first
     second = completed(store, "measure", spec(), {"number": 2})
@@ -86,7 +86,7 @@ def test_a_known_answer_is_given_unless_it_is_asked_again(store: JobStore) -> No
     assert request_job(store, "measure", spec(), "me").result == {"number": 2}
 
 
-def test_after_a_failure_the_same_may_be_asked(store: JobStore) -> None:
+def test_a_failed_job_may_be_requested_again(store: JobStore) -> None:
     job = request_job(store, "measure", spec(), "me")
     token = store.attempts.claim(job.id)
     assert token is not None
@@ -95,7 +95,7 @@ def test_after_a_failure_the_same_may_be_asked(store: JobStore) -> None:
     assert request_job(store, "measure", spec(), "me").id != job.id
 
 
-def test_only_settings_that_matter_tell_questions_apart(store: JobStore) -> None:
+def test_only_relevant_settings_distinguish_jobs(store: JobStore) -> None:
     measured = request_job(store, "measure", spec(method={"kind": "asi", "ranks": 3}), "me")
     for method in ({"kind": "hosvd", "ranks": 3}, {"kind": "asi", "ranks": 4}):
         assert store.latest("measure", spec(method=method)) is None
@@ -107,7 +107,7 @@ def test_only_settings_that_matter_tell_questions_apart(store: JobStore) -> None
     assert store.latest("calibrate", spec(layers=3)) is None
 
 
-def test_answers_from_when_layers_were_not_lean_are_not_taken_for_lean_ones(
+def test_old_results_without_lean_layers_are_not_reused_for_lean_layers(
     store: JobStore,
 ) -> None:
     """Keys leave defaults out, and this default has changed."""
@@ -121,7 +121,7 @@ def test_answers_from_when_layers_were_not_lean_are_not_taken_for_lean_ones(
 
 
 @pytest.mark.usefixtures("plugins")
-def test_an_answer_by_other_code_of_a_package_is_not_taken(
+def test_a_result_of_other_code_of_a_package_is_not_reused(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, ours = spec(method={"kind": "sparse"}), spec()
@@ -135,7 +135,7 @@ def test_an_answer_by_other_code_of_a_package_is_not_taken(
     assert store.latest("measure", ours) is not None
 
 
-def test_asking_at_the_same_time_makes_one_job(store: JobStore) -> None:
+def test_simultaneous_requests_make_one_job(store: JobStore) -> None:
     made: list[str] = []
     gate = threading.Barrier(6)
 
@@ -153,7 +153,7 @@ def test_asking_at_the_same_time_makes_one_job(store: JobStore) -> None:
     assert list(store.queued()) == [made[0]]
 
 
-def test_too_many_waiting_questions_are_refused(store: JobStore) -> None:
+def test_too_many_queued_jobs_are_refused(store: JobStore) -> None:
     for seed in range(Limits().questions_per_owner):
         request_job(store, "measure", spec(seed=seed), "me")
     with pytest.raises(InvalidInput, match=f"at most {Limits().questions_per_owner} calibrations"):
@@ -161,9 +161,7 @@ def test_too_many_waiting_questions_are_refused(store: JobStore) -> None:
     assert request_job(store, "measure", spec(seed=99), "another").status == "queued"
 
 
-def test_all_visitors_together_may_not_ask_for_more_than_that(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_users_together_have_a_limit(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASI_MAX_QUESTIONS", "3")
     for seed in range(3):
         request_job(store, "measure", spec(seed=seed), f"visitor {seed}")
@@ -221,7 +219,7 @@ def test_only_queued_jobs_are_refused(store: JobStore) -> None:
     assert not store.attempts.refuse(job.id, "no worker.")
 
 
-def test_examples_are_there_once_and_own_answers_come_first(
+def test_examples_are_stored_once_and_own_results_are_preferred(
     store: JobStore, tmp_path: Path
 ) -> None:
     write_example_job(tmp_path, "calibration", "calibrate", spec(), {"layers": [1]})
@@ -252,7 +250,7 @@ def test_a_new_edition_of_an_example_replaces_the_old(store: JobStore, tmp_path:
     assert new.result == {"layers": [3]}
 
 
-def test_the_same_answer_is_written_as_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_results_are_written_as_equal_bytes(tmp_path: Path) -> None:
     paths = [
         write_example_job(tmp_path, name, "calibrate", about, {"layers": [1]})
         for name, about in (("one", spec()), ("two", spec(steps=5)))

@@ -37,7 +37,7 @@ def ids(runs: list[RunRecord]) -> list[str]:
     return [run.id for run in runs]
 
 
-def test_runs_come_newest_first_and_no_more_than_asked_for(
+def test_runs_come_newest_first_up_to_the_limit(
     store: RunStore, library: RunLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, now = store.create([spec(), spec(seed=1)], "me"), time.time()
@@ -65,7 +65,7 @@ def test_runs_are_found_by_each_field_and_by_several(store: RunStore, library: R
     assert found(owner=("nobody",)) == set()
 
 
-def test_what_there_is_to_choose_from(store: RunStore, library: RunLibrary) -> None:
+def test_existing_values_are_listed(store: RunStore, library: RunLibrary) -> None:
     store.create([spec(layers=0), asi(0.8), spec(model="resnet18")], "me")
     assert library.values("kind") == ["asi", HEAD_KIND, "vanilla"]
     assert library.values("model") == ["efficientnet_lite0", "resnet18"]
@@ -106,7 +106,7 @@ def test_a_comparison_keeps_its_name_and_note(store: RunStore, library: RunLibra
         ("", "x" * 2001, "a note must have at most 2000 characters, got 2001"),
     ],
 )
-def test_what_is_too_long_is_refused(
+def test_long_names_and_notes_are_refused(
     store: RunStore, library: RunLibrary, name: str, note: str, expected: str
 ) -> None:
     runs = completed(store)
@@ -115,8 +115,8 @@ def test_what_is_too_long_is_refused(
     assert library.descriptions() == {}
 
 
-def test_nothing_is_named_that_is_not_kept(library: RunLibrary) -> None:
-    with pytest.raises(InvalidInput, match="a comparison that is kept, got 'gone'"):
+def test_only_existing_comparisons_can_be_named(library: RunLibrary) -> None:
+    with pytest.raises(InvalidInput, match="an existing comparison, got 'gone'"):
         library.describe("gone", Description("name"))
 
 
@@ -142,7 +142,7 @@ def test_single_runs_are_deleted_and_the_name_stays_with_the_others(
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
-def test_nothing_is_deleted_while_a_part_of_it_is_going(
+def test_nothing_is_deleted_while_a_run_is_active(
     store: RunStore, library: RunLibrary, status: str
 ) -> None:
     first, second = store.create([spec(), spec(seed=1)], "me")
@@ -156,14 +156,14 @@ def test_nothing_is_deleted_while_a_part_of_it_is_going(
 
 def test_shipped_runs_are_not_deleted(store: RunStore, library: RunLibrary) -> None:
     shipped, own = completed(store, owner=EXAMPLE_OWNER), completed(store)
-    with pytest.raises(InvalidInput, match="shipped with the app stay, got 1 of them"):
+    with pytest.raises(InvalidInput, match="shipped with the app cannot be deleted, got 1 of them"):
         library.delete_runs([shipped[0].id, own[0].id])
     assert len(library.runs()) == 4
 
 
-def test_of_somebody_elses_runs_none_is_deleted(store: RunStore, library: RunLibrary) -> None:
+def test_runs_of_other_users_are_not_deleted(store: RunStore, library: RunLibrary) -> None:
     theirs, own = completed(store, owner="you"), completed(store, owner="me")
-    with pytest.raises(InvalidInput, match="only one's own runs can be deleted, got 1 of somebody"):
+    with pytest.raises(InvalidInput, match="only your own runs can be deleted, got 1 of another"):
         library.delete_runs([theirs[0].id, own[0].id], owner="me")
     assert len(library.runs()) == 4
     assert library.delete_comparison(own[0].comparison, owner="me") == 2

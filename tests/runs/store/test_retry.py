@@ -19,13 +19,13 @@ def failing(*errors: Exception) -> tuple[list[Exception], Callable[[], str]]:
     return left, ask
 
 
-def test_what_passes_is_asked_again() -> None:
+def test_transient_errors_are_retried() -> None:
     silence = OperationalError("SELECT", {}, Exception("locked"))
     _, ask = failing(silence, OSError("gone"))
     assert retry(ask) == "an answer"
 
 
-def test_a_store_that_stays_silent_is_reported_as_that() -> None:
+def test_a_store_that_does_not_answer_raises_a_timeout() -> None:
     silence = OperationalError("UPDATE secret", {}, Exception("disk is full"))
     _, ask = failing(*[silence] * 100)
     with pytest.raises(
@@ -34,7 +34,7 @@ def test_a_store_that_stays_silent_is_reported_as_that() -> None:
         retry(ask, 0.2)
 
 
-def test_what_asking_again_does_not_help_is_raised_at_once() -> None:
+def test_permanent_errors_are_raised_at_once() -> None:
     left, ask = failing(*[ProgrammingError("SELECT", {}, Exception("no such column"))] * 2)
     with pytest.raises(ProgrammingError):
         retry(ask)

@@ -1,4 +1,4 @@
-"""What a run logs is kept with it: its own lines, in order, and not without end."""
+"""A run's log is stored with it: its own lines, in order, up to a limit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_run_tells_what_it_does(store: RunStore) -> None:
     assert "test images correct" in texts(store, run.id, 2)[0]
 
 
-def test_what_went_wrong_is_the_last_line(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_is_the_last_line(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: Any, **keywords: Any) -> Any:
         logging.getLogger("py.warnings").warning("something is odd")
         raise AsiError("the loss became nan: lower the learning rate.")
@@ -58,21 +58,19 @@ def test_what_went_wrong_is_the_last_line(store: RunStore, monkeypatch: pytest.M
     )
 
 
-def test_only_ones_own_thread_is_listened_to_and_only_meanwhile() -> None:
+def test_only_lines_of_the_own_context_are_captured_and_only_while_open() -> None:
     log, lines = logging.getLogger("asi_core.somewhere"), list[LogLine]()
     with lines_of_this_context(lines.append):
         log.info("mine %d\n  of many words", 1)
         log.debug("too little")
-        other = threading.Thread(target=log.info, args=("somebody else's",))
+        other = threading.Thread(target=log.info, args=("another context",))
         other.start()
         other.join()
     log.warning("too late")
     assert [(line.level, line.text) for line in lines] == [("info", "mine 1 of many words")]
 
 
-def test_a_run_that_logs_without_end_fills_no_disk(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_number_of_lines_is_limited(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def chatters(*arguments: Any, **keywords: Any) -> Any:
         for number in range(reporter._MOST_LINES + 100):
             logging.getLogger("asi_core").info("line %d", number)
@@ -84,10 +82,10 @@ def test_a_run_that_logs_without_end_fills_no_disk(
     worker.execute(run.id, store.url)
     lines = texts(store, run.id, 10 * reporter._MOST_LINES)
     assert len(lines) == reporter._MOST_LINES + 1
-    assert lines[-1] == "more lines are in the server's log alone"
+    assert lines[-1] == "further lines are in the server's log only"
 
 
-def test_lines_are_fenced_and_go_with_their_run(store: RunStore) -> None:
+def test_lines_are_fenced_and_deleted_with_their_run(store: RunStore) -> None:
     (run,) = store.create([spec()], "me")
     token = store.attempts.claim(run.id)
     assert token is not None

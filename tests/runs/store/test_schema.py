@@ -1,4 +1,4 @@
-"""Databases of every age get the tables of this version, and keep what they hold."""
+"""Databases of every older version are migrated to this version, and keep their data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from asi_core.runs.store.tables import metadata
 from asi_core.training.spec import RunSpec
 from tests.postgres import fresh_database
 
-# The tables as they were before they told their revision.
+# The tables as they were before a revision was stored.
 _OLD = """
 CREATE TABLE runs (
     id VARCHAR(32) PRIMARY KEY, comparison VARCHAR(32) NOT NULL, position INTEGER NOT NULL,
@@ -54,7 +54,7 @@ def plain_engine(url: str) -> Engine:
     return create_engine(database_url(url))
 
 
-def test_migrations_lead_to_the_tables_that_are_used(empty_url: str) -> None:
+def test_migrations_create_the_tables_of_the_code(empty_url: str) -> None:
     engine = open_database(empty_url)
     options = {"compare_type": True, "compare_server_default": True}
     with engine.connect() as connection:
@@ -63,12 +63,12 @@ def test_migrations_lead_to_the_tables_that_are_used(empty_url: str) -> None:
     engine.dispose()
 
 
-def test_the_newest_revision_is_the_one_that_is_looked_for() -> None:
+def test_the_newest_revision_is_that_of_the_code() -> None:
     scripts = ScriptDirectory(str(schema._MIGRATIONS))
     assert scripts.get_heads() == [schema.REVISION]
 
 
-def test_a_database_of_before_keeps_its_runs(empty_url: str) -> None:
+def test_an_old_database_keeps_its_runs(empty_url: str) -> None:
     engine = plain_engine(empty_url)
     with engine.begin() as connection:
         for statement in _OLD.strip().split(";"):
@@ -120,9 +120,7 @@ def test_a_newer_database_is_left_alone(empty_url: str) -> None:
     engine.dispose()
 
 
-def test_what_fails_on_the_way_leaves_nothing(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_migration_leaves_nothing(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from alembic import command
 
     real = command.upgrade
@@ -148,13 +146,13 @@ def test_servers_that_start_at_once_go_one_by_one(empty_url: str) -> None:
     command = [sys.executable, "-c", program, empty_url]
     servers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for server in servers:
-        _, message = server.communicate(timeout=120)
-        assert server.returncode == 0, message
+        _, errors = server.communicate(timeout=120)
+        assert server.returncode == 0, errors
 
 
 @pytest.mark.parametrize("text", ["", "no address", "mysql://me@host/asi", "asi.sqlite"])
-def test_what_is_no_database_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match=r"must name a database.*postgresql://"):
+def test_invalid_urls_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"must be the URL of a database.*postgresql://"):
         database_url(text)
 
 

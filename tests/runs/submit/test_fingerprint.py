@@ -1,4 +1,4 @@
-"""A run whose numbers are known is not run again, unless somebody wants it."""
+"""A run that was completed before is not executed again, unless requested."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def completed(store: RunStore, specs: list[RunSpec], owner: str = "me") -> list[
     return store.comparison(runs[0].comparison)
 
 
-def test_what_was_asked_before_is_shown_and_not_run(store: RunStore) -> None:
+def test_completed_runs_are_reused(store: RunStore) -> None:
     before = completed(store, [spec(), spec(seed=1)])
     assert known_runs(store, [spec(), spec(seed=1), spec(seed=2)]) == 2
     assert request_runs(store, [spec(), spec(seed=1)], "me") == before
@@ -44,20 +44,20 @@ def test_what_was_asked_before_is_shown_and_not_run(store: RunStore) -> None:
 
 
 def test_known_runs_are_copied_among_new_ones(store: RunStore) -> None:
-    (before,) = completed(store, [spec()], "somebody else")
+    (before,) = completed(store, [spec()], "another user")
     new, copy = request_runs(store, [spec(seed=1), spec()], "me")
     assert (new.status, copy.status, copy.owner) == ("queued", "completed", "me")
     assert copy.summary == {"test_accuracy": 0.5, FROM_RUN: before.id}
     assert store.events(copy.id, "evaluation") == store.events(before.id, "evaluation")
     assert copy.started_at == before.started_at
-    # The copy stands for itself, and tells where the numbers came from.
+    # The copy is a separate run that names its original.
     RunLibrary(store.url).delete_comparison(before.comparison)
     (again, _) = request_runs(store, [spec(), spec(seed=2)], "me")
     assert again.summary == {"test_accuracy": 0.5, FROM_RUN: before.id}
     assert len(store.events(again.id, "evaluation")) == 1
 
 
-def test_everything_is_run_again_if_somebody_wants_it(store: RunStore) -> None:
+def test_everything_is_executed_again_if_requested(store: RunStore) -> None:
     completed(store, [spec()])
     (again,) = request_runs(store, [spec()], "me", again=True)
     assert again.status == "queued"
@@ -69,7 +69,7 @@ def test_another_specification_has_another_fingerprint(change: dict[str, Any]) -
     assert one == same != other
 
 
-def test_other_code_or_images_make_another_fingerprint(
+def test_other_code_or_images_have_another_fingerprint(
     store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "photos", both_splits(train=16, test=2))
@@ -83,7 +83,7 @@ def test_other_code_or_images_make_another_fingerprint(
     assert known_runs(store, [spec(), own]) == 0
 
 
-def test_what_failed_or_goes_is_no_answer(store: RunStore) -> None:
+def test_failed_and_active_runs_are_not_reused(store: RunStore) -> None:
     (failed,) = request_runs(store, [spec()], "me")
     token = store.attempts.claim(failed.id)
     assert token is not None
@@ -92,8 +92,8 @@ def test_what_failed_or_goes_is_no_answer(store: RunStore) -> None:
     assert known_runs(store, [spec()]) == 0
 
 
-def test_a_second_click_launches_nothing_more_also_where_some_was_known(store: RunStore) -> None:
-    completed(store, [spec()], "somebody else")
+def test_a_second_click_launches_nothing_even_if_some_runs_were_copied(store: RunStore) -> None:
+    completed(store, [spec()], "another user")
     first = request_runs(store, [spec(seed=1), spec()], "me")
     assert [run.status for run in first] == ["queued", "completed"]
     assert request_runs(store, [spec(seed=1), spec()], "me") == first

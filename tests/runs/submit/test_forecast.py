@@ -19,7 +19,8 @@ def store(database_url: str) -> RunStore:
 
 
 def expected(spec: RunSpec, step_seconds: float, *, probed: bool = True) -> float:
-    """Of `tests.runs.kept`'s runs: a probe of 10 ms in 20 steps, two fifths of a step forward."""
+    """Seconds of a run like those of `tests.runs.kept`: a probe of 10 ms per 20 steps, and a
+    forward pass that takes 2/5 of a step."""
     probes = 0.01 / (20 * step_seconds) if probed else 0
     evaluation = TEST_IMAGES / spec.batch_size * 0.4 * step_seconds
     return spec.steps * step_seconds * (1 + probes) + 10 * evaluation
@@ -36,13 +37,13 @@ def vanilla_macs(spec: RunSpec) -> int:
     ).macs.total
 
 
-def test_nothing_measured_is_said() -> None:
+def test_without_measurements_the_sentence_says_so() -> None:
     found = forecast([spec(), asi(0.8)], [])
     assert (found.seconds, found.unknown) == (0, 2)
     assert found.sentence.startswith("No measured step yet")
 
 
-def test_runs_like_those_measured_take_their_median(store: RunStore) -> None:
+def test_equal_runs_take_the_median(store: RunStore) -> None:
     known = [
         run
         for seconds in (0.1, 0.2, 0.9)
@@ -55,7 +56,7 @@ def test_runs_like_those_measured_take_their_median(store: RunStore) -> None:
     assert "2 like runs measured here." in found.sentence
 
 
-def test_what_is_measured_here_counts_before_the_examples(store: RunStore) -> None:
+def test_local_measurements_are_preferred_to_examples(store: RunStore) -> None:
     shipped = keep(store, [asi(0.4)], [0.9], [100], owner=EXAMPLE_OWNER, step_seconds=0.5)
     found = forecast([asi(0.8)], shipped)
     assert found.counts["elsewhere"] == 1
@@ -67,7 +68,7 @@ def test_what_is_measured_here_counts_before_the_examples(store: RunStore) -> No
 
 
 @pytest.mark.parametrize("changes", [{"layers": 2}, {"batch_size": 32}, {"image_size": 64}])
-def test_other_sizes_are_scaled_by_multiplies_and_it_is_said(
+def test_other_sizes_are_scaled_by_macs_and_the_sentence_says_so(
     store: RunStore, changes: dict[str, int]
 ) -> None:
     known = keep(store, [asi(0.4)], [0.9], [100], step_seconds=0.1)
@@ -90,14 +91,14 @@ def test_the_same_method_is_nearer_than_the_same_size(store: RunStore) -> None:
     assert found.seconds == pytest.approx(ratio * expected(asi(0.8), 0.7))
 
 
-def test_what_nothing_is_known_of_is_counted_apart(store: RunStore) -> None:
+def test_unknown_runs_are_counted_separately(store: RunStore) -> None:
     known = keep(store, [asi(0.4)], [0.9], [100])
     found = forecast([asi(0.8), spec(layers=0), spec(model="resnet18")], known)
     assert (found.counts["here"], found.unknown) == (1, 2)
     assert "2 without any measured step" in found.sentence
 
 
-def test_a_linear_probe_is_known_from_linear_probes(store: RunStore) -> None:
+def test_a_linear_probe_is_forecast_from_linear_probes(store: RunStore) -> None:
     known = keep(store, [spec(layers=0, batch_size=32)], [0.8], [0], step_seconds=0.01)
     asked = spec(layers=0)
     found = forecast([asked, spec()], known)
@@ -105,5 +106,5 @@ def test_a_linear_probe_is_known_from_linear_probes(store: RunStore) -> None:
     assert found.seconds == pytest.approx(2 * expected(asked, 0.01, probed=False))
 
 
-def test_runs_that_were_not_completed_tell_nothing(store: RunStore) -> None:
+def test_only_completed_runs_are_used(store: RunStore) -> None:
     assert forecast([spec()], store.create([spec()], "me")).unknown == 1

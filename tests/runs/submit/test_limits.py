@@ -1,4 +1,4 @@
-"""What is more than allowed is refused by the service, in one sentence, and nothing is queued."""
+"""Requests beyond the limits are refused in one sentence, and nothing is queued."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def store(database_url: str) -> RunStore:
             "ASI_MAX_STEPS",
             "10",
             {"model": "vit_b_32", "image_size": 224, "train_norm": True},
-            "needs batch normalisations, got ViT-B/32, which has none",
+            "with batch normalisations, got ViT-B/32, which has none",
         ),
     ],
 )
-def test_a_run_that_asks_for_too_much_is_refused(
+def test_a_run_beyond_the_limits_is_refused(
     store: RunStore,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
@@ -67,7 +67,7 @@ def test_a_run_that_asks_for_too_much_is_refused(
         request_job(JobStore(store.url), "measure", spec(**asked), "me")
 
 
-def test_a_run_that_no_machine_of_this_size_can_hold_is_refused(store: RunStore) -> None:
+def test_a_run_beyond_the_machine_s_memory_is_refused(store: RunStore) -> None:
     huge = spec(model="vit_b_32", layers="all", image_size=224, batch_size=1999, pretrained=False)
     if run_bytes(huge) < 30e9:
         pytest.skip("this machine could hold it")
@@ -90,7 +90,7 @@ def test_one_owner_cannot_fill_the_queue(store: RunStore, monkeypatch: pytest.Mo
     assert len(request_runs(store, [spec(seed=7)] * 3, "me")) == 3
 
 
-def test_where_visitors_only_look_nothing_changes(
+def test_a_read_only_installation_refuses_changes(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run,) = request_runs(store, [spec()], "me")
@@ -103,30 +103,30 @@ def test_where_visitors_only_look_nothing_changes(
         lambda: library.describe(run.comparison, Description("name"), "me"),
         lambda: library.delete_comparison(run.comparison, "me"),
     ):
-        with pytest.raises(Refused, match="for looking only"):
+        with pytest.raises(Refused, match="read-only"):
             change()
     assert [found.id for found in store.active()] == [run.id]
     assert not store.cancel_requested(run.id)
 
 
-def test_other_people_s_runs_are_not_stopped_or_named(store: RunStore) -> None:
+def test_runs_of_other_users_cannot_be_cancelled_or_named(store: RunStore) -> None:
     (mine,), (theirs,) = (request_runs(store, [spec()], owner) for owner in ("me", "they"))
     (nobody,) = request_runs(store, [spec()], "command line")
-    with pytest.raises(Refused, match="1 of these are somebody else's"):
+    with pytest.raises(Refused, match="1 of these are another user's"):
         request_cancel(store, [mine, theirs], "me")
     assert store.run(mine.id).status == "queued"  # type: ignore[union-attr]
     request_cancel(store, [mine, nobody], "me")
     assert [run.id for run in store.active()] == [theirs.id]
     library = RunLibrary(store.url)
-    with pytest.raises(Refused, match="only one's own comparisons can be named"):
+    with pytest.raises(Refused, match="only your own comparisons can be named"):
         library.describe(theirs.comparison, Description("mine"), "me")
     library.describe(mine.comparison, Description("mine"), "me")
     assert set(library.descriptions()) == {mine.comparison}
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads what Linux tells")
-def test_the_estimate_is_near_what_a_run_takes() -> None:
-    """The peak of a process of its own, on this machine."""
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_the_memory_estimate_is_close_to_the_measured_peak() -> None:
+    """The peak of a separate process on this machine."""
     what = spec(image_size=96, batch_size=128, layers=10, steps=2)
     program = (
         "import sys\n"
@@ -136,19 +136,19 @@ def test_the_estimate_is_near_what_a_run_takes() -> None:
         "spec = RunSpec.model_validate_json(sys.argv[1])\n"
         "events = fine_tune(spec, features=FeaturePool(2**31))\n"
         "next(e for e in events if e.kind == 'step' and e.step == 2)\n"
-        # What getrusage tells is at least what the process had that started this one.
-        "told = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]\n"
-        "print(int(told) * 1024)"
+        # The peak from getrusage includes that of the parent process.
+        "peak = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]\n"
+        "print(int(peak) * 1024)"
     )
     command = [sys.executable, "-c", program, json.dumps(what.model_dump(mode="json"))]
     keeps = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-    message = subprocess.run(
+    ended = subprocess.run(
         command, env={**os.environ, **keeps}, check=True, capture_output=True, text=True
     )
-    assert 0.7 < run_bytes(what) / int(message.stdout) < 1.5
+    assert 0.7 < run_bytes(what) / int(ended.stdout) < 1.5
 
 
-def test_a_method_that_keeps_less_asks_for_less() -> None:
+def test_a_method_that_keeps_less_needs_less() -> None:
     many = {"layers": 20, "batch_size": 128, "image_size": 128}
     vanilla = run_bytes(spec(**many))
     compressed = run_bytes(spec(method={"kind": "asi", "ranks": 4}, **many))
@@ -158,7 +158,7 @@ def test_a_method_that_keeps_less_asks_for_less() -> None:
     assert run_bytes(spec(image_size=100)) > run_bytes(spec(image_size=96))
 
 
-def test_another_name_each_time_does_not_fill_the_queue(
+def test_changing_the_user_name_does_not_bypass_the_limit_of_runs(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASI_MAX_RUNS_PER_OWNER", "2")
@@ -173,7 +173,7 @@ def test_another_name_each_time_does_not_fill_the_queue(
     assert len(store.active()) == 5
 
 
-def test_another_name_each_time_does_not_fill_the_queue_of_questions(
+def test_changing_the_user_name_does_not_bypass_the_limit_of_jobs(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASI_MAX_QUESTIONS_PER_NETWORK", "2")
@@ -200,7 +200,9 @@ def test_another_name_each_time_does_not_fill_the_queue_of_questions(
         ("hidden", "hidden", True),
     ],
 )
-def test_a_network_is_what_one_customer_has(address: str, other: str, same: bool) -> None:
+def test_a_network_is_one_ipv4_address_or_one_ipv6_prefix(
+    address: str, other: str, same: bool
+) -> None:
     assert (network_of(address) == network_of(other)) is same
     assert address not in str(network_of(address))
 
@@ -211,7 +213,7 @@ def test_without_an_address_there_is_no_network() -> None:
 
 
 @pytest.mark.usefixtures("plugins")
-def test_without_a_closed_form_a_run_is_taken_to_keep_all_inputs() -> None:
+def test_without_a_closed_form_the_estimate_includes_all_inputs() -> None:
     large = {"batch_size": 64, "image_size": 96, "layers": 4}
     plain = run_bytes(spec(**large))
     assert run_bytes(spec(method={"kind": "sparse"}, **large)) == plain

@@ -16,26 +16,28 @@ from asi_core.zoo.cards import MODELS
 SPEC = RunSpec(method={"kind": "vanilla"})  # type: ignore[arg-type]
 
 
-def test_what_can_start_is_queued_in_order(database_url: str) -> None:
+def test_valid_runs_are_queued_in_order(database_url: str) -> None:
     store = RunStore(database_url)
     runs = request_runs(store, [SPEC, SPEC.model_copy(update={"seed": 1})], "me")
     assert [run.spec.seed for run in runs] == [0, 1]
     assert {run.status for run in runs} == {"queued"}
 
 
-def test_a_second_click_shows_what_is_going_and_a_later_one_starts_anew(database_url: str) -> None:
+def test_a_second_click_shows_the_active_runs_and_a_later_launch_starts_new_ones(
+    database_url: str,
+) -> None:
     store = RunStore(database_url)
     first = request_runs(store, [SPEC, SPEC], "me")
     assert request_runs(store, [SPEC, SPEC], "me") == first
-    assert request_runs(store, [SPEC, SPEC], "somebody else") != first
+    assert request_runs(store, [SPEC, SPEC], "another user") != first
     assert request_runs(store, [SPEC], "me") != first
     store.request_cancel(first[0].id)
     assert request_runs(store, [SPEC, SPEC], "me") != first
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_equal_requests_at_once_make_one_comparison(again: bool, database_url: str) -> None:
-    """Double clicks, several tabs, a proxy that asks again: each has a connection of its own."""
+def test_simultaneous_equal_requests_make_one_comparison(again: bool, database_url: str) -> None:
+    """Double clicks, several tabs, a proxy that repeats: each has a separate connection."""
     stores = [RunStore(database_url) for _ in range(20)]
     begin = threading.Barrier(len(stores))
 
@@ -49,9 +51,9 @@ def test_equal_requests_at_once_make_one_comparison(again: bool, database_url: s
     assert len(stores[0].active()) == 2
 
 
-def test_known_runs_that_are_asked_for_at_once_are_copied_once(database_url: str) -> None:
+def test_completed_runs_requested_simultaneously_are_copied_once(database_url: str) -> None:
     store = RunStore(database_url)
-    (run,) = request_runs(store, [SPEC], "somebody else")
+    (run,) = request_runs(store, [SPEC], "another user")
     token = store.attempts.claim(run.id)
     assert token is not None
     store.finish(run.id, token, "completed", {})
@@ -84,7 +86,7 @@ def test_too_few_or_too_many_are_refused(count: int, database_url: str) -> None:
         request_runs(store, [SPEC] * count, "me")
 
 
-def test_unreadable_weights_leave_no_half_made_run(
+def test_unreadable_weights_leave_no_partial_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     (tmp_path / MODELS[SPEC.model].weights.name).write_bytes(b"damaged")

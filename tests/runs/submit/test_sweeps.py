@@ -115,18 +115,18 @@ def test_no_run_comes_twice_and_none_is_missing(axes: dict[str, Any]) -> None:
         ({"ranks": [4], "seeds": []}, "a sweep needs seeds, got none"),
         ({"ranks": [4], "layers": []}, "a sweep needs layers, got none"),
         ({"methods": [], "references": False}, "must have 1 to 40 runs, got 0: choose a method"),
-        ({"ranks": list(range(1, 50))}, "1 to 40 runs, got 51: take fewer values"),
+        ({"ranks": list(range(1, 50))}, "1 to 40 runs, got 51: choose fewer values"),
         ({"explained_variances": [1.5]}, "above 0 and at most 1, got 1.5"),
         ({"ranks": [4], "layers": [50]}, "trained layers must be at most 49"),
     ],
 )
-def test_what_cannot_be_swept_is_refused(fields: dict[str, Any], expected: str) -> None:
+def test_invalid_sweeps_are_refused(fields: dict[str, Any], expected: str) -> None:
     with pytest.raises((InvalidInput, ValidationError)) as refusal:
         Sweep.model_validate(fields).specs()
     assert expected in one_sentence(refusal.value)
 
 
-def test_a_sweep_goes_through_json() -> None:
+def test_a_sweep_survives_json() -> None:
     sweep = Sweep(ranks=(4, (8, 8, 2, 2)), layers=(2, "all"))
     assert Sweep.model_validate_json(sweep.model_dump_json()) == sweep
 
@@ -140,7 +140,7 @@ def test_a_sweep_is_one_comparison(store: RunStore) -> None:
     assert request_sweep(store, sweep, "me") == runs
 
 
-def test_heads_alone_are_worked_on_last(store: RunStore) -> None:
+def test_linear_probes_are_executed_last(store: RunStore) -> None:
     runs = request_sweep(store, Sweep(ranks=(1, 2), seeds=(0, 1)), "me")
     assert [run.spec.layers for run in in_working_order(runs)] == [4] * 6 + [0] * 2
 

@@ -1,4 +1,4 @@
-"""What Alembic runs: on the connection that `runs.schema` hands over, in its transaction."""
+"""Alembic's environment: runs on the connection of `runs.store.schema`, in its transaction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asi_core.runs.store.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    # The caller has begun a transaction, which is also the lock.
+    # The caller has begun a transaction, which also holds the lock.
     transactional_ddl=False,
 )
 context.run_migrations()

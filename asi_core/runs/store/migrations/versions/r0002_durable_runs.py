@@ -1,4 +1,4 @@
-"""Who works on a row and how far it came, and by which question an answer is found again."""
+"""The worker of a row, its turns and tries, and the fingerprint by which a run is reused."""
 
 from __future__ import annotations
 

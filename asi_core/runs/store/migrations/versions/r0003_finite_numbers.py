@@ -1,4 +1,4 @@
-"""Weight decays are finite: SQLite kept the word Infinity, which JSON has not."""
+"""Makes weight decays finite: SQLite stored the word Infinity, which JSON does not have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ down_revision = "0002"
 def upgrade() -> None:
     connection = op.get_bind()
     if connection.dialect.name != "sqlite":
-        # PostgreSQL never took it.
+        # PostgreSQL never accepted it.
         return
     runs = sa.table("runs", sa.column("id", sa.String), sa.column("spec", sa.Text))
     rows = connection.execute(sa.select(runs).where(runs.c.spec.contains("Infinity"))).all()
@@ -24,7 +24,7 @@ def upgrade() -> None:
         spec = json.loads(row.spec)
         if not math.isinf(spec.get("weight_decay", 0.0)):
             continue
-        # Single precision, in which runs compute, knows no difference.
+        # In single precision, in which runs compute, this is infinity too.
         spec["weight_decay"] = sys.float_info.max
         changed = sa.update(runs).where(runs.c.id == row.id).values(spec=json.dumps(spec))
         connection.execute(changed)

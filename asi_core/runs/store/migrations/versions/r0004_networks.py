@@ -1,4 +1,4 @@
-"""From which network a run or job was asked for: limits hold for it too."""
+"""The network from which a run or job was requested, for its limits."""
 
 from __future__ import annotations
 
