@@ -117,6 +117,8 @@ class Settings(BaseModel):
             its body may pause.
         read_only: whether users may only view results and change nothing.
         keep_days: days after which ended runs are deleted, except shipped ones; None for never.
+        models: names of models beyond the zoo and torchvision that users may choose, separated by
+            commas: `timm/NAME`, `hf/ID`, `FILE.py:FUNCTION`.
         limits: limits on users' requests.
     """
 
@@ -141,6 +143,7 @@ class Settings(BaseModel):
     request_seconds: float = Field(default=20, gt=0, le=3600)
     read_only: bool = False
     keep_days: float | None = Field(default=None, gt=0)
+    models: str = ""
     limits: Limits = Limits()
 
     @property

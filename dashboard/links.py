@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from asi_core.datasets import DATASETS
-from asi_core.zoo.cards import MODELS
+from asi_core.zoo.outside import choices, title_of
 from dashboard.earlier_links import translate
 from dashboard.plain import plain
 
@@ -31,7 +30,7 @@ _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 # Multiselect boxes; those of filters and sweeps are recognised by the prefix of their keys.
 _MAY_BE_EMPTY = frozenset(("methods", "models", "poster_methods", "runs"))
 # Links may give these by name or by title.
-_NAMED: dict[str, Mapping[str, Any]] = {"model": MODELS, "dataset": DATASETS}
+_NAMED = ("model", "dataset")
 _TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))
 
 
@@ -67,9 +66,10 @@ def model_in_url() -> str | None:
     """Choose a model that a link gives by name, while boxes use titles; return a sentence if it is
     unknown."""
     named = st.query_params.get("model")
-    if named in MODELS and "model" not in st.session_state:
+    names = choices()
+    if named in names and "model" not in st.session_state:
         st.session_state["model"] = named
-    elif named is not None and named not in {*MODELS, *(card.title for card in MODELS.values())}:
+    elif named is not None and named not in {*names, *map(title_of, names)}:
         unknown = f"The link asks for the model {quoted(named)}, which is unknown:"
         return plain(unknown) + " choose from the list."
     return None
@@ -101,15 +101,22 @@ def _spell_titles() -> bool:
     """Replace names of models and images in the address by titles, which their boxes need; return
     whether it was changed."""
     changed = False
-    for key, cards in _NAMED.items():
-        card = cards.get(st.query_params.get(key, ""))
-        if card is None or key in st.session_state:
+    for key in _NAMED:
+        title = _title(key, st.query_params.get(key, ""))
+        if title is None or key in st.session_state:
             continue
         with suppress(StreamlitAPIException):
             # Raised if the box was drawn before, and so has a value.
-            st.query_params[key] = card.title
+            st.query_params[key] = title
             changed = True
     return changed
+
+
+def _title(key: str, name: str) -> str | None:
+    """The title of a model or of images; None for an unknown name."""
+    if key == "model":
+        return title_of(name) if name in choices() else None
+    return DATASETS[name].title if name in DATASETS else None
 
 
 def _drop_unusable() -> bool:

@@ -13,11 +13,13 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from asi_core.errors import AsiError, one_sentence
 from asi_core.fields import SettingField
 from asi_core.methods import METHODS, Method, method_class
 from asi_core.methods.registry import method_fields
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard, model_card
+from asi_core.zoo.outside import choices, title_of
 from dashboard.controls import (
     EACH,
     ONE,
@@ -32,6 +34,7 @@ from dashboard.controls import (
 from dashboard.damage import skip_control
 from dashboard.frame import URL
 from dashboard.links import model_in_url
+from dashboard.plain import plain
 from dashboard.uploading import choose_images, upload_menu
 
 # Key of the box that chooses where ranks come from.
@@ -139,13 +142,25 @@ def redraw() -> None:
 def _boxes() -> Setup:
     network = _model_and_images()
     upload_menu(network["dataset"])
-    card = MODELS[network["model"]]
+    card = card_or_stop(network["model"])
     network |= {
         "layers": layers_box(card, redraw),
         "batch_size": setting_box(run_field("batch_size"), on_change=redraw),
         "image_size": image_size_box(card, redraw),
     }
     return Setup(**network, settings=tuple(_settings(card).items()))
+
+
+def card_or_stop(name: str) -> ModelCard:
+    """The card of a chosen model; where it cannot be had, the reason, and the page ends here."""
+    if name in MODELS:
+        return MODELS[name]
+    try:
+        with st.spinner(f"Reading the layers of {title_of(name)} ...", show_time=True):
+            return model_card(name)
+    except AsiError as error:
+        st.error(plain(one_sentence(error)))
+        st.stop()
 
 
 def as_it_stands(setup: Setup) -> Setup:
@@ -175,8 +190,8 @@ def _model_and_images() -> dict[str, Any]:
     field = run_field("model")
     model = st.selectbox(
         field.setting.label,
-        list(MODELS),
-        format_func=lambda name: MODELS[name].title,
+        choices(),
+        format_func=title_of,
         key=field.name,
         help=field.setting.help,
         **URL,

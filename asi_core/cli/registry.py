@@ -15,6 +15,7 @@ from asi_core.cli import app, bench, estimate, export, measure, plan, poster, sw
 from asi_core.cli.options import Commands, Parser
 from asi_core.cli.terminal import USAGE_ERROR, say
 from asi_core.errors import AsiError, one_sentence
+from asi_core.zoo.outside import trust
 
 _BROKEN = 1
 _COMMAND = "asi-lab"
@@ -56,6 +57,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def run(arguments: Sequence[str] | None) -> int:
     """Run one command; returns its exit code."""
     options = parsed(arguments)
+    if isinstance(name := getattr(options, "model", None), str):
+        trust(name)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
         return command(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
@@ -11,7 +12,7 @@ from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput
 from asi_core.fields import OF_RECORD, Setting
 from asi_core.methods import AnyMethod
-from asi_core.zoo.cards import check_image_size, model_card
+from asi_core.zoo.cards import ModelCard, check_image_size, model_card
 
 _POINTS_PER_RUN = 10
 # Parameters of a recipe become single precision, which has hardly any larger number.
@@ -23,6 +24,24 @@ _LARGEST_SEED = 2**53 - 1
 def _at_most(most: int, what: str, value: int, why: str) -> None:
     if value > most:
         raise InvalidInput(f"{what} must be at most {most}, {why}", value, "choose less")
+
+
+def _check_modes(model: ModelCard, given: int, counts: Collection[int]) -> None:
+    """Raise unless `given` ranks are one for each mode of all trained layers' inputs."""
+    if len(counts) > 1:
+        raise InvalidInput(
+            f"ranks must be one number where inputs have {' or '.join(map(str, sorted(counts)))} "
+            f"modes, as those of {model.title}",
+            f"a list of {given}",
+            "give one number for all modes",
+        )
+    if given not in counts:
+        (count,) = counts
+        raise InvalidInput(
+            f"ranks must be one number or {count}, one per mode of {model.title}",
+            f"a list of {given}",
+            f"give {', '.join(model.names_of_modes(count))}, or one number for all modes",
+        )
 
 
 class RunSpec(BaseModel):
@@ -219,14 +238,10 @@ class RunSpec(BaseModel):
     def _fits_model_and_data(self) -> Self:
         model, data = model_card(self.model), dataset_card(self.dataset)
         if self.layers != "all":
-            _at_most(model.layer_count, "trained layers", self.layers, f"as {model.name} has")
+            _at_most(model.layer_count, "trained layers", self.layers, f"as {model.title} has")
         ranks = getattr(self.method, "ranks", None)
-        if isinstance(ranks, tuple) and len(ranks) != model.modes:
-            raise InvalidInput(
-                f"ranks must be one number or {model.modes}, one per mode of {model.title}",
-                f"a list of {len(ranks)}",
-                f"give {', '.join(model.mode_names)}, or one number for all modes",
-            )
+        if isinstance(ranks, tuple):
+            _check_modes(model, len(ranks), model.modes_of_last(self.layers) or {model.modes})
         if (why := self.method.why_unsupported(model.usual_geometry)) is not None:
             raise InvalidInput(
                 f"{self.method.label} must support the model's trained layers",

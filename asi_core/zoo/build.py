@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from math import sqrt
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from asi_core.errors import Unavailable
 from asi_core.zoo.cards import ModelCard, model_card
 from asi_core.zoo.checkpoints import read_checkpoint
+from asi_core.zoo.libraries import build_outside, key_adapter, load_outside
+from asi_core.zoo.outside import is_outside
 from asi_core.zoo.weights import Progress, fetched_weights, silent
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,8 @@ def build_model(
 
 def build_architecture(card: ModelCard) -> nn.Module:
     """The model as published, with untrained parameters."""
+    if is_outside(card.name):
+        return build_outside(card.name)
     module, _, name = card.factory.partition(":")
     model: nn.Module = getattr(import_module(module), name)()
     return model
@@ -51,11 +56,18 @@ def build_architecture(card: ModelCard) -> nn.Module:
 def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
     """Replace the classifier called `head` by a new, untrained `nn.Linear`."""
     old = model.get_submodule(head)
-    assert isinstance(old, nn.Linear)
-    bound = 1 / sqrt(old.in_features)
     generator = torch.Generator().manual_seed(seed)
+    new: nn.Module
+    if isinstance(old, nn.Conv2d):
+        features = old.in_channels
+        new = nn.Conv2d(features, classes, 1, device="meta")
+    else:
+        assert isinstance(old, nn.Linear)
+        features = old.in_features
+        new = nn.Linear(features, classes, device="meta")
+    bound = 1 / sqrt(features)
     with torch.no_grad():
-        new = nn.Linear(old.in_features, classes, device="meta").to_empty(device=old.weight.device)
+        new.to_empty(device=old.weight.device)
         for parameter in new.parameters():
             drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
             parameter.copy_(drawn)
@@ -64,10 +76,13 @@ def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
 
 def _pretrained(card: ModelCard, progress: Progress) -> nn.Module:
     """Built without random initialisation, which the checkpoint would replace."""
+    if card.weights.library:
+        return load_outside(card.name)
     path = fetched_weights(card, progress)
-    with torch.device("meta"):
+    # What a network beyond the zoo makes besides parameters would stay on the meta device.
+    with nullcontext() if is_outside(card.name) else torch.device("meta"):
         model = build_architecture(card)
-    adapt = getattr(model, "adapt_keys", dict)
+    adapt = getattr(model, "adapt_keys", key_adapter(card.name))
     read = read_checkpoint(path)
     try:
         adapted = adapt(read)

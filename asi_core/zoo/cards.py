@@ -29,6 +29,7 @@ class WeightFile:
         url: official address; None if the weights come in a package.
         package: the installed package that contains them, and the file inside it.
         licence: licence and authors of the weights.
+        library: whether the network's own library finds and loads them.
     """
 
     name: str
@@ -36,6 +37,7 @@ class WeightFile:
     url: str | None
     licence: str
     package: tuple[str, str] | None = None
+    library: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class ModelCard:
         native_size: side of the images it was trained on, pixels.
         fixed_size: whether it accepts only images of that size.
         mean, std: of the input, per channel, for images scaled to 0..1.
+        layer_names: of the trainable layers, in registration order; empty where the kind tells.
+        layer_modes: of each of these layers' inputs; empty where all have `modes`.
     """
 
     name: str
@@ -71,6 +75,8 @@ class ModelCard:
     std: tuple[float, float, float]
     weights: WeightFile
     fixed_size: bool = False
+    layer_names: tuple[str, ...] = ()
+    layer_modes: tuple[int, ...] = ()
 
     @property
     def usual_geometry(self) -> Geometry:
@@ -82,18 +88,19 @@ class ModelCard:
     @property
     def mode_names(self) -> tuple[str, ...]:
         """The names of the modes of the trained layers' inputs, in order."""
+        return self.names_of_modes(self.modes)
+
+    def names_of_modes(self, modes: int) -> tuple[str, ...]:
+        """The modes of a trained layer's input that has so many, in order."""
         if self.layer_kind == "conv":
             return ("batch", "channel", "height", "width")
-        return (
-            ("batch", "tokens", "features")
-            if self.modes == 3
-            else (
-                "batch",
-                "height",
-                "width",
-                "features",
-            )
-        )
+        between = {3: ("tokens",), 4: ("height", "width")}
+        return ("batch", *between.get(modes, map(str, range(1, modes - 1))), "features")
+
+    def modes_of_last(self, layers: int | Literal["all"]) -> frozenset[int]:
+        """Numbers of modes that the inputs of the last `layers` layers have."""
+        counts = self.layer_modes or (self.modes,) * self.layer_count
+        return frozenset(counts[self.layer_count - self.checked_layers(layers) :])
 
     def checked_layers(self, layers: int | Literal["all"]) -> int:
         """The number of layers that `layers` means.
@@ -116,6 +123,9 @@ class ModelCard:
         Args:
             modules: the model's `named_modules()`.
         """
+        if self.layer_names:
+            known = set(self.layer_names)
+            return [name for name, _ in modules if name in known]
         if self.layer_kind == "conv":
             # By the type's name: cards are used without importing torch.
             return [name for name, module in modules if type(module).__name__.endswith("Conv2d")]
@@ -280,16 +290,24 @@ def register_model(card: ModelCard) -> ModelCard:
 
 
 def model_card(name: str) -> ModelCard:
-    """The card of `name`.
+    """The card of `name`: a model of the zoo, or a network beyond it (`zoo.outside`).
 
     Raises:
-        InvalidInput: if there is no such model.
+        InvalidInput: if there is no such model, or this process may not make its card.
+        Unavailable: if its library is not installed.
+        Unsupported: if it is no image classifier whose layers can be compressed.
     """
-    if name not in MODELS:
-        raise InvalidInput(
-            "model must be one of the zoo", repr(name), f"choose {', '.join(MODELS)}"
-        )
-    return MODELS[name]
+    from asi_core.zoo.outside import is_outside, outside_card
+
+    if name in MODELS:
+        return MODELS[name]
+    if is_outside(name):
+        return outside_card(name)
+    raise InvalidInput(
+        "model must be one of the zoo, torchvision/NAME, timm/NAME, hf/ID or FILE.py:FUNCTION",
+        repr(name),
+        f"choose {', '.join(MODELS)}, or write one of the others",
+    )
 
 
 def check_image_size(card: ModelCard, size: int) -> None:

@@ -17,6 +17,7 @@ from asi_core.errors import InvalidInput
 from asi_core.methods.blocks import related
 from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
 from asi_core.zoo.cards import ModelCard, check_image_size, model_card
+from asi_core.zoo.outside import is_outside, outside_rows
 
 TABLE = "facts/layer_shapes.json"
 _SIZES = tuple(range(32, 257, 32))
@@ -46,15 +47,13 @@ class LayerFacts:
 def tabled_sizes(card: ModelCard) -> tuple[int, ...]:
     """Image sizes in the table for the model, pixels, ascending; only the native size for a model
     that is not in the table."""
-    if card.name not in _table():
-        return (card.native_size,)
     return (card.native_size,) if card.fixed_size else tuple(sorted({*_SIZES, card.native_size}))
 
 
 @cache
 def layer_facts(name: str) -> tuple[LayerFacts, ...]:
     """The table's entries for a model, in registration order."""
-    return tuple(_facts(row) for row in _table()[model_card(name).name])
+    return tuple(_facts(row) for row in _rows(model_card(name).name))
 
 
 @lru_cache(maxsize=1024)
@@ -72,7 +71,7 @@ def trained_layer_shapes(
     check_image_size(card, image_size)
     if batch_size < 1:
         raise InvalidInput("batch size must be at least 1", batch_size, "choose 1 or more")
-    if card.name not in _table() or image_size not in tabled_sizes(card):
+    if image_size not in _sizes_at_hand(card.name):
         from asi_core.zoo.tracing import traced_layer_shapes
 
         return traced_layer_shapes(name, layers, batch_size, image_size)
@@ -92,6 +91,24 @@ def _shape(facts: LayerFacts, trained: int, batch_size: int, image_size: int) ->
         has_input_gradient=least is not None and trained >= least,
         input_id=facts.input_id,
     )
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    if name in _table():
+        return _table()[name]
+    if is_outside(name):
+        return outside_rows(name)
+    from asi_core.zoo.tracing import traced_rows
+
+    return traced_rows(name)
+
+
+@cache
+def _sizes_at_hand(name: str) -> frozenset[int]:
+    """Image sizes of which all calls of all layers are known without a trace."""
+    if name not in _table():
+        return frozenset()
+    return frozenset.intersection(*(frozenset(facts.sizes) for facts in layer_facts(name)))
 
 
 @cache

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 import torch
 
@@ -13,6 +13,7 @@ from asi_core.methods.blocks import related
 from asi_core.records import LayerShape
 from asi_core.zoo.build import build_architecture
 from asi_core.zoo.cards import model_card
+from asi_core.zoo.making import layer_rows, on_meta
 
 
 @lru_cache(maxsize=256)
@@ -25,12 +26,24 @@ def traced_layer_shapes(
         InvalidInput: if there is no such model, or it has fewer layers.
     """
     card = model_card(name)
-    with torch.device("meta"):
-        model = build_architecture(card).eval().requires_grad_(False)
-        images = torch.empty(batch_size, 3, image_size, image_size)
+    model = on_meta(partial(build_architecture, card)).eval().requires_grad_(False)
+    images = torch.empty(batch_size, 3, image_size, image_size, device="meta")
     names = last_layers(card.trainable_names(model.named_modules()), layers)
     for trained in names:
         model.get_submodule(trained).requires_grad_(True)
     with observed_shapes(model, names) as shapes:
         model(images)
     return related(shapes.all(names))
+
+
+@lru_cache(maxsize=64)
+def traced_rows(name: str) -> list[dict[str, Any]]:
+    """Rows about the trainable layers of a model that the table of shapes does not have.
+
+    Raises:
+        InvalidInput: if there is no such model.
+    """
+    card = model_card(name)
+    model = on_meta(partial(build_architecture, card)).eval().requires_grad_(False)
+    names = card.trainable_names(model.named_modules())
+    return layer_rows(model, names, [card.native_size])

@@ -54,7 +54,7 @@ def check_obtainable(card: ModelCard) -> None:
     found = local_weights(card)
     if found is not None:
         check_hash(found, card)
-    elif card.weights.url is None:
+    elif card.weights.url is None and not card.weights.library:
         raise _missing(card, "no weights are here")
 
 
@@ -128,7 +128,8 @@ def _places(card: ModelCard) -> list[Path]:
     official, places = card.weights.name, []
     folder = read_settings().weights_dir
     if folder is not None:
-        stems = (card.name, f"{card.name}_imagenet")
+        own = card.name.replace("/", "_")
+        stems = (own, f"{own}_imagenet")
         names = [f"{stem}.{suffix}" for stem in stems for suffix in ("safetensors", "pth", "pt")]
         places += [folder / name for name in (official, *names)]
     if card.weights.package is not None:

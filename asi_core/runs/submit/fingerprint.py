@@ -14,10 +14,11 @@ from asi_core.datasets import dataset_fingerprint
 from asi_core.methods.registry import foreign_code
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
+from asi_core.zoo.outside import edition, is_outside
 from asi_core.zoo.weights import weights_fingerprint
 
 # Packages that affect a run's numbers; pages, figures and stores do not.
-_PACKAGES = ("costs", "datasets", "layers", "linalg", "methods", "training", "zoo")
+_PACKAGES = ("compression", "costs", "datasets", "layers", "linalg", "methods", "training", "zoo")
 _LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "pillow-heif")
 _ROOT = Path(__file__).parents[2]
 
@@ -37,8 +38,9 @@ def fingerprints_of(specs: Sequence[RunSpec]) -> list[str]:
 
 
 def start_of(spec: RunSpec) -> str:
-    """A hash of the weights that the run starts from."""
-    return weights_fingerprint(model_card(spec.model)) if spec.pretrained else "random"
+    """What identifies the weights that the run starts from, and code beyond this package."""
+    weights = weights_fingerprint(model_card(spec.model)) if spec.pretrained else "random"
+    return f"{weights} {edition(spec.model)}" if is_outside(spec.model) else weights
 
 
 def _code_of(spec: RunSpec) -> list[str]:

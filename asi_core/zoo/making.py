@@ -1,0 +1,234 @@
+"""Making cards of networks beyond the zoo, by passes on the meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asi_core.errors import Unsupported, one_sentence
+from asi_core.layers.selection import main_layers
+from asi_core.layers.shapes import observed_shapes
+from asi_core.methods.blocks import related
+from asi_core.records import ConvGeometry, LayerShape
+from asi_core.zoo.cards import SMALLEST_IMAGE, LayerKind, ModelCard
+from asi_core.zoo.libraries import build_outside, published_facts
+from asi_core.zoo.outside import card_as_dict, title_of
+
+# At which a network that reads images of any size is tried as well.
+_OTHER_SIZES = (32, 64, 96, 128, 160, 192, 256)
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """A model without weights, for passes that compute nothing."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except (NotImplementedError, RuntimeError):
+        # Some compute with tensors to find out their sizes.
+        return build().to("meta")
+
+
+def made_facts(name: str) -> dict[str, Any]:
+    """The card of a network and rows about its layers, for JSON.
+
+    Raises:
+        InvalidInput, Unavailable: as `build_outside`.
+        Unsupported: if it is no image classifier whose layers can be compressed.
+    """
+    model = on_meta(lambda: build_outside(name)).eval().requires_grad_(False)
+    published = published_facts(name, model)
+    size: int = published["native_size"]
+    called = _called(name, model, size)
+    head = _head(name, model, called)
+    names = [n for n in main_layers(model, called) if n != head]
+    names = [n for n, _ in model.named_modules() if n in set(names)]
+    if not names:
+        raise Unsupported(f"{name} has no convolution or linear layer that could be compressed.")
+    shapes = _traced(model, names, size)
+    # A layer that is called several times has its first call's shape here.
+    first = {shape.name: shape for shape in reversed(shapes)}
+    counts = [len(first[n].input_shape) for n in names]
+    linear = isinstance(model.get_submodule(names[0]), nn.Linear)
+    classifier = model.get_submodule(head)
+    kind: LayerKind = "linear" if linear else "conv"
+    card = ModelCard(
+        name=name,
+        title=title_of(name),
+        factory=name,
+        head=head,
+        head_features=_inputs(classifier),
+        layer_kind=kind,
+        layer_count=len(names),
+        parameter_count=sum(p.numel() for p in model.parameters()),
+        modes=max(set(counts), key=counts.count),
+        fixed_size=not _reads_other_sizes(model, size),
+        layer_names=tuple(names),
+        layer_modes=tuple(counts),
+        **published,
+    )
+    return {"card": card_as_dict(card), "layers": layer_rows(model, names, [size])}
+
+
+def layer_rows(
+    model: nn.Module, names: Sequence[str], sizes: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Rows about layers of a model on the meta device, as in the table of shapes.
+
+    A layer that is called several times has the shape of its first call.
+
+    Args:
+        names: in registration order.
+        sizes: of images, pixels.
+    """
+    sources = _gradient_sources(model, names, sizes[0])
+    traced = {size: {s.name: s for s in reversed(_traced(model, names, size))} for size in sizes}
+    return [
+        {
+            **_row(traced[sizes[0]][name], model.get_submodule(name)),
+            "input_gradient_from": _least_trained(sources[name], at, len(names)),
+            "sizes": {
+                str(size): [list(shapes[name].input_shape[1:]), list(shapes[name].output_shape[1:])]
+                for size, shapes in traced.items()
+            },
+        }
+        for at, name in enumerate(names)
+    ]
+
+
+def _images(size: int, batch: int = 1) -> Tensor:
+    return torch.empty(batch, 3, size, size, device="meta")
+
+
+def _called(name: str, model: nn.Module, size: int) -> list[str]:
+    """Layers in the order of their first calls."""
+    order: dict[str, None] = {}
+
+    def note(key: str) -> Callable[..., None]:
+        return lambda *_: order.setdefault(key)
+
+    handles = [
+        layer.register_forward_hook(note(key))
+        for key, layer in model.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear))
+    ]
+    try:
+        output = model(_images(size))
+    except Exception as error:
+        raise Unsupported(
+            f"{name} cannot read images of {size} pixels on the meta device "
+            f"({type(error).__name__}: {one_sentence(error)[:200]})."
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not (isinstance(output, Tensor) and output.dim() == 2):
+        raise Unsupported(
+            f"{name} is no image classifier: for images it gives {type(output).__name__}, not one "
+            "row of class scores per image."
+        )
+    return list(order)
+
+
+def _head(name: str, model: nn.Module, called: Sequence[str]) -> str:
+    """The classifier that fine-tuning replaces: the last layer that is called."""
+    if not called:
+        raise Unsupported(f"{name} calls no convolution and no linear layer.")
+    found = called[-1]
+    layer = model.get_submodule(found)
+    if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
+        raise Unsupported(f"{name} has no classifier that could be replaced: {found} is the last.")
+    return found
+
+
+def _inputs(classifier: nn.Module) -> int:
+    if isinstance(classifier, nn.Conv2d):
+        return classifier.in_channels
+    assert isinstance(classifier, nn.Linear)
+    return classifier.in_features
+
+
+def _traced(model: nn.Module, names: Sequence[str], size: int) -> tuple[LayerShape, ...]:
+    with observed_shapes(model, names) as shapes:
+        model(_images(size))
+    return related(shapes.all(names))
+
+
+def _reads_other_sizes(model: nn.Module, size: int) -> bool:
+    for other in _OTHER_SIZES:
+        if other != size and other >= SMALLEST_IMAGE and other >= size // 2:
+            try:
+                model(_images(other))
+            except Exception:
+                # Whatever the network raises for images that it cannot read.
+                return False
+            return True
+    return False
+
+
+def _gradient_sources(model: nn.Module, names: Sequence[str], size: int) -> dict[str, int]:
+    """By layer, the largest position among the layers that its input depends on; -1 for none."""
+    inputs: dict[str, Any] = {}
+    weights = {model.get_submodule(n).weight: at for at, n in enumerate(names)}
+
+    def note(name: str) -> Callable[..., None]:
+        def record(layer: nn.Module, given: Any, named: Any) -> None:
+            x = given[0] if given else named["input"]
+            inputs.setdefault(name, x.grad_fn)
+
+        return record
+
+    handles = [
+        model.get_submodule(n).register_forward_pre_hook(note(n), with_kwargs=True) for n in names
+    ]
+    for weight in weights:
+        weight.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            _output = model(_images(size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    known: dict[Any, int] = {}
+    found = {name: _largest(start, weights, known) for name, start in inputs.items()}
+    for weight in weights:
+        weight.requires_grad_(False)
+    return found
+
+
+def _largest(start: Any, weights: dict[Any, int], known: dict[Any, int]) -> int:
+    """The largest position of a weight below a node of the graph, without recursion."""
+    stack = [start]
+    while stack:
+        node = stack[-1]
+        if node is None or node in known:
+            stack.pop()
+            continue
+        below = [n for n, _ in node.next_functions if n is not None]
+        open_ones = [n for n in below if n not in known]
+        if open_ones:
+            stack += open_ones
+            continue
+        own = weights.get(getattr(node, "variable", None), -1)
+        known[node] = max([own, *(known[n] for n in below)])
+        stack.pop()
+    return -1 if start is None else known[start]
+
+
+def _least_trained(source: int, at: int, count: int) -> int | None:
+    """How many of the last layers must be trained for the layer at `at` and its source, the layer
+    at `source`, to be among them; None for a layer without one."""
+    return None if source < 0 else max(count - source, count - at)
+
+
+def _row(shape: LayerShape, layer: nn.Module) -> dict[str, Any]:
+    geometry = shape.geometry._asdict() if isinstance(shape.geometry, ConvGeometry) else None
+    return {
+        "name": shape.name,
+        "weight": list(shape.weight_shape),
+        "geometry": geometry,
+        "bias": layer.bias is not None,
+        **({} if shape.input_id is None else {"input_id": shape.input_id}),
+    }
