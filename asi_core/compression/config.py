@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from asi_core.errors import InvalidInput, one_sentence
-from asi_core.methods import AnyMethod, Method, as_method
+from asi_core.methods import ASI, AnyMethod, Method, as_method
 
 if TYPE_CHECKING:
     from asi_core.planning import Plan
@@ -86,19 +86,19 @@ class Compression(BaseModel):
 
     @classmethod
     def from_plan(
-        cls, plan: Plan, *, method: Method | str | Mapping[str, Any] = "asi", **given: Any
+        cls, plan: Plan, *, method: Method | str | Mapping[str, Any] | None = None, **given: Any
     ) -> Self:
         """The configuration that trains the layers of a plan, each with its ranks.
 
         Args:
             plan: as `asi_core.plan` makes it.
-            method: a method with ranks; its other settings are kept.
+            method: a method with ranks, whose other settings are kept; ASI by default.
             given: the other fields of the configuration, such as `also_trained`.
 
         Raises:
             InvalidInput: if the method has no ranks.
         """
-        chosen = as_method(method)
+        chosen = ASI.usual() if method is None else as_method(method)
         if "ranks" not in type(chosen).model_fields:
             raise InvalidInput(
                 "a plan is for a method whose ranks can be set", chosen.label, "choose asi"

@@ -100,7 +100,7 @@ class CompressedLayer(nn.Module):
             self.memory.initialised = False
             return self.plain_output(input)
         if torch.compiler.is_compiling():
-            return _outside_of_graph(self, input)
+            return cast(Tensor, outside_of_graph(self.training_output, input))
         return self.training_output(input)
 
     def _needs_gradient(self, x: Tensor) -> bool:
@@ -133,22 +133,15 @@ class CompressedLayer(nn.Module):
         return output
 
     def _product_of(self, x: Tensor) -> Tensor:
-        operands = [x, self.weight, self.bias]
-        device = x.device.type
-        if torch.is_autocast_enabled(device):
-            # As autocast does for a plain layer: computed and kept in the lower precision.
-            lower = torch.get_autocast_dtype(device)
-            operands = [t if t is None else _cast(t, lower) for t in operands]
-        with torch.autocast(device, enabled=False):
-            return cast(Tensor, _CompressedProduct.apply(*operands, self))
+        return compressed_product(self, x, self.weight, self.bias)
 
     def compress(self, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
         """What the method keeps of `x`, batched and padded; also records the ranks in use."""
-        saved = self.method.compress(x, output_shape, self.geometry, self._memory_of_step())
+        saved = self.method.compress(x, output_shape, self.geometry, self.memory_of_step())
         self.ranks = self.method.ranks_of(saved)
         return saved
 
-    def _memory_of_step(self) -> WarmStart:
+    def memory_of_step(self) -> WarmStart:
         """The memory to start from; while backward runs, a copy for the repeated pass.
 
         A forward pass within backward is a checkpoint's. It must not start from the state that the
@@ -168,17 +161,32 @@ class CompressedLayer(nn.Module):
 
 # The public `torch.compiler.disable` imports the compiler immediately, which takes seconds.
 @_disable_dynamo
-def _outside_of_graph(layer: CompressedLayer, x: Tensor) -> Tensor:
-    return layer.training_output(x)
+def outside_of_graph(output_of: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a layer returns, without `torch.compile` looking into it."""
+    return output_of(*arguments)
+
+
+def compressed_product(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The product of `layer`, of which its method keeps the input while the weight is trained.
+
+    Args:
+        layer: a compressed layer, or what stands for one call of it.
+    """
+    operands = [x, weight, bias]
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        # As autocast does for a plain layer: the lower precision is used to compute, and kept.
+        lower = torch.get_autocast_dtype(device)
+        operands = [t if t is None else _cast(t, lower) for t in operands]
+    with torch.autocast(device, enabled=False):
+        return cast(Tensor, _CompressedProduct.apply(*operands, layer))
 
 
 class _CompressedProduct(torch.autograd.Function):
     """Exact forward; gradients by the layer's method, from what it kept."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: CompressedLayer
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: Any) -> Tensor:
         geometry = layer.geometry
         padded = layer.padded(x)
         output = _without_base(layer.product(padded, weight, bias, geometry))
@@ -212,7 +220,7 @@ def has_batch(x: Tensor, geometry: Geometry) -> bool:
     return x.dim() != (1 if isinstance(geometry, LinearGeometry) else 3)
 
 
-def kept_of(layer: CompressedLayer, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
+def kept_of(layer: Any, x: Tensor, output_shape: tuple[int, ...]) -> Saved:
     """What is kept of `x`, in its own precision if that has the range."""
     precise = single(x)
     first, *others = layer.compress(precise, output_shape)

@@ -17,10 +17,14 @@ from asi_core.layers.first_pass import watch_first_pass_
 from asi_core.layers.lean import lean_layers_, unlean_
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
 from asi_core.layers.linear import CompressedLinear
+from asi_core.layers.own_forward import OwnForward
 from asi_core.layers.selection import Layers, choose_layers, matching
 from asi_core.methods import Method, as_method
 
 log = logging.getLogger(__name__)
+
+# The functions of PyTorch's layers that compute; one that overrides any computes in its own way.
+_COMPUTING = ("forward", "_conv_forward")
 
 # A method, its kind, or what differs from the method of the other layers.
 MethodLike = Method | str | Mapping[str, Any]
@@ -184,30 +188,29 @@ def _bare(layer: nn.Module) -> InvalidInput:
 
 def _compressed(name: str, layer: nn.Module, method: Method, seed: int) -> CompressedLayer:
     plain = layer.to_plain() if isinstance(layer, CompressedLayer) else layer
-    kind = next(
-        (k for k in _REPLACEMENTS if isinstance(plain, k) and _is_called_as(plain, k)), None
-    )
+    kind = _compressed_kind(plain)
     if kind is None:
         raise Unsupported(
-            f"layer {name} is a {type(layer).__name__}, whose own forward would be lost: only "
-            "nn.Conv2d and nn.Linear layers that compute as PyTorch's do can be compressed; name "
-            "it in exclude."
+            f"layer {name} is a {type(layer).__name__}: only nn.Conv2d and nn.Linear layers and "
+            "types derived from them can be compressed; name it in exclude."
         )
     dtype = getattr(plain.weight, "dtype", None)
     if dtype is None or not dtype.is_floating_point:
         raise Unsupported(
             f"layer {name} has {dtype} weights: only real floating-point ones can be compressed."
         )
-    compressed = _REPLACEMENTS[kind].from_plain(plain, method, seed)
+    compressed = kind.from_plain(plain, method, seed)
     reason = method.why_unsupported(compressed.geometry)
     if reason is not None:
         raise Unsupported(f"layer {name} is a {type(plain).__name__}: {reason}.")
     return compressed
 
 
-def _is_called_as(layer: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a layer computes as one of PyTorch's own type `kind` does."""
-    if isinstance(layer, LazyModuleMixin) or is_parametrized(layer):
-        return False
-    functions = ("forward", "_conv_forward")
-    return all(getattr(type(layer), f, None) is getattr(kind, f, None) for f in functions)
+def _compressed_kind(layer: nn.Module) -> type[CompressedLayer] | None:
+    """What can take the place of a layer; None if nothing can."""
+    for kind, compressed in _REPLACEMENTS.items():
+        if isinstance(layer, kind) and not isinstance(layer, LazyModuleMixin):
+            own = [getattr(type(layer), name, None) for name in _COMPUTING]
+            is_plain = own == [getattr(kind, name, None) for name in _COMPUTING]
+            return compressed if is_plain and not is_parametrized(layer) else OwnForward
+    return None

@@ -27,7 +27,7 @@ def why_kept(layer: nn.Module) -> str | None:
         return LEAN[type(layer)].from_plain(layer).why_input_is_needed()
     if isinstance(layer, nn.modules.dropout._DropoutNd) and not layer.training:
         return None
-    if "AdaptiveAvgPool" in type(layer).__name__ and averages_all(layer.output_size):
+    if isinstance(layer, nn.modules.pooling._AdaptiveAvgPoolNd) and averages_all(layer.output_size):
         return None
     return _why_type_keeps(type(layer))
 
