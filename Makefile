@@ -1,21 +1,26 @@
 # make run    set everything up and open the app
 # make test   set everything up and run the whole suite
+# make check  style, types and unit tests: under two minutes
 # make lint   ruff and mypy
 # make docs   build the documentation's site into site/
-# make faults break what can be broken, and write docs/reliability.md
+# make faults break what can be broken, and write docs/reliability.md: an hour or more
 PYTHON ?= python3
 PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test lint format docs faults browser postgres screenshots clean
+.PHONY: run check test lint format docs faults browser postgres screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.installed-dev browser postgres
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# Two processes: the machine's processors are shared with nobody, and each starts once.
+check: lint
+	$(BIN)/python -m pytest -m unit -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

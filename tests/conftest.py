@@ -21,6 +21,7 @@ from asi_core.runs.store.run_store import RunStore
 from tests.plugins import Sparse, Thinned
 from tests.postgres import Postgres, find_postgres
 from tests.side_by_side import long_first, shared_folder, use_own_processors
+from tests.tiers import _unit_tests_stay_units, mark  # noqa: F401
 
 # Before anything counts the processors.
 use_own_processors()
@@ -32,7 +33,10 @@ settings.register_profile("suite", deadline=None, derandomize=True, max_examples
 settings.load_profile("suite")
 
 
+# Before pytest leaves out what other marks ask for.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark(items)
     items[:] = long_first(items)
 
 

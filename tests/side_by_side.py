@@ -24,7 +24,7 @@ def use_own_processors() -> None:
 
 def long_first(items: list[pytest.Item]) -> list[pytest.Item]:
     """Sort browser and engine tests first, so that no process ends with a long file."""
-    return sorted(items, key=lambda item: item.path.parent.name not in ("browser", "runs"))
+    return sorted(items, key=lambda item: item.path.parent.name not in ("browser", "engine"))
 
 
 def shared_folder(folders: pytest.TempPathFactory, name: str) -> Path:

@@ -135,7 +135,7 @@ def test_only_one_s_own_runs_and_those_of_nobody_are_changed(
     assert visitor.may_change(run_of(owner, tmp_path)) is allowed
     monkeypatch.setenv("ASI_READ_ONLY", "1")
     assert not visitor.may_change(run_of(owner, tmp_path))
-    assert "looking only" in str(visitor.why_not())
+    assert "read-only" in str(visitor.why_not())
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:

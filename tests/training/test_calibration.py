@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asi_core.compression.profile import _mean_spectrum
 from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import InvalidInput
 from asi_core.layers.watching import Watched
@@ -112,7 +113,7 @@ def test_there_is_no_calibration_without_a_batch() -> None:
 
 
 def test_shorter_spectra_are_padded_with_zeros() -> None:
-    mean = calibration._mean_spectrum([torch.tensor([2.0]), torch.tensor([1.0, 1.0])])
+    mean = _mean_spectrum([torch.tensor([2.0]), torch.tensor([1.0, 1.0])])
     assert mean.square().tolist() == pytest.approx([0.75, 0.25])
 
 
