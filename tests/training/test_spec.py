@@ -25,7 +25,7 @@ def test_the_recipe_is_the_authors() -> None:
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
-        ({"model": "nothing"}, "model must be one of the zoo.*got 'nothing'"),
+        ({"model": "nothing"}, "FILE.py:FUNCTION, got 'nothing'"),
         ({"dataset": "nothing"}, "dataset must be a known one"),
         ({"layers": 50}, "at most 49"),
         ({"layers": -1}, "at least 0, got -1"),
