@@ -40,6 +40,48 @@ class LeanReLU6(LeanLayer, nn.ReLU6):
         return cast(Tensor, _OneBitReLU6.apply(input, self.inplace))
 
 
+class LeanLeakyReLU(LeanLayer, nn.LeakyReLU):
+    """A `nn.LeakyReLU` that keeps one bit per element."""
+
+    plain = nn.LeakyReLU
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not needs_gradient(input, self) or self.why_input_is_needed() is not None:
+            return super().forward(input)
+        return cast(Tensor, _OneBitLeakyReLU.apply(input, self.negative_slope, self.inplace))
+
+    def why_input_is_needed(self) -> str | None:
+        # PyTorch then refuses the gradient, of its result.
+        return "its slope is negative" if self.negative_slope < 0 else None
+
+
+class LeanHardtanh(LeanLayer, nn.Hardtanh):
+    """A `nn.Hardtanh` between two finite numbers that keeps one bit per element."""
+
+    plain = nn.Hardtanh
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not needs_gradient(input, self) or self.why_input_is_needed() is not None:
+            return super().forward(input)
+        return cast(Tensor, _OneBitHardtanh.apply(input, self.min_val, self.max_val, self.inplace))
+
+    def why_input_is_needed(self) -> str | None:
+        if math.isfinite(self.min_val) and math.isfinite(self.max_val):
+            return None
+        return "one of its bounds is infinite"
+
+
+class LeanHardsigmoid(LeanLayer, nn.Hardsigmoid):
+    """A `nn.Hardsigmoid` that keeps one bit per element."""
+
+    plain = nn.Hardsigmoid
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not needs_gradient(input, self):
+            return super().forward(input)
+        return cast(Tensor, _OneBitHardsigmoid.apply(input, self.inplace))
+
+
 class _OneBitReLU(torch.autograd.Function):
     """The gradient passes where the result is not zero, including NaN."""
 
@@ -72,6 +114,63 @@ class _OneBitReLU6(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         return _passing(torch.ops.aten.hardtanh_backward, ctx, grad_output, 0.0, math.inf), None
+
+
+class _OneBitLeakyReLU(torch.autograd.Function):
+    """The gradient passes where the input is positive, and times the slope elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float, inplace: bool) -> Tensor:
+        ctx.slope = slope
+        _keep_bits(ctx, x > 0)
+        if inplace:
+            ctx.mark_dirty(x)
+        return F.leaky_relu(x, slope, inplace=inplace)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        kernel = torch.ops.aten.leaky_relu_backward
+        return _passing(kernel, ctx, grad_output, ctx.slope, False), None, None
+
+
+class _OneBitHardtanh(torch.autograd.Function):
+    """The gradient passes where the input is strictly between the bounds."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float, inplace: bool) -> Tensor:
+        ctx.bounds = low, high
+        kernel = torch.ops.aten.hardtanh_backward
+        _keep_bits(ctx, kernel(torch.ones_like(x), x, low, high))
+        if inplace:
+            ctx.mark_dirty(x)
+        return F.hardtanh(x, low, high, inplace=inplace)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        gradient = _passing(torch.ops.aten.hardtanh_backward, ctx, grad_output, 0.0, math.inf)
+        return gradient, None, None, None
+
+
+class _OneBitHardsigmoid(torch.autograd.Function):
+    """A sixth of the gradient passes where the input is strictly between -3 and 3."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
+        _keep_bits(ctx, torch.ops.aten.hardsigmoid_backward(torch.ones_like(x), x))
+        if inplace:
+            ctx.mark_dirty(x)
+        return F.hardsigmoid(x, inplace=inplace)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        bits = _kept_bits(ctx, grad_output.dtype)
+        # 0 is within the slope, and 4 is not.
+        bits.copy_((bits == 0).to(bits.dtype).mul_(4))
+        kernel = torch.ops.aten.hardsigmoid_backward
+        return kernel.grad_input(grad_output, bits, grad_input=bits), None
 
 
 def _passing(kernel: Any, ctx: Any, grad_output: Tensor, *bounds: float) -> Any:

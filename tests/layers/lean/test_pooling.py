@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
+from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.lean import lean_
 from asi_core.layers.lean.pooling import Mean
 from tests.layers.lean.cases import (
@@ -112,3 +113,51 @@ def test_pooling_to_more_than_one_position_is_left_alone() -> None:
         report = lean_(nn.Sequential(nn.AdaptiveAvgPool2d(size)))
         assert report.replaced == ()
         assert "unless it averages over all positions" in report.kept["0"]
+
+
+@st.composite
+def max_pools(draw: st.DrawFn) -> nn.MaxPool2d:
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    return nn.MaxPool2d(
+        kernel,
+        draw(st.sampled_from([None, 1, 2, (1, 3)])),
+        tuple(draw(st.integers(0, size // 2)) for size in kernel),
+        draw(st.sampled_from([1, (2, 1)])),
+        ceil_mode=draw(st.booleans()),
+    )
+
+
+@given(max_pools(), st.data(), st.sampled_from(DTYPES), forms)
+@settings(max_examples=100)
+def test_a_maximum_is_pytorchs_to_the_last_bit(
+    plain: nn.MaxPool2d, data: st.DataObject, dtype: torch.dtype, form: str
+) -> None:
+    x = in_form(data.draw(values((2, 3, 11, 12), SPECIAL)).to(dtype), form)
+    results = []
+    for layer in (plain, lean_twin(plain)):
+        own = x.detach().clone().requires_grad_()
+        output = layer(own)
+        grad_output = torch.arange(output.numel(), dtype=dtype).view(output.shape)
+        (gradient,) = torch.autograd.grad(output, own, grad_output)
+        results.append((output.detach(), gradient))
+    for found, expected in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_maximum_keeps_one_byte_per_element_of_its_result() -> None:
+    model = nn.Sequential(lean_twin(nn.MaxPool2d(3, 2, 1)))
+    x = torch.randn(2, 4, 9, 9, requires_grad=True)
+    with SavedBytes(model) as saved:
+        output = model(x)
+    assert saved.total == output.numel() == 2 * 4 * 5 * 5
+
+
+def test_maxima_without_a_lean_form_say_why() -> None:
+    model = nn.ModuleList([nn.MaxPool2d(2, return_indices=True), nn.MaxPool2d(17)])
+    assert lean_(model).kept == {
+        "0": "it returns the places, which PyTorch keeps",
+        "1": "its windows have more places than a byte can tell apart",
+        "the model": "torch.fx cannot trace it: the functions that it calls keep what they keep",
+    }
+    output, places = model[0](torch.randn(1, 1, 4, 4))
+    assert (output.shape, places.dtype) == ((1, 1, 2, 2), torch.int64)

@@ -33,7 +33,7 @@ def test_what_keeps_its_bytes_is_reported_with_the_reason() -> None:
         model.add_module(name, layer)
     before = types(model)
     report = lean_(model)
-    assert report.replaced == ("relu", "one")
+    assert report.replaced == ("relu", "one", "dropout", "no_dropout")
     assert report.kept == {
         "own": "Own overrides forward",
         "gelu": "GELU: its gradient needs its input or its result, not one bit of them",
@@ -44,7 +44,6 @@ def test_what_keeps_its_bytes_is_reported_with_the_reason() -> None:
         "group": "GroupNorm: its gradient needs its input",
         "pool": "AvgPool2d: PyTorch keeps its input, and it has no lean form",
         "three": "PyTorch keeps its input unless it averages over all positions",
-        "dropout": "Dropout: it is in training mode and keeps what it drops",
     }
     unlean_(model)
     assert types(model) == before
