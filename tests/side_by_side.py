@@ -12,14 +12,16 @@ def use_own_processors() -> None:
     """Bind this process and its future children to its share of the processors.
 
     PyTorch's threads spin while waiting: if two processes both use all processors, each runs at
-    less than half speed. Where there are more processes than processors, several share one.
+    less than half speed. Processes beyond the number of processors have one thread each instead.
     """
     name = os.environ.get("PYTEST_XDIST_WORKER")
     if name is None or not hasattr(os, "sched_setaffinity"):
         return
     processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    processors, number = sorted(os.sched_getaffinity(0)), int(name.removeprefix("gw"))
-    os.sched_setaffinity(0, processors[number % len(processors) :: processes])
+    if share := sorted(os.sched_getaffinity(0))[int(name.removeprefix("gw")) :: processes]:
+        os.sched_setaffinity(0, share)
+    else:
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def long_first(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -76,7 +76,7 @@ def running_app(
         )
     app = Server(f"http://127.0.0.1:{port}", home, process)
     try:
-        wait_for(app.answers, 60, "the server's first answer")
+        wait_for(app.answers, 180, "the server's first answer")
         yield app
     finally:
         app.stop()

@@ -43,7 +43,7 @@ def running_charts(home: Path) -> Iterator[Server]:
         )
     server = Server(f"http://127.0.0.1:{port}", home, process)
     try:
-        wait_for(server.answers, 60, "the server's first answer")
+        wait_for(server.answers, 180, "the server's first answer")
         yield server
     finally:
         server.stop()
@@ -69,7 +69,7 @@ class Charts:
         for notes in (self.problems, self.asked, self.received):
             notes.clear()
         self.page.goto(url)
-        wait_for(lambda: self.points() == 5, 60, "the first chart")
+        wait_for(lambda: self.points() == 5, 180, "the first chart")
 
     def _receive(self, frame: str | bytes) -> None:
         self.received.append(frame if isinstance(frame, bytes) else frame.encode())
@@ -86,7 +86,7 @@ class Charts:
         """Add a point by the page's button, and wait until it is drawn."""
         more = self.points() + 1
         self.page.get_by_role("button", name="Grow").click()
-        wait_for(lambda: self.points() == more, 10, f"{more} points")
+        wait_for(lambda: self.points() == more, 180, f"{more} points")
 
     def await_end_of_run(self) -> None:
         app = self.page.get_by_test_id("stApp")
@@ -103,7 +103,7 @@ class Charts:
         known = (
             f"plot._hoverdata?.some(p => p.curveNumber === {trace} && p.pointNumber === {index})"
         )
-        wait_for(lambda: self.first(known), 10, "the point under the mouse")
+        wait_for(lambda: self.first(known), 180, "the point under the mouse")
         self.page.mouse.click(*place)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -117,7 +117,7 @@ class Charts:
         left, right = self.place(0, 1), self.place(1, 3)
         self.drag((left[0] - 30, left[1] + 5), (right[0] + 30, right[1] - 5))
         self.page.mouse.up()
-        wait_for(lambda: self.range()[1] < 3.5, 10, "the zoom")
+        wait_for(lambda: self.range()[1] < 3.5, 180, "the zoom")
         return self.range()
 
     def range(self) -> list[float]:

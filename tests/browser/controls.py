@@ -111,7 +111,7 @@ def choose_one(box: Locator, option: str | None) -> bool:
     if not found.count():
         box.get_by_role("combobox").press("Escape")
         return False
-    wait_for(lambda: _picked(box, found.first), 30, "another option")
+    wait_for(lambda: _picked(box, found.first), 180, "another option")
     return True
 
 
@@ -123,7 +123,7 @@ def choose_some(box: Locator, option: str | None) -> bool:
         return True
     before = tags.count()
     found = _listed(box).filter(has_not_text="Select all")
-    wait_for(lambda: _picked(box, found.first) or tags.count() > before, 30, "another tag")
+    wait_for(lambda: _picked(box, found.first) or tags.count() > before, 180, "another tag")
     field.press("Escape")
     return True
 
@@ -141,7 +141,7 @@ def _listed(box: Locator) -> Locator:
             options.first.wait_for(timeout=1000)
         return options.count() > 0
 
-    wait_for(is_open, 30, "the list of options")
+    wait_for(is_open, 180, "the list of options")
     return options
 
 

@@ -54,18 +54,18 @@ def test_a_point_opens_its_run_and_the_link_remembers_it(
     visit = open_compare(browser, training_server)
     page = visit.page
     expect(page.get_by_text("The cheapest run within 1 point of vanilla")).to_be_visible()
-    wait_for(lambda: points(page), 30, "the picture's points")
+    wait_for(lambda: points(page), 180, "the picture's points")
     wait_until_drawn(page)
     page.locator(".live-chart").first.scroll_into_view_if_needed()
     point = points(page)[-1]
     page.mouse.click(point["left"], point["top"])
-    wait_for(lambda: chosen(page) == [point["label"]], 30, "the point's run in the box")
+    wait_for(lambda: chosen(page) == [point["label"]], 180, "the point's run in the box")
     wait_until_drawn(page)
     link = page.url
     assert "runs=" in link
     visit.end()
     again = open_page(browser, link)
-    wait_for(lambda: chosen(again.page) == [point["label"]], 60, "the same run in another browser")
+    wait_for(lambda: chosen(again.page) == [point["label"]], 180, "the same run in another browser")
     again.page.close()
     # At the address of a page, Streamlit first requests its server one level too deep.
     assert all("404" in problem for problem in again.problems)
@@ -88,7 +88,7 @@ def test_the_report_opens_without_a_network(
     page.goto(path.as_uri())
     expect(page.get_by_role("heading", name="Which runs are worth")).to_be_visible()
     drawn = "[...document.querySelectorAll('.js-plotly-plot')].filter(p => p._fullData).length"
-    wait_for(lambda: page.evaluate(drawn) == 6, 30, "six figures")
+    wait_for(lambda: page.evaluate(drawn) == 6, 180, "six figures")
     assert problems == []
     context.close()
 

@@ -55,13 +55,13 @@ def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(
     assert serious_barriers(page) == []
     light = page.evaluate(BACKGROUND)
     page.emulate_media(color_scheme="dark")
-    wait_for(lambda: page.evaluate(BACKGROUND) != light, 10, "a dark page")
+    wait_for(lambda: page.evaluate(BACKGROUND) != light, 180, "a dark page")
     wait_until_drawn(page)
-    wait_for(lambda: page.evaluate(NOTHING_FADES), 10, "the end of all transitions")
+    wait_for(lambda: page.evaluate(NOTHING_FADES), 180, "the end of all transitions")
     assert serious_barriers(page) == []
     page.set_viewport_size({"width": NARROW, "height": 900})
     main = page.get_by_test_id("stMain")
-    wait_for(lambda: _excess(page, main) <= 0, 10, "nothing wider than a phone")
+    wait_for(lambda: _excess(page, main) <= 0, 180, "nothing wider than a phone")
 
 
 @pytest.mark.parametrize(("scheme", "color"), [("light", WHITE), ("dark", "rgb(14, 16, 19)")])

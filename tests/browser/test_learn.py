@@ -41,7 +41,7 @@ def test_a_student_guesses_and_sees_on_a_phone(browser: Browser, server: Server)
     page.get_by_role("button", name="Lock in my guess").click()
     expect(page.get_by_role("heading", name="3 · Reveal")).to_be_visible(timeout=MINUTE)
     expect(page.get_by_text("You guessed 5")).to_be_visible()
-    wait_for(lambda: title_of(page, "Your guess and the truth"), 30, "guess and truth")
+    wait_for(lambda: title_of(page, "Your guess and the truth"), 180, "guess and truth")
     page.wait_for_url("**memory-guess=5**")
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
     main = page.get_by_test_id("stMain")

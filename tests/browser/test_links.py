@@ -102,7 +102,7 @@ TOURS = (
 
 def seen(page: Page) -> dict[str, str]:
     """The content of a page: controls with values, figures with axes, and all text."""
-    wait_for(lambda: None not in page.evaluate(READ_FIGURES), 30, "all figures drawn")
+    wait_for(lambda: None not in page.evaluate(READ_FIGURES), 180, "all figures drawn")
     there = controls(page)
     for name in popovers(page):
         open_popover(page, name)
@@ -175,13 +175,13 @@ class Visitor:
             if not CHANGERS[control.kind](box, option):
                 return True
             with suppress(AssertionError):
-                wait_for(lambda: self._runs_asked() > before, 5, "a run")
+                wait_for(lambda: self._runs_asked() > before, 180, "a run")
             if self._runs_asked() > before:
                 self._await_run(before, f"the run after a change of {control}")
             # Late is not lost: once more would change it back. But the run may have been that of a
             # part of the page that refreshes itself.
             with suppress(AssertionError):
-                wait_for(lambda: control not in controls(self.page), 5, "the change")
+                wait_for(lambda: control not in controls(self.page), 180, "the change")
                 return True
         raise AssertionError(f"{control} has not changed")
 
@@ -206,7 +206,7 @@ def lost(here: Page, there: Page) -> list[str]:
     found = differences(here, there)
     if found:
         with suppress(AssertionError):
-            wait_for(lambda: not differences(here, there), 10, "the same view")
+            wait_for(lambda: not differences(here, there), 180, "the same view")
         found = differences(here, there)
     return found
 

@@ -76,15 +76,15 @@ def test_a_visitor_compares_leaves_and_comes_back(
     some = points(page, "Training loss")
     wait_for(lambda: points(page, "Training loss") in range(some + 1, 25), 200, "a growing curve")
     for title in ("Training loss", "Test accuracy"):
-        wait_for(lambda t=title: in_sight(page, t), 60, f"all of {title}")
+        wait_for(lambda t=title: in_sight(page, t), 180, f"all of {title}")
     expect(page.get_by_text("Why activations compress")).to_be_visible(timeout=MINUTE)
-    wait_for(lambda: points(page, "Spectra") > 0, 30, "the spectra")
+    wait_for(lambda: points(page, "Spectra") > 0, 180, "the spectra")
     page.close()
 
     again = visit(browser, visits, training_server.url + "/train")
     expect(again.get_by_text("completed after 24 steps")).to_have_count(5, timeout=2 * MINUTE)
     expect(again.get_by_text("ASI keeps", exact=False)).to_be_visible()
-    wait_for(lambda: points(again, "Test accuracy") >= 8, 30, "the finished curve")
+    wait_for(lambda: points(again, "Test accuracy") >= 8, 180, "the finished curve")
 
 
 def test_a_run_is_cancelled_while_the_others_go_on(
@@ -95,11 +95,11 @@ def test_a_run_is_cancelled_while_the_others_go_on(
     expect(button(page, "Cancel")).to_have_count(5)
     expect(page.get_by_text(" of 5000")).not_to_have_count(0, timeout=2 * MINUTE)
     button(page, "Cancel").nth(1).click()
-    expect(page.get_by_text("cancelled after")).to_have_count(1, timeout=20_000)
+    expect(page.get_by_text("cancelled after")).to_have_count(1, timeout=3 * MINUTE)
     expect(button(page, "Cancel")).to_have_count(4)
     for left in (3, 2, 1, 0):
         button(page, "Cancel").first.click()
-        expect(button(page, "Cancel")).to_have_count(left, timeout=20_000)
+        expect(button(page, "Cancel")).to_have_count(left, timeout=3 * MINUTE)
     expect(page.get_by_text("cancelled after")).to_have_count(5)
 
 

@@ -41,7 +41,7 @@ def setup(page: Page) -> dict[str, str]:
 def shows(page: Page, expected: dict[str, str], where: str) -> None:
     """Wait for the setup; a failure shows the actual one."""
     try:
-        wait_for(lambda: setup(page) == expected, 30, f"the setup on {where}")
+        wait_for(lambda: setup(page) == expected, 180, f"the setup on {where}")
     except AssertionError as error:
         raise AssertionError(f"{error}: {setup(page)}, at {page.url}") from None
 

@@ -71,7 +71,7 @@ def test_runs_belong_to_whoever_has_signed_in(browser: Browser, signing_in: Serv
     ada.page.goto(f"{signing_in.url}/{RUNS}")
     expect(launch).to_be_enabled(timeout=_PATIENCE)
     launch.click()
-    (runs,) = wait_for(lambda: store.latest_comparisons(9, but_of=[EXAMPLE_OWNER]), 30, "runs")
+    (runs,) = wait_for(lambda: store.latest_comparisons(9, but_of=[EXAMPLE_OWNER]), 180, "runs")
     assert {run.owner for run in runs} == {ADA}
     cancel = ada.page.get_by_role("button", name="Cancel")
     expect(cancel.first).to_be_enabled(timeout=_PATIENCE)

@@ -95,4 +95,4 @@ def wait_until_drawn(page: Page) -> None:
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=MINUTE)
     empty = """() => [...document.querySelectorAll('[data-testid^=stBidiComponent]')]
         .filter(chart => chart.offsetParent && !chart.querySelector('.main-svg')).length"""
-    wait_for(lambda: page.evaluate(empty) == 0, 30, "all charts drawn")
+    wait_for(lambda: page.evaluate(empty) == 0, 180, "all charts drawn")

@@ -92,13 +92,13 @@ def page() -> None:
 def test_a_page_gets_no_points_before_any_is_selected() -> None:
     # Twice: the second time, the component is registered with another server.
     for _ in range(2):
-        test = AppTest.from_function(page, default_timeout=60).run()
+        test = AppTest.from_function(page, default_timeout=180).run()
         assert not test.exception
         assert [text.value for text in test.text] == ["None", "[]"]
 
 
 def test_scripts_go_by_address_and_not_with_every_message() -> None:
-    for chart in AppTest.from_function(page, default_timeout=60).run().get("bidi_component"):
+    for chart in AppTest.from_function(page, default_timeout=180).run().get("bidi_component"):
         assert chart.proto.js_source_path == "live_chart.js"
         assert chart.proto.css_source_path == "live_chart.css"
         assert chart.proto.js_content == chart.proto.css_content == chart.proto.html_content == ""

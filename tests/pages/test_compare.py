@@ -55,7 +55,7 @@ def store() -> RunStore:
 
 
 def opened(**query: str | list[str]) -> AppTest:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     for key, value in query.items():
         page.query_params[key] = value
     return run(page)

@@ -37,7 +37,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
 
 
 def opened(page: str = "explore", **query: str) -> AppTest:
-    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=180)
     for key, value in query.items():
         app.query_params[key] = value
     app.run()

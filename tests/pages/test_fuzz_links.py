@@ -72,7 +72,7 @@ def read_only(opened_before: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def opened(page: str, query: dict[str, str | list[str]]) -> AppTest:
-    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=180)
     for key, value in query.items():
         app.query_params[key] = value
     app.run()

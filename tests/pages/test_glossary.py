@@ -95,7 +95,7 @@ def test_a_visitor_searches() -> None:
 
 def test_it_is_at_the_foot_of_a_page() -> None:
     st.cache_resource.clear()
-    page = AppTest.from_file(str(ROOT / "dashboard" / "main.py"), default_timeout=60).run()
+    page = AppTest.from_file(str(ROOT / "dashboard" / "main.py"), default_timeout=180).run()
     assert not page.exception
     assert page.text_input(key="glossary-search").value == ""
     st.cache_resource.clear()

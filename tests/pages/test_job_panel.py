@@ -57,7 +57,7 @@ def store() -> JobStore:
 
 
 def opened() -> AppTest:
-    page = AppTest.from_function(page_with_panel, default_timeout=30).run()
+    page = AppTest.from_function(page_with_panel, default_timeout=180).run()
     assert not page.exception
     return page
 

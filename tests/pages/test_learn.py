@@ -55,7 +55,7 @@ def evidence(store: RunStore) -> RunStore:
 
 
 def opened(**query: str) -> AppTest:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     for key, value in query.items():
         page.query_params[key.replace("_guess", "-guess")] = value
     return run(page)
@@ -95,7 +95,7 @@ def controls(page: AppTest) -> dict[str, Any]:
 
 
 def guessed(slug: str, **query: str) -> AppTest:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     given = {"topic": slug, f"{slug}-guess": f"{GUESSES[slug]:g}", **query}
     for key, value in given.items():
         page.query_params[key] = value
@@ -243,7 +243,7 @@ def test_a_budget_picks_a_run(evidence: RunStore, budget: str, memory: str, expe
 
 
 def test_a_lecturers_link_shows_one_lesson_and_fixes_what_it_names(evidence: RunStore) -> None:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     page.query_params["lesson"] = "low-rank"
     page.query_params["explained_variance"] = "0.9"
     run(page)
@@ -264,7 +264,7 @@ def test_a_lecturers_link_shows_one_lesson_and_fixes_what_it_names(evidence: Run
 
 
 def test_what_a_class_moves_is_not_fixed_by_it(evidence: RunStore) -> None:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     page.query_params["lesson"] = "warm-start"
     page.query_params["warm-start-guess"] = "50"
     run(page)
@@ -278,7 +278,7 @@ def test_what_a_class_moves_is_not_fixed_by_it(evidence: RunStore) -> None:
 
 
 def test_a_fixed_value_that_is_also_the_usual_one_stays_fixed(evidence: RunStore) -> None:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     page.query_params["lesson"] = "warm-start"
     page.query_params["warm-start-guess"] = "50"
     page.query_params["angle"] = "10"
@@ -331,7 +331,7 @@ def test_a_wrong_topic_is_reported(evidence: RunStore) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "nan", "inf", "-1", "101"])
 def test_a_wrong_guess_is_reported_and_can_be_made_again(evidence: RunStore, text: str) -> None:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     page.query_params["topic"] = "warm-start"
     page.query_params["warm-start-guess"] = text
     run(page)
@@ -361,7 +361,7 @@ def test_a_wrong_guess_is_reported_and_can_be_made_again(evidence: RunStore, tex
 def test_a_wrong_value_is_reported_and_its_control_is_free(
     evidence: RunStore, mode: str, slug: str, key: str, text: str
 ) -> None:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     page.query_params[mode] = slug
     page.query_params[f"{slug}-guess"] = f"{GUESSES[slug]:g}"
     page.query_params[key] = text
@@ -395,7 +395,7 @@ def test_no_lesson_imports_torch() -> None:
 import sys
 from streamlit.testing.v1 import AppTest
 for slug, guess in {GUESSES!r}.items():
-    page = AppTest.from_file({PAGE!r}, default_timeout=60)
+    page = AppTest.from_file({PAGE!r}, default_timeout=180)
     page.query_params["topic"], page.query_params[f"{{slug}}-guess"] = slug, str(guess)
     page.run()
     assert not page.exception

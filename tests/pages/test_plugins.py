@@ -43,7 +43,7 @@ def runs() -> list[RunRecord]:
 
 
 def opened(page: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=60)
+    app = AppTest.from_file(str(PAGES / f"{page}.py"), default_timeout=180)
     for key, value in query.items():
         app.query_params[key] = value
     return drawn(drawn(app))

@@ -31,7 +31,7 @@ def fresh() -> Iterator[None]:
 
 
 def opened(**query: str) -> AppTest:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     for key, value in query.items():
         page.query_params[key] = value
     page.run()

@@ -42,7 +42,7 @@ def no_examples(empty_store: None, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def opened(**query: str) -> AppTest:
-    page = AppTest.from_file(PAGE, default_timeout=60)
+    page = AppTest.from_file(PAGE, default_timeout=180)
     for key, value in query.items():
         page.query_params[key] = value
     page.run()

@@ -97,7 +97,7 @@ def test_a_link_to_images_of_somebody_else_is_reported(
 @pytest.mark.parametrize("file", ["explore", "plan", "compare"])
 @pytest.mark.parametrize("key", ["dataset", "sweep_dataset"])
 def test_other_forms_tell_of_images_that_are_not_in_the_list(file: str, key: str) -> None:
-    page = AppTest.from_file(str(PAGES / f"{file}.py"), default_timeout=60)
+    page = AppTest.from_file(str(PAGES / f"{file}.py"), default_timeout=180)
     page.query_params[key] = "no such images"
     page.query_params["sweep-panel"] = "true"
     page.run()
