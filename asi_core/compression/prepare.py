@@ -15,7 +15,7 @@ from asi_core.compression.report import LayerReport, OtherReport, PreparationRep
 from asi_core.costs.forward import ForwardPass, call_model, run_forward
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
-from asi_core.layers.freezing import hold_statistics_, release_statistics_, train_only_
+from asi_core.layers.freezing import hold_statistics_, train_only_
 from asi_core.layers.lean import lean_
 from asi_core.layers.selection import choose_layers, matching
 from asi_core.layers.surgery import compress_layers_, methods_of, restore_
@@ -51,7 +51,6 @@ def prepare_(model: nn.Module, config: Compression, *, example: Any = None) -> P
     """
     with _undone_on_error(model):
         restore_(model)
-        release_statistics_(model)
         called = None if example is None else _called(model, example)
         names = choose_layers(model, config.layers, exclude=config.exclude, called=called)
         methods = methods_of(model, names, config.method, config.per_layer)

@@ -38,12 +38,17 @@ class _FirstPass:
 def watch_first_pass_(model: nn.Module, names: Iterable[str]) -> None:
     """Have the first training step of `model` report which of the layers `names` it never calls,
     and how much besides them is trained as it was."""
-    earlier: set[str] = set()
+    model.register_forward_hook(_FirstPass(forget_first_pass_(model) | set(names)))
+
+
+def forget_first_pass_(model: nn.Module) -> set[str]:
+    """Undo `watch_first_pass_` in place; returns the names that were watched."""
+    names: set[str] = set()
     for hook in list(model._forward_hooks.values()):
         if isinstance(hook, _FirstPass):
-            earlier |= hook._names
+            names |= hook._names
             _remove_(model, hook)
-    model.register_forward_hook(_FirstPass(earlier | set(names)))
+    return names
 
 
 def _remove_(model: nn.Module, hook: _FirstPass) -> None:
@@ -54,12 +59,14 @@ def _remove_(model: nn.Module, hook: _FirstPass) -> None:
 
 def _warn_of_the_rest(model: nn.Module, names: set[str]) -> None:
     """A network whose other layers train as well keeps what it kept before."""
+    # Convolutions, linear layers and the like: a normalisation's weight has one mode.
     others = [
         name
         for name, layer in model.named_modules()
         if name not in names
-        and isinstance(getattr(layer, "weight", None), nn.Parameter)
-        and layer.weight.requires_grad
+        and isinstance(weight := getattr(layer, "weight", None), nn.Parameter)
+        and weight.requires_grad
+        and weight.dim() > 1
     ]
     if len(others) > max(len(names), 2):
         log.warning(

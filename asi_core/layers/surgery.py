@@ -13,7 +13,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
-from asi_core.layers.first_pass import watch_first_pass_
+from asi_core.layers.first_pass import forget_first_pass_, watch_first_pass_
+from asi_core.layers.freezing import release_statistics_
 from asi_core.layers.lean import lean_layers_, unlean_
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
 from asi_core.layers.linear import CompressedLinear
@@ -136,7 +137,9 @@ def compress_layers_(model: nn.Module, methods: Mapping[str, Method]) -> None:
 
 
 def restore_(model: nn.Module) -> None:
-    """Undo `compress_` in place: restores plain layers with their weights; none of them is lean.
+    """Undo `compress_` and `prepare_` in place: plain layers with their weights, none of them lean.
+
+    What is frozen stays frozen; batch normalisations follow `model.train()` again.
 
     Raises:
         InvalidInput: if the model is a compressed layer itself.
@@ -145,6 +148,8 @@ def restore_(model: nn.Module) -> None:
         raise _bare(model)
     _swap_(model, _plain_layers(model))
     unlean_(model)
+    release_statistics_(model)
+    forget_first_pass_(model)
 
 
 def _parted(model: nn.Module, replaced: Collection[nn.Module]) -> dict[nn.Module, nn.Module]:

@@ -263,7 +263,7 @@ def test_a_model_that_trains_all_else_is_warned_about_once(
     for _ in range(2):
         model(torch.randn(2, 3, 32, 32))
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert warning.startswith("2 layers are compressed, and 39 others are trained")
+    assert warning.startswith("2 layers are compressed, and 19 others are trained")
 
 
 class ReadsWeight(nn.Module):
@@ -311,3 +311,25 @@ def test_a_prepared_layer_says_what_it_is() -> None:
     assert "ASI, rank 3)" in repr(model)
     model(X)
     assert "ASI, rank 3, ranks 3·3·3·3)" in repr(model)
+
+
+def test_restoring_undoes_all_but_the_freezing() -> None:
+    model = network()
+    plain = snapshot(model)
+    prepare_(model, config())
+    restore_(model)
+    types = {name: kind for name, (_, kind, _) in plain[0].items()}
+    assert {name: type(m) for name, m in model.named_modules()} == types
+    assert snapshot(model)[2:] == (0, 0), "no hook is left"
+    model.train()
+    assert all(module.training for module in model.modules())
+    assert not model.blocks[0][0].weight.requires_grad
+
+
+def test_trained_normalisations_are_no_reason_for_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = network()
+    prepare_(model, config(layers=1, train_norm=True))
+    model(X).sum().backward()
+    assert [r for r in caplog.records if r.levelname == "WARNING"] == []
