@@ -33,7 +33,7 @@ from asi_core.zoo.outside import trust
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "networks.md"
 TOLERANCE = 1e-6
-_LAYERS, _CLASSES, _BATCH, _SIZE = 4, 10, 4, 64
+_LAYERS, _CLASSES, _BATCH, _SIZE = 4, 10, 4, 96
 _FULL, _RANK = 10**6, 4
 # Larger ones say nothing more about what works, and take minutes each.
 _TORCHVISION_LEFT_OUT = (

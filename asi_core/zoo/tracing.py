@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from asi_core.errors import InvalidInput, one_sentence
 from asi_core.layers.selection import last_layers
 from asi_core.layers.shapes import observed_shapes
 from asi_core.methods.blocks import related
@@ -23,7 +24,7 @@ def traced_layer_shapes(
     """Shapes of the last `layers` trainable layers of a zoo model, in registration order.
 
     Raises:
-        InvalidInput: if there is no such model, or it has fewer layers.
+        InvalidInput: if there is no such model, it has fewer layers, or it cannot read such images.
     """
     card = model_card(name)
     model = on_meta(partial(build_architecture, card)).eval().requires_grad_(False)
@@ -32,7 +33,15 @@ def traced_layer_shapes(
     for trained in names:
         model.get_submodule(trained).requires_grad_(True)
     with observed_shapes(model, names) as shapes:
-        model(images)
+        try:
+            model(images)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            # Images smaller than a network's kernels, or of another size than its positions.
+            raise InvalidInput(
+                f"image size must be one that {card.title} accepts",
+                f"{image_size} ({one_sentence(error)[:120].rstrip('.')})",
+                f"choose {card.native_size}",
+            ) from error
     return related(shapes.all(names))
 
 

@@ -325,3 +325,9 @@ def test_pages_list_torchvisions_networks_without_importing_it() -> None:
     assert set(listed) <= set(known)
     assert title_of("torchvision/resnet18") == "resnet18 (torchvision)"
     assert title_of("resnet18") == "ResNet-18"
+
+
+def test_an_image_that_is_too_small_is_reported_in_one_sentence() -> None:
+    with pytest.raises(InvalidInput, match=r"accepts, got 64 \(.*\): choose 299\.$") as caught:
+        trained_layer_shapes("torchvision/inception_v3", 2, 4, 64)
+    assert len(str(caught.value)) < 300
