@@ -17,7 +17,7 @@ import json
 import os
 import tempfile
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -48,7 +48,7 @@ def trust(name: str) -> None:
     For names that come from a command line, whose user may run any code anyway.
     """
     if is_outside(name) and name not in _trusted():
-        os.environ[_TRUSTED] = _SEPARATOR.join((*_trusted(), name))
+        os.environ[_TRUSTED] = "\n".join((*_trusted(), name))
 
 
 def check_may_build(name: str) -> None:
@@ -79,8 +79,13 @@ def offered() -> tuple[str, ...]:
 
 def choices() -> tuple[str, ...]:
     """Names of all models that users of this installation may choose: the zoo's first."""
+    return (*MODELS, *_of_torchvision(), *offered())
+
+
+@cache
+def _of_torchvision() -> tuple[str, ...]:
     listed: list[str] = json.loads(files("asi_core").joinpath(_LIST).read_text(encoding="utf-8"))
-    return (*MODELS, *(f"torchvision/{name}" for name in listed), *offered())
+    return tuple(f"torchvision/{name}" for name in listed)
 
 
 def title_of(name: str) -> str:
@@ -117,7 +122,7 @@ def forget_cards() -> None:
 
 
 def _facts(name: str) -> dict[str, Any]:
-    if len(name) > _LONGEST_NAME or any(ord(sign) < 32 for sign in name):
+    if len(name) > _LONGEST_NAME or any(ord(character) < 32 for character in name):
         raise InvalidInput(
             f"names of models must have at most {_LONGEST_NAME} characters, none of them a control "
             "character",
@@ -148,7 +153,10 @@ def _path(name: str) -> Path:
 
 
 def edition(name: str) -> str:
-    """What a network depends on besides its name: its library's version or its file's content."""
+    """What a network depends on besides its name: its library's version or its file's content;
+    empty for the zoo's. What is remembered of a network is remembered of its edition."""
+    if not is_outside(name):
+        return ""
     for prefix, library in _LIBRARIES.items():
         if name.startswith(prefix):
             return f"{library} {_version(library)}"
@@ -168,7 +176,7 @@ def _version(library: str) -> str | None:
 
 
 def _trusted() -> tuple[str, ...]:
-    return tuple(part for part in os.environ.get(_TRUSTED, "").split(_SEPARATOR) if part)
+    return tuple(part for part in os.environ.get(_TRUSTED, "").split("\n") if part)
 
 
 def _changed_at(path: Path) -> int:

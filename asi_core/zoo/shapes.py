@@ -17,7 +17,7 @@ from asi_core.errors import InvalidInput
 from asi_core.methods.blocks import related
 from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
 from asi_core.zoo.cards import ModelCard, check_image_size, model_card
-from asi_core.zoo.outside import is_outside, outside_rows
+from asi_core.zoo.outside import edition, is_outside, outside_rows
 
 TABLE = "facts/layer_shapes.json"
 _SIZES = tuple(range(32, 257, 32))
@@ -50,13 +50,16 @@ def tabled_sizes(card: ModelCard) -> tuple[int, ...]:
     return (card.native_size,) if card.fixed_size else tuple(sorted({*_SIZES, card.native_size}))
 
 
-@cache
 def layer_facts(name: str) -> tuple[LayerFacts, ...]:
     """The table's entries for a model, in registration order."""
+    return _facts_of_edition(name, edition(name))
+
+
+@cache
+def _facts_of_edition(name: str, edition: str) -> tuple[LayerFacts, ...]:
     return tuple(_facts(row) for row in _rows(model_card(name).name))
 
 
-@lru_cache(maxsize=1024)
 def trained_layer_shapes(
     name: str, layers: int | Literal["all"], batch_size: int, image_size: int
 ) -> tuple[LayerShape, ...]:
@@ -66,6 +69,13 @@ def trained_layer_shapes(
         InvalidInput: if there is no such model, it has fewer layers or does not accept such images,
             or the batch is empty.
     """
+    return _shapes_of_edition(name, layers, batch_size, image_size, edition(name))
+
+
+@lru_cache(maxsize=1024)
+def _shapes_of_edition(
+    name: str, layers: int | Literal["all"], batch_size: int, image_size: int, edition: str
+) -> tuple[LayerShape, ...]:
     card = model_card(name)
     count = card.checked_layers(layers)
     check_image_size(card, image_size)

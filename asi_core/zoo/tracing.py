@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,7 +17,6 @@ from asi_core.zoo.cards import model_card
 from asi_core.zoo.making import layer_rows, on_meta
 
 
-@lru_cache(maxsize=256)
 def traced_layer_shapes(
     name: str, layers: int | Literal["all"], batch_size: int, image_size: int
 ) -> tuple[LayerShape, ...]:
@@ -45,7 +44,6 @@ def traced_layer_shapes(
     return related(shapes.all(names))
 
 
-@lru_cache(maxsize=64)
 def traced_rows(name: str) -> list[dict[str, Any]]:
     """Rows about the trainable layers of a model that the table of shapes does not have.
 

@@ -41,7 +41,7 @@ def test_published_cells_of_resnet18_with_two_layers() -> None:
 
 
 def test_only_what_is_decomposed_is_counted() -> None:
-    """At a given full rank a mode needs no basis; an explained variance needs all of them."""
+    """A mode at a given full rank needs no basis; an explained variance needs all of them."""
     assert step_cost(RESNET_LAYERS, HOSVD(ranks=10_000), "exact").macs.overhead == 0
     (layer, *_) = RESNET_LAYERS
     ranks = (4, 4, *layer.input_shape[2:])

@@ -148,6 +148,7 @@ def test_a_card_is_made_once_and_again_when_the_file_changes(
     name = f"{file}:tiny"
     trust(name)
     first = model_card(name)
+    assert len(layer_facts(name)) == len(trained_layer_shapes(name, 2, 2, 64)) == 2
     (kept,) = (read_settings().home / "models").iterdir()
     assert json.loads(kept.read_text())["card"]["name"] == name
     monkeypatch.setattr("asi_core.zoo.making.made_facts", None)
@@ -163,6 +164,8 @@ def test_a_card_is_made_once_and_again_when_the_file_changes(
     )
     trust(name)
     assert model_card(name).layer_names == ("0",)
+    assert [facts.weight_shape for facts in layer_facts(name)] == [(16, 3, 3, 3)]
+    assert [shape.weight_shape for shape in trained_layer_shapes(name, 1, 2, 64)] == [(16, 3, 3, 3)]
 
 
 def test_only_who_may_runs_code(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from asi_core.training.events import Event, LayerProbe, PreparedEvent, ProbeEven
 from asi_core.training.pictures import LONGEST_SIDE, LayerPictures, PackedValues
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
+from asi_core.zoo.outside import edition
 from asi_core.zoo.shapes import LayerFacts, layer_facts
 
 # Factors in 8 bits are orthonormal only within some percent.
@@ -129,11 +130,11 @@ def _check_names(spec: RunSpec, names: Sequence[str]) -> None:
 def _facts(spec: RunSpec) -> dict[str, LayerFacts]:
     """Facts of the trained layers, by name."""
     card = model_card(spec.model)
-    return _last_facts(card.name, card.checked_layers(spec.layers))
+    return _last_facts(card.name, card.checked_layers(spec.layers), edition(card.name))
 
 
 @lru_cache(maxsize=256)
-def _last_facts(model: str, count: int) -> dict[str, LayerFacts]:
+def _last_facts(model: str, count: int, edition: str) -> dict[str, LayerFacts]:
     facts = layer_facts(model)
     return {layer.name: layer for layer in facts[len(facts) - count :]}
 
