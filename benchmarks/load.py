@@ -190,8 +190,9 @@ def _message(found: dict[str, Any]) -> str:
         f"| refreshing a part of it ({found['refreshes_per_second']:.0f} a second) | "
         f"{1e3 * refreshes['median']:.0f} ms | {1e3 * refreshes['p95']:.0f} ms |\n\n"
         f"The run took {pace['before']:.1f} steps per second before, {pace['watched']:.1f} while "
-        f"it was viewed, and {pace['after']:.1f} afterwards: {100 * found['slowdown']:.0f} % slower. "
-        f"Failed responses: {len(found['failures'])}; rows of the run lost or doubled: none.\n"
+        f"it was viewed, and {pace['after']:.1f} afterwards: "
+        f"{100 * found['slowdown']:.0f} % slower. Failed responses: {len(found['failures'])}; rows "
+        "of the run lost or doubled: none.\n"
     )
 
 

@@ -318,3 +318,28 @@ def test_warm_starts_of_other_layers_are_refused_and_change_nothing() -> None:
     with pytest.raises(InvalidInput, match=r"got '1\.warm_start\.age': compress the same layers"):
         load_warm_starts_(model, state)
     assert model[0].memory.factors == before
+
+
+def test_an_operator_in_place_may_follow_a_linear_layer() -> None:
+    """A product of more than two modes is a view, which autograd refuses to change in place."""
+    models = [nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=True)).double() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    compress_(models[1], ASI(ranks=1000), layers=1)
+    x = torch.randn(2, 3, 4, dtype=torch.float64)
+    for model in models:
+        model(x).square().sum().backward()
+    torch.testing.assert_close(models[1][0].weight.grad, models[0][0].weight.grad)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 3), nn.Linear(9, 9)], ids=repr)
+def test_a_layer_whose_weight_is_frozen_keeps_no_input(layer: nn.Module) -> None:
+    model = nn.Sequential(layer)
+    compress_(model, ASI(ranks=2), layers=1)
+    model[0].weight.requires_grad_(False)
+    x = torch.randn(2, 4, 9, 9, requires_grad=True)
+    with SavedBytes(model) as saved:
+        output = model(x)
+    assert saved.total == 0
+    output.sum().backward()
+    (expected,) = torch.autograd.grad(model[0].to_plain()(x).sum(), x)
+    torch.testing.assert_close(x.grad, expected)
