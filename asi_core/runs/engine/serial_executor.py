@@ -49,21 +49,20 @@ class SerialExecutor:
         **keywords: Arguments.kwargs,
     ) -> Result:
         """Execute a call in the caller's context when its turn comes; returns its result."""
-        self._count(1)
         task = partial(self._turn, partial(what, *arguments, **keywords))
-        return self._thread.submit(copy_context().run, task).result()
+        with self._guard:  # whoever is counted has its place in the queue
+            result = self._thread.submit(copy_context().run, task)
+            self._waiting += 1
+        return result.result()
 
     def _turn(self, what: Callable[[], Result]) -> Result:
-        self._count(-1)
+        with self._guard:
+            self._waiting -= 1
         self._turns += 1
         try:
             return what()
         finally:
             self._turns += 1
-
-    def _count(self, change: int) -> None:
-        with self._guard:
-            self._waiting += change
 
 
 def in_turns(items: Iterator[Item], executor: SerialExecutor) -> Iterator[Item]:
