@@ -14,9 +14,6 @@ from asi_core.methods import ASI, AnyMethod, Method, as_method
 if TYPE_CHECKING:
     from asi_core.planning import Plan
 
-if TYPE_CHECKING:
-    from asi_core.planning import Plan
-
 
 class Compression(BaseModel):
     """What is trained of a network, and how the inputs of its layers are kept.
