@@ -126,7 +126,7 @@ def measure_step(
         InvalidInput: if the loss depends on no trained parameter.
         Unsupported: if the model is compiled, or works on tensors without storages.
     """
-    _refuse_compiled(model)
+    refuse_compiled(model)
     _whole_step(model, make_inputs, loss_of, nullcontext())
     storages = _kept_storages(model, make_inputs, loss_of, layer_names, head)
     ranks = {name: getattr(model.get_submodule(name), "ranks", None) for name in layer_names}
@@ -157,7 +157,7 @@ def kept_bytes(
 
     Args and errors are those of `measure_step`.
     """
-    _refuse_compiled(model)
+    refuse_compiled(model)
     return total_bytes(_kept_storages(model, make_inputs, loss_of, layer_names, head))
 
 
@@ -239,7 +239,12 @@ def _check_trained(loss: Tensor) -> None:
         )
 
 
-def _refuse_compiled(model: nn.Module) -> None:
+def refuse_compiled(model: nn.Module) -> None:
+    """Raise if what a model keeps cannot be measured.
+
+    Raises:
+        Unsupported: if it is compiled.
+    """
     for name, module in model.named_modules():
         compiled = hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
         if compiled or isinstance(module, torch.jit.ScriptModule):

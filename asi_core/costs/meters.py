@@ -156,7 +156,7 @@ def agreed_storages(
     """
     gc.collect()
     saved.attribute_repeated()
-    carried = {reference.cdata for reference in _references(_carried(model))}
+    carried = {reference.cdata for reference in _references(carried_tensors(model))}
     known: dict[int, Storage] = {**living.storages, **saved.storages}
     alive = {
         key: storage
@@ -173,12 +173,16 @@ def total_bytes(storages: Mapping[int, Storage]) -> int:
     return sum(storage.nbytes for storage in storages.values())
 
 
-def _carried(model: nn.Module) -> list[Tensor]:
-    """The tensors that `model` carries to the next step."""
+def carried_tensors(model: nn.Module) -> list[Tensor]:
+    """The tensors that `model` carries to the next step: parameters, buffers, warm starts."""
+    return [*model.parameters(), *model.buffers(), *warm_tensors(model)]
+
+
+def warm_tensors(model: nn.Module) -> list[Tensor]:
+    """What compressed layers carry to the next step."""
     attributes = [value for module in model.modules() for value in vars(module).values()]
     starts = [value for value in attributes if isinstance(value, WarmStart)]
-    warm = tensors_in([[getattr(start, f.name) for f in fields(start)] for start in starts])
-    return [*model.parameters(), *model.buffers(), *warm]
+    return tensors_in([[getattr(start, f.name) for f in fields(start)] for start in starts])
 
 
 def _references(tensors: Iterable[Tensor]) -> set[StorageWeakRef]:

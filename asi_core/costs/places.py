@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
+from torch.autograd.graph import Node
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
@@ -48,6 +51,8 @@ class Places(TorchFunctionMode):
         super().__init__()
         self._places = _places(model, layer_names, head)
         self._entered = [Place("the batch")]
+        # autograd numbers its nodes as it makes them: the first number of each stay in a module.
+        self._numbers, self._stays = [0], [self._entered[0]]
         self._function: Category | None = None
         self._handles: list[RemovableHandle] = []
         self.read_by: dict[StorageWeakRef, str] = {}
@@ -63,10 +68,21 @@ class Places(TorchFunctionMode):
         function's."""
         return self.current.category or self._function or Category.OTHER
 
+    @property
+    def is_in_module(self) -> bool:
+        """Whether a module is running."""
+        return len(self._entered) > 1
+
+    def of_node(self, node: Node) -> Place:
+        """The innermost module that ran when autograd made `node`."""
+        if node.name().endswith("AccumulateGrad"):
+            return Place("gradient accumulation")
+        return self._stays[bisect_right(self._numbers, node._sequence_nr()) - 1]
+
     @contextmanager
     def inside(self, place: Place) -> Iterator[None]:
         """Attribute what runs outside all modules to `place`."""
-        self._entered.append(place)
+        self._enter(place)
         try:
             yield
         finally:
@@ -99,7 +115,7 @@ class Places(TorchFunctionMode):
 
     def _entering(self, place: Place) -> Callable[..., None]:
         def enter(module: nn.Module, inputs: Any, named: Any) -> None:
-            self._entered.append(place)
+            self._enter(place)
             if place.layer is not None:
                 for tensor in tensors_in((inputs, named)):
                     self.read_by.setdefault(storage_reference(tensor), place.layer)
@@ -109,10 +125,19 @@ class Places(TorchFunctionMode):
     def _leaving(self, place: Place) -> Callable[..., None]:
         return lambda module, inputs, output: self._leave(place)
 
+    def _enter(self, place: Place) -> None:
+        self._entered.append(place)
+        self._note_stay()
+
     def _leave(self, place: Place) -> None:
         # Modules entered later and not left because of an exception are left as well.
         while place in self._entered and self._entered.pop() != place:
             pass
+        self._note_stay()
+
+    def _note_stay(self) -> None:
+        self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
+        self._stays.append(self.current)
 
 
 def _places(

@@ -1,0 +1,1 @@
+"""The memory of one training step over time: what is alive at every operator, and what for."""

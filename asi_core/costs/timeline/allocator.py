@@ -1,0 +1,132 @@
+"""The allocator's own count of bytes, which also sees what operators use inside themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol, Self
+
+import torch
+
+# Sizes of two tensors that lie within each other and mark a moment among the allocator's events:
+# no operator allocates just these four events in a row. CUDA's allocator rounds to 512 bytes.
+_OUTER, _INNER = 13, 17
+_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Bytes between two marks, relative to the start: the most, and at the second mark."""
+
+    highest: int
+    last: int
+
+
+class Allocations(Protocol):
+    """While open, records every allocation and release of a device."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def mark(self) -> None:
+        """Mark this moment."""
+
+    def levels(self) -> list[Level]:
+        """Up to the first mark, between marks, and after the last."""
+
+
+def allocations_of(device: torch.device) -> Allocations | None:
+    """A record for a device; None if PyTorch reports no allocations there."""
+    match device.type:
+        case "cpu":
+            return CpuAllocations()
+        case "cuda":
+            return CudaAllocations(device)
+    return None
+
+
+class CpuAllocations:
+    """What PyTorch's CPU allocator reports to the profiler.
+
+    oneDNN's own scratch memory is not among it.
+    """
+
+    def __init__(self) -> None:
+        self._profile = torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+        )
+
+    def __enter__(self) -> Self:
+        self._profile.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._profile.__exit__(*error)
+
+    def mark(self) -> None:
+        _nested(1, torch.device("cpu"))
+
+    def levels(self) -> list[Level]:
+        found = self._profile.profiler.kineto_results.events()
+        events = [(e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]"]
+        return _levels([nbytes for _, nbytes in sorted(events, key=lambda event: event[0])], 1)
+
+
+class CudaAllocations:
+    """What PyTorch's CUDA allocator notes in its history; sizes are rounded as it rounds them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._changes: list[int] = []
+
+    def __enter__(self) -> Self:
+        torch.cuda.synchronize(self._device)
+        torch.cuda.memory._record_memory_history(
+            context=None, stacks="python", max_entries=2_000_000
+        )
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        torch.cuda.synchronize(self._device)
+        snapshot = torch.cuda.memory._snapshot(self._device)
+        torch.cuda.memory._record_memory_history(enabled=None)
+        index = self._device.index
+        traces = snapshot["device_traces"][torch.cuda.current_device() if index is None else index]
+        signs = {"alloc": 1, "free_requested": -1}
+        self._changes = [signs[e["action"]] * e["size"] for e in traces if e["action"] in signs]
+
+    def mark(self) -> None:
+        _nested(_BLOCK, self._device)
+
+    def levels(self) -> list[Level]:
+        return _levels(self._changes, _BLOCK)
+
+
+def _nested(unit: int, device: torch.device) -> None:
+    outer = torch.empty(_OUTER * unit, dtype=torch.uint8, device=device)
+    inner = torch.empty(_INNER * unit, dtype=torch.uint8, device=device)
+    del inner
+    del outer
+
+
+def _levels(changes: Sequence[int], unit: int) -> list[Level]:
+    bounds = [0, *_marks(changes, unit), len(changes)]
+    found, level = [], 0
+    for start, end in pairwise(bounds):
+        highest = level
+        for change in changes[start:end]:
+            level += change
+            highest = max(highest, level)
+        found.append(Level(highest, level))
+    return found
+
+
+def _marks(changes: Sequence[int], unit: int) -> Iterator[int]:
+    """The indices after each mark."""
+    outer, inner = _OUTER * unit, _INNER * unit
+    mark = [outer, inner, -inner, -outer]
+    for index in range(len(changes) - 3):
+        if changes[index] == outer and list(changes[index : index + 4]) == mark:
+            yield index + 4

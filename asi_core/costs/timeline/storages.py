@@ -1,0 +1,133 @@
+"""Following every storage through a step, from the operator that makes it to its release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from asi_core.costs.places import Place, Places
+from asi_core.costs.storages import storage_reference, tensors_in
+from asi_core.costs.timeline.records import Phase, Use
+
+# What stays for the whole step under this name was there before and is none of the model's.
+_BEFORE = "before the step"
+
+
+@dataclass(slots=True)
+class Followed:
+    """A storage, not kept alive. `end` is None as long as it lives."""
+
+    reference: StorageWeakRef
+    nbytes: int
+    place: str
+    first: int
+    use: str | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """An operator that has run."""
+
+    phase: Phase
+    place: str
+    operator: str
+
+
+class StorageFollower(TorchDispatchMode):
+    """While open, notes which operators run and which storages are alive after each.
+
+    Memory that an operator allocates and frees within is not seen (`allocator`).
+
+    Args:
+        places: open during the forward pass; says which module runs.
+        mark: called before and after every operator.
+
+    Attributes:
+        ran: the operators, in order.
+        followed: all storages, in the order in which they were made.
+    """
+
+    def __init__(self, places: Places, mark: Callable[[], None] = lambda: None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ran: list[Ran] = []
+        self.followed: list[Followed] = []
+        self._places, self._mark = places, mark
+        self._alive: dict[int, Followed] = {}
+        self._is_update = False
+
+    def know(self, tensors: Iterable[Tensor], use: str) -> None:
+        """Note storages that are there before the step; the first use counts."""
+        for tensor in tensors:
+            self._add(tensor, -1, _BEFORE).use = use
+
+    def use_as(self, tensor: Tensor, use: str) -> None:
+        """Note what the storage of a tensor is used for, if nothing is known yet."""
+        found = self._alive.get(storage_reference(tensor).cdata)
+        if found is not None and found.use is None:
+            found.use = use
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """What runs within belongs to the update of the weights."""
+        self._is_update = True
+        try:
+            yield
+        finally:
+            self._is_update = False
+
+    def finish(self) -> None:
+        """Note which storages have been released since the last operator."""
+        self._bury(len(self.ran))
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        index = len(self.ran)
+        self._bury(index)
+        for tensor in tensors_in((args, kwargs)):
+            # Constants, labels and the like, which nobody has named.
+            self._add(tensor, -1, _BEFORE)
+        self._mark()
+        result = self.run(func, args, kwargs)
+        self._mark()
+        phase, place = self._where()
+        self.ran.append(Ran(phase, place.name, str(func).removeprefix("aten.")))
+        for tensor in tensors_in(result):
+            self._add(tensor, index, place.name)
+        return result
+
+    def run(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The operator's result."""
+        return func(*args, **kwargs)
+
+    def _where(self) -> tuple[Phase, Place]:
+        node = torch._C._current_autograd_node()
+        if node is not None:
+            # A block that is computed again runs within the backward pass.
+            inside = self._places.is_in_module
+            return "backward", self._places.current if inside else self._places.of_node(node)
+        return ("update" if self._is_update else "forward"), self._places.current
+
+    def _add(self, tensor: Tensor, first: int, place: str) -> Followed:
+        reference = storage_reference(tensor)
+        found = self._alive.get(reference.cdata)
+        if found is None:
+            found = Followed(reference, tensor.untyped_storage().nbytes(), place, first)
+            self._alive[reference.cdata] = found
+            self.followed.append(found)
+        return found
+
+    def _bury(self, index: int) -> None:
+        for key, storage in list(self._alive.items()):
+            if storage.reference.expired():
+                storage.end = index
+                del self._alive[key]
