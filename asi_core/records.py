@@ -47,6 +47,19 @@ class ConvGeometry(NamedTuple):
             and self.groups == 1
         )
 
+    def output_shape(
+        self, input_shape: tuple[int, ...], weight_shape: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """The shape of the output: batch x channel x height x width."""
+        top, bottom, left, right = self.padding
+        padded = (input_shape[2] + top + bottom, input_shape[3] + left + right)
+        sides = zip(padded, weight_shape[2:], self.stride, self.dilation, strict=True)
+        return (
+            input_shape[0],
+            weight_shape[0],
+            *((size - spread * (taps - 1) - 1) // step + 1 for size, taps, step, spread in sides),
+        )
+
 
 class LinearGeometry(NamedTuple):
     """A linear layer: a matrix product over the input's last mode, position by position."""
@@ -58,6 +71,12 @@ class LinearGeometry(NamedTuple):
 
     def is_pointwise(self, weight_shape: tuple[int, ...]) -> bool:
         return True
+
+    def output_shape(
+        self, input_shape: tuple[int, ...], weight_shape: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """The shape of the output: batch x ... x features."""
+        return (*input_shape[:-1], weight_shape[0])
 
 
 Geometry = ConvGeometry | LinearGeometry

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import ceil
 from typing import Any, Self, cast
 
 import torch
@@ -16,6 +17,14 @@ from asi_core.errors import Unsupported
 from asi_core.layers.differentiating import once_differentiable, refuse_transforms
 from asi_core.methods.base import Method, Saved, WarmStart
 from asi_core.records import Geometry, LinearGeometry, Ranks
+
+# Attributes that a plain layer does not have.
+_OWN = (
+    *("plain", "method", "memory", "ranks", "was_called", "watcher"),
+    *("overwrites_input", "overwrites_gradient"),
+)
+# Into how many parts a batch is divided whose results overwrite it.
+_PARTS = 8
 
 
 class CompressedLayer(nn.Module):
@@ -37,6 +46,10 @@ class CompressedLayer(nn.Module):
         memory: what is carried to the next step.
         ranks: the multilinear rank kept in the latest training step, None before it.
         was_called: whether it has taken part in a training step.
+        overwrites_input: whether nobody else reads the input, so that an output of its shape may
+            overwrite it.
+        overwrites_gradient: whether the gradient of its output is nobody else's, so that the
+            gradient of its input may overwrite it.
         watcher: called in each training step with a tensor and a factor, or None for 1: the
             tensor's gradient, times the factor channel by channel, is that of the product's output.
     """
@@ -46,6 +59,8 @@ class CompressedLayer(nn.Module):
     memory: WarmStart
     ranks: Ranks | None
     was_called: bool = False
+    overwrites_input: bool = False
+    overwrites_gradient: bool = False
     watcher: Callable[[Tensor, Tensor | None], None] | None = None
     weight: Tensor
     bias: Tensor | None
@@ -65,7 +80,7 @@ class CompressedLayer(nn.Module):
         """The plain layer, with the same parameters."""
         plain = self.plain.__new__(self.plain)
         plain.__dict__ = self.__dict__.copy()
-        for name in ("plain", "method", "memory", "ranks", "was_called", "watcher"):
+        for name in _OWN:
             plain.__dict__.pop(name, None)
         return plain
 
@@ -189,11 +204,18 @@ class _CompressedProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: Any) -> Tensor:
         geometry = layer.geometry
         padded = layer.padded(x)
-        output = _without_base(layer.product(padded, weight, bias, geometry))
         ctx.is_batched = has_batch(x, geometry)
-        met, made = (padded, output) if ctx.is_batched else (padded[None], output[None])
-        kept = kept_of(layer, met, tuple(made.shape)) if ctx.needs_input_grad[1] else ()
+        met = padded if ctx.is_batched else padded[None]
+        made_shape = geometry.output_shape(tuple(met.shape), tuple(weight.shape))
+        # First, so that what it needs in between and the output are not there at once.
+        kept = kept_of(layer, met, made_shape) if ctx.needs_input_grad[1] else ()
+        if may_overwrite(layer, x, made_shape, kept):
+            ctx.mark_dirty(x)
+            output = overwritten(x, lambda part: layer.product(part, weight, bias, geometry))
+        else:
+            output = _without_base(layer.product(padded, weight, bias, geometry))
         ctx.save_for_backward(weight, *kept)
+        ctx.overwrites_gradient = layer.overwrites_gradient and layer.watcher is None
         ctx.layer, ctx.method, ctx.geometry = layer, layer.method, geometry
         ctx.input_shape, ctx.met_shape = tuple(x.shape), tuple(met.shape)
         return output
@@ -204,6 +226,29 @@ class _CompressedProduct(torch.autograd.Function):
         # Forward has already chosen the precisions, wherever backward is called.
         with torch.autocast(grad_output.device.type, enabled=False):
             return _gradients(ctx, grad_output if ctx.is_batched else grad_output[None])
+
+
+def may_overwrite(
+    layer: Any, x: Tensor, output_shape: tuple[int, ...], kept: Iterable[Tensor | None]
+) -> bool:
+    """Whether the output of a layer may overwrite its input `x`, of which `kept` is kept."""
+    if not layer.overwrites_input or layer.watcher is not None or not _is_worth_it(x, layer.weight):
+        return False
+    place = x.untyped_storage().data_ptr()
+    is_free = all(t is None or t.untyped_storage().data_ptr() != place for t in kept)
+    return is_free and tuple(x.shape) == output_shape and layer.padding_mode == "zeros"
+
+
+def overwritten(tensor: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    """`tensor`, overwritten by a function of it, a part of the batch after the other."""
+    for part in tensor.split(ceil(len(tensor) / _PARTS)):
+        part.copy_(compute(part))
+    return tensor
+
+
+def _is_worth_it(tensor: Tensor, weight: Tensor) -> bool:
+    """Whether computing in parts saves memory for little time: each part reads the weight."""
+    return len(tensor) > 1 and _PARTS * weight.numel() <= tensor.numel()
 
 
 def _without_base(output: Tensor) -> Tensor:
@@ -249,15 +294,32 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
             tuple(weight.shape),
             ctx.geometry,
         ).to(weight.dtype)
+    if needs_bias:
+        grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
     if needs_input:
         # What approximates the input gradient belongs to a trained layer.
         of_input = method.input_gradient if needs_weight else linalg.gradients.input_gradient
-        grad_met = of_input(grad_output, weight, ctx.met_shape, ctx.geometry)
+        grad_met = input_gradient(ctx, of_input, grad_output, weight, ctx.met_shape)
         grad_met = grad_met if ctx.is_batched else grad_met[0]
         grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
-    if needs_bias:
-        grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
     return grad_input, grad_weight, grad_bias, None
+
+
+def input_gradient(
+    ctx: Any,
+    of_input: Callable[..., Tensor],
+    grad_output: Tensor,
+    weight: Tensor,
+    met_shape: tuple[int, ...],
+) -> Tensor:
+    """The input gradient, in the place of the output gradient if that may be overwritten."""
+    is_free = ctx.overwrites_gradient and tuple(grad_output.shape) == met_shape
+    if is_free and _is_worth_it(grad_output, weight):
+        return overwritten(
+            grad_output,
+            lambda part: of_input(part, weight, (len(part), *met_shape[1:]), ctx.geometry),
+        )
+    return of_input(grad_output, weight, met_shape, ctx.geometry)
 
 
 def single(tensor: Tensor) -> Tensor:

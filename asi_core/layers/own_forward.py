@@ -93,7 +93,13 @@ class _Products(TorchFunctionMode):
 
 
 class _Call:
-    """One call of a product, as a layer of its geometry."""
+    """One call of a product, as a layer of its geometry.
+
+    What else the layer's forward pass reads is not known, so nothing is overwritten.
+    """
+
+    overwrites_input = overwrites_gradient = False
+    watcher = None
 
     def __init__(self, layer: OwnForward, geometry: Geometry) -> None:
         self.layer, self.geometry, self.method = layer, geometry, layer.method

@@ -10,8 +10,8 @@ from torch import nn
 
 from asi_core.costs.measurement import refuse_compiled
 from asi_core.costs.timeline.allocator import Level, allocations_of
-from asi_core.costs.timeline.records import Timeline
 from asi_core.costs.timeline.recording import Recorder, StepRecorder
+from asi_core.costs.timeline.records import Timeline
 from asi_core.errors import AsiError
 
 # PyTorch makes a tensor of each number that an operator is given, which no operator returns.
@@ -65,9 +65,7 @@ def measure_timeline(
     allocations = allocations_of(device)
 
     def recorder(mark: Callable[[], None] | None = None) -> StepRecorder:
-        return StepRecorder(
-            model, layer_names, head, optimiser=optimiser, batch=batch, mark=mark
-        )
+        return StepRecorder(model, layer_names, head, optimiser=optimiser, batch=batch, mark=mark)
 
     if allocations is None:
         step(Recorder())

@@ -9,14 +9,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from asi_core.costs.categories import Category
 from asi_core.costs.meters import SavedMeter, warm_tensors
 from asi_core.costs.places import Place, Places
-from asi_core.costs.categories import Category
 from asi_core.costs.storages import storage_reference, tensors_in
 from asi_core.costs.timeline.allocator import Level
 from asi_core.costs.timeline.records import Lifetime, Moment, Source, Timeline, Use
 from asi_core.costs.timeline.storages import Followed, Ran, StorageFollower
-
 
 _USES = frozenset(map(str, Use))
 

@@ -153,7 +153,7 @@ class Timeline:
         alive = self._by_use(lambda lifetime: lifetime.is_alive(index))
         added = {use: alive.get(use, 0) - self.base.get(use, 0) for use in {*alive, *self.base}}
         added[Use.INSIDE] = self.moments[index].inside_bytes
-        new = [l for l in self.lifetimes if l.first >= 0 and l.is_alive(index)]
+        new = [one for one in self.lifetimes if one.first >= 0 and one.is_alive(index)]
         return Peak(
             nbytes=highest - sum(self.base.values()),
             index=index,
@@ -177,8 +177,8 @@ class Timeline:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; `from_dict` reads it."""
-        names = sorted({w for m in self.moments for w in (m.phase, m.place, m.operator)}
-                       | {w for l in self.lifetimes for w in (l.use, l.place)})
+        words = {word for m in self.moments for word in (m.phase, m.place, m.operator)}
+        names = sorted(words | {word for life in self.lifetimes for word in (life.use, life.place)})
         number = {name: index for index, name in enumerate(names)}
         return {
             "source": self.source,
@@ -189,7 +189,8 @@ class Timeline:
                 for m in self.moments
             ],
             "lifetimes": [
-                [l.nbytes, number[l.use], number[l.place], l.first, l.end] for l in self.lifetimes
+                [life.nbytes, number[life.use], number[life.place], life.first, life.end]
+                for life in self.lifetimes
             ],
         }
 

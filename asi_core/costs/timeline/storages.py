@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from asi_core.costs.places import Place, Places
 from asi_core.costs.storages import storage_reference, tensors_in
-from asi_core.costs.timeline.records import Phase, Use
+from asi_core.costs.timeline.records import Phase
 
 # What stays for the whole step under this name was there before and is none of the model's.
 _BEFORE = "before the step"

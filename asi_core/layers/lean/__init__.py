@@ -9,7 +9,6 @@ that changes the rounding (`lean.conv_norm`). To add a layer, write a class here
 """
 
 from asi_core.layers.lean.activations import LeanReLU, LeanReLU6
-from asi_core.layers.lean.bits import packed_bits, unpacked_bits
 from asi_core.layers.lean.layer import LeanLayer
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
 from asi_core.layers.lean.pooling import LeanAdaptiveAvgPool2d, LeanMean
@@ -27,7 +26,5 @@ __all__ = [
     "LeanReport",
     "lean_",
     "lean_layers_",
-    "packed_bits",
     "unlean_",
-    "unpacked_bits",
 ]

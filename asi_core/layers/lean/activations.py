@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asi_core.layers.differentiating import once_differentiable
-from asi_core.layers.lean.bits import packed_bits, unpacked_bits
+from asi_core.layers.lean.bits import is_dense, packed_where, parts, unpacked
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
 
 
@@ -22,7 +23,7 @@ class LeanReLU(LeanLayer, nn.ReLU):
     def forward(self, input: Tensor) -> Tensor:
         if not needs_gradient(input, self):
             return super().forward(input)
-        return cast(Tensor, _OneBitReLU.apply(input, self.inplace))
+        return cast(Tensor, _OneBitReLU.apply(input, self))
 
 
 class LeanReLU6(LeanLayer, nn.ReLU6):
@@ -37,7 +38,7 @@ class LeanReLU6(LeanLayer, nn.ReLU6):
     def forward(self, input: Tensor) -> Tensor:
         if not needs_gradient(input, self):
             return super().forward(input)
-        return cast(Tensor, _OneBitReLU6.apply(input, self.inplace))
+        return cast(Tensor, _OneBitReLU6.apply(input, self))
 
 
 class LeanLeakyReLU(LeanLayer, nn.LeakyReLU):
@@ -48,7 +49,7 @@ class LeanLeakyReLU(LeanLayer, nn.LeakyReLU):
     def forward(self, input: Tensor) -> Tensor:
         if not needs_gradient(input, self) or self.why_input_is_needed() is not None:
             return super().forward(input)
-        return cast(Tensor, _OneBitLeakyReLU.apply(input, self.negative_slope, self.inplace))
+        return cast(Tensor, _OneBitLeakyReLU.apply(input, self))
 
     def why_input_is_needed(self) -> str | None:
         # PyTorch then refuses the gradient, of its result.
@@ -63,7 +64,7 @@ class LeanHardtanh(LeanLayer, nn.Hardtanh):
     def forward(self, input: Tensor) -> Tensor:
         if not needs_gradient(input, self) or self.why_input_is_needed() is not None:
             return super().forward(input)
-        return cast(Tensor, _OneBitHardtanh.apply(input, self.min_val, self.max_val, self.inplace))
+        return cast(Tensor, _OneBitHardtanh.apply(input, self))
 
     def why_input_is_needed(self) -> str | None:
         if math.isfinite(self.min_val) and math.isfinite(self.max_val):
@@ -79,18 +80,18 @@ class LeanHardsigmoid(LeanLayer, nn.Hardsigmoid):
     def forward(self, input: Tensor) -> Tensor:
         if not needs_gradient(input, self):
             return super().forward(input)
-        return cast(Tensor, _OneBitHardsigmoid.apply(input, self.inplace))
+        return cast(Tensor, _OneBitHardsigmoid.apply(input, self))
 
 
 class _OneBitReLU(torch.autograd.Function):
     """The gradient passes where the result is not zero, including NaN."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
-        if inplace:
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        if layer.inplace:
             ctx.mark_dirty(x)
-        output = F.relu(x, inplace=inplace)
-        _keep_bits(ctx, output)
+        output = F.relu(x, inplace=layer.inplace)
+        _keep_bits(ctx, layer, output, lambda part: part.to(torch.bool))
         return output
 
     @staticmethod
@@ -103,12 +104,13 @@ class _OneBitReLU6(torch.autograd.Function):
     """The gradient passes where the input is strictly between 0 and 6."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
         # Taken from the kernel itself: whether NaN passes depends on its place in the tensor.
-        _keep_bits(ctx, torch.ops.aten.hardtanh_backward(x, x, 0.0, 6.0))
-        if inplace:
+        kernel = torch.ops.aten.hardtanh_backward
+        _keep_bits(ctx, layer, x, lambda part: kernel(part, part, 0.0, 6.0).to(torch.bool))
+        if layer.inplace:
             ctx.mark_dirty(x)
-        return F.relu6(x, inplace=inplace)
+        return F.relu6(x, inplace=layer.inplace)
 
     @staticmethod
     @once_differentiable
@@ -120,78 +122,96 @@ class _OneBitLeakyReLU(torch.autograd.Function):
     """The gradient passes where the input is positive, and times the slope elsewhere."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: float, inplace: bool) -> Tensor:
-        ctx.slope = slope
-        _keep_bits(ctx, x > 0)
-        if inplace:
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        ctx.slope = layer.negative_slope
+        _keep_bits(ctx, layer, x, lambda part: part > 0)
+        if layer.inplace:
             ctx.mark_dirty(x)
-        return F.leaky_relu(x, slope, inplace=inplace)
+        return F.leaky_relu(x, ctx.slope, inplace=layer.inplace)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         kernel = torch.ops.aten.leaky_relu_backward
-        return _passing(kernel, ctx, grad_output, ctx.slope, False), None, None
+        return _passing(kernel, ctx, grad_output, ctx.slope, False), None
 
 
 class _OneBitHardtanh(torch.autograd.Function):
     """The gradient passes where the input is strictly between the bounds."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float, inplace: bool) -> Tensor:
-        ctx.bounds = low, high
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        low, high = layer.min_val, layer.max_val
         kernel = torch.ops.aten.hardtanh_backward
-        _keep_bits(ctx, kernel(torch.ones_like(x), x, low, high))
-        if inplace:
+        _keep_bits(
+            ctx, layer, x, lambda part: kernel(torch.ones_like(part), part, low, high).bool()
+        )
+        if layer.inplace:
             ctx.mark_dirty(x)
-        return F.hardtanh(x, low, high, inplace=inplace)
+        return F.hardtanh(x, low, high, inplace=layer.inplace)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         gradient = _passing(torch.ops.aten.hardtanh_backward, ctx, grad_output, 0.0, math.inf)
-        return gradient, None, None, None
+        return gradient, None
 
 
 class _OneBitHardsigmoid(torch.autograd.Function):
     """A sixth of the gradient passes where the input is strictly between -3 and 3."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
-        _keep_bits(ctx, torch.ops.aten.hardsigmoid_backward(torch.ones_like(x), x))
-        if inplace:
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        kernel = torch.ops.aten.hardsigmoid_backward
+        _keep_bits(ctx, layer, x, lambda part: kernel(torch.ones_like(part), part).bool())
+        if layer.inplace:
             ctx.mark_dirty(x)
-        return F.hardsigmoid(x, inplace=inplace)
+        return F.hardsigmoid(x, inplace=layer.inplace)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        bits = _kept_bits(ctx, grad_output.dtype)
-        # 0 is within the slope, and 4 is not.
-        bits.copy_((bits == 0).to(bits.dtype).mul_(4))
         kernel = torch.ops.aten.hardsigmoid_backward
-        return kernel.grad_input(grad_output, bits, grad_input=bits), None
+
+        def within(gradient: Tensor, bits: Tensor, into: Tensor) -> None:
+            # 0 is within the slope, and 4 is not.
+            kernel.grad_input(gradient, (bits == 0).to(into.dtype).mul_(4), grad_input=into)
+
+        return _by_parts(ctx, grad_output, within), None
 
 
-def _passing(kernel: Any, ctx: Any, grad_output: Tensor, *bounds: float) -> Any:
-    """What a backward kernel passes of a gradient, with the kept bits in place of the input.
+def _passing(kernel: Any, ctx: Any, grad_output: Tensor, *bounds: float) -> Tensor:
+    """What a backward kernel passes of a gradient, with the kept bits in place of the input."""
 
-    The result overwrites the unpacked bits and so has the memory layout of the input. A gradient in
-    another layout, as from a pooling, would make all layers before it mix two layouts.
+    def passed(gradient: Tensor, bits: Tensor, into: Tensor) -> None:
+        kernel.grad_input(gradient, bits.to(into.dtype), *bounds, grad_input=into)
+
+    return _by_parts(ctx, grad_output, passed)
+
+
+def _keep_bits(
+    ctx: Any, layer: LeanLayer, values: Tensor, condition: Callable[[Tensor], Tensor]
+) -> None:
+    """Save where a condition holds, in one bit per element."""
+    dense = values if is_dense(values) else values.clone()
+    ctx.shape, ctx.strides = dense.shape, dense.stride()
+    ctx.overwrites_gradient = layer.overwrites_gradient
+    ctx.save_for_backward(packed_where(dense, condition))
+
+
+def _by_parts(
+    ctx: Any, grad_output: Tensor, compute: Callable[[Tensor, Tensor, Tensor], None]
+) -> Tensor:
+    """The input's gradient, computed part by part from the gradient, the kept bits and where to.
+
+    It has the memory layout of the input. A gradient in another layout, as from a pooling, would
+    make all layers before it mix two layouts.
     """
-    bits = _kept_bits(ctx, grad_output.dtype)
-    return kernel.grad_input(grad_output, bits, *bounds, grad_input=bits)
-
-
-def _keep_bits(ctx: Any, values: Tensor) -> None:
-    """Save which of `values` are not zero, one bit each."""
-    # Packed in the memory order of `values`, without gaps; NaN counts as true.
-    mask = values.to(torch.bool)
-    ctx.shape, ctx.strides = mask.shape, mask.stride()
-    ctx.save_for_backward(packed_bits(mask.as_strided((mask.numel(),), (1,))))
-
-
-def _kept_bits(ctx: Any, dtype: torch.dtype) -> Tensor:
-    """What `_keep_bits` saved, as positive numbers and zeros in the shape of the values."""
     (packed,) = ctx.saved_tensors
-    return unpacked_bits(packed).to(dtype).as_strided(ctx.shape, ctx.strides)
+    is_alike = grad_output.stride() == ctx.strides
+    overwrites = is_alike and ctx.overwrites_gradient
+    result = grad_output if overwrites else grad_output.new_empty_strided(ctx.shape, ctx.strides)
+    source = grad_output if is_alike else result.copy_(grad_output)
+    for bits, gradient, into in zip(unpacked(packed), parts(source), parts(result), strict=True):
+        compute(gradient, bits[: len(into)], into)
+    return result

@@ -23,7 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asi_core.layers.compressed import kept_of, single
+from asi_core.layers.compressed import (
+    input_gradient,
+    kept_of,
+    may_overwrite,
+    overwritten,
+    single,
+)
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.differentiating import once_differentiable
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d, inverse_deviation
@@ -152,15 +158,26 @@ class _ConvNorm(torch.autograd.Function):
         assert mean is not None
         assert variance is not None
         padded = layer.padded(x)
+        output_shape = geometry.output_shape(tuple(padded.shape), tuple(weight.shape))
+        # First, so that what it needs in between and the output are not there at once.
+        kept = kept_of(layer, padded, output_shape)
         if layer.folds(x):
             by = _factor(variance, gamma, norm.eps)
             shift = (-mean if bias is None else bias - mean) * by
             shift = shift if beta is None else shift + beta
-            output = layer.product(padded, _scaled(weight, by), shift, geometry)
-        else:
-            between = layer.product(padded, weight, bias, geometry)
-            output = F.batch_norm(between, mean, variance, gamma, beta, eps=norm.eps)
-        kept = kept_of(layer, padded, tuple(output.shape))
+            scaled = _scaled(weight, by)
+        overwrites = may_overwrite(layer, x, output_shape, kept)
+
+        def pair(part: Tensor) -> Tensor:
+            if layer.folds(x):
+                return layer.product(part, scaled, shift, geometry)
+            between = layer.product(part, weight, bias, geometry)
+            return F.batch_norm(between, mean, variance, gamma, beta, eps=norm.eps)
+
+        if overwrites:
+            ctx.mark_dirty(x)
+        output = overwritten(x, pair) if overwrites else pair(padded)
+        ctx.overwrites_gradient = layer.overwrites_gradient and layer.watcher is None
         ctx.save_for_backward(weight, bias, gamma, mean, variance, *kept)
         ctx.layer, ctx.method, ctx.geometry, ctx.eps = layer, layer.method, geometry, norm.eps
         ctx.input_shape, ctx.padded_shape = tuple(x.shape), tuple(padded.shape)
@@ -192,8 +209,8 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
             grad_gamma = grad_gamma.to(gamma.dtype)
         grad_weight = _scaled(plain, by).to(weight.dtype) if needs_weight else None
     if needs_input:
-        found = ctx.method.input_gradient(
-            grad_output, _scaled(weight, by), ctx.padded_shape, ctx.geometry
+        found = input_gradient(
+            ctx, ctx.method.input_gradient, grad_output, _scaled(weight, by), ctx.padded_shape
         )
         grad_input = ctx.layer.padded_backward(found, ctx.input_shape)
     if sums is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asi_core.layers.differentiating import once_differentiable
-from asi_core.layers.lean.bits import packed_bits, unpacked_bits
+from asi_core.layers.lean.bits import packed_where, parts, unpacked
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
 
 
@@ -35,22 +35,26 @@ class _OneBitDropout(torch.autograd.Function):
         if x.device.type == "cpu":
             # An expression of its own, as PyTorch's: its rounding is that of the mask's type.
             noise = torch.empty_like(x).bernoulli_(1 - p).div_(1 - p)
-            mask, ctx.strides = noise != 0, noise.stride()
+            mask = noise
             output = x.mul_(noise) if inplace else x * noise
         else:
             output, mask = torch.native_dropout(x, p, True)
-            ctx.strides = mask.stride()
             output = x.copy_(output) if inplace else output
         if inplace:
             ctx.mark_dirty(x)
-        ctx.save_for_backward(packed_bits(mask.as_strided((mask.numel(),), (1,))))
+        ctx.strides = mask.stride()
+        ctx.save_for_backward(packed_where(mask, lambda part: part != 0))
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         (packed,) = ctx.saved_tensors
-        bits = unpacked_bits(packed).to(torch.bool).as_strided(ctx.shape, ctx.strides)
+        bits = torch.empty_strided(
+            ctx.shape, ctx.strides, dtype=torch.bool, device=grad_output.device
+        )
+        for mask, into in zip(unpacked(packed), parts(bits), strict=True):
+            into.copy_(mask[: len(into)])
         if grad_output.device.type == "cpu":
             return grad_output * bits.to(grad_output.dtype).div_(1 - ctx.p), None, None
         scale = 1 / (1 - ctx.p)

@@ -18,9 +18,14 @@ class LeanLayer(nn.Module):
 
     Attributes:
         plain: the type of layer that this one replaces.
+        own_attributes: names of attributes that the plain layer does not have.
+        overwrites_gradient: whether the gradient of its output is nobody else's, so that the
+            gradient of its input may overwrite it, if the layer has a use for that.
     """
 
     plain: ClassVar[type[nn.Module]]
+    own_attributes: ClassVar[tuple[str, ...]] = ("overwrites_gradient", "returns_view")
+    overwrites_gradient: bool = False
 
     @classmethod
     def from_plain(cls, plain: nn.Module) -> Self:
@@ -32,7 +37,8 @@ class LeanLayer(nn.Module):
     def to_plain(self) -> nn.Module:
         """The plain layer, with the same parameters and buffers."""
         plain = self.plain.__new__(self.plain)
-        plain.__dict__ = self.__dict__.copy()
+        own = self.own_attributes
+        plain.__dict__ = {name: v for name, v in self.__dict__.items() if name not in own}
         return plain
 
     def why_input_is_needed(self) -> str | None:

@@ -52,19 +52,22 @@ class _FixedNormalisation(torch.autograd.Function):
     """Normalisation by fixed numbers: only these are needed for its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: LeanBatchNorm2d) -> Tensor:
         mean, variance, weight = layer.running_mean, layer.running_var, layer.weight
         ctx.save_for_backward(weight, mean, variance)
         ctx.eps, ctx.strides = layer.eps, x.stride()
+        ctx.overwrites_gradient = layer.overwrites_gradient
         return F.batch_norm(x, mean, variance, weight, layer.bias, eps=layer.eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         weight, mean, variance = ctx.saved_tensors
-        gradient = _like_input(grad_output, ctx)
         if _is_two_products(grad_output, variance):
-            return _two_products(grad_output, weight, variance, ctx.eps, gradient), None
+            overwrites = ctx.overwrites_gradient and grad_output.stride() == ctx.strides
+            result = grad_output if overwrites else _like_input(grad_output, ctx)
+            return _two_products(grad_output, weight, variance, ctx.eps, result), None
+        gradient = _like_input(grad_output, ctx)
         # The kernel needs the input for its layout only, which decides the gradient's memory order
         # and, in half precision, its rounding.
         like_input = grad_output if grad_output.stride() == ctx.strides else gradient

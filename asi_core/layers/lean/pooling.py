@@ -21,15 +21,23 @@ _POSITIONS = (2, 3)
 
 
 class LeanAdaptiveAvgPool2d(LeanLayer, nn.AdaptiveAvgPool2d):
-    """A `nn.AdaptiveAvgPool2d` to one position, for batches."""
+    """A `nn.AdaptiveAvgPool2d` to one position, for batches.
+
+    Attributes:
+        returns_view: whether its gradient is one number per channel, seen at all positions. Only
+            for an input whose own gradient has a layout of its own.
+    """
 
     plain = nn.AdaptiveAvgPool2d
+    returns_view: bool = False
 
     def forward(self, input: Tensor) -> Tensor:
         own = input.dim() == 4 and averages_all(self.output_size)
         if not (own and needs_gradient(input, self)):
             return super().forward(input)
-        return cast(Tensor, _MeanOverModes.apply(input, _pooled, _POSITIONS, True))
+        return cast(
+            Tensor, _MeanOverModes.apply(input, _pooled, _POSITIONS, True, self.returns_view)
+        )
 
     def why_input_is_needed(self) -> str | None:
         if averages_all(self.output_size):
@@ -136,15 +144,22 @@ class Mean(nn.Module):
 
 
 class LeanMean(LeanLayer, Mean):
-    """A `Mean` whose gradient has the memory layout of its input."""
+    """A `Mean` whose gradient has the memory layout of its input.
+
+    Attributes:
+        returns_view: as in `LeanAdaptiveAvgPool2d`.
+    """
 
     plain = Mean
+    returns_view: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         if not needs_gradient(x, self):
             return super().forward(x)
         modes = tuple(mode % x.dim() for mode in self.modes)
-        return cast(Tensor, _MeanOverModes.apply(x, Tensor.mean, modes, self.keepdim))
+        return cast(
+            Tensor, _MeanOverModes.apply(x, Tensor.mean, modes, self.keepdim, self.returns_view)
+        )
 
 
 def averages_all(output_size: Any) -> bool:
@@ -155,9 +170,11 @@ def averages_all(output_size: Any) -> bool:
 
 class _MeanOverModes(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mean: Any, modes: tuple[int, ...], keepdim: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, mean: Any, modes: tuple[int, ...], keepdim: bool, returns_view: bool
+    ) -> Tensor:
         ctx.shape, ctx.strides = x.shape, x.stride()
-        ctx.modes, ctx.keepdim = modes, keepdim
+        ctx.modes, ctx.keepdim, ctx.returns_view = modes, keepdim, returns_view
         return cast(Tensor, mean(x, modes, keepdim))
 
     @staticmethod
@@ -167,10 +184,12 @@ class _MeanOverModes(torch.autograd.Function):
         if not ctx.keepdim:
             for mode in sorted(ctx.modes):
                 share = share.unsqueeze(mode)
+        if ctx.returns_view:
+            return share.expand(ctx.shape), None, None, None, None
         like_input = torch.empty_strided(
             ctx.shape, ctx.strides, dtype=share.dtype, device=share.device
         )
-        return like_input.copy_(share), None, None, None
+        return like_input.copy_(share), None, None, None, None
 
 
 def _pooled(x: Tensor, modes: tuple[int, ...], keepdim: bool) -> Tensor:

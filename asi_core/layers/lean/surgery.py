@@ -12,6 +12,7 @@ from asi_core.errors import InvalidInput
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d
 from asi_core.layers.lean.functions import called_functions, functions_to_layers_, traced_graph
 from asi_core.layers.lean.layer import LeanLayer
+from asi_core.layers.lean.overwriting import overwrite_inputs_
 from asi_core.layers.lean.pairing import pair_norms_
 from asi_core.layers.lean.reasons import why_kept
 from asi_core.layers.lean.registry import LEAN
@@ -69,6 +70,9 @@ def lean_(
     if graph is not None:
         paired += pair_norms_(model, graph, fold=fold)
     report = lean_layers_(model)
+    for module in model.modules():
+        if isinstance(module, GraphModule):
+            overwrite_inputs_(module)
     functions = {n: why for n, why in called_functions(model, graph).items() if why is not None}
     return LeanReport((*report.replaced, *paired), {**report.kept, **functions})
 
