@@ -1,4 +1,4 @@
-"""Write the table of docs/memory.md: bytes that the last layers of every model really keep, for every method.
+"""Write the table of docs/memory.md: bytes that the last layers of all models really keep.
 
     python scripts/make_memory_table.py
 
