@@ -1,4 +1,4 @@
-"""Write docs/memory.md: bytes that the last layers of every model really keep, for every method.
+"""Write the table of docs/memory.md: bytes that the last layers of all models really keep.
 
     python scripts/make_memory_table.py
 
@@ -43,6 +43,8 @@ over image patches, which their linear layers do not have.
 Written by `python scripts/make_memory_table.py`.
 
 """
+# The sections after the table.
+OTHERS = "\n## Transformers\n"
 COLUMNS = (
     "trained layer inputs",
     "other layer inputs",
@@ -64,7 +66,10 @@ def main() -> None:
             if method.why_unsupported(card.usual_geometry) is None:
                 lines.append(row(card, kind, pool))
                 print(lines[-1], end="")
-    (ROOT / "docs" / "memory.md").write_text("".join(lines))
+    page = ROOT / "docs" / "memory.md"
+    # Written by a script of its own.
+    others = page.read_text().partition(OTHERS)
+    page.write_text("".join([*lines, *others[1:]]))
 
 
 def row(card: ModelCard, kind: str, pool: FeaturePool) -> str:

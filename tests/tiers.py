@@ -40,6 +40,7 @@ _NOT_UNIT = (
     *("browser/", "pages/", "dashboard/", "bench/", "studies/", "zoo/", "runs/engine/"),
     *("runs/exchange/", "runs/submit/test_limits", "runs/submit/test_service", "runs/test_fuzz"),
     *("runs/store/", "results/test_poster", "methods/test_plugins", "layers/lean/test_zoo"),
+    "layers/lean/test_timm",
     *("costs/test_measure", "costs/test_meters", "costs/test_clocks", "costs/test_devices"),
     *("test_cli", "test_install", "test_readme", "test_docs", "test_architecture"),
     *("test_settings", "test_project", "test_examples", "datasets/test_published"),

@@ -21,7 +21,8 @@ _LONGEST_PART = 80
 USUAL_METHOD = ASI.class_kind()
 # Groups of fields: the size of a step, what it starts from, and what a step needs.
 SIZE_FIELDS = ("batch_size", "image_size")
-START_FIELDS = ("pretrained", "lean", "skip_damaged")
+LEAN_FIELDS = ("activation_bits", "recompute_attention")
+START_FIELDS = ("pretrained", "lean", *LEAN_FIELDS, "skip_damaged")
 STEP_FIELDS = ("model", "layers", *SIZE_FIELDS)
 
 

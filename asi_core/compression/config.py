@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from asi_core.errors import InvalidInput, one_sentence
+from asi_core.layers.lean_settings import check_lean_settings
 from asi_core.methods import ASI, AnyMethod, Method, as_method
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class Compression(BaseModel):
         fold: whether a compressed convolution also computes the frozen normalisation after it:
             quicker, and the same numbers to rounding.
 
+        activation_bits: 8 or 4 to keep for activations such as GELU and for layer normalisations in
+            so many bits what their gradients need. Outputs stay exact, gradients become
+            approximate. None is lossless.
+        recompute_attention: whether frozen attention keeps only its input and runs again in
+            backward, which costs time and changes no number unless `activation_bits` are given.
+
     Raises:
         InvalidInput: if there is no such method or setting, or a value is not allowed.
 
@@ -52,6 +59,8 @@ class Compression(BaseModel):
     freeze_statistics: bool = True
     lean: bool = True
     fold: bool = True
+    activation_bits: int | None = None
+    recompute_attention: bool = False
 
     def __init__(self, method: Method | str | Mapping[str, Any], **given: Any) -> None:
         fields = {name: given.pop(name) for name in type(self).model_fields if name in given}
@@ -75,6 +84,11 @@ class Compression(BaseModel):
         """A generator is read once and kept."""
         is_plain = isinstance(layers, str) or callable(layers) or not isinstance(layers, Iterable)
         return layers if is_plain else tuple(layers)
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        check_lean_settings(self.activation_bits, self.recompute_attention, lean=self.lean)
+        return self
 
     @field_validator("also_trained", mode="before")
     @classmethod

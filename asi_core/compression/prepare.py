@@ -16,7 +16,7 @@ from asi_core.costs.forward import ForwardPass, call_model, run_forward
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.freezing import hold_statistics_, train_only_
-from asi_core.layers.lean import lean_
+from asi_core.layers.lean import LeanReport, lean_
 from asi_core.layers.selection import choose_layers, matching
 from asi_core.layers.surgery import compress_layers_, methods_of, restore_
 from asi_core.methods import Method
@@ -62,12 +62,23 @@ def prepare_(model: nn.Module, config: Compression, *, example: Any = None) -> P
             hold_statistics_(model)
         before = None if example is None else run_forward(model, example, names)
         compress_layers_(model, methods)
-        kept = dict(lean_(model, fold=config.fold).kept) if config.lean else {}
+        lean = _made_lean(model, config)
         now = None
         if example is not None:
             with _unchanged_memories(model):
                 now = run_forward(model, example, names)
-    return _report(model, methods, before, now, kept)
+    return _report(model, methods, before, now, lean)
+
+
+def _made_lean(model: nn.Module, config: Compression) -> LeanReport:
+    if not config.lean:
+        return LeanReport((), {})
+    return lean_(
+        model,
+        fold=config.fold,
+        activation_bits=config.activation_bits,
+        recompute_attention=config.recompute_attention,
+    )
 
 
 def _report(
@@ -75,7 +86,7 @@ def _report(
     methods: Mapping[str, Method],
     before: ForwardPass | None,
     now: ForwardPass | None,
-    kept: Mapping[str, str],
+    lean: LeanReport,
 ) -> PreparationReport:
     layers = tuple(
         LayerReport(
@@ -96,8 +107,23 @@ def _report(
         now_bytes=None if now is None else now.total,
         trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
         parameters=sum(p.numel() for p in parameters),
-        others=tuple(OtherReport(name, nbytes, kept.get(name, "")) for name, nbytes in others),
+        others=tuple(OtherReport(name, nbytes, _reason(name, lean)) for name, nbytes in others),
+        rounded=_rounded(lean, now),
     )
+
+
+def _rounded(lean: LeanReport, now: ForwardPass | None) -> dict[str, int]:
+    """Layers with approximate gradients; with an example, those of which a gradient is needed."""
+    if now is None:
+        return dict(lean.rounded)
+    keeping = {name for name, _ in now.others(())}
+    return {name: bits for name, bits in lean.rounded.items() if name in keeping}
+
+
+def _reason(name: str, lean: LeanReport) -> str:
+    if name in lean.rounded:
+        return f"in {lean.rounded[name]} bits"
+    return lean.kept.get(name, "")
 
 
 def _kind(layer: nn.Module) -> str:

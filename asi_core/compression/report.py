@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from asi_core.units import DASH, format_bytes, format_count, three_digits
@@ -54,6 +54,8 @@ class PreparationReport:
         now_bytes: the same as prepared.
         trained_parameters, parameters: how many numbers are trained, and how many there are.
         others: what is kept outside of the trained layers, largest first.
+        rounded: name of a layer whose own gradient is approximate -> bits in which it keeps what
+            that gradient needs; empty unless `activation_bits` are set.
     """
 
     layers: tuple[LayerReport, ...]
@@ -62,6 +64,7 @@ class PreparationReport:
     trained_parameters: int
     parameters: int
     others: tuple[OtherReport, ...]
+    rounded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -93,6 +96,12 @@ class PreparationReport:
             f"trained parameters: {format_count(self.trained_parameters, '')} of "
             f"{format_count(self.parameters, '')} ({three_digits(share)} %)"
         )
+        if self.rounded:
+            bits = ", ".join(map(str, sorted(set(self.rounded.values()))))
+            lines.append(
+                f"approximate: {len(self.rounded)} layers keep what their gradients need in {bits} "
+                "bits"
+            )
         lines += [
             f"also kept: {other.name}, {format_bytes(other.nbytes)}"
             + (f" ({other.reason})" if other.reason else "")

@@ -187,14 +187,19 @@ def compressed_product(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | Non
     Args:
         layer: a compressed layer, or what stands for one call of it.
     """
-    operands = [x, weight, bias]
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        # As autocast does for a plain layer: the lower precision is used to compute, and kept.
-        lower = torch.get_autocast_dtype(device)
-        operands = [t if t is None else _cast(t, lower) for t in operands]
-    with torch.autocast(device, enabled=False):
+    operands = in_autocast_type(x, weight, bias)
+    with torch.autocast(x.device.type, enabled=False):
         return cast(Tensor, _CompressedProduct.apply(*operands, layer))
+
+
+def in_autocast_type(x: Tensor, *others: Tensor | None) -> list[Tensor | None]:
+    """The operands of a product in the precision in which autocast computes it, if it is on."""
+    device, operands = x.device.type, [x, *others]
+    if not torch.is_autocast_enabled(device):
+        return operands
+    # As autocast does for a plain layer: the lower precision is used to compute, and kept.
+    lower = torch.get_autocast_dtype(device)
+    return [t if t is None else _cast(t, lower) for t in operands]
 
 
 class _CompressedProduct(torch.autograd.Function):

@@ -15,8 +15,9 @@ from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.first_pass import forget_first_pass_, watch_first_pass_
 from asi_core.layers.freezing import release_statistics_
-from asi_core.layers.lean import lean_layers_, unlean_
+from asi_core.layers.lean import LeanForms, LeanLayer, lean_layers_, unlean_
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
+from asi_core.layers.lean_settings import check_lean_settings
 from asi_core.layers.linear import CompressedLinear
 from asi_core.layers.own_forward import OwnForward
 from asi_core.layers.selection import Layers, choose_layers, matching
@@ -43,6 +44,8 @@ def compress_(
     exclude: Layers = (),
     per_layer: Mapping[str, MethodLike] | None = None,
     lean: bool = True,
+    activation_bits: int | None = None,
+    recompute_attention: bool = False,
     **settings: Any,
 ) -> list[str]:
     """Make layers of `model` keep their input by `method`, in place.
@@ -63,6 +66,9 @@ def compress_(
         lean: whether activations, normalisations and poolings become lean as well (`lean_`, which
             reports what cannot be, and is better called on a traced model: functions count too).
             They give the same numbers, and keep for backward only what their gradients need.
+        activation_bits: 8 or 4 to keep for activations such as GELU and for layer normalisations in
+            so many bits what their gradients need, which become approximate (`lean_`).
+        recompute_attention: whether frozen attention runs again in backward (`lean_`).
         settings: of the method, if it is given by its kind.
 
     Returns:
@@ -70,7 +76,8 @@ def compress_(
 
     Raises:
         InvalidInput: if no such layers exist or one of them is the model itself, if there is no
-            such method or setting, or if the method repeats blocks.
+            such method or setting, if the method repeats blocks, or if a setting of lean layers is
+            given without them.
         Unsupported: if one of them cannot be compressed. The model is left unchanged, as it always
             is when an error is raised here. The first training step raises it for a layer that the
             model never calls, but whose weight it reads.
@@ -79,10 +86,11 @@ def compress_(
         >>> compress_(model, "asi", explained_variance=0.8, layers=4)
         ['layer4.0.conv2', 'layer4.0.downsample.0', 'layer4.1.conv1', 'layer4.1.conv2']
     """
+    check_lean_settings(activation_bits, recompute_attention, lean=lean)
     names = choose_layers(model, layers, exclude=exclude)
     compress_layers_(model, methods_of(model, names, as_method(method, **settings), per_layer))
     if lean:
-        report = lean_layers_(model)
+        report = lean_layers_(model, None, LeanForms(activation_bits, recompute_attention))
         log.info("lean: %s; unchanged: %s", _listed(report.replaced), _listed(report.kept))
     return names
 
@@ -192,11 +200,11 @@ def _bare(layer: nn.Module) -> InvalidInput:
 
 
 def _compressed(name: str, layer: nn.Module, method: Method, seed: int) -> CompressedLayer:
-    plain = layer.to_plain() if isinstance(layer, CompressedLayer) else layer
+    plain = layer.to_plain() if isinstance(layer, (CompressedLayer, LeanLayer)) else layer
     kind = _compressed_kind(plain)
     if kind is None:
         raise Unsupported(
-            f"layer {name} is a {type(layer).__name__}: only nn.Conv2d and nn.Linear layers and "
+            f"layer {name} is a {type(plain).__name__}: only nn.Conv2d and nn.Linear layers and "
             "types derived from them can be compressed; name it in exclude."
         )
     dtype = getattr(plain.weight, "dtype", None)

@@ -1,7 +1,8 @@
-"""Tensors in 8 bits: evenly spaced values, rounded to the nearest.
+"""Tensors in 8 bits or fewer: evenly spaced values, rounded to the nearest.
 
 Inputs of layers have any range, and get a minimum per channel. Columns of bases and cores are
-centred at zero: they need only a step, which is packed with them.
+centred at zero: they need only a step, which is packed with them. Tensors without channels get a
+minimum per group of neighbours, and may be kept in 4 bits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from torch import Tensor
 _LARGEST_CODE = 255
 # Largest offset to either side of zero.
 _LARGEST_OFFSET = 127
+# Neighbouring elements that share a minimum and a step.
+GROUP = 128
 # Rows of a packed matrix that hold its steps: one float32 per column.
 STEP_BYTES = 4
 
@@ -73,3 +76,44 @@ def unpacked(codes: Tensor, dtype: torch.dtype) -> Tensor:
     steps = codes[-STEP_BYTES:].T.clone(memory_format=torch.contiguous_format)
     steps = steps.view(torch.float32).flatten()
     return from_offsets(codes[:-STEP_BYTES], steps, 1, dtype)
+
+
+def in_groups(row: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Codes of a row of n numbers, and the step and minimum of each group of neighbours.
+
+    Returns:
+        codes (uint8, one per number, or half as many in 4 bits; up to a group's length more), and
+        scales, groups x 2, in at least single precision. The error of an element is at most half a
+        step, and a step is the range of the group over 2^bits - 1. A group with an entry that is
+        not finite has a scale that is not finite.
+    """
+    largest = 2**bits - 1
+    wide = row if row.dtype == torch.float64 else row.float()
+    if missing := -len(row) % GROUP:
+        # Repeats the last number, which leaves the range of its group.
+        wide = torch.cat([wide, wide[-1:].expand(missing)])
+    groups = wide.view(-1, GROUP)
+    least, most = torch.aminmax(groups, dim=1, keepdim=True)
+    step = most / largest - least / largest
+    per_step = torch.where(step > 0, 1 / step, 0)
+    found = (groups - least).mul_(per_step).round_().clamp_(0, largest).to(torch.uint8)
+    return _halves_packed(found) if bits == 4 else found.view(-1), torch.cat([step, least], 1)
+
+
+def from_groups(codes: Tensor, scales: Tensor, count: int, bits: int) -> Tensor:
+    """The row of `count` numbers that the codes represent, in the type of the scales."""
+    found = _halves_unpacked(codes) if bits == 4 else codes
+    step, least = scales.split(1, dim=1)
+    row = found.view(-1, GROUP).to(scales.dtype).mul_(step).add_(least)
+    return row.view(-1)[:count]
+
+
+def _halves_packed(codes: Tensor) -> Tensor:
+    """Two codes below 16 in each byte: the first half of all codes lies in the low bits."""
+    # A group is even.
+    low, high = codes.view(2, -1)
+    return low | (high << 4)
+
+
+def _halves_unpacked(codes: Tensor) -> Tensor:
+    return torch.cat([codes & 15, codes >> 4])

@@ -69,7 +69,7 @@ def _samples(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
 JOB_KINDS: dict[str, JobKind] = {
     "measure": JobKind(
         _measure,
-        _START | {"method", "lean", "train_norm"},
+        _START | {"method", "lean", "activation_bits", "recompute_attention", "train_norm"},
         "Measuring one training step",
         # Since edition 2, an input that two layers read counts once.
         edition=2,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asi_core.datasets import Split, dataset_card, load_dataset
 from asi_core.layers.freezing import train_only_
-from asi_core.layers.lean import lean_
+from asi_core.layers.lean import LeanForms, lean_, repeat_attention_, unlean_
 from asi_core.layers.selection import last_layers
 from asi_core.layers.surgery import compress_
 from asi_core.methods import Vanilla
@@ -60,10 +60,21 @@ class TrainingSetup:
         own = Vanilla() if spec.method.repeats_blocks else spec.method
         self.layer_names = compress_(model, own, layers=names, lean=False)
         train_only_(model, self.layer_names, [card.head], train_norm=spec.train_norm)
+        lean = LeanForms(spec.activation_bits, spec.recompute_attention)
+        # Before the split: a trace may dissolve attention into functions.
+        repeat_attention_(model, lean)
         start = frozen_start(model)
         self.tail = start.tail
+        if start.parts is not None:
+            # It keeps nothing anyway, and its features are those of plain layers.
+            unlean_(start.parts.prefix)
         if spec.lean:
-            lean_(self.tail, fold=True)
+            lean_(
+                self.tail,
+                fold=True,
+                activation_bits=spec.activation_bits,
+                recompute_attention=spec.recompute_attention,
+            )
         self.layout = in_layout_(self.tail)
         if spec.method.repeats_blocks and self.layer_names:
             self.tail = repeated_blocks(self.tail, self.layer_names)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput
 from asi_core.fields import OF_RECORD, Setting
+from asi_core.layers.lean_settings import ActivationBits, check_lean_settings
 from asi_core.methods import AnyMethod
 from asi_core.zoo.cards import ModelCard, check_image_size, model_card
 
@@ -56,6 +57,9 @@ class RunSpec(BaseModel):
         lean: whether normalisations and activation functions of the trained part keep only what
             their gradients need (`layers.lean`): the same numbers from fewer bytes, bit for bit,
             or up to rounding where a compressed layer also computes a normalisation.
+        activation_bits: bits in which activations such as GELU and layer normalisations keep what
+            their gradients need, which are then approximate; None is exact.
+        recompute_attention: whether frozen attention keeps only its input and runs again.
         layers: number of last layers that are trained (convolutions; in transformers the linear
             layers of the MLPs); 0 trains only the new head.
         image_size: side to which images are resized, pixels.
@@ -107,6 +111,24 @@ class RunSpec(BaseModel):
             "frozen normalisation, which saves time.",
         ),
     ] = True
+    activation_bits: Annotated[
+        ActivationBits | None,
+        Setting(
+            "Activation bits",
+            "GELU, SiLU and layer normalisations keep what their gradients need in so many bits "
+            "per element. Outputs stay exact, gradients become approximate. Empty is exact.",
+            choices={8: "8 bits", 4: "4 bits"},
+            plural="activation bits",
+        ),
+    ] = None
+    recompute_attention: Annotated[
+        bool,
+        Setting(
+            "Recompute attention",
+            "Frozen attention keeps only its input and runs again in the backward pass: the same "
+            "numbers from fewer bytes, in more time.",
+        ),
+    ] = False
     layers: Annotated[
         int | Literal["all"],
         Setting(
@@ -249,6 +271,7 @@ class RunSpec(BaseModel):
                 "choose another method or model",
             )
         data.check_batch_size(self.batch_size)
+        check_lean_settings(self.activation_bits, self.recompute_attention, lean=self.lean)
         check_image_size(model, self.image_size)
         return self
 

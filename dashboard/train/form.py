@@ -18,7 +18,7 @@ from dashboard.setup import Setup, the_setup
 _HOW_LONG = ("steps", "seed")
 _RECIPE = (
     *("learning_rate", "momentum", "weight_decay", "final_rate", "clip_norm"),
-    *("pretrained", "lean", "train_norm"),
+    *("pretrained", "lean", "activation_bits", "recompute_attention", "train_norm"),
 )
 
 

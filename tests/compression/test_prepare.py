@@ -63,6 +63,47 @@ def test_the_report_has_the_bytes_that_pytorch_keeps() -> None:
     assert report.as_dict()["ratio"] == report.ratio == report.before_bytes / report.now_bytes
 
 
+class Encoder(nn.Module):
+    """A block of a transformer, and a classifier of its first token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.norm = nn.LayerNorm(8)
+        self.attn = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x))
+        found: Tensor = self.head(self.mlp(x + self.attn(x, x, x, need_weights=False)[0])[:, 0])
+        return found
+
+
+def test_what_is_approximate_is_told() -> None:
+    x = torch.randn(4, 33, 8)
+    chosen = {"layers": ["first", "mlp.2"], "ranks": 3, "also_trained": ["head"]}
+    exact, lossless, rounded = (
+        prepare_(Encoder(), Compression("asi", **chosen, **more), example=x)
+        for more in (
+            {},
+            {"recompute_attention": True},
+            {"recompute_attention": True, "activation_bits": 8},
+        )
+    )
+    assert exact.rounded == lossless.rounded == {}
+    assert "approximate" not in str(lossless)
+    assert rounded.rounded == {"norm": 8, "attn": 8, "mlp.1": 8}
+    assert "approximate: 3 layers keep what their gradients need in 8 bits" in str(rounded)
+    assert "in 8 bits" in {other.reason for other in rounded.others}
+    assert exact.now_bytes is not None
+    assert lossless.now_bytes is not None
+    assert rounded.now_bytes is not None
+    assert exact.now_bytes > lossless.now_bytes > rounded.now_bytes
+    # A classifier of one token keeps one token.
+    assert {o.name: o.nbytes for o in rounded.others}["head"] == 4 * 8 * 4
+
+
 def test_without_an_example_there_are_no_bytes() -> None:
     report = prepare_(network(), config())
     assert report.ratio is None
@@ -118,7 +159,7 @@ def test_layers_may_have_methods_and_settings_of_their_own() -> None:
         config(layers=3, per_layer={"blocks.1.0": {"ranks": 2}, "re:.*0.0": "vanilla"}),
         example=X,
     )
-    assert type(model.blocks[0][0]) is nn.Conv2d
+    assert not isinstance(model.blocks[0][0], CompressedLayer)
     assert model.blocks[0][0].weight.requires_grad
     assert [block[0].method for block in list(model.blocks)[1:]] == [ASI(ranks=2), ASI(ranks=3)]
 
@@ -200,14 +241,20 @@ def test_an_example_that_does_not_fit_leaves_the_model_as_it_was() -> None:
     ),
     ranks=st.integers(1, 9),
     own=st.dictionaries(st.sampled_from(NAMES), st.integers(1, 5), max_size=2),
-    train_norm=st.booleans(),
+    switches=st.fixed_dictionaries(
+        {
+            "train_norm": st.booleans(),
+            "activation_bits": st.sampled_from([None, 8, 4]),
+            "recompute_attention": st.booleans(),
+        }
+    ),
 )
 @settings(max_examples=30)
 def test_a_configuration_survives_json(
-    layers: Any, ranks: int, own: dict[str, int], train_norm: bool
+    layers: Any, ranks: int, own: dict[str, int], switches: dict[str, Any]
 ) -> None:
     per_layer = {name: {"ranks": rank} for name, rank in own.items()}
-    given_ = config(layers=layers, ranks=ranks, per_layer=per_layer, train_norm=train_norm)
+    given_ = config(layers=layers, ranks=ranks, per_layer=per_layer, **switches)
     again = Compression.from_json(given_.to_json())
     assert again == given_ or again.to_json() == given_.to_json()
     assert again.method == ASI(ranks=ranks)
@@ -222,6 +269,14 @@ def test_a_configuration_survives_json(
         (lambda: Compression("asi", ranks=3), "layers: field required"),
         (lambda: Compression(ASI(ranks=3), layers=1, ranks=4), "settings go with a method's kind"),
         (lambda: Compression("asi", layers=len).to_json(), "must name its layers"),
+        (
+            lambda: Compression("asi", ranks=3, layers=1, activation_bits=3),
+            "activation bits must be 8 or 4, got 3",
+        ),
+        (
+            lambda: Compression("asi", ranks=3, layers=1, activation_bits=8, lean=False),
+            "need lean layers",
+        ),
         (lambda: Compression.from_json("[1]"), "must be a JSON object with a method"),
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asi_core.linalg.quantisation import quantised, restored
+from asi_core.linalg.quantisation import GROUP, from_groups, in_groups, quantised, restored
 from asi_core.methods import EightBit
 from asi_core.methods.base import WarmStart
 from asi_core.records import ConvGeometry
@@ -77,3 +77,35 @@ def test_the_gradient_is_that_of_the_restored_input() -> None:
     codes, step, least = quantised(x, 1)
     torch.nn.functional.conv2d(least + step * codes, weight, padding=1).backward(grad_output)
     torch.testing.assert_close(found, weight.grad)
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    count=st.integers(1, 400),
+    scale=st.floats(1e-30, 1e30),
+    offset=st.floats(-10, 10),
+    bits=st.sampled_from([8, 4]),
+)
+def test_in_groups_nothing_is_further_off_than_half_a_step(
+    seed: int, count: int, scale: float, offset: float, bits: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = scale * (torch.randn(count, generator=generator, dtype=torch.float64) + offset)
+    codes, scales = in_groups(x, bits)
+    groups = -(-count // GROUP)
+    assert codes.numel() == groups * GROUP * bits // 8
+    assert scales.shape == (groups, 2)
+    off = (from_groups(codes, scales, count, bits) - x).abs()
+    assert bool((off <= scales[:, 0].repeat_interleave(GROUP)[:count] * (0.5 + 1e-6)).all())
+    for part, step in zip(x.split(GROUP), scales[:, 0], strict=True):
+        assert step == pytest.approx(float(part.max() - part.min()) / (2**bits - 1), rel=1e-6)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_group_with_a_number_that_is_not_finite_is_not_finite(bits: int) -> None:
+    x = torch.arange(3.0 * GROUP)
+    x[GROUP + 5] = torch.inf
+    found = from_groups(*in_groups(x, bits), len(x), bits)
+    assert not found[GROUP : 2 * GROUP].isfinite().any()
+    assert found[:GROUP].isfinite().all()
+    assert found[2 * GROUP :].isfinite().all()

@@ -46,6 +46,10 @@ class LeanLayer(nn.Module):
         less."""
         return None
 
+    def keeps_less(self) -> bool:
+        """Whether the layer, as currently set, is known to keep less than the plain one."""
+        return self.why_input_is_needed() is None
+
 
 def needs_gradient(x: Tensor, layer: LeanLayer) -> bool:
     """Whether `layer` is to keep anything for a gradient with respect to `x`.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asi_core.layers.differentiating import once_differentiable
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
+from asi_core.layers.lean.subtypes import LeanSubtype
 
 _TRAINED = "it trains its affine map, whose gradient needs its input"
 
@@ -26,13 +27,18 @@ class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
     plain = nn.BatchNorm2d
 
     def forward(self, input: Tensor) -> Tensor:
-        if not needs_gradient(input, self) or self.is_trained or self.why_not_fixed() is not None:
+        if self.is_plain(input):
             return super().forward(input)
         self._check_input_dim(input)
         return cast(Tensor, _FixedNormalisation.apply(input, self))
 
     def why_input_is_needed(self) -> str | None:
         return self.why_not_fixed() or (_TRAINED if self.is_trained else None)
+
+    def is_plain(self, x: Tensor) -> bool:
+        """Whether it behaves as the plain layer for `x`."""
+        is_own = not self.is_trained and self.why_not_fixed() is None
+        return not (needs_gradient(x, self) and is_own)
 
     @property
     def is_trained(self) -> bool:
@@ -46,6 +52,23 @@ class LeanBatchNorm2d(LeanLayer, nn.BatchNorm2d):
         if self.running_mean is None or self.running_var is None:
             return "it has no running statistics: its gradient needs its input"
         return None
+
+
+class LeanNormAct2d(LeanSubtype, LeanBatchNorm2d):
+    """A batch normalisation of timm that also calls an activation (`BatchNormAct2d`).
+
+    It keeps what `LeanBatchNorm2d` keeps. Its activation is a layer of its own, with a lean form of
+    its own.
+    """
+
+    act: nn.Module
+    drop: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.is_plain(input):
+            return cast(Tensor, self.plain.forward(self, input))
+        output = _FixedNormalisation.apply(input, self)
+        return cast(Tensor, self.act(self.drop(output)))
 
 
 class _FixedNormalisation(torch.autograd.Function):

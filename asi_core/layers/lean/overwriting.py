@@ -27,6 +27,7 @@ from asi_core.layers.lean.activations import (
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
 from asi_core.layers.lean.pooling import LeanAdaptiveAvgPool2d, LeanMean
+from asi_core.layers.lean.products import LeanConv2d, LeanLinear
 from asi_core.layers.linear import CompressedLinear
 
 # Types of layers, not of classes derived from them, which may compute something else besides.
@@ -36,7 +37,7 @@ _COMPRESSED = (CompressedConv2d, CompressedConvNorm2d)
 # Layers whose gradient does not need their output, and makes that of their input anew.
 _FORGETFUL = (
     *(*_COMPRESSED, CompressedLinear, *_ACTIVATIONS),
-    *(nn.Conv2d, nn.Linear, nn.BatchNorm2d, LeanBatchNorm2d),
+    *(nn.Conv2d, nn.Linear, nn.BatchNorm2d, LeanBatchNorm2d, LeanConv2d, LeanLinear),
 )
 _RETURN_THEIR_INPUT = (FusedBatchNorm2d, nn.Identity)
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")

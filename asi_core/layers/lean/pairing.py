@@ -11,9 +11,10 @@ from torch.fx import Graph, Node
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.lean.conv_norm import CompressedConvNorm2d, FusedBatchNorm2d
 from asi_core.layers.lean.normalisation import LeanBatchNorm2d
+from asi_core.layers.lean.products import LeanConv2d
 from asi_core.methods import Vanilla
 
-_KNOWN = {nn.Conv2d, CompressedConv2d, nn.BatchNorm2d, LeanBatchNorm2d}
+_KNOWN = {nn.Conv2d, LeanConv2d, CompressedConv2d, nn.BatchNorm2d, LeanBatchNorm2d}
 
 
 def pair_norms_(model: nn.Module, graph: Graph, *, fold: bool) -> list[str]:
@@ -36,6 +37,8 @@ def pair_norms_(model: nn.Module, graph: Graph, *, fold: bool) -> list[str]:
         fused = FusedBatchNorm2d.from_plain(norm)
         if not (fused.is_trained or (fold and _approximates(conv))):
             continue
+        if isinstance(conv, LeanConv2d):
+            conv = conv.to_plain()
         if not isinstance(conv, CompressedConv2d):
             conv = CompressedConv2d.from_plain(conv, Vanilla(), seed=0)
         may_fold = fold and _approximates(conv)

@@ -1,0 +1,95 @@
+"""Convolutions and linear layers without compression that keep less of their input."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from asi_core.layers.compressed import in_autocast_type
+from asi_core.layers.conv import conv_geometry, padded_input
+from asi_core.layers.differentiating import once_differentiable
+from asi_core.layers.lean.layer import LeanLayer, needs_gradient
+from asi_core.records import ConvGeometry
+
+
+class LeanConv2d(LeanLayer, nn.Conv2d):
+    """A `nn.Conv2d` that keeps only its weight while that is frozen.
+
+    PyTorch keeps its input too, although the input's gradient depends on its shape alone.
+    """
+
+    plain = nn.Conv2d
+
+    def forward(self, input: Tensor) -> Tensor:
+        is_own = not self.weight.requires_grad and conv_geometry(self).symmetric_padding
+        if not (is_own and needs_gradient(input, self)):
+            return super().forward(input)
+        operands = in_autocast_type(padded_input(self, input), self.weight, self.bias)
+        with torch.autocast(input.device.type, enabled=False):
+            return cast(Tensor, _FrozenConv.apply(*operands, conv_geometry(self)))
+
+    def keeps_less(self) -> bool:
+        return not self.weight.requires_grad and conv_geometry(self).symmetric_padding
+
+    def why_input_is_needed(self) -> str | None:
+        if self.weight.requires_grad or conv_geometry(self).symmetric_padding:
+            return None
+        return "its padding is not the same on both sides"
+
+
+class _FrozenConv(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: ConvGeometry
+    ) -> Tensor:
+        top, _, left, _ = geometry.padding
+        ctx.walk = geometry.stride, (top, left), geometry.dilation, False, (0, 0), geometry.groups
+        ctx.shape, ctx.strides, ctx.dtype = x.shape, x.stride(), x.dtype
+        ctx.save_for_backward(weight)
+        return cast(Tensor, torch.ops.aten.convolution(x, weight, bias, *ctx.walk))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        needs_bias = ctx.needs_input_grad[2]
+        # The kernel reads the shape and the memory order of the input, and none of its numbers.
+        like_input = torch.empty_strided(
+            ctx.shape, ctx.strides, dtype=ctx.dtype, device=weight.device
+        )
+        with torch.autocast(weight.device.type, enabled=False):
+            of_input, _, of_bias = torch.ops.aten.convolution_backward(
+                grad_output,
+                like_input,
+                weight,
+                [len(weight)] if needs_bias else None,
+                *ctx.walk,
+                [True, False, needs_bias],
+            )
+        return of_input, None, of_bias, None
+
+
+class LeanLinear(LeanLayer, nn.Linear):
+    """A `nn.Linear` that keeps its input alone, where that is a small part of a tensor.
+
+    PyTorch keeps the whole tensor: all tokens of a transformer, of which its classifier reads one.
+    A frozen layer keeps no input in PyTorch either.
+    """
+
+    plain = nn.Linear
+
+    def forward(self, input: Tensor) -> Tensor:
+        kept = torch.is_grad_enabled() and self.weight.requires_grad
+        if kept and not torch.compiler.is_compiling() and _is_small_part(input):
+            return super().forward(input.clone(memory_format=torch.contiguous_format))
+        return super().forward(input)
+
+    def keeps_less(self) -> bool:
+        # Shows only when it is called.
+        return False
+
+
+def _is_small_part(x: Tensor) -> bool:
+    return 0 < 2 * x.numel() * x.element_size() <= x.untyped_storage().nbytes()
