@@ -48,7 +48,7 @@ def _shown_by_method(name: str, specs: Sequence[RunSpec]) -> bool:
         return False
     having = [spec.method for spec in specs if name in type(spec.method).model_fields]
     at_default = all(getattr(m, name) == type(m).model_fields[name].default for m in having)
-    return len(having) < len(specs) and at_default
+    return 0 < len(having) < len(specs) and at_default
 
 
 def task_of(spec: RunSpec) -> RunSpec:

@@ -28,7 +28,7 @@ class Trained(Protocol):
     spec: RunSpec
     device: torch.device
     tail: nn.Module
-    layer_names: Sequence[str]
+    layer_names: list[str]
     sources: str
 
     @property

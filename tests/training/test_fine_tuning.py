@@ -201,7 +201,7 @@ def test_mappings_records_and_accuracy_on_test_batches() -> None:
     model.eval()
     with torch.no_grad():
         logits = model(x).logits
-    assert last.accuracy == (logits.argmax(1) == labels).float().mean().item()
+    assert last.accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
     assert last.loss == pytest.approx(F.cross_entropy(logits, labels).item())
     assert [e.kind for e in fine_tune(model, [batch], trained, steps=1)][-1] == "probe"
 

@@ -50,7 +50,8 @@ def test_a_kept_run_has_all_its_events_and_stands_with_those_of_its_name() -> No
     assert [problem_of(run) for run in runs] == [None, None]
     library = RunLibrary(store().url)
     assert library.descriptions()[first.comparison].name == "first try"
-    assert library.runs(RunFilter(model=("own/tiny",), dataset=("own/dots",))) == runs
+    found = library.runs(RunFilter(model=("own/tiny",), dataset=("own/dots",)))
+    assert {run.id for run in found} == {first.id, second.id}
     events = store().all_events(second.id)
     assert sorted(events, key=str) == sorted(seen, key=str)
     check_model(second.spec, events)
@@ -159,7 +160,7 @@ def test_a_run_whose_process_died_is_interrupted_and_not_queued() -> None:
     assert found.status == "interrupted"
     assert "start the program again" in str(found.error)
     assert found.summary is not None
-    assert found.summary["steps_done"] == 2
+    assert found.summary["steps_done"] == 1
     with pytest.raises(AttemptLost):
         store().append(run.id, token, [])
 
