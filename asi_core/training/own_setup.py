@@ -130,9 +130,9 @@ class OwnSetup:
                 type(batch).__name__,
                 "yield (inputs, labels)",
             )
-        if not isinstance(labels, Tensor) or labels.is_floating_point() or not len(labels):
+        if not _are_classes(labels):
             raise InvalidInput(
-                "labels must be a tensor of class indices",
+                "labels must be a tensor of class indices, 0 and above",
                 str(getattr(labels, "dtype", type(labels).__name__)),
                 "give one class index per input",
             )
@@ -141,8 +141,12 @@ class OwnSetup:
 
     def test_batches(self) -> Iterator[tuple[Any, Tensor]]:
         """All test batches once."""
+        is_empty = self._test is not None
         for batch in self._test or ():
+            is_empty = False
             yield self.read(batch)
+        if is_empty:
+            raise InvalidInput("test batches must not be empty", "none", "leave test out")
 
     def logits(self, values: Any) -> Tensor:
         """The network's class scores for these inputs."""
@@ -210,6 +214,12 @@ class OwnSetup:
             raise InvalidInput(
                 "the recipe of a run must be valid", one_sentence(error).rstrip("."), "change it"
             ) from None
+
+
+def _are_classes(labels: Any) -> bool:
+    if not isinstance(labels, Tensor) or labels.dim() == 0 or labels.numel() == 0:
+        return False
+    return not (labels.is_floating_point() or labels.is_complex()) and int(labels.min()) >= 0
 
 
 def _check(config: Compression, recipe: Mapping[str, Any], test: Iterable[Any] | None) -> None:

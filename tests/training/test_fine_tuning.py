@@ -224,7 +224,17 @@ BATCH = images(8)[:]
         (
             lambda m: fine_tune(m, [(BATCH[0], BATCH[1].float())], config()),
             InvalidInput,
-            "class indices, got torch.float32",
+            "class indices, 0 and above, got torch.float32",
+        ),
+        (
+            lambda m: fine_tune(m, [(BATCH[0], BATCH[1] - 4)], config()),
+            InvalidInput,
+            "class indices, 0 and above, got torch.int64",
+        ),
+        (
+            lambda m: list(fine_tune(m, [BATCH], config(), test=[], steps=1)),
+            InvalidInput,
+            "test batches must not be empty",
         ),
         (
             lambda m: fine_tune(m, [(BATCH[0], BATCH[1] + 4)], config()),
