@@ -65,7 +65,8 @@ if TYPE_CHECKING:
     from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
     from asi_core.methods import register_method
     from asi_core.planning import plan
-    from asi_core.training.loop import fine_tune
+    from asi_core.runs.engine.keeping import keep_run
+    from asi_core.training.fine_tuning import fine_tune
     from asi_core.zoo.cards import register_model
 else:
     __getattr__ = lazy_names(
@@ -81,7 +82,8 @@ else:
             "measure": "compression.verbs:measure",
             "plan": "planning:plan",
             "profile": "compression.profile:profile",
-            "fine_tune": "training.loop:fine_tune",
+            "fine_tune": "training.fine_tuning:fine_tune",
+            "keep_run": "runs.engine.keeping:keep_run",
             "register_dataset": "datasets:register_dataset",
             "register_method": "methods:register_method",
             "register_model": "zoo.cards:register_model",
@@ -101,6 +103,7 @@ __all__ = [
     "estimate",
     "figures",
     "fine_tune",
+    "keep_run",
     "layers",
     "linalg",
     "load_warm_starts_",

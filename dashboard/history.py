@@ -135,7 +135,7 @@ def comparison_title(runs: Sequence[RunRecord]) -> str:
     spec = training[-1].spec
     about = (
         f"{spec.model_label}, {_depths(training)}, {spec.steps} steps of {spec.batch_size} "
-        f"at {spec.image_size} px"
+        f"at {spec.inputs_label}"
     )
     if runs[0].owner == EXAMPLE_OWNER:
         labels = run_labels(training)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from asi_core.errors import AsiError, one_sentence
 from asi_core.training.reproduce import as_command, as_json, as_python
 from asi_core.training.spec import RunSpec
 from dashboard.frame import URL, drawer
+from dashboard.plain import plain
 
 
 def reproduce_panel(specs: Sequence[RunSpec], labels: Sequence[str], *, key: str) -> None:
@@ -28,6 +30,9 @@ def reproduce_panel(specs: Sequence[RunSpec], labels: Sequence[str], *, key: str
             )
         spec = specs[chosen]
         command, python, text = st.tabs(["Command line", "Python", "JSON"])
-        command.code(as_command(spec), language="shell", wrap_lines=True)
+        try:
+            command.code(as_command(spec), language="shell", wrap_lines=True)
+        except AsiError as error:
+            command.info(plain(one_sentence(error)))
         python.code(as_python(spec), language="python")
         text.code(as_json(spec), language="json")

@@ -105,6 +105,8 @@ def test_the_reference_has_the_public_names(site: Path) -> None:
         ("compression", "asi_core.compression.Compression"),
         ("costs", "asi_core.costs.estimate.estimate"),
         ("training", "asi_core.training.loop.fine_tune"),
+        ("training", "asi_core.training.fine_tuning.fine_tune"),
+        ("runs", "asi_core.runs.engine.keeping.keep_run"),
         *(("methods", f"asi_core.methods.{method.__name__}") for method in METHODS.values()),
     ):
         assert f'id="{name}"' in pages[page], name

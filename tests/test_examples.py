@@ -16,9 +16,11 @@ SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_an_example_trains_and_says_what_it_keeps(script: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    here = tmp_path / "here"
+    here.mkdir()
     ended = subprocess.run(
         [sys.executable, str(script)],
-        cwd=tmp_path,
+        cwd=here,
         env=environment,
         capture_output=True,
         text=True,
@@ -29,7 +31,7 @@ def test_an_example_trains_and_says_what_it_keeps(script: Path, tmp_path: Path) 
     (total,) = {line for line in ended.stdout.splitlines() if line.startswith("kept per step")}
     assert total.endswith("x less")
     assert "loss" in ended.stdout
-    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+    assert list(here.iterdir()) == [], "nothing is left behind"
 
 
 def test_all_examples_are_listed() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from asi_core.cli.flags import STEP_FIELDS, add_json_flag, add_method_flags, add_run_flags
 from asi_core.cli.options import Commands, add_convention, method_settings
+from asi_core.cli.terminal import name_width
 from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.costs.estimate import estimate
 from asi_core.methods import METHOD_ADAPTER, Method
@@ -38,9 +39,10 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_as_dict(options.model, method, cost)))
         return 0
+    width = name_width(layer.shape.name for layer in cost.layers)
     for layer in cost.layers:
-        _print_cost(layer.shape.name, layer)
-    _print_cost(f"total ({cost.convention})", cost)
+        _print_cost(layer.shape.name.ljust(width), layer)
+    _print_cost(f"total ({cost.convention})".ljust(width), cost)
     if cost.repeated_bytes:
         print(
             f"{format_bytes(cost.repeated_bytes)} of it are inputs shared by several layers: the "
@@ -74,4 +76,4 @@ def _layer_as_dict(layer: LayerCost) -> dict[str, Any]:
 
 def _print_cost(name: str, cost: LayerCost | StepCost) -> None:
     size, macs = format_bytes(cost.activation_bytes), format_count(cost.macs.total, "MACs")
-    print(f"{name:32} {size:>12} {macs:>14}")
+    print(f"{name} {size:>12} {macs:>14}")

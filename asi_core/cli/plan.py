@@ -14,6 +14,7 @@ from asi_core.cli.flags import (
     in_bytes,
 )
 from asi_core.cli.options import Commands, run_spec
+from asi_core.cli.terminal import name_width
 from asi_core.errors import InvalidInput
 from asi_core.methods import ASI
 from asi_core.planning import Plan, plan
@@ -60,9 +61,10 @@ def _made(spec: RunSpec, batches: int, budget: int) -> Plan:
 
 
 def _print_plan(made: Plan) -> None:
+    width = name_width(name for name, _ in made.layers)
     for name, candidate in made.layers:
         ranks = " x ".join(map(str, candidate.ranks))
         size, error = format_bytes(candidate.activation_bytes), candidate.gradient_error
-        print(f"{name:32} ranks {ranks:22} {size:>12}   gradient error {error:.4g}")
+        print(f"{name:{width}} ranks {ranks:22} {size:>12}   gradient error {error:.4g}")
     kept, allowed = format_bytes(made.total_bytes), format_bytes(made.budget_bytes)
     print(f"total {kept} of {allowed}, gradient error {made.gradient_error:.4g}")

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import NoReturn, TextIO
 
 from asi_core.errors import shortened
@@ -27,6 +28,13 @@ _PLAIN = {
     "·": "*",
 }
 _HANDLER = "asi-plain"
+# Characters that hold the names of the zoo's layers.
+_USUAL_NAMES = 32
+
+
+def name_width(names: Iterable[str]) -> int:
+    """The width of a column of layers' names; networks beyond the zoo have long ones."""
+    return max((_USUAL_NAMES, *map(len, names)))
 
 
 def say(line: str) -> None:

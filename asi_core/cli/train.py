@@ -41,6 +41,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Execute the run, and print its result."""
     spec = requested_spec(options)
+    spec.check_can_be_repeated()
     from asi_core.cli.executing import OWNER, execute_all
     from asi_core.runs.submit.service import request_runs
 

@@ -65,7 +65,7 @@ def prepare_(model: nn.Module, config: Compression, *, example: Any = None) -> P
         lean = _made_lean(model, config)
         now = None
         if example is not None:
-            with _unchanged_memories(model):
+            with unchanged_memories(model):
                 now = run_forward(model, example, names)
     return _report(model, methods, before, now, lean)
 
@@ -192,12 +192,15 @@ def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
 
 
 @contextmanager
-def _unchanged_memories(model: nn.Module) -> Iterator[None]:
+def unchanged_memories(model: nn.Module) -> Iterator[None]:
     """Forget what layers learn within: an example need not be the data that is trained on."""
     layers = [layer for layer in model.modules() if isinstance(layer, CompressedLayer)]
-    memories = [replace(layer.memory, factors=dict(layer.memory.factors)) for layer in layers]
+    before = [
+        (replace(layer.memory, factors=dict(layer.memory.factors)), layer.ranks, layer.was_called)
+        for layer in layers
+    ]
     try:
         yield
     finally:
-        for layer, memory in zip(layers, memories, strict=True):
-            layer.memory, layer.ranks, layer.was_called = memory, None, False
+        for layer, known in zip(layers, before, strict=True):
+            layer.memory, layer.ranks, layer.was_called = known

@@ -93,14 +93,15 @@ def step_cost(
 
 def known_step_cost(
     shapes: Sequence[LayerShape],
-    method: Method,
+    method: Method | Mapping[str, Method],
     convention: Convention,
     ranks: Mapping[str, Ranks | None] | None = None,
 ) -> StepCost | None:
     """`step_cost`, or None if a method without closed form keeps layers."""
-    if shapes and not method.has_closed_form:
+    try:
+        return step_cost(shapes, method, convention, ranks)
+    except NoClosedForm:
         return None
-    return step_cost(shapes, method, convention, ranks)
 
 
 def with_batch(shape: LayerShape, batch_size: int) -> LayerShape:

@@ -39,7 +39,7 @@ TAKEN_NAMES = frozenset(
         *("batch_size", "image_size", "learning_rate", "momentum", "weight_decay", "final_rate"),
         *("clip_norm", "train_norm", "evaluate_every", "probe_every"),
         *("kind", "method", "methods", "rank", "spec", "convention", "references", "dry_run"),
-        *("json", "run", "help"),
+        *("json", "run", "help", "own", "own_layers"),
     )
 )
 

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from asi_core.methods import Vanilla
+from asi_core.training.own_network import layers_as_settings
 from asi_core.training.spec import RunSpec
 
+# Fields that mean nothing for a network of the user's own.
+_MEANINGLESS = ("pretrained", "image_size", "skip_damaged")
 # Evaluating and probing do not change the training.
 PROBING_SETTINGS: dict[str, Any] = {"evaluate_every": None, "probe_every": None}
 
@@ -15,9 +18,13 @@ PROBING_SETTINGS: dict[str, Any] = {"evaluate_every": None, "probe_every": None}
 def settings_of(spec: RunSpec) -> dict[str, Any]:
     """All fields of a specification in a flat dict: `method` is the method's kind, and its settings
     are on the same level as the other fields."""
-    fields = spec.model_dump(mode="json")
+    fields = spec.model_dump(mode="json", exclude={"own", "own_layers"})
     method = fields.pop("method")
-    return {"method": method.pop("kind"), **method, **fields}
+    own: dict[str, Any] = {}
+    if spec.own is not None:
+        own = {**spec.own.as_settings(), **layers_as_settings(spec.own_layers or ())}
+        fields = {name: value for name, value in fields.items() if name not in _MEANINGLESS}
+    return {"method": method.pop("kind"), **method, **fields, **own}
 
 
 def differing_settings(specs: Sequence[RunSpec]) -> dict[str, list[Any]]:
@@ -41,7 +48,7 @@ def _shown_by_method(name: str, specs: Sequence[RunSpec]) -> bool:
         return False
     having = [spec.method for spec in specs if name in type(spec.method).model_fields]
     at_default = all(getattr(m, name) == type(m).model_fields[name].default for m in having)
-    return len(having) < len(specs) and at_default
+    return 0 < len(having) < len(specs) and at_default
 
 
 def task_of(spec: RunSpec) -> RunSpec:
@@ -50,12 +57,14 @@ def task_of(spec: RunSpec) -> RunSpec:
     Runs with the same task have the same model, images and recipe, so their accuracies are
     comparable.
     """
-    changes = {"method": Vanilla(), "layers": 0, "seed": 0, **PROBING_SETTINGS}
+    own = {} if spec.own is None else {"own_layers": ()}
+    changes = {"method": Vanilla(), "layers": 0, "seed": 0, **own, **PROBING_SETTINGS}
     return RunSpec.model_validate({**spec.model_dump(), **changes})
 
 
 def changed_recipe(spec: RunSpec) -> dict[str, Any]:
     """The fields that are not at their defaults, without those that every label contains."""
     named = {"model", "dataset", "method", "layers", "seed", "steps", "batch_size", "image_size"}
+    named |= {"own", "own_layers"}
     changed = spec.model_dump(mode="json", exclude_defaults=True)
     return {name: value for name, value in changed.items() if name not in named}

@@ -74,7 +74,7 @@ def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
 
 
 def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, Watched]:
-    values, labels = setup.batch(indices)
+    values, labels = setup.read(indices)
     with watched(setup.tail, setup.layer_names) as notes:
         F.cross_entropy(setup.tail(*values), labels).backward()
     setup.tail.zero_grad()

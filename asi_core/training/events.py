@@ -68,7 +68,8 @@ class StepEvent(_Event):
     Attributes:
         accuracy: on the batch, before the update, 0 to 1.
         prefix_seconds: reading or computing the frozen part's output; not included in the step.
-        forward_seconds, backward_seconds, update_seconds: of the trained part.
+        forward_seconds, backward_seconds, update_seconds: of the trained part; for a network of
+            one's own, which is not split, of the whole network.
         saved_bytes: measured, everything that the trained part keeps for backward.
         activation_bytes: by formula, for the inputs of the trained layers; None, as are the MACs,
             for a method without closed form.

@@ -6,39 +6,35 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asi_core.costs.accounting import StepCost, known_step_cost, with_batch
+from asi_core.costs.accounting import StepCost, known_step_cost
 from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
 from asi_core.training.balance import balanced_accuracy, is_very_unbalanced
-from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import plan_ranks_
 from asi_core.training.checkpoint import TrainingState, restore_, state_of
 from asi_core.training.events import (
     EvaluationEvent,
     Event,
-    PreparedEvent,
     ProbeEvent,
     StepEvent,
 )
-from asi_core.training.features import FeaturePool, installed_pool, values_an_image
-from asi_core.training.layout import layout_name
+from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.probes import probe_layers
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
+from asi_core.training.trained import Trained
 
 log = logging.getLogger(__name__)
 
-_EVALUATION_BATCH = 256
 # Between two checkpoints, if evaluations and probes are further apart.
 _KEEP_SECONDS = 30.0
 
@@ -63,18 +59,40 @@ def fine_tune(
     Raises:
         AsiError: if weights or data are unavailable, or training diverges.
     """
-    pool = features or installed_pool()
-    session = _Session(spec, pool, default_device())
+    spec.check_can_be_repeated()
+    yield from training_events(
+        planned_setup(spec, features or installed_pool(), default_device()),
+        should_stop=should_stop,
+        resume=resume,
+        keep=keep,
+    )
+
+
+def planned_setup(spec: RunSpec, pool: FeaturePool, device: torch.device) -> TrainingSetup:
+    """The setup of a run, with ranks planned if its method has a budget."""
+    setup = TrainingSetup(spec, pool, device)
+    plan_ranks_(setup, pool)
+    return setup
+
+
+def training_events(
+    trained: Trained,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    resume: TrainingState | None = None,
+    keep: Callable[[TrainingState], None] | None = None,
+) -> Iterator[Event]:
+    """Train what is set up, and yield events; the arguments are those of `fine_tune`."""
+    session, spec = _Session(trained), trained.spec
     done = session.taken_up(resume)
-    yield session.prepared()
-    batches = batch_indices(len(session.setup.data.train), spec.batch_size, spec.seed)
+    yield trained.prepared()
     kept_at = time.monotonic()
-    for step, indices in enumerate(islice(batches, done, spec.steps), done + 1):
+    for step, batch in enumerate(islice(trained.batches(done), spec.steps - done), done + 1):
         if should_stop():
             return
         probe = step == 1 or step % spec.probe_interval == 0
         evaluates = step % spec.evaluation_interval == 0 or step == spec.steps
-        yield from session.step(step, indices, probe, evaluates)
+        yield from session.step(step, batch, probe, evaluates)
         late = time.monotonic() - kept_at > _KEEP_SECONDS
         if keep is not None and step < spec.steps and (probe or evaluates or late):
             keep(session.state(step))
@@ -84,17 +102,15 @@ def fine_tune(
 class _Session:
     """A setup and its optimiser."""
 
-    def __init__(self, spec: RunSpec, pool: FeaturePool, device: torch.device) -> None:
-        self.spec, self.device = spec, device
-        self.setup = TrainingSetup(spec, pool, device)
-        plan_ranks_(self.setup, pool)
-        self.tail, self.layer_names = self.setup.tail, self.setup.layer_names
-        self._parameters = self.setup.trained_parameters()
+    def __init__(self, trained: Trained) -> None:
+        self.trained, self.spec = trained, trained.spec
+        self.tail, self.layer_names = trained.tail, trained.layer_names
+        self._parameters = trained.trained_parameters()
         self._optimiser = torch.optim.SGD(
             self._parameters,
-            lr=spec.learning_rate,
-            momentum=spec.momentum,
-            weight_decay=spec.weight_decay,
+            lr=self.spec.learning_rate,
+            momentum=self.spec.momentum,
+            weight_decay=self.spec.weight_decay,
         )
 
     def taken_up(self, state: TrainingState | None) -> int:
@@ -102,7 +118,7 @@ class _Session:
         if state is None:
             return 0
         try:
-            restore_(state, self.tail, self._optimiser, self.setup.sources)
+            restore_(state, self.tail, self._optimiser, self.trained.sources)
         except Unavailable as error:
             log.warning("%s", one_sentence(error))
             return 0
@@ -110,42 +126,30 @@ class _Session:
         return state.step
 
     def state(self, step: int) -> TrainingState:
-        return state_of(self.spec, step, self.tail, self._optimiser, self.setup.sources)
+        return state_of(self.spec, step, self.tail, self._optimiser, self.trained.sources)
 
-    def step(self, step: int, indices: Tensor, probe: bool, evaluates: bool) -> Iterator[Event]:
+    def step(self, step: int, batch: Any, probe: bool, evaluates: bool) -> Iterator[Event]:
         probed = self.layer_names if probe else []
         with watched(self.tail, probed) as notes:
-            trained = self.train_step(step, indices)
+            trained = self.train_step(step, batch)
         yield trained
         if probed:
             yield self.probe(step, notes)
-        if evaluates:
-            yield self.evaluate(step)
+        if evaluates and (evaluated := self.evaluate(step)) is not None:
+            yield evaluated
 
-    def prepared(self) -> PreparedEvent:
-        return PreparedEvent(
-            step=0,
-            layers=self.setup.shapes,
-            trained_parameters=sum(p.numel() for p in self._parameters),
-            frozen_values=values_an_image(self.setup.values("train", torch.tensor([0]))),
-            device=str(self.device),
-            threads=torch.get_num_threads(),
-            layout=layout_name(self.setup.layout),
-            images=self.setup.image_counts(),
-        )
-
-    def train_step(self, step: int, indices: Tensor) -> StepEvent:
+    def train_step(self, step: int, batch: Any) -> StepEvent:
         rate = learning_rate(self.spec, step)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         # Cleared here and not after the update: a probe reads the gradients in between.
         self._optimiser.zero_grad()
-        clock = _Clock(self.device)
-        values, labels = self.setup.batch(indices)
+        clock = _Clock(self.trained.device)
+        values, labels = self.trained.read(batch)
         prefix_seconds = clock.lap()
         with SavedBytes(self.tail) as saved:
-            logits: Tensor = self.tail(*values)
-            loss = F.cross_entropy(logits, labels)
+            logits = self.trained.logits(values)
+            loss = self.trained.loss(logits, labels)
         forward_seconds = clock.lap()
         loss.backward()
         backward_seconds = clock.lap()
@@ -162,46 +166,62 @@ class _Session:
             backward_seconds=backward_seconds,
             update_seconds=update_seconds,
             saved_bytes=saved.total,
-            **_counts(self._cost(len(indices))),
+            **_counts(self._cost(values)),
         )
 
     @torch.no_grad()
-    def evaluate(self, step: int) -> EvaluationEvent:
+    def evaluate(self, step: int) -> EvaluationEvent | None:
+        """Accuracy and mean loss on the test images; None if there are none."""
         loss = 0.0
-        labels = self.setup.data.test.labels
-        count, right = len(labels), np.zeros(len(labels), np.bool_)
-        for indices in torch.arange(count).split(_EVALUATION_BATCH):
-            logits = self.tail(*self.setup.values("test", indices))
-            wanted = self.setup.test_labels[indices]
-            right[indices] = (logits.argmax(1) == wanted).cpu()
-            loss += float(F.cross_entropy(logits, wanted, reduction="sum"))
-        correct = int(right.sum())
+        found: list[tuple[Tensor, Tensor]] = []
+        with _evaluating(self.tail):
+            for values, labels in self.trained.test_batches():
+                logits = self.trained.logits(values)
+                loss += float(self.trained.loss(logits, labels)) * len(labels)
+                found.append((labels.cpu(), (logits.argmax(1) == labels).cpu()))
+        if not found:
+            return None
+        wanted, right = (torch.cat(parts).flatten().numpy() for parts in zip(*found, strict=True))
+        count, correct = len(right), int(right.sum())
         log.info("step %d: %d of %d test images correct", step, correct, count)
         return EvaluationEvent(
             step=step,
             accuracy=correct / count,
-            loss=_finite(loss / count, step),
+            loss=_finite(loss / sum(len(labels) for labels, _ in found), step),
             balanced_accuracy=(
-                balanced_accuracy(labels, right) if is_very_unbalanced(labels) else None
+                balanced_accuracy(wanted, right) if is_very_unbalanced(wanted) else None
             ),
         )
 
     def probe(self, step: int, notes: Mapping[str, Watched]) -> ProbeEvent:
-        clock = _Clock(self.device)
+        clock = _Clock(self.trained.device)
         layers = probe_layers(self.tail, notes)
         event = ProbeEvent(step=step, layers=layers, seconds=clock.lap())
         if not event.has_json:
             raise _diverged("values in the layers became infinite or NaN", step)
         return event
 
-    def _cost(self, batch_size: int) -> StepCost | None:
+    def _cost(self, values: Any) -> StepCost | None:
         """Costs by formula, with the ranks in use in this step."""
         ranks = {}
         for name in self.layer_names:
             layer = self.tail.get_submodule(name)
             ranks[name] = layer.ranks if isinstance(layer, CompressedLayer) else None
-        shapes = [with_batch(shape, batch_size) for shape in self.setup.shapes]
-        return known_step_cost(shapes, self.spec.method, "exact", ranks)
+        shapes = self.trained.step_shapes(values)
+        return known_step_cost(shapes, self.trained.methods, "exact", ranks)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Have the model in evaluation mode within."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def learning_rate(spec: RunSpec, step: int) -> float:

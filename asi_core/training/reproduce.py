@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from asi_core.fields import SettingField, setting_fields
+from asi_core.methods import Method
+from asi_core.training.own_network import OwnNetwork
 from asi_core.training.spec import RunSpec
 
 
@@ -17,7 +19,12 @@ def as_json(spec: RunSpec) -> str:
 
 
 def as_command(spec: RunSpec) -> str:
-    """One shell command; fields with default values are left out."""
+    """One shell command; fields with default values are left out.
+
+    Raises:
+        Unsupported: for a run of the user's own network.
+    """
+    spec.check_can_be_repeated()
     changed = spec.model_dump(mode="json", exclude_defaults=True, exclude={"method"})
     method = spec.method.model_dump(mode="json", exclude_defaults=True)
     settings = {name: value for name, value in method.items() if name != "kind"}
@@ -29,6 +36,8 @@ def as_command(spec: RunSpec) -> str:
 
 def as_python(spec: RunSpec) -> str:
     """A few lines of Python that run it and print the events."""
+    if spec.own is not None:
+        return _of_own(spec, spec.own)
     changed = spec.model_dump(mode="json", exclude_defaults=True)
     changed["method"] = {**changed["method"], "kind": spec.method.kind}
     lines = [f"    {name}={value!r}," for name, value in changed.items()]
@@ -45,6 +54,52 @@ def as_python(spec: RunSpec) -> str:
             "",
         )
     )
+
+
+def _of_own(spec: RunSpec, own: OwnNetwork) -> str:
+    """The call that trains a network of the user's own again, in the user's program."""
+    layers = spec.own_layers or ()
+    compression: dict[str, Any] = {
+        "layers": [layer.name for layer in layers],
+        "per_layer": {
+            layer.name: _method_of(layer.method) for layer in layers if layer.method is not None
+        },
+        "also_trained": list(own.also_trained),
+        "train_norm": spec.train_norm,
+        "freeze_statistics": own.freeze_statistics,
+        "lean": spec.lean,
+        "fold": own.fold,
+    }
+    recipe = spec.model_dump(
+        mode="json",
+        exclude_defaults=True,
+        include={"steps", "seed", "learning_rate", "momentum", "weight_decay", "final_rate"}
+        | {"clip_norm", "evaluate_every", "probe_every"},
+    )
+    loss = "" if own.loss == "cross_entropy" else f"    loss={own.loss},\n"
+    return "\n".join(
+        (
+            "from asi_core import Compression, fine_tune",
+            "",
+            f"# Your own network and batches of {spec.batch_size}, as they were for the run.",
+            "config = Compression(",
+            f"    {_method_of(spec.method)!r},",
+            *(f"    {name}={value!r}," for name, value in compression.items()),
+            ")",
+            "for event in fine_tune(",
+            "    model,",
+            "    batches,",
+            "    config,",
+            "    test=test_batches,",
+            loss + "".join(f"    {name}={value!r},\n" for name, value in recipe.items()) + "):",
+            "    print(event)",
+            "",
+        )
+    )
+
+
+def _method_of(method: Method) -> dict[str, Any]:
+    return {"kind": method.kind, **method.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _words(values: Mapping[str, Any], fields: Mapping[str, SettingField]) -> list[str]:

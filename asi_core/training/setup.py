@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asi_core.costs.accounting import with_batch
 from asi_core.datasets import Split, dataset_card, load_dataset
 from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import LeanForms, lean_, repeat_attention_, unlean_
 from asi_core.layers.selection import last_layers
 from asi_core.layers.surgery import compress_
-from asi_core.methods import Vanilla
+from asi_core.methods import Method, Vanilla
+from asi_core.records import LayerShape
 from asi_core.training.balance import is_very_unbalanced
-from asi_core.training.batches import ImageLoader
+from asi_core.training.batches import ImageLoader, batch_indices
 from asi_core.training.checkpointing import repeated_blocks
-from asi_core.training.events import ImageCounts
-from asi_core.training.features import FeaturePool, FeatureStore
+from asi_core.training.events import ImageCounts, PreparedEvent
+from asi_core.training.features import FeaturePool, FeatureStore, values_an_image
 from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
-from asi_core.training.layout import in_layout_, laid_out
+from asi_core.training.layout import in_layout_, laid_out, layout_name
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
@@ -30,6 +35,7 @@ from asi_core.zoo.weights import weights_fingerprint
 
 log = logging.getLogger(__name__)
 
+_EVALUATION_BATCH = 256
 # Maximum number of damaged images named in the log.
 _MOST_NAMED = 20
 
@@ -91,7 +97,47 @@ class TrainingSetup:
         """The parameters that the optimiser updates."""
         return [p for p in self.tail.parameters() if p.requires_grad]
 
-    def batch(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    @property
+    def methods(self) -> Method:
+        return self.spec.method
+
+    def prepared(self) -> PreparedEvent:
+        """The event before the first step."""
+        return PreparedEvent(
+            step=0,
+            layers=self.shapes,
+            trained_parameters=sum(p.numel() for p in self.trained_parameters()),
+            frozen_values=values_an_image(self.values("train", torch.tensor([0]))),
+            device=str(self.device),
+            threads=torch.get_num_threads(),
+            layout=layout_name(self.layout),
+            images=self.image_counts(),
+        )
+
+    def batches(self, done: int) -> Iterator[Tensor]:
+        """Indices of training images, endlessly, without the first `done` batches."""
+        order = batch_indices(len(self.data.train), self.spec.batch_size, self.spec.seed)
+        return islice(order, done, None)
+
+    def test_batches(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        """Crossing values and labels of all test images."""
+        for indices in torch.arange(len(self.test_labels)).split(_EVALUATION_BATCH):
+            yield self.values("test", indices), self.test_labels[indices]
+
+    def logits(self, values: tuple[Tensor, ...]) -> Tensor:
+        """The tail's result for crossing values."""
+        found: Tensor = self.tail(*values)
+        return found
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean cross entropy."""
+        return F.cross_entropy(logits, labels)
+
+    def step_shapes(self, values: tuple[Tensor, ...]) -> list[LayerShape]:
+        """Shapes of the trained layers at the batch size of these values."""
+        return [with_batch(shape, len(values[0])) for shape in self.shapes]
+
+    def read(self, indices: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Crossing values and labels of training images."""
         return self.values("train", indices), self.train_labels[indices]
 

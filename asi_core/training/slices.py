@@ -15,7 +15,7 @@ _PICTURES = 6
 
 def input_pictures(
     x: Tensor, channel_mode: int, factors: Sequence[Tensor | None] | None
-) -> LayerPictures:
+) -> LayerPictures | None:
     """The first image's channels of highest energy, before and after a projection.
 
     Args:
@@ -23,7 +23,12 @@ def input_pictures(
         channel_mode: the mode of the channels (features).
         factors: orthonormal, one per mode, None for a mode that is not projected; None if nothing
             is projected.
+
+    Returns:
+        None for an input that has no positions, or more than two modes of them.
     """
+    if x.dim() not in (3, 4):
+        return None
     first = x[:1].movedim(channel_mode, 1)[0]
     grid = _has_grid(tuple(first.shape[1:]))
     count = _PICTURES if grid else LONGEST_SIDE

@@ -6,13 +6,20 @@ from collections.abc import Collection
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from asi_core.datasets import dataset_card
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, Unsupported
 from asi_core.fields import OF_RECORD, Setting
 from asi_core.layers.lean_settings import ActivationBits, check_lean_settings
 from asi_core.methods import AnyMethod
+from asi_core.training.own_network import OwnLayer, OwnNetwork, is_own, own_title
 from asi_core.zoo.cards import ModelCard, check_image_size, model_card
 
 _POINTS_PER_RUN = 10
@@ -20,6 +27,8 @@ _POINTS_PER_RUN = 10
 _LARGEST_SINGLE = 3.4e38
 # Larger integers are rounded by browsers and other JSON readers.
 _LARGEST_SEED = 2**53 - 1
+# Fields that only runs of a user's own network have; in the JSON of others they are left out.
+_OF_OWN = ("own", "own_layers")
 
 
 def _at_most(most: int, what: str, value: int, why: str) -> None:
@@ -69,6 +78,10 @@ class RunSpec(BaseModel):
             layer are trained too.
         evaluate_every: steps between two evaluations on the test images; None for ten per run.
         probe_every: steps between two probes of the spectra; None for ten per run.
+        own: of a run of the user's own network and data (`fine_tune`), facts about them. Then
+            `model` and `dataset` are "own/" and the user's names, and `pretrained`, `image_size`
+            and `skip_damaged` mean nothing.
+        own_layers: the layers that such a run trains; None for other runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -256,8 +269,18 @@ class RunSpec(BaseModel):
         ),
     ] = None
 
+    own: OwnNetwork | None = None
+    own_layers: tuple[OwnLayer, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_own_of_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        return {n: v for n, v in written.items() if n not in _OF_OWN or v is not None}
+
     @model_validator(mode="after")
     def _fits_model_and_data(self) -> Self:
+        if self.own is not None or self.own_layers is not None:
+            return self._checked_own()
         model, data = model_card(self.model), dataset_card(self.dataset)
         if self.layers != "all":
             _at_most(model.layer_count, "trained layers", self.layers, f"as {model.title} has")
@@ -275,6 +298,26 @@ class RunSpec(BaseModel):
         check_image_size(model, self.image_size)
         return self
 
+    def _checked_own(self) -> Self:
+        names = [layer.name for layer in self.own_layers or ()]
+        named = is_own(self.model) and is_own(self.dataset)
+        counted = self.layers == len(names) == len(set(names))
+        if not (named and counted and self.own is not None and self.own_layers is not None):
+            raise InvalidInput(
+                "a run of one's own network must name it, its data and each of its trained layers",
+                f"{self.model}, {self.dataset} and {len(names)} of {self.layers} layers",
+                "let asi_core.fine_tune specify it",
+            )
+        return self
+
+    def check_can_be_repeated(self) -> None:
+        """Raise `Unsupported` if the specification alone does not suffice to train."""
+        if self.own is not None:
+            raise Unsupported(
+                f"{own_title(self.model)} is a network that only its user's program has: train it "
+                "there again, with asi_core.fine_tune and asi_core.keep_run."
+            )
+
     @classmethod
     def of_record(cls, fields: Any) -> Self:
         """The specification of a run from a store, even if it is no longer valid."""
@@ -283,8 +326,27 @@ class RunSpec(BaseModel):
     @property
     def model_label(self) -> str:
         """The model's title, with a note if its weights are random."""
+        if self.own is not None:
+            return own_title(self.model)
         title = model_card(self.model).title
         return title if self.pretrained else f"{title} (random weights)"
+
+    @property
+    def data_label(self) -> str:
+        """The title of the images."""
+        return dataset_card(self.dataset).title if self.own is None else own_title(self.dataset)
+
+    @property
+    def inputs_label(self) -> str:
+        """The size of the network's inputs, in words."""
+        return f"{self.image_size} px" if self.own is None else self.own.inputs_label
+
+    def mode_names(self, layer: str, modes: int) -> tuple[str, ...]:
+        """The names of the modes of a trained layer's input, if there are so many."""
+        for known in self.own_layers or ():
+            if known.name == layer:
+                return known.mode_names(modes)
+        return model_card(self.model).names_of_modes(modes)
 
     @property
     def evaluation_interval(self) -> int:

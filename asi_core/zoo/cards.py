@@ -92,10 +92,7 @@ class ModelCard:
 
     def names_of_modes(self, modes: int) -> tuple[str, ...]:
         """The modes of a trained layer's input that has so many, in order."""
-        if self.layer_kind == "conv":
-            return ("batch", "channel", "height", "width")
-        between = {3: ("tokens",), 4: ("height", "width")}
-        return ("batch", *between.get(modes, map(str, range(1, modes - 1))), "features")
+        return modes_of_layer(self.layer_kind, modes)
 
     def modes_of_last(self, layers: int | Literal["all"]) -> frozenset[int]:
         """Numbers of modes that the inputs of the last `layers` layers have."""
@@ -130,6 +127,14 @@ class ModelCard:
             # By the type's name: cards are used without importing torch.
             return [name for name, module in modules if type(module).__name__.endswith("Conv2d")]
         return [name for name, _ in modules if name.endswith((".mlp.0", ".mlp.3"))]
+
+
+def modes_of_layer(kind: LayerKind, modes: int) -> tuple[str, ...]:
+    """The names of the modes of a layer's input that has so many, in order."""
+    if kind == "conv":
+        return ("batch", "channel", "height", "width")
+    between = {3: ("tokens",), 4: ("height", "width")}
+    return ("batch", *between.get(modes, map(str, range(1, modes - 1))), "features")
 
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

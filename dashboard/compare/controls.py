@@ -16,6 +16,7 @@ from asi_core.results.outcomes import Outcome, outcomes_by_seed, single_outcomes
 from asi_core.runs.records import EXAMPLE_OWNER, STATUSES, LeftOut, RunRecord
 from asi_core.runs.store.library import MOST_READ, Description, Found, RunFilter
 from asi_core.runs.validity.rows import problem_of
+from asi_core.training.own_network import is_own, own_title
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from dashboard.compare.kept import library
@@ -197,6 +198,8 @@ def _values(field: str) -> list[str]:
 def _name(field: str, value: str) -> str:
     if field == "owner":
         return "shipped examples" if value == EXAMPLE_OWNER else short_owner(value)
+    if field in ("model", "dataset") and is_own(value):
+        return own_title(value)
     try:
         if field == "kind":
             return HEAD_LABEL if value == HEAD_KIND else METHODS[value].label
@@ -232,6 +235,9 @@ def _tasks(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 def task_label(task: RunSpec) -> str:
     """Model, images and recipe in one line; only recipe settings that are not at their default."""
     recipe = [f"{name.replace('_', ' ')} {value}" for name, value in changed_recipe(task).items()]
-    images, size = dataset_card(task.dataset).title, f"{task.image_size} px"
     steps = f"{task.steps} steps of {task.batch_size}"
-    return " · ".join((task.model_label, images, steps, size, *recipe))
+    if task.own is not None:
+        # Two networks of one name are told apart by what they start from.
+        recipe.append(f"start {task.own.weights[:8]}")
+    parts = (task.model_label, task.data_label, steps, task.inputs_label)
+    return " · ".join((*parts, *recipe))

@@ -15,7 +15,7 @@ from asi_core.results.outcomes import Outcome
 from asi_core.results.verdict import Verdict
 from asi_core.runs.records import RunRecord
 from asi_core.training.events import PreparedEvent
-from asi_core.training.reproduce import as_command, as_json
+from asi_core.training.reproduce import as_command, as_json, as_python
 from dashboard.compare.answer import sentence
 from dashboard.compare.controls import View
 from dashboard.compare.details import (
@@ -91,8 +91,10 @@ def _facts(outcomes: Sequence[Outcome], verdict: Verdict) -> ReportTable:
 def _commands(selected: Sequence[Outcome]) -> list[str | ReportCode]:
     parts: list[str | ReportCode] = []
     for name, run in named_runs(selected).items():
-        parts += [f"{name}, run {run.id}", ReportCode(as_command(run.spec))]
-        parts.append(ReportCode(as_json(run.spec)))
+        parts.append(f"{name}, run {run.id}")
+        # A network of its user's own is known to the user's program only.
+        again = as_command if run.spec.own is None else as_python
+        parts += [ReportCode(again(run.spec)), ReportCode(as_json(run.spec))]
     return parts
 
 

@@ -16,13 +16,19 @@ def show_images(subject: Subject) -> None:
     st.subheader("Input before and after compression", divider="gray")
     shown = subject.probe.pictures
     if shown is None:
-        st.info("This run was probed before pictures were stored: train it again to see them.")
+        st.info(_why_none(len(subject.probe.shape)))
         return
     rows = [PictureRow("input", shown.tiles(shown.before)), *_rebuilt(subject, shown)]
     name = _channel_name(subject)
     columns = [f"{name}s"] if shown.is_tokens else [str(channel) for channel in shown.channels]
     plot = plot_pictures(rows, columns, title=f"First image of the batch, by {name}")
     figure(plot, key="pictures", caption=_what_pictures_show(subject, shown, len(rows) == 1))
+
+
+def _why_none(modes: int) -> str:
+    if modes not in (3, 4):
+        return f"An input with {modes} modes has no picture: its spectra show what it holds."
+    return "This run was probed before pictures were stored: train it again to see them."
 
 
 def _rebuilt(subject: Subject, shown: LayerPictures) -> list[PictureRow]:
@@ -53,5 +59,5 @@ def _what_pictures_show(subject: Subject, shown: LayerPictures, alone: bool) -> 
 
 
 def _channel_name(subject: Subject) -> str:
-    names = mode_names(subject.chosen)
+    names = mode_names(subject.chosen, subject.probe)
     return names[channel_mode(names)].removesuffix("s")

@@ -63,7 +63,8 @@ def choose_style() -> PlotStyle:
 def show_modes(subject: Subject, style: PlotStyle) -> None:
     """One figure per mode, two in a row if there is room."""
     st.subheader("Singular values by mode", divider="gray")
-    names, probe = mode_names(subject.chosen), subject.probe
+    probe = subject.probe
+    names = mode_names(subject.chosen, probe)
     needed = ranks_of_spectra(probe.singular_values, style.share)
     columns = [column for _ in range(0, len(names), 2) for column in st.columns(2)]
     for mode, (column, name) in enumerate(zip(columns, names, strict=False)):
@@ -83,7 +84,8 @@ def show_modes(subject: Subject, style: PlotStyle) -> None:
 
 def _draw(subject: Subject, mode: int, style: PlotStyle, caption: str) -> None:
     probe = subject.probe
-    spectrum = SpectrumRows(probe.shape, probe.singular_values, mode_names(subject.chosen))
+    names = mode_names(subject.chosen, probe)
+    spectrum = SpectrumRows(probe.shape, probe.singular_values, names)
     marks = cuts(subject.peers, subject.step, subject.layer)
     if style.energy:
         plot = spectra.plot_explained_energy(spectrum, mode, marks, style.axes, style.share)

@@ -13,7 +13,10 @@ from dashboard.spectra.words import channel_mode, mode_names
 def show_progress(subject: Subject) -> None:
     """Four figures over all probes of the runs."""
     st.subheader("Over the course of the run", divider="gray")
-    names = mode_names(subject.chosen)
+    names = mode_names(subject.chosen, subject.probe)
+    if st.session_state.get("mode") not in (None, *names):
+        # Chosen for a layer whose input has other modes.
+        del st.session_state["mode"]
     name = st.segmented_control(
         "Mode of the rank figure",
         names,

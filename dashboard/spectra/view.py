@@ -79,7 +79,8 @@ def _details(subject: Subject, share: float) -> None:
 
 
 def _rows(subject: Subject, share: float) -> list[dict[str, Any]]:
-    probe, names = subject.probe, mode_names(subject.chosen)
+    probe = subject.probe
+    names = mode_names(subject.chosen, probe)
     needed = ranks_of_spectra(probe.singular_values, share)
     rows = []
     for mode, name in enumerate(names):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.training.events import LayerProbe
 from asi_core.units import DASH, three_digits
-from asi_core.zoo.cards import model_card
 from dashboard.frame import Kpi, short_percent
 from dashboard.spectra.choice import Subject
 from dashboard.spectra.probes import SeenRun
@@ -15,9 +14,9 @@ _SINGULARS = {"channel": "channel", "features": "feature"}
 _MEASURED = "Measured in the training step itself."
 
 
-def mode_names(seen: SeenRun) -> tuple[str, ...]:
-    """Names of the modes of the layers' inputs."""
-    return model_card(seen.run.spec.model).mode_names
+def mode_names(seen: SeenRun, probe: LayerProbe) -> tuple[str, ...]:
+    """Names of the modes of a probed layer's input."""
+    return seen.run.spec.mode_names(probe.name, len(probe.shape))
 
 
 def channel_mode(names: tuple[str, ...]) -> int:
@@ -27,7 +26,8 @@ def channel_mode(names: tuple[str, ...]) -> int:
 
 def answer_sentence(subject: Subject, share: float) -> str:
     """How few directions hold most of the energy, in the chosen layer and step."""
-    probe, names = subject.probe, mode_names(subject.chosen)
+    probe = subject.probe
+    names = mode_names(subject.chosen, probe)
     few, count, kind = _few_of(probe, names, share)
     sentence = (
         f"{few} of {count} {kind} directions hold {short_percent(share)} of the energy of the "
@@ -47,7 +47,7 @@ def answer_sentence(subject: Subject, share: float) -> str:
 def numbers(subject: Subject, share: float, probing: float | None) -> list[Kpi]:
     """The key numbers; `probing` is the time of all probes relative to that of all steps."""
     probe, chosen = subject.probe, subject.chosen
-    few, count, kind = _few_of(probe, mode_names(chosen), share)
+    few, count, kind = _few_of(probe, mode_names(chosen, probe), share)
     return [
         Kpi(
             f"Directions for {short_percent(share)}",

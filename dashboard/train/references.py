@@ -11,7 +11,9 @@ from asi_core.runs.records import RunRecord
 from dashboard.feed import run_style
 
 # Settings without effect if no layer is trained.
-_OF_LAYERS = ("layers", "lean", "activation_bits", "recompute_attention", "train_norm")
+_OF_LAYERS = (
+    *("layers", "lean", "activation_bits", "recompute_attention", "train_norm", "own_layers"),
+)
 
 
 def vanilla_of(runs: Sequence[RunRecord], run: RunRecord) -> int | None:

@@ -8,7 +8,6 @@ from streamlit.delta_generator import DeltaGenerator
 from asi_core.figures.spectra import Cut, SpectrumRows, plot_spectra
 from asi_core.runs.records import RunRecord
 from asi_core.training.events import LayerProbe
-from asi_core.zoo.cards import model_card
 from dashboard.drawings import drawings
 from dashboard.feed import RunFeed, run_style
 from dashboard.frame import URL, figure
@@ -36,7 +35,7 @@ def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
         for run, feed, label in zip(runs, feeds, run_labels(runs), strict=True)
         if (layer := feed.probes.get(step, {}).get(name)) is not None and layer.ranks is not None
     ]
-    modes = model_card(runs[0].spec.model).mode_names
+    modes = runs[0].spec.mode_names(name, len(probe.shape))
     spectrum = SpectrumRows(probe.shape, probe.singular_values, modes)
     drawing = drawings.get(("spectra", spectrum, *cuts), lambda: plot_spectra(spectrum, cuts))
     message = _what_was_kept(probe, step) if probe.captured_energy is not None else _MEASURED

@@ -20,7 +20,7 @@ from asi_core.settings import read_settings
 from asi_core.training.batches import ImageLoader
 from asi_core.training.events import EvaluationEvent
 from asi_core.training.features import FeaturePool
-from asi_core.training.loop import _Session, fine_tune
+from asi_core.training.loop import _Session, fine_tune, planned_setup
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS
 from tests.datasets.pictures import (
@@ -130,12 +130,13 @@ def test_the_accuracy_of_unbalanced_images_is_balanced(tmp_path: Path) -> None:
     contents = {f"{c}/{n}.png": encoded(noise(32, 32, n)) for c in "ab" for n in range(10)}
     contents |= {f"c/{n}.png": encoded(noise(32, 32, 99 - n)) for n in range(40)}
     asked = spec(write_zip(tmp_path / "photos.zip", contents), 16, layers=0, steps=3)
-    session = _Session(asked, FeaturePool(2**24), torch.device("cpu"))
-    event = session.evaluate(0)
-    labels = session.setup.data.test.labels.tolist()
+    setup = planned_setup(asked, FeaturePool(2**24), torch.device("cpu"))
+    event = _Session(setup).evaluate(0)
+    assert event is not None
+    labels = setup.data.test.labels.tolist()
     assert [labels.count(label) for label in range(3)] == [2, 2, 8]
     with torch.no_grad():
-        message = session.tail(*session.setup.values("test", torch.arange(12))).argmax(1).tolist()
+        message = setup.tail(*setup.values("test", torch.arange(12))).argmax(1).tolist()
     own = [
         sum(t == label for t, is_it in zip(message, labels, strict=True) if is_it == label)
         / labels.count(label)
@@ -145,7 +146,7 @@ def test_the_accuracy_of_unbalanced_images_is_balanced(tmp_path: Path) -> None:
     assert event.accuracy == pytest.approx(
         sum(t == label for t, label in zip(message, labels, strict=True)) / 12
     )
-    assert session.setup.image_counts().is_unbalanced
+    assert setup.image_counts().is_unbalanced
 
 
 def test_the_loop_refuses_a_batch_larger_than_the_training_set(tmp_path: Path) -> None:

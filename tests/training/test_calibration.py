@@ -65,7 +65,7 @@ def plain_gradient(x: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
         return output.detach() + kept - kept.detach()
 
     handle = layer.register_forward_hook(replace)
-    values, labels = setup.batch(next(batch_indices(5000, 12, 0)))
+    values, labels = setup.read(next(batch_indices(5000, 12, 0)))
     F.cross_entropy(setup.tail(*values), labels).backward()
     handle.remove()
     gradient = layer.weight.grad

@@ -100,7 +100,7 @@ class RunEngine:
         self._watchdog.join()
         self._cluster.close()
         try:
-            self._put_back()
+            self._put_all_back()
         except STORE_ERRORS as error:
             log.warning("the store did not answer at the end (%s)", reason_of(error))
         self._close_stores()
@@ -164,7 +164,7 @@ class RunEngine:
         if attempt.cancel_requested:
             self._store.end_lost(attempt, "cancelled", None)
         elif attempt.tries < MOST_TRIES or not count_attempt:
-            if self._attempts(what).requeue(attempt.id, attempt.token, count_attempt=count_attempt):
+            if self._put_back(what, attempt, count_attempt=count_attempt):
                 self._dispatcher.take_over(attempt.id)
                 log.warning("%s %s lost its worker and is queued again", what, attempt.id)
         else:
@@ -222,13 +222,17 @@ class RunEngine:
     def _going(self) -> bool:
         return bool(self._store.attempts.running() or self._jobs.attempts.running())
 
-    def _put_back(self) -> None:
+    def _put_all_back(self) -> None:
         """Requeue the attempts of workers that were shut down."""
         for what in self._watches:
-            attempts = self._attempts(what)
-            for attempt in attempts.running():
+            for attempt in self._attempts(what).running():
                 if attempt.is_gone:
-                    attempts.requeue(attempt.id, attempt.token, count_attempt=False)
+                    self._put_back(what, attempt, count_attempt=False)
+
+    def _put_back(self, what: What, attempt: Running, *, count_attempt: bool) -> bool:
+        if what == "run":
+            return self._store.put_back(attempt, count_attempt=count_attempt)
+        return self._jobs.attempts.requeue(attempt.id, attempt.token, count_attempt=count_attempt)
 
     def _attempts(self, what: What) -> Attempts:
         return self._store.attempts if what == "run" else self._jobs.attempts

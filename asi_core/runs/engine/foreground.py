@@ -154,7 +154,7 @@ def _put_back_lost(store: RunStore, run_id: str, watch: Watch) -> None:
     running = [attempt for attempt in store.attempts.running() if attempt.id == run_id]
     lost, _ = watch.check([_without_worker(attempt) for attempt in running])
     for attempt in surely_lost(store.attempts, lost, time.sleep):
-        store.attempts.requeue(attempt.id, attempt.token, count_attempt=attempt.worker is None)
+        store.put_back(attempt, count_attempt=attempt.worker is None)
 
 
 def _without_worker(attempt: Running) -> Running:

@@ -50,6 +50,9 @@ from asi_core.training.summary import summarise
 _ALL_STEPS = 2**31 - 1
 # Equal requests within this time come from one click, or from a browser that repeats a request.
 AT_ONCE_SECONDS = 5.0
+_PROCESS_ENDED = (
+    "the program that trained this network of its user's own has ended: start the program again."
+)
 # Key in the summary of a copied run: the id of the original.
 FROM_RUN = "from_run"
 
@@ -286,6 +289,40 @@ class RunStore:
                 _check_queue(connection, owner, network, len(queued), limits)
         return self.comparison(comparison)
 
+    def begin(
+        self, spec: RunSpec, owner: str, worker: str, comparison: str | None = None
+    ) -> tuple[RunRecord, str]:
+        """Store a run that this process trains itself, as running from now on.
+
+        Args:
+            worker: the process (`worker_id`).
+            comparison: the comparison to which it is added; None for a new one.
+
+        Returns:
+            the run and its attempt's token.
+        """
+        name, now, token = comparison or uuid.uuid4().hex[:12], time.time(), uuid.uuid4().hex
+        place = select(func.count()).where(runs.c.comparison == name)
+        row = {
+            "id": uuid.uuid4().hex[:12],
+            "comparison": name,
+            "position": place.scalar_subquery(),
+            "owner": owner,
+            "spec": spec.model_dump(mode="json"),
+            "status": "running",
+            **dict.fromkeys(("created_at", "started_at", "heartbeat_at"), now),
+            "attempt": 1,
+            "tries": 1,
+            "token": token,
+            "worker": worker,
+            "cancel_requested": False,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(runs).values(row))
+        run = self.run(str(row["id"]))
+        assert run is not None, "it was just stored"
+        return run, token
+
     def request_cancel(self, run_id: str) -> None:
         """Stop a run: at once if it is queued, within a step if it is running."""
         now = time.time()
@@ -401,6 +438,22 @@ class RunStore:
         summary = summarise(self.all_events(attempt.id))
         values = {"status": status, "summary": summary, "error": error}
         return self.attempts.end(attempt.id, attempt.token, **values)
+
+    def put_back(self, attempt: Running, *, count_attempt: bool = True) -> bool:
+        """Queue a run again whose attempt is lost; end one that only its own process can train.
+
+        Args:
+            count_attempt: whether it counts as a try of the run.
+
+        Returns:
+            whether it is queued.
+        """
+        run = self.run(attempt.id)
+        if run is None or run.spec.own is None:
+            return self.attempts.requeue(attempt.id, attempt.token, count_attempt=count_attempt)
+        status: Status = "cancelled" if attempt.cancel_requested else "interrupted"
+        self.end_lost(attempt, status, None if status == "cancelled" else _PROCESS_ENDED)
+        return False
 
     def close(self) -> None:
         """Close all connections."""

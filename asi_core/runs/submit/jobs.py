@@ -40,6 +40,7 @@ def request_job(
         return known
     settings = read_settings()
     settings.check_may_change()
+    spec.check_can_be_repeated()
     check_specs([spec], settings)
     if spec.pretrained:
         check_obtainable(model_card(spec.model))

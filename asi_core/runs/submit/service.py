@@ -48,6 +48,7 @@ def request_runs(
             invalid or fewer than a batch.
         InvalidRun: if a number of a specification is too large to be drawn.
         Refused: if the installation is read-only.
+        Unsupported: if one trains a network of the user's own.
         Unavailable: if weights or images are missing, or images are known to be damaged and not
             skipped; nothing is queued then.
     """
@@ -59,6 +60,8 @@ def request_runs(
             len(specs),
             "choose other methods",
         )
+    for spec in specs:
+        spec.check_can_be_repeated()
     check_specs(specs, settings)
     for spec in specs:
         check_spec(spec)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from math import prod
 
 import numpy as np
 
+from asi_core.records import Geometry, LayerShape
 from asi_core.runs.validity.rows import (
     COLUMNS,
     LARGEST_SINGLE,
@@ -34,6 +35,7 @@ _COSINE, _DEGREES = Range(-1.001, 1.001), Range(0, 90.001)
 _SINGULAR_VALUE = Range(0, 1e50)
 _PACKED = Range(-LARGEST_SINGLE, LARGEST_SINGLE)
 _LONGEST_NAME = 200
+_MOST_MODES = 8
 _NAME = re.compile(r"[\w.]{1,200}", re.ASCII)
 
 
@@ -45,16 +47,30 @@ def check_model(spec: RunSpec, events: Sequence[Event]) -> None:
     """
     for event in events:
         if isinstance(event, PreparedEvent):
-            _check_names(spec, [layer.name for layer in event.layers])
+            # Of a layer that is called several times there is one shape for each call.
+            _check_names(spec, list(dict.fromkeys(layer.name for layer in event.layers)))
             for layer in event.layers:
-                _check_of_model(spec, layer.name, layer.input_shape)
-                facts = _facts(spec)[layer.name]
-                if layer.weight_shape != facts.weight_shape or layer.geometry != facts.geometry:
-                    raise InvalidRun(f"{layer.name} has another weight or geometry in the model")
+                _check_prepared_layer(spec, layer)
         if isinstance(event, ProbeEvent):
             _check_names(spec, [layer.name for layer in event.layers])
-            for probe in event.layers:
-                _check_of_model(spec, probe.name, probe.shape)
+            if spec.own_layers is None:
+                for probe in event.layers:
+                    _check_of_model(spec, probe.name, probe.shape)
+
+
+def _check_prepared_layer(spec: RunSpec, layer: LayerShape) -> None:
+    if spec.own_layers is not None:
+        if layer.is_linear != next(n.is_linear for n in spec.own_layers if n.name == layer.name):
+            raise InvalidRun(f"{layer.name} is of another kind in the specification")
+        if layer.input_shape[layer.channel_mode] != _channels(layer.weight_shape, layer.geometry):
+            raise InvalidRun(
+                f"input of {layer.name} has another number of channels than its weight"
+            )
+        return
+    _check_of_model(spec, layer.name, layer.input_shape)
+    facts = _facts(spec)[layer.name]
+    if layer.weight_shape != facts.weight_shape or layer.geometry != facts.geometry:
+        raise InvalidRun(f"{layer.name} has another weight or geometry in the model")
 
 
 def check_events(spec: RunSpec, events: Sequence[Event]) -> None:
@@ -80,8 +96,10 @@ def check_prepared(spec: RunSpec, event: PreparedEvent) -> None:
     if event.step != 0:
         raise InvalidRun("the prepared event is not at step 0")
     for layer in event.layers:
-        _check_shape(spec, f"input of {_plain(layer.name)}", layer.input_shape)
-        _check_shape(spec, f"output of {_plain(layer.name)}", layer.output_shape)
+        name = _plain(layer.name)
+        modes = _modes_of(spec, name)
+        _check_shape(spec, f"input of {name}", layer.input_shape, modes)
+        _check_shape(spec, f"output of {name}", layer.output_shape, modes)
     for name in ("trained_parameters", "frozen_values", "threads"):
         check_number(name, getattr(event, name), Range(0, MOST_COUNT, True))
     if max(len(event.device), len(event.layout or "")) > _LONGEST_NAME:
@@ -123,8 +141,15 @@ def _check_names(spec: RunSpec, names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
         raise InvalidRun("a layer is named twice")
     for name in names:
-        if name not in _facts(spec):
+        if name not in _trained(spec):
             raise InvalidRun(f"{name!r:.80} is not a trained layer of {spec.model}")
+
+
+def _trained(spec: RunSpec) -> Container[str]:
+    """Names of the trained layers."""
+    if spec.own_layers is not None:
+        return [layer.name for layer in spec.own_layers]
+    return _facts(spec)
 
 
 def _facts(spec: RunSpec) -> dict[str, LayerFacts]:
@@ -141,7 +166,7 @@ def _last_facts(model: str, count: int, edition: str) -> dict[str, LayerFacts]:
 
 def _check_layer(spec: RunSpec, probe: LayerProbe) -> None:
     shape = probe.shape
-    _check_shape(spec, "input", shape)
+    _check_shape(spec, "input", shape, _modes_of(spec, probe.name))
     _check_ranks(spec, probe)
     if len(probe.singular_values) != len(shape):
         raise InvalidRun(f"{len(probe.singular_values)} spectra for {len(shape)} modes")
@@ -160,38 +185,54 @@ def _check_layer(spec: RunSpec, probe: LayerProbe) -> None:
             if degrees is not None:
                 check_number("drift", degrees, _DEGREES)
     if probe.pictures is not None:
-        _check_pictures(probe.pictures, shape[_channel_mode(spec)])
+        _check_pictures(probe.pictures, shape[_channel_mode(spec, probe.name, len(shape))])
 
 
-def _check_shape(spec: RunSpec, what: str, shape: Sequence[int]) -> None:
-    modes = model_card(spec.model).modes
-    if len(shape) != modes:
-        raise InvalidRun(f"{what} has {len(shape)} modes where {spec.model} has {modes}")
+def _modes_of(spec: RunSpec, name: str) -> Container[int]:
+    """The numbers of modes that the input of a layer of this name may have."""
+    for layer in spec.own_layers or ():
+        if layer.name == name:
+            return range(2, _MOST_MODES + 1) if layer.is_linear else (4,)
+    card = model_card(spec.model)
+    known = dict(zip(card.layer_names, card.layer_modes, strict=False))
+    return (known.get(name, card.modes),)
+
+
+def _check_shape(spec: RunSpec, what: str, shape: Sequence[int], modes: Container[int]) -> None:
+    if len(shape) not in modes:
+        raise InvalidRun(f"{what} has {len(shape)} modes, unlike the layer in {spec.model}")
     for size in shape:
         check_number(f"a size of {what}", size, Range(1, MOST_COUNT, True))
     if prod(shape) > MOST_COUNT:
         raise InvalidRun(f"{what} has more than {MOST_COUNT} elements")
-    if shape[0] > spec.batch_size:
+    # Networks of one's own may fold other modes into the batch.
+    if spec.own is None and shape[0] > spec.batch_size:
         raise InvalidRun(f"{what} has a batch of more than {spec.batch_size}")
 
 
 def _check_of_model(spec: RunSpec, name: str, shape: Sequence[int]) -> None:
     """Check the channels, and height and width (or tokens) where they are tabulated."""
-    facts, channel_mode = _facts(spec)[name], _channel_mode(spec)
+    facts = _facts(spec)[name]
+    channel_mode = _channel_mode(spec, name, len(shape))
     # Not traced for other sizes: that takes seconds, and this is untrusted input.
     known = facts.sizes.get(spec.image_size)
     if known is not None and tuple(shape[1:]) != known[0]:
         raise InvalidRun(f"input of {name} has another shape in the model")
-    if shape[channel_mode] != facts.weight_shape[1] * facts.geometry.groups:
+    if shape[channel_mode] != _channels(facts.weight_shape, facts.geometry):
         raise InvalidRun(f"input of {name} has another number of channels in the model")
     positions = [size for mode, size in enumerate(shape) if mode not in (0, channel_mode)]
-    if max(positions) > spec.image_size:
+    if max(positions, default=0) > spec.image_size:
         raise InvalidRun(f"input of {name} is larger than the images")
 
 
-def _channel_mode(spec: RunSpec) -> int:
-    card = model_card(spec.model)
-    return layer_facts(card.name)[0].geometry.channel_mode(card.modes)
+def _channels(weight_shape: tuple[int, ...], geometry: Geometry) -> int:
+    return weight_shape[1] * geometry.groups
+
+
+def _channel_mode(spec: RunSpec, name: str, modes: int) -> int:
+    """The mode of the input of a layer that it mixes."""
+    names = spec.mode_names(name, modes)
+    return names.index("channel") if "channel" in names else len(names) - 1
 
 
 def _check_ranks(spec: RunSpec, probe: LayerProbe) -> None:
