@@ -3,6 +3,7 @@
 Importing the package does not import torch; its tensor functions do, when they are first used.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from asi_core.lazy import lazy_names
@@ -33,6 +34,9 @@ _MODULES = (
         "zoo",
     ),
 )
+
+# PyTorch's profiler, which reports allocations, otherwise writes to the terminal that it begins.
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")
 
 if TYPE_CHECKING:
     from asi_core import (

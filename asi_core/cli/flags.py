@@ -23,6 +23,8 @@ USUAL_METHOD = ASI.class_kind()
 SIZE_FIELDS = ("batch_size", "image_size")
 LEAN_FIELDS = ("activation_bits", "recompute_attention")
 START_FIELDS = ("pretrained", "lean", *LEAN_FIELDS, "skip_damaged")
+# What changes the memory that a step needs, and not what it computes.
+MEMORY_FIELDS = ("micro_batch", "apply_early", "layout", "optimizer", "momentum")
 STEP_FIELDS = ("model", "layers", *SIZE_FIELDS)
 
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from asi_core.cli.flags import (
+    MEMORY_FIELDS,
     START_FIELDS,
     STEP_FIELDS,
     add_json_flag,
@@ -15,6 +16,7 @@ from asi_core.cli.flags import (
 )
 from asi_core.cli.options import Commands, method_settings, run_spec
 from asi_core.costs.compared import COMPARED_TITLES
+from asi_core.costs.timeline.records import Timeline
 from asi_core.training.spec import RunSpec
 from asi_core.units import by_formula, format_bytes, format_seconds
 
@@ -22,7 +24,13 @@ from asi_core.units import by_formula, format_bytes, format_seconds
 def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("measure", help="memory and time of one training step")
-    add_run_flags(parser, (*STEP_FIELDS, "dataset", "seed", *START_FIELDS))
+    add_run_flags(parser, (*STEP_FIELDS, "dataset", "seed", *MEMORY_FIELDS, *START_FIELDS))
+    parser.add_argument(
+        "--timeline",
+        action="store_true",
+        help="the memory of one whole step over time: its peak, when it is reached and what it "
+        "consists of",
+    )
     add_method_flags(parser)
     add_json_flag(parser)
     parser.set_defaults(run=run)
@@ -36,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.pretrained is None:
         spec = with_weights_at_hand(spec)
+    if options.timeline:
+        return _run_timeline(spec, options)
     result = measure_and_compare(spec, installed_pool()).as_dict()
     if options.json:
         print(json.dumps(result))
@@ -45,6 +55,56 @@ def run(options: argparse.Namespace) -> int:
     _print_saved(spec, result["saved_bytes"])
     _print_compared(result["compared_bytes"])
     return 0
+
+
+def _run_timeline(spec: RunSpec, options: argparse.Namespace) -> int:
+    from asi_core.training.features import installed_pool
+    from asi_core.training.measuring import measure_memory
+
+    timeline = measure_memory(spec, installed_pool())
+    if options.json:
+        print(json.dumps(timeline_as_dict(spec, timeline)))
+        return 0
+    _print_timeline(spec, timeline)
+    return 0
+
+
+def timeline_as_dict(spec: RunSpec, timeline: Timeline) -> dict[str, Any]:
+    """For JSON: the peak, what lies there before the step, and the whole timeline."""
+    peak = timeline.peak
+    return {
+        "spec": spec.model_dump(mode="json"),
+        "weights": "pretrained" if spec.pretrained else "random",
+        "kept_bytes": timeline.kept_bytes,
+        "peak": {
+            "bytes": peak.nbytes,
+            "breakdown": dict(peak.by_use),
+            "moment": peak.index,
+            "phase": peak.moment.phase,
+            "place": peak.moment.place,
+            "operator": peak.moment.operator,
+        },
+        "base": {str(use): nbytes for use, nbytes in timeline.base.items()},
+        "timeline": timeline.as_dict(),
+    }
+
+
+def _print_timeline(spec: RunSpec, timeline: Timeline) -> None:
+    peak = timeline.peak
+    print(f"{spec.model_label}, batch {spec.batch_size}, {spec.image_size} px")
+    print("before the step")
+    for use, nbytes in timeline.base.items():
+        print(f"  {use:30} {format_bytes(nbytes):>10}")
+    print(
+        f"the step adds at most {format_bytes(peak.nbytes)}, of which it keeps "
+        f"{format_bytes(timeline.kept_bytes)} for backward"
+    )
+    print(
+        f"  reached in the {peak.moment.phase} pass of {peak.moment.place}, "
+        f"at {peak.moment.operator}"
+    )
+    for use, nbytes in peak.by_use.items():
+        print(f"  {use:30} {format_bytes(nbytes):>10}")
 
 
 def _print_layer(layer: dict[str, Any]) -> None:

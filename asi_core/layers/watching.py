@@ -1,4 +1,4 @@
-"""Recording the inputs and output gradients of trained layers in one training step."""
+"""Recording the inputs and gradients of trained layers in one training step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ class Watched:
     """One layer in one step.
 
     Attributes:
-        x: its input.
-        grad_output: gradient of its product's output, after backward.
+        x: its input, in the last call.
+        grad_output: gradient of its product's output, after that call's backward.
+        weight_gradient: of its weight, from the last backward pass alone.
         earlier_factors: mode -> factor at the start of the step, for a warm-started method.
     """
 
     x: Tensor | None = None
     grad_output: Tensor | None = None
+    weight_gradient: Tensor | None = None
     earlier_factors: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -42,7 +44,7 @@ def watched(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Watche
 
 
 @contextmanager
-def _watched(layer: nn.Module, note: Watched) -> Iterator[None]:
+def _watched(layer: Any, note: Watched) -> Iterator[None]:
     def keep_gradient(output: Tensor, factor: Tensor | None) -> None:
         def keep(gradient: Tensor) -> None:
             note.grad_output = gradient if factor is None else gradient * factor[:, None, None]
@@ -55,13 +57,19 @@ def _watched(layer: nn.Module, note: Watched) -> Iterator[None]:
         if not isinstance(layer, CompressedLayer):
             keep_gradient(output, None)
 
-    handle = layer.register_forward_hook(record, with_kwargs=True)
+    def keep_weight_gradient(gradient: Tensor) -> None:
+        note.weight_gradient = gradient
+
+    handles = [layer.register_forward_hook(record, with_kwargs=True)]
+    if layer.weight.requires_grad:
+        handles.append(layer.weight.register_hook(keep_weight_gradient))
     if isinstance(layer, CompressedLayer):
         note.earlier_factors = dict(layer.memory.factors)
         layer.watcher = keep_gradient
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
         if isinstance(layer, CompressedLayer):
             layer.watcher = None

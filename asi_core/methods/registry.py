@@ -35,7 +35,8 @@ _TAKEN = frozenset(("head",))
 TAKEN_NAMES = frozenset(
     (
         *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),
-        *("activation_bits", "recompute_attention"),
+        *("activation_bits", "recompute_attention", "micro_batch", "apply_early", "optimizer"),
+        "layout",
         *("batch_size", "image_size", "learning_rate", "momentum", "weight_decay", "final_rate"),
         *("clip_norm", "train_norm", "evaluate_every", "probe_every"),
         *("kind", "method", "methods", "rank", "spec", "convention", "references", "dry_run"),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _IMAGES = frozenset({"dataset", "skip_damaged"})
 _START = _IMAGES | {"model", "pretrained", "layers", "batch_size", "image_size", "seed"}
+_START |= {"micro_batch"}
+# What is trained and how, in one step.
+_STEP = _START | {"method", "lean", "activation_bits", "recompute_attention", "train_norm", "layout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,13 @@ def _measure(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     return measure_and_compare(with_weights_at_hand(spec), pool).as_dict()
 
 
+def _timeline(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`Timeline.as_dict` of one real training step."""
+    from asi_core.training.measuring import measure_memory, with_weights_at_hand
+
+    return measure_memory(with_weights_at_hand(spec), pool).as_dict()
+
+
 def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     """`profiles_as_dict` of the trained layers, from two calibration batches."""
     from asi_core.training.calibration import calibrate
@@ -69,10 +79,15 @@ def _samples(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
 JOB_KINDS: dict[str, JobKind] = {
     "measure": JobKind(
         _measure,
-        _START | {"method", "lean", "activation_bits", "recompute_attention", "train_norm"},
+        _STEP,
         "Measuring one training step",
         # Since edition 2, an input that two layers read counts once.
         edition=2,
+    ),
+    "timeline": JobKind(
+        _timeline,
+        _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"},
+        "Measuring the memory of one step",
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
     "samples": JobKind(_samples, frozenset({"dataset"}), "Checking all images"),

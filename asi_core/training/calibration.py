@@ -45,9 +45,9 @@ def calibrate(
     plain = spec.model_copy(update={"method": Vanilla()})
     pool = pool or installed_pool()
     setup = TrainingSetup(plain, pool, default_device())
-    order = batch_indices(len(setup.data.train), spec.batch_size, spec.seed)
+    order = batch_indices(len(setup.data.train), spec.pass_size, spec.seed)
     # The smaller last batch of an epoch has other shapes and ranks than those planned for.
-    full = (indices for indices in order if len(indices) == spec.batch_size)
+    full = (indices for indices in order if len(indices) == spec.pass_size)
     passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
     return [
         profile_layer(shape, [seen[shape.name] for seen in passes], shares, spec.method)

@@ -48,7 +48,7 @@ class PreparedEvent(_Event):
 
     Attributes:
         images: None in events of earlier versions.
-        layers: shapes of the trained layers at the full batch size, in forward order.
+        layers: shapes of the trained layers in a pass of full size, in forward order.
         frozen_values: elements per image passed from the frozen prefix to the trained part.
     """
 

@@ -32,6 +32,11 @@ def layout_name(layout: Layout) -> str:
     return str(layout).removeprefix("torch.")
 
 
+def named_layout(name: str) -> Layout:
+    """The layout of a name as `RunSpec.layout` has it."""
+    return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[name]
+
+
 def laid_out(value: Tensor, layout: Layout) -> Tensor:
     """`value` in a layout; only values with four modes are converted."""
     return value.contiguous(memory_format=layout) if value.dim() == 4 else value.contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from asi_core.costs.accounting import StepCost, known_step_cost
-from asi_core.costs.measurement import SavedBytes
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
@@ -31,6 +30,7 @@ from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.probes import probe_layers
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
+from asi_core.training.step import Clock, SavedRecorder, TrainingStep, micro_batches
 from asi_core.training.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -105,20 +105,14 @@ class _Session:
     def __init__(self, trained: Trained) -> None:
         self.trained, self.spec = trained, trained.spec
         self.tail, self.layer_names = trained.tail, trained.layer_names
-        self._parameters = trained.trained_parameters()
-        self._optimiser = torch.optim.SGD(
-            self._parameters,
-            lr=self.spec.learning_rate,
-            momentum=self.spec.momentum,
-            weight_decay=self.spec.weight_decay,
-        )
+        self._step = TrainingStep(trained)
 
     def taken_up(self, state: TrainingState | None) -> int:
         """Resume from `state`; returns the number of completed steps."""
         if state is None:
             return 0
         try:
-            restore_(state, self.tail, self._optimiser, self.trained.sources)
+            restore_(state, self.tail, self._step.optimiser, self.trained.sources)
         except Unavailable as error:
             log.warning("%s", one_sentence(error))
             return 0
@@ -126,7 +120,7 @@ class _Session:
         return state.step
 
     def state(self, step: int) -> TrainingState:
-        return state_of(self.spec, step, self.tail, self._optimiser, self.trained.sources)
+        return state_of(self.spec, step, self.tail, self._step.optimiser, self.trained.sources)
 
     def step(self, step: int, batch: Any, probe: bool, evaluates: bool) -> Iterator[Event]:
         probed = self.layer_names if probe else []
@@ -140,33 +134,22 @@ class _Session:
 
     def train_step(self, step: int, batch: Any) -> StepEvent:
         rate = learning_rate(self.spec, step)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        # Cleared here and not after the update: a probe reads the gradients in between.
-        self._optimiser.zero_grad()
-        clock = _Clock(self.trained.device)
+        clock = Clock(self.trained.device)
         values, labels = self.trained.read(batch)
         prefix_seconds = clock.lap()
-        with SavedBytes(self.tail) as saved:
-            logits = self.trained.logits(values)
-            loss = self.trained.loss(logits, labels)
-        forward_seconds = clock.lap()
-        loss.backward()
-        backward_seconds = clock.lap()
-        nn.utils.clip_grad_norm_(self._parameters, self.spec.clip_norm)
-        self._optimiser.step()
-        update_seconds = clock.lap()
+        saved = SavedRecorder(self.tail)
+        stepped = self._step(values, labels, rate, saved)
         return StepEvent(
             step=step,
-            loss=_finite(loss.item(), step),
-            accuracy=(logits.argmax(1) == labels).float().mean().item(),
+            loss=_finite(stepped.loss.item(), step),
+            accuracy=(stepped.logits.argmax(1) == labels).float().mean().item(),
             learning_rate=rate,
             prefix_seconds=prefix_seconds,
-            forward_seconds=forward_seconds,
-            backward_seconds=backward_seconds,
-            update_seconds=update_seconds,
+            forward_seconds=stepped.seconds["forward"],
+            backward_seconds=stepped.seconds["backward"],
+            update_seconds=stepped.seconds["update"],
             saved_bytes=saved.total,
-            **_counts(self._cost(values)),
+            **_counts(self._costs(values, labels)),
         )
 
     @torch.no_grad()
@@ -194,21 +177,25 @@ class _Session:
         )
 
     def probe(self, step: int, notes: Mapping[str, Watched]) -> ProbeEvent:
-        clock = _Clock(self.trained.device)
+        clock = Clock(self.trained.device)
         layers = probe_layers(self.tail, notes)
         event = ProbeEvent(step=step, layers=layers, seconds=clock.lap())
         if not event.has_json:
             raise _diverged("values in the layers became infinite or NaN", step)
         return event
 
-    def _cost(self, values: Any) -> StepCost | None:
-        """Costs by formula, with the ranks in use in this step."""
+    def _costs(self, values: Any, labels: Tensor) -> list[StepCost]:
+        """Costs of each micro-batch by formula, with the ranks in use in this step; none if the
+        method has no closed form."""
         ranks = {}
         for name in self.layer_names:
             layer = self.tail.get_submodule(name)
             ranks[name] = layer.ranks if isinstance(layer, CompressedLayer) else None
-        shapes = self.trained.step_shapes(values)
-        return known_step_cost(shapes, self.trained.methods, "exact", ranks)
+        found = [
+            known_step_cost(self.trained.step_shapes(some), self.trained.methods, "exact", ranks)
+            for some, _ in micro_batches(values, labels, self.spec.micro_batch)
+        ]
+        return [cost for cost in found if cost is not None]
 
 
 @contextmanager
@@ -231,34 +218,17 @@ def learning_rate(spec: RunSpec, step: int) -> float:
     return spec.learning_rate * share
 
 
-def _counts(cost: StepCost | None) -> dict[str, Any]:
-    """The fields of a step event that are known by formula."""
-    if cost is None:
+def _counts(costs: Sequence[StepCost]) -> dict[str, Any]:
+    """The fields of a step event that are known by formula: the bytes of the largest micro-batch,
+    and the multiplies of all."""
+    if not costs:
         return {}
-    macs = cost.macs
     return {
-        "activation_bytes": cost.activation_bytes,
-        "forward_macs": macs.forward,
-        "overhead_macs": macs.overhead,
-        "backward_macs": macs.backward,
+        "activation_bytes": max(cost.activation_bytes for cost in costs),
+        "forward_macs": sum(cost.macs.forward for cost in costs),
+        "overhead_macs": sum(cost.macs.overhead for cost in costs),
+        "backward_macs": sum(cost.macs.backward for cost in costs),
     }
-
-
-class _Clock:
-    """Seconds between laps, after synchronising the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._queued = device.type != "cpu"
-        self._last = self._now()
-
-    def lap(self) -> float:
-        before, self._last = self._last, self._now()
-        return self._last - before
-
-    def _now(self) -> float:
-        if self._queued:
-            torch.accelerator.synchronize()
-        return time.perf_counter()
 
 
 def _finite(loss: float, step: int) -> float:

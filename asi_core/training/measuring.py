@@ -10,6 +10,9 @@ from torch import Tensor
 
 from asi_core.costs.compared import ComparedBytes
 from asi_core.costs.measure import Measurement, measure_tail
+from asi_core.costs.timeline.measured import measure_timeline
+from asi_core.costs.timeline.recording import Recorder
+from asi_core.costs.timeline.records import Timeline
 from asi_core.errors import InvalidInput
 from asi_core.methods import Vanilla
 from asi_core.training.batches import batch_indices
@@ -17,6 +20,7 @@ from asi_core.training.calibration import plan_ranks_
 from asi_core.training.features import FeaturePool
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
+from asi_core.training.step import TrainingStep, batch_tensors
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import local_weights
 
@@ -62,7 +66,7 @@ def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
         )
     setup = TrainingSetup(spec, pool, default_device())
     plan_ranks_(setup, pool)
-    indices = next(batch_indices(len(setup.data.train), spec.batch_size, spec.seed))
+    indices = next(batch_indices(len(setup.data.train), spec.pass_size, spec.seed))
     labels = setup.train_labels[indices]
 
     def loss_of(logits: Tensor) -> Tensor:
@@ -82,6 +86,32 @@ def measure(spec: RunSpec, pool: FeaturePool) -> StepMeasured:
         shapes=setup.shapes,
     )
     return StepMeasured(spec, measurement)
+
+
+def measure_memory(spec: RunSpec, pool: FeaturePool) -> Timeline:
+    """The memory of one whole step of a run over time: passes, update and optimiser state.
+
+    Raises:
+        AsiError: if the spec cannot be set up, or the two counts disagree.
+    """
+    setup = TrainingSetup(spec, pool, default_device())
+    plan_ranks_(setup, pool)
+    indices = next(batch_indices(len(setup.data.train), spec.batch_size, spec.seed))
+    values, labels = setup.read(indices)
+    train = TrainingStep(setup)
+
+    def step(recorder: Recorder) -> None:
+        train(values, labels, spec.learning_rate, recorder)
+        train.optimiser.zero_grad()
+
+    return measure_timeline(
+        setup.tail,
+        step,
+        setup.layer_names,
+        model_card(spec.model).head,
+        batch=batch_tensors(values, labels),
+        optimiser=train.optimiser,
+    )
 
 
 def measure_and_compare(spec: RunSpec, pool: FeaturePool) -> StepMeasured:

@@ -32,8 +32,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 # What `fine_tune` takes for a network of one's own; defaults are those of `RunSpec`.
 RECIPE = (
-    *("steps", "seed", "learning_rate", "momentum", "weight_decay", "final_rate", "clip_norm"),
-    *("evaluate_every", "probe_every"),
+    *("steps", "seed", "optimizer", "learning_rate", "momentum", "weight_decay", "final_rate"),
+    *("clip_norm", "micro_batch", "apply_early", "evaluate_every", "probe_every"),
 )
 
 

@@ -25,10 +25,7 @@ _DIGITS = 6
 
 @torch.no_grad()
 def probe_layers(model: nn.Module, notes: Mapping[str, Watched]) -> tuple[LayerProbe, ...]:
-    """Probe the layers of `model` that were watched, after the step's backward pass.
-
-    The layers' weight gradients must still be those of the step, up to a scale.
-    """
+    """Probe the layers of `model` that were watched, after the step."""
     return tuple(_probe(name, model.get_submodule(name), note) for name, note in notes.items())
 
 
@@ -79,7 +76,7 @@ def _made_of_it(
 
 def _gradient_cosine(layer: CompressedLayer, note: Watched) -> float | None:
     """Cosine between the weight gradient in use and the exact one for the same output gradient."""
-    found = layer.weight.grad
+    found = note.weight_gradient
     if found is None or note.grad_output is None:
         return None
     assert note.x is not None

@@ -26,7 +26,7 @@ from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.events import ImageCounts, PreparedEvent
 from asi_core.training.features import FeaturePool, FeatureStore, values_an_image
 from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
-from asi_core.training.layout import in_layout_, laid_out, layout_name
+from asi_core.training.layout import Layout, in_layout_, laid_out, layout_name, named_layout
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
@@ -48,7 +48,7 @@ class TrainingSetup:
         layout: the memory layout of the tail's tensors.
         layer_names: of the trained layers, in registration order.
         train, test: the crossing values of both splits, by image index.
-        shapes: of the trained layers at the full batch size, in forward order.
+        shapes: of the trained layers in a pass of full size, in forward order.
         sources: keys of the pretrained weights and the images.
     """
 
@@ -81,16 +81,14 @@ class TrainingSetup:
                 activation_bits=spec.activation_bits,
                 recompute_attention=spec.recompute_attention,
             )
-        self.layout = in_layout_(self.tail)
+        self.layout = in_layout_(self.tail, _layout_of(spec))
         if spec.method.repeats_blocks and self.layer_names:
             self.tail = repeated_blocks(self.tail, self.layer_names)
         self.train = self._store(pool, start, "train")
         self.test = self._store(pool, start, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)
         self.test_labels = torch.from_numpy(self.data.test.labels).to(device)
-        self.shapes = trained_layer_shapes(
-            spec.model, spec.layers, spec.batch_size, spec.image_size
-        )
+        self.shapes = trained_layer_shapes(spec.model, spec.layers, spec.pass_size, spec.image_size)
         self._log(card.title)
 
     def trained_parameters(self) -> list[nn.Parameter]:
@@ -185,6 +183,15 @@ class TrainingSetup:
         return start.store(
             pool, loader, images_key=images_key, count=len(split), device=self.device
         )
+
+
+def _layout_of(spec: RunSpec) -> Layout | None:
+    """The layout that a specification asks for; None for the fastest."""
+    if spec.layout is not None:
+        return named_layout(spec.layout)
+    # Plain PyTorch is compared as it comes.
+    is_plain = not (spec.lean or spec.method.replaces_layers or spec.method.repeats_blocks)
+    return torch.contiguous_format if is_plain else None
 
 
 def default_device() -> torch.device:

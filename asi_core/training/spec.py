@@ -72,8 +72,11 @@ class RunSpec(BaseModel):
         layers: number of last layers that are trained (convolutions; in transformers the linear
             layers of the MLPs); 0 trains only the new head.
         image_size: side to which images are resized, pixels.
+        micro_batch: images per forward and backward pass, whose gradients are added up; None for
+            the whole batch.
+        apply_early: whether each parameter is updated as soon as its gradient is complete.
         final_rate: the last learning rate, as a share of the initial one.
-        clip_norm: maximum norm of all gradients together.
+        clip_norm: maximum norm of all gradients together, or of each if they are applied early.
         train_norm: whether the affine parameters of batch normalisations after the first trained
             layer are trained too.
         evaluate_every: steps between two evaluations on the test images; None for ten per run.
@@ -119,9 +122,9 @@ class RunSpec(BaseModel):
         bool,
         Setting(
             "Lean normalisations and activations",
-            "They keep only what their gradients need: the same numbers from fewer bytes. Results "
-            "are equal bit for bit, or up to rounding where a compressed layer also computes a "
-            "frozen normalisation, which saves time.",
+            "They keep only what their gradients need: the same numbers from fewer bytes. In the "
+            "same memory layout results are equal bit for bit, or up to rounding where a "
+            "compressed layer also computes a frozen normalisation, which saves time.",
         ),
     ] = True
     activation_bits: Annotated[
@@ -142,6 +145,15 @@ class RunSpec(BaseModel):
             "numbers from fewer bytes, in more time.",
         ),
     ] = False
+    layout: Annotated[
+        Literal["contiguous", "channels_last"] | None,
+        Setting(
+            "Memory layout",
+            "Of the activations. Automatic is channels last, which is mostly faster; plain layers "
+            "without lean neighbours run in PyTorch's default layout, as people have them.",
+            choices={"contiguous": "contiguous", "channels_last": "channels last"},
+        ),
+    ] = None
     layers: Annotated[
         int | Literal["all"],
         Setting(
@@ -165,6 +177,26 @@ class RunSpec(BaseModel):
             step=16,
         ),
     ] = 64
+    micro_batch: Annotated[
+        int | None,
+        Setting(
+            "Micro-batch",
+            "Images per forward and backward pass; a step adds up the gradients of its batch. "
+            "Fewer need less memory and give the same weights to rounding, as normalisations use "
+            "fixed statistics. By default the whole batch.",
+            least=1,
+            step=8,
+            plural="micro-batches",
+        ),
+    ] = None
+    apply_early: Annotated[
+        bool,
+        Setting(
+            "Apply gradients as they come",
+            "Each parameter is updated as soon as its gradient is complete, and the gradient is "
+            "freed: less memory at once. Gradients are then clipped one by one, not all together.",
+        ),
+    ] = False
     image_size: Annotated[
         int,
         Setting(
@@ -186,6 +218,16 @@ class RunSpec(BaseModel):
             step=1,
         ),
     ] = 0
+    optimizer: Annotated[
+        Literal["sgd", "adamw"],
+        Setting(
+            "Optimizer",
+            "SGD keeps nothing between steps, or one number per trained parameter with momentum. "
+            "AdamW keeps two, and needs smaller learning rates.",
+            choices={"sgd": "SGD", "adamw": "AdamW"},
+            plural="optimizers",
+        ),
+    ] = "sgd"
     learning_rate: Annotated[
         float,
         Setting(
@@ -278,6 +320,16 @@ class RunSpec(BaseModel):
         return {n: v for n, v in written.items() if n not in _OF_OWN or v is not None}
 
     @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        if self.micro_batch is not None:
+            _at_most(self.batch_size, "the micro-batch", self.micro_batch, "the batch size")
+        if self.optimizer != "sgd" and self.momentum:
+            raise InvalidInput(
+                "momentum belongs to SGD", f"{self.momentum:g} with AdamW", "set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_model_and_data(self) -> Self:
         if self.own is not None or self.own_layers is not None:
             return self._checked_own()
@@ -347,6 +399,11 @@ class RunSpec(BaseModel):
             if known.name == layer:
                 return known.mode_names(modes)
         return model_card(self.model).names_of_modes(modes)
+
+    @property
+    def pass_size(self) -> int:
+        """Images per forward and backward pass."""
+        return self.micro_batch or self.batch_size
 
     @property
     def evaluation_interval(self) -> int:

@@ -17,7 +17,8 @@ from dashboard.setup import Setup, the_setup
 # Settings besides the setup: always visible, and in an expander.
 _HOW_LONG = ("steps", "seed")
 _RECIPE = (
-    *("learning_rate", "momentum", "weight_decay", "final_rate", "clip_norm"),
+    *("optimizer", "learning_rate", "momentum", "weight_decay", "final_rate", "clip_norm"),
+    *("micro_batch", "apply_early", "layout"),
     *("pretrained", "lean", "activation_bits", "recompute_attention", "train_norm"),
 )
 

@@ -16,7 +16,7 @@ from asi_core.costs.places import Place, Places
 from asi_core.costs.storages import storage_reference, tensors_in
 from asi_core.costs.timeline.records import Phase
 
-# What stays for the whole step under this name was there before and is none of the model's.
+# Place of what was there before the step.
 _BEFORE = "before the step"
 
 
@@ -66,7 +66,8 @@ class StorageFollower(TorchDispatchMode):
     def know(self, tensors: Iterable[Tensor], use: str) -> None:
         """Note storages that are there before the step; the first use counts."""
         for tensor in tensors:
-            self._add(tensor, -1, _BEFORE).use = use
+            self._add(tensor, -1, _BEFORE)
+            self.use_as(tensor, use)
 
     def use_as(self, tensor: Tensor, use: str) -> None:
         """Note what the storage of a tensor is used for, if nothing is known yet."""
@@ -110,12 +111,14 @@ class StorageFollower(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _where(self) -> tuple[Phase, Place]:
+        if self._is_update:
+            return "update", Place("the update")
         node = torch._C._current_autograd_node()
         if node is not None:
             # A block that is computed again runs within the backward pass.
             inside = self._places.is_in_module
             return "backward", self._places.current if inside else self._places.of_node(node)
-        return ("update" if self._is_update else "forward"), self._places.current
+        return "forward", self._places.current
 
     def _add(self, tensor: Tensor, first: int, place: str) -> Followed:
         reference = storage_reference(tensor)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asi_core.layers.compressed import in_autocast_type
 from asi_core.layers.conv import conv_geometry, padded_input
-from asi_core.layers.differentiating import once_differentiable
+from asi_core.layers.differentiating import once_differentiable, refuse_transforms
 from asi_core.layers.lean.layer import LeanLayer, needs_gradient
 from asi_core.records import ConvGeometry
 
@@ -17,29 +17,35 @@ from asi_core.records import ConvGeometry
 class LeanConv2d(LeanLayer, nn.Conv2d):
     """A `nn.Conv2d` that keeps only its weight while that is frozen.
 
-    PyTorch keeps its input too, although the input's gradient depends on its shape alone.
+    PyTorch keeps its input too, although the input's gradient depends on its shape alone. While the
+    weight is trained, the two gradients are computed one after the other: PyTorch holds the copies
+    that it makes for both at once.
     """
 
     plain = nn.Conv2d
 
     def forward(self, input: Tensor) -> Tensor:
-        is_own = not self.weight.requires_grad and conv_geometry(self).symmetric_padding
-        if not (is_own and needs_gradient(input, self)):
+        wanted = input.requires_grad or self.weight.requires_grad
+        is_own = torch.is_grad_enabled() and wanted and input.numel() > 0 and input.dim() == 4
+        if not (is_own and self.why_input_is_needed() is None):
             return super().forward(input)
+        refuse_transforms(self)
         operands = in_autocast_type(padded_input(self, input), self.weight, self.bias)
         with torch.autocast(input.device.type, enabled=False):
-            return cast(Tensor, _FrozenConv.apply(*operands, conv_geometry(self)))
+            return cast(Tensor, _SplitConv.apply(*operands, conv_geometry(self)))
 
     def keeps_less(self) -> bool:
         return not self.weight.requires_grad and conv_geometry(self).symmetric_padding
 
     def why_input_is_needed(self) -> str | None:
-        if self.weight.requires_grad or conv_geometry(self).symmetric_padding:
+        if conv_geometry(self).symmetric_padding:
             return None
-        return "its padding is not the same on both sides"
+        return None if self.weight.requires_grad else "its padding is not the same on both sides"
 
 
-class _FrozenConv(torch.autograd.Function):
+class _SplitConv(torch.autograd.Function):
+    """A convolution whose gradients are computed one by one."""
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: ConvGeometry
@@ -47,28 +53,37 @@ class _FrozenConv(torch.autograd.Function):
         top, _, left, _ = geometry.padding
         ctx.walk = geometry.stride, (top, left), geometry.dilation, False, (0, 0), geometry.groups
         ctx.shape, ctx.strides, ctx.dtype = x.shape, x.stride(), x.dtype
-        ctx.save_for_backward(weight)
+        ctx.save_for_backward(weight, x if ctx.needs_input_grad[1] else None)
         return cast(Tensor, torch.ops.aten.convolution(x, weight, bias, *ctx.walk))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = ctx.saved_tensors
-        needs_bias = ctx.needs_input_grad[2]
-        # The kernel reads the shape and the memory order of the input, and none of its numbers.
-        like_input = torch.empty_strided(
-            ctx.shape, ctx.strides, dtype=ctx.dtype, device=weight.device
-        )
-        with torch.autocast(weight.device.type, enabled=False):
-            of_input, _, of_bias = torch.ops.aten.convolution_backward(
-                grad_output,
-                like_input,
-                weight,
-                [len(weight)] if needs_bias else None,
-                *ctx.walk,
-                [True, False, needs_bias],
+        weight, x = ctx.saved_tensors
+        needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
+
+        def gradient(which: int, of_bias: bool = False) -> tuple[Tensor | None, ...]:
+            wanted = [which == 0, which == 1, of_bias]
+            sizes = [len(weight)] if of_bias else None
+            met = like_input() if x is None else x
+            found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
+                grad_output, met, weight, sizes, *ctx.walk, wanted
             )
-        return of_input, None, of_bias, None
+            return found
+
+        def like_input() -> Tensor:
+            # Its shape and memory order are read, and none of its numbers.
+            return torch.empty_strided(
+                ctx.shape, ctx.strides, dtype=ctx.dtype, device=weight.device
+            )
+
+        with torch.autocast(weight.device.type, enabled=False):
+            of_weight = of_bias = of_input = None
+            if needs_input:
+                of_input = gradient(0)[0]
+            if needs_weight or needs_bias:
+                _, of_weight, of_bias = gradient(1 if needs_weight else -1, needs_bias)
+        return of_input, of_weight, of_bias, None
 
 
 class LeanLinear(LeanLayer, nn.Linear):
