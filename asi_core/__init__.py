@@ -36,7 +36,7 @@ _MODULES = (
 )
 
 # PyTorch's profiler, which reports allocations, otherwise writes to the terminal that it begins.
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 if TYPE_CHECKING:
     from asi_core import (

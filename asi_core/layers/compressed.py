@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from math import ceil
+from math import ceil, prod
 from typing import Any, Self, cast
 
 import torch
@@ -291,23 +291,52 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     weight, *saved = ctx.saved_tensors
     method: Method = ctx.method
     needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
-    grad_input = grad_weight = grad_bias = None
-    if needs_weight:
-        grad_weight = method.weight_gradient(
+    grad_bias = None
+    if needs_bias:
+        grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
+
+    def of_weight() -> Tensor:
+        return method.weight_gradient(
             tuple(None if t is None else single(t) for t in saved),
             single(grad_output),
             tuple(weight.shape),
             ctx.geometry,
         ).to(weight.dtype)
-    if needs_bias:
-        grad_bias = grad_output.sum(dim=_all_but_channels(grad_output, ctx.geometry))
-    if needs_input:
+
+    def of_input() -> Tensor:
         # What approximates the input gradient belongs to a trained layer.
-        of_input = method.input_gradient if needs_weight else linalg.gradients.input_gradient
-        grad_met = input_gradient(ctx, of_input, grad_output, weight, ctx.met_shape)
+        function = method.input_gradient if needs_weight else linalg.gradients.input_gradient
+        grad_met = input_gradient(ctx, function, grad_output, weight, ctx.met_shape)
         grad_met = grad_met if ctx.is_batched else grad_met[0]
-        grad_input = ctx.layer.padded_backward(grad_met, ctx.input_shape)
+        return cast(Tensor, ctx.layer.padded_backward(grad_met, ctx.input_shape))
+
+    grad_input, grad_weight = smaller_first(
+        of_input if needs_input else None,
+        of_weight if needs_weight else None,
+        ctx,
+        grad_output,
+        weight,
+    )
     return grad_input, grad_weight, grad_bias, None
+
+
+def smaller_first(
+    of_input: Callable[[], Tensor] | None,
+    of_weight: Callable[[], Tensor] | None,
+    ctx: Any,
+    grad_output: Tensor,
+    weight: Tensor,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of input and weight, the smaller one first: it waits for the other.
+
+    The input's comes last where it may overwrite the output's, which the weight's needs.
+    """
+    overwrites = _overwrites(ctx, grad_output, weight, ctx.input_shape)
+    if prod(ctx.input_shape) < weight.numel() and not overwrites:
+        grad_input = None if of_input is None else of_input()
+        return grad_input, None if of_weight is None else of_weight()
+    grad_weight = None if of_weight is None else of_weight()
+    return None if of_input is None else of_input(), grad_weight
 
 
 def input_gradient(
@@ -318,13 +347,17 @@ def input_gradient(
     met_shape: tuple[int, ...],
 ) -> Tensor:
     """The input gradient, in the place of the output gradient if that may be overwritten."""
-    is_free = ctx.overwrites_gradient and tuple(grad_output.shape) == met_shape
-    if is_free and _is_worth_it(grad_output, weight):
+    if _overwrites(ctx, grad_output, weight, met_shape):
         return overwritten(
             grad_output,
             lambda part: of_input(part, weight, (len(part), *met_shape[1:]), ctx.geometry),
         )
     return of_input(grad_output, weight, met_shape, ctx.geometry)
+
+
+def _overwrites(ctx: Any, grad_output: Tensor, weight: Tensor, met_shape: tuple[int, ...]) -> bool:
+    is_free = ctx.overwrites_gradient and tuple(grad_output.shape) == tuple(met_shape)
+    return is_free and _is_worth_it(grad_output, weight)
 
 
 def single(tensor: Tensor) -> Tensor:

@@ -22,7 +22,14 @@ _IMAGES = frozenset({"dataset", "skip_damaged"})
 _START = _IMAGES | {"model", "pretrained", "layers", "batch_size", "image_size", "seed"}
 _START |= {"micro_batch"}
 # What is trained and how, in one step.
-_STEP = _START | {"method", "lean", "activation_bits", "recompute_attention", "train_norm", "layout"}
+_STEP = _START | {
+    "method",
+    "lean",
+    "activation_bits",
+    "recompute_attention",
+    "train_norm",
+    "layout",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from asi_core.costs.measurement import SavedBytes
@@ -102,8 +101,7 @@ class TrainingStep:
             seconds["backward"] += clock.lap()
         if not self._spec.apply_early:
             with self._recorder.update():
-                nn.utils.clip_grad_norm_(self.parameters, self._spec.clip_norm)
-                self.optimiser.step()
+                update_(self._spec, self.optimiser, self.parameters)
         seconds["update"] += clock.lap()
         return Stepped(torch.stack(losses).sum(), torch.cat(logits), seconds)
 
@@ -112,28 +110,35 @@ class TrainingStep:
         if not self._is_last:
             return
         with self._recorder.update():
-            nn.utils.clip_grad_norm_([parameter], self._spec.clip_norm)
             (group,) = self.optimiser.param_groups
             group["params"] = [parameter]
-            self.optimiser.step()
+            update_(self._spec, self.optimiser, [parameter])
             group["params"] = self.parameters
             parameter.grad = None
 
 
 def make_optimiser(spec: RunSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that a specification names.
+    """The optimiser that a specification names; `update_` steps it.
 
-    Fused where the device can: others need a copy of all gradients for weight decay.
+    One parameter after the other, so that what it needs in between is that of one.
     """
-    devices = {parameter.device.type for parameter in parameters}
-    common: dict[str, Any] = {
-        "lr": spec.learning_rate,
-        "weight_decay": spec.weight_decay,
-        "fused": devices <= set(_get_fused_kernels_supported_devices()),
-    }
     if spec.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, **common)
-    return torch.optim.SGD(parameters, momentum=spec.momentum, **common)
+        return torch.optim.AdamW(
+            parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, foreach=False
+        )
+    return torch.optim.SGD(parameters, lr=spec.learning_rate, momentum=spec.momentum, foreach=False)
+
+
+@torch.no_grad()
+def update_(spec: RunSpec, optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> None:
+    """Clip the gradients of `parameters`, together, and step an optimiser that has no others."""
+    nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
+    if spec.optimizer == "sgd" and spec.weight_decay:
+        # As SGD's own weight decay, which makes a copy of each gradient.
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter, alpha=spec.weight_decay)
+    optimiser.step()
 
 
 def micro_batches(values: Any, labels: Tensor, size: int | None) -> Iterator[tuple[Any, Tensor]]:

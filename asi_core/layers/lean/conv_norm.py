@@ -29,6 +29,7 @@ from asi_core.layers.compressed import (
     may_overwrite,
     overwritten,
     single,
+    smaller_first,
 )
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.differentiating import once_differentiable
@@ -195,24 +196,39 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     weight, bias, gamma, mean, variance, *saved = ctx.saved_tensors
     needs_input, needs_weight, needs_bias, needs_gamma, needs_beta, _ = ctx.needs_input_grad
     inverse, by = inverse_deviation(variance, ctx.eps), _factor(variance, gamma, ctx.eps)
-    grad_input = grad_weight = grad_bias = grad_gamma = grad_beta = None
+    grad_bias = grad_gamma = grad_beta = None
     sums = grad_output.sum((0, 2, 3)) if needs_bias or needs_gamma or needs_beta else None
-    if needs_weight or needs_gamma:
+
+    def of_weight() -> Tensor:
         kept = tuple(None if t is None else single(t) for t in saved)
-        plain = ctx.method.weight_gradient(
+        plain: Tensor = ctx.method.weight_gradient(
             kept, single(grad_output), tuple(weight.shape), ctx.geometry
         )
         if needs_gamma:
             assert sums is not None
             offset = -mean if bias is None else bias - mean
-            grad_gamma = inverse * ((weight * plain).flatten(1).sum(1) + offset * sums)
-            grad_gamma = grad_gamma.to(gamma.dtype)
-        grad_weight = _scaled(plain, by).to(weight.dtype) if needs_weight else None
-    if needs_input:
+            found = inverse * ((weight * plain).flatten(1).sum(1) + offset * sums)
+            of_gamma.append(found.to(gamma.dtype))
+        return _scaled(plain, by).to(weight.dtype)
+
+    def of_input() -> Tensor:
         found = input_gradient(
             ctx, ctx.method.input_gradient, grad_output, _scaled(weight, by), ctx.padded_shape
         )
-        grad_input = ctx.layer.padded_backward(found, ctx.input_shape)
+        return cast(Tensor, ctx.layer.padded_backward(found, ctx.input_shape))
+
+    of_gamma: list[Tensor] = []
+    grad_input, grad_weight = smaller_first(
+        of_input if needs_input else None,
+        of_weight if needs_weight or needs_gamma else None,
+        ctx,
+        grad_output,
+        weight,
+    )
+    if needs_gamma:
+        (grad_gamma,) = of_gamma
+    if not needs_weight:
+        grad_weight = None
     if sums is not None:
         grad_bias = sums * by if needs_bias else None
         grad_beta = sums if needs_beta else None

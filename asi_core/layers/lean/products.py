@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from asi_core.layers.compressed import in_autocast_type
 from asi_core.layers.conv import conv_geometry, padded_input
 from asi_core.layers.differentiating import once_differentiable, refuse_transforms
-from asi_core.layers.lean.layer import LeanLayer, needs_gradient
+from asi_core.layers.lean.layer import LeanLayer
 from asi_core.records import ConvGeometry
 
 
