@@ -12,7 +12,7 @@ from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput
 from asi_core.fields import OF_RECORD, Setting
 from asi_core.methods import AnyMethod
-from asi_core.zoo.cards import ModelCard, check_image_size, model_card
+from asi_core.zoo.cards import ModelCard, check_image_size, check_is_trained_by_name, model_card
 
 _POINTS_PER_RUN = 10
 # Parameters of a recipe become single precision, which has hardly any larger number.
@@ -237,6 +237,7 @@ class RunSpec(BaseModel):
     @model_validator(mode="after")
     def _fits_model_and_data(self) -> Self:
         model, data = model_card(self.model), dataset_card(self.dataset)
+        check_is_trained_by_name(model)
         if self.layers != "all":
             _at_most(model.layer_count, "trained layers", self.layers, f"as {model.title} has")
         ranks = getattr(self.method, "ranks", None)
