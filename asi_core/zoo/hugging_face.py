@@ -52,7 +52,11 @@ def built_from_configuration(name: str) -> nn.Module:
     # What is kept from one text's tokens to the next is no part of training.
     config.use_cache = False
     decoder: nn.Module = AutoModelForCausalLM.from_config(
-        config, trust_remote_code=False, attn_implementation="eager"
+        config,
+        trust_remote_code=False,
+        # Of the implementations those that look at no tensor's content, and run on all devices.
+        attn_implementation="eager",
+        experts_implementation="batched_mm",
     )
     return decoder
 
