@@ -70,9 +70,11 @@ class Setup:
         return model_card(self.model)
 
     @property
-    def size(self) -> int:
-        """Side of the images, pixels; of a language model, tokens of each text."""
-        return self.image_size if self.tokens is None else self.tokens
+    def size(self) -> dict[str, int]:
+        """Of what the model reads, by name: `image_size` or `tokens`."""
+        if self.tokens is None:
+            return {"image_size": self.image_size}
+        return {"tokens": self.tokens}
 
     @property
     def explained_variance(self) -> float | None:
@@ -176,9 +178,9 @@ def card_or_stop(name: str) -> ModelCard:
 def as_it_stands(setup: Setup) -> Setup:
     """A drawn setup, with the current values of its boxes."""
     state = st.session_state
-    size = "image_size" if setup.tokens is None else "tokens"
     numbers = {
-        name: state.get(name, getattr(setup, name)) for name in ("layers", "batch_size", size)
+        name: state.get(name, getattr(setup, name))
+        for name in ("layers", "batch_size", *setup.size)
     }
     settings = tuple((name, _now(name, value, setup)) for name, value in setup.settings)
     return replace(setup, **numbers, settings=settings)

@@ -6,12 +6,8 @@ from typing import Literal
 
 from asi_core import zoo
 from asi_core.costs.accounting import StepCost, step_cost
-from asi_core.errors import InvalidInput
 from asi_core.methods import Method
 from asi_core.records import Convention
-from asi_core.zoo.cards import ModelCard, model_card
-
-_SIZES = {"images": "image size", "tokens": "tokens"}
 
 
 def estimate(
@@ -34,24 +30,5 @@ def estimate(
         InvalidInput: if there is no such model or layer, if the ranks depend on data, or if a size
             is missing or meaningless.
     """
-    size = _size(model_card(model), {"images": image_size, "tokens": tokens})
-    found = zoo.shapes.trained_layer_shapes(model, layers, batch_size, size)
+    found = zoo.shapes.trained_layer_shapes(model, layers, batch_size, image_size, tokens=tokens)
     return step_cost(found, method, convention)
-
-
-def _size(card: ModelCard, given: dict[str, int | None]) -> int:
-    size = given.pop(card.reads)
-    ((other, unused),) = given.items()
-    if unused is not None:
-        raise InvalidInput(
-            f"{_SIZES[other]} must not be given for {card.title}, which reads {card.reads}",
-            unused,
-            f"give {_SIZES[card.reads]} instead",
-        )
-    if size is None:
-        raise InvalidInput(
-            f"{_SIZES[card.reads]} must be given for {card.title}, which reads {card.reads}",
-            "none",
-            "give a number",
-        )
-    return size

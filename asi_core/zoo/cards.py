@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ SMALLEST_IMAGE = 32
 LARGEST_IMAGE = 2**15
 # The same for texts.
 LONGEST_TEXT = 2**20
+_SIZES: dict[Reads, str] = {"images": "image size", "tokens": "tokens"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +336,30 @@ def check_is_trained_by_name(card: ModelCard) -> None:
             "estimate it (asi_core estimate --tokens, or Explore), or call asi_core.prepare_ in "
             "your own loop as in examples/huggingface_trainer.py",
         )
+
+
+def chosen_size(card: ModelCard, given: Mapping[Reads, int | None]) -> int:
+    """The size of what a model reads, of sizes by what they are of.
+
+    Raises:
+        InvalidInput: if it is missing, or another one is given.
+    """
+    own = _SIZES[card.reads]
+    for reads, size in given.items():
+        if reads != card.reads and size is not None:
+            raise InvalidInput(
+                f"{_SIZES[reads]} must not be given for {card.title}, which reads {card.reads}",
+                size,
+                f"give {own} instead",
+            )
+    found = given[card.reads]
+    if found is None:
+        raise InvalidInput(
+            f"{own} must be given for {card.title}, which reads {card.reads}",
+            "none",
+            "give a number",
+        )
+    return found
 
 
 def check_size(card: ModelCard, size: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from asi_core.errors import InvalidInput
 from asi_core.methods.blocks import related
 from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
-from asi_core.zoo.cards import ModelCard, check_size, model_card
+from asi_core.zoo.cards import ModelCard, check_size, chosen_size, model_card
 from asi_core.zoo.outside import edition, is_outside, outside_rows
 
 TABLE = "facts/layer_shapes.json"
@@ -62,17 +62,24 @@ def _facts_of_edition(name: str, edition: str) -> tuple[LayerFacts, ...]:
 
 
 def trained_layer_shapes(
-    name: str, layers: int | Literal["all"], batch_size: int, size: int
+    name: str,
+    layers: int | Literal["all"],
+    batch_size: int,
+    image_size: int | None = None,
+    *,
+    tokens: int | None = None,
 ) -> tuple[LayerShape, ...]:
     """Shapes of the last `layers` trainable layers of a model, in registration order.
 
     Args:
-        size: side of the images, pixels; of a language model, tokens of each text.
+        image_size: of a network that reads images, pixels.
+        tokens: of a language model: of each text of the batch.
 
     Raises:
         InvalidInput: if there is no such model, it has fewer layers or does not accept such images
-            or texts, or the batch is empty.
+            or texts, the batch is empty, or a size is missing or meaningless.
     """
+    size = chosen_size(model_card(name), {"images": image_size, "tokens": tokens})
     return _shapes_of_edition(name, layers, batch_size, size, edition(name))
 
 

@@ -43,7 +43,7 @@ class ExploreSettings(Setup):
     @property
     def shapes(self) -> tuple[LayerShape, ...]:
         """The shapes of the trained layers, in forward order."""
-        return tuple(trained_layer_shapes(self.model, self.layers, self.batch_size, self.size))
+        return tuple(trained_layer_shapes(self.model, self.layers, self.batch_size, **self.size))
 
 
 def explored(setup: Setup, view: ViewSettings) -> ExploreSettings:
