@@ -28,7 +28,10 @@ setup(
     package_dir={DATA: "data", APP: ".", **APP_FOLDERS},
     package_data={
         "asi_core": ["py.typed", "facts/*.json"],
-        DATA: ["*.npz", "*.txt", "*.svg", "examples/*.gz", "examples/jobs/*.gz"],
+        DATA: [
+            *("*.npz", "*.txt", "*.svg", "examples/*.gz", "examples/jobs/*.gz"),
+            "configurations/*.json",
+        ],
         APP: [".streamlit/config.toml"],
         f"{APP}.dashboard": ["live_chart_assets/*"],
     },

@@ -149,7 +149,7 @@ def _judged(found: Tried) -> Tried:
 
 def _config(card: ModelCard, rank: int | None) -> Compression:
     layers = list(card.layer_names[-_LAYERS:])
-    own: dict[str, Any] = {"layers": layers, "also_trained": [card.head]}
+    own: dict[str, Any] = {"layers": layers, "also_trained": list(card.heads)}
     if rank is None:
         return Compression("vanilla", lean=False, **own)
     return Compression("asi", ranks=rank, **own)

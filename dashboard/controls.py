@@ -22,6 +22,7 @@ Changed = Callable[[], None] | None
 
 ONE, EACH = "One rank", "Ranks per mode"
 ONE_KEY, USUAL_RANK = "rank", 8
+USUAL_TOKENS = 512
 _FEWEST_DIGITS = 2
 
 
@@ -111,6 +112,22 @@ def image_size_box(card: ModelCard, on_change: Changed = None) -> int:
         help=f"{field.setting.help} {card.title} accepts only this size.",
     )
     return card.native_size
+
+
+def tokens_box(card: ModelCard, on_change: Changed = None) -> int:
+    """A box for the length of a language model's texts."""
+    tokens: int = st.number_input(
+        "Tokens",
+        min_value=1,
+        max_value=card.native_size,
+        value=min(USUAL_TOKENS, card.native_size),
+        step=64,
+        key="tokens",
+        help="Length of each text of the batch. The bytes kept grow with it.",
+        on_change=on_change,
+        **URL,
+    )
+    return tokens
 
 
 def rank_boxes(

@@ -73,12 +73,15 @@ class HeldFiles(Middleware):
         return sizes
 
 
-def upload_box(name: str, label: str, hint: str, keep: Callable[[UploadedFile], str]) -> None:
-    """A box that uploads a zip; `show_upload_message` then shows whether it was stored.
+def upload_box(
+    name: str, label: str, hint: str, keep: Callable[[UploadedFile], str], kind: str = "zip"
+) -> None:
+    """A box that uploads a file; `show_upload_message` then shows whether it was stored.
 
     Args:
         name: prefix of the session state's keys.
         keep: stores the file and returns a message; raises AsiError to refuse the file.
+        kind: ending of the file's name.
     """
     reason, count = why_not(), f"{name}-count"
     # A new key after each upload: the last file is neither held in memory nor offered again.
@@ -99,7 +102,7 @@ def upload_box(name: str, label: str, hint: str, keep: Callable[[UploadedFile], 
 
     disabled = reason is not None
     help_text = reason or hint
-    st.file_uploader(label, type="zip", key=key, disabled=disabled, on_change=store, help=help_text)
+    st.file_uploader(label, type=kind, key=key, disabled=disabled, on_change=store, help=help_text)
 
 
 def set_upload_message(name: str, kind: Literal["kept", "refused"], sentence: str) -> None:

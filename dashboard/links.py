@@ -17,7 +17,8 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from asi_core.datasets import DATASETS
-from asi_core.zoo.outside import choices, title_of
+from asi_core.zoo.outside import title_of
+from dashboard.decoders import model_choices
 from dashboard.earlier_links import translate
 from dashboard.plain import plain
 
@@ -66,7 +67,7 @@ def model_in_url() -> str | None:
     """Choose a model that a link gives by name, while boxes use titles; return a sentence if it is
     unknown."""
     named = st.query_params.get("model")
-    names = choices()
+    names = model_choices()
     if named in names and "model" not in st.session_state:
         st.session_state["model"] = named
     elif named is not None and named not in {*names, *map(title_of, names)}:
@@ -115,7 +116,7 @@ def _spell_titles() -> bool:
 def _title(key: str, name: str) -> str | None:
     """The title of a model or of images; None for an unknown name."""
     if key == "model":
-        return title_of(name) if name in choices() else None
+        return title_of(name) if name in model_choices() else None
     return DATASETS[name].title if name in DATASETS else None
 
 

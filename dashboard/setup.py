@@ -17,9 +17,9 @@ from asi_core.errors import AsiError, one_sentence
 from asi_core.fields import SettingField
 from asi_core.methods import METHODS, Method, method_class
 from asi_core.methods.registry import method_fields
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.cards import MODELS, ModelCard, model_card
-from asi_core.zoo.outside import choices, title_of
+from asi_core.zoo.outside import title_of
 from dashboard.controls import (
     EACH,
     ONE,
@@ -30,8 +30,10 @@ from dashboard.controls import (
     rank_boxes,
     run_field,
     setting_box,
+    tokens_box,
 )
 from dashboard.damage import skip_control
+from dashboard.decoders import configuration_menu, model_choices
 from dashboard.frame import URL
 from dashboard.links import model_in_url
 from dashboard.plain import plain
@@ -51,6 +53,7 @@ class Setup:
     Attributes:
         settings: method settings by name; of the alternatives (where ranks come from) only the
             chosen one.
+        tokens: of each text of a language model, which reads no images; None for other models.
     """
 
     model: str
@@ -60,10 +63,18 @@ class Setup:
     batch_size: int
     image_size: int
     settings: tuple[tuple[str, Any], ...] = ()
+    tokens: int | None = None
 
     @property
     def card(self) -> ModelCard:
         return model_card(self.model)
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Of what the model reads, by name: `image_size` or `tokens`."""
+        if self.tokens is None:
+            return {"image_size": self.image_size}
+        return {"tokens": self.tokens}
 
     @property
     def explained_variance(self) -> float | None:
@@ -140,15 +151,16 @@ def redraw() -> None:
 
 
 def _boxes() -> Setup:
-    network = _model_and_images()
-    upload_menu(network["dataset"])
-    card = card_or_stop(network["model"])
-    network |= {
+    model = _model()
+    card = card_or_stop(model)
+    chosen = {
+        "model": model,
+        **_images(card),
         "layers": layers_box(card, redraw),
         "batch_size": setting_box(run_field("batch_size"), on_change=redraw),
-        "image_size": image_size_box(card, redraw),
+        **_sizes(card),
     }
-    return Setup(**network, settings=tuple(_settings(card).items()))
+    return Setup(**chosen, settings=tuple(_settings(card).items()))
 
 
 def card_or_stop(name: str) -> ModelCard:
@@ -168,7 +180,7 @@ def as_it_stands(setup: Setup) -> Setup:
     state = st.session_state
     numbers = {
         name: state.get(name, getattr(setup, name))
-        for name in ("layers", "batch_size", "image_size")
+        for name in ("layers", "batch_size", *setup.size)
     }
     settings = tuple((name, _now(name, value, setup)) for name, value in setup.settings)
     return replace(setup, **numbers, settings=settings)
@@ -184,20 +196,36 @@ def _now(name: str, value: Any, setup: Setup) -> Any:
     return tuple(state.get(each_key(n), rank) for n, rank in zip(names, value, strict=True))
 
 
-def _model_and_images() -> dict[str, Any]:
+def _model() -> str:
     if unknown := model_in_url():
         st.warning(unknown)
     field = run_field("model")
-    model = st.selectbox(
+    model: str = st.selectbox(
         field.setting.label,
-        choices(),
+        model_choices(),
         format_func=title_of,
         key=field.name,
         help=field.setting.help,
         **URL,
     )
+    configuration_menu()
+    return model
+
+
+def _images(card: ModelCard) -> dict[str, Any]:
+    """The images, where the model reads any."""
+    if card.reads == "tokens":
+        return {name: RUN_DEFAULTS[name] for name in ("dataset", "skip_damaged")}
     dataset = choose_images("dataset", run_field("dataset").setting.help)
-    return {"model": model, "dataset": dataset, "skip_damaged": skip_control(dataset)}
+    skip_damaged = skip_control(dataset)
+    upload_menu(dataset)
+    return {"dataset": dataset, "skip_damaged": skip_damaged}
+
+
+def _sizes(card: ModelCard) -> dict[str, Any]:
+    if card.reads == "tokens":
+        return {"image_size": RUN_DEFAULTS["image_size"], "tokens": tokens_box(card, redraw)}
+    return {"image_size": image_size_box(card, redraw)}
 
 
 def _settings(card: ModelCard) -> dict[str, Any]:
@@ -221,13 +249,14 @@ def _settings(card: ModelCard) -> dict[str, Any]:
 def _alternative(card: ModelCard, fields: list[SettingField]) -> dict[str, Any]:
     """The chosen one of alternative settings: where ranks come from.
 
-    Budgets are left out: the Plan page is for them.
+    Budgets are left out: the Plan page is for them. Where no images are read, there are no spectra
+    either.
     """
     ways: dict[str, tuple[SettingField, str]] = {}
     for field in sorted(fields, key=lambda field: field.type == "ranks"):
         if field.type == "ranks":
             ways |= {ONE: (field, ONE), EACH: (field, EACH)}
-        elif not field.in_mib:
+        elif not field.in_mib and card.reads == "images":
             ways[field.setting.label] = (field, "")
     if not ways:
         return {}

@@ -33,7 +33,7 @@ def main() -> None:
     setup = the_setup(fragments=[_PICTURES])
     first, then = st.container(), st.container(horizontal=True, gap="small")
     with then:
-        train_button()
+        train_button(setup.card)
         view = view_menu()
     st.session_state[_SHOWN] = setup, view
     with first:

@@ -124,7 +124,7 @@ def _split(case: Case, method: Method, device: torch.device) -> tuple[SplitModel
     """A case's network, split, and the names of its trained layers."""
     model = deepcopy(_network(case.model)).to(device)
     names = compress_(model, method, layers=case.layers, lean=False)
-    train_only_(model, names, [model_card(case.model).head], train_norm=False)
+    train_only_(model, names, model_card(case.model).heads, train_norm=False)
     return split_frozen(model), names
 
 

@@ -12,13 +12,20 @@ from asi_core.cli.terminal import name_width
 from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.costs.estimate import estimate
 from asi_core.methods import METHOD_ADAPTER, Method
+from asi_core.training.spec import RUN_DEFAULTS
 from asi_core.units import format_bytes, format_count
+from asi_core.zoo.cards import model_card
 
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("estimate", help="memory and MACs by formula")
     add_run_flags(parser, STEP_FIELDS)
+    # Not the usual size: a language model has none.
+    parser.set_defaults(image_size=None)
+    parser.add_argument(
+        "--tokens", type=int, metavar="T", help="for a language model: tokens of each text"
+    )
     add_method_flags(parser)
     add_json_flag(parser)
     add_convention(parser, default="exact")
@@ -33,7 +40,8 @@ def run(options: argparse.Namespace) -> int:
         method,
         layers=options.layers,
         batch_size=options.batch_size,
-        image_size=options.image_size,
+        image_size=_image_size(options),
+        tokens=options.tokens,
         convention=options.convention,
     )
     if options.json:
@@ -49,6 +57,15 @@ def run(options: argparse.Namespace) -> int:
             "paper counts them for each layer, PyTorch keeps them once (--convention exact)."
         )
     return 0
+
+
+def _image_size(options: argparse.Namespace) -> int | None:
+    """The size that is given, or the usual one for a network that reads images."""
+    if options.image_size is None and model_card(options.model).reads == "images":
+        usual: int = RUN_DEFAULTS["image_size"]
+        return usual
+    given: int | None = options.image_size
+    return given
 
 
 def _as_dict(model: str, method: Method, cost: StepCost) -> dict[str, Any]:

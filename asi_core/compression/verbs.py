@@ -39,18 +39,21 @@ def estimate(
     layers: int | Literal["all"] | None = None,
     batch_size: int | None = None,
     image_size: int | None = None,
+    tokens: int | None = None,
     example: Any = None,
     convention: Convention = "exact",
 ) -> StepCost:
     """Bytes kept and multiply-accumulates of one training step, by formula.
 
     Args:
-        model: the name of a network, with `layers`, `batch_size` and `image_size`; or any module,
-            with an `example`. A module on the meta device needs neither weights nor arithmetic.
+        model: the name of a network, with `layers`, `batch_size` and `image_size` or `tokens`; or
+            any module, with an `example`. A module on the meta device needs neither weights nor
+            arithmetic.
         method: a method for a name; a `Compression` for a module, which is left as it is.
         layers: for a name: how many of the last layers are trained, or "all".
         batch_size: for a name.
-        image_size: for a name, in pixels.
+        image_size: for a name of a network that reads images, in pixels.
+        tokens: for a name of a language model: tokens of each text.
         example: for a module: a batch of the size that is trained with, on the model's device; a
             tensor, a tuple of positional or a mapping of keyword arguments.
         convention: "exact" counts what is executed and kept; "paper" what published tables count.
@@ -62,28 +65,30 @@ def estimate(
 
     Example:
         >>> estimate("resnet18", ASI(ranks=4), layers=4, batch_size=16, image_size=224)
+        >>> estimate("config/decoder_1b", ASI(ranks=16), layers=14, batch_size=4, tokens=512)
         >>> with torch.device("meta"):
         ...     model, tokens = MyDecoder(config), torch.zeros(1, 512, dtype=torch.long)
         >>> estimate(model, Compression("asi", ranks=32, layers=8), example=tokens)
     """
     if isinstance(model, str):
-        sizes = layers, batch_size, image_size
+        size = image_size if tokens is None else tokens
+        sizes = layers, batch_size, size
         if not isinstance(method, Method) or None in sizes or example is not None:
             raise InvalidInput(
-                "the estimate of a network by its name takes a method, layers, batch size and "
-                "image size",
+                "the estimate of a network by its name takes a method, layers, batch size, and "
+                "image size or tokens",
                 f"{type(method).__name__}, {', '.join(map(str, sizes))}",
                 "give these four, or a module with a Compression and an example",
             )
         assert layers is not None
         assert batch_size is not None
-        assert image_size is not None
         return estimate_by_name(
             model,
             method,
             layers=layers,
             batch_size=batch_size,
             image_size=image_size,
+            tokens=tokens,
             convention=convention,
         )
     if not isinstance(method, Compression) or example is None:

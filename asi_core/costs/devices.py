@@ -12,7 +12,7 @@ from typing import Literal
 from asi_core.costs.accounting import StepCost
 from asi_core.records import ELEMENT_BYTES
 from asi_core.units import GIB, KIB, MIB
-from asi_core.zoo.cards import model_card
+from asi_core.zoo.cards import ModelCard, model_card
 from asi_core.zoo.parameters import parameter_count
 
 
@@ -118,7 +118,7 @@ def training_memory(
     """
     parameters = parameter_count(model, layers, classes)
     weights = ELEMENT_BYTES * parameters.trained
-    head_input = ELEMENT_BYTES * batch_size * model_card(model).head_features
+    head_input = ELEMENT_BYTES * batch_size * _trained_head_features(model_card(model))
     return TrainingMemory(
         activation_bytes=cost.activation_bytes + head_input,
         weight_bytes=weights,
@@ -126,3 +126,8 @@ def training_memory(
         optimiser_bytes=weights if momentum else 0,
         frozen_bytes=ELEMENT_BYTES * parameters.frozen,
     )
+
+
+def _trained_head_features(card: ModelCard) -> int:
+    """Inputs of the new classifier; a language model has none."""
+    return 0 if card.reads == "tokens" else card.head_features

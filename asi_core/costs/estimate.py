@@ -1,4 +1,4 @@
-"""Closed-form cost of a zoo model under a method, from shapes alone."""
+"""Closed-form cost of a model by its name under a method, from shapes alone."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ def estimate(
     *,
     layers: int | Literal["all"],
     batch_size: int,
-    image_size: int,
+    image_size: int | None = None,
+    tokens: int | None = None,
     convention: Convention,
 ) -> StepCost:
-    """Bytes and multiplies of one training step of a zoo model's last `layers` convolutions.
+    """Bytes and multiplies of one training step of a model's last `layers` layers.
+
+    Args:
+        image_size: of a network that reads images, pixels.
+        tokens: of a language model: of each text of the batch.
 
     Raises:
-        InvalidInput: if there is no such model or layer, or if the ranks depend on data.
+        InvalidInput: if there is no such model or layer, if the ranks depend on data, or if a size
+            is missing or meaningless.
     """
-    found = zoo.shapes.trained_layer_shapes(model, layers, batch_size, image_size)
+    found = zoo.shapes.trained_layer_shapes(model, layers, batch_size, image_size, tokens=tokens)
     return step_cost(found, method, convention)

@@ -65,7 +65,7 @@ class TrainingSetup:
         names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
         own = Vanilla() if spec.method.repeats_blocks else spec.method
         self.layer_names = compress_(model, own, layers=names, lean=False)
-        train_only_(model, self.layer_names, [card.head], train_norm=spec.train_norm)
+        train_only_(model, self.layer_names, card.heads, train_norm=spec.train_norm)
         lean = LeanForms(spec.activation_bits, spec.recompute_attention)
         # Before the split: a trace may dissolve attention into functions.
         repeat_attention_(model, lean)

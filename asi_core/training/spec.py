@@ -20,7 +20,7 @@ from asi_core.fields import OF_RECORD, Setting
 from asi_core.layers.lean_settings import ActivationBits, check_lean_settings
 from asi_core.methods import AnyMethod
 from asi_core.training.own_network import OwnLayer, OwnNetwork, is_own, own_title
-from asi_core.zoo.cards import ModelCard, check_image_size, model_card
+from asi_core.zoo.cards import ModelCard, check_image_size, check_is_trained_by_name, model_card
 
 _POINTS_PER_RUN = 10
 # Parameters of a recipe become single precision, which has hardly any larger number.
@@ -334,6 +334,7 @@ class RunSpec(BaseModel):
         if self.own is not None or self.own_layers is not None:
             return self._checked_own()
         model, data = model_card(self.model), dataset_card(self.dataset)
+        check_is_trained_by_name(model)
         if self.layers != "all":
             _at_most(model.layer_count, "trained layers", self.layers, f"as {model.title} has")
         ranks = getattr(self.method, "ranks", None)

@@ -40,7 +40,8 @@ def build_model(
     """
     card = model_card(name)
     model = _pretrained(card, progress) if pretrained else _random(card, seed)
-    replace_head_(model, card.head, classes, seed)
+    for place, head in enumerate(card.heads):
+        replace_head_(model, head, classes, seed + place)
     return model.eval()
 
 

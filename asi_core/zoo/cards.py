@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +11,16 @@ from asi_core.records import ConvGeometry, Geometry, LinearGeometry
 from asi_core.registry import Registry
 
 LayerKind = Literal["conv", "linear"]
+Reads = Literal["images", "tokens"]
 
 # Minimum image side in pixels. All models halve it five times. Below, the padding of
 # EfficientNet-Lite0, fixed for its published size, leaves less than a kernel.
 SMALLEST_IMAGE = 32
 # Above, even formulas describe more than any machine could hold.
 LARGEST_IMAGE = 2**15
+# The same for texts.
+LONGEST_TEXT = 2**20
+_SIZES: dict[Reads, str] = {"images": "image size", "tokens": "tokens"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,24 @@ class ModelCard:
 
     Attributes:
         factory: "module:callable" that builds it, without weights.
-        head: name of the classifier that fine-tuning replaces.
-        head_features: number of inputs of the classifier; like the published one, a new one has
-            a bias.
-        layer_kind: of the trainable layers: all `nn.Conv2d`, or in transformers the
-            `nn.Linear` of the MLPs.
+        head: name of the classifier that fine-tuning replaces; of a language model, the layer
+            that scores the next token, which stays as it is.
+        head_features: number of inputs of the classifier, of all together if there are several;
+            like the published one, a new one has a bias.
+        layer_kind: of the trainable layers: all `nn.Conv2d`, or the `nn.Linear` of a
+            transformer's blocks (in torchvision's, of the MLPs).
         layer_count: number of trainable layers.
         modes: of the trained layers' inputs (4: batch, channel, height, width; 3: batch, tokens,
             features; Swin's 4: batch, height, width, features).
-        native_size: side of the images it was trained on, pixels.
+        native_size: side of the images it was trained on, pixels; of a language model, the
+            longest text that its positions allow, tokens.
         fixed_size: whether it accepts only images of that size.
-        mean, std: of the input, per channel, for images scaled to 0..1.
+        mean, std: of the input, per channel, for images scaled to 0..1; of a language model
+            without meaning.
         layer_names: of the trainable layers, in registration order; empty where the kind tells.
         layer_modes: of each of these layers' inputs; empty where all have `modes`.
+        other_heads: names of further classifiers, whose scores are combined with the first's.
+        reads: images, or tokens: a language model, which is estimated and not trained by name.
     """
 
     name: str
@@ -77,6 +86,13 @@ class ModelCard:
     fixed_size: bool = False
     layer_names: tuple[str, ...] = ()
     layer_modes: tuple[int, ...] = ()
+    other_heads: tuple[str, ...] = ()
+    reads: Reads = "images"
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of all classifiers that fine-tuning replaces."""
+        return (self.head, *self.other_heads)
 
     @property
     def usual_geometry(self) -> Geometry:
@@ -300,7 +316,7 @@ def model_card(name: str) -> ModelCard:
     Raises:
         InvalidInput: if there is no such model, or this process may not make its card.
         Unavailable: if its library is not installed.
-        Unsupported: if it is no image classifier whose layers can be compressed.
+        Unsupported: if it is no image classifier or decoder whose layers can be compressed.
     """
     from asi_core.zoo.outside import is_outside, outside_card
 
@@ -309,10 +325,59 @@ def model_card(name: str) -> ModelCard:
     if is_outside(name):
         return outside_card(name)
     raise InvalidInput(
-        "model must be one of the zoo, torchvision/NAME, timm/NAME, hf/ID or FILE.py:FUNCTION",
+        "model must be one of the zoo, torchvision/NAME, timm/NAME, hf/ID, config/NAME or "
+        "FILE.py:FUNCTION",
         repr(name),
         f"choose {', '.join(MODELS)}, or write one of the others",
     )
+
+
+def check_is_trained_by_name(card: ModelCard) -> None:
+    """Raise `InvalidInput` for a language model."""
+    if card.reads == "tokens":
+        raise InvalidInput(
+            "runs, measurements and plans by name must be of networks that classify images",
+            f"the language model {card.title}",
+            "estimate it (asi_core estimate --tokens, or Explore), or call asi_core.prepare_ in "
+            "your own loop as in examples/huggingface_trainer.py",
+        )
+
+
+def chosen_size(card: ModelCard, given: Mapping[Reads, int | None]) -> int:
+    """The size of what a model reads, of sizes by what they are of.
+
+    Raises:
+        InvalidInput: if it is missing, or another one is given.
+    """
+    own = _SIZES[card.reads]
+    for reads, size in given.items():
+        if reads != card.reads and size is not None:
+            raise InvalidInput(
+                f"{_SIZES[reads]} must not be given for {card.title}, which reads {card.reads}",
+                size,
+                f"give {own} instead",
+            )
+    found = given[card.reads]
+    if found is None:
+        raise InvalidInput(
+            f"{own} must be given for {card.title}, which reads {card.reads}",
+            "none",
+            "give a number",
+        )
+    return found
+
+
+def check_size(card: ModelCard, size: int) -> None:
+    """Raise `InvalidInput` if the model cannot read images of `size` pixels a side, or texts of
+    `size` tokens."""
+    if card.reads == "images":
+        check_image_size(card, size)
+    elif not 1 <= size <= card.native_size:
+        raise InvalidInput(
+            f"tokens must be between 1 and {card.native_size}, the positions of {card.title}",
+            size,
+            "choose another number",
+        )
 
 
 def check_image_size(card: ModelCard, size: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +14,17 @@ from torch import Tensor, nn
 
 from asi_core.errors import InvalidInput, Unavailable, Unsupported, one_sentence
 from asi_core.zoo.cards import WeightFile
+from asi_core.zoo.hugging_face import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    USUAL_SIZE,
+    built_from_configuration,
+    pretrained_classifier,
+    published_on_the_hub,
+)
 from asi_core.zoo.outside import check_may_build
 
-log = logging.getLogger(__name__)
-
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_USUAL_SIZE = 224
+_USUAL_CLASSES = 1000
 # Files that this process has read as modules, by their name.
 _MODULES: dict[str, Any] = {}
 
@@ -39,7 +43,8 @@ def build_outside(name: str) -> nn.Module:
     builders: dict[str, Callable[[str], nn.Module]] = {
         "torchvision": _of_torchvision,
         "timm": _of_timm,
-        "hf": _of_transformers,
+        "hf": lambda _: built_from_configuration(name),
+        "config": lambda _: built_from_configuration(name),
     }
     return builders[library](own_name)
 
@@ -54,13 +59,9 @@ def load_outside(name: str) -> nn.Module:
     library, _, own_name = name.partition("/")
     try:
         if library == "timm":
-            import timm
-
-            return timm.create_model(own_name, pretrained=True)
+            return _timm_network(own_name, pretrained=True)
         if library == "hf":
-            from transformers import AutoModelForImageClassification
-
-            return Logits(AutoModelForImageClassification.from_pretrained(own_name))
+            return pretrained_classifier(own_name)
     except Exception as error:
         # Whatever a hub client raises: no network, no such file, a wrong checksum.
         raise Unavailable(
@@ -89,9 +90,9 @@ def published_facts(name: str, model: nn.Module) -> dict[str, Any]:
     library, _, own = name.partition("/")
     if ".py:" in name:
         return {
-            "native_size": int(getattr(model, "image_size", _USUAL_SIZE)),
-            "mean": tuple(getattr(model, "mean", _IMAGENET_MEAN)),
-            "std": tuple(getattr(model, "std", _IMAGENET_STD)),
+            "native_size": int(getattr(model, "image_size", USUAL_SIZE)),
+            "mean": tuple(getattr(model, "mean", IMAGENET_MEAN)),
+            "std": tuple(getattr(model, "std", IMAGENET_STD)),
             "weights": _no_weights(name),
         }
     if library == "torchvision":
@@ -107,11 +108,20 @@ def published_facts(name: str, model: nn.Module) -> dict[str, Any]:
                 f"{name} {tag}", None, None, f"published as {tag}, through timm", library=True
             ),
         }
-    return {
-        "native_size": _image_size(cast(Any, model).model.config),
-        **_normalisation(own),
-        "weights": WeightFile(name, None, None, f"published as {own}, on the hub", library=True),
-    }
+    return published_on_the_hub(own, model)
+
+
+def named_classifiers(name: str, model: nn.Module) -> list[nn.Module]:
+    """Modules that hold a network's classifiers, as its library names them; empty if it does
+    not."""
+    if not name.startswith("timm/"):
+        return []
+    known = cast(Any, model)
+    found = known.get_classifier()
+    modules = list(found) if isinstance(found, (tuple, list)) else [found]
+    # VOLO's second one, of which the library does not tell.
+    modules.append(getattr(known, "aux_head", None))
+    return [module for module in modules if isinstance(module, nn.Module)]
 
 
 def _published_by_torchvision(name: str) -> dict[str, Any]:
@@ -119,7 +129,7 @@ def _published_by_torchvision(name: str) -> dict[str, Any]:
 
     weights = list(models.get_model_weights(name))
     if not weights:
-        usual = {"native_size": _USUAL_SIZE, "mean": _IMAGENET_MEAN, "std": _IMAGENET_STD}
+        usual = {"native_size": USUAL_SIZE, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
         return {**usual, "weights": _no_weights(f"torchvision/{name}")}
     best = models.get_model_weights(name).DEFAULT
     transforms, address = best.transforms(), best.url
@@ -136,34 +146,6 @@ def _published_by_torchvision(name: str) -> dict[str, Any]:
 
 def _no_weights(name: str) -> WeightFile:
     return WeightFile(f"{name} has none", None, None, "no weights are published")
-
-
-def _image_size(config: Any) -> int:
-    size = getattr(config, "image_size", _USUAL_SIZE)
-    return int(size[0] if isinstance(size, (list, tuple)) else size)
-
-
-def _normalisation(name: str) -> dict[str, Any]:
-    from transformers import AutoImageProcessor
-
-    try:
-        processor = AutoImageProcessor.from_pretrained(name)
-    except Exception as error:
-        log.warning("%s has no image processor: ImageNet's (%s)", name, one_sentence(error)[:80])
-        return {"mean": _IMAGENET_MEAN, "std": _IMAGENET_STD}
-    return {"mean": tuple(processor.image_mean), "std": tuple(processor.image_std)}
-
-
-class Logits(nn.Module):
-    """An image classifier of transformers that takes and returns tensors."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(pixel_values=images).logits
-        return logits
 
 
 def _of_torchvision(name: str) -> nn.Module:
@@ -183,22 +165,17 @@ def _of_timm(name: str) -> nn.Module:
 
     if not timm.is_model(name):
         raise _unknown(f"timm/{name}", timm.list_models())
-    model: nn.Module = timm.create_model(name, pretrained=False)
+    return _timm_network(name, pretrained=False)
+
+
+def _timm_network(name: str, *, pretrained: bool) -> nn.Module:
+    import timm
+
+    model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    if not cast(Any, model).num_classes:
+        # Published without a classifier, which fine-tuning replaces anyway.
+        cast(Any, model).reset_classifier(_USUAL_CLASSES)
     return model
-
-
-def _of_transformers(name: str) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForImageClassification
-
-    try:
-        config = AutoConfig.from_pretrained(name)
-    except Exception as error:
-        raise Unavailable(
-            f"the configuration of hf/{name} cannot be had "
-            f"({one_sentence(error)[:200].rstrip('.')}): connect this machine to the hub, or name "
-            "a folder with a config.json."
-        ) from error
-    return Logits(AutoModelForImageClassification.from_config(config))
 
 
 def _of_file(name: str) -> nn.Module:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,24 @@ from asi_core.layers.shapes import observed_shapes
 from asi_core.methods.blocks import related
 from asi_core.records import ConvGeometry, LayerShape
 from asi_core.zoo.cards import SMALLEST_IMAGE, LayerKind, ModelCard
-from asi_core.zoo.libraries import build_outside, published_facts
+from asi_core.zoo.hugging_face import reads_tokens
+from asi_core.zoo.libraries import (
+    build_outside,
+    named_classifiers,
+    published_facts,
+)
 from asi_core.zoo.outside import card_as_dict, title_of
 
 # At which a network that reads images of any size is tried as well.
 _OTHER_SIZES = (32, 64, 96, 128, 160, 192, 256)
+
+# One pass of a model on the meta device, at a size.
+Pass: TypeAlias = Callable[[nn.Module, int], Any]
+
+
+def images_pass(model: nn.Module, size: int) -> Any:
+    """What a model gives for one image of `size` pixels a side."""
+    return model(torch.empty(1, 3, size, size, device="meta"))
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
@@ -36,44 +49,66 @@ def made_facts(name: str) -> dict[str, Any]:
 
     Raises:
         InvalidInput, Unavailable: as `build_outside`.
-        Unsupported: if it is no image classifier whose layers can be compressed.
+        Unsupported: if it is no image classifier or decoder whose layers can be compressed.
     """
+    if reads_tokens(name):
+        from asi_core.zoo.language import language_facts
+
+        return language_facts(name)
     model = on_meta(lambda: build_outside(name)).eval().requires_grad_(False)
     published = published_facts(name, model)
     size: int = published["native_size"]
-    called = _called(name, model, size)
-    head = _head(name, model, called)
-    names = [n for n in main_layers(model, called) if n != head]
-    names = [n for n, _ in model.named_modules() if n in set(names)]
+    called, outputs = _called(name, model, size)
+    heads = _heads(name, model, called, outputs)
+    names = in_registration_order(model, set(main_layers(model, called)) - set(heads))
     if not names:
         raise Unsupported(f"{name} has no convolution or linear layer that could be compressed.")
-    shapes = _traced(model, names, size)
-    # A layer that is called several times has its first call's shape here.
-    first = {shape.name: shape for shape in reversed(shapes)}
-    counts = [len(first[n].input_shape) for n in names]
-    linear = isinstance(model.get_submodule(names[0]), nn.Linear)
-    classifier = model.get_submodule(head)
-    kind: LayerKind = "linear" if linear else "conv"
+    shapes = traced(model, names, size, images_pass)
     card = ModelCard(
         name=name,
         title=title_of(name),
         factory=name,
-        head=head,
-        head_features=_inputs(classifier),
-        layer_kind=kind,
-        layer_count=len(names),
-        parameter_count=sum(p.numel() for p in model.parameters()),
-        modes=max(set(counts), key=counts.count),
+        head=heads[0],
+        other_heads=tuple(heads[1:]),
+        head_features=sum(_inputs(model.get_submodule(head)) for head in heads),
+        parameter_count=parameters_of(model),
         fixed_size=not _reads_other_sizes(model, size),
-        layer_names=tuple(names),
-        layer_modes=tuple(counts),
+        **about_layers(model, names, shapes),
         **published,
     )
-    return {"card": card_as_dict(card), "layers": layer_rows(model, names, [size])}
+    rows = layer_rows(model, names, [size])
+    return {"card": card_as_dict(card), "layers": rows}
+
+
+def in_registration_order(model: nn.Module, names: Collection[str]) -> list[str]:
+    """`names` of modules in the order of `named_modules`."""
+    return [name for name, _ in model.named_modules() if name in names]
+
+
+def parameters_of(model: nn.Module) -> int:
+    """The number of a model's parameters; those that two modules share count once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def about_layers(
+    model: nn.Module, names: Sequence[str], shapes: Sequence[LayerShape]
+) -> dict[str, Any]:
+    """The fields of a card about trainable layers."""
+    # A layer that is called several times has its first call's shape here.
+    first = {shape.name: shape for shape in reversed(shapes)}
+    counts = [len(first[name].input_shape) for name in names]
+    kind: LayerKind = "linear" if isinstance(model.get_submodule(names[0]), nn.Linear) else "conv"
+    return {
+        "layer_kind": kind,
+        "layer_count": len(names),
+        "modes": max(set(counts), key=counts.count),
+        "layer_names": tuple(names),
+        "layer_modes": tuple(counts),
+    }
 
 
 def layer_rows(
-    model: nn.Module, names: Sequence[str], sizes: Sequence[int]
+    model: nn.Module, names: Sequence[str], sizes: Sequence[int], run: Pass = images_pass
 ) -> list[dict[str, Any]]:
     """Rows about layers of a model on the meta device, as in the table of shapes.
 
@@ -81,29 +116,42 @@ def layer_rows(
 
     Args:
         names: in registration order.
-        sizes: of images, pixels.
+        sizes: of images, pixels; or of what `run` gives the model.
     """
-    sources = _gradient_sources(model, names, sizes[0])
-    traced = {size: {s.name: s for s in reversed(_traced(model, names, size))} for size in sizes}
+    sources = _gradient_sources(model, names, lambda: run(model, sizes[0]))
+    found = {size: {s.name: s for s in reversed(traced(model, names, size, run))} for size in sizes}
     return [
         {
-            **_row(traced[sizes[0]][name], model.get_submodule(name)),
+            **_row(found[sizes[0]][name], model.get_submodule(name)),
             "input_gradient_from": _least_trained(sources[name], at, len(names)),
             "sizes": {
                 str(size): [list(shapes[name].input_shape[1:]), list(shapes[name].output_shape[1:])]
-                for size, shapes in traced.items()
+                for size, shapes in found.items()
             },
         }
         for at, name in enumerate(names)
     ]
 
 
-def _images(size: int, batch: int = 1) -> Tensor:
-    return torch.empty(batch, 3, size, size, device="meta")
+def _called(name: str, model: nn.Module, size: int) -> tuple[list[str], int]:
+    """Layers in the order of their first calls, and the number of scores for an image."""
+    try:
+        order, output = calls_of(model, lambda: images_pass(model, size))
+    except Exception as error:
+        raise Unsupported(
+            f"{name} cannot read images of {size} pixels on the meta device "
+            f"({type(error).__name__}: {one_sentence(error)[:200]})."
+        ) from error
+    if not (isinstance(output, Tensor) and output.dim() == 2):
+        raise Unsupported(
+            f"{name} is no image classifier: for images it gives {type(output).__name__}, not one "
+            "row of class scores per image."
+        )
+    return order, output.shape[1]
 
 
-def _called(name: str, model: nn.Module, size: int) -> list[str]:
-    """Layers in the order of their first calls."""
+def calls_of(model: nn.Module, run: Callable[[], Any]) -> tuple[list[str], Any]:
+    """Convolutions and linear layers in the order of their first calls, and what `run` returns."""
     order: dict[str, None] = {}
 
     def note(key: str) -> Callable[..., None]:
@@ -115,32 +163,36 @@ def _called(name: str, model: nn.Module, size: int) -> list[str]:
         if isinstance(layer, (nn.Conv2d, nn.Linear))
     ]
     try:
-        output = model(_images(size))
-    except Exception as error:
-        raise Unsupported(
-            f"{name} cannot read images of {size} pixels on the meta device "
-            f"({type(error).__name__}: {one_sentence(error)[:200]})."
-        ) from error
+        output = run()
     finally:
         for handle in handles:
             handle.remove()
-    if not (isinstance(output, Tensor) and output.dim() == 2):
-        raise Unsupported(
-            f"{name} is no image classifier: for images it gives {type(output).__name__}, not one "
-            "row of class scores per image."
-        )
-    return list(order)
+    return list(order), output
 
 
-def _head(name: str, model: nn.Module, called: Sequence[str]) -> str:
-    """The classifier that fine-tuning replaces: the last layer that is called."""
+def _heads(name: str, model: nn.Module, called: Sequence[str], outputs: int) -> list[str]:
+    """The classifiers that fine-tuning replaces: those that the library names, or else the last
+    layer that is called."""
     if not called:
         raise Unsupported(f"{name} calls no convolution and no linear layer.")
-    found = called[-1]
-    layer = model.get_submodule(found)
-    if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
-        raise Unsupported(f"{name} has no classifier that could be replaced: {found} is the last.")
-    return found
+    layers = {layer: key for key, layer in model.named_modules() if key in set(called)}
+    named = [layer for part in named_classifiers(name, model) for layer in part.modules()]
+    found = [layers[one] for one in named if one in layers and _outputs(one) == outputs]
+    if found:
+        return found
+    last = model.get_submodule(called[-1])
+    if isinstance(last, nn.Conv2d) and last.kernel_size != (1, 1):
+        raise Unsupported(
+            f"{name} has no classifier that could be replaced: {called[-1]} is the last."
+        )
+    return [called[-1]]
+
+
+def _outputs(classifier: nn.Module) -> int | None:
+    """Its scores; None if it is of another kind."""
+    if isinstance(classifier, nn.Conv2d) and classifier.kernel_size == (1, 1):
+        return classifier.out_channels
+    return classifier.out_features if isinstance(classifier, nn.Linear) else None
 
 
 def _inputs(classifier: nn.Module) -> int:
@@ -150,9 +202,10 @@ def _inputs(classifier: nn.Module) -> int:
     return classifier.in_features
 
 
-def _traced(model: nn.Module, names: Sequence[str], size: int) -> tuple[LayerShape, ...]:
+def traced(model: nn.Module, names: Sequence[str], size: int, run: Pass) -> tuple[LayerShape, ...]:
+    """Shapes of layers in a pass at a size, one per call."""
     with observed_shapes(model, names) as shapes:
-        model(_images(size))
+        run(model, size)
     return related(shapes.all(names))
 
 
@@ -160,7 +213,7 @@ def _reads_other_sizes(model: nn.Module, size: int) -> bool:
     for other in _OTHER_SIZES:
         if other != size and other >= SMALLEST_IMAGE and other >= size // 2:
             try:
-                model(_images(other))
+                images_pass(model, other)
             except Exception:
                 # Whatever the network raises for images that it cannot read.
                 return False
@@ -168,7 +221,9 @@ def _reads_other_sizes(model: nn.Module, size: int) -> bool:
     return False
 
 
-def _gradient_sources(model: nn.Module, names: Sequence[str], size: int) -> dict[str, int]:
+def _gradient_sources(
+    model: nn.Module, names: Sequence[str], run: Callable[[], Any]
+) -> dict[str, int]:
     """By layer, the largest position among the layers that its input depends on; -1 for none."""
     inputs: dict[str, Any] = {}
     weights = {model.get_submodule(n).weight: at for at, n in enumerate(names)}
@@ -187,7 +242,7 @@ def _gradient_sources(model: nn.Module, names: Sequence[str], size: int) -> dict
         weight.requires_grad_(True)
     try:
         with torch.enable_grad():
-            _output = model(_images(size))
+            _output = run()
     finally:
         for handle in handles:
             handle.remove()

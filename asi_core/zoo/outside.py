@@ -3,11 +3,14 @@
     torchvision/regnet_y_400mf      any classification network of torchvision
     timm/mobilenetv3_small_050      any network of timm, where it is installed
     hf/google/vit-base-patch16-224  an image classifier of transformers, by id or folder
+    hf/my_decoder                   a decoder, by a folder with its configuration
+    config/decoder_1b               one that is shipped or was handed in (`zoo.configurations`)
     my_networks.py:tiny             what a function of a Python file returns
 
 A card is made by tracing the network on the meta device and kept on disk, so that pages read it
 without importing torch. Making one runs the library's code, or that of the file: on a server only
-for torchvision's networks and those that the owner lists in `ASI_MODELS`.
+for torchvision's networks, configurations of decoders, which are checked and read in a process of
+their own, and those that the owner lists in `ASI_MODELS`.
 """
 
 from __future__ import annotations
@@ -26,15 +29,24 @@ from typing import Any
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS, ModelCard, WeightFile
+from asi_core.zoo.configurations import EXAMPLE, PREFIX, configuration_file, configuration_title
 
-_LIBRARIES = {"torchvision/": "torchvision", "timm/": "timm", "hf/": "transformers"}
-_EXTRAS = {"timm/": "timm", "hf/": "hf"}
+_LIBRARIES = {
+    "torchvision/": "torchvision",
+    "timm/": "timm",
+    "hf/": "transformers",
+    PREFIX: "transformers",
+}
+_EXTRAS = {"timm/": "timm", "hf/": "hf", PREFIX: "hf"}
+_OPEN_TO_ALL = ("torchvision/", PREFIX)
 _LONGEST_NAME = 200
 # Classification networks of torchvision, for pages, which do not import it.
 _LIST = "facts/torchvision_models.json"
 # Names that the command line of this process and of those that it starts has been given.
 _TRUSTED = "ASI_TRUSTED_MODELS"
 _SEPARATOR = ","
+# Fields of a card that JSON turns into lists.
+_TUPLES = ("mean", "std", "layer_names", "layer_modes", "other_heads")
 
 
 def is_outside(name: str) -> bool:
@@ -58,7 +70,7 @@ def check_may_build(name: str) -> None:
         InvalidInput: for a network that this installation does not offer.
         Unavailable: if the library of the network is not installed.
     """
-    if not (name.startswith("torchvision/") or name in (*offered(), *_trusted())):
+    if not (name.startswith(_OPEN_TO_ALL) or name in (*offered(), *_trusted())):
         raise InvalidInput(
             "models beyond the zoo and torchvision must be listed by the owner of the server",
             repr(name),
@@ -79,7 +91,7 @@ def offered() -> tuple[str, ...]:
 
 def choices() -> tuple[str, ...]:
     """Names of all models that users of this installation may choose: the zoo's first."""
-    return (*MODELS, *_of_torchvision(), *offered())
+    return (*MODELS, EXAMPLE, *_of_torchvision(), *offered())
 
 
 @cache
@@ -95,6 +107,8 @@ def title_of(name: str) -> str:
     if ".py:" in name:
         path, _, factory = name.rpartition(":")
         return f"{factory} ({Path(path).name})"
+    if name.startswith(PREFIX):
+        return configuration_title(name)
     library, _, own = name.partition("/")
     return f"{own} ({'transformers' if library == 'hf' else library})"
 
@@ -105,7 +119,7 @@ def outside_card(name: str) -> ModelCard:
     Raises:
         InvalidInput: if there is no such network, or this process may not make it.
         Unavailable: if its library is missing.
-        Unsupported: if it is no image classifier whose layers can be compressed.
+        Unsupported: if it is no image classifier or decoder whose layers can be compressed.
     """
     return _card(_facts(name)["card"])
 
@@ -140,11 +154,19 @@ def _facts(name: str) -> dict[str, Any]:
         if kept is not None:
             return kept
         raise
-    from asi_core.zoo.making import made_facts
-
-    made = {"name": name, "edition": edition(name), **made_facts(name)}
+    made = {"name": name, "edition": edition(name), **_made(name)}
     _write(path, made)
     return made
+
+
+def _made(name: str) -> dict[str, Any]:
+    if name.startswith(PREFIX):
+        from asi_core.zoo.apart import made_apart
+
+        return made_apart(name)
+    from asi_core.zoo.making import made_facts
+
+    return made_facts(name)
 
 
 def _path(name: str) -> Path:
@@ -159,8 +181,13 @@ def edition(name: str) -> str:
         return ""
     for prefix, library in _LIBRARIES.items():
         if name.startswith(prefix):
-            return f"{library} {_version(library)}"
-    file = Path(name.rpartition(":")[0])
+            of_library = f"{library} {_version(library)}"
+            configuration = configuration_file(name)
+            return f"{of_library} {_digest(configuration)}" if configuration else of_library
+    return _digest(Path(name.rpartition(":")[0]))
+
+
+def _digest(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
@@ -212,5 +239,5 @@ def card_as_dict(card: ModelCard) -> dict[str, Any]:
 
 def _card(written: dict[str, Any]) -> ModelCard:
     weights = WeightFile(**{**written["weights"], "package": None})
-    tuples = {name: tuple(written[name]) for name in ("mean", "std", "layer_names", "layer_modes")}
+    tuples = {name: tuple(written[name]) for name in _TUPLES}
     return ModelCard(**{**written, **tuples, "weights": weights})

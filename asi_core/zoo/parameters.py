@@ -18,7 +18,7 @@ class ParameterCount:
 
     Attributes:
         layers: of the trained layers, weights and biases.
-        head: of the new classifier.
+        head: of the new classifier; 0 for a language model, which has none.
         frozen: of all others.
     """
 
@@ -42,9 +42,11 @@ def parameter_count(name: str, layers: int | Literal["all"], classes: int) -> Pa
     in_layers = sum(
         prod(facts.weight_shape) + facts.weight_shape[0] * facts.has_bias for facts in trained
     )
+    if card.reads == "tokens":
+        return ParameterCount(in_layers, 0, card.parameter_count - in_layers)
     backbone = card.parameter_count - _head_parameters(card, _PUBLISHED_CLASSES)
     return ParameterCount(in_layers, _head_parameters(card, classes), backbone - in_layers)
 
 
 def _head_parameters(card: ModelCard, classes: int) -> int:
-    return (card.head_features + 1) * classes
+    return (card.head_features + len(card.heads)) * classes

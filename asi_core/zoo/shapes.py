@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from asi_core.errors import InvalidInput
 from asi_core.methods.blocks import related
 from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
-from asi_core.zoo.cards import ModelCard, check_image_size, model_card
+from asi_core.zoo.cards import ModelCard, check_size, chosen_size, model_card
 from asi_core.zoo.outside import edition, is_outside, outside_rows
 
 TABLE = "facts/layer_shapes.json"
 _SIZES = tuple(range(32, 257, 32))
+_Sizes: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class LayerFacts:
         input_gradient_from: how many of the last layers must be trained so that this one's input
             needs a gradient; None for the first layer.
         input_id: key shared by layers that read the same tensor, else None (`LayerShape`).
-        sizes: image size -> sizes of input and output without the batch.
+        sizes: image size, or tokens -> sizes of input and output without the batch.
     """
 
     name: str
@@ -41,7 +42,7 @@ class LayerFacts:
     has_bias: bool
     input_gradient_from: int | None
     input_id: str | None
-    sizes: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]]
+    sizes: Mapping[int, _Sizes]
 
 
 def tabled_sizes(card: ModelCard) -> tuple[int, ...]:
@@ -61,36 +62,57 @@ def _facts_of_edition(name: str, edition: str) -> tuple[LayerFacts, ...]:
 
 
 def trained_layer_shapes(
-    name: str, layers: int | Literal["all"], batch_size: int, image_size: int
+    name: str,
+    layers: int | Literal["all"],
+    batch_size: int,
+    image_size: int | None = None,
+    *,
+    tokens: int | None = None,
 ) -> tuple[LayerShape, ...]:
-    """Shapes of the last `layers` trainable layers of a zoo model, in registration order.
+    """Shapes of the last `layers` trainable layers of a model, in registration order.
+
+    Args:
+        image_size: of a network that reads images, pixels.
+        tokens: of a language model: of each text of the batch.
 
     Raises:
-        InvalidInput: if there is no such model, it has fewer layers or does not accept such images,
-            or the batch is empty.
+        InvalidInput: if there is no such model, it has fewer layers or does not accept such images
+            or texts, the batch is empty, or a size is missing or meaningless.
     """
-    return _shapes_of_edition(name, layers, batch_size, image_size, edition(name))
+    size = chosen_size(model_card(name), {"images": image_size, "tokens": tokens})
+    return _shapes_of_edition(name, layers, batch_size, size, edition(name))
 
 
 @lru_cache(maxsize=1024)
 def _shapes_of_edition(
-    name: str, layers: int | Literal["all"], batch_size: int, image_size: int, edition: str
+    name: str, layers: int | Literal["all"], batch_size: int, size: int, edition: str
 ) -> tuple[LayerShape, ...]:
     card = model_card(name)
     count = card.checked_layers(layers)
-    check_image_size(card, image_size)
+    check_size(card, size)
     if batch_size < 1:
         raise InvalidInput("batch size must be at least 1", batch_size, "choose 1 or more")
-    if image_size not in _sizes_at_hand(card.name):
+    if card.reads == "images" and size not in _sizes_at_hand(card.name):
         from asi_core.zoo.tracing import traced_layer_shapes
 
-        return traced_layer_shapes(name, layers, batch_size, image_size)
+        return traced_layer_shapes(name, layers, batch_size, size)
     trained = layer_facts(name)[card.layer_count - count :]
-    return related(_shape(facts, count, batch_size, image_size) for facts in trained)
+    sizes = _of_any_length if card.reads == "tokens" else _of_images
+    return related(_shape(facts, count, batch_size, sizes(facts, size)) for facts in trained)
 
 
-def _shape(facts: LayerFacts, trained: int, batch_size: int, image_size: int) -> LayerShape:
-    inputs, outputs = facts.sizes[image_size]
+def _of_images(facts: LayerFacts, side: int) -> _Sizes:
+    return facts.sizes[side]
+
+
+def _of_any_length(facts: LayerFacts, tokens: int) -> _Sizes:
+    """For texts: of layers that read tokens x features, one length tells all others."""
+    ((_, inputs), (_, outputs)) = next(iter(facts.sizes.values()))
+    return (tokens, inputs), (tokens, outputs)
+
+
+def _shape(facts: LayerFacts, trained: int, batch_size: int, sizes: _Sizes) -> LayerShape:
+    inputs, outputs = sizes
     least = facts.input_gradient_from
     return LayerShape(
         name=facts.name,

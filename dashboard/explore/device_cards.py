@@ -52,7 +52,7 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
     }
     st.caption(
         "Memory that training needs at once: activations, weights, gradients and optimiser state "
-        "of the trained layers and the new classifier. The answer above counts only activations."
+        f"of the trained layers{_classifier(settings)}. The answer above counts only activations."
     )
     unknown = [
         f":gray[:material/help:] {method.label}: no closed form, measure it"
@@ -64,6 +64,10 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
             message = card_text(device, budgets[device.key], memories)
             card.markdown("  \n".join([message, *unknown]))
     _parts(memories)
+
+
+def _classifier(settings: ExploreSettings) -> str:
+    return " and the new classifier" if settings.card.reads == "images" else ""
 
 
 def card_text(device: Device, budget_bytes: int, memories: dict[str, TrainingMemory]) -> str:

@@ -16,6 +16,7 @@ from asi_core.zoo.shapes import layer_facts
 from asi_core.zoo.weights import local_weights
 from dashboard.controls import run_field, setting_box
 from dashboard.explore.settings import ExploreSettings
+from dashboard.explore.training import OWN_LOOP
 from dashboard.frame import drawer, figure
 from dashboard.jobs import job_panel
 
@@ -24,6 +25,9 @@ _TRAINED = "trained layer inputs"
 
 def measure_panel(settings: ExploreSettings) -> None:
     """An expander with buttons to measure each method, and the results."""
+    if settings.card.reads == "tokens":
+        st.caption(OWN_LOOP)
+        return
     with drawer("Measure here", icon=":material/speed:", key="measure") as panel:
         if panel.open:
             _measured(settings)

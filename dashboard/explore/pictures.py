@@ -54,7 +54,7 @@ def pictures(
 
 def token(setup: Setup, view: ViewSettings) -> str:
     """Identifies the figures of a setup and view."""
-    return f"{setup.network} {setup.settings} {view}"
+    return f"{setup.network} {setup.tokens} {setup.settings} {view}"
 
 
 @lru_cache(maxsize=64)

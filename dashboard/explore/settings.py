@@ -43,15 +43,27 @@ class ExploreSettings(Setup):
     @property
     def shapes(self) -> tuple[LayerShape, ...]:
         """The shapes of the trained layers, in forward order."""
-        return tuple(
-            trained_layer_shapes(self.model, self.layers, self.batch_size, self.image_size)
-        )
+        return tuple(trained_layer_shapes(self.model, self.layers, self.batch_size, **self.size))
 
 
 def explored(setup: Setup, view: ViewSettings) -> ExploreSettings:
     """The settings of the page, validated; raises AsiError or ValidationError for an invalid
     value."""
     settings = ExploreSettings(**vars(setup), convention=view.convention)
+    if settings.card.reads == "tokens":
+        _check_texts(settings)
+    else:
+        _check_images(settings)
+    settings.methods()
+    return settings
+
+
+def _check_texts(settings: ExploreSettings) -> None:
+    if not settings.shapes:
+        raise InvalidInput("trained layers must be at least 1", 0, "choose 1 or more")
+
+
+def _check_images(settings: ExploreSettings) -> None:
     settings.run_spec(Vanilla())
     sizes = tabled_sizes(settings.card)
     if settings.image_size not in sizes:
@@ -61,8 +73,6 @@ def explored(setup: Setup, view: ViewSettings) -> ExploreSettings:
             settings.image_size,
             f"choose {min(sizes, key=lambda size: abs(size - settings.image_size))}",
         )
-    settings.methods()
-    return settings
 
 
 _CHOICES = {
