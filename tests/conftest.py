@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -20,11 +21,11 @@ from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
 from tests.plugins import Sparse, Thinned
 from tests.postgres import Postgres, find_postgres
-from tests.side_by_side import long_first, shared_folder, use_own_processors
+from tests.side_by_side import long_first, share_processors, shared_folder
 from tests.tiers import _unit_tests_stay_units, mark  # noqa: F401
 
-# Before anything counts the processors.
-use_own_processors()
+# Before PyTorch is imported.
+share_processors()
 
 # Settings of the tests themselves.
 _OF_TESTS = ("ASI_CHROMIUM", "ASI_TEST_POSTGRES_URL", "ASI_REQUIRE_POSTGRES")
@@ -103,6 +104,17 @@ def scanned_once() -> Iterator[None]:
         scan = cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports_are_no_garbage() -> None:
+    """Excludes what has been imported so far from garbage collection, as the app's server does.
+
+    Streamlit collects garbage after every run of a page, and a measurement before every step: half
+    of such a test would be the walk through the objects of all modules.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
