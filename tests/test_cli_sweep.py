@@ -11,9 +11,9 @@ from asi_core.cli import main
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.submit.sweeps import Sweep
 from asi_core.settings import read_settings
+from tests.command import answer, call
 from tests.datasets.pictures import both_splits, write_folder
 from tests.runs.kept import asi, keep, spec
-from tests.command import answer, call
 
 SMALL = ("--batch-size", "4", "--image-size", "32", "--layers", "1", "--no-references")
 
