@@ -57,14 +57,9 @@ def test_a_point_opens_its_run_and_the_link_remembers_it(
     page.mouse.click(point["left"], point["top"])
     wait_for(lambda: chosen(page) == [point["label"]], 180, "the point's run in the box")
     wait_until_drawn(page)
-    link = page.url
-    assert "runs=" in link
+    # That the address leads there is tested without a browser.
+    assert "runs=" in page.url
     visit.end()
-    again = open_page(browser, link)
-    wait_for(lambda: chosen(again.page) == [point["label"]], 180, "the same run in another browser")
-    again.page.close()
-    # At the address of a page, Streamlit first requests its server one level too deep.
-    assert all("404" in problem for problem in again.problems)
 
 
 def test_the_report_opens_without_a_network(

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import quote_plus
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -80,16 +79,13 @@ CALIBRATED = (
     "Image size, pixels",
     "Seed",
 )
-# What Explore draws last.
-DEVICES = "Which devices does it fit?"
 # Changing these would leave no runs to choose and compare.
 FEWER = ("Filter: Methods", "Filter: Comparisons", "Runs in detail")
 TOURS = (
-    Tour("", ({RANKS: "Explained variance"},), last=DEVICES),
     Tour(
-        f"?ranks_from={quote_plus('One rank')}",
-        ({RANKS: "One rank"}, {RANKS: "Ranks per mode"}),
-        last=DEVICES,
+        "",
+        ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"}),
+        last="Which devices does it fit?",
     ),
     Tour("train", ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"})),
     Tour("spectra"),
