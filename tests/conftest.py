@@ -21,7 +21,7 @@ from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
 from tests.plugins import Sparse, Thinned
 from tests.postgres import Postgres, find_postgres
-from tests.side_by_side import long_first, share_processors, shared_folder
+from tests.side_by_side import is_one_of_several, long_first, share_processors, shared_folder
 from tests.tiers import _unit_tests_stay_units, mark  # noqa: F401
 
 # Before PyTorch is imported.
@@ -54,6 +54,9 @@ def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name)
     monkeypatch.setenv("ASI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ASI_FEATURES_DIR", str(features_dir))
+    if is_one_of_several():
+        # A worker's code that runs in the test's process has as many threads as that.
+        monkeypatch.setenv("ASI_THREADS", "1")
     return tmp_path / "home"
 
 

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 
+def is_one_of_several() -> bool:
+    """Whether this is one of several test processes."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
 def share_processors() -> None:
     """One computing thread per test process, and none that spins while it waits.
 
@@ -15,7 +20,7 @@ def share_processors() -> None:
     test for its workers. PyTorch's threads spin by default, so that two processes with as many
     threads as processors each run at less than half speed.
     """
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if is_one_of_several():
         os.environ["OMP_NUM_THREADS"] = "1"
         # Also of the servers and workers that tests start, which choose their number of threads.
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -30,7 +35,7 @@ def shared_folder(folders: pytest.TempPathFactory, name: str) -> Path:
     """A folder that all processes of a session use."""
     base = folders.getbasetemp()
     # Each process has a separate folder in the session's.
-    session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    session = base.parent if is_one_of_several() else base
     folder = session / name
     folder.mkdir(exist_ok=True)
     return folder

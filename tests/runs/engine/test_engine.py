@@ -36,10 +36,10 @@ def settings(
 ) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("engine")
     if request.param == "sqlite":
-        yield Settings(home=home)
+        yield Settings(home=home, threads=1)
         return
     with fresh_database(request.getfixturevalue("postgres")) as url:
-        yield Settings(home=home, database_url=url)
+        yield Settings(home=home, database_url=url, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
     started = set(psutil.Process(os.getpid()).children(recursive=True)) - before
     assert started
     store = RunStore(own.database_url)
-    (run,) = launched(first, store, spec(steps=600))
+    (run,) = launched(first, store, spec(steps=300))
     wait_for(lambda: store.events(run.id, "step"), 60, "the first step")
     first.close()
     wait_for(
