@@ -15,8 +15,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
+# More processes than two processors: tests of the engine wait, and others compute meanwhile.
 test: $(VENV)/.installed-dev browser postgres
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # Two processes: the machine's processors are shared with nobody, and each starts once.
 check: lint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -20,11 +21,11 @@ from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
 from tests.plugins import Sparse, Thinned
 from tests.postgres import Postgres, find_postgres
-from tests.side_by_side import long_first, shared_folder, use_own_processors
+from tests.side_by_side import is_one_of_several, long_first, share_processors, shared_folder
 from tests.tiers import _unit_tests_stay_units, mark  # noqa: F401
 
-# Before anything counts the processors.
-use_own_processors()
+# Before PyTorch is imported.
+share_processors()
 
 # Settings of the tests themselves.
 _OF_TESTS = ("ASI_CHROMIUM", "ASI_TEST_POSTGRES_URL", "ASI_REQUIRE_POSTGRES")
@@ -53,6 +54,9 @@ def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name)
     monkeypatch.setenv("ASI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ASI_FEATURES_DIR", str(features_dir))
+    if is_one_of_several():
+        # A worker's code that runs in the test's process has as many threads as that.
+        monkeypatch.setenv("ASI_THREADS", "1")
     return tmp_path / "home"
 
 
@@ -103,6 +107,17 @@ def scanned_once() -> Iterator[None]:
         scan = cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", scan)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports_are_no_garbage() -> None:
+    """Excludes what has been imported so far from garbage collection, as the app's server does.
+
+    Streamlit collects garbage after every run of a page, and a measurement before every step: half
+    of such a test would be the walk through the objects of all modules.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -8,20 +8,22 @@ from pathlib import Path
 import pytest
 
 
-def use_own_processors() -> None:
-    """Bind this process and its future children to its share of the processors.
+def is_one_of_several() -> bool:
+    """Whether this is one of several test processes."""
+    return "PYTEST_XDIST_WORKER" in os.environ
 
-    PyTorch's threads spin while waiting: if two processes both use all processors, each runs at
-    less than half speed. Processes beyond the number of processors have one thread each instead.
+
+def share_processors() -> None:
+    """One computing thread per test process, and none that spins while it waits.
+
+    All processes together keep the processors busy: a browser test waits for its server, an engine
+    test for its workers. PyTorch's threads spin by default, so that two processes with as many
+    threads as processors each run at less than half speed.
     """
-    name = os.environ.get("PYTEST_XDIST_WORKER")
-    if name is None or not hasattr(os, "sched_setaffinity"):
-        return
-    processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    if share := sorted(os.sched_getaffinity(0))[int(name.removeprefix("gw")) :: processes]:
-        os.sched_setaffinity(0, share)
-    else:
+    if is_one_of_several():
         os.environ["OMP_NUM_THREADS"] = "1"
+        # Also of the servers and workers that tests start, which choose their number of threads.
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def long_first(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -33,7 +35,7 @@ def shared_folder(folders: pytest.TempPathFactory, name: str) -> Path:
     """A folder that all processes of a session use."""
     base = folders.getbasetemp()
     # Each process has a separate folder in the session's.
-    session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    session = base.parent if is_one_of_several() else base
     folder = session / name
     folder.mkdir(exist_ok=True)
     return folder

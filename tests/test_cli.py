@@ -1,40 +1,18 @@
-"""The command line, as a process."""
+"""The command line."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS
+from tests.command import answer, call, call_process, parsed
 from tests.datasets.pictures import encoded, noise, write_folder
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["--steps", "2", "--batch-size", "16", "--image-size", "32", "--layers", "2"]
-
-
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "asi_core", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def answer(*arguments: str) -> dict[str, Any]:
-    result = call(*arguments, "--json")
-    assert result.returncode == 0, result.stderr
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 def test_train_reports_and_keeps_the_run() -> None:
@@ -50,7 +28,8 @@ def test_train_reports_and_keeps_the_run() -> None:
 
 
 def test_the_same_command_gives_the_same_accuracy() -> None:
-    first, second = (answer("train", "--method", "asi", "--rank", "4", *SMALL) for _ in range(2))
+    words = ("train", "--method", "asi", "--rank", "4", *SMALL)
+    first, second = parsed(call_process(*words, "--json")), answer(*words)
     assert first["test_accuracy"] == second["test_accuracy"]
     losses = [[row["loss"] for row in r["history"] if "loss" in row] for r in (first, second)]
     assert losses[0] == losses[1]
@@ -77,8 +56,8 @@ def test_estimate_lists_every_layer(convention: str) -> None:
 
 def test_without_json_the_output_is_readable() -> None:
     result = call("estimate", "--method", "vanilla")
-    assert "total (exact)" in result.stdout
-    assert "MiB" in result.stdout
+    assert "total (exact)" in result.out
+    assert "MiB" in result.out
 
 
 @pytest.mark.parametrize(
@@ -99,8 +78,8 @@ def test_without_json_the_output_is_readable() -> None:
 )
 def test_wrong_input_is_one_line_and_leaves_no_run(arguments: list[str], expected: str) -> None:
     result = call("train", *arguments)
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert result.returncode == 2
+    lines = [line for line in result.err.splitlines() if line.strip()]
+    assert result.code == 2
     assert len(lines) == 1
     assert expected in lines[0]
     assert not (read_settings().home / "asi.sqlite").exists()
@@ -114,10 +93,10 @@ def test_damaged_images_are_refused_at_once_or_left_out_and_counted(tmp_path: Pa
     head = ("train", "--method", "vanilla", "--dataset", place, "--image-size", "32")
     arguments = (*head, "--layers", "0", "--steps", "2", "--batch-size", "4")
     refused = call(*arguments)
-    assert refused.returncode == 2
-    assert "2 of 20 images" in refused.stderr
-    assert "'cat/3.png' (damaged), 'dog/1.png' (damaged)" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
+    assert refused.code == 2
+    assert "2 of 20 images" in refused.err
+    assert "'cat/3.png' (damaged), 'dog/1.png' (damaged)" in refused.err
+    assert len(refused.err.strip().splitlines()) == 1
     assert not (read_settings().home / "asi.sqlite").exists()
     result = answer(*arguments, "--skip-damaged")
     assert result["images"]["left_out"] == 2
@@ -132,12 +111,12 @@ def test_unreadable_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / MODELS["efficientnet_lite0"].weights.name).write_bytes(b"damaged")
     monkeypatch.setenv("ASI_WEIGHTS_DIR", str(tmp_path))
     result = call("train", "--method", "vanilla", *SMALL)
-    assert result.returncode == 2
-    assert "does not hold the weights" in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.code == 2
+    assert "does not hold the weights" in result.err
+    assert len(result.err.strip().splitlines()) == 1
 
 
 def test_estimate_refuses_ranks_that_need_data() -> None:
     result = call("estimate", "--method", "asi", "--explained-variance", "0.8")
-    assert result.returncode == 2
-    assert "depend on the data" in result.stderr
+    assert result.code == 2
+    assert "depend on the data" in result.err

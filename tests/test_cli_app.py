@@ -20,8 +20,8 @@ from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from tests.browser.app import Server, free_port
+from tests.command import ROOT
 from tests.datasets.few import few_images
-from tests.test_cli import ROOT
 from tests.waiting import wait_for
 
 

@@ -1,4 +1,4 @@
-"""A command reports every invalid input in one line; tested as processes."""
+"""A command reports every invalid input in one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from asi_core.cli.train import requested_spec
 from asi_core.methods import ASI, HOSVD, USUAL_EXPLAINED_VARIANCE, Vanilla
 from asi_core.training.spec import RunSpec
 from tests.browser.app import free_port
-from tests.test_cli import ROOT
+from tests.command import ROOT, call, call_process
 
 HUGE = str(10**20)
 LONG = "x" * 5000
@@ -102,39 +101,13 @@ CASES = {
 }
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-    statuses: list[str]
-
-
-def ask(arguments: tuple[str, ...], home: Path, **variables: str) -> Said:
-    others = {name: value for name, value in os.environ.items() if not name.startswith("ASI_")}
-    ended = subprocess.run(
-        [sys.executable, "-m", "asi_core", *arguments],
-        cwd=ROOT,
-        env={**others, "ASI_HOME": str(home), **variables},
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    return Said(ended.returncode, ended.stdout.decode(), ended.stderr.decode(), statuses(home))
-
-
-def statuses(home: Path) -> list[str]:
-    """The statuses of all runs in a home's store."""
-    # For an invalid path, pathlib would raise.
-    if not os.path.isfile(home / "asi.sqlite"):
-        return []
-    with sqlite3.connect(home / "asi.sqlite") as store:
-        return [status for (status,) in store.execute("SELECT status FROM runs")]
+# What depends on how a process is started, and two of each kind of the others.
+PROCESSES = ("characters", "deep JSON", "nobody's home", "a list of two ranks", "flag", "threads")
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
-    """The output of each case; two run at a time, as most of it is the start of Python."""
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that no command accepts."""
     files = tmp_path_factory.mktemp("files")
     (files / "binary").write_bytes(bytes(range(256)) * 9)
     (files / "deep.json").write_text('{"method":' + "[" * 10**5 + "]" * 10**5 + "}")
@@ -142,35 +115,41 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Said]:
     (files / "long.json").write_text(json.dumps({"method": {"kind": "vanilla"}, LONG: 1}))
     many = {f"x{n}": 1 for n in range(500)}
     (files / "many.json").write_text(json.dumps({"method": {"kind": "vanilla"}, **many}))
+    return files
 
-    def one(item: tuple[int, Case]) -> Said:
-        number, what = item
-        arguments = tuple(word.replace("{}", str(files)) for word in what.arguments)
-        variables = {n: value.replace("{}", str(files)) for n, value in what.variables.items()}
-        home = Path(variables.pop("ASI_HOME", files / f"home-{number}"))
-        return ask(arguments, home, **variables)
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(CASES, pool.map(one, enumerate(CASES.values())), strict=True))
+def no_runs(home: Path) -> bool:
+    """Whether a home's store has no runs, or is not there."""
+    # For an invalid path, pathlib would raise.
+    if not os.path.isfile(home / "asi.sqlite"):
+        return True
+    with sqlite3.connect(home / "asi.sqlite") as store:
+        return store.execute("SELECT status FROM runs").fetchall() == []
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_invalid_input_is_reported_in_one_line(name: str, said: dict[str, Said]) -> None:
-    found = said[name]
+def test_invalid_input_is_reported_in_one_line(
+    name: str, files: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = CASES[name]
+    arguments = [word.replace("{}", str(files)) for word in asked.arguments]
+    for variable, value in asked.variables.items():
+        monkeypatch.setenv(variable, value.replace("{}", str(files)))
+    found = (call_process if name in PROCESSES else call)(*arguments)
     assert found.code == 2
     assert found.out == ""
     assert found.err.endswith("\n")
     (line,) = found.err.splitlines()
     assert len(line) <= 400
     assert "Traceback" not in line
-    assert CASES[name].message in line
+    assert asked.message in line
     assert "secret" not in line, "a password is not printed"
-    assert found.statuses == []
+    assert no_runs(Path(os.environ["ASI_HOME"]))
 
 
-def test_characters_that_the_terminal_lacks_are_replaced(tmp_path: Path) -> None:
+def test_characters_that_the_terminal_lacks_are_replaced() -> None:
     for arguments in (("poster",), ("estimate", "--method", "vanilla")):
-        found = ask(arguments, tmp_path, **ASCII)
+        found = call_process(*arguments, **ASCII)
         assert found.code == 0, found.err
         assert found.out.isascii()
     assert "432 KiB" in found.out

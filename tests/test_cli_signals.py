@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import ROOT
 from tests.datasets.pictures import both_splits, write_folder
-from tests.test_cli import ROOT
 from tests.waiting import wait_for
 
 SMALL = ("--batch-size", "4", "--image-size", "32")

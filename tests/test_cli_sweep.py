@@ -11,9 +11,9 @@ from asi_core.cli import main
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.submit.sweeps import Sweep
 from asi_core.settings import read_settings
+from tests.command import answer, call
 from tests.datasets.pictures import both_splits, write_folder
 from tests.runs.kept import asi, keep, spec
-from tests.test_cli import answer, call
 
 SMALL = ("--batch-size", "4", "--image-size", "32", "--layers", "1", "--no-references")
 
@@ -60,9 +60,9 @@ def test_a_dry_run_prints_the_forecast_only() -> None:
     store = RunStore(read_settings().database_url)
     keep(store, [spec(layers=0), spec(), asi(0.8)], [0.8, 0.9, 0.9], [0, 100, 10])
     result = call("sweep", "--explained-variances", "0.4,0.8", "--seeds", "0,1", "--dry-run")
-    assert result.returncode == 0
-    assert result.stdout.startswith("8 runs. About")
-    assert "8 like runs measured here" in result.stdout
+    assert result.code == 0
+    assert result.out.startswith("8 runs. About")
+    assert "8 like runs measured here" in result.out
     assert len(store.latest_comparisons(5)) == 1
 
 
@@ -87,8 +87,8 @@ def test_ranks_may_be_given_for_all_modes_and_per_mode() -> None:
 )
 def test_wrong_input_is_one_line(arguments: list[str], expected: str) -> None:
     result = call("sweep", *arguments)
-    assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    assert result.code == 2
+    (line,) = result.err.strip().splitlines()
     assert expected in line
     assert not (read_settings().home / "asi.sqlite").exists()
 

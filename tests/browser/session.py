@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.browser.app import Server
 
@@ -81,10 +82,26 @@ def session(server: Server, **headers: str) -> Iterator[Session]:
     xsrf = cookie.split("_streamlit_xsrf=")[1].split(";")[0]
     url = f"{server.url.replace('http', 'ws')}/_stcore/stream"
     with connect(url, additional_headers=headers, max_size=None, max_queue=None) as socket:
-        asked = BackMsg()
-        asked.rerun_script.query_string = ""
-        socket.send(asked.SerializeToString())
-        message = ForwardMsg()
-        while message.WhichOneof("type") != "new_session":
-            message.ParseFromString(bytes(socket.recv(timeout=60)))  # type: ignore[arg-type]
+        for message in _run(socket, page=""):
+            if message.WhichOneof("type") == "new_session":
+                break
         yield Session(server, message.new_session.initialize.session_id, xsrf)
+
+
+def drawn(server: Server, page: str) -> list[Element]:
+    """The elements of a page that the server sends, in their order."""
+    url = f"{server.url.replace('http', 'ws')}/_stcore/stream"
+    with connect(url, max_size=None, max_queue=None) as socket:
+        deltas = [m.delta for m in _run(socket, page) if m.WhichOneof("type") == "delta"]
+    return [delta.new_element for delta in deltas if delta.WhichOneof("type") == "new_element"]
+
+
+def _run(socket: ClientConnection, page: str) -> Iterator[ForwardMsg]:
+    """Request a page; the messages until it is complete."""
+    asked = BackMsg()
+    asked.rerun_script.page_name = page
+    socket.send(asked.SerializeToString())
+    message = ForwardMsg()
+    while message.WhichOneof("type") != "script_finished":
+        message = ForwardMsg.FromString(bytes(socket.recv(timeout=60)))  # type: ignore[arg-type]
+        yield message

@@ -9,17 +9,15 @@ from tests.browser.visiting import MINUTE, NARROW, Visit, open_page, wait_until_
 from tests.waiting import wait_for
 
 
-def open_learn(browser: Browser, server: Server, width: int) -> Visit:
-    """The Learn page, reached by the navigation."""
-    visit = open_page(browser, server.url, width=width)
-    if width == NARROW:
-        visit.page.get_by_test_id("stExpandSidebarButton").click()
+def by_the_menu(browser: Browser, server: Server) -> Visit:
+    """The Learn page on a phone, reached by the navigation, which covers the page there."""
+    visit = open_page(browser, server.url, width=NARROW)
+    visit.page.get_by_test_id("stExpandSidebarButton").click()
     visit.page.get_by_role("link", name="Learn").click()
     expect(visit.page.get_by_role("heading", name="Four short lessons")).to_be_visible(
         timeout=MINUTE
     )
-    if width == NARROW:
-        visit.page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    visit.page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
     wait_until_drawn(visit.page)
     return visit
 
@@ -32,7 +30,7 @@ def title_of(page: Page, chart: str) -> int:
 
 
 def test_a_student_guesses_and_sees_on_a_phone(browser: Browser, server: Server) -> None:
-    visit = open_learn(browser, server, NARROW)
+    visit = by_the_menu(browser, server)
     page = visit.page
     expect(page.get_by_role("heading", name="3 · Reveal")).to_have_count(0)
     slider = page.get_by_role("slider", name="Kept inputs")
@@ -51,15 +49,14 @@ def test_a_student_guesses_and_sees_on_a_phone(browser: Browser, server: Server)
     address = page.url
     visit.end()
 
-    again = open_page(browser, server.url, width=NARROW)
-    again.page.goto(address)
+    again = open_page(browser, address, width=NARROW)
     expect(again.page.get_by_text("You guessed 5")).to_be_visible(timeout=MINUTE)
     expect(again.page.get_by_role("slider", name="Trained layers")).to_have_value("5")
     again.page.close()
 
 
 def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) -> None:
-    visit = open_learn(browser, server, 1440)
+    visit = open_page(browser, f"{server.url}/learn")
     page = visit.page
     page.get_by_text("3 · Why a warm start works").click()
     expect(page.get_by_role("slider", name="Share of their energy")).to_be_visible()
@@ -74,8 +71,7 @@ def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) ->
     assert link.startswith(f"{server.url}/learn?lesson=warm-start")
     visit.end()
 
-    student = open_page(browser, server.url).page
-    student.goto(link)
+    student = open_page(browser, link).page
     expect(student.get_by_role("heading", name="Why a warm start works")).to_be_visible(
         timeout=MINUTE
     )
@@ -88,7 +84,7 @@ def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) ->
 
 
 def test_a_reader_searches_the_glossary(browser: Browser, server: Server) -> None:
-    visit = open_learn(browser, server, 1440)
+    visit = open_page(browser, f"{server.url}/learn")
     page = visit.page
     page.get_by_role("button", name="Glossary").click()
     box = page.get_by_role("textbox", name="Search")

@@ -28,7 +28,7 @@ from tests.browser.controls import (
     open_popover,
     popovers,
 )
-from tests.browser.visiting import MINUTE, WATCH_RUNS, Visit, open_page, wait_until_drawn
+from tests.browser.visiting import MINUTE, WATCH_RUNS, Visit, open_window, wait_until_drawn
 from tests.waiting import wait_for
 
 READ_WORDS = """() => ['stHeading', 'stMarkdown', 'stMetric', 'stAlert', 'stTable']
@@ -214,9 +214,7 @@ def lost(here: Page, there: Page) -> list[str]:
 def follow(window: Visit, link: str, tour: Tour) -> Page:
     """Open an address in a window, and wait until it is drawn."""
     page = window.page
-    page.goto(link)
-    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=MINUTE)
-    wait_until_drawn(page)
+    window.open(link)
     if tour.last:
         expect(page.get_by_role("heading", name=tour.last)).to_be_visible(timeout=MINUTE)
         wait_until_drawn(page)
@@ -226,7 +224,7 @@ def follow(window: Visit, link: str, tour: Tour) -> Page:
 @pytest.fixture(scope="module")
 def windows(browser: Browser, server: Server) -> Iterator[tuple[Visit, Visit]]:
     """The visitor's window, and another one that only opens links."""
-    both = open_page(browser, server.url), open_page(browser, server.url)
+    both = open_window(browser, server.url), open_window(browser, server.url)
     yield both
     for window in both:
         window.end()

@@ -9,11 +9,8 @@ from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
 
 
 def open_plan(browser: Browser, training_server: Server) -> Visit:
-    """The Plan page, reached by the navigation."""
-    visit = open_page(browser, training_server.url)
-    visit.page.get_by_role("link", name="Plan").click()
-    expect(visit.page.get_by_role("heading", name="Which ranks fit")).to_be_visible(timeout=MINUTE)
-    wait_until_drawn(visit.page)
+    visit = open_page(browser, f"{training_server.url}/plan")
+    expect(visit.page.get_by_role("heading", name="Which ranks fit")).to_be_visible()
     return visit
 
 

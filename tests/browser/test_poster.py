@@ -9,9 +9,8 @@ from tests.browser.visiting import MINUTE, open_page, wait_until_drawn
 
 
 def test_the_table_is_filtered_and_counted_otherwise(browser: Browser, server: Server) -> None:
-    visit = open_page(browser, server.url)
+    visit = open_page(browser, f"{server.url}/poster")
     page = visit.page
-    page.get_by_role("link", name="Poster").click()
     expect(page.get_by_text("cells equal the printed digits")).to_be_visible(timeout=MINUTE)
     expect(page.get_by_role("cell", name="1651.84")).to_have_count(2)
     page.get_by_test_id("stButtonGroup").get_by_text("exact", exact=True).click()

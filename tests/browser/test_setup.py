@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.app import Server
-from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
+from tests.browser.visiting import MINUTE, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
 # Pages with a setup, by their names in the menu, and others between them.
@@ -54,37 +51,28 @@ def go(page: Page, name: str) -> None:
     wait_until_drawn(page)
 
 
-@pytest.fixture
-def visit(browser: Browser, server: Server) -> Iterator[Visit]:
+def test_changing_page_keeps_the_setup(browser: Browser, server: Server) -> None:
     query = "&".join(f"{key}={value.replace(' ', '+')}" for key, value in SETUP.items())
     visit = open_page(browser, f"{server.url}/?{query}")
-    yield visit
-    visit.end()
-
-
-def test_changing_page_keeps_the_setup(visit: Visit, browser: Browser) -> None:
     page = visit.page
     shows(page, SETUP, "the first page")
     changed = {**SETUP, "layers": "7"}
     page.get_by_role("slider", name="Trained layers").press("ArrowRight")
     page.wait_for_url("**layers=7**")
-    for name in ("Train", "Poster", "Plan", "Compare", "Explore", "Train"):
+    page.get_by_role("button", name="Train this").click()
+    expect(page.get_by_role("button", name="Train and compare")).to_be_enabled(timeout=MINUTE)
+    shows(page, changed, "Train, by the button")
+    for name in ("Poster", "Explore", "Train", "Plan"):
         go(page, name)
         if name in WITH_SETUP:
             shows(page, changed, name)
     page.go_back()
-    shows(page, changed, "Explore, by Back")
+    shows(page, changed, "Train, by Back")
     page.go_forward()
-    shows(page, changed, "Train, by Forward")
+    shows(page, changed, "Plan, by Forward")
     page.reload()
-    shows(page, changed, "Train, reloaded")
+    shows(page, changed, "Plan, reloaded")
     other = open_page(browser, page.url)
-    shows(other.page, changed, "Train, by its link")
+    shows(other.page, changed, "Plan, by its link")
     other.end()
-
-
-def test_train_this_leads_to_the_same_setup(visit: Visit) -> None:
-    page = visit.page
-    page.get_by_role("button", name="Train this").click()
-    expect(page.get_by_role("button", name="Train and compare")).to_be_enabled(timeout=MINUTE)
-    shows(page, SETUP, "Train")
+    visit.end()

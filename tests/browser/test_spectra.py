@@ -21,12 +21,9 @@ def drawn(page: Page, title: str) -> list[list[float]]:
 
 
 def test_a_visitor_looks_into_a_shipped_run(browser: Browser, server: Server) -> None:
-    visit = open_page(browser, server.url)
+    visit = open_page(browser, f"{server.url}/spectra")
     page = visit.page
-    page.get_by_role("link", name="Spectra").click()
-    expect(page.get_by_role("heading", name="Why do activations compress?")).to_be_visible(
-        timeout=MINUTE
-    )
+    expect(page.get_by_role("heading", name="Why do activations compress?")).to_be_visible()
     expect(page.get_by_text("of the energy of the input")).to_be_visible(timeout=MINUTE)
     wait_until_drawn(page)
     expect(page.locator(".live-chart")).to_have_count(9, timeout=MINUTE)

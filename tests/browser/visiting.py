@@ -41,6 +41,12 @@ class Visit:
     page: Page
     problems: list[str] = field(default_factory=list)
 
+    def open(self, url: str) -> None:
+        """Go to an address, and wait until its page is completely drawn."""
+        self.page.goto(url)
+        expect(self.page.get_by_role("heading", level=1)).to_be_visible(timeout=MINUTE)
+        wait_until_drawn(self.page)
+
     def end(self) -> None:
         """Close the window; fails if an error was logged."""
         self.page.close()
@@ -49,14 +55,20 @@ class Visit:
 
 def open_page(browser: Browser, url: str, *, width: int = WIDE, scheme: Scheme = "light") -> Visit:
     """A page in a new window without a history, completely drawn."""
+    visit = open_window(browser, url, width=width, scheme=scheme)
+    visit.open(url)
+    return visit
+
+
+def open_window(
+    browser: Browser, url: str, *, width: int = WIDE, scheme: Scheme = "light"
+) -> Visit:
+    """A new window without a history of the app at `url`, still empty."""
     visit = Visit(_new_window(browser, url))
     visit.page.set_viewport_size({"width": width, "height": 900})
     visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     visit.page.on("console", lambda message: _note(visit.problems, message))
     visit.page.on("pageerror", lambda error: visit.problems.append(str(error)))
-    visit.page.goto(url)
-    expect(visit.page.get_by_role("heading", level=1)).to_be_visible(timeout=MINUTE)
-    wait_until_drawn(visit.page)
     return visit
 
 

@@ -117,7 +117,9 @@ def test_it_stops_before_the_next_step() -> None:
 
 
 def test_training_learns() -> None:
-    events = run(dataset="fashion_mnist_small", steps=40, batch_size=32, evaluate_every=40)
+    events = run(
+        dataset="fashion_mnist_small", steps=40, batch_size=32, evaluate_every=40, image_size=32
+    )
     losses = [step.loss for step in steps(events)]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
     assert isinstance(events[-1], EvaluationEvent)

@@ -53,7 +53,7 @@ def networks(draw: st.DrawFn) -> nn.Module:
 
 
 @given(networks(), st.sampled_from([torch.contiguous_format, torch.channels_last]), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_networks_train_as_before_to_the_last_bit(
     model: nn.Module, form: torch.memory_format, traced: bool
 ) -> None:

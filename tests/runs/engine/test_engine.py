@@ -36,10 +36,10 @@ def settings(
 ) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("engine")
     if request.param == "sqlite":
-        yield Settings(home=home)
+        yield Settings(home=home, threads=1)
         return
     with fresh_database(request.getfixturevalue("postgres")) as url:
-        yield Settings(home=home, database_url=url)
+        yield Settings(home=home, database_url=url, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_a_process_that_hangs_is_replaced_and_others_go_on(
     engine: RunEngine, store: RunStore
 ) -> None:
     """As if stuck in native code: it has no heartbeat either."""
-    what = spec(steps=300, probe_every=10)
+    what = spec(steps=200, probe_every=10)
     (whole,) = launched(engine, store, what)
     assert wait_for(lambda: ended(store, whole.id), 90, "the undisturbed run").status == "completed"
     hanging, other = launched(engine, store, spec(steps=100_000, seed=1), what)
@@ -291,7 +291,7 @@ def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
     started = set(psutil.Process(os.getpid()).children(recursive=True)) - before
     assert started
     store = RunStore(own.database_url)
-    (run,) = launched(first, store, spec(steps=1500))
+    (run,) = launched(first, store, spec(steps=300))
     wait_for(lambda: store.events(run.id, "step"), 60, "the first step")
     first.close()
     wait_for(

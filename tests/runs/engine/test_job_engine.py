@@ -79,7 +79,7 @@ def test_a_job_that_no_worker_can_start_says_so(
 def test_a_job_whose_worker_was_killed_is_executed_by_the_next(
     engine: RunEngine, store: JobStore
 ) -> None:
-    job = store.create("calibrate", spec(batch_size=128, image_size=160, layers=8), "me")
+    job = store.create("calibrate", spec(batch_size=64, image_size=128, layers=8), "me")
     engine.submit_job(job.id)
 
     def worker() -> int | None:
