@@ -40,7 +40,7 @@ from asi_core.zoo.cards import ModelCard, model_card
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "memory.md"
 NAMES = ("torchvision/vit_b_32", "torchvision/swin_t")
 BEGIN, END = "<!-- transformers: begin -->", "<!-- transformers: end -->"
-_LAYERS, _CLASSES, _BATCH, _SIZE, _RANK, _WARM_UPS = 4, 10, 32, 224, 16, 2
+_LAYERS, _CLASSES, _BATCH, _SIZE, _RANK, _WARM_UPS = 4, 10, 32, 224, 16, 1
 
 
 @dataclass(frozen=True)

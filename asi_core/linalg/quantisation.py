@@ -105,14 +105,16 @@ def from_groups(codes: Tensor, scales: Tensor, count: int, bits: int) -> Tensor:
     found = _halves_unpacked(codes) if bits == 4 else codes
     step, least = scales.split(1, dim=1)
     row = found.view(-1, GROUP).to(scales.dtype).mul_(step).add_(least)
-    return row.view(-1)[:count]
+    numbers: Tensor = row.view(-1)[:count]
+    return numbers
 
 
 def _halves_packed(codes: Tensor) -> Tensor:
     """Two codes below 16 in each byte: the first half of all codes lies in the low bits."""
     # A group is even.
     low, high = codes.view(2, -1)
-    return low | (high << 4)
+    pairs: Tensor = low | (high << 4)
+    return pairs
 
 
 def _halves_unpacked(codes: Tensor) -> Tensor:

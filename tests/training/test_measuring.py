@@ -63,6 +63,28 @@ def test_a_budget_is_planned_before_it_is_measured() -> None:
     assert result["weights"] == "pretrained"
 
 
+def test_settings_of_lean_layers_reach_what_transformers_keep() -> None:
+    method = {"kind": "asi", "ranks": 3}
+    spec = RunSpec(
+        model="vit_b_32",
+        method=method,  # type: ignore[arg-type]
+        pretrained=False,
+        layers=4,
+        batch_size=4,
+        image_size=224,
+    )
+    again = {"recompute_attention": True}
+    found = [
+        measure(spec.model_copy(update=changes), POOL).as_dict()["saved_bytes"]
+        for changes in ({}, again, {**again, "activation_bits": 8})
+    ]
+    kept = [saved["by_category"] for saved in found]
+    assert kept[0]["other layer inputs"] > 3 * kept[1]["other layer inputs"]
+    assert kept[1]["activation functions"] > 3.5 * kept[2]["activation functions"]
+    assert kept[1]["normalisation"] > 3 * kept[2]["normalisation"]
+    assert found[0]["total"] > 4 * found[2]["total"]
+
+
 def test_lean_layers_keep_the_same_inputs_and_fewer_bytes_beside_them() -> None:
     spec = RunSpec(method={"kind": "asi", "ranks": 3}, batch_size=4, image_size=64)  # type: ignore[arg-type]
     plain, lean = (

@@ -66,9 +66,10 @@ class LeanNormAct2d(LeanSubtype, LeanBatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if self.is_plain(input):
-            return cast(Tensor, self.plain.forward(self, input))
+            return self.plain.forward(self, input)
         output = _FixedNormalisation.apply(input, self)
-        return cast(Tensor, self.act(self.drop(output)))
+        found: Tensor = self.act(self.drop(output))
+        return found
 
 
 class _FixedNormalisation(torch.autograd.Function):

@@ -86,7 +86,10 @@ class RoundedGELU(RoundedActivation, nn.GELU):
     plain = nn.GELU
 
     def slope(self, x: Tensor) -> Tensor:
-        return torch.ops.aten.gelu_backward(torch.ones_like(x), x, approximate=self.approximate)
+        return cast(
+            Tensor,
+            torch.ops.aten.gelu_backward(torch.ones_like(x), x, approximate=self.approximate),
+        )
 
 
 class RoundedHardswish(RoundedActivation, nn.Hardswish):
@@ -95,7 +98,7 @@ class RoundedHardswish(RoundedActivation, nn.Hardswish):
     plain = nn.Hardswish
 
     def slope(self, x: Tensor) -> Tensor:
-        return torch.ops.aten.hardswish_backward(torch.ones_like(x), x)
+        return cast(Tensor, torch.ops.aten.hardswish_backward(torch.ones_like(x), x))
 
 
 class RoundedMish(RoundedActivation, nn.Mish):
@@ -104,7 +107,7 @@ class RoundedMish(RoundedActivation, nn.Mish):
     plain = nn.Mish
 
     def slope(self, x: Tensor) -> Tensor:
-        return torch.ops.aten.mish_backward(torch.ones_like(x), x)
+        return cast(Tensor, torch.ops.aten.mish_backward(torch.ones_like(x), x))
 
 
 class RoundedSELU(RoundedActivation, nn.SELU):
@@ -122,7 +125,7 @@ class RoundedSiLU(RoundedActivation, nn.SiLU):
     plain = nn.SiLU
 
     def slope(self, x: Tensor) -> Tensor:
-        return torch.ops.aten.silu_backward(torch.ones_like(x), x)
+        return cast(Tensor, torch.ops.aten.silu_backward(torch.ones_like(x), x))
 
 
 class RoundedSoftplus(RoundedActivation, nn.Softplus):
@@ -131,7 +134,10 @@ class RoundedSoftplus(RoundedActivation, nn.Softplus):
     plain = nn.Softplus
 
     def slope(self, x: Tensor) -> Tensor:
-        return torch.ops.aten.softplus_backward(torch.ones_like(x), x, self.beta, self.threshold)
+        return cast(
+            Tensor,
+            torch.ops.aten.softplus_backward(torch.ones_like(x), x, self.beta, self.threshold),
+        )
 
 
 class _RoundedSlope(torch.autograd.Function):
@@ -150,4 +156,6 @@ class _RoundedSlope(torch.autograd.Function):
 
 
 def _slope_of_elu(x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
-    return torch.ops.aten.elu_backward(torch.ones_like(x), alpha, scale, input_scale, False, x)
+    return cast(
+        Tensor, torch.ops.aten.elu_backward(torch.ones_like(x), alpha, scale, input_scale, False, x)
+    )

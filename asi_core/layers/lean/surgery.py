@@ -111,8 +111,15 @@ def lean_layers_(
             n for n, layer in changed.items() if isinstance(layer, LeanLayer) and layer.keeps_less()
         ),
         {name: why for name, why in kept.items() if why is not None},
-        {n: m.bits for n, m in now.items() if isinstance(m, RoundedLayer) and m.bits is not None},
+        {name: bits for name, layer in now.items() if (bits := _bits_of(layer)) is not None},
     )
+
+
+def _bits_of(layer: nn.Module) -> int | None:
+    """In how many bits a layer keeps what its gradient needs; None if that is exact."""
+    if isinstance(layer, RoundedLayer) and layer.why_input_is_needed() is None:
+        return layer.bits
+    return None
 
 
 def repeat_attention_(model: nn.Module, forms: LeanForms) -> None:

@@ -153,6 +153,15 @@ def test_what_trains_or_draws_runs_once() -> None:
             assert torch.equal(own, native)
 
 
+def test_the_result_may_be_changed_in_place() -> None:
+    layer = repeated(nn.Sequential(nn.Linear(8, 8), SelfAttention().attn))[1]
+    x = torch.randn(3, 5, 8, requires_grad=True)
+    found = layer(x, x, x)[0]
+    found += x
+    found.relu_().sum().backward()
+    assert x.grad is not None
+
+
 def test_cross_attention_runs_once() -> None:
     model = nn.ModuleDict({"attn": nn.MultiheadAttention(8, 2).requires_grad_(False)})
     twin = repeated(model)
