@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -14,11 +15,11 @@ METHODS = ("vanilla", {"kind": "asi", "ranks": (4, 8, 4, 4)})
 
 
 def images(count: int, seed: int) -> TensorDataset:
-    """Your data comes here."""
+    """Your data comes here: these images are noise with one brighter channel."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(3, (count,), generator=generator)
     noise = torch.randn(count, 3, 16, 16, generator=generator)
-    return TensorDataset(noise + labels[:, None, None, None], labels)
+    return TensorDataset(noise + 2 * F.one_hot(labels, 3)[:, :, None, None], labels)
 
 
 def network() -> nn.Module:
@@ -42,7 +43,7 @@ def main() -> None:
     test = DataLoader(images(48, seed=2), batch_size=48)
     for method in METHODS:
         config = Compression(method, layers=2, also_trained=["10"])
-        training = fine_tune(network(), loader, config, test=test, steps=10, learning_rate=0.1)
+        training = fine_tune(network(), loader, config, test=test, steps=20, momentum=0.9)
         run = keep_run(training, network="small net", data="noise", comparison="example", each=show)
         print(f"run {run.id}: {run.status}, accuracy {run.summary['test_accuracy']:.2f}")
     print(training.report)

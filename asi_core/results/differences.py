@@ -65,6 +65,6 @@ def task_of(spec: RunSpec) -> RunSpec:
 def changed_recipe(spec: RunSpec) -> dict[str, Any]:
     """The fields that are not at their defaults, without those that every label contains."""
     named = {"model", "dataset", "method", "layers", "seed", "steps", "batch_size", "image_size"}
-    named |= {"own", "own_layers"}
+    named |= {"pretrained", "own", "own_layers"}
     changed = spec.model_dump(mode="json", exclude_defaults=True)
     return {name: value for name, value in changed.items() if name not in named}

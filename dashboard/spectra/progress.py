@@ -39,7 +39,11 @@ def show_progress(subject: Subject) -> None:
     columns = [column for _ in range(0, len(parts), 2) for column in st.columns(2)]
     for column, (key, plot, caption) in zip(columns, parts, strict=True):
         with column:
-            figure(plot, key=key, caption=caption)
+            if plot.data:
+                figure(plot, key=key, caption=caption)
+            else:
+                title = plot.layout.title.text
+                st.caption(f"**{title}**: nothing to draw for these runs. {caption}")
 
 
 _RANKS = (

@@ -10,11 +10,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from asi_core import keep_run
 from asi_core.results.verdict import judge
 from dashboard import services
 from dashboard.compare.controls import View
 from dashboard.compare.report import build_report
-from tests.own_runs import ASI, kept
+from tests.own_runs import ASI, kept, training
 
 PAGES = Path(__file__).parents[2] / "pages"
 
@@ -90,6 +91,12 @@ def test_spectra_of_a_convolution_have_pictures_and_drift(comparison: str) -> No
     assert "feature directions" in texts(page.markdown)
     assert "2 modes has no picture" in texts(page.info)
     assert page.segmented_control(key="mode").options == ["Batch", "Features"]
+
+
+def test_what_vanilla_does_not_have_is_said_instead_of_drawn() -> None:
+    alone = keep_run(training(), network="tiny", data="dots")
+    page = opened("spectra", comparison=alone.comparison)
+    assert texts(page.caption).count("nothing to draw for these runs") == 4
 
 
 def test_train_shows_them_and_how_to_train_them_again(comparison: str) -> None:

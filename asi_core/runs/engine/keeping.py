@@ -41,7 +41,8 @@ def keep_run(
 
     Args:
         training: what `fine_tune` returned for a module and test batches; not yet begun.
-        network, data: what the network and the data are called on pages.
+        network: what the network is called on pages.
+        data: what the data are called; other data need another name.
         comparison: a name; runs that are kept under the same one are listed and drawn together,
             such as several methods. None for a comparison of this run alone.
         each: called with each event, for example `print`.
