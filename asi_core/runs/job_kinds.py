@@ -30,6 +30,9 @@ _STEP = _START | {
     "train_norm",
     "layout",
 }
+_MEMORY = _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"}
+# Of the images only the number of classes matters to formulas, and no weights are read.
+_NOT_SHAPES = {"skip_damaged", "pretrained", "seed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,13 @@ def _timeline(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     return measure_memory(with_weights_at_hand(spec), pool).as_dict()
 
 
+def _timeline_formula(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`Timeline.as_dict` of one training step, from shapes alone: nothing is computed."""
+    from asi_core.training import measuring
+
+    return measuring.formula_memory(spec).as_dict()  # type: ignore[attr-defined,no-any-return]
+
+
 def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     """`profiles_as_dict` of the trained layers, from two calibration batches."""
     from asi_core.training.calibration import calibrate
@@ -93,8 +103,13 @@ JOB_KINDS: dict[str, JobKind] = {
     ),
     "timeline": JobKind(
         _timeline,
-        _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"},
+        _MEMORY,
         "Measuring the memory of one step",
+    ),
+    "timeline_formula": JobKind(
+        _timeline_formula,
+        _MEMORY - _NOT_SHAPES,
+        "Computing the memory of one step by formula",
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
     "samples": JobKind(_samples, frozenset({"dataset"}), "Checking all images"),
