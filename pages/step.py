@@ -27,19 +27,18 @@ def main() -> None:
     if setup.card.reads == "tokens":
         st.info(OWN_LOOP)
         return
+    # Above the controls, which are read first.
     first = st.container()
     controls = step_controls(setup.card)
     steps = _steps(setup, controls)
     if not steps:
         return
-    place = st.container()
     ask_formulas(steps)
     formula, measured = known_steps(steps, FORMULA), known_steps(steps, MEASURED)
     known = shown_steps(steps, formula, measured, prefers_measured=controls.prefers_measured)
     if known:
         with first:
             head(known)
-        with place:
             picture(known, with_base=controls.with_base)
     tell_missing(steps, known)
     if known:

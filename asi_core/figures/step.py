@@ -16,7 +16,7 @@ from asi_core.units import GIB, KIB, MIB, format_bytes
 # Points per trace: more than a panel has pixels.
 MOST_POINTS = 500
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
-_HEIGHT = 350
+_HEIGHT = 340
 # Room above the highest level for the three lines that name the peak, as a share of the axis.
 _HEADROOM = 1.42
 _LONGEST_PLACE = 21
@@ -48,7 +48,7 @@ USES: Mapping[str, UseStyle] = {
     "activation functions": UseStyle("#56B4E9"),
     "normalisation": UseStyle("#009E73"),
     "pooling": UseStyle("#B8E0D2"),
-    "head and loss": UseStyle("#CC79A7"),
+    "head and loss": UseStyle("#AA4499"),
     "other": UseStyle("#E8C6D8", "."),
     Use.TRANSIENT: UseStyle("#F0E442"),
     Use.INSIDE: UseStyle("#D55E00", "/"),
@@ -143,7 +143,7 @@ def plot_step(timelines: Mapping[str, Timeline], *, with_base: bool = False) -> 
     styled(figure, title=_title(with_base), x="", y=unit)
     figure.update_layout(
         height=_HEIGHT,
-        margin={"t": 76},
+        margin={"t": 66},
         legend={"traceorder": "normal", "y": -0.16, "font": {"size": 11}},
         # A zoom into another scale would not fit.
         uirevision=f"{unit} {with_base} {len(panels)} {sorted(used)}",

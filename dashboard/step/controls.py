@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.methods import ASI, METHODS, REFERENCE_KIND
 from asi_core.zoo.cards import ModelCard
@@ -16,7 +17,7 @@ from dashboard.frame import URL
 # The reference with plain layers, as people have it; its own kind stands for the lean one.
 PLAIN = "plain"
 _USUAL = (ASI.class_kind(), PLAIN, REFERENCE_KIND)
-_HOW = ("micro_batch", "optimizer", "apply_early", "lean")
+_BOXES, _SWITCHES = ("micro_batch", "optimizer"), ("apply_early", "lean")
 _SOURCES = {
     "formula": "From shapes alone, within about a second.",
     "measured": "Of a real step, once it has been measured here.",
@@ -41,15 +42,21 @@ class StepControls:
 
 
 def step_controls(card: ModelCard) -> StepControls:
-    """Draw the controls in a row; what is compared and shown is in a menu."""
-    with st.container(key="step-controls"):
-        columns = st.columns([2, 2, 3, 3, 2], vertical_alignment="bottom")
-    how = {}
-    for column, name in zip(columns, _HOW, strict=False):
+    """Draw the controls; what is compared and shown is in a menu."""
+    first, second, third = st.columns([1, 1, 2], vertical_alignment="bottom")
+    how = _boxes((first, second), _BOXES)
+    with third, st.popover("Methods and view", icon=":material/visibility:"):
+        view = _view(card)
+    how |= _boxes(st.columns(2), _SWITCHES)
+    return StepControls(how, *view)
+
+
+def _boxes(columns: Sequence[DeltaGenerator], names: Sequence[str]) -> dict[str, Any]:
+    values = {}
+    for column, name in zip(columns, names, strict=True):
         with column:
-            how[name] = setting_box(run_field(name))
-    with columns[-1], st.popover("View", icon=":material/visibility:"):
-        return StepControls(how, *_view(card))
+            values[name] = setting_box(run_field(name))
+    return values
 
 
 def step_label(choice: str) -> str:
