@@ -68,6 +68,13 @@ def _timeline(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     return measure_memory(with_weights_at_hand(spec), pool).as_dict()
 
 
+def _timeline_formula(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`Timeline.as_dict` of a step on shapes alone."""
+    from asi_core.training.formula_memory import formula_memory
+
+    return formula_memory(spec).as_dict()
+
+
 def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     """`profiles_as_dict` of the trained layers, from two calibration batches."""
     from asi_core.training.calibration import calibrate
@@ -95,6 +102,11 @@ JOB_KINDS: dict[str, JobKind] = {
         _timeline,
         _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"},
         "Measuring the memory of one step",
+    ),
+    "timeline_formula": JobKind(
+        _timeline_formula,
+        (_STEP - {"pretrained", "seed"}) | {"apply_early", "optimizer", "momentum", "weight_decay"},
+        "Computing the memory of one step",
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
     "samples": JobKind(_samples, frozenset({"dataset"}), "Checking all images"),
