@@ -261,8 +261,7 @@ def _without_base(output: Tensor) -> Tensor:
     that a function like this one returns, and the product of more than two modes is one."""
     if not output._is_view():
         return output
-    place = output.storage_offset(), output.shape, output.stride()
-    return output.new_empty(0).set_(output.untyped_storage(), *place)
+    return cast(Tensor, torch.ops.aten._unsafe_view(output, output.shape))
 
 
 def has_batch(x: Tensor, geometry: Geometry) -> bool:

@@ -40,11 +40,13 @@ def _convolution_backward(
     grad_output: Tensor, x: Tensor, weight: Tensor, sizes: Any, *walk: Any, **named: Any
 ) -> int:
     _, wants_weight, _ = walk[-1]
+    # One that is only there for its shape is made dense.
+    copied = _bytes(weight) if 0 in weight.stride() else 0
     if not _by_onednn(x, weight, (None, *walk)):
-        return _columns(x, weight, (None, *walk))
+        return copied + _columns(x, weight, (None, *walk))
     if _is_channels_last(x) or _is_channels_last(weight) or _is_channels_last(grad_output):
-        return (2 if wants_weight else 1) * _bytes(weight)
-    return max(_bytes(weight), _bytes(x) + _bytes(grad_output))
+        return copied + (2 if wants_weight else 1) * _bytes(weight)
+    return copied + max(_bytes(weight), _bytes(x) + _bytes(grad_output))
 
 
 def _by_onednn(x: Tensor, weight: Tensor, walk: Any) -> bool:
