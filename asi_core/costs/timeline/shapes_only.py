@@ -18,6 +18,9 @@ from asi_core.costs.timeline.storages import StorageFollower
 class WithoutNumbers(TorchDispatchMode):
     """While open, every number that is read of a tensor without numbers is 1."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:

@@ -116,7 +116,7 @@ class StorageFollower(TorchDispatchMode):
     def _where(self) -> tuple[Phase, Place]:
         if self._is_update:
             return "update", Place("the update")
-        node = torch._C._current_autograd_node()
+        node: Any = torch._C._current_autograd_node()
         if node is not None:
             # A block that is computed again runs within the backward pass.
             inside = self._places.is_in_module

@@ -45,7 +45,8 @@ def unpacked(packed: Tensor) -> Iterator[Tensor]:
 def parts(values: Tensor) -> tuple[Tensor, ...]:
     """`values`, dense in memory, as flat views of the parts in which a mask is packed."""
     size = 8 * _part_bytes(ceil_div(values.numel(), 8), values.device)
-    return values.as_strided((values.numel(),), (1,)).split(size)
+    found: tuple[Tensor, ...] = values.as_strided((values.numel(),), (1,)).split(size)
+    return found
 
 
 def is_dense(tensor: Tensor) -> bool:
@@ -55,7 +56,8 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def _packed_parts(packed: Tensor) -> tuple[Tensor, ...]:
-    return packed.split(_part_bytes(len(packed), packed.device))
+    found: tuple[Tensor, ...] = packed.split(_part_bytes(len(packed), packed.device))
+    return found
 
 
 def _part_bytes(count: int, device: torch.device) -> int:
