@@ -239,8 +239,8 @@ def may_overwrite(
     """Whether the output of a layer may overwrite its input `x`, of which `kept` is kept."""
     if not layer.overwrites_input or layer.watcher is not None or not _is_worth_it(x, layer.weight):
         return False
-    place = x.untyped_storage().data_ptr()
-    is_free = all(t is None or t.untyped_storage().data_ptr() != place for t in kept)
+    place = x.untyped_storage()._cdata
+    is_free = all(t is None or t.untyped_storage()._cdata != place for t in kept)
     return is_free and tuple(x.shape) == output_shape and layer.padding_mode == "zeros"
 
 
@@ -261,8 +261,7 @@ def _without_base(output: Tensor) -> Tensor:
     that a function like this one returns, and the product of more than two modes is one."""
     if not output._is_view():
         return output
-    place = output.storage_offset(), output.shape, output.stride()
-    return output.new_empty(0).set_(output.untyped_storage(), *place)
+    return cast(Tensor, torch.ops.aten._unsafe_view(output, output.shape))
 
 
 def has_batch(x: Tensor, geometry: Geometry) -> bool:

@@ -30,9 +30,6 @@ _STEP = _START | {
     "train_norm",
     "layout",
 }
-_MEMORY = _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"}
-# Of the images only the number of classes matters to formulas, and no weights are read.
-_NOT_SHAPES = {"skip_damaged", "pretrained", "seed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +69,10 @@ def _timeline(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
 
 
 def _timeline_formula(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
-    """`Timeline.as_dict` of one training step, from shapes alone: nothing is computed."""
-    from asi_core.training import measuring
+    """`Timeline.as_dict` of a step on shapes alone."""
+    from asi_core.training.formula_memory import formula_memory
 
-    return measuring.formula_memory(spec).as_dict()  # type: ignore[attr-defined,no-any-return]
+    return formula_memory(spec).as_dict()
 
 
 def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
@@ -103,13 +100,13 @@ JOB_KINDS: dict[str, JobKind] = {
     ),
     "timeline": JobKind(
         _timeline,
-        _MEMORY,
+        _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"},
         "Measuring the memory of one step",
     ),
     "timeline_formula": JobKind(
         _timeline_formula,
-        _MEMORY - _NOT_SHAPES,
-        "Computing the memory of one step by formula",
+        (_STEP - {"pretrained", "seed"}) | {"apply_early", "optimizer", "momentum", "weight_decay"},
+        "Computing the memory of one step",
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
     "samples": JobKind(_samples, frozenset({"dataset"}), "Checking all images"),

@@ -14,20 +14,16 @@ from torch import Tensor, nn
 
 from asi_core.costs.accounting import with_batch
 from asi_core.datasets import Split, dataset_card, load_dataset
-from asi_core.layers.freezing import train_only_
-from asi_core.layers.lean import LeanForms, lean_, repeat_attention_, unlean_
-from asi_core.layers.selection import last_layers
-from asi_core.layers.surgery import compress_
-from asi_core.methods import Method, Vanilla
+from asi_core.methods import Method
 from asi_core.records import LayerShape
 from asi_core.training.balance import is_very_unbalanced
 from asi_core.training.batches import ImageLoader, batch_indices
-from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.events import ImageCounts, PreparedEvent
 from asi_core.training.features import FeaturePool, FeatureStore, values_an_image
-from asi_core.training.frozen import FrozenStart, ImagesThemselves, frozen_start
-from asi_core.training.layout import Layout, in_layout_, laid_out, layout_name, named_layout
+from asi_core.training.frozen import FrozenStart, ImagesThemselves
+from asi_core.training.layout import laid_out, layout_name
 from asi_core.training.spec import RunSpec
+from asi_core.training.tails import finished_tail, split_network
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
@@ -62,28 +58,9 @@ class TrainingSetup:
         weights = weights_fingerprint(card) if spec.pretrained else "random"
         self.sources = f"{weights} {self.data.fingerprint}"
         model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
-        names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
-        own = Vanilla() if spec.method.repeats_blocks else spec.method
-        self.layer_names = compress_(model, own, layers=names, lean=False)
-        train_only_(model, self.layer_names, card.heads, train_norm=spec.train_norm)
-        lean = LeanForms(spec.activation_bits, spec.recompute_attention)
-        # Before the split: a trace may dissolve attention into functions.
-        repeat_attention_(model, lean)
-        start = frozen_start(model)
-        self.tail = start.tail
-        if start.parts is not None:
-            # It keeps nothing anyway, and its features are those of plain layers.
-            unlean_(start.parts.prefix)
-        if spec.lean:
-            lean_(
-                self.tail,
-                fold=True,
-                activation_bits=spec.activation_bits,
-                recompute_attention=spec.recompute_attention,
-            )
-        self.layout = in_layout_(self.tail, _layout_of(spec))
-        if spec.method.repeats_blocks and self.layer_names:
-            self.tail = repeated_blocks(self.tail, self.layer_names)
+        split = split_network(spec, model)
+        start, self.layer_names = split.start, split.layer_names
+        self.tail, self.layout = finished_tail(spec, start.tail, self.layer_names)
         self.train = self._store(pool, start, "train")
         self.test = self._store(pool, start, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)
@@ -183,15 +160,6 @@ class TrainingSetup:
         return start.store(
             pool, loader, images_key=images_key, count=len(split), device=self.device
         )
-
-
-def _layout_of(spec: RunSpec) -> Layout | None:
-    """The layout that a specification asks for; None for the fastest."""
-    if spec.layout is not None:
-        return named_layout(spec.layout)
-    # Plain PyTorch is compared as it comes.
-    is_plain = not (spec.lean or spec.method.replaces_layers or spec.method.repeats_blocks)
-    return torch.contiguous_format if is_plain else None
 
 
 def default_device() -> torch.device:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from asi_core.costs.measurement import SavedBytes
 from asi_core.costs.timeline.recording import Recorder
 from asi_core.training.spec import RunSpec
-from asi_core.training.trained import Trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,22 @@ class Stepped:
     loss: Tensor
     logits: Tensor
     seconds: Mapping[str, float]
+
+
+class Steppable(Protocol):
+    """What a step needs of what is trained (`training.trained.Trained`)."""
+
+    @property
+    def spec(self) -> RunSpec: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def trained_parameters(self) -> list[nn.Parameter]: ...
+
+    def logits(self, values: Any, /) -> Tensor: ...
+
+    def loss(self, logits: Tensor, labels: Tensor, /) -> Tensor: ...
 
 
 class SavedRecorder(Recorder):
@@ -59,7 +74,7 @@ class TrainingStep:
         parameters: the trained ones.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: Steppable) -> None:
         self.parameters = trained.trained_parameters()
         self._trained, self._spec = trained, trained.spec
         self.optimiser = make_optimiser(trained.spec, self.parameters)

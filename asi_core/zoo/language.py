@@ -8,7 +8,7 @@ tokens; a second one, of another length, shows that this is so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ def language_facts(name: str) -> dict[str, Any]:
     check_may_build(name)
     model = _built(name)
     called = _called(name, model)
-    head = _head(name, model)
+    head, head_features = _head(name, model)
     names = in_registration_order(model, set(main_layers(model, called)) - {head})
     if not names:
         raise Unsupported(f"{name} has no linear layer that could be compressed{_instead(model)}.")
@@ -61,7 +61,7 @@ def language_facts(name: str) -> dict[str, Any]:
         title=title_of(name),
         factory=name,
         head=head,
-        head_features=model.get_submodule(head).in_features,
+        head_features=head_features,
         parameter_count=parameters_of(model),
         native_size=_longest(model),
         reads="tokens",
@@ -100,13 +100,13 @@ def _called(name: str, model: nn.Module) -> list[str]:
     return called
 
 
-def _head(name: str, model: nn.Module) -> str:
-    """The layer that scores the next token."""
-    scores = model.get_output_embeddings()  # type: ignore[operator]
-    found = [key for key, module in model.named_modules() if module is scores]
-    if not (found and isinstance(scores, nn.Linear)):
-        raise Unsupported(f"{name} has no linear layer that scores the next token.")
-    return found[0]
+def _head(name: str, model: nn.Module) -> tuple[str, int]:
+    """The layer that scores the next token, and the number of its inputs."""
+    scores = cast(Any, model).get_output_embeddings()
+    for key, module in model.named_modules():
+        if module is scores and isinstance(module, nn.Linear):
+            return key, module.in_features
+    raise Unsupported(f"{name} has no linear layer that scores the next token.")
 
 
 def _instead(model: nn.Module) -> str:

@@ -63,7 +63,7 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
             card = st.container(border=True, width=_CARD_PIXELS, height="stretch")
             message = card_text(device, budgets[device.key], memories)
             card.markdown("  \n".join([message, *unknown]))
-    _parts(memories)
+    _parts(memories, _classifier(settings))
 
 
 def _classifier(settings: ExploreSettings) -> str:
@@ -105,7 +105,7 @@ def _budgets() -> dict[str, int]:
     return budgets
 
 
-def _parts(memories: dict[str, TrainingMemory]) -> None:
+def _parts(memories: dict[str, TrainingMemory], classifier: str) -> None:
     parts = {
         label: {name: getattr(memory, field) for name, field in _PARTS.items()}
         for label, memory in memories.items()
@@ -117,8 +117,8 @@ def _parts(memories: dict[str, TrainingMemory]) -> None:
         ),
         pd.DataFrame({"method": label} | row for label, row in parts.items()),
         key="explore-devices",
-        caption="By formula: memory of the trained layers and the new classifier at the end of a "
-        "forward pass. Frozen weights are only read and may stay in flash: they are not part of "
+        caption=f"By formula: memory of the trained layers{classifier} at the end of a forward "
+        "pass. Frozen weights are only read and may stay in flash: they are not part of "
         "the total. Activation functions and normalisations save their own inputs on top, unless "
         "they are lean (see the measurement below).",
     )

@@ -69,7 +69,8 @@ class CpuAllocations:
         _nested(1, torch.device("cpu"))
 
     def levels(self) -> list[Level]:
-        found = self._profile.profiler.kineto_results.events()
+        profiler: Any = self._profile.profiler
+        found = profiler.kineto_results.events()
         events = [(e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]"]
         return _levels([nbytes for _, nbytes in sorted(events, key=lambda event: event[0])], 1)
 
@@ -92,7 +93,7 @@ class CudaAllocations:
         torch.cuda.synchronize(self._device)
         snapshot = torch.cuda.memory._snapshot(self._device)
         torch.cuda.memory._record_memory_history(enabled=None)
-        index = self._device.index
+        index: int | None = self._device.index
         traces = snapshot["device_traces"][torch.cuda.current_device() if index is None else index]
         signs = {"alloc": 1, "free_requested": -1}
         self._changes = [signs[e["action"]] * e["size"] for e in traces if e["action"] in signs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -75,6 +76,8 @@ def measure_timeline(
     # Opened for the first step as well: blocks of unknown origin are not reported when released.
     with allocations:
         step(Recorder())
+        # What the first step has left in reference cycles would be released during the second.
+        gc.collect()
         allocations.mark()
         with (record := recorder(allocations.mark)):
             step(record)

@@ -88,12 +88,16 @@ class StepRecorder(Recorder):
         with self._follower.updating():
             yield
 
-    def timeline(self, source: Source, device: str, levels: Sequence[Level] = ()) -> Timeline:
+    def timeline(
+        self, source: Source, device: str, levels: Sequence[Level] | None = None
+    ) -> Timeline:
         """The recorded step.
 
         Args:
-            levels: the allocator's, before, within and after each operator, if it was recorded.
+            levels: the allocator's, before, within and after each operator, if it was recorded;
+                by default the follower's.
         """
+        levels = self._follower.levels if levels is None else levels
         self._saved.attribute_repeated()
         inside = [at.highest - at.last for at in levels[1::2]] or [0] * len(self._follower.ran)
         moments = tuple(

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from asi_core.costs.places import Place, Places
 from asi_core.costs.storages import storage_reference, tensors_in
+from asi_core.costs.timeline.allocator import Level
 from asi_core.costs.timeline.records import Phase
 
 # Place of what was there before the step.
@@ -53,12 +54,14 @@ class StorageFollower(TorchDispatchMode):
     Attributes:
         ran: the operators, in order.
         followed: all storages, in the order in which they were made.
+        levels: of memory within operators, if a derived class knows them.
     """
 
     def __init__(self, places: Places, mark: Callable[[], None] = lambda: None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ran: list[Ran] = []
         self.followed: list[Followed] = []
+        self.levels: list[Level] = []
         self._places, self._mark = places, mark
         self._alive: dict[int, Followed] = {}
         self._is_update = False
@@ -113,7 +116,7 @@ class StorageFollower(TorchDispatchMode):
     def _where(self) -> tuple[Phase, Place]:
         if self._is_update:
             return "update", Place("the update")
-        node = torch._C._current_autograd_node()
+        node: Any = torch._C._current_autograd_node()
         if node is not None:
             # A block that is computed again runs within the backward pass.
             inside = self._places.is_in_module

@@ -11,9 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Elements of a part, a multiple of 8. A processor works best on parts that its cache holds; an
+from asi_core.counting import ceil_div
+
+# Bytes of a part of a packed mask. A processor works best on parts that its cache holds; an
 # accelerator takes longer to start an operator than to run it on so few.
-_CPU_PART, _PART = 1 << 17, 1 << 22
+_CPU_PART, _PART = 1 << 14, 1 << 19
+# More parts save little memory, and each takes several operators.
+_MOST_PARTS = 8
 
 
 def packed_where(values: Tensor, condition: Callable[[Tensor], Tensor]) -> Tensor:
@@ -26,7 +30,7 @@ def packed_where(values: Tensor, condition: Callable[[Tensor], Tensor]) -> Tenso
     Returns:
         ceil(N / 8) bytes; in each part, bit i of all bytes is its i-th eighth.
     """
-    packed = torch.empty(-(-values.numel() // 8), dtype=torch.uint8, device=values.device)
+    packed = torch.empty(ceil_div(values.numel(), 8), dtype=torch.uint8, device=values.device)
     for part, into in zip(parts(values), _packed_parts(packed), strict=True):
         _pack(condition(part), into)
     return packed
@@ -40,7 +44,9 @@ def unpacked(packed: Tensor) -> Iterator[Tensor]:
 
 def parts(values: Tensor) -> tuple[Tensor, ...]:
     """`values`, dense in memory, as flat views of the parts in which a mask is packed."""
-    return values.as_strided((values.numel(),), (1,)).split(_part_of(values))
+    size = 8 * _part_bytes(ceil_div(values.numel(), 8), values.device)
+    found: tuple[Tensor, ...] = values.as_strided((values.numel(),), (1,)).split(size)
+    return found
 
 
 def is_dense(tensor: Tensor) -> bool:
@@ -50,11 +56,14 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def _packed_parts(packed: Tensor) -> tuple[Tensor, ...]:
-    return packed.split(_part_of(packed) // 8)
+    found: tuple[Tensor, ...] = packed.split(_part_bytes(len(packed), packed.device))
+    return found
 
 
-def _part_of(tensor: Tensor) -> int:
-    return _CPU_PART if tensor.device.type == "cpu" else _PART
+def _part_bytes(count: int, device: torch.device) -> int:
+    """Into how large parts a packed mask of `count` bytes is divided."""
+    least = _CPU_PART if device.type == "cpu" else _PART
+    return max(least, ceil_div(count, _MOST_PARTS))
 
 
 def _pack(mask: Tensor, into: Tensor) -> None:

@@ -49,7 +49,7 @@ def overwrite_inputs_(model: GraphModule) -> None:
     Where an activation follows, the gradient of a mean is a view: the activation's gradient, which
     overwrites nothing of it, is the first that needs the memory.
     """
-    calls: dict[nn.Module, list[Node]] = defaultdict(list)
+    calls: dict[Any, list[Node]] = defaultdict(list)
     for node in model.graph.nodes:
         if node.op == "call_module":
             calls[model.get_submodule(str(node.target))].append(node)

@@ -291,7 +291,7 @@ def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
     started = set(psutil.Process(os.getpid()).children(recursive=True)) - before
     assert started
     store = RunStore(own.database_url)
-    (run,) = launched(first, store, spec(steps=300))
+    (run,) = launched(first, store, spec(steps=1500))
     wait_for(lambda: store.events(run.id, "step"), 60, "the first step")
     first.close()
     wait_for(

@@ -43,7 +43,7 @@ def curve(store: RunStore, run: RunRecord) -> list[tuple[int, float]]:
 def test_the_run_of_a_killed_process_is_resumed(tmp_path: Path, database_url: str) -> None:
     images = f"imagefolder:{write_folder(tmp_path / 'images', both_splits())}"
     asked = [
-        spec({"kind": kind}, dataset=images, steps=240, batch_size=4, image_size=32, layers=1)
+        spec({"kind": kind}, dataset=images, steps=400, batch_size=4, image_size=32, layers=1)
         for kind in ("vanilla", "eight_bit")
     ]
     store = open_store(database_url)

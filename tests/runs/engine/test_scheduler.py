@@ -89,7 +89,7 @@ def engine(machines: Machines) -> Iterator[RunEngine]:
 
 def test_a_run_goes_on_where_a_machine_was_lost(engine: RunEngine, machines: Machines) -> None:
     store = RunStore(machines.settings.database_url)
-    what = spec(method={"kind": "asi", "ranks": 4}, steps=250, probe_every=20)
+    what = spec(method={"kind": "asi", "ranks": 4}, steps=400, probe_every=20)
     runs = store.create([what] * 3, "me")
     for run in runs:
         engine.submit(run.id)
@@ -104,7 +104,7 @@ def test_a_run_goes_on_where_a_machine_was_lost(engine: RunEngine, machines: Mac
 
     wait_for(lambda: len(set(at_work().values())) == 2, 90, "both workers at work")
     lost, killed = next(iter(at_work().items()))
-    wait_for(lambda: len(store.events(lost, "step")) > 60, 90, "some steps")
+    wait_for(lambda: len(store.events(lost, "step")) > 100, 90, "some steps")
     os.kill(killed, signal.SIGKILL)
     # Looked at when the process can take no further run: the third may have begun there as well.
     orphaned = {name for name, pid in at_work().items() if pid == killed}

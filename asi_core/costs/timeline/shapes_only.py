@@ -1,0 +1,59 @@
+"""Running a step on shapes alone: no weights, no arithmetic, the same operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from asi_core.costs.timeline.allocator import Level
+from asi_core.costs.timeline.inside import inside_bytes
+from asi_core.costs.timeline.storages import StorageFollower
+
+
+class WithoutNumbers(TorchDispatchMode):
+    """While open, every number that is read of a tensor without numbers is 1."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        return _result(func, args, kwargs or {})
+
+
+class ShapeFollower(StorageFollower):
+    """Follows a step of tensors without numbers; `WithoutNumbers` holds for it.
+
+    Its levels are those of the rules of `inside`.
+    """
+
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        self.levels += [Level(0, 0), Level(inside_bytes(func, args, kwargs), 0)]
+        return _result(func, args, kwargs)
+
+
+def _result(func: Any, args: Any, kwargs: Any) -> Any:
+    if func is torch.ops.aten._local_scalar_dense.default:
+        return 1.0 if args[0].is_floating_point() else 1
+    return func(*args, **kwargs)
+
+
+def without_numbers_(model: nn.Module, mode: FakeTensorMode, device: torch.device) -> None:
+    """Replace parameters and buffers on the meta device by tensors that seem to be on `device`."""
+    known: dict[Tensor, Tensor] = {}
+    for module in model.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                if parameter not in known:
+                    shape = FakeTensor(mode, parameter.detach(), device)
+                    known[parameter] = nn.Parameter(shape, parameter.requires_grad)
+                module._parameters[name] = known[parameter]  # type: ignore[assignment]
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None:
+                module._buffers[name] = FakeTensor(mode, buffer.to("meta"), device)

@@ -1,0 +1,66 @@
+"""The memory of a step by formula against the measured one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asi_core.costs.timeline.records import Use
+from asi_core.errors import InvalidInput
+from asi_core.training.features import FeaturePool
+from asi_core.training.formula_memory import formula_memory, frozen_memory
+from asi_core.training.measuring import measure_memory
+from asi_core.training.spec import RunSpec
+from asi_core.units import GIB
+
+POOL = FeaturePool(GIB)
+SETTINGS: list[dict[str, Any]] = [
+    {"method": {"kind": "vanilla"}, "lean": False},
+    {"method": {"kind": "asi", "ranks": 4}, "apply_early": True, "optimizer": "adamw"},
+    {"method": {"kind": "hosvd", "ranks": 4}},
+    {"method": {"kind": "gradient_filter"}},
+    {"method": {"kind": "eight_bit"}, "momentum": 0.9},
+    {"method": {"kind": "checkpointing"}},
+    {"method": {"kind": "vanilla"}, "micro_batch": 3},
+]
+
+
+def spec_of(**changes: Any) -> RunSpec:
+    given = {"model": "mcunet_in1", "layers": 4, "batch_size": 8, "image_size": 96}
+    return RunSpec.model_validate({"pretrained": False, **given, **changes})
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: s["method"]["kind"])
+def test_shapes_alone_give_the_measured_memory(settings: dict[str, Any]) -> None:
+    spec = spec_of(**settings)
+    formula, measured = formula_memory(spec), measure_memory(spec, POOL)
+    assert (formula.source, measured.source) == ("formula", "measured")
+    assert formula.kept_bytes == measured.kept_bytes
+    assert formula.peak.nbytes == pytest.approx(measured.peak.nbytes, rel=0.03)
+    lasting = (Use.TRAINED_WEIGHTS, Use.FROZEN_WEIGHTS, Use.OPTIMISER, Use.WARM_STARTS)
+    for use in lasting:
+        assert formula.base.get(use) == measured.base.get(use)
+
+
+def test_the_frozen_part_needs_the_input_and_output_of_one_convolution() -> None:
+    found = frozen_memory(spec_of(method={"kind": "vanilla"}, image_size=128))
+    assert found is not None
+    # Two maps of 64 x 64 positions: 16 channels and 32, or 32 and 32.
+    assert 200 * 1024 < found.peak.nbytes < 2 * 1024**2
+    assert found.base[Use.BATCH] == 4 * 3 * 128 * 128
+
+
+def test_ranks_that_depend_on_images_must_be_given() -> None:
+    spec = spec_of(method={"kind": "asi", "explained_variance": 0.8})
+    with pytest.raises(InvalidInput, match="give ranks, or measure the step"):
+        formula_memory(spec)
+    ranks = dict.fromkeys(_names(spec), (2, 4, 2, 2))
+    assert formula_memory(spec, ranks=ranks).peak.nbytes > 0
+
+
+def _names(spec: RunSpec) -> list[str]:
+    from asi_core.zoo.shapes import trained_layer_shapes
+
+    shapes = trained_layer_shapes(spec.model, spec.layers, spec.batch_size, spec.image_size)
+    return [shape.name for shape in shapes]
