@@ -6,7 +6,6 @@ import streamlit as st
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
-from dashboard.explore.training import OWN_LOOP
 from dashboard.frame import question
 from dashboard.links import checked
 from dashboard.plain import plain
@@ -18,6 +17,10 @@ from dashboard.step.steps import FORMULA, MEASURED, Step, compared_steps, known_
 from dashboard.step.table import numbers_table
 from dashboard.step.view import head, picture, shown_steps, tell_missing
 
+_NO_LANGUAGE_MODELS = (
+    "The step of a language model is not computed here: Explore estimates what it keeps."
+)
+
 
 @checked
 def main() -> None:
@@ -25,7 +28,7 @@ def main() -> None:
     question("What does one step need, and when?")
     setup = the_setup()
     if setup.card.reads == "tokens":
-        st.info(OWN_LOOP)
+        st.info(_NO_LANGUAGE_MODELS)
         return
     # Above the controls, which are read first.
     first = st.container()
@@ -57,7 +60,7 @@ def _steps(setup: Setup, controls: StepControls) -> list[Step]:
         st.error(plain(one_sentence(error)))
         return []
     if not steps:
-        st.info("No method is chosen: choose some in “View”.")
+        st.info("No method is chosen: choose some in “Methods and view”.")
     return steps
 
 

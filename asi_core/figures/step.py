@@ -18,10 +18,10 @@ MOST_POINTS = 500
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _HEIGHT = 340
 # Room above the highest level for the three lines that name the peak, as a share of the axis.
-_HEADROOM = 1.42
+_HEADROOM = 1.5
 _LONGEST_PLACE = 21
 # A phase has a name if it is at least this share of a step, and is marked if there are few.
-_NAMED_SHARE, _MOST_PASSES, _MOST_SHADED = 0.14, 3, 64
+_NAMED_SHARE, _MOST_PASSES, _MOST_SHADED = 0.24, 2, 64
 _LINE, _BEHIND = "#4D4D4D", "rgba(127, 127, 127, 0.14)"
 
 
@@ -141,9 +141,10 @@ def plot_step(timelines: Mapping[str, Timeline], *, with_base: bool = False) -> 
         _mark_phases(figure, panel, column)
         _mark_peak(figure, panel, column, scale)
     styled(figure, title=_title(with_base), x="", y=unit)
+    figure.update_annotations(font={"size": 12}, selector={"yref": "paper"})
     figure.update_layout(
         height=_HEIGHT,
-        margin={"t": 66},
+        margin={"t": 64},
         legend={"traceorder": "normal", "y": -0.16, "font": {"size": 11}},
         # A zoom into another scale would not fit.
         uirevision=f"{unit} {with_base} {len(panels)} {sorted(used)}",
@@ -198,12 +199,18 @@ def _thinned(totals: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(range(*ends), key=totals.__getitem__) for ends in pairwise(edges))
 
 
-def _spans(moments: Sequence[Moment]) -> Iterator[Span]:
+def _spans(moments: Sequence[Moment]) -> list[Span]:
+    """The phases, in order; updates within a backward pass belong to it."""
+    spans: list[Span] = []
     first = 0
     for phase, run in groupby(moments, key=lambda moment: moment.phase):
         end = first + len(list(run))
-        yield Span(phase, first, end)
+        if phase == "backward" and [span.phase for span in spans[-2:]] == ["backward", "update"]:
+            first = spans[-2].first
+            del spans[-2:]
+        spans.append(Span(phase, first, end))
         first = end
+    return spans
 
 
 def _areas(panel: StepLevels, scale: int, unit: str, named: set[str]) -> Iterator[go.Scatter]:
@@ -250,7 +257,13 @@ def _mark_phases(figure: go.Figure, panel: StepLevels, column: int) -> None:
         middle = [(span.first + span.end - 1) / 2 for span in wide]
         names = [span.phase for span in wide]
     figure.update_xaxes(
-        range=[-0.5, panel.count - 0.5], tickvals=middle, ticktext=names, ticks="", col=column
+        range=[-0.5, panel.count - 0.5],
+        tickvals=middle,
+        ticktext=names,
+        tickangle=0,
+        tickfont={"size": 10},
+        ticks="",
+        col=column,
     )
 
 
@@ -264,8 +277,7 @@ def _mark_peak(figure: go.Figure, panel: StepLevels, column: int, scale: int) ->
             x=[panel.peak.index],
             y=[height],
             name="peak",
-            legendgroup="peak",
-            showlegend=column == 1,
+            showlegend=False,
             mode="markers",
             marker={"symbol": "diamond", "size": 9, "color": "#B2182B"},
             hoverinfo="skip",
@@ -290,10 +302,11 @@ def _short(moment: Moment) -> tuple[str, ...]:
     """The place of a moment in lines that fit into a narrow panel."""
     if moment.phase == "update":
         return ("update of the weights",)
-    place = moment.place
-    if len(place) > _LONGEST_PLACE:
-        place = f"…{place[1 - _LONGEST_PLACE :]}"
-    return f"{moment.phase} of", place
+    place, parts = moment.place, moment.place.split(".")
+    while len(place) > _LONGEST_PLACE and len(parts) > 1:
+        del parts[0]
+        place = f"…{'.'.join(parts)}"
+    return f"{moment.phase} of", place[:_LONGEST_PLACE]
 
 
 def _title(with_base: bool) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asi_core.figures.step import where
+from asi_core.methods import REFERENCE_KIND
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from dashboard.frame import Kpi
 from dashboard.step.controls import PLAIN
 from dashboard.step.steps import KnownStep
 
+# How a sentence names them.
+_REFERENCES = {PLAIN: "vanilla", REFERENCE_KIND: "lean vanilla"}
 _HELP = (
     "The most memory that one training step adds at any moment to what was there before: weights, "
     "the batch, optimiser state. What is kept is held from the forward to the backward pass."
@@ -17,8 +20,9 @@ _HELP = (
 
 
 def reference(known: Sequence[KnownStep]) -> KnownStep | None:
-    """Vanilla with plain layers, if it is shown."""
-    return next((one for one in known if one.step.choice == PLAIN), None)
+    """Vanilla with plain layers, or else with lean ones; None if neither is shown."""
+    shown = {one.step.choice: one for one in known}
+    return next((shown[choice] for choice in _REFERENCES if choice in shown), None)
 
 
 def answer_sentence(known: Sequence[KnownStep]) -> str:
@@ -33,7 +37,7 @@ def answer_sentence(known: Sequence[KnownStep]) -> str:
     other = vanilla.timeline
     kept = against(first.timeline.kept_bytes, other.kept_bytes)
     return (
-        f"{opening}; vanilla's at {format_bytes(other.peak.nbytes)}: "
+        f"{opening}; {_REFERENCES[vanilla.step.choice]}'s at {format_bytes(other.peak.nbytes)}: "
         f"{against(peak.nbytes, other.peak.nbytes)}. It keeps {kept}."
     )
 
@@ -63,7 +67,7 @@ def _kpi(one: KnownStep, vanilla: KnownStep | None) -> Kpi:
         f"{_HELP} {one.label}, {timeline.source}: reached {where(peak.moment)}; "
         f"keeps {format_bytes(kept)}."
     )
-    label = f"{one.label} peaks at ({timeline.source})"
+    label = f"{one.label} peak ({timeline.source})"
     return Kpi(label, format_bytes(peak.nbytes), note, message)
 
 

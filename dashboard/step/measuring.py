@@ -19,7 +19,8 @@ def measure_panel(steps: Sequence[Step]) -> None:
         st.caption(
             "One real training step of the trained part, after a warm one, on this machine: "
             "passes, update and optimiser state. The allocator's reports and the tensors' "
-            "lifetimes are two counts, which must agree. Choose measured numbers in “View”."
+            "lifetimes are two counts, which must agree. “Methods and view” chooses which "
+            "numbers are drawn."
         )
         for column, step in zip(st.columns(len(steps)), steps, strict=True):
             with column:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from asi_core.costs.timeline.records import Timeline
 from asi_core.methods import REFERENCE_KIND
+from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store.job_store import JobRecord
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.weights import local_weights
@@ -45,11 +46,17 @@ class Step:
 
 @dataclass(frozen=True)
 class KnownStep:
-    """A step, and its timeline from one source; `job` identifies it."""
+    """A step, and its timeline from one source.
+
+    Attributes:
+        job: id of the job that computed or measured it.
+        is_shipped: whether that was elsewhere, for the app's examples.
+    """
 
     step: Step
     job: str
     timeline: Timeline
+    is_shipped: bool = False
 
     @property
     def label(self) -> str:
@@ -79,11 +86,13 @@ def known_steps(steps: Sequence[Step], kind: str) -> dict[str, KnownStep]:
     for step in steps:
         spec = specs[step.label]
         if spec is not None and (job := jobs.get(spec)) is not None:
-            found[step.label] = KnownStep(step, job.id, _timeline(job.id))
+            found[step.label] = KnownStep(
+                step, job.id, _timeline(job.id), is_shipped=job.owner == EXAMPLE_OWNER
+            )
     return found
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _timeline(job_id: str) -> Timeline:
     job = services.jobs().job(job_id)
     assert job is not None

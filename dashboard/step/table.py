@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from asi_core.costs.timeline.records import Peak
-from asi_core.figures.step import USES, where
+from asi_core.figures.step import USES
 from asi_core.units import format_bytes
 from dashboard.frame import small_table
 from dashboard.step.steps import KnownStep
 
-_MOST_NAMED = 4
+_MOST_NAMED = 3
 
 
 def numbers_table(known: Sequence[KnownStep]) -> None:
@@ -44,7 +44,8 @@ def _shown(one: KnownStep) -> dict[str, str]:
         "numbers": one.timeline.source,
         "kept": format_bytes(one.timeline.kept_bytes),
         "peak": format_bytes(peak.nbytes),
-        "when and where": where(peak.moment),
+        "when": peak.moment.phase,
+        "where": peak.moment.place,
         "of which": _breakdown(peak),
         "there before": format_bytes(sum(one.timeline.base.values())),
     }
@@ -55,7 +56,9 @@ def _breakdown(peak: Peak) -> str:
     parts = list(peak.by_use.items())
     named, rest = parts[:_MOST_NAMED], sum(nbytes for _, nbytes in parts[_MOST_NAMED:])
     words = [f"{use} {_signed(nbytes)}" for use, nbytes in named]
-    return ", ".join([*words, f"others {_signed(rest)}"] if rest else words)
+    words += [f"others {_signed(rest)}"] if rest else []
+    # Each part stays on one line, however narrow the window is.
+    return ", ".join(word.replace(" ", "\u00a0") for word in words)
 
 
 def _signed(nbytes: int) -> str:

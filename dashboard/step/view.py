@@ -16,6 +16,11 @@ _CAPTION = (
     "Memory in use at each operator of a step, stacked by use; backward passes are shaded, and the "
     "diamond is the peak."
 )
+_SOURCES = {
+    "formula": "By formula",
+    "measured": "Measured on this machine",
+    "shipped": "Measured where the app's examples were made",
+}
 _BASES = {
     False: "Weights, the batch, optimiser state and warm starts, which are there before, are left "
     "out.",
@@ -49,7 +54,7 @@ def picture(known: Sequence[KnownStep], *, with_base: bool) -> None:
     figure(
         drawings.get(key, lambda: plot_step(timelines, with_base=with_base)),
         key="step-memory",
-        caption=f"{_sources(known)} {_CAPTION} {_BASES[with_base]}",
+        caption=f"{_sources(known)} {_CAPTION} {_BASES[with_base]}{_of_many(known)}",
     )
 
 
@@ -69,11 +74,20 @@ def tell_missing(steps: Sequence[Step], known: Sequence[KnownStep]) -> None:
     )
 
 
+def _of_many(known: Sequence[KnownStep]) -> str:
+    """A sentence about micro-batches that the formula leaves out."""
+    specs = [one.step.spec for one in known if one.timeline.source == "formula"]
+    if not any(spec.batch_size > 2 * spec.pass_size for spec in specs):
+        return ""
+    return " The formula draws two of the micro-batches: the others need no more."
+
+
 def _sources(known: Sequence[KnownStep]) -> str:
+    """What is by formula, measured here, and measured for the examples."""
     by_source: dict[str, list[str]] = {}
     for one in known:
-        by_source.setdefault(one.timeline.source, []).append(one.label)
+        source = "shipped" if one.is_shipped else one.timeline.source
+        by_source.setdefault(_SOURCES[source], []).append(one.label)
     if len(by_source) == 1:
-        return "By formula." if "formula" in by_source else "Measured."
-    labels = {source: ", ".join(names) for source, names in by_source.items()}
-    return f"By formula: {labels['formula']}; measured: {labels['measured']}."
+        return f"{next(iter(by_source))}."
+    return " ".join(f"{source}: {', '.join(names)}." for source, names in by_source.items())
