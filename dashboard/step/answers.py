@@ -11,8 +11,7 @@ from dashboard.frame import Kpi
 from dashboard.step.controls import PLAIN
 from dashboard.step.steps import KnownStep
 
-# How a sentence names them.
-_REFERENCES = {PLAIN: "vanilla", REFERENCE_KIND: "lean vanilla"}
+_REFERENCES = (PLAIN, REFERENCE_KIND)
 _HELP = (
     "The most memory that one training step adds at any moment to what was there before: weights, "
     "the batch, optimiser state. What is kept is held from the forward to the backward pass."
@@ -37,7 +36,7 @@ def answer_sentence(known: Sequence[KnownStep]) -> str:
     other = vanilla.timeline
     kept = against(first.timeline.kept_bytes, other.kept_bytes)
     return (
-        f"{opening}; {_REFERENCES[vanilla.step.choice]}'s at {format_bytes(other.peak.nbytes)}: "
+        f"{opening}; {vanilla.label.lower()}'s at {format_bytes(other.peak.nbytes)}: "
         f"{against(peak.nbytes, other.peak.nbytes)}. It keeps {kept}."
     )
 

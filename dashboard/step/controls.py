@@ -64,7 +64,7 @@ def step_label(choice: str) -> str:
     if choice == PLAIN:
         return METHODS[REFERENCE_KIND].label
     label = METHODS[choice].label
-    return f"{label}, lean" if choice == REFERENCE_KIND else label
+    return f"Lean {label.lower()}" if choice == REFERENCE_KIND else label
 
 
 def _view(card: ModelCard) -> tuple[tuple[str, ...], bool, bool]:

@@ -151,7 +151,7 @@ def test_what_no_box_takes_is_reported_and_its_default_drawn(
         ("spectra", {"show": "Singular values", "share": "80", "axes": "Log", "mode": "Height"}),
         ("poster", {"convention": "exact", "models": ["ResNet-18"]}),
         ("explore", {"layers": "2", "utm_source": "letter"}),
-        ("step", {"micro_batch": "8", "step_methods": ["ASI", "Vanilla, lean"]}),
+        ("step", {"micro_batch": "8", "step_methods": ["ASI", "Lean vanilla"]}),
         ("step", {"step_methods": ""}),
     ],
 )

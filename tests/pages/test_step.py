@@ -1,4 +1,4 @@
-"""The Step page without a browser; timelines are made up, the worker is replaced by this process."""
+"""The Step page without a browser: timelines are made up, and this process is the worker."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_formulas_are_requested_by_a_visit_and_drawn_when_they_are_known(
     assert peaks(page) == {
         "ASI peak (formula)": "6 MiB",
         "Vanilla peak (formula)": "24 MiB",
-        "Vanilla, lean peak (formula)": "14 MiB",
+        "Lean vanilla peak (formula)": "14 MiB",
     }
     assert (
         "ASI's step peaks at 6 MiB in the backward pass of conv; vanilla's at 24 MiB: 4 × less. "
@@ -125,15 +125,15 @@ def test_the_first_view_is_measured_where_ranks_depend_on_the_images(engine: Inl
     assert list(peaks(page)) == [
         "ASI peak (measured)",
         "Vanilla peak (measured)",
-        "Vanilla, lean peak (measured)",
+        "Lean vanilla peak (measured)",
     ]
     assert "Measured where the app's examples were made." in texts(page.caption)
     assert len(requested(engine)) == 2, "ASI's ranks depend on the images"
     engine.work()
     drawn(page)
-    assert list(peaks(page))[1:] == ["Vanilla peak (formula)", "Vanilla, lean peak (formula)"]
+    assert list(peaks(page))[1:] == ["Vanilla peak (formula)", "Lean vanilla peak (formula)"]
     assert "ASI: the ranks depend on the images, so there is no formula" in texts(page.caption)
-    assert "By formula: Vanilla, Vanilla, lean." in texts(page.caption)
+    assert "By formula: Vanilla, Lean vanilla." in texts(page.caption)
 
 
 def test_a_server_that_computes_nothing_shows_the_shipped_steps_and_says_why(
@@ -143,7 +143,7 @@ def test_a_server_that_computes_nothing_shows_the_shipped_steps_and_says_why(
     page = opened()
     assert len(page.metric) == 3
     (reason,) = [error.value for error in page.error]
-    assert reason.startswith("No formula of Vanilla, Vanilla, lean: ")
+    assert reason.startswith("No formula of Vanilla, Lean vanilla: ")
     assert engine.jobs == []
 
 
@@ -156,13 +156,13 @@ def test_switches_reach_every_step(engine: InlineEngine) -> None:
 
 
 def test_methods_are_chosen_and_all_others_can_be(engine: InlineEngine) -> None:
-    page = opened(**OTHER, step_methods=["ASI", "Vanilla, lean", "8-bit"])
+    page = opened(**OTHER, step_methods=["ASI", "Lean vanilla", "8-bit"])
     engine.work()
     drawn(page)
     assert not page.warning
     assert [label.removesuffix(" peak (formula)") for label in peaks(page)] == [
         "ASI",
-        "Vanilla, lean",
+        "Lean vanilla",
         "8-bit",
     ]
     assert "lean vanilla's at 14 MiB" in texts(page.markdown)
@@ -192,7 +192,7 @@ def test_a_failed_formula_is_one_sentence_and_is_repeated_by_a_click_only(
     page = opened(**OTHER)
     drawn_after(engine, page)
     (reason,) = [error.value for error in page.error]
-    assert reason == "No formula of ASI, Vanilla, Vanilla, lean: a rule, got 7: do otherwise"
+    assert reason == "No formula of ASI, Vanilla, Lean vanilla: a rule, got 7: do otherwise."
     assert engine.jobs == []
     monkeypatch.setitem(JOB_KINDS, "timeline_formula", sound)
     click(page, "Try again")
@@ -242,7 +242,7 @@ def test_a_measurement_is_drawn_on_demand_and_stands_beside_the_formula(
         ("ASI", "formula"),
         ("ASI", "measured"),
         ("Vanilla", "formula"),
-        ("Vanilla, lean", "formula"),
+        ("Lean vanilla", "formula"),
     ]
     page.radio(key="source").set_value("formula")
     assert next(iter(peaks(drawn(page)))) == "ASI peak (formula)"
