@@ -18,7 +18,7 @@ from asi_core.methods import ASI, Vanilla
 from asi_core.runs.job_kinds import JOB_KINDS
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.submit.jobs import request_job
-from asi_core.settings import Limits, read_settings
+from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from asi_core.units import MIB, THIN_SPACE
 from dashboard import visitor
@@ -204,14 +204,38 @@ def test_a_failed_formula_is_one_sentence_and_is_repeated_by_a_click_only(
 
 def test_what_has_no_room_in_the_queue_waits_on_the_page(engine: InlineEngine) -> None:
     store = JobStore(read_settings().database_url)
-    for seed in range(Limits().questions_per_owner - 1):
-        spec = RunSpec(method=Vanilla(), seed=seed + 1)
-        request_job(store, "calibrate", spec, visitor.owner())
+    earlier = request_job(
+        store, "calibrate", RunSpec(method=Vanilla()), visitor.owner(), again=True
+    )
     page = opened(**OTHER)
-    assert len(engine.jobs) == 1, "there was room for one"
-    assert not page.error
+    assert "Earlier requests of yours" in texts(page.info)
+    assert engine.jobs == []
+    store.fail(earlier.id, str(store.attempts.claim(earlier.id)), "it broke.")
+    drawn(page)
+    assert len(engine.jobs) == 3
+    assert "Queued in the worker" in texts(page.info)
+
+
+def test_a_moved_slider_leaves_few_formulas_behind(engine: InlineEngine) -> None:
+    page = opened(**OTHER)
+    for layers in range(4, 12):
+        page.session_state["layers"] = layers
+        drawn(page)
+    assert {spec.layers for spec in requested(engine)} == {3}
     drawn_after(engine, page)
-    assert len(engine.jobs) == 1, "the next"
+    assert {spec.layers for spec in requested(engine)} == {11}
+    assert len(peaks(drawn_after(engine, page))) == 3
+
+
+def test_more_methods_than_may_be_queued_come_one_after_the_other(
+    engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASI_MAX_QUESTIONS_PER_OWNER", "2")
+    page = opened(**OTHER)
+    assert len(engine.jobs) == 2
+    drawn_after(engine, page)
+    assert not page.error
+    assert len(peaks(drawn_after(engine, page))) == 3
 
 
 @pytest.mark.parametrize(
