@@ -15,7 +15,7 @@ from dashboard.step.controls import StepControls, step_controls
 from dashboard.step.measuring import measure_panel
 from dashboard.step.steps import FORMULA, MEASURED, Step, compared_steps, known_steps
 from dashboard.step.table import numbers_table
-from dashboard.step.view import head, picture, shown_steps, tell_missing
+from dashboard.step.view import head, picture, shown_steps, tell_differences, tell_missing
 
 _NO_LANGUAGE_MODELS = (
     "The step of a language model is not computed here: Explore estimates what it keeps."
@@ -44,6 +44,7 @@ def main() -> None:
             head(known)
             picture(known, with_base=controls.with_base)
     tell_missing(steps, known)
+    tell_differences(formula, measured)
     if known:
         both = [
             source[s.label] for s in steps for source in (formula, measured) if s.label in source

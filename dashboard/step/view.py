@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from asi_core.figures.step import plot_step
+from asi_core.figures.step import plot_step, where
+from asi_core.units import format_bytes
 from dashboard.drawings import drawings
 from dashboard.frame import answer, figure, kpi_row
 from dashboard.step.answers import answer_sentence, kpis
@@ -16,6 +17,8 @@ _CAPTION = (
     "Memory in use at each operator of a step, stacked by use; backward passes are shaded, and the "
     "diamond is the peak."
 )
+# A difference of the two peaks that is told, as a share of the measured one.
+_TOLERANCE = 0.05
 _SOURCES = {
     "formula": "By formula",
     "measured": "Measured on this machine",
@@ -72,6 +75,21 @@ def tell_missing(steps: Sequence[Step], known: Sequence[KnownStep]) -> None:
         f"{named}: the ranks depend on the images, so there is no formula of the step: "
         f"{way}{verb} “One rank” under “Ranks from”."
     )
+
+
+def tell_differences(formula: Mapping[str, KnownStep], measured: Mapping[str, KnownStep]) -> None:
+    """Where a measured peak differs from the formula's, and what is inside operators there."""
+    for label in [label for label in formula if label in measured]:
+        computed, found = (source[label].timeline.peak for source in (formula, measured))
+        if abs(found.nbytes - computed.nbytes) <= _TOLERANCE * found.nbytes:
+            continue
+        inside = format_bytes(found.moment.inside_bytes)
+        st.warning(
+            f"{label}: the measured peak is {format_bytes(found.nbytes)}, the formula's is "
+            f"{format_bytes(computed.nbytes)}. {inside} of the measured one are inside "
+            f"{found.moment.operator} {where(found.moment)}, for which formulas have rules of "
+            "thumb: trust the measurement."
+        )
 
 
 def _of_many(known: Sequence[KnownStep]) -> str:

@@ -272,6 +272,26 @@ def test_a_measurement_is_drawn_on_demand_and_stands_beside_the_formula(
     assert next(iter(peaks(drawn(page)))) == "ASI peak (formula)"
 
 
+def test_a_measured_peak_that_differs_from_the_formulas_is_told(
+    engine: InlineEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def larger(spec: RunSpec, pool: Any) -> dict[str, Any]:
+        found = made_up(spec, "measured")
+        last = replace(found.moments[1], inside_bytes=9 * MIB)
+        return replace(found, moments=(found.moments[0], last)).as_dict()
+
+    kind = JOB_KINDS["timeline"]
+    page = drawn_after(engine, opened(**OTHER, measure="true"))
+    click(page, "Measure Vanilla")
+    assert not drawn_after(engine, page).warning, "equal ones are not"
+    monkeypatch.setitem(JOB_KINDS, "timeline", replace(kind, answer=larger))
+    click(page, "Measure ASI")
+    (told,) = [
+        warning.value.replace(THIN_SPACE, " ") for warning in drawn_after(engine, page).warning
+    ]
+    assert told.startswith("ASI: the measured peak is 11 MiB, the formula's is 6 MiB. 9 MiB of")
+
+
 def test_the_downloaded_numbers_are_bytes_and_the_parts_add_up() -> None:
     spec = RunSpec(method=Vanilla(), lean=False)
     known = [KnownStep(Step("plain", spec), "1", made_up(spec, "formula"))]
