@@ -42,6 +42,8 @@ TERMS: dict[str, str] = {
     "need: the same results with fewer bytes.",
     HEAD_LABEL: "Training only the new classifier: the baseline that every method has to beat.",
     "MACs": "Multiply-accumulate operations: one product added to a sum.",
+    "Micro-batch": "A part of a batch that passes forward and backward alone. A step adds up the "
+    "gradients of its micro-batches, which gives the same update from less memory at once.",
     "Mode": "A dimension of a tensor, counted from 0. A convolution's input has four: batch, "
     "channel, height and width.",
     "Multilinear rank": "The ranks of a Tucker form, one per mode.",
@@ -52,6 +54,8 @@ TERMS: dict[str, str] = {
     "Pareto front": "The runs that no other run dominates: no other run is at least as good in "
     "both accuracy and cost, and better in one.",
     "Patch": "The R × R positions over which the gradient filter averages.",
+    "Peak": "The most memory that is in use at any moment of a training step. What is kept for "
+    "backward is a part of it.",
     "Perplexity": "The paper's term for gradient error; unrelated to language models.",
     "Plan": "One choice of ranks per layer, with the smallest sum of gradient errors within a "
     "budget.",
@@ -72,6 +76,8 @@ TERMS: dict[str, str] = {
     "Sweep": "Runs that differ in a setting that is varied, such as the rank, and in the seed.",
     "Trained layers": "The last layers of the network that are fine-tuned. All layers before them "
     "are frozen.",
+    "Transient": "Memory that a step uses only for a short time: inputs and outputs of the "
+    "operator that runs, and gradients of activations.",
     "Tucker form": "A small core and one factor per mode, whose product approximates the full "
     "tensor.",
     "Unfolding": "A tensor reshaped into a matrix: one mode along the rows, all others along the "

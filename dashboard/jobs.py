@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -75,10 +76,15 @@ def _offer(
     ):
         return None
     try:
-        job = request_job(services.jobs(), kind, spec, visitor.owner(), again, visitor.network())
+        return start_job(kind, spec, again)
     except AsiError as error:
         st.error(plain(one_sentence(error)))
         return None
+
+
+def start_job(kind: str, spec: RunSpec, again: bool = False) -> JobRecord:
+    """Request a job for this visitor, and give it to the worker; raises as `request_job`."""
+    job = request_job(services.jobs(), kind, spec, visitor.owner(), again, visitor.network())
     if job.status == "queued":
         services.engine().submit_job(job.id)
     return job
@@ -86,17 +92,24 @@ def _offer(
 
 def watch_job(job: JobRecord) -> None:
     """Show a job's progress, redrawn as a fragment until it has ended."""
+    watch_jobs([job])
+
+
+def watch_jobs(jobs: Sequence[JobRecord]) -> None:
+    """Show the progress of the first of some jobs, redrawn as a fragment until any has ended."""
     # Starts the worker if it is not running; it then resumes what an earlier server left queued.
     services.engine()
-    st.fragment(_progress, run_every=_POLL_SECONDS)(job.id)
+    st.fragment(_progress, run_every=_POLL_SECONDS)([job.id for job in jobs])
 
 
-def _progress(job_id: str) -> None:
-    job = services.jobs().job(job_id)
-    if job is None or not job.is_active:
+def _progress(job_ids: Sequence[str]) -> None:
+    jobs = [job for job_id in job_ids if (job := services.jobs().job(job_id)) is not None]
+    active = [job for job in jobs if job.is_active]
+    if len(active) < len(job_ids):
         # The result is drawn by the whole page, not by this fragment.
         st.rerun()
-    st.info(progress_sentence(job, time.time()), icon="spinner")
+    running = next((job for job in active if job.started_at is not None), active[0])
+    st.info(progress_sentence(running, time.time()), icon="spinner")
 
 
 def progress_sentence(job: JobRecord, now: float) -> str:

@@ -29,7 +29,7 @@ _LARGEST = 2**53 - 1
 _MOST_MESSAGES, _LONGEST = 5, 40
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 # Multiselect boxes; those of filters and sweeps are recognised by the prefix of their keys.
-_MAY_BE_EMPTY = frozenset(("methods", "models", "poster_methods", "runs"))
+_MAY_BE_EMPTY = frozenset(("methods", "models", "poster_methods", "runs", "step_methods"))
 # Links may give these by name or by title.
 _NAMED = ("model", "dataset")
 _TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))

@@ -26,6 +26,7 @@ class PageEntry(NamedTuple):
 
 PAGES = (
     PageEntry("explore", "Explore", ":material/tune:", opens_sidebar=True),
+    PageEntry("step", "Step", ":material/area_chart:", opens_sidebar=True),
     PageEntry("train", "Train", ":material/model_training:", opens_sidebar=True),
     PageEntry("spectra", "Spectra", ":material/equalizer:"),
     PageEntry("compare", "Compare", ":material/compare_arrows:", opens_sidebar=True),

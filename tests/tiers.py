@@ -25,7 +25,7 @@ FAULTS = {
     r"engine/test_engine\.py::test_a_run_that_kills_its_worker_each_time": "a killed worker's run "
     "continues (test_engine), and lost attempts are counted (runs/store, engine/test_watch)",
     r"training/test_feature_files\.py::test_processes_share": "the other tests of the file",
-    r"test_links\.py::.*\[(explore|train|compare|learn|spectra)\]": "links of these pages in "
+    r"test_links\.py::.*\[(explore|step|train|compare|learn|spectra)\]": "links of these pages in "
     "pages/, the tours of plan and poster, and the setup's link in browser/test_setup",
     r"browser/test_uploads\.py::test_two_visitors": "pages/test_uploads, datasets/test_uploads",
     r"browser/test_main_job\.py::test_nothing_overflows": "browser/test_every_page at 390 pixels",

@@ -87,6 +87,11 @@ TOURS = (
         ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"}),
         last="Which devices does it fit?",
     ),
+    Tour(
+        "step",
+        # Of one rank there is a formula, which is computed at once.
+        ({RANKS: "One rank"},),
+    ),
     Tour("train", ({RANKS: "Explained variance"}, {RANKS: "One rank"}, {RANKS: "Ranks per mode"})),
     Tour("spectra"),
     Tour("compare", (dict.fromkeys(FEWER), {})),

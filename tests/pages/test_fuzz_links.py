@@ -25,7 +25,11 @@ KEYS: dict[str, tuple[float, list[str]]] = {
         "explained_variance", "rank", "rank_batch", "rank_channel", "activation_budget", "bits",
         "with_momentum", "measure", "numbers", "formulas", "formula_method", "formula_layer",
     ]),
-    "plan": (0.22, [
+    "step": (0.05, [
+        "model", "layers", "batch_size", "image_size", "ranks_from", "rank", "micro_batch",
+        "optimizer", "apply_early", "lean", "step_methods", "source", "with_base", "measure",
+    ]),
+    "plan": (0.17, [
         "model", "dataset", "layers", "batch_size", "image_size", "seed", "budget_kib", "bits",
         "comparison",
     ]),
@@ -120,6 +124,8 @@ def test_there_are_as_many_links_as_are_said() -> None:
         ("plan", "budget_kib", "1e309", "it is not a finite number", None),
         ("explore", "layers", "-inf", "it is not a finite number", None),
         ("poster", "convention", "", "it is empty", "paper"),
+        ("step", "micro_batch", "1e309", "it is not a finite number", None),
+        ("step", "source", "guessed", "its box does not accept it", "formula"),
     ],
 )
 def test_what_no_box_takes_is_reported_and_its_default_drawn(
@@ -145,6 +151,8 @@ def test_what_no_box_takes_is_reported_and_its_default_drawn(
         ("spectra", {"show": "Singular values", "share": "80", "axes": "Log", "mode": "Height"}),
         ("poster", {"convention": "exact", "models": ["ResNet-18"]}),
         ("explore", {"layers": "2", "utm_source": "letter"}),
+        ("step", {"micro_batch": "8", "step_methods": ["ASI", "Vanilla, lean"]}),
+        ("step", {"step_methods": ""}),
     ],
 )
 def test_what_boxes_take_is_not_reported(page: str, query: dict[str, str | list[str]]) -> None:

@@ -22,7 +22,7 @@ multilinear rank, Tucker form, core, factor, subspace iteration, warm start, HOS
 filter, vanilla, linear probe (head only), trained layers, frozen prefix, MACs, FLOPs, paper
 convention, exact convention, gradient error, perplexity, gradient cosine, drift, captured energy,
 budget, plan, probe, Pareto front, lean layers, overhead, patch, sweep, comparison, run, seed,
-calibration
+calibration, peak, micro-batch, transient
 """
 
 

@@ -62,6 +62,12 @@ def test_a_link_opens_a_decoder_with_tokens_in_place_of_images() -> None:
     assert "huggingface_trainer.py" in texts(page.caption)
 
 
+def test_a_decoders_step_is_not_computed_and_the_page_says_so() -> None:
+    page = opened("step", model=keep_configuration(json.dumps(TINY)))
+    assert "Explore estimates what it keeps" in texts(page.info)
+    assert not page.metric
+
+
 def test_the_box_for_tokens_changes_the_numbers() -> None:
     name = keep_configuration(json.dumps(TINY))
     page = opened(model=name, batch_size="4", layers="5")

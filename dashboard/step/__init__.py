@@ -1,0 +1,1 @@
+"""The Step page: the memory of one training step over time."""
