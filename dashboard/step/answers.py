@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asi_core.figures.step import where
-from asi_core.methods import REFERENCE_KIND
+from asi_core.methods import METHODS, REFERENCE_KIND
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 from dashboard.frame import Kpi
 from dashboard.step.controls import PLAIN
 from dashboard.step.steps import KnownStep
 
 # How a sentence names them.
-_REFERENCES = {PLAIN: "vanilla", REFERENCE_KIND: "lean vanilla"}
+_NAME = METHODS[REFERENCE_KIND].label.lower()
+_REFERENCES = {PLAIN: _NAME, REFERENCE_KIND: f"lean {_NAME}"}
 _HELP = (
     "The most memory that one training step adds at any moment to what was there before: weights, "
     "the batch, optimiser state. What is kept is held from the forward to the backward pass."

@@ -1,4 +1,4 @@
-"""The Step page without a browser; timelines are made up, the worker is replaced by this process."""
+"""The Step page without a browser; timelines are made up, this process replaces the worker."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_a_failed_formula_is_one_sentence_and_is_repeated_by_a_click_only(
     page = opened(**OTHER)
     drawn_after(engine, page)
     (reason,) = [error.value for error in page.error]
-    assert reason == "No formula of ASI, Vanilla, Vanilla, lean: a rule, got 7: do otherwise"
+    assert reason == "No formula of ASI, Vanilla, Vanilla, lean: a rule, got 7: do otherwise."
     assert engine.jobs == []
     monkeypatch.setitem(JOB_KINDS, "timeline_formula", sound)
     click(page, "Try again")
