@@ -153,9 +153,11 @@ def redraw() -> None:
 def _boxes() -> Setup:
     model = _model()
     card = card_or_stop(model)
+    images = _images(card)
+    configuration_menu()
     chosen = {
         "model": model,
-        **_images(card),
+        **images,
         "layers": layers_box(card, redraw),
         "batch_size": setting_box(run_field("batch_size"), on_change=redraw),
         **_sizes(card),
@@ -208,7 +210,6 @@ def _model() -> str:
         help=field.setting.help,
         **URL,
     )
-    configuration_menu()
     return model
 
 

@@ -36,7 +36,7 @@ TAKEN_NAMES = frozenset(
     (
         *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),
         *("activation_bits", "recompute_attention", "micro_batch", "apply_early", "optimizer"),
-        *("layout", "timeline"),
+        *("layout", "timeline", "tokens"),
         *("batch_size", "image_size", "learning_rate", "momentum", "weight_decay", "final_rate"),
         *("clip_norm", "train_norm", "evaluate_every", "probe_every"),
         *("kind", "method", "methods", "rank", "spec", "convention", "references", "dry_run"),

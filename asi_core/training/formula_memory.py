@@ -22,7 +22,13 @@ from asi_core.records import Ranks
 from asi_core.training.layout import laid_out
 from asi_core.training.spec import RunSpec
 from asi_core.training.step import TrainingStep, batch_tensors
-from asi_core.training.tails import SplitNetwork, finished_tail, recompress_, split_network
+from asi_core.training.tails import (
+    SplitNetwork,
+    lean_tail_,
+    recompress_,
+    repeated_tail,
+    split_network,
+)
 from asi_core.zoo.build import build_architecture, replace_head_
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.making import on_meta
@@ -75,9 +81,11 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
         layer = tail.get_submodule(name)
         if isinstance(layer, CompressedLayer):
             layer.memory.ranks = own
-    tail, layout = finished_tail(spec, tail, split.layer_names)
+    layout = lean_tail_(spec, tail)
     mode, device = FakeTensorMode(), torch.device("cpu")
+    # Before blocks are repeated, which hide their parts from a search for parameters.
     without_numbers_(tail, mode, device)
+    tail = repeated_tail(spec, tail, split.layer_names)
     shapes = crossing_shapes(spec)
     with mode, WithoutNumbers():
         values = tuple(laid_out(torch.empty(spec.batch_size, *s), layout) for s in shapes)

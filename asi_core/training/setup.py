@@ -23,7 +23,7 @@ from asi_core.training.features import FeaturePool, FeatureStore, values_an_imag
 from asi_core.training.frozen import FrozenStart, ImagesThemselves
 from asi_core.training.layout import laid_out, layout_name
 from asi_core.training.spec import RunSpec
-from asi_core.training.tails import finished_tail, split_network
+from asi_core.training.tails import lean_tail_, repeated_tail, split_network
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
@@ -60,7 +60,8 @@ class TrainingSetup:
         model = build_model(spec.model, classes, spec.seed, pretrained=spec.pretrained).to(device)
         split = split_network(spec, model)
         start, self.layer_names = split.start, split.layer_names
-        self.tail, self.layout = finished_tail(spec, start.tail, self.layer_names)
+        self.layout = lean_tail_(spec, start.tail)
+        self.tail = repeated_tail(spec, start.tail, self.layer_names)
         self.train = self._store(pool, start, "train")
         self.test = self._store(pool, start, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)

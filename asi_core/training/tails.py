@@ -54,8 +54,8 @@ def recompress_(spec: RunSpec, tail: nn.Module, names: list[str]) -> None:
         compress_(tail, spec.method, layers=names, lean=False)
 
 
-def finished_tail(spec: RunSpec, tail: nn.Module, names: list[str]) -> tuple[nn.Module, Layout]:
-    """The tail with lean layers, in its memory layout, and with repeated blocks."""
+def lean_tail_(spec: RunSpec, tail: nn.Module) -> Layout:
+    """Make a tail's layers lean and convert it to its memory layout, in place; returns that."""
     if spec.lean:
         lean_(
             tail,
@@ -63,10 +63,12 @@ def finished_tail(spec: RunSpec, tail: nn.Module, names: list[str]) -> tuple[nn.
             activation_bits=spec.activation_bits,
             recompute_attention=spec.recompute_attention,
         )
-    layout = in_layout_(tail, _layout_of(spec))
-    if spec.method.repeats_blocks and names:
-        tail = repeated_blocks(tail, names)
-    return tail, layout
+    return in_layout_(tail, _layout_of(spec))
+
+
+def repeated_tail(spec: RunSpec, tail: nn.Module, names: list[str]) -> nn.Module:
+    """The tail with repeated blocks, if the method has them."""
+    return repeated_blocks(tail, names) if spec.method.repeats_blocks and names else tail
 
 
 def _layout_of(spec: RunSpec) -> Layout | None:

@@ -301,7 +301,8 @@ def test_an_input_that_two_layers_read_is_counted_as_the_convention_says(convent
 def test_closed_drawers_compute_nothing() -> None:
     page = opened()
     assert not page.latex
-    assert [button.label for button in page.button] == ["Train this"]
+    labels = {button.label for button in page.button}
+    assert labels == {"Train this", "Use this configuration"}
 
 
 def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> None:

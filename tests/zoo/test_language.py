@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -241,8 +242,14 @@ def test_the_example_of_a_billion_parameters_is_made_in_another_process() -> Non
     assert card.title == configuration_title(EXAMPLE)
     cost = estimate(EXAMPLE, ASI(ranks=16), layers=7, batch_size=4, tokens=512)
     assert cost.layers[-1].shape.input_shape == (4, 512, 6144)
-    with pytest.raises(Unsupported, match="cannot be built without weights"):
-        keep_configuration(json.dumps({**LLAMA, "hidden_act": "no_such"}))
+
+
+def test_an_error_of_the_other_process_arrives_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = json.dumps({"error": "Unsupported", "message": "no decoder."}).encode()
+    done = subprocess.CompletedProcess([], 0, answer)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(Unsupported, match=r"^no decoder\.$"):
+        model_card(EXAMPLE)
 
 
 def test_a_process_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
