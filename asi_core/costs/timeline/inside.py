@@ -20,6 +20,9 @@ Rule = Callable[..., int]
 
 # Elements of an input up to which PyTorch computes a convolution of one image itself.
 _SMALL = 20480
+# oneDNN computes the weight gradient of a large depthwise kernel in blocks of 16 x 16 channels, of
+# which each holds one channel, and then copies it.
+_BLOCKED = 16 * 16 + 1
 
 
 def inside_bytes(func: Any, args: Any, kwargs: Mapping[str, Any]) -> int:
@@ -45,8 +48,14 @@ def _convolution_backward(
     if not _by_onednn(x, weight, (None, *walk)):
         return copied + _columns(x, weight, (None, *walk))
     if _is_channels_last(x) or _is_channels_last(weight) or _is_channels_last(grad_output):
+        if wants_weight and _is_depthwise(weight, walk[-2]) and min(weight.shape[2:]) > 3:
+            return copied + _BLOCKED * _bytes(weight)
         return copied + (2 if wants_weight else 1) * _bytes(weight)
     return copied + max(_bytes(weight), _bytes(x) + _bytes(grad_output))
+
+
+def _is_depthwise(weight: Tensor, groups: int) -> bool:
+    return groups > 1 and groups == weight.shape[0] and weight.shape[1] == 1
 
 
 def _by_onednn(x: Tensor, weight: Tensor, walk: Any) -> bool:
