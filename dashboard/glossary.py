@@ -67,6 +67,7 @@ TERMS: dict[str, str] = {
     "Singular value": "How strongly a matrix stretches one of its singular directions. Squared, it "
     "is the energy along that direction.",
     "Spectrum": "All singular values of an unfolding, the largest first.",
+    "Sub-token": "A piece of the channels at one position, which VeLoRA keeps as one number.",
     "Subspace iteration": "Multiplying a basis by A and its transpose and orthonormalising it "
     "again, which turns it towards the leading singular vectors of A.",
     "Sweep": "Runs that differ in a setting that is varied, such as the rank, and in the seed.",

@@ -80,7 +80,10 @@ def step_cost(
         reason = method.why_unsupported(shape.geometry)
         if reason is not None:
             raise Unsupported(f"layer {shape.name}: {reason}.")
-        own = ranks[shape.name] if ranks is not None else method.ranks_for(shape)
+        if ranks is None:
+            own = method.ranks_for(shape)
+        else:
+            own = method.adjusted_ranks(shape, ranks[shape.name])
         kept, kept_by = method.saved_bytes(shape, own, convention), None
         if shape.input_id is not None and method.keeps_input(shape, own):
             kept_by = keepers.get(shape.input_id)

@@ -8,6 +8,7 @@ from asi_core.methods.asi import ASI, Bits
 from asi_core.methods.base import Method, MethodStyle, WarmStart
 from asi_core.methods.checkpointing import Checkpointing
 from asi_core.methods.eight_bit import EightBit
+from asi_core.methods.fixed_subspace import FixedSubspace
 from asi_core.methods.gradient_filter import GradientFilter
 from asi_core.methods.hosvd import HOSVD
 from asi_core.methods.registry import (
@@ -20,6 +21,7 @@ from asi_core.methods.registry import (
 )
 from asi_core.methods.tucker_settings import USUAL_EXPLAINED_VARIANCE, USUAL_RANKS
 from asi_core.methods.vanilla import Vanilla
+from asi_core.methods.velora import VeLoRA
 
 # The baseline of all comparisons.
 REFERENCE_KIND = Vanilla.class_kind()
@@ -39,10 +41,12 @@ __all__ = [
     "Bits",
     "Checkpointing",
     "EightBit",
+    "FixedSubspace",
     "GradientFilter",
     "Method",
     "MethodStyle",
     "Vanilla",
+    "VeLoRA",
     "WarmStart",
     "as_method",
     "method_class",

@@ -68,6 +68,7 @@ class Method(BaseModel, ABC):
         kind: identifier in specifications, flags and links.
         label: display name.
         summary: one sentence on what is kept; by default the first of the class's docstring.
+        saves: one sentence on what the method saves and what it does not; may be empty.
         style: how the method is drawn; by default the next style of a palette.
         kept: what is kept of an input, in a few words, for a method that does not project.
         kept_energy: the share of the input's energy in what is kept, 0 to 1, if it is the same
@@ -84,6 +85,7 @@ class Method(BaseModel, ABC):
     kind: Any
     label: ClassVar[str]
     summary: ClassVar[str] = ""
+    saves: ClassVar[str] = ""
     style: ClassVar[MethodStyle | None] = None
     kept: ClassVar[str] = "not measured"
     kept_energy: ClassVar[float | None] = None
@@ -208,6 +210,15 @@ class Method(BaseModel, ABC):
             InvalidInput: if the ranks depend on the data.
         """
         return None
+
+    def adjusted_ranks(self, shape: LayerShape, ranks: Ranks | None) -> Ranks | None:
+        """The ranks with which the method keeps a layer for which `ranks` were measured: the same,
+        unless it keeps a mode whole.
+
+        Args:
+            ranks: from spectra, or those in use in a step; None for a method without ranks.
+        """
+        return ranks
 
     def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
         """Whether the layer's input itself is kept, which another layer may keep as well.

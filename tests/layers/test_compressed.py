@@ -18,9 +18,21 @@ from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import effective_input, layer_shape, observed_shapes
 from asi_core.layers.surgery import compress_
 from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
-from asi_core.methods import ASI, HOSVD, METHODS, EightBit, GradientFilter, Method, Vanilla
+from asi_core.methods import (
+    ASI,
+    HOSVD,
+    METHODS,
+    EightBit,
+    FixedSubspace,
+    GradientFilter,
+    Method,
+    Vanilla,
+    VeLoRA,
+)
 
 COMPRESSING: list[Method] = [
+    FixedSubspace(ranks=(4, 4, 3, 3)),
+    VeLoRA(subtoken=3),
     ASI(ranks=(4, 4, 3, 3)),
     ASI(ranks=(4, 4, 3, 3), sequential=False),
     ASI(explained_variance=0.8),

@@ -22,6 +22,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gradient_filter": {"patch": 2},
     "eight_bit": {},
     "checkpointing": {},
+    "fixed_subspace": {"ranks": 3},
+    "velora": {"subtoken": 16},
 }
 CASES = [
     (model, kind)
