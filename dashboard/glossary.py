@@ -12,6 +12,8 @@ from asi_core.training.balance import VERY_UNBALANCED
 TERMS: dict[str, str] = {
     "Activation": "The output of a layer, and the input of the next. A trained layer's weight "
     "gradient is computed from its input.",
+    "Adapter": "What LoRA trains beside a frozen weight: two small matrices, whose product is the "
+    "weight's update.",
     "Balanced accuracy": "The mean of the per-class accuracies. It is shown where the largest "
     f"class has at least {VERY_UNBALANCED} times the test images of the smallest: there, plain "
     "accuracy mostly reflects the large classes.",

@@ -11,6 +11,7 @@ from asi_core.methods.eight_bit import EightBit
 from asi_core.methods.fixed_subspace import FixedSubspace
 from asi_core.methods.gradient_filter import GradientFilter
 from asi_core.methods.hosvd import HOSVD
+from asi_core.methods.lora import LoRA, LoRAFA, LoRAOverASI
 from asi_core.methods.registry import (
     METHOD_ADAPTER,
     METHODS,
@@ -43,6 +44,9 @@ __all__ = [
     "EightBit",
     "FixedSubspace",
     "GradientFilter",
+    "LoRA",
+    "LoRAFA",
+    "LoRAOverASI",
     "Method",
     "MethodStyle",
     "Vanilla",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -47,6 +48,43 @@ class WarmStart:
     age: int = 0
     initialised: bool = False
     is_repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A low-rank update of a layer's weight, trained in its place: the weight is W + scale B A.
+
+    A maps the layer's input to `rank` channels per group, with the layer's kernel; B maps those to
+    the layer's outputs, position by position.
+
+    Attributes:
+        rank: per group of channels; less where the weight of a group has a lower rank.
+        trains_a: whether A is trained, besides B.
+    """
+
+    rank: int
+    scale: float
+    trains_a: bool
+
+    def rank_in(self, weight_shape: tuple[int, ...], groups: int) -> int:
+        """The rank in a layer with such a weight."""
+        return min(self.rank, weight_shape[0] // groups, prod(weight_shape[1:]))
+
+    def shapes(
+        self, weight_shape: tuple[int, ...], groups: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of A and B, as weights of layers of the same kind and number of groups."""
+        outputs, *of_filter = weight_shape
+        rank = self.rank_in(weight_shape, groups)
+        return (groups * rank, *of_filter), (outputs, rank, *[1] * len(of_filter[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterNumbers:
+    """How many numbers an adapter has in a layer whose own are all frozen."""
+
+    trained: int
+    frozen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +189,22 @@ class Method(BaseModel, ABC):
         """Memory limit in bytes for all trained layers together, for which the ranks are planned;
         None for a method without a budget."""
         return None
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """What is trained instead of a layer's weight and bias; None if those are trained.
+
+        With an adapter, `compress` and `weight_gradient` are of the product with its A.
+        """
+        return None
+
+    def adapter_numbers(self, shape: LayerShape) -> AdapterNumbers | None:
+        """The size of the adapter of a layer; None for a method that trains the layer's own
+        weight and bias."""
+        if self.adapter is None:
+            return None
+        a, b = map(prod, self.adapter.shapes(shape.weight_shape, shape.geometry.groups))
+        return AdapterNumbers(a + b, 0) if self.adapter.trains_a else AdapterNumbers(b, a)
 
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:

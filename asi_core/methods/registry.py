@@ -26,6 +26,7 @@ from asi_core.methods.eight_bit import EightBit
 from asi_core.methods.fixed_subspace import FixedSubspace
 from asi_core.methods.gradient_filter import GradientFilter
 from asi_core.methods.hosvd import HOSVD
+from asi_core.methods.lora import LoRA, LoRAFA, LoRAOverASI
 from asi_core.methods.vanilla import Vanilla
 from asi_core.methods.velora import VeLoRA
 from asi_core.registry import Registry
@@ -38,7 +39,7 @@ TAKEN_NAMES = frozenset(
     (
         *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),
         *("activation_bits", "recompute_attention", "micro_batch", "apply_early", "optimizer"),
-        *("layout", "timeline"),
+        *("layout", "timeline", "tokens"),
         *("batch_size", "image_size", "learning_rate", "momentum", "weight_decay", "final_rate"),
         *("clip_norm", "train_norm", "evaluate_every", "probe_every"),
         *("kind", "method", "methods", "rank", "spec", "convention", "references", "dry_run"),
@@ -72,7 +73,10 @@ METHODS: Registry[type[Method]] = Registry(
     "method",
     "asi_lab.methods",
     _kind_of,
-    (Vanilla, ASI, HOSVD, GradientFilter, EightBit, Checkpointing, FixedSubspace, VeLoRA),
+    (
+        *(Vanilla, ASI, HOSVD, GradientFilter, EightBit, Checkpointing, FixedSubspace, VeLoRA),
+        *(LoRA, LoRAFA, LoRAOverASI),
+    ),
 )
 
 

@@ -25,6 +25,9 @@ from asi_core.methods import (
     EightBit,
     FixedSubspace,
     GradientFilter,
+    LoRA,
+    LoRAFA,
+    LoRAOverASI,
     Method,
     Vanilla,
     VeLoRA,
@@ -203,7 +206,8 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-COMPILED: list[Method] = [*COMPRESSING, ASI(ranks=99), EightBit(), Vanilla()]
+ADAPTING: list[Method] = [LoRA(), LoRAFA(), LoRAOverASI(ranks=3)]
+COMPILED: list[Method] = [*COMPRESSING, *ADAPTING, ASI(ranks=99), EightBit(), Vanilla()]
 
 
 def test_every_method_is_compiled() -> None:

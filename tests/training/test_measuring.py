@@ -24,6 +24,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "checkpointing": {},
     "fixed_subspace": {"ranks": 3},
     "velora": {"subtoken": 16},
+    "lora": {},
+    "lora_fa": {"lora_rank": 4},
+    "lora_asi": {"ranks": 3},
 }
 CASES = [
     (model, kind)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from asi_core.layers.adapted import AdaptedConv2d, AdaptedLinear
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.lean.activations import (
     LeanHardsigmoid,
@@ -37,6 +38,7 @@ _COMPRESSED = (CompressedConv2d, CompressedConvNorm2d)
 # Layers whose gradient does not need their output, and makes that of their input anew.
 _FORGETFUL = (
     *(*_COMPRESSED, CompressedLinear, *_ACTIVATIONS),
+    *(AdaptedConv2d, AdaptedLinear),
     *(nn.Conv2d, nn.Linear, nn.BatchNorm2d, LeanBatchNorm2d, LeanConv2d, LeanLinear),
 )
 _RETURN_THEIR_INPUT = (FusedBatchNorm2d, nn.Identity)

@@ -20,6 +20,9 @@ from asi_core.methods import (
     EightBit,
     FixedSubspace,
     GradientFilter,
+    LoRA,
+    LoRAFA,
+    LoRAOverASI,
     Method,
     Vanilla,
     VeLoRA,
@@ -47,6 +50,9 @@ EXAMPLES: list[Method] = [
     FixedSubspace(ranks=3),
     VeLoRA(subtoken=7),
     VeLoRA(subtoken=1),
+    LoRA(lora_rank=3),
+    LoRAFA(),
+    LoRAOverASI(ranks=3),
 ]
 
 
