@@ -81,7 +81,7 @@ def step_cost(
     keepers: dict[str, str] = {}
     for shape in shapes:
         method = methods[shape.name]
-        reason = method.why_unsupported(shape.geometry)
+        reason = method.why_unsupported_layer(shape.geometry, shape.weight_shape)
         if reason is not None:
             raise Unsupported(f"layer {shape.name}: {reason}.")
         if ranks is None:

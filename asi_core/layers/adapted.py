@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +11,11 @@ from asi_core.layers.compressed import CompressedLayer, compressed_product
 from asi_core.layers.conv import CompressedConv2d
 from asi_core.layers.differentiating import refuse_transforms
 from asi_core.layers.linear import CompressedLinear
-from asi_core.methods import Vanilla
-from asi_core.methods.base import Adapter, Method, Saved
-from asi_core.methods.lora import pointwise
-from asi_core.records import Geometry
+from asi_core.layers.products import Product
+from asi_core.methods.base import Adapter, Method
+from asi_core.records import pointwise_geometry
 
 _ADAPTERS = ("lora_a", "lora_b")
-_WHOLE = Vanilla()
 
 
 class AdaptedLayer(CompressedLayer):
@@ -91,9 +87,9 @@ class AdaptedLayer(CompressedLayer):
         if not self.lora_a.requires_grad:
             self.memory.initialised = False
         padding = {"padded": self.padded, "padded_backward": self.padded_backward}
-        own = _Product(self.product, self.geometry, **padding)
-        of_a = _Product(self.product, self.geometry, self.method, self.compress, **padding)
-        of_b = _Product(self.product, pointwise(self.geometry))
+        own = Product(self.product, self.geometry, **padding)
+        of_a = Product(self.product, self.geometry, self.method, self.compress, **padding)
+        of_b = Product(self.product, pointwise_geometry(self.geometry))
         output = compressed_product(own, x, self.weight, self.bias)
         between = compressed_product(of_a, x, self.lora_a, None)
         update = compressed_product(of_b, between, self.lora_b, None)
@@ -101,7 +97,7 @@ class AdaptedLayer(CompressedLayer):
 
     def plain_output(self, x: Tensor) -> Tensor:
         between = self.product(self.padded(x), self.lora_a, None, self.geometry)
-        update = self.product(between, self.lora_b, None, pointwise(self.geometry))
+        update = self.product(between, self.lora_b, None, pointwise_geometry(self.geometry))
         return super().plain_output(x).add_(update, alpha=self.adapter.scale)
 
     def _needs_gradient(self, x: Tensor) -> bool:
@@ -116,36 +112,6 @@ class AdaptedConv2d(AdaptedLayer, CompressedConv2d):
 
 class AdaptedLinear(AdaptedLayer, CompressedLinear):
     """A `nn.Linear` with a low-rank update."""
-
-
-def _kept_whole(x: Tensor, output_shape: tuple[int, ...]) -> Saved:
-    return (x,)
-
-
-def _itself(x: Tensor) -> Tensor:
-    return x
-
-
-def _gradient_itself(gradient: Tensor, input_shape: tuple[int, ...]) -> Tensor:
-    return gradient
-
-
-@dataclass(frozen=True)
-class _Product:
-    """One of the products of a layer, as `compressed_product` takes it.
-
-    Others read the same input, and the gradient of the sum, so neither is overwritten.
-    """
-
-    product: Callable[[Tensor, Tensor, Tensor | None, Geometry], Tensor]
-    geometry: Geometry
-    method: Method = _WHOLE
-    compress: Callable[[Tensor, tuple[int, ...]], Saved] = _kept_whole
-    padded: Callable[[Tensor], Tensor] = _itself
-    padded_backward: Callable[[Tensor, tuple[int, ...]], Tensor] = _gradient_itself
-    overwrites_input: ClassVar[bool] = False
-    overwrites_gradient: ClassVar[bool] = False
-    watcher: ClassVar[None] = None
 
 
 def _uniform(shape: tuple[int, ...], seed: int, like: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from asi_core.errors import InvalidInput, Unsupported
 from asi_core.layers.adapted import AdaptedConv2d, AdaptedLayer, AdaptedLinear
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.factored import FactoredConv2d, FactoredLayer, FactoredLinear
 from asi_core.layers.first_pass import forget_first_pass_, watch_first_pass_
 from asi_core.layers.freezing import release_statistics_
 from asi_core.layers.lean import LeanForms, LeanLayer, lean_layers_, unlean_
@@ -35,9 +36,14 @@ MethodLike = Method | str | Mapping[str, Any]
 _REPLACEMENTS: dict[type[nn.Module], type[CompressedLayer]] = {
     kind.plain: kind for kind in (CompressedConv2d, CompressedLinear)
 }
+# Of methods that change what is computed.
 _ADAPTED: dict[type[CompressedLayer], type[AdaptedLayer]] = {
     CompressedConv2d: AdaptedConv2d,
     CompressedLinear: AdaptedLinear,
+}
+_FACTORED: dict[type[CompressedLayer], type[FactoredLayer]] = {
+    CompressedConv2d: FactoredConv2d,
+    CompressedLinear: FactoredLinear,
 }
 
 
@@ -223,18 +229,25 @@ def _compressed(name: str, layer: nn.Module, method: Method, seed: int) -> Compr
         raise Unsupported(
             f"layer {name} has {dtype} weights: only real floating-point ones can be compressed."
         )
-    if method.adapter is not None:
-        if kind not in _ADAPTED:
-            raise Unsupported(
-                f"layer {name} is a {type(plain).__name__}, whose forward pass is its own: "
-                f"{method.label} adapts only layers that compute as PyTorch's; name it in exclude."
-            )
-        kind = _ADAPTED[kind]
+    kind = _kind_for(method, kind)
+    if kind is None:
+        raise Unsupported(
+            f"layer {name} is a {type(plain).__name__}, whose forward pass is its own: "
+            f"{method.label} changes only layers that compute as PyTorch's; name it in exclude."
+        )
     compressed = kind.from_plain(plain, method, seed)
-    reason = method.why_unsupported(compressed.geometry)
+    shape = tuple(getattr(plain.weight, "shape", ()))
+    reason = method.why_unsupported_layer(compressed.geometry, shape)
     if reason is not None:
         raise Unsupported(f"layer {name} is a {type(plain).__name__}: {reason}.")
     return compressed
+
+
+def _kind_for(method: Method, kind: type[CompressedLayer]) -> type[CompressedLayer] | None:
+    """The type of layer that does what the method does, in place of `kind`; None without one."""
+    if method.adapter is not None:
+        return _ADAPTED.get(kind)
+    return _FACTORED.get(kind) if method.factors_weight else kind
 
 
 def _compressed_kind(layer: nn.Module) -> type[CompressedLayer] | None:

@@ -23,6 +23,7 @@ from asi_core.methods.registry import (
 from asi_core.methods.tucker_settings import USUAL_EXPLAINED_VARIANCE, USUAL_RANKS
 from asi_core.methods.vanilla import Vanilla
 from asi_core.methods.velora import VeLoRA
+from asi_core.methods.wasi import WASI
 
 # The baseline of all comparisons.
 REFERENCE_KIND = Vanilla.class_kind()
@@ -38,6 +39,7 @@ __all__ = [
     "REFERENCE_KIND",
     "USUAL_EXPLAINED_VARIANCE",
     "USUAL_RANKS",
+    "WASI",
     "AnyMethod",
     "Bits",
     "Checkpointing",

@@ -35,6 +35,7 @@ class WarmStart:
         ranks: found on the first batch, or planned; capped at every step to the sizes of its batch.
             None where the method's settings give the ranks.
         factors: mode -> size x rank matrix of the latest step; finite.
+        weight_factor: out x rank basis of a weight that is used in factors; None without one.
         age: number of steps since the factors were initialised.
         initialised: whether a forward pass outside of backward made the factors. A pass within
             backward, which is a checkpoint's, then repeats it.
@@ -45,6 +46,7 @@ class WarmStart:
     seed: int = 0
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
+    weight_factor: Tensor | None = None
     age: int = 0
     initialised: bool = False
     is_repeated: bool = False
@@ -114,6 +116,8 @@ class Method(BaseModel, ABC):
         why_no_picture: why the input cannot be rebuilt as a picture from what is kept.
         replaces_layers: False where PyTorch's own layers already do what the method needs.
         letters: integer settings that closed forms use -> their symbols in equations.
+        exact_forward: False if the output of a layer is not that of the plain one.
+        factors_weight: whether layers compute with `weight_factors` in place of their weight.
         repeats_blocks: True if blocks of trained layers are recomputed before their backward pass.
         alternatives: settings of which exactly one must be given; may be empty.
     """
@@ -130,6 +134,8 @@ class Method(BaseModel, ABC):
     why_no_picture: ClassVar[str] = "This method rebuilds no input."
     replaces_layers: ClassVar[bool] = True
     letters: ClassVar[Mapping[str, str]] = {}
+    exact_forward: ClassVar[bool] = True
+    factors_weight: ClassVar[bool] = False
     repeats_blocks: ClassVar[bool] = False
     alternatives: ClassVar[tuple[str, ...]] = ()
 
@@ -208,8 +214,13 @@ class Method(BaseModel, ABC):
 
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:
-        """Why the method does not support such a layer; None if it does."""
+        """Why the method does not support layers of such a geometry; None if it supports some."""
         return None
+
+    @classmethod
+    def why_unsupported_layer(cls, geometry: Geometry, weight_shape: tuple[int, ...]) -> str | None:
+        """Why the method does not support a layer of this geometry and weight; None if it does."""
+        return cls.why_unsupported(geometry)
 
     # Tensor half -------------------------------------------------------------------------------
 
@@ -245,6 +256,16 @@ class Method(BaseModel, ABC):
     ) -> Tensor:
         """Input gradient, of `input_shape`: exact, unless a method overrides this."""
         return linalg.gradients.input_gradient(grad_output, weight, input_shape, geometry)
+
+    def weight_factors(
+        self, weight: Tensor, memory: WarmStart, *, iterate: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Two factors, out x rank and rank x in, with which a layer computes.
+
+        Args:
+            iterate: whether this is a training step, which updates `memory`.
+        """
+        raise NotImplementedError
 
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...] | None:
         """The orthonormal factors onto which `x` is projected; None if the method does not

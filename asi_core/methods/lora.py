@@ -15,12 +15,10 @@ from asi_core.methods.vanilla import KeepsInput
 from asi_core.records import (
     ELEMENT_BYTES,
     Convention,
-    ConvGeometry,
-    Geometry,
     LayerShape,
-    LinearGeometry,
     Macs,
     Ranks,
+    pointwise_geometry,
 )
 
 
@@ -102,18 +100,11 @@ class LowRankAdaptation(Method):
             shape,
             input_shape=tuple(between),
             weight_shape=of_b,
-            geometry=pointwise(shape.geometry),
+            geometry=pointwise_geometry(shape.geometry),
             # The gradient of A needs that of its output.
             has_input_gradient=self.adapter.trains_a or shape.has_input_gradient,
         )
         return a, b
-
-
-def pointwise(geometry: Geometry) -> Geometry:
-    """The geometry of a layer's B: position by position, group by group."""
-    if isinstance(geometry, LinearGeometry):
-        return geometry
-    return ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), geometry.groups)
 
 
 def _frozen(shape: LayerShape, convention: Convention) -> Macs:

@@ -29,6 +29,7 @@ from asi_core.methods.hosvd import HOSVD
 from asi_core.methods.lora import LoRA, LoRAFA, LoRAOverASI
 from asi_core.methods.vanilla import Vanilla
 from asi_core.methods.velora import VeLoRA
+from asi_core.methods.wasi import WASI
 from asi_core.registry import Registry
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -75,7 +76,7 @@ METHODS: Registry[type[Method]] = Registry(
     _kind_of,
     (
         *(Vanilla, ASI, HOSVD, GradientFilter, EightBit, Checkpointing, FixedSubspace, VeLoRA),
-        *(LoRA, LoRAFA, LoRAOverASI),
+        *(LoRA, LoRAFA, LoRAOverASI, WASI),
     ),
 )
 

@@ -43,7 +43,7 @@ def _measured(settings: ExploreSettings) -> None:
     methods = [
         method
         for method in settings.methods()
-        if all(method.why_unsupported(layer.geometry) is None for layer in layers)
+        if all(method.why_unsupported_layer(s.geometry, s.weight_shape) is None for s in layers)
     ]
     found = []
     for column, method in zip(st.columns(len(methods)), methods, strict=True):

@@ -16,6 +16,7 @@ from asi_core.methods import (
     ASI,
     HOSVD,
     METHODS,
+    WASI,
     Checkpointing,
     EightBit,
     FixedSubspace,
@@ -53,6 +54,7 @@ EXAMPLES: list[Method] = [
     LoRA(lora_rank=3),
     LoRAFA(),
     LoRAOverASI(ranks=3),
+    WASI(ranks=3, weight_rank=5),
 ]
 
 
@@ -78,7 +80,7 @@ def test_equations_of_zoo_layers_come_out_as_counted(name: str, data: st.DataObj
     count = data.draw(st.integers(1, card.layer_count))
     shape = data.draw(st.sampled_from(trained_layer_shapes(name, count, batch, size)))
     method = data.draw(st.sampled_from(EXAMPLES))
-    if method.why_unsupported(shape.geometry) is not None:
+    if method.why_unsupported_layer(shape.geometry, shape.weight_shape) is not None:
         return
     ranks = None
     if method.has_ranks:
