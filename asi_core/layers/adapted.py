@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -80,15 +81,20 @@ class AdaptedLayer(CompressedLayer):
         """scale B A, of the weight's shape."""
         groups = self.geometry.groups
         a, b = (p.unflatten(0, (groups, -1)).flatten(2) for p in (self.lora_a, self.lora_b))
-        return self.adapter.scale * (b @ a).view_as(self.weight)
+        product: Tensor = b @ a
+        return self.adapter.scale * product.view_as(self.weight)
 
     def training_output(self, x: Tensor) -> Tensor:
         refuse_transforms(self)
         if not self.lora_a.requires_grad:
             self.memory.initialised = False
-        padding = {"padded": self.padded, "padded_backward": self.padded_backward}
-        own = Product(self.product, self.geometry, **padding)
-        of_a = Product(self.product, self.geometry, self.method, self.compress, **padding)
+        own = Product(
+            self.product,
+            self.geometry,
+            padded=self.padded,
+            padded_backward=self.padded_backward,
+        )
+        of_a = replace(own, method=self.method, compress=self.compress)
         of_b = Product(self.product, pointwise_geometry(self.geometry))
         output = compressed_product(own, x, self.weight, self.bias)
         between = compressed_product(of_a, x, self.lora_a, None)

@@ -58,8 +58,10 @@ class FactoredLayer(CompressedLayer):
         left, right = self.method.weight_factors(
             single(self.weight.detach()), memory, iterate=iterate and not memory.is_repeated
         )
-        ones = self.weight.shape[2:]
-        return tuple(f.view(*f.shape, *ones).to(self.weight) for f in (left, right))
+        return self._as_weight(left), self._as_weight(right)
+
+    def _as_weight(self, factor: Tensor) -> Tensor:
+        return factor.view(*factor.shape, *self.weight.shape[2:]).to(self.weight)
 
     def _output(self, x: Tensor, left: Tensor, right: Tensor) -> Tensor:
         product = Product(self.product, self.geometry)

@@ -8,7 +8,7 @@ from math import prod
 from typing import Annotated, ClassVar, Literal
 
 from asi_core.fields import Setting
-from asi_core.methods.asi import ASI
+from asi_core.methods.asi import SubspaceIteration
 from asi_core.methods.base import Adapter, Method, MethodStyle
 from asi_core.methods.costs import dense_step
 from asi_core.methods.vanilla import KeepsInput
@@ -165,7 +165,7 @@ class LoRAFA(LowRankAdaptation, KeepsInput):
         return False
 
 
-class LoRAOverASI(LowRankAdaptation, ASI):
+class LoRAOverASI(LowRankAdaptation, SubspaceIteration):
     """LoRA whose A's input is kept by ASI: the settings of both."""
 
     kind: Literal["lora_asi"] = "lora_asi"
@@ -182,4 +182,4 @@ class LoRAOverASI(LowRankAdaptation, ASI):
 
     @property
     def settings_label(self) -> str:
-        return ", ".join((ASI.settings_label.fget(self), *self._adapter_labels))
+        return ", ".join((super(LowRankAdaptation, self).settings_label, *self._adapter_labels))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from asi_core import linalg
 from asi_core.fields import Setting
 from asi_core.methods import costs
-from asi_core.methods.asi import ASI
+from asi_core.methods.asi import SubspaceIteration
 from asi_core.methods.base import MethodStyle, WarmStart
 from asi_core.records import (
     ELEMENT_BYTES,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ONLY = "WASI factors the matrix of a linear layer or of a pointwise convolution"
 
 
-class WASI(ASI):
+class WASI(SubspaceIteration):
     """ASI, and outputs and input gradients through L R in place of the weight W.
 
     L (out x K) is an orthonormal basis, and R = L^T W (K x in): L R is W projected onto a subspace.
