@@ -82,6 +82,13 @@ class LinearGeometry(NamedTuple):
 Geometry = ConvGeometry | LinearGeometry
 
 
+def pointwise_geometry(geometry: Geometry) -> Geometry:
+    """The geometry of a layer of the same kind and groups that works position by position."""
+    if isinstance(geometry, LinearGeometry):
+        return geometry
+    return ConvGeometry((1, 1), (0, 0, 0, 0), (1, 1), geometry.groups)
+
+
 @dataclass(frozen=True, slots=True)
 class LayerShape:
     """The sizes of one trained layer in one training step.

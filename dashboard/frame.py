@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.figures.report import figure_page
 from asi_core.figures.style import Drawing, Figure
@@ -113,11 +114,16 @@ def drawer(label: str, *, icon: str, key: str) -> Any:
     return st.expander(label, icon=icon, key=key, on_change="rerun", **URL)
 
 
+def columns_in_rows(count: int) -> list[DeltaGenerator]:
+    """Columns side by side; many in several rows of nearly as many each."""
+    rows = 1 if count <= _MOST_IN_A_ROW else ceil(count / (_MOST_IN_A_ROW - 1))
+    return [c for _ in range(rows) for c in st.columns(ceil(count / rows))][:count]
+
+
 def kpi_row(kpis: Sequence[Kpi]) -> None:
-    """The numbers side by side, many in two rows; in two columns in a narrow window."""
-    rows = 1 if len(kpis) <= _MOST_IN_A_ROW else 2
+    """The numbers side by side, many in rows; in two columns in a narrow window."""
     with st.container(key="numbers-row"):
-        columns = [c for _ in range(rows) for c in st.columns(ceil(len(kpis) / rows))][: len(kpis)]
+        columns = columns_in_rows(len(kpis))
     for column, kpi in zip(columns, kpis, strict=True):
         column.metric(
             kpi.label,

@@ -12,6 +12,8 @@ from asi_core.training.balance import VERY_UNBALANCED
 TERMS: dict[str, str] = {
     "Activation": "The output of a layer, and the input of the next. A trained layer's weight "
     "gradient is computed from its input.",
+    "Adapter": "What LoRA trains beside a frozen weight: two small matrices, whose product is the "
+    "weight's update.",
     "Balanced accuracy": "The mean of the per-class accuracies. It is shown where the largest "
     f"class has at least {VERY_UNBALANCED} times the test images of the smallest: there, plain "
     "accuracy mostly reflects the large classes.",
@@ -71,6 +73,7 @@ TERMS: dict[str, str] = {
     "Singular value": "How strongly a matrix stretches one of its singular directions. Squared, it "
     "is the energy along that direction.",
     "Spectrum": "All singular values of an unfolding, the largest first.",
+    "Sub-token": "A piece of the channels at one position, which VeLoRA keeps as one number.",
     "Subspace iteration": "Multiplying a basis by A and its transpose and orthonormalising it "
     "again, which turns it towards the leading singular vectors of A.",
     "Sweep": "Runs that differ in a setting that is varied, such as the rank, and in the seed.",

@@ -190,7 +190,8 @@ def _candidate(
     if share >= 1:
         sizes = shape.input_shape
         return Candidate(1.0, sizes, _kept_bytes(method, shape, sizes), 0.0)
-    ranks = tuple(linalg.spectra.rank_for_energy(values, share) for values in spectra)
+    reached = tuple(linalg.spectra.rank_for_energy(values, share) for values in spectra)
+    ranks = method.adjusted_ranks(shape, reached) or reached
     squared = torch.stack([d.error_at(ranks, shape) for d in decomposed]).mean()
     kept = _kept_bytes(method, shape, ranks)
     return Candidate(share, ranks, kept, float(squared.sqrt()))

@@ -162,11 +162,7 @@ def measure(
         >>> measured = measure(model, (images, labels), loss)
         >>> measured.saved_bytes, dict(measured.category_bytes)
     """
-    names = [
-        name
-        for name, layer in model.named_modules()
-        if isinstance(layer, (nn.Conv2d, nn.Linear, CompressedLayer)) and layer.weight.requires_grad
-    ]
+    names = [name for name, layer in model.named_modules() if _is_trained(layer)]
     step = measure_step(
         _WithLoss(model, loss),
         lambda: (tree_map_only(Tensor, torch.clone, batch),),
@@ -176,6 +172,12 @@ def measure(
     )
     layers = tuple(replace(at, name=at.name.removeprefix(f"{_MODEL}.")) for at in step.layers)
     return replace(step, layers=layers)
+
+
+def _is_trained(layer: nn.Module) -> bool:
+    if isinstance(layer, CompressedLayer):
+        return layer.is_trained
+    return isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.weight.requires_grad
 
 
 class _WithLoss(nn.Module):

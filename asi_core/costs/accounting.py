@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from asi_core.errors import NoClosedForm, Unsupported
 from asi_core.methods import Method
-from asi_core.records import Convention, LayerShape, Macs, Ranks
+from asi_core.methods.base import AdapterNumbers
+from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Macs, Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +17,10 @@ class LayerCost:
     """One layer's share of a step.
 
     Attributes:
-        activation_bytes: kept for backward. If an earlier layer keeps the same input, `exact`
-            counts 0, and `paper` counts it again.
+        activation_bytes: kept for backward. If an earlier layer keeps the same input, `exact` does
+            not count it, and `paper` counts it again.
         kept_by: the name of that earlier layer, else None.
+        adapter: what is trained instead of the layer's weight and bias; None if those are.
     """
 
     shape: LayerShape
@@ -25,6 +28,7 @@ class LayerCost:
     activation_bytes: int
     macs: Macs
     kept_by: str | None = None
+    adapter: AdapterNumbers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +81,22 @@ def step_cost(
     keepers: dict[str, str] = {}
     for shape in shapes:
         method = methods[shape.name]
-        reason = method.why_unsupported(shape.geometry)
+        reason = method.why_unsupported_layer(shape.geometry, shape.weight_shape)
         if reason is not None:
             raise Unsupported(f"layer {shape.name}: {reason}.")
-        own = ranks[shape.name] if ranks is not None else method.ranks_for(shape)
+        if ranks is None:
+            own = method.ranks_for(shape)
+        else:
+            own = method.adjusted_ranks(shape, ranks[shape.name])
         kept, kept_by = method.saved_bytes(shape, own, convention), None
         if shape.input_id is not None and method.keeps_input(shape, own):
             kept_by = keepers.get(shape.input_id)
             keepers.setdefault(shape.input_id, shape.name)
         if convention == "exact" and kept_by is not None:
-            kept = 0
-        layers.append(LayerCost(shape, own, kept, method.macs(shape, own, convention), kept_by))
+            kept -= input_bytes(shape)
+        adapter = method.adapter_numbers(shape)
+        macs = method.macs(shape, own, convention)
+        layers.append(LayerCost(shape, own, kept, macs, kept_by, adapter))
     return StepCost(convention, tuple(layers))
 
 
@@ -102,6 +111,11 @@ def known_step_cost(
         return step_cost(shapes, method, convention, ranks)
     except NoClosedForm:
         return None
+
+
+def input_bytes(shape: LayerShape) -> int:
+    """Bytes of a layer's input, in single precision."""
+    return ELEMENT_BYTES * prod(shape.input_shape)
 
 
 def with_batch(shape: LayerShape, batch_size: int) -> LayerShape:

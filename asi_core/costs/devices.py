@@ -13,7 +13,7 @@ from asi_core.costs.accounting import StepCost
 from asi_core.records import ELEMENT_BYTES
 from asi_core.units import GIB, KIB, MIB
 from asi_core.zoo.cards import ModelCard, model_card
-from asi_core.zoo.parameters import parameter_count
+from asi_core.zoo.parameters import ParameterCount, parameter_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +117,29 @@ def training_memory(
         InvalidInput: if there is no such model, or it has fewer layers.
     """
     parameters = parameter_count(model, layers, classes)
-    weights = ELEMENT_BYTES * parameters.trained
+    trained, frozen = _trained_and_frozen(parameters, cost)
+    weights = ELEMENT_BYTES * trained
     head_input = ELEMENT_BYTES * batch_size * _trained_head_features(model_card(model))
     return TrainingMemory(
         activation_bytes=cost.activation_bytes + head_input,
         weight_bytes=weights,
         gradient_bytes=weights,
         optimiser_bytes=weights if momentum else 0,
-        frozen_bytes=ELEMENT_BYTES * parameters.frozen,
+        frozen_bytes=ELEMENT_BYTES * frozen,
     )
+
+
+def _trained_and_frozen(parameters: ParameterCount, cost: StepCost) -> tuple[int, int]:
+    """How many numbers are trained and frozen: where there are adapters, the layers' own weights
+    and biases are frozen too."""
+    # A layer that is called repeatedly has one adapter.
+    adapters = {layer.shape.name: layer.adapter for layer in cost.layers}
+    found = [adapter for adapter in adapters.values() if adapter is not None]
+    if not found:
+        return parameters.trained, parameters.frozen
+    trained = parameters.head + sum(adapter.trained for adapter in found)
+    frozen = parameters.frozen + parameters.layers + sum(adapter.frozen for adapter in found)
+    return trained, frozen
 
 
 def _trained_head_features(card: ModelCard) -> int:

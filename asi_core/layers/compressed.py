@@ -85,6 +85,11 @@ class CompressedLayer(nn.Module):
         return plain
 
     @property
+    def is_trained(self) -> bool:
+        """Whether gradients are computed from what the method keeps."""
+        return self.weight.requires_grad
+
+    @property
     def geometry(self) -> Geometry:
         """The layer's geometry on its input after `padded`."""
         raise NotImplementedError
@@ -109,7 +114,7 @@ class CompressedLayer(nn.Module):
                 f"torch.fx cannot trace through a {type(self).__name__}: trace the model before it "
                 "is compressed, or with asi_core.layers.lean.LayerTracer."
             )
-        if torch.is_grad_enabled() and self.weight.requires_grad:
+        if torch.is_grad_enabled() and self.is_trained:
             self.was_called = True
         if not self._needs_gradient(input):
             self.memory.initialised = False

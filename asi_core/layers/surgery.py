@@ -11,8 +11,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from asi_core.errors import InvalidInput, Unsupported
+from asi_core.layers.adapted import AdaptedConv2d, AdaptedLayer, AdaptedLinear
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.factored import FactoredConv2d, FactoredLayer, FactoredLinear
 from asi_core.layers.first_pass import forget_first_pass_, watch_first_pass_
 from asi_core.layers.freezing import release_statistics_
 from asi_core.layers.lean import LeanForms, LeanLayer, lean_layers_, unlean_
@@ -34,6 +36,15 @@ MethodLike = Method | str | Mapping[str, Any]
 _REPLACEMENTS: dict[type[nn.Module], type[CompressedLayer]] = {
     kind.plain: kind for kind in (CompressedConv2d, CompressedLinear)
 }
+# Of methods that change what is computed.
+_ADAPTED: dict[type[CompressedLayer], type[AdaptedLayer]] = {
+    CompressedConv2d: AdaptedConv2d,
+    CompressedLinear: AdaptedLinear,
+}
+_FACTORED: dict[type[CompressedLayer], type[FactoredLayer]] = {
+    CompressedConv2d: FactoredConv2d,
+    CompressedLinear: FactoredLinear,
+}
 
 
 def compress_(
@@ -50,11 +61,12 @@ def compress_(
 ) -> list[str]:
     """Make layers of `model` keep their input by `method`, in place.
 
-    Nothing is frozen here (`prepare_` does both): what is kept less follows from what is frozen
-    when a forward pass runs, so freezing before and after this call are the same. A second call
-    adds its layers to those of the first, and compresses again those that both mean; `restore_`
-    undoes all. A layer that is registered under several names, or called several times, becomes
-    one compressed layer under all of them.
+    Nothing is frozen here (`prepare_` does both) but the weight and bias of a layer for which the
+    method trains an adapter. What is kept less follows from what is frozen when a forward pass
+    runs, so freezing before and after this call are the same. A second call adds its layers to
+    those of the first, and compresses again those that both mean; `restore_` undoes all. A layer
+    that is registered under several names, or called several times, becomes one compressed layer
+    under all of them.
 
     Args:
         method: a method, or its kind ("asi") with its `settings`.
@@ -147,7 +159,8 @@ def compress_layers_(model: nn.Module, methods: Mapping[str, Method]) -> None:
 def restore_(model: nn.Module) -> None:
     """Undo `compress_` and `prepare_` in place: plain layers with their weights, none of them lean.
 
-    What is frozen stays frozen; batch normalisations follow `model.train()` again.
+    What is frozen stays frozen, and adapters are merged into the weights that they update, which
+    are trained again; batch normalisations follow `model.train()` again.
 
     Raises:
         InvalidInput: if the model is a compressed layer itself.
@@ -187,6 +200,10 @@ def _swap_(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if layer in replaced:
             model.set_submodule(name, replaced[layer])
+    for before, after in replaced.items():
+        if isinstance(before, AdaptedLayer) or isinstance(after, AdaptedLayer):
+            # The same layers are trained as before, by parameters that may be others.
+            after.requires_grad_(any(p.requires_grad for p in before.parameters()))
 
 
 def _listed(names: Collection[str]) -> str:
@@ -212,11 +229,25 @@ def _compressed(name: str, layer: nn.Module, method: Method, seed: int) -> Compr
         raise Unsupported(
             f"layer {name} has {dtype} weights: only real floating-point ones can be compressed."
         )
+    kind = _kind_for(method, kind)
+    if kind is None:
+        raise Unsupported(
+            f"layer {name} is a {type(plain).__name__}, whose forward pass is its own: "
+            f"{method.label} changes only layers that compute as PyTorch's; name it in exclude."
+        )
     compressed = kind.from_plain(plain, method, seed)
-    reason = method.why_unsupported(compressed.geometry)
+    shape = tuple(getattr(plain.weight, "shape", ()))
+    reason = method.why_unsupported_layer(compressed.geometry, shape)
     if reason is not None:
         raise Unsupported(f"layer {name} is a {type(plain).__name__}: {reason}.")
     return compressed
+
+
+def _kind_for(method: Method, kind: type[CompressedLayer]) -> type[CompressedLayer] | None:
+    """The type of layer that does what the method does, in place of `kind`; None without one."""
+    if method.adapter is not None:
+        return _ADAPTED.get(kind)
+    return _FACTORED.get(kind) if method.factors_weight else kind
 
 
 def _compressed_kind(layer: nn.Module) -> type[CompressedLayer] | None:

@@ -13,6 +13,7 @@ from asi_core.methods.base import WarmStart
 
 _START = "warm_start."
 _RANKS, _AGE, _FACTOR = f"{_START}ranks", f"{_START}age", f"{_START}factor_"
+_WEIGHT_FACTOR = f"{_START}weight_factor"
 
 
 def warm_starts(model: nn.Module) -> dict[str, Tensor]:
@@ -37,6 +38,8 @@ def warm_start_tensors(model: nn.Module) -> dict[str, Tensor]:
             found[prefix + _RANKS] = torch.tensor(memory.ranks)
         if memory.factors:
             found[prefix + _AGE] = torch.tensor(memory.age)
+        if memory.weight_factor is not None:
+            found[prefix + _WEIGHT_FACTOR] = memory.weight_factor.detach()
         for mode, factor in memory.factors.items():
             found[f"{prefix}{_FACTOR}{mode}"] = factor.detach()
     return found
@@ -71,7 +74,7 @@ def _prefix(name: str) -> str:
 
 
 def _memory(before: WarmStart, own: Mapping[str, Tensor]) -> WarmStart:
-    ranks, age = own.get(_RANKS), own.get(_AGE)
+    ranks, age, of_weight = own.get(_RANKS), own.get(_AGE), own.get(_WEIGHT_FACTOR)
     return WarmStart(
         seed=before.seed,
         ranks=before.ranks if ranks is None else tuple(ranks.tolist()),
@@ -80,6 +83,7 @@ def _memory(before: WarmStart, own: Mapping[str, Tensor]) -> WarmStart:
             for key, value in own.items()
             if key.startswith(_FACTOR)
         },
+        weight_factor=None if of_weight is None else of_weight.detach().clone(),
         age=0 if age is None else int(age),
     )
 

@@ -7,11 +7,32 @@ from typing import TYPE_CHECKING
 
 from asi_core.lazy import lazy_names
 
-_MODULES = ("gradients", "orders", "patches", "quantisation", "spectra", "tucker", "unfolding")
+_MODULES = (
+    *("gradients", "orders", "patches", "quantisation", "spectra", "subtokens", "tucker"),
+    "unfolding",
+)
 
 if TYPE_CHECKING:
-    from asi_core.linalg import gradients, orders, patches, quantisation, spectra, tucker, unfolding
+    from asi_core.linalg import (
+        gradients,
+        orders,
+        patches,
+        quantisation,
+        spectra,
+        subtokens,
+        tucker,
+        unfolding,
+    )
 else:
     __getattr__ = lazy_names(__name__, {m: m for m in _MODULES})
 
-__all__ = ["gradients", "orders", "patches", "quantisation", "spectra", "tucker", "unfolding"]
+__all__ = [
+    "gradients",
+    "orders",
+    "patches",
+    "quantisation",
+    "spectra",
+    "subtokens",
+    "tucker",
+    "unfolding",
+]

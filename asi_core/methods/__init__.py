@@ -8,8 +8,10 @@ from asi_core.methods.asi import ASI, Bits
 from asi_core.methods.base import Method, MethodStyle, WarmStart
 from asi_core.methods.checkpointing import Checkpointing
 from asi_core.methods.eight_bit import EightBit
+from asi_core.methods.fixed_subspace import FixedSubspace
 from asi_core.methods.gradient_filter import GradientFilter
 from asi_core.methods.hosvd import HOSVD
+from asi_core.methods.lora import LoRA, LoRAFA, LoRAOverASI
 from asi_core.methods.registry import (
     METHOD_ADAPTER,
     METHODS,
@@ -20,6 +22,8 @@ from asi_core.methods.registry import (
 )
 from asi_core.methods.tucker_settings import USUAL_EXPLAINED_VARIANCE, USUAL_RANKS
 from asi_core.methods.vanilla import Vanilla
+from asi_core.methods.velora import VeLoRA
+from asi_core.methods.wasi import WASI
 
 # The baseline of all comparisons.
 REFERENCE_KIND = Vanilla.class_kind()
@@ -35,14 +39,20 @@ __all__ = [
     "REFERENCE_KIND",
     "USUAL_EXPLAINED_VARIANCE",
     "USUAL_RANKS",
+    "WASI",
     "AnyMethod",
     "Bits",
     "Checkpointing",
     "EightBit",
+    "FixedSubspace",
     "GradientFilter",
+    "LoRA",
+    "LoRAFA",
+    "LoRAOverASI",
     "Method",
     "MethodStyle",
     "Vanilla",
+    "VeLoRA",
     "WarmStart",
     "as_method",
     "method_class",

@@ -25,8 +25,9 @@ Bits = Literal[32, 16, 8]
 _WARM, _COLD = 1, 2
 
 
-class ASI(TuckerMethod):
-    """One subspace iteration per mode and step, warm-started from the previous step.
+class SubspaceIteration(TuckerMethod):
+    """One subspace iteration per mode and step, warm-started from the previous step: what ASI and
+    the methods that are built on it share.
 
     Given ranks are capped at every step to what the batch allows. Ranks from an explained variance
     are found once, on the first batch that is finite and not all zero, however small it is: later,
@@ -48,13 +49,6 @@ class ASI(TuckerMethod):
             explained variance.
     """
 
-    kind: Literal["asi"] = "asi"
-    label: ClassVar[str] = "ASI"
-    summary: ClassVar[str] = (
-        "Activation Subspace Iteration (ICML 2025): keeps each trained layer's input in Tucker "
-        "form, found by one warm-started subspace iteration per mode and step."
-    )
-    style: ClassVar[MethodStyle] = MethodStyle("#0072B2", "solid", "diamond")
     alternatives: ClassVar[tuple[str, ...]] = (*TuckerMethod.alternatives, "budget_bytes")
     sequential: Annotated[
         bool,
@@ -255,6 +249,18 @@ class ASI(TuckerMethod):
         found = linalg.spectra.ranks_for_energy(x, self.explained_variance)
         memory.ranks = costs.ranks_below_input(found, tuple(x.shape))
         return memory.ranks
+
+
+class ASI(SubspaceIteration):
+    """Keeps each input as a Tucker form: see `SubspaceIteration` for its settings."""
+
+    kind: Literal["asi"] = "asi"
+    label: ClassVar[str] = "ASI"
+    summary: ClassVar[str] = (
+        "Activation Subspace Iteration (ICML 2025): keeps each trained layer's input in Tucker "
+        "form, found by one warm-started subspace iteration per mode and step."
+    )
+    style: ClassVar[MethodStyle] = MethodStyle("#0072B2", "solid", "diamond")
 
 
 def tucker_gradient(

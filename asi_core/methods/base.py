@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -34,6 +35,7 @@ class WarmStart:
         ranks: found on the first batch, or planned; capped at every step to the sizes of its batch.
             None where the method's settings give the ranks.
         factors: mode -> size x rank matrix of the latest step; finite.
+        weight_factor: out x rank basis of a weight that is used in factors; None without one.
         age: number of steps since the factors were initialised.
         initialised: whether a forward pass outside of backward made the factors. A pass within
             backward, which is a checkpoint's, then repeats it.
@@ -44,9 +46,47 @@ class WarmStart:
     seed: int = 0
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
+    weight_factor: Tensor | None = None
     age: int = 0
     initialised: bool = False
     is_repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A low-rank update of a layer's weight, trained in its place: the weight is W + scale B A.
+
+    A maps the layer's input to `rank` channels per group, with the layer's kernel; B maps those to
+    the layer's outputs, position by position.
+
+    Attributes:
+        rank: per group of channels; less where the weight of a group has a lower rank.
+        trains_a: whether A is trained, besides B.
+    """
+
+    rank: int
+    scale: float
+    trains_a: bool
+
+    def rank_in(self, weight_shape: tuple[int, ...], groups: int) -> int:
+        """The rank in a layer with such a weight."""
+        return min(self.rank, weight_shape[0] // groups, prod(weight_shape[1:]))
+
+    def shapes(
+        self, weight_shape: tuple[int, ...], groups: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of A and B, as weights of layers of the same kind and number of groups."""
+        outputs, *of_filter = weight_shape
+        rank = self.rank_in(weight_shape, groups)
+        return (groups * rank, *of_filter), (outputs, rank, *[1] * len(of_filter[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterNumbers:
+    """How many numbers an adapter has in a layer whose own are all frozen."""
+
+    trained: int
+    frozen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +108,7 @@ class Method(BaseModel, ABC):
         kind: identifier in specifications, flags and links.
         label: display name.
         summary: one sentence on what is kept; by default the first of the class's docstring.
+        saves: one sentence on what the method saves and what it does not; may be empty.
         style: how the method is drawn; by default the next style of a palette.
         kept: what is kept of an input, in a few words, for a method that does not project.
         kept_energy: the share of the input's energy in what is kept, 0 to 1, if it is the same
@@ -75,6 +116,8 @@ class Method(BaseModel, ABC):
         why_no_picture: why the input cannot be rebuilt as a picture from what is kept.
         replaces_layers: False where PyTorch's own layers already do what the method needs.
         letters: integer settings that closed forms use -> their symbols in equations.
+        exact_forward: False if the output of a layer is not that of the plain one.
+        factors_weight: whether layers compute with `weight_factors` in place of their weight.
         repeats_blocks: True if blocks of trained layers are recomputed before their backward pass.
         alternatives: settings of which exactly one must be given; may be empty.
     """
@@ -84,12 +127,15 @@ class Method(BaseModel, ABC):
     kind: Any
     label: ClassVar[str]
     summary: ClassVar[str] = ""
+    saves: ClassVar[str] = ""
     style: ClassVar[MethodStyle | None] = None
     kept: ClassVar[str] = "not measured"
     kept_energy: ClassVar[float | None] = None
     why_no_picture: ClassVar[str] = "This method rebuilds no input."
     replaces_layers: ClassVar[bool] = True
     letters: ClassVar[Mapping[str, str]] = {}
+    exact_forward: ClassVar[bool] = True
+    factors_weight: ClassVar[bool] = False
     repeats_blocks: ClassVar[bool] = False
     alternatives: ClassVar[tuple[str, ...]] = ()
 
@@ -150,10 +196,31 @@ class Method(BaseModel, ABC):
         None for a method without a budget."""
         return None
 
+    @property
+    def adapter(self) -> Adapter | None:
+        """What is trained instead of a layer's weight and bias; None if those are trained.
+
+        With an adapter, `compress` and `weight_gradient` are of the product with its A.
+        """
+        return None
+
+    def adapter_numbers(self, shape: LayerShape) -> AdapterNumbers | None:
+        """The size of the adapter of a layer; None for a method that trains the layer's own
+        weight and bias."""
+        if self.adapter is None:
+            return None
+        a, b = map(prod, self.adapter.shapes(shape.weight_shape, shape.geometry.groups))
+        return AdapterNumbers(a + b, 0) if self.adapter.trains_a else AdapterNumbers(b, a)
+
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:
-        """Why the method does not support such a layer; None if it does."""
+        """Why the method does not support layers of such a geometry; None if it supports some."""
         return None
+
+    @classmethod
+    def why_unsupported_layer(cls, geometry: Geometry, weight_shape: tuple[int, ...]) -> str | None:
+        """Why the method does not support a layer of this geometry and weight; None if it does."""
+        return cls.why_unsupported(geometry)
 
     # Tensor half -------------------------------------------------------------------------------
 
@@ -190,6 +257,16 @@ class Method(BaseModel, ABC):
         """Input gradient, of `input_shape`: exact, unless a method overrides this."""
         return linalg.gradients.input_gradient(grad_output, weight, input_shape, geometry)
 
+    def weight_factors(
+        self, weight: Tensor, memory: WarmStart, *, iterate: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Two factors, out x rank and rank x in, with which a layer computes.
+
+        Args:
+            iterate: whether this is a training step, which updates `memory`.
+        """
+        raise NotImplementedError
+
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...] | None:
         """The orthonormal factors onto which `x` is projected; None if the method does not
         project."""
@@ -208,6 +285,15 @@ class Method(BaseModel, ABC):
             InvalidInput: if the ranks depend on the data.
         """
         return None
+
+    def adjusted_ranks(self, shape: LayerShape, ranks: Ranks | None) -> Ranks | None:
+        """The ranks with which the method keeps a layer for which `ranks` were measured: the same,
+        unless it keeps a mode whole.
+
+        Args:
+            ranks: from spectra, or those in use in a step; None for a method without ranks.
+        """
+        return ranks
 
     def keeps_input(self, shape: LayerShape, ranks: Ranks | None) -> bool:
         """Whether the layer's input itself is kept, which another layer may keep as well.

@@ -122,6 +122,15 @@ def subspace_overhead(
     return work
 
 
+def projection_overhead(sizes: tuple[int, ...], ranks: Ranks) -> int:
+    """The projections onto known factors, one mode after the other."""
+    current, work = list(sizes), 0
+    for mode in reduction_order(sizes, ranks):
+        work += prod(current) * ranks[mode]
+        current[mode] = ranks[mode]
+    return work
+
+
 def paper_subspace_overhead(sizes: tuple[int, ...], ranks: Ranks, *, refresh_every: int = 1) -> int:
     """The paper's count of the subspace iterations, without the projections."""
     return sum(
@@ -138,14 +147,10 @@ def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str, *, are_giv
             otherwise its rank is found from it.
     """
     basis = _gram_basis if solver == "gram" else _svd_basis
-    current = list(sizes)
     sides = zip(sizes, _others(sizes), ranks, strict=True)
     found = [(s, rest, r) for s, rest, r in sides if r < s or not are_given]
     work = sum(basis(size, rest, rank) for size, rest, rank in found)
-    for mode in reduction_order(sizes, ranks):
-        work += prod(current) * ranks[mode]
-        current[mode] = ranks[mode]
-    return work
+    return work + projection_overhead(sizes, ranks)
 
 
 def paper_svd_overhead(sizes: tuple[int, ...]) -> int:

@@ -23,9 +23,13 @@ from asi_core.methods.asi import ASI
 from asi_core.methods.base import Method
 from asi_core.methods.checkpointing import Checkpointing
 from asi_core.methods.eight_bit import EightBit
+from asi_core.methods.fixed_subspace import FixedSubspace
 from asi_core.methods.gradient_filter import GradientFilter
 from asi_core.methods.hosvd import HOSVD
+from asi_core.methods.lora import LoRA, LoRAFA, LoRAOverASI
 from asi_core.methods.vanilla import Vanilla
+from asi_core.methods.velora import VeLoRA
+from asi_core.methods.wasi import WASI
 from asi_core.registry import Registry
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -70,7 +74,10 @@ METHODS: Registry[type[Method]] = Registry(
     "method",
     "asi_lab.methods",
     _kind_of,
-    (Vanilla, ASI, HOSVD, GradientFilter, EightBit, Checkpointing),
+    (
+        *(Vanilla, ASI, HOSVD, GradientFilter, EightBit, Checkpointing, FixedSubspace, VeLoRA),
+        *(LoRA, LoRAFA, LoRAOverASI, WASI),
+    ),
 )
 
 

@@ -44,6 +44,9 @@ class KeepsInput(Method):
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
         return ELEMENT_BYTES * prod(shape.input_shape)
 
+    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
+        return dense_step(shape, convention)
+
 
 class Vanilla(KeepsInput):
     """The baseline for all other methods."""
@@ -57,6 +60,3 @@ class Vanilla(KeepsInput):
         "Vanilla keeps the input as it is, so there is nothing to rebuild."
     )
     replaces_layers: ClassVar[bool] = False
-
-    def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
-        return dense_step(shape, convention)

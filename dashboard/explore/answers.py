@@ -52,7 +52,8 @@ def _kpi(method: Method, cost: StepCost, vanilla: StepCost, view: ViewSettings) 
     if cost is not vanilla:
         less = _against(cost.activation_bytes, vanilla.activation_bytes)
         note = f"{less} · {times(cost.macs.total / vanilla.macs.total)} cost"
-    message = f"{_HELP} {method.label} costs {work} per step."
+    about = " ".join(filter(None, (method.described(), method.saves)))
+    message = f"{about} {_HELP} {method.label} costs {work} per step."
     return Kpi(f"{method.label} keeps", format_bytes(cost.activation_bytes), note, message)
 
 

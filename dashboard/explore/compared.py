@@ -66,7 +66,8 @@ def _costed(
     shapes: Sequence[LayerShape],
     ranks: dict[str, Ranks | None] | None,
 ) -> MethodCost:
-    reason = next(filter(None, (method.why_unsupported(s.geometry) for s in shapes)), None)
+    whys = (method.why_unsupported_layer(s.geometry, s.weight_shape) for s in shapes)
+    reason = next(filter(None, whys), None)
     if reason is not None:
         message = f"{method.label} is not shown for {settings.card.title}: {reason}."
         return MethodCost(method, None, message)

@@ -17,7 +17,7 @@ from asi_core.zoo.weights import local_weights
 from dashboard.controls import run_field, setting_box
 from dashboard.explore.settings import ExploreSettings
 from dashboard.explore.training import OWN_LOOP
-from dashboard.frame import drawer, figure
+from dashboard.frame import columns_in_rows, drawer, figure
 from dashboard.jobs import job_panel
 
 _TRAINED = "trained layer inputs"
@@ -43,10 +43,10 @@ def _measured(settings: ExploreSettings) -> None:
     methods = [
         method
         for method in settings.methods()
-        if all(method.why_unsupported(layer.geometry) is None for layer in layers)
+        if all(method.why_unsupported_layer(s.geometry, s.weight_shape) is None for s in layers)
     ]
     found = []
-    for column, method in zip(st.columns(len(methods)), methods, strict=True):
+    for column, method in zip(columns_in_rows(len(methods)), methods, strict=True):
         with column:
             result = job_panel(
                 "measure",

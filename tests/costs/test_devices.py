@@ -7,8 +7,13 @@ import pytest
 from asi_core.costs.devices import DEVICES, TrainingMemory, training_memory
 from asi_core.costs.estimate import estimate
 from asi_core.errors import InvalidInput
-from asi_core.methods import ASI, Vanilla
+from asi_core.layers.freezing import train_only_
+from asi_core.layers.selection import last_layers
+from asi_core.layers.surgery import compress_
+from asi_core.methods import ASI, LoRA, LoRAFA, LoRAOverASI, Method, Vanilla
 from asi_core.units import KIB
+from asi_core.zoo.build import build_model
+from asi_core.zoo.cards import model_card
 
 MEMORY = TrainingMemory(100, 20, 20, 0, 7000)
 
@@ -55,6 +60,21 @@ def test_only_activations_depend_on_the_method() -> None:
     )
     assert asi.activation_bytes < vanilla.activation_bytes
     assert replace(asi, activation_bytes=0) == replace(vanilla, activation_bytes=0)
+
+
+@pytest.mark.parametrize("method", [LoRA(lora_rank=3), LoRAFA(), LoRAOverASI(ranks=2)], ids=str)
+def test_adapters_are_what_is_trained_of_a_real_network(method: Method) -> None:
+    settings = {"layers": 5, "batch_size": 4}
+    cost = estimate("mobilenet_v2", method, **settings, image_size=64, convention="exact")  # type: ignore[arg-type]
+    found = training_memory(cost, "mobilenet_v2", **settings, classes=10)  # type: ignore[arg-type]
+    model = build_model("mobilenet_v2", 10, 0, pretrained=False)
+    card = model_card("mobilenet_v2")
+    names = last_layers(card.trainable_names(model.named_modules()), 5)
+    compress_(model, method, layers=names, lean=False)
+    train_only_(model, names, card.heads)
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    assert found.weight_bytes == found.gradient_bytes == 4 * sum(n for n, is_on in sizes if is_on)
+    assert found.frozen_bytes == 4 * sum(n for n, is_on in sizes if not is_on)
 
 
 def test_too_many_layers_are_refused() -> None:

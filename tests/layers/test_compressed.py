@@ -18,9 +18,25 @@ from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.shapes import effective_input, layer_shape, observed_shapes
 from asi_core.layers.surgery import compress_
 from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
-from asi_core.methods import ASI, HOSVD, METHODS, EightBit, GradientFilter, Method, Vanilla
+from asi_core.methods import (
+    ASI,
+    HOSVD,
+    METHODS,
+    EightBit,
+    FixedSubspace,
+    GradientFilter,
+    LoRA,
+    LoRAFA,
+    LoRAOverASI,
+    Method,
+    Vanilla,
+    VeLoRA,
+)
+from asi_core.records import ConvGeometry
 
 COMPRESSING: list[Method] = [
+    FixedSubspace(ranks=(4, 4, 3, 3)),
+    VeLoRA(subtoken=3),
     ASI(ranks=(4, 4, 3, 3)),
     ASI(ranks=(4, 4, 3, 3), sequential=False),
     ASI(explained_variance=0.8),
@@ -48,7 +64,7 @@ def images(seed: int = 0, batch: int = 8) -> Tensor:
 
 
 def gradients(model: nn.Module) -> list[Tensor]:
-    found = [p.grad for p in model.parameters()]
+    found = [p.grad for p in model.parameters() if p.requires_grad]
     assert all(g is not None for g in found)
     return [g.clone() for g in found if g is not None]
 
@@ -191,11 +207,17 @@ def fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-COMPILED: list[Method] = [*COMPRESSING, ASI(ranks=99), EightBit(), Vanilla()]
+ADAPTING: list[Method] = [LoRA(), LoRAFA(), LoRAOverASI(ranks=3)]
+COMPILED: list[Method] = [*COMPRESSING, *ADAPTING, ASI(ranks=99), EightBit(), Vanilla()]
 
 
 def test_every_method_is_compiled() -> None:
-    layerwise = {method for method in METHODS.values() if not method.repeats_blocks}
+    kernel = ConvGeometry((1, 1), (1, 1, 1, 1), (1, 1), 1)
+    layerwise = {
+        method
+        for method in METHODS.values()
+        if not method.repeats_blocks and method.why_unsupported(kernel) is None
+    }
     assert {type(method) for method in COMPILED} == layerwise
 
 

@@ -14,7 +14,7 @@ from asi_core.costs.accounting import step_cost
 from asi_core.costs.estimate import estimate
 from asi_core.costs.formulas import layer_formulas
 from asi_core.datasets import DATASETS
-from asi_core.methods import ASI, METHODS, GradientFilter, Vanilla
+from asi_core.methods import ASI, METHODS, WASI, GradientFilter, Vanilla
 from asi_core.planning import profiles_from_dict
 from asi_core.runs.store.job_store import JobStore
 from asi_core.settings import read_settings
@@ -28,6 +28,8 @@ from tests.pages.inline import InlineEngine, inline_engine
 
 PAGES = Path(__file__).parents[2] / "pages"
 SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
+# WASI is for linear layers.
+SHOWN = [method for method in METHODS.values() if method is not WASI]
 BY_RANK = {"ranks_from": "One rank"}
 
 
@@ -78,7 +80,8 @@ def test_the_first_view_has_all_methods_at_the_ranks_of_the_shipped_spectra() ->
     assert job.result is not None
     names = [profile.name for profile in profiles_from_dict(job.result)]
     assert names == [s.name for s in trained_layer_shapes("efficientnet_lite0", 4, 64, 96)]
-    assert set(kept(page)) == {METHODS[kind].label for kind in METHODS}
+    assert set(kept(page)) == {method.label for method in SHOWN}
+    assert "WASI is not shown for EfficientNet-Lite0" in texts(page.caption)
     assert kept(page)["Vanilla"] == "6.19\u202fMiB"
     assert "ASI keeps" in texts(page.markdown)
     assert not page.info
@@ -136,7 +139,8 @@ def test_fewer_layers_are_served_by_the_same_spectra_and_more_are_not() -> None:
     page = opened(layers="2")
     assert "ASI" in kept(page)
     drawn_with(page, layers=5)
-    assert set(kept(page)) == {"Vanilla", "Gradient filter", "8-bit", "Checkpointing"}
+    without_spectra = [m for m in SHOWN if "explained_variance" not in m.model_fields]
+    assert set(kept(page)) == {method.label for method in without_spectra}
     assert "there is no calibration yet of" in texts(page.info)
     drawn_with(page, layers=4, batch_size=63)
     assert "at batch size 63 and 96 px" in texts(page.info)
@@ -314,7 +318,7 @@ def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> 
     assert "to the byte" in texts(page.markdown)
     assert "what lean layers need for their own gradients" in texts(page.markdown)
     asked = [button.label for button in page.button if button.label.startswith("Measure")]
-    others = ("Vanilla", "HOSVD", "Gradient filter", "8-bit", "Checkpointing")
+    others = [method.label for method in SHOWN if method is not ASI]
     assert asked == [f"Measure {label}" for label in others]
 
 

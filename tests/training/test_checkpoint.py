@@ -32,6 +32,10 @@ CASES: list[dict[str, Any]] = [
     {"method": {"kind": "gradient_filter", "patch": 2}, "momentum": 0.9},
     {"method": {"kind": "checkpointing"}, "momentum": 0.9},
     {"method": {"kind": "eight_bit"}},
+    {"method": {"kind": "fixed_subspace", "explained_variance": 0.8}},
+    {"method": {"kind": "velora"}},
+    {"method": {"kind": "lora_fa"}},
+    {"method": {"kind": "lora_asi", "ranks": 4}, "momentum": 0.9},
 ]
 
 

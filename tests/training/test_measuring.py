@@ -22,12 +22,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gradient_filter": {"patch": 2},
     "eight_bit": {},
     "checkpointing": {},
+    "fixed_subspace": {"ranks": 3},
+    "velora": {"subtoken": 16},
+    "lora": {},
+    "lora_fa": {"lora_rank": 4},
+    "lora_asi": {"ranks": 3},
+    "wasi": {"ranks": 3, "weight_rank": 8},
 }
 CASES = [
     (model, kind)
     for model, card in MODELS.items()
     for kind in METHODS
-    if card.layer_kind == "conv" or kind != "gradient_filter"
+    if METHODS[kind].why_unsupported(card.usual_geometry) is None
 ]
 
 

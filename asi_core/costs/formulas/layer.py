@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from asi_core.costs.accounting import input_bytes
 from asi_core.costs.formulas.expression import Formula
 from asi_core.costs.formulas.symbols import lettered
 from asi_core.counting import expression_of
@@ -49,4 +50,8 @@ def layer_formulas(
 
     is_shared = kept_by is not None and convention == "exact"
     parts = {name: formula(quantity, getattr(macs, name)) for name, quantity in QUANTITIES.items()}
-    return {"kept": formula(KEPT, 0 if is_shared else kept), **parts}
+    if is_shared:
+        # All of it in most methods, whose equation is then 0.
+        others = kept - input_bytes(read.shape)
+        kept = others if int(others) else 0
+    return {"kept": formula(KEPT, kept), **parts}

@@ -69,14 +69,15 @@ def symbols_explained(shape: LayerShape) -> str:
         positions = "$T$ tokens" if len(shape.input_shape) == 3 else r"$H \times W$ positions"
         return (
             f"The layer reads a batch of $B$, {positions} and $F$ features, and writes "
-            rf"$F_\mathrm{{out}}$ features; {ranks}."
+            rf"$F_\mathrm{{out}}$ features; {ranks}, $m$ the length of a sub-token."
         )
     grouped = r" in $G$ groups, over $C_\mathrm{g}$ channels each," if shape.is_grouped else ""
     return (
         r"The layer reads a batch of $B$ with $C$ channels of $H \times W$ and writes "
         r"$C_\mathrm{out}$ channels of $H_\mathrm{out} \times W_\mathrm{out}$, with a kernel of "
         rf"$K_\mathrm{{H}} \times K_\mathrm{{W}}$,{grouped} and strides $s_\mathrm{{H}}$ and "
-        rf"$s_\mathrm{{W}}$; {ranks}, $R$ the side of a patch."
+        rf"$s_\mathrm{{W}}$; {ranks}, $R$ the side of a patch, "
+        "$m$ the length of a sub-token."
     )
 
 

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from asi_core.layers.adapted import AdaptedConv2d, AdaptedLinear
 from asi_core.layers.conv import CompressedConv2d
+from asi_core.layers.factored import FactoredConv2d, FactoredLinear
 from asi_core.layers.lean.activations import (
     LeanHardsigmoid,
     LeanHardtanh,
@@ -37,6 +39,7 @@ _COMPRESSED = (CompressedConv2d, CompressedConvNorm2d)
 # Layers whose gradient does not need their output, and makes that of their input anew.
 _FORGETFUL = (
     *(*_COMPRESSED, CompressedLinear, *_ACTIVATIONS),
+    *(AdaptedConv2d, AdaptedLinear, FactoredConv2d, FactoredLinear),
     *(nn.Conv2d, nn.Linear, nn.BatchNorm2d, LeanBatchNorm2d, LeanConv2d, LeanLinear),
 )
 _RETURN_THEIR_INPUT = (FusedBatchNorm2d, nn.Identity)

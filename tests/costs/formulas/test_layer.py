@@ -16,11 +16,17 @@ from asi_core.methods import (
     ASI,
     HOSVD,
     METHODS,
+    WASI,
     Checkpointing,
     EightBit,
+    FixedSubspace,
     GradientFilter,
+    LoRA,
+    LoRAFA,
+    LoRAOverASI,
     Method,
     Vanilla,
+    VeLoRA,
 )
 from asi_core.methods.costs import capped_ranks
 from asi_core.records import Convention, ConvGeometry, LayerShape, Ranks
@@ -42,6 +48,13 @@ EXAMPLES: list[Method] = [
     GradientFilter(patch=3),
     EightBit(),
     Checkpointing(),
+    FixedSubspace(ranks=3),
+    VeLoRA(subtoken=7),
+    VeLoRA(subtoken=1),
+    LoRA(lora_rank=3),
+    LoRAFA(),
+    LoRAOverASI(ranks=3),
+    WASI(ranks=3, weight_rank=5),
 ]
 
 
@@ -67,10 +80,10 @@ def test_equations_of_zoo_layers_come_out_as_counted(name: str, data: st.DataObj
     count = data.draw(st.integers(1, card.layer_count))
     shape = data.draw(st.sampled_from(trained_layer_shapes(name, count, batch, size)))
     method = data.draw(st.sampled_from(EXAMPLES))
-    if method.why_unsupported(shape.geometry) is not None:
+    if method.why_unsupported_layer(shape.geometry, shape.weight_shape) is not None:
         return
     ranks = None
-    if isinstance(method, (ASI, HOSVD)):
+    if method.has_ranks:
         wanted = st.tuples(*(st.integers(1, most + 2) for most in shape.input_shape))
         ranks = capped_ranks(data.draw(wanted), shape.input_shape)
     assert_equal(method, shape, ranks, data.draw(st.sampled_from(CONVENTIONS)))
@@ -89,7 +102,7 @@ def test_what_no_model_of_the_zoo_has(method: Method, convention: Convention) ->
         has_input_gradient=True,
     )
     for ranks in ((1, 7, 2, 3), (2, 240, 5, 6), (2, 50, 5, 1)):
-        own = ranks if isinstance(method, (ASI, HOSVD)) else None
+        own = ranks if method.has_ranks else None
         assert_equal(method, shape, own, convention)
         assert_equal(method, replace(shape, has_input_gradient=False), own, convention)
         assert_equal(method, replace(shape, opens_block=False), own, convention)
