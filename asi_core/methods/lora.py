@@ -128,7 +128,7 @@ class LoRA(LowRankAdaptation, KeepsInput):
         "It saves weight gradients and optimiser state, not activations: the whole input is kept "
         "for the first matrix, and its output for the second."
     )
-    style: ClassVar[MethodStyle] = MethodStyle("#882255", "longdash", "triangle-down")
+    style: ClassVar[MethodStyle] = MethodStyle("#A8437A", "longdash", "triangle-down")
     kept: ClassVar[str] = "the input itself"
     why_no_picture: ClassVar[str] = "LoRA keeps the input as it is, so there is nothing to rebuild."
 
@@ -177,7 +177,7 @@ class LoRAOverASI(LowRankAdaptation, SubspaceIteration):
         "It saves activations by ASI, and weight gradients and optimiser state by LoRA; the output "
         "of the first matrix is kept whole."
     )
-    style: ClassVar[MethodStyle] = MethodStyle("#2F5D8A", "longdashdot", "triangle-right")
+    style: ClassVar[MethodStyle] = MethodStyle("#3D71A6", "longdashdot", "triangle-right")
     letters: ClassVar[Mapping[str, str]] = LowRankAdaptation.letters
 
     @property

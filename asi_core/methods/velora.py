@@ -44,7 +44,7 @@ class VeLoRA(Method):
         "It saves activations of layers with many channels, and none of a depthwise convolution; "
         "weight gradients and optimiser state stay as large as without it."
     )
-    style: ClassVar[MethodStyle] = MethodStyle("#7B4FA3", "dashdot", "cross")
+    style: ClassVar[MethodStyle] = MethodStyle("#8A5CB2", "dashdot", "cross")
     kept: ClassVar[str] = "one number per sub-token"
     why_no_picture: ClassVar[str] = (
         "VeLoRA rebuilds all channels of a sub-token as multiples of one vector: no Tucker form "

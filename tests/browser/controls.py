@@ -36,7 +36,11 @@ READERS = {
     "stCheckbox": "box.querySelector('input').checked ? 'on' : 'off'",
     EXPANDER: "box.querySelector('details').open ? 'open' : 'closed'",
 }
-CONTROLS = ", ".join(f"[data-testid={kind}]" for kind in READERS)
+# A number whose switch is off cannot be changed before its switch is.
+CONTROLS = ", ".join(
+    f"[data-testid={kind}]" + (":not(:has(input:disabled))" if kind == "stNumberInput" else "")
+    for kind in READERS
+)
 # A box keeps a second, hidden copy of its tags in <template>.
 TEXTS = """const texts = (part, css) => [...part.querySelectorAll(css)]
     .filter(e => !e.closest('template')).map(e => e.textContent.trim()).join(', ');"""

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 # Held while a thread of this process claims a run or job, so that each sees the others' claims.
 claiming = threading.Lock()
+_CREATING = threading.Lock()
 # How long to wait for the store before anything is claimed.
 OPENING_SECONDS = 10.0
 # How long a thread sleeps if it may not start what is next.
@@ -62,9 +63,16 @@ class WorkerContext:
     features: FeaturePool = field(default_factory=installed_pool)
 
 
-@lru_cache(maxsize=1)
 def worker_context() -> WorkerContext:
     """This process's context, created on first use."""
+    # A cache alone would call twice for two threads that come first together, as the warm-up and
+    # a job may: two executors, which would compute at the same time.
+    with _CREATING:
+        return _only_context()
+
+
+@lru_cache(maxsize=1)
+def _only_context() -> WorkerContext:
     return WorkerContext()
 
 

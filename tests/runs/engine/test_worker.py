@@ -195,3 +195,32 @@ def test_an_attempt_that_lost_its_run_writes_nothing_more(
     assert ended is not None
     assert ended.status == "queued"
     assert len(store.events(run.id, "step")) < 100
+
+
+def test_threads_that_come_first_together_share_one_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two would compute at the same time, and one would trace while the other calls modules."""
+    both, made = threading.Barrier(2), list[worker.WorkerContext]()
+    create = worker.WorkerContext
+
+    def slow() -> worker.WorkerContext:
+        # Whoever else is let in meanwhile makes another one.
+        second.wait(0.2)
+        return create()
+
+    second = threading.Event()
+    worker._only_context.cache_clear()
+    monkeypatch.setattr(worker, "WorkerContext", slow)
+
+    def ask() -> None:
+        both.wait()
+        made.append(worker.worker_context())
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made[0] is made[1]
+    worker._only_context.cache_clear()

@@ -172,7 +172,7 @@ def test_all_users_together_have_a_limit(store: JobStore, monkeypatch: pytest.Mo
 
 
 def test_an_unknown_kind_is_refused(store: JobStore) -> None:
-    with pytest.raises(InvalidInput, match="choose measure or calibrate"):
+    with pytest.raises(InvalidInput, match="choose measure or timeline or"):
         request_job(store, "guess", spec(), "me")
 
 
