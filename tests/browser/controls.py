@@ -17,6 +17,7 @@ IN_NO_VIEW = {
     "Name, note, delete: Note",
     "Link for your class: Fixed controls",
     "Your images",
+    "Your language model",
     "Export and import runs: Comparison to export",
     "Glossary",
     "Play",
