@@ -51,8 +51,8 @@ Written by `python -m benchmarks.step_memory --write`: batch and layers as state
 
 ## Kept and needed
 
-The last 4 convolutions. *Plain vanilla* is PyTorch as it comes, in its own memory layout; all
-others have lean layers. *Early* applies each gradient as soon as it is complete.
+The last 4 convolutions. *Plain vanilla* has PyTorch's own layers in its default memory layout;
+all others have lean layers. *Early* applies each gradient as soon as it is complete.
 
 {tails}
 

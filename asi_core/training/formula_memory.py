@@ -25,13 +25,13 @@ from asi_core.training.step import TrainingStep, batch_tensors
 from asi_core.training.tails import (
     SplitNetwork,
     lean_tail_,
-    recompress_,
     repeated_tail,
     split_network,
 )
 from asi_core.zoo.build import build_architecture, replace_head_
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.making import on_meta
+from asi_core.zoo.outside import edition, is_outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,8 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
             "give ranks, or measure the step",
         )
     spec = spec.model_copy(update={"batch_size": min(spec.batch_size, 2 * spec.pass_size)})
-    split = _split(_what_splits(spec))
+    split = _split_of(spec)
     tail = deepcopy(split.start.tail)
-    recompress_(spec, tail, split.layer_names)
     for name, own in (ranks or {}).items():
         layer = tail.get_submodule(name)
         if isinstance(layer, CompressedLayer):
@@ -110,7 +109,7 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
 
 def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
     """Shapes of the frozen part's results for one image, without the batch."""
-    parts = _split(_what_splits(spec)).start.parts
+    parts = _split_of(spec).start.parts
     size = spec.image_size
     if parts is None:
         return [(3, size, size)]
@@ -121,7 +120,7 @@ def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
 
 def frozen_memory(spec: RunSpec) -> Timeline | None:
     """The memory of the frozen part's forward pass of one image; None if there is no such part."""
-    split = _split(_what_splits(spec))
+    split = _split_of(spec)
     if split.start.parts is None:
         return None
     prefix = deepcopy(split.start.parts.prefix)
@@ -135,19 +134,22 @@ def frozen_memory(spec: RunSpec) -> Timeline | None:
     return recorder.timeline("formula", device.type)
 
 
-def _what_splits(spec: RunSpec) -> RunSpec:
-    """`spec` with usual values where they do not matter for what is split off."""
+def _split_of(spec: RunSpec) -> SplitNetwork:
+    """The split network, to be copied: tracing it takes longer than a step."""
     kept = ("model", "dataset", "layers", "method", "train_norm", "lean", "activation_bits")
     given = {name: value for name, value in spec if name in (*kept, "recompute_attention")}
-    return RunSpec.model_validate({**given, "image_size": spec.image_size})
+    only = RunSpec.model_validate({**given, "image_size": spec.image_size})
+    # A network in a file may change while this process lives, as may a folder of images.
+    outside = edition(spec.model) if is_outside(spec.model) else ""
+    classes = check_dataset(spec.dataset, skip_damaged=True).class_count
+    assert classes is not None
+    return _split(only, classes, outside)
 
 
 @lru_cache(maxsize=16)
-def _split(spec: RunSpec) -> SplitNetwork:
+def _split(spec: RunSpec, classes: int, outside: str) -> SplitNetwork:
     card = model_card(spec.model)
     model = on_meta(partial(build_architecture, card)).eval()
-    classes = check_dataset(spec.dataset, skip_damaged=True).class_count
-    assert classes is not None
     for head in card.heads:
         replace_head_(model, head, classes, seed=0)
     return split_network(spec, model)

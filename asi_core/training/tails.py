@@ -10,7 +10,7 @@ from torch import nn
 from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import LeanForms, lean_, repeat_attention_, unlean_
 from asi_core.layers.selection import last_layers
-from asi_core.layers.surgery import compress_, restore_
+from asi_core.layers.surgery import compress_
 from asi_core.methods import Vanilla
 from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.frozen import FrozenStart, frozen_start
@@ -47,13 +47,6 @@ def split_network(spec: RunSpec, model: nn.Module) -> SplitNetwork:
     return SplitNetwork(start, names)
 
 
-def recompress_(spec: RunSpec, tail: nn.Module, names: list[str]) -> None:
-    """Give the layers of a tail that was split for another method the method of `spec`."""
-    restore_(tail)
-    if not spec.method.repeats_blocks:
-        compress_(tail, spec.method, layers=names, lean=False)
-
-
 def lean_tail_(spec: RunSpec, tail: nn.Module) -> Layout:
     """Make a tail's layers lean and convert it to its memory layout, in place; returns that."""
     if spec.lean:
@@ -75,6 +68,6 @@ def _layout_of(spec: RunSpec) -> Layout | None:
     """The layout that a specification asks for; None for the fastest."""
     if spec.layout is not None:
         return named_layout(spec.layout)
-    # Plain PyTorch is compared as it comes.
+    # Plain PyTorch is compared in its default layout.
     is_plain = not (spec.lean or spec.method.replaces_layers or spec.method.repeats_blocks)
     return torch.contiguous_format if is_plain else None

@@ -237,7 +237,7 @@ def task_label(task: RunSpec) -> str:
     recipe = [f"{name.replace('_', ' ')} {value}" for name, value in changed_recipe(task).items()]
     steps = f"{task.steps} steps of {task.batch_size}"
     if task.own is not None:
-        # Two networks of one name are told apart by what they start from.
+        # Two networks of one name are distinguished by what they start from.
         recipe.append(f"start {task.own.weights[:8]}")
     parts = (task.model_label, task.data_label, steps, task.inputs_label)
     return " · ".join((*parts, *recipe))

@@ -17,7 +17,7 @@ _CAPTION = (
     "Memory in use at each operator of a step, stacked by use; backward passes are shaded, and the "
     "diamond is the peak."
 )
-# A difference of the two peaks that is told, as a share of the measured one.
+# Smallest difference of the two peaks that is reported, as a share of the measured one.
 _TOLERANCE = 0.05
 _SOURCES = {
     "formula": "By formula",

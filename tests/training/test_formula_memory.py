@@ -37,10 +37,25 @@ def test_shapes_alone_give_the_measured_memory(settings: dict[str, Any]) -> None
     formula, measured = formula_memory(spec), measure_memory(spec, POOL)
     assert (formula.source, measured.source) == ("formula", "measured")
     assert formula.kept_bytes == measured.kept_bytes
-    assert formula.peak.nbytes == pytest.approx(measured.peak.nbytes, rel=0.03)
+    # What oneDNN needs within an operator depends on the processor.
+    assert formula.peak.nbytes == pytest.approx(measured.peak.nbytes, rel=0.1)
     lasting = (Use.TRAINED_WEIGHTS, Use.FROZEN_WEIGHTS, Use.OPTIMISER, Use.WARM_STARTS)
     for use in lasting:
         assert formula.base.get(use) == measured.base.get(use)
+
+
+@pytest.mark.parametrize(
+    ("model", "early", "ratio"), [("mcunet_in1", False, 3.8), ("resnet18", True, 2.5)]
+)
+def test_a_compressed_step_peaks_far_below_a_plain_one(
+    model: str, early: bool, ratio: float
+) -> None:
+    """What overwrites its input, packs masks in parts and frees gradients must go on doing so."""
+    sizes = {"model": model, "batch_size": 16, "image_size": 224}
+    plain = formula_memory(spec_of(method={"kind": "vanilla"}, lean=False, **sizes))
+    method = {"kind": "asi", "ranks": (16, 32, 4, 4)}
+    asi = formula_memory(spec_of(method=method, apply_early=early, **sizes))
+    assert plain.peak.nbytes > ratio * asi.peak.nbytes
 
 
 def test_the_frozen_part_needs_the_input_and_output_of_one_convolution() -> None:

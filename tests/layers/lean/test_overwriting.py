@@ -7,6 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, fx, nn
 
+from asi_core.layers.compressed import may_overwrite
 from asi_core.layers.lean import lean_
 from asi_core.layers.lean.overwriting import sum_into
 from asi_core.layers.surgery import compress_
@@ -115,3 +116,13 @@ def test_a_sum_that_does_not_fit_is_made_anew() -> None:
     z = y.clone()
     assert sum_into(z, y) is z
     assert torch.equal(z, 2 * y)
+
+
+def test_an_input_that_is_kept_is_not_overwritten() -> None:
+    _, lean = made()
+    x = torch.randn(16, 8, 9, 9)
+    shape = tuple(x.shape)
+    assert may_overwrite(lean.depth, x, shape, (x.clone(), None))
+    assert not may_overwrite(lean.depth, x, shape, (x,))
+    assert not may_overwrite(lean.depth, x, shape, (None, x[:1]))
+    assert not may_overwrite(lean.depth, x, (16, 8, 5, 5), ())
