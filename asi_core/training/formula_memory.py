@@ -12,18 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from asi_core.costs.needs import Need
 from asi_core.costs.timeline.recording import StepRecorder
 from asi_core.costs.timeline.records import Timeline
 from asi_core.costs.timeline.shapes_only import ShapeFollower, WithoutNumbers, without_numbers_
+from asi_core.counting import ceil_div
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
+from asi_core.methods import Vanilla
 from asi_core.records import Ranks
-from asi_core.training.layout import laid_out
+from asi_core.training.frozen_pass import FrozenPass
+from asi_core.training.layout import laid_out, preferred_layout
 from asi_core.training.spec import RunSpec
-from asi_core.training.step import TrainingStep, batch_tensors
+from asi_core.training.step import TrainingStep, batch_tensors, micro_batches, update_
 from asi_core.training.tails import (
     SplitNetwork,
+    layout_of,
     lean_tail_,
     repeated_tail,
     split_network,
@@ -89,10 +94,9 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     with mode, WithoutNumbers():
         values = tuple(laid_out(torch.empty(spec.batch_size, *s), layout) for s in shapes)
         labels = torch.empty(spec.batch_size, dtype=torch.int64)
-        train = TrainingStep(_Shaped(spec, device, tail))
-        # Makes warm starts and the optimiser's state.
-        train(values, labels, spec.learning_rate)
-        train.optimiser.zero_grad()
+        shaped = _Shaped(spec, device, tail)
+        train = TrainingStep(shaped)
+        _warm_up(shaped, train, values, labels)
         recorder = StepRecorder(
             tail,
             split.layer_names,
@@ -107,6 +111,18 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     return recorder.timeline("formula", device.type)
 
 
+def _warm_up(
+    shaped: _Shaped, train: TrainingStep, values: tuple[Tensor, ...], labels: Tensor
+) -> None:
+    """Make warm starts and the optimiser's state: what a whole step before would leave there."""
+    some, _ = next(micro_batches(values, labels, shaped.spec.micro_batch))
+    shaped.logits(some)
+    for parameter in train.parameters:
+        parameter.grad = torch.empty_like(parameter)
+    update_(shaped.spec, train.optimiser, train.parameters)
+    train.optimiser.zero_grad()
+
+
 def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
     """Shapes of the frozen part's results for one image, without the batch."""
     parts = _split_of(spec).start.parts
@@ -119,19 +135,49 @@ def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
 
 
 def frozen_memory(spec: RunSpec) -> Timeline | None:
-    """The memory of the frozen part's forward pass of one image; None if there is no such part."""
-    split = _split_of(spec)
-    if split.start.parts is None:
+    """The memory of the frozen part's forward pass of one image (`frozen_pass`) over time, from
+    shapes alone; None if there is no such part."""
+    outside = edition(spec.model) if is_outside(spec.model) else ""
+    # Nothing else changes the frozen part: one pass serves many questions.
+    names = ("model", "dataset", "layers", "image_size", "train_norm", "layout")
+    given = {name: value for name, value in spec if name in names}
+    return _frozen_memory(RunSpec.model_validate({**given, "method": Vanilla()}), outside)
+
+
+@lru_cache(maxsize=64)
+def _frozen_memory(spec: RunSpec, outside: str) -> Timeline | None:
+    parts = _split_of(spec).start.parts
+    if parts is None:
         return None
-    prefix = deepcopy(split.start.parts.prefix)
+    layout = layout_of(spec) or preferred_layout(parts.tail)
+    part = FrozenPass(parts.prefix, layout).part
     mode, device = FakeTensorMode(), torch.device("cpu")
-    without_numbers_(prefix, mode, device)
+    without_numbers_(part, mode, device)
     with mode, torch.no_grad(), WithoutNumbers():
-        image = torch.empty(1, 3, spec.image_size, spec.image_size)
-        recorder = StepRecorder(prefix, [], None, batch=[image], follower=ShapeFollower)
+        image = laid_out(torch.empty(1, 3, spec.image_size, spec.image_size), layout)
+        recorder = StepRecorder(part, [], None, batch=[image], follower=ShapeFollower)
         with recorder:
-            _results = prefix(image)
+            _results = part(image)
     return recorder.timeline("formula", device.type)
+
+
+def formula_need(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> Need:
+    """What training needs at once, frozen forward passes included, from shapes alone.
+
+    Args:
+        ranks: as in `formula_memory`.
+
+    Raises:
+        InvalidInput: as `formula_memory`.
+
+    Example:
+        >>> formula_need(spec).fits(2**20, frozen_in_flash=True)
+    """
+    return Need.of(
+        formula_memory(spec, ranks=ranks),
+        frozen_memory(spec),
+        micro_batches=ceil_div(spec.batch_size, spec.pass_size),
+    )
 
 
 def _split_of(spec: RunSpec) -> SplitNetwork:
