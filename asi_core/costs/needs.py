@@ -49,7 +49,7 @@ class Need:
         """What is there at the worst moment, by use, without frozen weights; largest first."""
         found = {**self.always, str(Use.BATCH): self.batch}
         at_peak = (
-            {str(Use.GRADIENTS): self.gradients, FROZEN_PASS: self.frozen_pass}
+            {str(Use.GRADIENTS): self.gradients, FROZEN_FORWARD: self.frozen_pass}
             if self.frozen_is_larger
             else self.step
         )
@@ -70,21 +70,19 @@ class Need:
         return self.total(frozen_in_flash=frozen_in_flash) <= budget_bytes
 
     @classmethod
-    def of(cls, step: Timeline, frozen: Timeline | None, *, micro_batches: int) -> Self:
-        """From the timelines of a step of at most two micro-batches, and of one image's pass.
+    def of(cls, step: Timeline, frozen: Timeline | None, *, accumulates: bool) -> Self:
+        """From the timelines of a step's last micro-batch, and of one image's frozen pass.
 
         Args:
-            micro_batches: in one step of training.
+            accumulates: whether the step has micro-batches before it, which leave gradients.
         """
         base = step.base
         trained = base.get(Use.TRAINED_WEIGHTS, 0)
-        several = micro_batches > 1
-        batch = base.get(Use.BATCH, 0) // (2 if several else 1)
         return cls(
             source=step.source,
             always={str(use): base[use] for use in ALWAYS if base.get(use)},
-            batch=batch,
-            gradients=trained if several and frozen is not None else 0,
+            batch=base.get(Use.BATCH, 0),
+            gradients=trained if accumulates and frozen is not None else 0,
             frozen_pass=0 if frozen is None else frozen.peak.nbytes + frozen.base[Use.BATCH],
             step=dict(step.peak.by_use),
             frozen_weights=base.get(Use.FROZEN_WEIGHTS, 0)
@@ -125,4 +123,4 @@ class Need:
 
 
 # How the breakdown names what the frozen part's pass takes.
-FROZEN_PASS = "frozen forward pass"
+FROZEN_FORWARD = "frozen forward pass"

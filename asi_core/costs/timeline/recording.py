@@ -82,11 +82,15 @@ class StepRecorder(Recorder):
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
         self._follower.finish()
+        self.note_gradients()
+        for tensor in self._state():
+            self._follower.use_as(tensor, Use.OPTIMISER)
+
+    def note_gradients(self) -> None:
+        """Note that the gradients that parameters have now are gradients."""
         for parameter in self._trained():
             if parameter.grad is not None:
                 self._note_gradient(parameter.grad)
-        for tensor in self._state():
-            self._follower.use_as(tensor, Use.OPTIMISER)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -128,6 +132,11 @@ class StepRecorder(Recorder):
             for part in self._parts(storage, warm, after, len(moments))
         ]
         return Timeline(source, device, moments, tuple(lifetimes))
+
+    @property
+    def follower(self) -> StorageFollower:
+        """What follows the storages."""
+        return self._follower
 
     @property
     def ran(self) -> Sequence[Ran]:
