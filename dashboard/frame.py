@@ -41,11 +41,14 @@ _DARK_MENUS = f"{_ON_PRIMARY}, {_ON_PRIMARY} * {{ color: #0E1013 !important; }}"
 # Little space above the question, for projectors. On a phone, two controls or numbers stand side
 # by side where they fit.
 _STYLES = """
-[data-testid=stMainBlockContainer] { padding-top: 4rem; padding-bottom: 4rem; }
+[data-testid=stMainBlockContainer] { padding: 4rem 2.5rem; }
+[data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding: 0 0 0.25rem; }
+[data-testid=stMainBlockContainer] h5 { padding-top: 0; }
 /* A figure's menu stands beside its caption, however long the caption is. */
 [class*=st-key-below-] { flex-wrap: nowrap; }
 [class*=st-key-below-] > :first-child { flex: 1 1 0; min-width: 0; }
 @media (max-width: 640px) {
+  [data-testid=stMainBlockContainer] { padding: 4rem 1rem; }
   .st-key-explore-controls [data-testid=stElementContainer],
   .st-key-explore-controls [data-testid=stElementContainer] > * { min-width: 0; }
   .st-key-explore-controls [data-testid=stHorizontalBlock] { gap: 0.75rem; }
@@ -87,11 +90,6 @@ def short_percent(share: float) -> str:
     return f"{three_digits(100 * share)}{THIN_SPACE}%"
 
 
-def times(ratio: float) -> str:
-    """A ratio with three significant digits and a multiplication sign."""
-    return f"{three_digits(ratio)}{THIN_SPACE}×"
-
-
 def style_page(*, shows_setup: bool) -> None:
     """Add the styles that Streamlit's theme cannot express."""
     dark = _DARK_MENUS if st.context.theme.type == "dark" else ""
@@ -112,6 +110,27 @@ def answer(sentence: str) -> None:
 def drawer(label: str, *, icon: str, key: str) -> Any:
     """An expander whose state is in the URL. Draw its content only while `.open` is true."""
     return st.expander(label, icon=icon, key=key, on_change="rerun", **URL)
+
+
+def axis_control(about: str = "the bars") -> bool:
+    """A switch between a linear and a log axis, the same for all pages; whether it is log."""
+    axis = st.segmented_control(
+        "Axis",
+        ["linear", "log"],
+        default="linear",
+        required=True,
+        key="axis",
+        label_visibility="collapsed",
+        help=f"The axis of {about}. On a linear axis a bar that is 64 times as long is 64 times as "
+        "much; a log axis shows small and large together.",
+        **URL,
+    )
+    return axis == "log"
+
+
+def is_log_axis() -> bool:
+    """Whether the page's `axis_control` is set to log."""
+    return bool(st.session_state.get("axis") == "log")
 
 
 def columns_in_rows(count: int) -> list[DeltaGenerator]:

@@ -63,7 +63,6 @@ def _pictures(setup: Setup, view: ViewSettings) -> None:
     answer(answer_sentence(settings, costs))
     if is_unknown(settings, calibration):
         calibration_panel(settings)
-    kpi_row(kpis(costs, view))
     # A run of the whole page draws the details anyway.
     pictures(settings, view, costs, _redraw_details if was_redrawn() else None)
 
@@ -77,6 +76,7 @@ def _details(setup: Setup, view: ViewSettings) -> None:
         # `_pictures` shows the error.
         return
     costs = compared(settings, known_calibration(settings))
+    kpi_row(kpis(costs, view))
     largest_rank(settings)
     device_cards(settings, costs)
     formula_drawer(settings, costs)

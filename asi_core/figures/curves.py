@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, styled
+from asi_core.figures.style import STYLES, styled, unit_title
 from asi_core.units import DASH, KIB, by_formula, format_bytes, format_count, format_seconds
 
 _MOST_POINTS = 500
@@ -61,7 +61,7 @@ def plot_loss(runs: Sequence[RunRows]) -> go.Figure:
     )
 
 
-def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
+def plot_memory(runs: Sequence[RunRows], *, log: bool = False) -> go.Figure:
     """Bytes kept for backward: the trained layers' inputs by formula, and all that was measured.
 
     If a run has no closed form, a note replaces its bar.
@@ -77,8 +77,8 @@ def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
     figure.update_layout(barmode="group")
     _write_what_is_missing(figure, runs, "activation_bytes", beside=_LEFT_BAR)
     return _categorical(
-        styled(figure, title="Activation memory", x="", y="KiB, log scale", log_y=True)
-    )
+        styled(figure, title="Activation memory", x="", y=unit_title("KiB", log=log), log_y=log)
+    ).update_layout(uirevision=f"memory {log}")
 
 
 def plot_cost(runs: Sequence[RunRows]) -> go.Figure:

@@ -14,8 +14,9 @@ from asi_core.units import (
     format_count,
     format_seconds,
     three_digits,
+    times,
 )
-from dashboard.frame import Kpi, percent, times
+from dashboard.frame import Kpi, percent
 
 
 def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) -> str:

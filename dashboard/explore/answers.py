@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from asi_core.costs.accounting import StepCost
 from asi_core.methods import ASI, Method
-from asi_core.units import DASH, format_bytes, format_count, last_layers
+from asi_core.units import DASH, format_bytes, format_count, last_layers, times
 from dashboard.explore.compared import MethodCost, measurable, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
-from dashboard.frame import Kpi, times
+from dashboard.frame import Kpi
 
 _HELP = (
     "By formula: the bytes kept of the trained layers' inputs until the weight gradients need "

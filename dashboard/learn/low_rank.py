@@ -12,9 +12,9 @@ from asi_core.figures.lessons.low_rank import ModeCut, plot_mode_energy, plot_pi
 from asi_core.methods.costs import capped_ranks, tucker_bytes
 from asi_core.records import ELEMENT_BYTES
 from asi_core.training.events import LayerProbe
-from asi_core.units import format_bytes
+from asi_core.units import format_bytes, times
 from asi_core.zoo.cards import model_card
-from dashboard.frame import Kpi, figure, kpi_row, short_percent, times
+from dashboard.frame import Kpi, figure, kpi_row, short_percent
 from dashboard.learn.controls import Controls
 from dashboard.learn.evidence import ProbedRun, probed_run
 from dashboard.learn.lesson import Lesson, Question, Reveal

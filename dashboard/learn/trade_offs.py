@@ -11,9 +11,9 @@ from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
 from asi_core.figures.pareto import ParetoRow
 from asi_core.methods import ASI, HOSVD, USUAL_EXPLAINED_VARIANCE, Vanilla
-from asi_core.units import KIB, format_bytes
+from asi_core.units import KIB, format_bytes, times
 from asi_core.zoo.cards import model_card
-from dashboard.frame import figure, short_percent, times
+from dashboard.frame import figure, short_percent
 from dashboard.learn.controls import RANKS, USUAL_RANK, Controls
 from dashboard.learn.evidence import USUAL, USUAL_CAPTION, Sweep, SweepPoint, sweep, usual_cost
 from dashboard.learn.lesson import Lesson, Question, Reveal

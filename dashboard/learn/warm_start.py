@@ -10,8 +10,9 @@ from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.warm_start import plot_overheads, plot_replay, plot_turning
 from asi_core.methods import ASI, HOSVD, Vanilla
 from asi_core.training.events import LayerProbe
+from asi_core.units import times
 from asi_core.zoo.cards import model_card
-from dashboard.frame import figure, short_percent, times
+from dashboard.frame import axis_control, figure, short_percent
 from dashboard.learn import turning
 from dashboard.learn.controls import Controls
 from dashboard.learn.evidence import USUAL_CAPTION, ProbedRun, probed_run, usual_cost
@@ -146,7 +147,7 @@ def _overheads(controls: Controls) -> None:
         ("HOSVD<br>(full SVD)", HOSVD.class_kind(), svd),
     ]
     figure(
-        plot_overheads(bars, usual_cost(Vanilla()).macs.total),
+        plot_overheads(bars, usual_cost(Vanilla()).macs.total, log=axis_control()),
         key="warm-start-overheads",
         caption=USUAL_CAPTION,
     )

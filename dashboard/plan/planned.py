@@ -23,8 +23,8 @@ from asi_core.planning import (
     uniform_plans,
 )
 from asi_core.records import ELEMENT_BYTES
-from asi_core.units import format_bytes, three_digits
-from dashboard.frame import Kpi, times
+from asi_core.units import format_bytes, three_digits, times
+from dashboard.frame import Kpi
 
 _CURVE_POINTS = 40
 

@@ -8,7 +8,7 @@ from asi_core.figures.plan import plot_error_curve, plot_kept
 from asi_core.records import HEAD_LABEL
 from asi_core.units import last_layers
 from asi_core.zoo.cards import model_card
-from dashboard.frame import answer, figure, kpi_row, table
+from dashboard.frame import answer, axis_control, figure, is_log_axis, kpi_row, table
 from dashboard.plan.controls import PlanQuestion
 from dashboard.plan.planned import (
     Planned,
@@ -57,11 +57,13 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
         _curve(what)
         return
     kpi_row(kpis(what))
-    train_button(question, what)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        train_button(question, what)
+        axis_control()
     left, right = st.columns(2)
     with left:
         figure(
-            plot_kept(kept_rows(what)),
+            plot_kept(kept_rows(what), log=is_log_axis()),
             key="plan-kept",
             caption="By formula: core and factors at the planned ranks, and the whole input. The "
             "ranks come from measured spectra.",

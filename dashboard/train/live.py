@@ -21,7 +21,7 @@ from asi_core.figures.shades import shaded
 from asi_core.figures.style import Figure
 from asi_core.methods import ASI
 from asi_core.runs.records import RunRecord
-from asi_core.units import format_bytes, three_digits
+from asi_core.units import format_bytes, three_digits, times
 from dashboard import frame, services
 from dashboard.audience import slowness
 from dashboard.drawings import drawings
@@ -87,12 +87,13 @@ def _curves_part(comparison: str, drawn: Drawn) -> None:
 
 def _details_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
+    log = frame.axis_control("the memory")
     _charts(
         runs,
         feeds,
         {
-            "memory": (
-                plot_memory,
+            "memory-log" if log else "memory": (
+                partial(plot_memory, log=log),
                 "Formula: the trained layers' inputs as they are kept for the weight gradient. "
                 "Measured: all bytes that PyTorch saves for backward in the trained part, "
                 "including what activation functions, normalisations and the classifier need: "
@@ -167,7 +168,7 @@ def _pair(asi: RunFeed, vanilla: RunFeed) -> _Pair | None:
 def _one_pair(pair: _Pair) -> str:
     sentence = (
         f"ASI keeps {format_bytes(pair.kept)} where vanilla keeps {format_bytes(pair.full)}: "
-        f"{frame.times(pair.times_less)} less"
+        f"{times(pair.times_less)} less"
     )
     if (reached := difference(pair.asi, pair.vanilla)) is None:
         return sentence + "."
@@ -178,9 +179,9 @@ def _one_pair(pair: _Pair) -> str:
 
 
 def _many_pairs(pairs: Sequence[_Pair]) -> str:
-    times = [pair.times_less for pair in pairs]
+    ratios = [pair.times_less for pair in pairs]
     sentence = (
-        f"In {len(pairs)} runs ASI keeps {three_digits(min(times))} to {frame.times(max(times))} "
+        f"In {len(pairs)} runs ASI keeps {three_digits(min(ratios))} to {times(max(ratios))} "
         "less than vanilla with the same settings"
     )
     found = [difference(pair.asi, pair.vanilla) for pair in pairs]
@@ -214,4 +215,4 @@ def _charts(
         with column:
             draw = partial(_draw, plot, runs, feeds)
             drawing = drawings.get((name, shown), draw)
-            frame.figure(drawing, key=f"train-{name}", caption=caption)
+            frame.figure(drawing, key=f"train-{name.removesuffix('-log')}", caption=caption)

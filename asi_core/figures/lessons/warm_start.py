@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, styled
+from asi_core.figures.style import STYLES, styled, unit_title
 from asi_core.methods import ASI, HOSVD, REFERENCE_KIND
 from asi_core.units import THIN_SPACE, format_count, three_digits
 
@@ -66,8 +66,10 @@ def plot_turning(best: Sequence[float], warm: Sequence[float], cold: Sequence[fl
     return figure.update_xaxes(range=[0.5, len(best) + 0.5])
 
 
-def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> go.Figure:
-    """Multiply-accumulates for finding the bases, one bar each (log).
+def plot_overheads(
+    overheads: Sequence[tuple[str, str, int]], baseline: int, *, log: bool = False
+) -> go.Figure:
+    """Multiply-accumulates for finding the bases, one bar each.
 
     Args:
         overheads: label, key into `STYLES`, and MACs.
@@ -100,8 +102,8 @@ def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> 
         )
     )
     title = "Cost of finding the bases (formula)"
-    styled(figure, title=title, x="", y="GMACs per step, log scale", log_y=True)
-    return figure.update_layout(hovermode="closest")
+    styled(figure, title=title, x="", y=unit_title("GMACs per step", log=log), log_y=log)
+    return figure.update_layout(hovermode="closest", uirevision=f"overheads {log}")
 
 
 def _around(shares: Sequence[float]) -> list[float]:
