@@ -104,7 +104,8 @@ def question(text: str) -> None:
 
 def answer(sentence: str) -> None:
     """The answer in one sentence, as far as it is known."""
-    st.markdown(f"##### {sentence}")
+    with st.container(key="page-answer"):
+        st.markdown(f"##### {sentence}")
 
 
 def drawer(label: str, *, icon: str, key: str) -> Any:
@@ -125,7 +126,7 @@ def axis_control(about: str = "the bars") -> bool:
         "much; a log axis shows small and large together.",
         **URL,
     )
-    return axis == "log"
+    return bool(axis == "log")
 
 
 def is_log_axis() -> bool:
@@ -161,6 +162,7 @@ def figure(
     *,
     key: str,
     caption: str,
+    on_click: Callable[[dict[str, Any]], None] | None = None,
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> None:
@@ -168,7 +170,7 @@ def figure(
 
     PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
     """
-    live_chart(plot, key=key, on_drawn=on_drawn, drawn_token=drawn_token)
+    live_chart(plot, key=key, on_click=on_click, on_drawn=on_drawn, drawn_token=drawn_token)
     below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
     with below:
         st.caption(caption)

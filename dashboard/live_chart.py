@@ -40,6 +40,7 @@ def live_chart(
     key: str,
     height: int | None = None,
     on_select: Callable[[], None] | None = None,
+    on_click: Callable[[dict[str, Any]], None] | None = None,
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> list[dict[str, Any]] | None:
@@ -54,6 +55,8 @@ def live_chart(
         height: pixels; default: the figure's own height.
         on_select: called when the selection changes, before the script runs again; it reads the
             points from `st.session_state[key]["selection"]`. Without it, clicks trigger no rerun.
+        on_click: called with the point that is clicked, as in the selection, before the script runs
+            again; the same point may be clicked again. Not together with `on_select`.
         on_drawn: called with `drawn_token` when the browser has drawn the figure.
         drawn_token: identifies this figure: `on_drawn` is called once each time it changes.
 
@@ -65,10 +68,18 @@ def live_chart(
         InvalidInput: if a trace has too many points.
     """
     data = chart_data(figure, height, selectable=on_select is not None)
+    data["clickable"] = on_click is not None
     data["tells_when_drawn"] = None if on_drawn is None else drawn_token
     draw = _renderer(get_bidi_component_manager())
     notify = None if on_drawn is None else lambda: on_drawn(st.session_state[key]["drawn"])
-    result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=notify)
+    clicked = None if on_click is None else lambda: on_click(st.session_state[key]["clicked"])
+    result = draw(
+        key=key,
+        data=data,
+        on_selection_change=on_select,
+        on_drawn_change=notify,
+        on_clicked_change=clicked,
+    )
     return None if on_select is None else result.get("selection") or []
 
 

@@ -47,6 +47,10 @@ def pictures(
             on_drawn=on_drawn,
             drawn_token=token(settings, view),
         )
+
+
+def tell_missing(costs: Sequence[MethodCost]) -> None:
+    """Which methods are not drawn, and why."""
     for one in costs:
         if one.missing is not None:
             st.caption(one.missing)

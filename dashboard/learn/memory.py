@@ -9,6 +9,8 @@ import streamlit as st
 from asi_core.costs.accounting import StepCost
 from asi_core.figures.lessons.guess import plot_guessed_ratio
 from asi_core.figures.lessons.memory import LayerBytes, plot_categories, plot_growth, plot_layers
+from asi_core.figures.network import NetworkLayer, draw_network
+from asi_core.figures.style import Drawing
 from asi_core.methods import Vanilla
 from asi_core.records import ELEMENT_BYTES
 from asi_core.units import format_bytes, times
@@ -36,6 +38,14 @@ def question() -> Question:
         "kept inputs take than the trained weights?**"
     )
     return Question(text, "Kept inputs, relative to the weights", 1, 100, 2, "×")
+
+
+def picture() -> tuple[Drawing, str]:
+    """The inputs of all layers."""
+    cost = usual_cost(Vanilla(), layers="all")
+    layers = [NetworkLayer(one.shape.name, one.activation_bytes, True) for one in cost.layers]
+    caption = "Formula: what each layer keeps of its input, 4 bytes per number."
+    return draw_network(layers, title=f"The inputs of {len(layers)} convolutions"), caption
 
 
 def run(controls: Controls) -> None:
@@ -154,6 +164,7 @@ LESSON = Lesson(
     slug="memory",
     title="Where the memory goes",
     question=question,
+    picture=picture,
     run=run,
     reveal=reveal,
     thought="You must halve the kept inputs without compressing them. Would you halve the batch "

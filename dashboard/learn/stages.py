@@ -17,11 +17,16 @@ def draw_lesson(lesson: Lesson, *, is_lecturers: bool) -> None:
     question = lesson.question()
     controls = Controls(fixes_named=is_lecturers)
     _stage(1, "Predict")
-    st.markdown(question.text)
     guess = address.committed_guess(lesson.slug, question.parsed)
-    if guess is None:
-        _ask(lesson.slug, question)
-    else:
+    asked, seen = st.columns(2)
+    with asked:
+        st.markdown(question.text)
+        if guess is None:
+            _ask(lesson.slug, question)
+    with seen:
+        plot, caption = lesson.picture()
+        figure(plot, key=f"{lesson.slug}-about", caption=caption)
+    if guess is not None:
         _show_guess(lesson.slug, question, guess)
         _stage(2, "Run")
         lesson.run(controls)

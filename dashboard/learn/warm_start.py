@@ -8,6 +8,7 @@ import streamlit as st
 
 from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.warm_start import plot_overheads, plot_replay, plot_turning
+from asi_core.figures.style import Figure
 from asi_core.methods import ASI, HOSVD, Vanilla
 from asi_core.training.events import LayerProbe
 from asi_core.units import times
@@ -43,6 +44,17 @@ def question() -> Question:
         "hold, on average?**"
     )
     return Question(text, "Share of their energy", 0, 100, 50, "%")
+
+
+def picture() -> tuple[Figure, str]:
+    """The energy that singular vectors hold."""
+    found = probed_run()
+    if found is None:
+        return plot_turning(turning.follow(_ANGLE).best), f"Computed here, at {_ANGLE}° per step."
+    name = found.layers[0]
+    best = [found.probes[step][name].best_energy or 0.0 for step in found.steps]
+    plot = plot_replay(found.steps, None, best, found.steps[-1])
+    return plot, f"Measured ({found.origin}): what HOSVD would hold of the input of `{name}`."
 
 
 def run(controls: Controls) -> None:
@@ -200,6 +212,7 @@ LESSON = Lesson(
     slug="warm-start",
     title="Why a warm start works",
     question=question,
+    picture=picture,
     run=run,
     reveal=reveal,
     thought="The batch mode has other images at every step. Why does its warm start not fail "

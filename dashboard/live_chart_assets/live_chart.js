@@ -9,6 +9,7 @@ export default function liveChart({ data, parentElement, setStateValue, setTrigg
   if (!charts.has(parentElement)) charts.set(parentElement, new Chart(parentElement));
   charts.get(parentElement).update(data, {
     select: (points) => setStateValue("selection", points),
+    click: (point) => setTriggerValue("clicked", point),
     drawn: (token) => setTriggerValue("drawn", token),
   });
   return () => {

@@ -56,10 +56,6 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
         st.error(way_out(what))
         _curve(what)
         return
-    kpi_row(kpis(what))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        train_button(question, what)
-        axis_control()
     left, right = st.columns(2)
     with left:
         figure(
@@ -70,6 +66,10 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
         )
     with right:
         _curve(what)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        train_button(question, what)
+        axis_control()
+    kpi_row(kpis(what))
     _details(question, what)
 
 

@@ -39,6 +39,11 @@ Phase = Literal["waiting", "active", "ended"]
 Plot = Callable[[Sequence[RunRows]], Figure]
 
 _WAITING = "Waiting for the first step …"
+_MEMORY = (
+    "Formula: the trained layers' inputs as they are kept for the weight gradient. Measured: all "
+    "bytes that PyTorch saves for backward in the trained part, little of it beside those inputs "
+    "if layers are lean (see Recipe)."
+)
 
 
 def live_comparison(comparison: str) -> None:
@@ -51,7 +56,8 @@ def live_comparison(comparison: str) -> None:
     if not runs:
         return
     drawn = Drawn(_phase(runs, feeds), slowness())
-    for part, seconds in ((_progress_part, 1.0), (_curves_part, 3.0), (_details_part, 6.0)):
+    parts = ((_answer_part, 1.0), (_curves_part, 3.0), (_cards_part, 1.0), (_details_part, 6.0))
+    for part, seconds in parts:
         every = None if drawn.phase == "ended" else seconds * drawn.slowness
         st.fragment(part, run_every=every)(comparison, drawn)
 
@@ -64,7 +70,7 @@ class Drawn:
     slowness: float
 
 
-def _progress_part(comparison: str, drawn: Drawn) -> None:
+def _answer_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
     # Redrawing the whole page is expensive: only after a large change of the audience.
     many_came_or_went = not drawn.slowness / 2.5 <= slowness() <= drawn.slowness * 2.5
@@ -72,33 +78,32 @@ def _progress_part(comparison: str, drawn: Drawn) -> None:
         # The first point and the end are shown at once, not at the next redraw of their part.
         st.rerun()
     frame.answer(answer(runs, feeds))
-    run_cards(runs, feeds)
+
+
+def _cards_part(comparison: str, drawn: Drawn) -> None:
+    run_cards(*_read(comparison))
 
 
 def _curves_part(comparison: str, drawn: Drawn) -> None:
-    _charts(
-        *_read(comparison),
-        {
-            "accuracy": (_distinguished(plot_accuracy), "Measured on all test images."),
-            "loss": (_distinguished(plot_loss), "Measured on the training batches."),
-        },
-    )
+    place = st.container()
+    log = frame.axis_control("the memory")
+    with place:
+        _charts(
+            *_read(comparison),
+            {
+                "accuracy": (_distinguished(plot_accuracy), "Measured on all test images."),
+                "memory-log" if log else "memory": (partial(plot_memory, log=log), _MEMORY),
+            },
+        )
 
 
 def _details_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
-    log = frame.axis_control("the memory")
     _charts(
         runs,
         feeds,
         {
-            "memory-log" if log else "memory": (
-                partial(plot_memory, log=log),
-                "Formula: the trained layers' inputs as they are kept for the weight gradient. "
-                "Measured: all bytes that PyTorch saves for backward in the trained part, "
-                "including what activation functions, normalisations and the classifier need: "
-                "little if they are lean (see Recipe).",
-            ),
+            "loss": (_distinguished(plot_loss), "Measured on the training batches."),
             "cost": (
                 plot_cost,
                 "Formula: the multiply-accumulates that the code executes on the trained layers.",

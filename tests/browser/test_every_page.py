@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, ViewportSize
 
 from dashboard.navigation import PAGES
 from tests.browser.app import Server
@@ -30,6 +30,13 @@ PUT_INTO_MENU = """() => {
     return getComputedStyle(document.body.appendChild(button.cloneNode(true))).color;
 }"""
 WHITE = "rgb(255, 255, 255)"
+SMALL_SCREEN: ViewportSize = {"width": 1280, "height": 720}
+FIRST_SCREEN = {
+    "question": "h1",
+    "answer": ".st-key-page-answer",
+    "picture": ".live-chart",
+}
+BOXES = "css => [...document.querySelectorAll(css)].map(e => e.getBoundingClientRect().toJSON())"
 BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 
 
@@ -59,6 +66,24 @@ def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(
     page.set_viewport_size({"width": NARROW, "height": 900})
     main = page.get_by_test_id("stMain")
     wait_for(lambda: _excess(page, main) <= 0, 180, "nothing wider than a phone")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "explore")
+def test_question_answer_and_a_picture_are_in_the_first_screen(
+    window: Visit, server: Server, name: str
+) -> None:
+    page = window.page
+    page.set_viewport_size(SMALL_SCREEN)
+    page.emulate_media(color_scheme="light")
+    window.open(f"{server.url}/{name}")
+    height = SMALL_SCREEN["height"]
+    seen = {
+        part: [box for box in page.evaluate(BOXES, css) if box["top"] > 0 and box["height"] > 10]
+        for part, css in FIRST_SCREEN.items()
+    }
+    assert {
+        part: any(box["bottom"] <= height for box in seen[part]) for part in seen
+    } == dict.fromkeys(FIRST_SCREEN, True), seen
 
 
 def test_text_on_the_main_colour_of_a_menu_can_be_read(window: Visit, server: Server) -> None:
