@@ -15,6 +15,7 @@ THIN_SPACE = "\u202f"
 # In place of an unknown number.
 DASH = "–"
 MINUS = "\u2212"
+_SAME = "the same"
 
 
 def three_digits(value: float) -> str:
@@ -36,7 +37,30 @@ def times(ratio: float) -> str:
 def less_or_more(value: float, base: float) -> str:
     """How a positive `value` compares with a positive `base`, such as "64× less"."""
     ratio, word = (base / value, "less") if value <= base else (value / base, "more")
-    return "the same" if three_digits(ratio) == "1" else f"{times(ratio)} {word}"
+    return _SAME if three_digits(ratio) == "1" else f"{times(ratio)} {word}"
+
+
+def compared_with(value: float, base: float, name: str) -> str:
+    """Such as "64× less than vanilla" or "the same as vanilla"; both numbers are positive."""
+    compared = less_or_more(value, base)
+    return f"{compared} {'as' if compared == _SAME else 'than'} {name}"
+
+
+def fewer_or_more(value: float, base: float, unit: str) -> str:
+    """How a positive count of `unit` compares with another, such as "32 % fewer MACs"; from twice
+    on as a ratio."""
+    ratio = value / base
+    if not 0.5 < ratio < 2:
+        return f"{times(max(ratio, 1 / ratio))} {'more' if ratio > 1 else 'fewer'} {unit}".strip()
+    percent = round(100 * abs(ratio - 1))
+    if not percent:
+        return f"as many {unit}".strip()
+    return f"{percent}{THIN_SPACE}% {'more' if ratio > 1 else 'fewer'} {unit}".strip()
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A difference with its sign, a real minus included."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def format_bytes(count: float) -> str:

@@ -44,6 +44,13 @@ _STYLES = """
 [data-testid=stMainBlockContainer] { padding: 4rem 2.5rem; }
 [data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding: 0 0 0.25rem; }
 [data-testid=stMainBlockContainer] h5 { padding-top: 0; }
+/* The text of a number card is never cut off. */
+[data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
+  white-space: normal; overflow: visible; text-overflow: clip;
+}
+[data-testid=stMetric] [data-testid=stMetricDelta] { height: auto; }
+[data-testid=stMetric] [data-testid=stMetricValue] { font-size: 1.6rem; }
+[data-testid=stMetric] [data-testid=stMetricValue] * { overflow: visible; text-overflow: clip; }
 /* A figure's menu stands beside its caption, however long the caption is. */
 [class*=st-key-below-] { flex-wrap: nowrap; }
 [class*=st-key-below-] > :first-child { flex: 1 1 0; min-width: 0; }

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, styled, unit_title
+from asi_core.records import of_whole_batches
 from asi_core.units import DASH, KIB, by_formula, format_bytes, format_count, format_seconds
 
 _MOST_POINTS = 500
@@ -117,8 +118,9 @@ def median_step(steps: Sequence[dict[str, Any]]) -> float:
 
 
 def known_mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
-    """Mean of a field; None without rows, or if a row has no value, which must not count as 0."""
-    values = [row[key] for row in rows]
+    """Mean of a field over the steps with a whole batch; None without rows, or if a row has no
+    value, which must not count as 0."""
+    values = of_whole_batches([row[key] for row in rows], [row["forward_macs"] for row in rows])
     return float(np.mean(values)) if values and None not in values else None
 
 
@@ -177,7 +179,7 @@ def _bars(
 
 def _place(run: RunRows) -> str:
     """The position of a run's bars on the axis."""
-    return run.label.replace(" ", "<br>")
+    return run.label.removesuffix(" (head only)").replace(" ", "<br>")
 
 
 def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:

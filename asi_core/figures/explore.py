@@ -15,6 +15,7 @@ from asi_core.units import (
     KIB,
     MIB,
     by_formula,
+    fewer_or_more,
     format_bytes,
     format_count,
     less_or_more,
@@ -194,7 +195,7 @@ def _total_work(method: MethodBars, first: MethodBars, unit: str, scale: float) 
     return TotalRow(
         method.label,
         method.style,
-        text + _short_ratio(work, base, method, first),
+        text if method is first else f"{text}, {fewer_or_more(work, base, '')}",
         [value / scale for value in parts.values()],
         [
             f"{method.label}, {PARTS[part]}: {format_count(value, unit)}<br>{hover}"

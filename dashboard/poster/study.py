@@ -23,7 +23,7 @@ from asi_core.results.poster_study import (
 )
 from asi_core.runs.records import LeftOut
 from asi_core.runs.store.run_store import RunStore
-from asi_core.units import layer_count
+from asi_core.units import layer_count, less_or_more
 from dashboard import services
 from dashboard.frame import figure
 from dashboard.left_out import names_of, tell_left_out
@@ -146,7 +146,7 @@ def _equal_table(found: Study) -> pd.DataFrame:
         }
         for label, each in memory.items():
             row[label] = (
-                f"{_times(each[n].ratio)} memory, {_times(cost[label][n].ratio)} cost"
+                f"{_less(each[n].ratio)} memory, {_less(cost[label][n].ratio)} cost"
                 if each[n].ratio
                 else "not reached"
             )
@@ -154,7 +154,7 @@ def _equal_table(found: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _times(ratio: float | None) -> str:
+def _less(ratio: float | None) -> str:
     # Both ratios exist or neither does: that depends on the accuracies only.
     assert ratio is not None
-    return f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2f} ×"
+    return less_or_more(1, ratio)

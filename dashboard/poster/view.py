@@ -75,8 +75,8 @@ def poster_view(rows: Sequence[Row], convention: Convention) -> None:
     answer(answer_sentence(rows, convention))
     if not rows:
         return
-    kpi_row(_kpis(rows))
     _figures(rows, convention)
+    kpi_row(_kpis(rows))
     _table(rows)
     study_view()
     _further_claims()

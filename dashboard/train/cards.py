@@ -11,7 +11,7 @@ from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import FROM_RUN
 from asi_core.runs.submit.service import request_cancel
-from asi_core.units import THIN_SPACE, by_formula, format_bytes, format_seconds, three_digits
+from asi_core.units import by_formula, compared_with, format_bytes, format_seconds, signed
 from dashboard import services, visitor
 from dashboard.feed import RunFeed
 from dashboard.history import run_labels
@@ -45,7 +45,10 @@ def _result(
     st.metric(
         label,
         accuracy,
-        delta=None if gained is None else f"{gained.points:+.1f} points",
+        delta=None if gained is None else f"{signed(gained.points)} points",
+        # Streamlit reads the sign of a hyphen only.
+        delta_arrow="off" if gained is None else "up" if gained.points >= 0 else "down",
+        delta_color="off" if gained is None else "green" if gained.points >= 0 else "red",
         help=f"{run.spec.method.settings_label}: the latest accuracy on the test images, and its "
         "gain over the linear probe in percentage points, at the latest step at which both have "
         "been evaluated.",
@@ -103,7 +106,7 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     ]
     full = None if vanilla is None else vanilla.mean("activation_bytes")
     if full is not None and kept:
-        facts.insert(0, f"**{three_digits(full / kept)}{THIN_SPACE}× less than vanilla**")
+        facts.insert(0, f"**{compared_with(kept, full, 'vanilla')}**")
     return "  \n".join(facts)
 
 

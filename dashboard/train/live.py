@@ -21,7 +21,7 @@ from asi_core.figures.shades import shaded
 from asi_core.figures.style import Figure
 from asi_core.methods import ASI
 from asi_core.runs.records import RunRecord
-from asi_core.units import format_bytes, three_digits, times
+from asi_core.units import format_bytes, less_or_more, signed, three_digits, times
 from dashboard import frame, services
 from dashboard.audience import slowness
 from dashboard.drawings import drawings
@@ -173,7 +173,7 @@ def _pair(asi: RunFeed, vanilla: RunFeed) -> _Pair | None:
 def _one_pair(pair: _Pair) -> str:
     sentence = (
         f"ASI keeps {format_bytes(pair.kept)} where vanilla keeps {format_bytes(pair.full)}: "
-        f"{times(pair.times_less)} less"
+        f"{less_or_more(pair.kept, pair.full)}"
     )
     if (reached := difference(pair.asi, pair.vanilla)) is None:
         return sentence + "."
@@ -194,8 +194,8 @@ def _many_pairs(pairs: Sequence[_Pair]) -> str:
     if not points:
         return sentence + "."
     return (
-        f"{sentence}; its test accuracy is {min(points):+.1f} to {max(points):+.1f} points from "
-        "vanilla's after the same number of steps."
+        f"{sentence}; its test accuracy is {signed(min(points))} to {signed(max(points))} points "
+        "from vanilla's after the same number of steps."
     )
 
 

@@ -24,7 +24,7 @@ def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
                 key="train-comparison",
                 caption="Measured: accuracies (balanced if test classes differ much in size), "
                 "saved bytes and seconds (medians over steps). Formula: activation bytes and "
-                "multiply-accumulates (means over steps).",
+                "multiply-accumulates (means over steps with a whole batch).",
             )
 
 
