@@ -30,9 +30,10 @@ def of_whole_batches(
         forward_macs: of the same steps, which tell the size of the batch; where some are None, for
             a method without closed form, all steps are used.
     """
-    if None in forward_macs:
+    known = [macs for macs in forward_macs if macs is not None]
+    if not known or len(known) < len(forward_macs):
         return values
-    most = max(forward_macs, default=None)
+    most = max(known)
     return [value for value, macs in zip(values, forward_macs, strict=True) if macs == most]
 
 

@@ -14,6 +14,7 @@ def main() -> None:
     from dashboard.links import bring_up_to_date
     from dashboard.navigation import PAGES, opens_sidebar, streamlit_page
     from dashboard.plain import plain
+    from dashboard.presenting import present_switch
     from dashboard.setup import draw_setup
     from dashboard.visitor import check_visitor, sign_in_button
 
@@ -31,6 +32,7 @@ def main() -> None:
     style_page(shows_setup=opens_sidebar(page))
     if not is_class:
         bring_up_to_date()
+        present_switch()
         # Here and not in the pages: widgets of the frame keep their values, and their place in the
         # address, when the visitor changes page.
         draw_setup()

@@ -43,6 +43,12 @@ def _stage(number: int, name: str) -> None:
 
 
 def _ask(slug: str, question: Question) -> None:
+    with st.container(key="lesson-guess"):
+        _guess_box(slug, question)
+    st.caption("The experiment and the answer open after your guess.")
+
+
+def _guess_box(slug: str, question: Question) -> None:
     widget = f"{slug}-slider"
     st.slider(
         question.label,
@@ -62,7 +68,6 @@ def _ask(slug: str, question: Question) -> None:
         on_click=lambda: address.commit(slug, st.session_state[widget]),
         help="Opens the rest of the lesson: run, reveal and take home.",
     )
-    st.caption("The experiment and the answer open after your guess.")
 
 
 def _show_guess(slug: str, question: Question, guess: float) -> None:

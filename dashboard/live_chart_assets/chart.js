@@ -33,7 +33,7 @@ export class Chart {
     this.sent = sent;
     this.tell = tell;
     clearTimeout(this.telling);
-    this.frame.style.height = `${sent.height}px`;
+    this.frame.style.height = `${sent.height * pageTheme(this.frame).scale}px`;
     this.frame.ariaLabel = plainTitle(sent.layout);
     this.#askToDraw();
   }
@@ -66,6 +66,7 @@ export class Chart {
     this.due = this.held || !this.frame.clientWidth;
     if (this.due || this.removed) return;
     this.theme = pageTheme(this.frame);
+    this.frame.style.height = `${this.sent.height * this.theme.scale}px`;
     this.width = this.frame.clientWidth;
     if (this.#isNew()) this.#show();
     this.#tellThatDrawn();

@@ -14,21 +14,22 @@ const SELECTING = ["select2d", "lasso2d"];
 /** Traces and layout in a theme, `width` pixels wide. The input is not changed. */
 export function themed({ traces, layout, dark_colors, height, selectable }, theme, width) {
   const colors = isDark(theme) ? dark_colors : {};
+  const shown = enlarged(recoloured(layout, colors), theme.scale);
   return {
-    data: named(recoloured(traces, colors)),
+    data: named(enlarged(recoloured(traces, colors), theme.scale)),
     layout: {
       uirevision: "keep",
       ...(selectable && { clickmode: "event+select" }),
       // On touch screens, dragging scrolls the page.
       ...(matchMedia("(pointer: coarse)").matches && { dragmode: false }),
-      ...recoloured(layout, colors),
-      ...fittedTitle(layout, width, theme.font),
-      template: template(theme, width < NARROW ? SMALL : NORMAL),
+      ...shown,
+      ...fittedTitle(shown, width, theme.font),
+      template: template(theme, theme.scale * (width < NARROW ? SMALL : NORMAL)),
       // No animations: plotly.js loses selections during transitions.
       transition: undefined,
       autosize: false,
       width,
-      height,
+      height: height * theme.scale,
     },
   };
 }
@@ -43,6 +44,17 @@ export function config(selectable, addedButtons) {
     modeBarButtonsToRemove: ["toImage", "autoScale2d", ...(selectable ? [] : SELECTING)],
     modeBarButtonsToAdd: addedButtons,
   };
+}
+
+/** `value`, a part of a figure, with the sizes of its texts and its margins multiplied. */
+function enlarged(value, scale, inside = "") {
+  if (scale === 1 || value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map((part) => enlarged(part, scale, inside));
+  const parts = Object.entries(value).map(([name, part]) => {
+    const isSize = inside === "margin" || (/font$/i.test(inside) && name === "size");
+    return [name, isSize && typeof part === "number" ? part * scale : enlarged(part, scale, name)];
+  });
+  return Object.fromEntries(parts);
 }
 
 /** The minimum width of a figure, in pixels. */
