@@ -43,6 +43,8 @@ _DARK_MENUS = f"{_ON_PRIMARY}, {_ON_PRIMARY} * {{ color: #0E1013 !important; }}"
 _STYLES = """
 [data-testid=stMainBlockContainer] { padding: 4rem 2.5rem; }
 [data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding: 0 0 0.25rem; }
+[data-testid=stMainBlockContainer] h2 { font-size: 1.5rem; padding: 0; }
+[data-testid=stMainBlockContainer] h3 { font-size: 1.25rem; padding: 0; }
 [data-testid=stMainBlockContainer] h5 { padding-top: 0; }
 /* The text of a number card is never cut off. */
 [data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {

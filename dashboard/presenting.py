@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.frame import URL
-
 _KEY = "present"
-_ON = ("1", "true")
+_ON = "1"
 
 # Text is this many times as large; figures follow the size of the page's text.
 SCALE = 1.5
@@ -46,12 +44,18 @@ _SWITCH = """
 def present_switch() -> None:
     """Draw the switch, on all pages: as a part of the frame it keeps its value, and its place in
     the address, when the visitor changes page."""
-    presents = st.session_state.get(_KEY, st.query_params.get(_KEY) in _ON)
+    if _KEY not in st.session_state:
+        st.session_state[_KEY] = st.query_params.get(_KEY) == _ON
+    presents = st.session_state[_KEY]
+    # Not bound to the address like other boxes, which would write the word of a switch.
+    if presents and st.query_params.get(_KEY) != _ON:
+        st.query_params[_KEY] = _ON
+    elif not presents:
+        st.query_params.pop(_KEY, None)
     with st.container(key="present-switch"):
         st.toggle(
             "Present",
             key=_KEY,
             help="For a projector: large text, without controls. The link keeps it.",
-            **URL,
         )
     st.html(f"<style>{_SWITCH}{_STYLES if presents else ''}</style>")

@@ -35,6 +35,7 @@ def main() -> None:
         specs = []
         st.error(plain(one_sentence(error)))
     if specs:
+        st.sidebar.caption(_what_starts(specs))
         damage_notice(specs[-1])
     launching, picking = st.columns([2, 3], vertical_alignment="bottom")
     with launching:
@@ -44,7 +45,6 @@ def main() -> None:
             key="launch",
             icon=":material/play_arrow:",
             on_launched=show_launched,
-            help=_what_starts(specs),
         )
     with picking:
         comparison = comparison_picker()
@@ -59,9 +59,7 @@ def main() -> None:
         images_panel(specs[-1])
 
 
-def _what_starts(specs: Sequence[RunSpec]) -> str | None:
-    if not specs:
-        return None
+def _what_starts(specs: Sequence[RunSpec]) -> str:
     spec = specs[-1]
     return (
         f"The last {spec.layers} layers of {spec.model_label} and a new classifier are trained for "

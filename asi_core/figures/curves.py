@@ -120,7 +120,7 @@ def median_step(steps: Sequence[dict[str, Any]]) -> float:
 def known_mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
     """Mean of a field over the steps with a whole batch; None without rows, or if a row has no
     value, which must not count as 0."""
-    values = of_whole_batches([row[key] for row in rows], [row["forward_macs"] for row in rows])
+    values = of_whole_batches([row[key] for row in rows], [row.get("forward_macs") for row in rows])
     return float(np.mean(values)) if values and None not in values else None
 
 

@@ -55,6 +55,7 @@ def draw_all() -> None:
         on_change=lambda: _open(st.session_state[_CHOICE]),
         help="In any order; a tick marks lessons in which you have guessed.",
     )
+    st.header(LESSONS[topic].title, anchor=False)
     draw_lesson(LESSONS[topic], is_lecturers=False)
     tell_left_out(left_out())
     _next(topic)

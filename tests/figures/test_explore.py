@@ -103,7 +103,7 @@ def test_total_work_sums_the_layers() -> None:
     assert figure.layout.xaxis.title.text == "MFLOPs"
     named = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert named == list(PARTS.values())
-    assert "1.5\u202f× more" in figure.layout.yaxis.ticktext[1]
+    assert "50\u202f% more" in figure.layout.yaxis.ticktext[1]
 
 
 @pytest.mark.parametrize("per_layer", [True, False])

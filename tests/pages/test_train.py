@@ -141,10 +141,10 @@ def test_a_link_to_a_comparison_that_is_not_here_is_reported(engine: InlineEngin
 def test_what_tokens_lack_is_left_out_and_comes_back(engine: InlineEngine) -> None:
     page = opened(model="vit_b_32")
     assert "Gradient filter is left out" in texts(page.caption)
-    assert "by 3 methods" in texts(page.markdown)
+    assert "by 3 methods" in texts(page.caption)
     page.selectbox(key="model").set_value("resnet18")
     page.run()
-    assert "by 4 methods" in texts(page.markdown)
+    assert "by 4 methods" in texts(page.caption)
     page.selectbox(key="model").set_value("vit_b_32")
     page.multiselect(key="methods").set_value(["gradient_filter"])
     page.run()
@@ -186,13 +186,13 @@ def test_a_comparison_from_click_to_curves(engine: InlineEngine) -> None:
     figures = [json.loads(chart.proto.json) for chart in page.get("bidi_component")]
     assert [figure["layout"]["title"]["text"].split(" (")[0] for figure in figures] == [
         "Test accuracy",
-        "Training loss",
         "Activation memory",
+        "Training loss",
         "Cost of a step",
         "Time of a step",
         "Spectra of the chosen layer's input",
     ]
-    loss = figures[1]["traces"]
+    loss = figures[2]["traces"]
     assert [trace["name"] for trace in loss] == [metric.label for metric in page.metric]
     assert all(trace["x"] == [1, 2] for trace in loss)
 
