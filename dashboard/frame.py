@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.figures.report import figure_page
 from asi_core.figures.style import Drawing, Figure
 from asi_core.units import THIN_SPACE, three_digits
-from dashboard.csv_files import csv_bytes, harmless
 from dashboard.live_chart import live_chart
 
 _MOST_IN_A_ROW = 5
@@ -46,6 +44,15 @@ _STYLES = """
 [data-testid=stMainBlockContainer] h2 { font-size: 1.5rem; padding: 0; }
 [data-testid=stMainBlockContainer] h3 { font-size: 1.25rem; padding: 0; }
 [data-testid=stMainBlockContainer] h5 { padding-top: 0; }
+/* What cannot be changed can still be read. */
+[data-testid=stApp] :is(button, input, textarea):disabled,
+[data-testid=stApp] :is(button, label):is(:disabled, :has(input:disabled)) *,
+[data-testid=stApp] :has(> input:disabled) ~ *,
+[data-testid=stApp] :is(.stNumberInput, .stSelectbox, .stSlider, .stTextInput):has(:disabled)
+  [data-testid=stWidgetLabel] * {
+  color: light-dark(#4A4F57, #B9C0C8) !important;
+  -webkit-text-fill-color: currentColor;
+}
 /* The text of a number card is never cut off. */
 [data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
   white-space: normal; overflow: visible; text-overflow: clip;
@@ -201,35 +208,3 @@ def figure(
                 on_click="ignore",
             )
             menu.caption("PNG and SVG: the buttons at the top right of the figure.")
-
-
-def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options: Any) -> None:
-    """A table with a CSV download of `rows`, in base units (bytes, MACs, seconds); `options` go to
-    `st.dataframe`."""
-    # Escaped here too: the browser offers the shown table as CSV.
-    st.dataframe(harmless(rows), key=key, hide_index=True, **options)
-    below_table(rows, key, caption)
-
-
-def small_table(shown: pd.DataFrame, rows: pd.DataFrame, *, key: str, caption: str) -> None:
-    """A table of formatted text with a CSV download of `rows`, in base units. It cannot be sorted,
-    and takes a tenth of the browser's time."""
-    st.table(shown, hide_index=True, border="horizontal")
-    below_table(rows, key, caption)
-
-
-def below_table(rows: pd.DataFrame, key: str, caption: str | None) -> None:
-    """A table's caption and its CSV download."""
-    text, button = st.columns([8, 2], vertical_alignment="top")
-    if caption:
-        text.caption(caption)
-    button.download_button(
-        "CSV",
-        lambda: csv_bytes(rows),
-        file_name=f"{key}.csv",
-        mime="text/csv",
-        key=f"{key}-csv",
-        icon=":material/download:",
-        on_click="ignore",
-        help="All rows and columns of this table, in base units (bytes, MACs, seconds).",
-    )

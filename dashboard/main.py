@@ -12,7 +12,13 @@ def main() -> None:
     from dashboard.frame import style_page
     from dashboard.glossary import glossary_popover
     from dashboard.links import bring_up_to_date
-    from dashboard.navigation import PAGES, opens_sidebar, streamlit_page
+    from dashboard.navigation import (
+        PAGES,
+        first_page_by_name,
+        lead_on,
+        opens_sidebar,
+        streamlit_page,
+    )
     from dashboard.plain import plain
     from dashboard.presenting import present_switch
     from dashboard.setup import draw_setup
@@ -22,7 +28,8 @@ def main() -> None:
     is_class = "lesson" in st.query_params
     st.set_page_config(page_title="ASI Lab", page_icon=str(DATA / "icon.svg"), layout="wide")
     pages = [streamlit_page(page) for page in PAGES]
-    page = st.navigation(pages, position="hidden" if is_class else "top")
+    page = st.navigation([*pages, first_page_by_name()], position="hidden" if is_class else "top")
+    lead_on(page, st.query_params.to_dict())
     st.set_page_config(initial_sidebar_state="auto" if opens_sidebar(page) else "collapsed")
     try:
         check_visitor()

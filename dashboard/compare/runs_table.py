@@ -16,7 +16,8 @@ from asi_core.units import format_bytes, format_count, format_seconds, three_dig
 from dashboard.compare.controls import View
 from dashboard.compare.selection import select_rows
 from dashboard.csv_files import harmless
-from dashboard.frame import below_table, percent
+from dashboard.frame import percent
+from dashboard.tables import below_table
 
 # Column -> how its values are formatted; the file has them in base units.
 _WRITTEN: dict[Any, str | Callable[[Any], str] | None] = {

@@ -12,7 +12,8 @@ from asi_core.datasets import dataset_card
 from asi_core.units import GIB, KIB, MIB, format_bytes, times
 from dashboard.explore.compared import MethodCost, measurable, present
 from dashboard.explore.settings import ExploreSettings
-from dashboard.frame import URL, short_percent, small_table
+from dashboard.frame import URL, short_percent
+from dashboard.tables import small_table
 
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _CARD_PIXELS = 300

@@ -10,6 +10,9 @@ const NARROWEST_SUBPLOT = 150;
 const [NARROW, SMALL, NORMAL] = [300, 10, 12];
 
 const SELECTING = ["select2d", "lasso2d"];
+const ZOOMING = ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"];
+// Of plotly's toolbar: how many buttons are added, a button's width, and the space between groups.
+const [DOWNLOADS, BUTTON, GAP] = [2, 22, 10];
 
 /** Traces and layout in a theme, `width` pixels wide. The input is not changed. */
 export function themed({ traces, layout, dark_colors, height, selectable }, theme, width) {
@@ -21,9 +24,9 @@ export function themed({ traces, layout, dark_colors, height, selectable }, them
       uirevision: "keep",
       ...(selectable && { clickmode: "event+select" }),
       // On touch screens, dragging scrolls the page.
-      ...(matchMedia("(pointer: coarse)").matches && { dragmode: false }),
+      ...(isTouched() && { dragmode: false }),
       ...shown,
-      ...fittedTitle(shown, width, theme.font),
+      ...fittedTitle(shown, width - toolbarWidth(selectable), theme.font),
       template: template(theme, theme.scale * (width < NARROW ? SMALL : NORMAL)),
       // No animations: plotly.js loses selections during transitions.
       transition: undefined,
@@ -41,7 +44,7 @@ export function config(selectable, addedButtons) {
     showSendToCloud: false,
     plotlyServerURL: "",
     showTips: false,
-    modeBarButtonsToRemove: ["toImage", "autoScale2d", ...(selectable ? [] : SELECTING)],
+    modeBarButtonsToRemove: ["toImage", "autoScale2d", ...leftOut(selectable)],
     modeBarButtonsToAdd: addedButtons,
   };
 }
@@ -55,6 +58,21 @@ function enlarged(value, scale, inside = "") {
     return [name, isSize && typeof part === "number" ? part * scale : enlarged(part, scale, name)];
   });
   return Object.fromEntries(parts);
+}
+
+/** Buttons that a figure does not need; by touch, one scrolls instead of zooming and selecting. */
+function leftOut(selectable) {
+  return [...(selectable ? [] : SELECTING), ...(isTouched() ? [...ZOOMING, ...SELECTING] : [])];
+}
+
+/** Pixels at the right of the title that are free for the buttons. */
+function toolbarWidth(selectable) {
+  const buttons = DOWNLOADS + (isTouched() ? 0 : ZOOMING.length + (selectable ? 2 : 0));
+  return buttons * BUTTON + 3 * GAP;
+}
+
+function isTouched() {
+  return matchMedia("(pointer: coarse)").matches;
 }
 
 /** The minimum width of a figure, in pixels. */

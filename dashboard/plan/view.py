@@ -8,7 +8,7 @@ from asi_core.figures.plan import plot_error_curve, plot_kept
 from asi_core.records import HEAD_LABEL
 from asi_core.units import last_layers
 from asi_core.zoo.cards import model_card
-from dashboard.frame import answer, axis_control, figure, is_log_axis, kpi_row, table
+from dashboard.frame import answer, axis_control, figure, is_log_axis, kpi_row
 from dashboard.plan.controls import PlanQuestion
 from dashboard.plan.planned import (
     Planned,
@@ -22,6 +22,7 @@ from dashboard.plan.planned import (
 )
 from dashboard.plan.training import plan_specs, train_button
 from dashboard.reproduce import reproduce_panel
+from dashboard.tables import table
 
 _COLUMNS = {
     "layer": st.column_config.TextColumn("Layer"),

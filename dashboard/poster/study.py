@@ -27,6 +27,7 @@ from asi_core.units import layer_count, less_or_more
 from dashboard import services
 from dashboard.frame import figure
 from dashboard.left_out import names_of, tell_left_out
+from dashboard.tables import small_table
 
 _PRICES = (
     ("activation_bytes", "Accuracy against activation memory", "by formula", "KiB", 1024.0),
@@ -120,11 +121,14 @@ def study_view() -> None:
                 f"{len(found.vanilla[0].runs)} seeds with their deviation. Accuracy is measured, "
                 f"{'bytes are' if unit == 'KiB' else 'MACs are'} computed by formula.",
             )
-    st.table(_equal_table(found), hide_index=True, border="horizontal")
-    st.caption(
-        "How many times less ASI needs than vanilla for the same accuracy, read from both curves. "
-        "docs/results.md has every run, the spread over seeds, and further experiments; the "
-        "Compare page shows all runs."
+    equal = _equal_table(found)
+    small_table(
+        equal,
+        equal,
+        key="poster-equal",
+        caption="How many times less ASI needs than vanilla for the same accuracy, read from both "
+        "curves. docs/results.md has every run, the spread over seeds, and further experiments; "
+        "the Compare page shows all runs.",
     )
 
 

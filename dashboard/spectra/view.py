@@ -12,7 +12,7 @@ from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.figures.spectra import explained_percent
 from asi_core.runs.records import RunRecord
 from dashboard import services
-from dashboard.frame import answer, kpi_row, short_percent, table
+from dashboard.frame import answer, kpi_row, short_percent
 from dashboard.left_out import left_out_of, tell_left_out
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import Subject, choose_subject, with_layers
@@ -21,6 +21,7 @@ from dashboard.spectra.modes import choose_style, show_first_modes, show_other_m
 from dashboard.spectra.probes import cuts, probe_share
 from dashboard.spectra.progress import show_progress
 from dashboard.spectra.words import answer_sentence, mode_names, numbers
+from dashboard.tables import table
 
 _ACTIVE_SECONDS, _PLAYING_SECONDS = 6.0, 1.0
 

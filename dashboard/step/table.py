@@ -10,8 +10,8 @@ import pandas as pd
 from asi_core.costs.timeline.records import Peak
 from asi_core.figures.step import USES
 from asi_core.units import format_bytes
-from dashboard.frame import small_table
 from dashboard.step.steps import KnownStep
+from dashboard.tables import small_table
 
 _MOST_NAMED = 3
 

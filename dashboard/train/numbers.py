@@ -9,8 +9,9 @@ import pandas as pd
 from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from dashboard.feed import RunFeed
-from dashboard.frame import drawer, table
+from dashboard.frame import drawer
 from dashboard.history import run_labels
+from dashboard.tables import table
 from dashboard.train.differences import difference
 from dashboard.train.references import head_of
 
