@@ -10,11 +10,11 @@ def main() -> None:
     from asi_core.errors import AsiError, one_sentence
     from asi_core.settings import DATA
     from dashboard.frame import style_page
+    from dashboard.help_marks import help_marks
     from dashboard.glossary import glossary_popover
     from dashboard.links import bring_up_to_date
     from dashboard.navigation import (
         PAGES,
-        first_page_by_name,
         lead_on,
         opens_sidebar,
         streamlit_page,
@@ -28,7 +28,7 @@ def main() -> None:
     is_class = "lesson" in st.query_params
     st.set_page_config(page_title="ASI Lab", page_icon=str(DATA / "icon.svg"), layout="wide")
     pages = [streamlit_page(page) for page in PAGES]
-    page = st.navigation([*pages, first_page_by_name()], position="hidden" if is_class else "top")
+    page = st.navigation(pages, position="hidden" if is_class else "top")
     lead_on(page, st.query_params.to_dict())
     st.set_page_config(initial_sidebar_state="auto" if opens_sidebar(page) else "collapsed")
     try:
@@ -40,6 +40,7 @@ def main() -> None:
     if not is_class:
         bring_up_to_date()
         present_switch()
+    help_marks()
         # Here and not in the pages: widgets of the frame keep their values, and their place in the
         # address, when the visitor changes page.
         draw_setup()

@@ -42,17 +42,8 @@ def streamlit_page(page: PageEntry) -> StreamlitPage:
     return st.Page(path, title=page.title, icon=page.icon, default=page == PAGES[0])
 
 
-def first_page_by_name() -> StreamlitPage:
-    """The address of the first page by its name, as all other pages have one; not in the menu."""
-    first = PAGES[0]
-    path = APP / "pages" / f"{first.file}.py"
-    return st.Page(path, title=first.title, url_path=first.file, visibility="hidden")
-
-
 def lead_on(page: StreamlitPage, query: dict[str, str]) -> None:
-    """Switch to the page that an address means: the first one by its name, lessons everywhere."""
-    if page.url_path == PAGES[0].file:
-        switch_to(PAGES[0].file, query)
+    """A link with a lesson leads to the lessons from every page."""
     if "lesson" in query and page.url_path != "learn":
         switch_to("learn", query)
 

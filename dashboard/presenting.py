@@ -53,9 +53,5 @@ def present_switch() -> None:
     elif not presents:
         st.query_params.pop(_KEY, None)
     with st.container(key="present-switch"):
-        st.toggle(
-            "Present",
-            key=_KEY,
-            help="For a projector: large text, without controls. The link keeps it.",
-        )
+        st.toggle("Present", key=_KEY)
     st.html(f"<style>{_SWITCH}{_STYLES if presents else ''}</style>")

@@ -22,6 +22,21 @@ from dashboard.train.references import head_of, vanilla_of
 _CARDS_A_ROW = 5
 
 
+def cancel_all_button(runs: list[RunRecord]) -> None:
+    """A button that stops all active runs, if there are several that the visitor may stop."""
+    active = [run for run in runs if run.is_active and visitor.may_change(run)]
+    if len(active) > 1:
+        st.button(
+            "Cancel all",
+            key="cancel-all",
+            icon=":material/stop:",
+            on_click=_cancel,
+            # In reverse order, so that a freed worker does not start the next of them.
+            args=tuple(reversed(active)),
+            help=f"Stop all {len(active)} active runs and keep their results so far.",
+        )
+
+
 def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     """Draw the cards of a comparison's runs, in their order."""
     queue = services.store().line() if any(run.status == "queued" for run in runs) else []
@@ -89,9 +104,9 @@ def _state(run: RunRecord, feed: RunFeed, label: str, queue: list[str]) -> None:
         st.caption(_ending(run, feed))
 
 
-def _cancel(run: RunRecord) -> None:
+def _cancel(*runs: RunRecord) -> None:
     try:
-        request_cancel(services.store(), [run], visitor.owner())
+        request_cancel(services.store(), list(runs), visitor.owner())
     except AsiError as error:
         st.toast(plain(one_sentence(error)), icon=":material/error:")
 

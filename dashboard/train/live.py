@@ -28,8 +28,9 @@ from dashboard.drawings import drawings
 from dashboard.feed import RunFeed, run_style
 from dashboard.history import run_labels
 from dashboard.left_out import drawable, left_out_of, tell_left_out
-from dashboard.train.cards import run_cards
+from dashboard.train.cards import cancel_all_button, run_cards
 from dashboard.train.differences import difference
+from dashboard.train.many import MOST_CARDS, runs_at_a_glance
 from dashboard.train.numbers import numbers_table
 from dashboard.train.references import vanilla_of
 from dashboard.train.spectra import layer_spectra
@@ -81,17 +82,25 @@ def _answer_part(comparison: str, drawn: Drawn) -> None:
 
 
 def _cards_part(comparison: str, drawn: Drawn) -> None:
-    run_cards(*_read(comparison))
+    runs, feeds = _read(comparison)
+    cancel_all_button(runs)
+    draw = run_cards if len(runs) <= MOST_CARDS else runs_at_a_glance
+    draw(runs, feeds)
 
 
 def _curves_part(comparison: str, drawn: Drawn) -> None:
+    runs, feeds = _read(comparison)
+    if len(runs) > MOST_CARDS:
+        _charts(runs, feeds, {"accuracy": _ACCURACY})
+        return
     place = st.container()
     log = frame.axis_control("the memory")
     with place:
         _charts(
-            *_read(comparison),
+            runs,
+            feeds,
             {
-                "accuracy": (_distinguished(plot_accuracy), "Measured on all test images."),
+                "accuracy": _ACCURACY,
                 "memory-log" if log else "memory": (partial(plot_memory, log=log), _MEMORY),
             },
         )
@@ -99,6 +108,9 @@ def _curves_part(comparison: str, drawn: Drawn) -> None:
 
 def _details_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
+    if len(runs) > MOST_CARDS:
+        numbers_table(runs, feeds)
+        return
     _charts(
         runs,
         feeds,
@@ -210,6 +222,9 @@ def _distinguished(plot: Plot) -> Plot:
         return shaded(plot(rows), styles, [row.label for row in rows])
 
     return drawn
+
+
+_ACCURACY = (_distinguished(plot_accuracy), "Measured on all test images.")
 
 
 def _charts(
