@@ -10,8 +10,8 @@ def main() -> None:
     from asi_core.errors import AsiError, one_sentence
     from asi_core.settings import DATA
     from dashboard.frame import style_page
-    from dashboard.help_marks import help_marks
     from dashboard.glossary import glossary_popover
+    from dashboard.help_marks import help_marks
     from dashboard.links import bring_up_to_date
     from dashboard.navigation import (
         PAGES,
@@ -40,11 +40,11 @@ def main() -> None:
     if not is_class:
         bring_up_to_date()
         present_switch()
-    help_marks()
         # Here and not in the pages: widgets of the frame keep their values, and their place in the
         # address, when the visitor changes page.
         draw_setup()
     page.run()
+    help_marks()
     sign_in_button()
     glossary_popover()
 
