@@ -464,3 +464,25 @@ def test_where_visitors_only_look_nothing_is_launched(monkeypatch: pytest.Monkey
     assert button.disabled
     assert "read-only" in button.help
     assert not started
+
+
+def test_many_runs_are_a_table_and_one_picture(engine: InlineEngine) -> None:
+    page = opened(comparison="example-poster-curves-0")
+    assert not page.metric
+    rows = page.dataframe[0].value
+    assert len(rows) == len(set(rows["run"])) > 30
+    assert {"state", "accuracy", "against vanilla", "step time"} <= set(rows)
+    (chart,) = page.get("bidi_component")
+    layout = json.loads(chart.proto.json)["layout"]
+    assert layout["title"]["text"].startswith("Test accuracy")
+    assert layout["showlegend"] is False
+
+
+def test_all_runs_are_cancelled_together(engine: InlineEngine) -> None:
+    page = opened()
+    page.button(key="launch").click().run()
+    assert page.button(key="cancel-all").label == "Cancel all"
+    page.button(key="cancel-all").click().run()
+    assert not page.exception
+    assert "cancelled" in texts(page.caption)
+    assert not [button for button in page.button if button.label.startswith("Cancel")]
