@@ -33,6 +33,6 @@ setup(
             "configurations/*.json",
         ],
         APP: [".streamlit/config.toml"],
-        f"{APP}.dashboard": ["live_chart_assets/*", "help_marks_assets/*"],
+        f"{APP}.dashboard": ["live_chart_assets/*"],
     },
 )

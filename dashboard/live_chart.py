@@ -13,23 +13,25 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
+from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
 from streamlit.components.v2.types import ComponentRenderer
 
 from asi_core.errors import InvalidInput
 from asi_core.figures.style import DARK_COLORS, Drawing, Figure
-from dashboard.components import REGISTERING, component_name, serve_assets
 
 MOST_POINTS, MOST_LEGEND_ENTRIES = 5000, 10
 
-# live_chart.js finds plotly.js by this name.
-_CHART, _LIBRARY = "live_chart", "plotly_js"
+# The folders are served as <project>.<component>; live_chart.js finds plotly.js by this name.
+_PROJECT, _CHART, _LIBRARY = "asi_lab", "live_chart", "plotly_js"
 _DEFAULT_HEIGHT = 340
+_REGISTERING = Lock()
 
 
 def live_chart(
@@ -124,15 +126,26 @@ def _length(values: Any) -> int:
 def _renderer(manager: BidiComponentManager) -> ComponentRenderer:
     """The component, registered with this server."""
     # Two visitors may be the first at the same time.
-    with REGISTERING:
+    with _REGISTERING:
         return _registered(manager)
 
 
 @lru_cache(maxsize=1)
 def _registered(manager: BidiComponentManager) -> ComponentRenderer:
-    if manager.get_component_asset_root(component_name(_CHART)) is None:
-        serve_assets(manager, _LIBRARY, Path(str(files("plotly"))), "package_data")
-        serve_assets(manager, _CHART, Path(__file__).parent, "live_chart_assets")
+    component = f"{_PROJECT}.{_CHART}"
+    if manager.get_component_asset_root(component) is None:
+        _serve(manager, _LIBRARY, Path(str(files("plotly"))), "package_data")
+        _serve(manager, _CHART, Path(__file__).parent, "live_chart_assets")
     return st.components.v2.component(
-        component_name(_CHART), js="live_chart.js", css="live_chart.css", isolate_styles=False
+        component, js="live_chart.js", css="live_chart.css", isolate_styles=False
     )
+
+
+def _serve(manager: BidiComponentManager, name: str, package: Path, folder: str) -> None:
+    """Serve a package's folder like the assets of an installed component.
+
+    Streamlit reads this declaration only from the pyproject.toml of installed packages, and an app
+    that runs from its folder is not installed.
+    """
+    manifest = ComponentManifest(_PROJECT, "0", [ComponentConfig(name, folder)])
+    manager.register_from_manifest(manifest, package)

@@ -11,7 +11,6 @@ def main() -> None:
     from asi_core.settings import DATA
     from dashboard.frame import style_page
     from dashboard.glossary import glossary_popover
-    from dashboard.help_marks import help_marks
     from dashboard.links import bring_up_to_date
     from dashboard.navigation import (
         PAGES,
@@ -44,7 +43,6 @@ def main() -> None:
         # address, when the visitor changes page.
         draw_setup()
     page.run()
-    help_marks()
     sign_in_button()
     glossary_popover()
 

@@ -1,14 +1,11 @@
-"""The network as bars, and the choice of its trained layers by clicks."""
+"""The network as bars."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asi_core.figures.network import FROZEN, TRAINED, NetworkLayer, draw_network
 from asi_core.units import KIB, MIB
-from dashboard.network import LastLayers
 
 LAYERS = [NetworkLayer("stem", 4 * KIB, False), NetworkLayer("head", KIB, True)]
 
@@ -27,20 +24,3 @@ def test_the_unit_follows_the_largest_layer(kept: int, unit: str) -> None:
     layout = draw_network([NetworkLayer("stem", kept, True)], title="")["layout"]
     assert layout["yaxis"]["title"]["text"] == unit
     assert layout["yaxis"].get("type") != "log"
-
-
-@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))), st.data())
-def test_a_click_trains_from_there_on_or_stops_training(
-    sizes: tuple[int, int], data: st.DataObject
-) -> None:
-    choice = LastLayers(*sizes)
-    place = data.draw(st.integers(0, choice.count - 1))
-    after = choice.after_click(place)
-    trained = {p for p in range(choice.count) if p in after}
-    assert max(trained) == choice.count - 1
-    was_first = place == choice.count - choice.trained
-    if was_first and choice.trained > 1:
-        assert place not in trained
-        assert len(trained) == choice.trained - 1
-    else:
-        assert min(trained) == place

@@ -8,12 +8,9 @@ const GROUPS =
   "[data-testid=stSidebar], [data-testid=stExpander], [class*=st-key-numbers-row], [data-testid=stMain]";
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
-let isWatching = false;
 let isDue = false;
 
-export default function helpMarks() {
-  if (isWatching) return;
-  isWatching = true;
+export function groupHelpMarks() {
   new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
   document.addEventListener("keydown", move);
   later();
