@@ -10,12 +10,15 @@ from asi_core.results.verdict import Verdict
 from asi_core.units import (
     DASH,
     by_formula,
+    compared_with,
     format_bytes,
     format_count,
     format_seconds,
+    less_or_more,
+    signed,
     three_digits,
 )
-from dashboard.frame import Kpi, percent, times
+from dashboard.frame import Kpi, percent
 
 
 def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) -> str:
@@ -54,10 +57,9 @@ def _cheapness(chosen: Outcome, reference: Outcome) -> str:
 
 
 def _compared(verb: str, ours: float, theirs: float) -> str:
-    ratio, word = (theirs / ours, "less") if ours <= theirs else (ours / theirs, "more")
     return (
         f"it {verb} {format_bytes(ours)} where vanilla {verb} {format_bytes(theirs)}, "
-        f"{times(ratio)} {word}"
+        f"{less_or_more(ours, theirs)}"
     )
 
 
@@ -88,8 +90,8 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             "the inputs of activation functions and normalisations.",
         ),
         Kpi(
-            "MACs per step",
-            *_counted(verdict, chosen, "macs", lambda count: format_count(count, "")),
+            "Cost per step",
+            *_counted(verdict, chosen, "macs", lambda count: format_count(count, "MACs")),
             "Multiply-accumulates of the trained layers, by formula (exact convention).",
         ),
         Kpi(
@@ -150,7 +152,7 @@ def _points(verdict: Verdict) -> str | None:
     if verdict.reference is None or verdict.chosen is None:
         return None
     lost = verdict.chosen.measures["accuracy"].mean - verdict.reference.measures["accuracy"].mean
-    return f"{100 * lost:+.1f} points".replace("-", "−")
+    return f"{signed(100 * lost)} points"
 
 
 def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
@@ -160,4 +162,4 @@ def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
 
 def against_vanilla(ratio: float) -> str:
     """A ratio to vanilla in words."""
-    return f"{times(1 / ratio)} less than vanilla" if ratio < 1 else f"{times(ratio)} vanilla"
+    return compared_with(ratio, 1, "vanilla")
