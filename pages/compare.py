@@ -41,7 +41,7 @@ def main() -> None:
 
 def _compare(view: View) -> None:
     verdict = judge(view.outcomes, view.tolerance)
-    answer(sentence(verdict, view.outcomes, view.tolerance))
+    answer(plain(sentence(verdict, view.outcomes, view.tolerance)))
     if numbers := kpis(verdict):
         kpi_row(numbers)
     st.caption(plain(view.task))
