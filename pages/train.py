@@ -6,6 +6,8 @@ import streamlit as st
 from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
+from asi_core.training.spec import RunSpec
+from asi_core.units import last_layers
 from dashboard import services
 from dashboard.damage import damage_notice
 from dashboard.frame import question
@@ -34,8 +36,8 @@ def main() -> None:
     if specs:
         spec = specs[-1]
         st.write(
-            f"The last {spec.layers} layers of {spec.model_label} and a new classifier "
-            f"are trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
+            f"{_trained(spec)} of {spec.model_label} and a new classifier are "
+            f"trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
             "the same images in the same order. The linear probe is the baseline to beat."
         )
         damage_notice(spec)
@@ -54,6 +56,12 @@ def main() -> None:
             reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
     else:
         st.info("Nothing has been trained here yet. The button above starts a comparison.")
+
+
+def _trained(spec: RunSpec) -> str:
+    """Such as "The last 4 layers"."""
+    words = last_layers(spec.layers)
+    return plain(words[0].upper() + words[1:])
 
 
 # A spawned worker process imports this file again, under another name.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from asi_core.compression.profile import SHARES, profile_layer
+from asi_core.compression.profile import SHARES, profile_layer, profile_weight
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
 from asi_core.methods import Vanilla
 from asi_core.planning import LayerProfile, Plan, plan
+from asi_core.records import Ranks
 from asi_core.training.batches import batch_indices
 from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.setup import TrainingSetup, default_device
@@ -30,6 +31,9 @@ def calibrate(
     shares: Sequence[float] = SHARES,
 ) -> list[LayerProfile]:
     """Profile the layers that `spec` trains, with exact gradients, before the first step.
+
+    For a method that plans which weights are trained, profiles say what each of them contributes
+    (`compression.profile.profile_weight`).
 
     Args:
         pool: frozen features, shared with other runs.
@@ -49,14 +53,22 @@ def calibrate(
     # The smaller last batch of an epoch has other shapes and ranks than those planned for.
     full = (indices for indices in order if len(indices) == spec.pass_size)
     passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
-    return [
-        profile_layer(shape, [seen[shape.name] for seen in passes], shares, spec.method)
-        for shape in setup.shapes
-    ]
+    met = [(shape, [seen[shape.name] for seen in passes]) for shape in setup.shapes]
+    if spec.method.plans_weights:
+        return [profile_weight(shape, seen, spec.method) for shape, seen in met]
+    return [profile_layer(shape, seen, shares, spec.method) for shape, seen in met]
 
 
-def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
+def plan_ranks_(
+    setup: TrainingSetup, pool: FeaturePool, known: Mapping[str, Ranks] | None = None
+) -> Plan | None:
     """If the method has a budget, assign each layer the ranks of the best plan, in place.
+
+    Args:
+        known: ranks that were planned before, by layer name: a run that resumes keeps them.
+
+    Returns:
+        The plan; None without a budget, and where the ranks are known.
 
     Raises:
         InvalidInput: if the budget is too small; it states the minimum.
@@ -65,11 +77,14 @@ def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
     budget = setup.spec.method.memory_budget
     if budget is None or not setup.layer_names:
         return None
-    made = plan(calibrate(setup.spec, pool), budget)
-    for name, ranks in made.ranks.items():
+    made = None
+    if known is None or set(known) != set(setup.layer_names):
+        made = plan(calibrate(setup.spec, pool), budget)
+        known = made.ranks
+    for name, ranks in known.items():
         layer = setup.tail.get_submodule(name)
         assert isinstance(layer, CompressedLayer)
-        layer.memory.ranks = ranks
+        layer.plan_(ranks)
     return made
 
 

@@ -79,7 +79,7 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     for name, own in (ranks or {}).items():
         layer = tail.get_submodule(name)
         if isinstance(layer, CompressedLayer):
-            layer.memory.ranks = own
+            layer.plan_(own)
     layout = lean_tail_(spec, tail)
     mode, device = FakeTensorMode(), torch.device("cpu")
     # Before blocks are repeated, which hide their parts from a search for parameters.

@@ -12,7 +12,6 @@ from asi_core.figures.explore import MeasuredBars, plot_measured
 from asi_core.methods import Method
 from asi_core.training.spec import RunSpec
 from asi_core.units import MIB, by_formula, format_bytes
-from asi_core.zoo.shapes import layer_facts
 from asi_core.zoo.weights import local_weights
 from dashboard.controls import run_field, setting_box
 from dashboard.explore.settings import ExploreSettings
@@ -39,7 +38,7 @@ def _measured(settings: ExploreSettings) -> None:
         "count every storage that is saved for backward, and must agree."
     )
     lean = setting_box(run_field("lean"))
-    layers = layer_facts(settings.model)
+    layers = settings.shapes
     methods = [
         method
         for method in settings.methods()
