@@ -154,11 +154,13 @@ def profile_layer(
         for mode in range(len(shape.input_shape))
     ]
     candidates = [_candidate(shape, decomposed, spectra, share, method) for share in shares]
+    norms = torch.stack([d.gradient.square().sum() for d in decomposed])
     return LayerProfile(
         name=shape.name,
         input_shape=shape.input_shape,
         singular_values=tuple(_rounded(values) for values in decomposed[0].values),
         candidates=tuple(candidates),
+        gradient_norm=float(norms.mean().sqrt()),
     )
 
 

@@ -41,12 +41,12 @@ TAKEN_NAMES = frozenset(
     (
         *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),
         *("activation_bits", "recompute_attention", "micro_batch", "apply_early", "optimizer"),
-        *("layout", "timeline", "tokens"),
+        *("layout", "timeline", "tokens", "needs", "budget_mib", "least_layers", "frozen_in"),
         *("batch_size", "image_size", "learning_rate", "momentum", "weight_decay", "final_rate"),
         *("schedule", "warmup_steps"),
         *("clip_norm", "train_norm", "evaluate_every", "probe_every"),
         *("kind", "method", "methods", "rank", "spec", "convention", "references", "dry_run"),
-        *("json", "run", "help", "own", "own_layers"),
+        *("json", "run", "help", "own", "own_layers", "speed"),
     )
 )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from statistics import fmean
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from asi_core.compression.profile import SHARES, profile_layer, profile_weight
 from asi_core.errors import InvalidInput
@@ -46,17 +47,38 @@ def calibrate(
     """
     if batches < 1:
         raise InvalidInput("calibration batches must be at least 1", batches, "take 2")
-    plain = spec.model_copy(update={"method": Vanilla()})
-    pool = pool or installed_pool()
-    setup = TrainingSetup(plain, pool, default_device())
-    order = batch_indices(len(setup.data.train), spec.pass_size, spec.seed)
-    # The smaller last batch of an epoch has other shapes and ranks than those planned for.
-    full = (indices for indices in order if len(indices) == spec.pass_size)
-    passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
+    setup, passes = _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
     met = [(shape, [seen[shape.name] for seen in passes]) for shape in setup.shapes]
     if spec.method.plans_weights:
         return [profile_weight(shape, seen, spec.method) for shape, seen in met]
     return [profile_layer(shape, seen, shares, spec.method) for shape, seen in met]
+
+
+def gradient_errors(
+    spec: RunSpec, pool: FeaturePool | None = None, *, batches: int = BATCHES
+) -> dict[str, float]:
+    """How far a method's weight gradients are from the exact ones, before the first step.
+
+    Args:
+        pool: frozen features, shared with other runs.
+        batches: number of calibration batches, as in `calibrate`.
+
+    Returns:
+        the Frobenius norm of the error by trained layer, a root mean square over the batches.
+
+    Raises:
+        AsiError: if the spec cannot be set up.
+    """
+    _, exact = _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
+    setup, found = _passes(spec, pool, batches)
+    errors = {}
+    for shape in setup.shapes:
+        squares = [
+            float((_gradient(a[shape.name]) - _gradient(b[shape.name])).norm()) ** 2
+            for a, b in zip(exact, found, strict=True)
+        ]
+        errors[shape.name] = fmean(squares) ** 0.5
+    return errors
 
 
 def plan_ranks_(
@@ -81,11 +103,32 @@ def plan_ranks_(
     if known is None or set(known) != set(setup.layer_names):
         made = plan(calibrate(setup.spec, pool), budget)
         known = made.ranks
-    for name, ranks in known.items():
-        layer = setup.tail.get_submodule(name)
-        assert isinstance(layer, CompressedLayer)
-        layer.plan_(ranks)
+    assign_ranks_(setup.tail, known)
     return made
+
+
+def assign_ranks_(tail: nn.Module, ranks: Mapping[str, Ranks]) -> None:
+    """Give compressed layers of a tail the ranks that were planned for them, by name, in place."""
+    for name, planned in ranks.items():
+        layer = tail.get_submodule(name)
+        assert isinstance(layer, CompressedLayer)
+        layer.plan_(planned)
+
+
+def _passes(
+    spec: RunSpec, pool: FeaturePool | None, batches: int
+) -> tuple[TrainingSetup, list[dict[str, Watched]]]:
+    """What the trained layers met in the first full batches of a run, without any update."""
+    setup = TrainingSetup(spec, pool or installed_pool(), default_device())
+    order = batch_indices(len(setup.data.train), spec.pass_size, spec.seed)
+    # The smaller last batch of an epoch has other shapes and ranks than those planned for.
+    full = (indices for indices in order if len(indices) == spec.pass_size)
+    return setup, [_one_pass(setup, indices) for indices in islice(full, batches)]
+
+
+def _gradient(seen: Watched) -> Tensor:
+    assert seen.weight_gradient is not None
+    return seen.weight_gradient
 
 
 def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, Watched]:

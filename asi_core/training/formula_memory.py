@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from asi_core.costs.needs import Need
 from asi_core.costs.timeline.recording import StepRecorder
-from asi_core.costs.timeline.records import Timeline
+from asi_core.costs.timeline.records import Timeline, Use
 from asi_core.costs.timeline.shapes_only import ShapeFollower, WithoutNumbers, without_numbers_
+from asi_core.counting import ceil_div
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput
-from asi_core.layers.compressed import CompressedLayer
-from asi_core.records import Ranks
-from asi_core.training.layout import laid_out
+from asi_core.methods import Vanilla
+from asi_core.records import ELEMENT_BYTES, Ranks
+from asi_core.training.calibration import assign_ranks_
+from asi_core.training.frozen_pass import FrozenPass
+from asi_core.training.layout import laid_out, preferred_layout
 from asi_core.training.spec import RunSpec
-from asi_core.training.step import TrainingStep, batch_tensors
+from asi_core.training.step import TrainingStep, batch_tensors, micro_batches, update_
 from asi_core.training.tails import (
     SplitNetwork,
+    layout_of,
     lean_tail_,
     repeated_tail,
     split_network,
@@ -67,19 +73,27 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     Raises:
         InvalidInput: if the ranks depend on the images and are not given.
     """
+    return _recorded(spec, ranks).timeline("formula", "cpu")
+
+
+def _recorded(spec: RunSpec, ranks: Mapping[str, Ranks] | None, *, passes: int = 2) -> StepRecorder:
+    """One step, recorded on shapes alone, of its last micro-batches.
+
+    Args:
+        passes: at most so many are run; one finds the gradients of those before it.
+    """
     if spec.method.depends_on_images and ranks is None:
         raise InvalidInput(
             "the memory of a step by formula needs ranks that do not depend on the images",
             spec.method.settings_label,
             "give ranks, or measure the step",
         )
-    spec = spec.model_copy(update={"batch_size": min(spec.batch_size, 2 * spec.pass_size)})
+    size = min(spec.batch_size, passes * spec.pass_size)
+    accumulates = passes == 1 and size < spec.batch_size
+    spec = spec.model_copy(update={"batch_size": size})
     split = _split_of(spec)
     tail = deepcopy(split.start.tail)
-    for name, own in (ranks or {}).items():
-        layer = tail.get_submodule(name)
-        if isinstance(layer, CompressedLayer):
-            layer.plan_(own)
+    assign_ranks_(tail, ranks or {})
     layout = lean_tail_(spec, tail)
     mode, device = FakeTensorMode(), torch.device("cpu")
     # Before blocks are repeated, which hide their parts from a search for parameters.
@@ -89,10 +103,9 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     with mode, WithoutNumbers():
         values = tuple(laid_out(torch.empty(spec.batch_size, *s), layout) for s in shapes)
         labels = torch.empty(spec.batch_size, dtype=torch.int64)
-        train = TrainingStep(_Shaped(spec, device, tail))
-        # Makes warm starts and the optimiser's state.
-        train(values, labels, spec.learning_rate)
-        train.optimiser.zero_grad()
+        shaped = _Shaped(spec, device, tail)
+        train = TrainingStep(shaped)
+        _warm_up(shaped, train, values, labels)
         recorder = StepRecorder(
             tail,
             split.layer_names,
@@ -101,16 +114,78 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
             batch=batch_tensors(values, labels),
             follower=ShapeFollower,
         )
+
+        def parts() -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+            if accumulates:
+                _make_gradients(train.parameters)
+                recorder.note_gradients()
+            yield from micro_batches(values, labels, spec.micro_batch)
+
         with recorder:
-            train(values, labels, spec.learning_rate, recorder)
+            train.of_parts(parts(), size, spec.learning_rate, recorder)
             train.optimiser.zero_grad()
-    return recorder.timeline("formula", device.type)
+    return recorder
+
+
+def step_macs(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> int:
+    """Multiply-accumulates of matrix products and convolutions of one step, the frozen forward
+    passes of its images included, from shapes alone.
+
+    Args:
+        ranks: as in `formula_memory`.
+    """
+    found = _macs_of(_recorded(spec, ranks, passes=1)) * ceil_div(spec.batch_size, spec.pass_size)
+    frozen = _frozen_recorded(*_frozen_key(spec))
+    return found + (0 if frozen is None else _macs_of(frozen) * spec.batch_size)
+
+
+def least_need(spec: RunSpec, *, frozen_in_flash: bool) -> int:
+    """What training needs at least, without running its step on shapes: trained weights, and the
+    frozen forward pass or what the trained part reads or keeps."""
+    parameters = list(_split_of(spec).start.tail.parameters())
+    always = sum(_bytes_of(p) for p in parameters if p.requires_grad or not frozen_in_flash)
+    batch = ELEMENT_BYTES * spec.pass_size * sum(map(prod, crossing_shapes(spec)))
+    frozen = frozen_memory(spec)
+    if frozen is None:
+        return always + batch
+    weights = 0 if frozen_in_flash else frozen.base.get(Use.FROZEN_WEIGHTS, 0)
+    return always + weights + batch + frozen.base[Use.BATCH] + frozen.peak.nbytes
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _macs_of(recorder: StepRecorder) -> int:
+    follower = recorder.follower
+    assert isinstance(follower, ShapeFollower)
+    return follower.macs
+
+
+def _warm_up(
+    shaped: _Shaped, train: TrainingStep, values: tuple[Tensor, ...], labels: Tensor
+) -> None:
+    """Make warm starts and the optimiser's state: what a whole step before would leave there."""
+    some, _ = next(micro_batches(values, labels, shaped.spec.micro_batch))
+    shaped.logits(some)
+    _make_gradients(train.parameters)
+    update_(shaped.spec, train.optimiser, train.parameters)
+    train.optimiser.zero_grad()
+
+
+def _make_gradients(parameters: Iterable[Tensor]) -> None:
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
 
 
 def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
     """Shapes of the frozen part's results for one image, without the batch."""
-    parts = _split_of(spec).start.parts
-    size = spec.image_size
+    return _crossing_shapes(*_frozen_key(spec))
+
+
+@lru_cache(maxsize=64)
+def _crossing_shapes(spec: RunSpec, outside: str) -> list[tuple[int, ...]]:
+    parts, size = _split_of(spec).start.parts, spec.image_size
     if parts is None:
         return [(3, size, size)]
     with torch.no_grad():
@@ -119,19 +194,51 @@ def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
 
 
 def frozen_memory(spec: RunSpec) -> Timeline | None:
-    """The memory of the frozen part's forward pass of one image; None if there is no such part."""
-    split = _split_of(spec)
-    if split.start.parts is None:
+    """The memory of the frozen part's forward pass of one image (`frozen_pass`) over time, from
+    shapes alone; None if there is no such part."""
+    recorded = _frozen_recorded(*_frozen_key(spec))
+    return None if recorded is None else recorded.timeline("formula", "cpu")
+
+
+def _frozen_key(spec: RunSpec) -> tuple[RunSpec, str]:
+    """What changes the frozen part: one pass of it serves many questions."""
+    names = ("model", "dataset", "layers", "image_size", "train_norm", "layout")
+    given = {name: value for name, value in spec if name in names}
+    outside = edition(spec.model) if is_outside(spec.model) else ""
+    return RunSpec.model_validate({**given, "method": Vanilla()}), outside
+
+
+@lru_cache(maxsize=64)
+def _frozen_recorded(spec: RunSpec, outside: str) -> StepRecorder | None:
+    parts = _split_of(spec).start.parts
+    if parts is None:
         return None
-    prefix = deepcopy(split.start.parts.prefix)
-    mode, device = FakeTensorMode(), torch.device("cpu")
-    without_numbers_(prefix, mode, device)
+    layout = layout_of(spec) or preferred_layout(parts.tail)
+    part = FrozenPass(parts.prefix, layout).part
+    mode = FakeTensorMode()
+    without_numbers_(part, mode, torch.device("cpu"))
     with mode, torch.no_grad(), WithoutNumbers():
-        image = torch.empty(1, 3, spec.image_size, spec.image_size)
-        recorder = StepRecorder(prefix, [], None, batch=[image], follower=ShapeFollower)
+        image = laid_out(torch.empty(1, 3, spec.image_size, spec.image_size), layout)
+        recorder = StepRecorder(part, [], None, batch=[image], follower=ShapeFollower)
         with recorder:
-            _results = prefix(image)
-    return recorder.timeline("formula", device.type)
+            _results = part(image)
+    return recorder
+
+
+def formula_need(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> Need:
+    """What training needs at once, frozen forward passes included, from shapes alone.
+
+    Args:
+        ranks: as in `formula_memory`.
+
+    Raises:
+        InvalidInput: as `formula_memory`.
+
+    Example:
+        >>> formula_need(spec).fits(2**20, frozen_in_flash=True)
+    """
+    step = _recorded(spec, ranks, passes=1).timeline("formula", "cpu")
+    return Need.of(step, frozen_memory(spec), accumulates=spec.pass_size < spec.batch_size)
 
 
 def _split_of(spec: RunSpec) -> SplitNetwork:

@@ -56,7 +56,7 @@ def lean_tail_(spec: RunSpec, tail: nn.Module) -> Layout:
             activation_bits=spec.activation_bits,
             recompute_attention=spec.recompute_attention,
         )
-    return in_layout_(tail, _layout_of(spec))
+    return in_layout_(tail, layout_of(spec))
 
 
 def repeated_tail(spec: RunSpec, tail: nn.Module, names: list[str]) -> nn.Module:
@@ -64,7 +64,7 @@ def repeated_tail(spec: RunSpec, tail: nn.Module, names: list[str]) -> nn.Module
     return repeated_blocks(tail, names) if spec.method.repeats_blocks and names else tail
 
 
-def _layout_of(spec: RunSpec) -> Layout | None:
+def layout_of(spec: RunSpec) -> Layout | None:
     """The layout that a specification asks for; None for the fastest."""
     if spec.layout is not None:
         return named_layout(spec.layout)
