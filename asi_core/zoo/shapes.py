@@ -93,7 +93,7 @@ def chosen_facts(name: str, layers: int | str) -> tuple[LayerFacts, ...]:
 def why_unsupported(method: Method | type[Method], name: str, layers: int | str) -> str | None:
     """Why a method does not support trained layers of a model; None if it does.
 
-    Of layers that are counted from the last, the usual layer of the model decides.
+    For layers that are counted from the last, it must support the usual layer of the model.
     """
     if isinstance(layers, int) or layers == ALL:
         return method.why_unsupported(model_card(name).usual_geometry)
