@@ -123,16 +123,15 @@ def test_images(run: RunRecord) -> int | None:
 
 
 def accuracy_difference(ours: Outcome, theirs: Outcome) -> Difference | None:
-    """The difference of the accuracies of two outcomes of one task: paired over common seeds, or of
-    single runs by their test set; None without accuracies."""
+    """The difference of the accuracies of two outcomes of one task: paired over common seeds, or if
+    there are fewer than two, by the size of the test set; None without accuracies."""
     paired = seeds_difference(ours.accuracies, theirs.accuracies)
     if paired is not None:
         return paired
     a, b = ours.mean("accuracy"), theirs.mean("accuracy")
     if a is None or b is None:
         return None
-    is_single = len(ours.accuracies) == len(theirs.accuracies) == 1
-    count = ours.test_images if ours.test_images == theirs.test_images and is_single else None
+    count = ours.test_images if ours.test_images == theirs.test_images else None
     return runs_difference(a, b, count)
 
 

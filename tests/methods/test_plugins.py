@@ -27,7 +27,7 @@ from asi_core.methods import (
     Vanilla,
     register_method,
 )
-from asi_core.methods.registry import TAKEN_NAMES, foreign_code
+from asi_core.methods.registry import TAKEN_NAMES, foreign_code, method_fields
 from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.training.reproduce import as_command
 from asi_core.training.spec import RunSpec
@@ -250,7 +250,8 @@ def test_a_setting_with_the_name_of_a_flag_is_refused(name: str) -> None:
 
 def test_all_fields_of_a_run_and_all_flags_are_taken() -> None:
     assert set(RunSpec.model_fields) <= TAKEN_NAMES
-    settings = {name for method in METHODS.values() for name in method.model_fields}
+    settings = {field.option for field, _ in method_fields().values()}
+    settings |= {name for method in METHODS.values() for name in method.model_fields}
     for command in (["train"], ["estimate"], ["measure"], ["sweep"]):
         options = vars(parse(command)).keys() - {"budget_mib"}
         assert options <= TAKEN_NAMES | settings

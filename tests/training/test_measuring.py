@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lora_fa": {"lora_rank": 4},
     "lora_asi": {"ranks": 3},
     "wasi": {"ranks": 3, "weight_rank": 8},
+    "sparse": {"weight_budget_bytes": 200_000},
 }
 CASES = [
     (model, kind)
