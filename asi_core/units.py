@@ -104,12 +104,14 @@ def bytes_by_formula(count: float | None) -> str:
 
 
 def layer_count(layers: int | str) -> str:
-    """Such as "1 layer", "4 layers" or "all layers"."""
+    """Such as "1 layer", "4 layers", "all layers" or "layers features.1[0-9].*"."""
+    if isinstance(layers, str) and layers != "all":
+        return f"layers {layers}"
     return f"{layers} layer{'' if layers == 1 else 's'}"
 
 
 def last_layers(layers: int | str) -> str:
-    """Such as "the last layer", "the last 4 layers" or "all layers"."""
-    if layers == "all":
-        return "all layers"
+    """Such as "the last layer", "the last 4 layers", "all layers" or "layers conv1 conv2"."""
+    if isinstance(layers, str):
+        return layer_count(layers)
     return "the last layer" if layers == 1 else f"the last {layers} layers"

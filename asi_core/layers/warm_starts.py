@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.methods.base import WarmStart
+from asi_core.records import Ranks
 
 _START = "warm_start."
 _RANKS, _AGE, _FACTOR = f"{_START}ranks", f"{_START}age", f"{_START}factor_"
@@ -45,6 +46,16 @@ def warm_start_tensors(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
+def ranks_in(state: Mapping[str, Tensor]) -> dict[str, Ranks]:
+    """The ranks among warm starts, by the name before them."""
+    ending = f".{_RANKS}"
+    return {
+        key.removesuffix(ending): tuple(value.tolist())
+        for key, value in state.items()
+        if key.endswith(ending)
+    }
+
+
 def load_warm_starts_(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Set the warm starts of `model` to what `warm_starts` returned, in place.
 
@@ -66,7 +77,7 @@ def load_warm_starts_(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             )
         own[name][found + what] = value
     for prefix, layer in layers.items():
-        layer.memory = _memory(layer.memory, own[prefix])
+        layer.remember_(_memory(layer.memory, own[prefix]))
 
 
 def _prefix(name: str) -> str:

@@ -82,8 +82,8 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterNumbers:
-    """How many numbers an adapter has in a layer whose own are all frozen."""
+class TrainedNumbers:
+    """How many numbers of a layer are trained, and how many are frozen."""
 
     trained: int
     frozen: int
@@ -118,8 +118,11 @@ class Method(BaseModel, ABC):
         letters: integer settings that closed forms use -> their symbols in equations.
         exact_forward: False if the output of a layer is not that of the plain one.
         factors_weight: whether layers compute with `weight_factors` in place of their weight.
+        plans_weights: whether a plan within the budget says which layers' weights are trained, by
+            ranks as large as the input; of the others, with ranks of zero, only the bias is.
         repeats_blocks: True if blocks of trained layers are recomputed before their backward pass.
         alternatives: settings of which exactly one must be given; may be empty.
+        learning_rates: initial learning rates of runs that name none, by optimiser.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,8 +139,10 @@ class Method(BaseModel, ABC):
     letters: ClassVar[Mapping[str, str]] = {}
     exact_forward: ClassVar[bool] = True
     factors_weight: ClassVar[bool] = False
+    plans_weights: ClassVar[bool] = False
     repeats_blocks: ClassVar[bool] = False
     alternatives: ClassVar[tuple[str, ...]] = ()
+    learning_rates: ClassVar[Mapping[str, float]] = {"sgd": 0.05, "adamw": 0.001}
 
     @classmethod
     def class_kind(cls) -> str:
@@ -204,13 +209,17 @@ class Method(BaseModel, ABC):
         """
         return None
 
-    def adapter_numbers(self, shape: LayerShape) -> AdapterNumbers | None:
-        """The size of the adapter of a layer; None for a method that trains the layer's own
-        weight and bias."""
+    def trained_numbers(self, shape: LayerShape, ranks: Ranks | None) -> TrainedNumbers:
+        """How many numbers of a layer are trained and frozen.
+
+        Args:
+            ranks: the ranks in use; None for a method without ranks.
+        """
+        own = prod(shape.weight_shape) + (shape.weight_shape[0] if shape.has_bias else 0)
         if self.adapter is None:
-            return None
+            return TrainedNumbers(own, 0)
         a, b = map(prod, self.adapter.shapes(shape.weight_shape, shape.geometry.groups))
-        return AdapterNumbers(a + b, 0) if self.adapter.trains_a else AdapterNumbers(b, a)
+        return TrainedNumbers(a + b, own) if self.adapter.trains_a else TrainedNumbers(b, own + a)
 
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:

@@ -9,7 +9,7 @@ from statistics import fmean
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asi_core.compression.profile import SHARES, profile_layer
+from asi_core.compression.profile import SHARES, profile_layer, profile_weight
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
@@ -33,6 +33,9 @@ def calibrate(
 ) -> list[LayerProfile]:
     """Profile the layers that `spec` trains, with exact gradients, before the first step.
 
+    For a method that plans which weights are trained, profiles say what each of them contributes
+    (`compression.profile.profile_weight`).
+
     Args:
         pool: frozen features, shared with other runs.
         batches: number of calibration batches: the first full ones of the run. Ranks come from
@@ -45,10 +48,10 @@ def calibrate(
     if batches < 1:
         raise InvalidInput("calibration batches must be at least 1", batches, "take 2")
     setup, passes = _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
-    return [
-        profile_layer(shape, [seen[shape.name] for seen in passes], shares, spec.method)
-        for shape in setup.shapes
-    ]
+    met = [(shape, [seen[shape.name] for seen in passes]) for shape in setup.shapes]
+    if spec.method.plans_weights:
+        return [profile_weight(shape, seen, spec.method) for shape, seen in met]
+    return [profile_layer(shape, seen, shares, spec.method) for shape, seen in met]
 
 
 def gradient_errors(
@@ -101,8 +104,16 @@ def first_ranks(spec: RunSpec, pool: FeaturePool | None = None) -> dict[str, Ran
     return found
 
 
-def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
+def plan_ranks_(
+    setup: TrainingSetup, pool: FeaturePool, known: Mapping[str, Ranks] | None = None
+) -> Plan | None:
     """If the method has a budget, assign each layer the ranks of the best plan, in place.
+
+    Args:
+        known: ranks that were planned before, by layer name: a run that resumes keeps them.
+
+    Returns:
+        The plan; None without a budget, and where the ranks are known.
 
     Raises:
         InvalidInput: if the budget is too small; it states the minimum.
@@ -111,8 +122,11 @@ def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
     budget = setup.spec.method.memory_budget
     if budget is None or not setup.layer_names:
         return None
-    made = plan(calibrate(setup.spec, pool), budget)
-    assign_ranks_(setup.tail, made.ranks)
+    made = None
+    if known is None or set(known) != set(setup.layer_names):
+        made = plan(calibrate(setup.spec, pool), budget)
+        known = made.ranks
+    assign_ranks_(setup.tail, known)
     return made
 
 
@@ -121,7 +135,7 @@ def assign_ranks_(tail: nn.Module, ranks: Mapping[str, Ranks]) -> None:
     for name, planned in ranks.items():
         layer = tail.get_submodule(name)
         assert isinstance(layer, CompressedLayer)
-        layer.memory.ranks = planned
+        layer.plan_(planned)
 
 
 def _passes(

@@ -194,7 +194,7 @@ class _Search:
         pool: FeaturePool,
     ) -> None:
         self.pool, self._in_flash = pool, frozen_in_flash
-        count = model_card(spec.model).layer_count if spec.layers == "all" else spec.layers
+        count = model_card(spec.model).checked_layers(spec.layers)
         if not 1 <= least_layers <= count:
             raise InvalidInput(
                 f"trained layers must be 1 to {count}, the most that may be trained",

@@ -16,7 +16,7 @@ from asi_core.layers.shapes import layer_shape
 from asi_core.methods import ASI, HOSVD, GradientFilter, Vanilla
 from asi_core.methods.costs import subspace_overhead
 from asi_core.records import ConvGeometry, LayerShape, LinearGeometry
-from tests.plugins import Sparse, Thinned
+from tests.plugins import NonZero, Thinned
 
 # The last two convolutions of ResNet18 at batch 64, 224 px: 512 channels on 7 x 7.
 RESNET_LAYER = LayerShape(
@@ -208,19 +208,19 @@ def test_another_batch_size_changes_nothing_else() -> None:
 
 
 def test_without_a_closed_form_there_is_no_cost_by_formula() -> None:
-    with pytest.raises(NoClosedForm, match=r"^Sparse input has no closed form: measure it\.$"):
-        step_cost(RESNET_LAYERS, Sparse(), "exact")
-    assert known_step_cost(RESNET_LAYERS, Sparse(), "exact") is None
+    with pytest.raises(NoClosedForm, match=r"^Non-zero input has no closed form: measure it\.$"):
+        step_cost(RESNET_LAYERS, NonZero(), "exact")
+    assert known_step_cost(RESNET_LAYERS, NonZero(), "exact") is None
     found = known_step_cost(RESNET_LAYERS, Thinned(every=4), "exact")
     assert found is not None
     assert found.activation_bytes == 2 * 4 * 16 * 512 * 7 * 7
     # If no layer is trained, nothing is kept with any method.
-    head = known_step_cost([], Sparse(), "exact")
+    head = known_step_cost([], NonZero(), "exact")
     assert head is not None
     assert (head.activation_bytes, head.macs.total) == (0, 0)
 
 
-class Needy(Sparse):
+class Needy(NonZero):
     """Has ranks that are unknown, and no closed form either."""
 
     def ranks_for(self, shape: LayerShape) -> None:

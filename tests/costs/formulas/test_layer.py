@@ -25,6 +25,7 @@ from asi_core.methods import (
     LoRAFA,
     LoRAOverASI,
     Method,
+    Sparse,
     Vanilla,
     VeLoRA,
 )
@@ -55,6 +56,7 @@ EXAMPLES: list[Method] = [
     LoRAFA(),
     LoRAOverASI(ranks=3),
     WASI(ranks=3, weight_rank=5),
+    Sparse(),
 ]
 
 
