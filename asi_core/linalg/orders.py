@@ -1,9 +1,17 @@
-"""The order in which products with a tensor are computed. Without torch: costs use it too."""
+"""Which products with a tensor are computed, in which order. Without torch: costs use it too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf
+from math import inf, prod
+
+from asi_core.counting import ceil_div
+
+# A late factor is iterated on one of this many parts of the batch, if a part has at least twice as
+# many columns as the factor: fewer would not determine it.
+_LATE_PARTS, _COLUMNS_PER_RANK = 4, 2
+# Captured energy is watched on one of this many parts of the batch.
+WATCHED_PARTS = 8
 
 
 def reduction_order(sizes: Sequence[int], ranks: Sequence[int]) -> list[int]:
@@ -30,3 +38,21 @@ def least_work_order(sizes: Sequence[int], ranks: Sequence[int], modes: Iterable
 def uses_gram(size: int, rest: int, rank: int) -> bool:
     """Whether (A A^T) U takes fewer multiplies than A (A^T U): A is size x rest, U size x rank."""
     return size * (rest + rank) < 2 * rest * rank
+
+
+def late_parts(sizes: Sequence[int], rank: int, mode: int) -> int:
+    """Into how many parts a batch is divided at most, to iterate a late factor on one of them."""
+    columns = prod(sizes) // sizes[mode]
+    return _LATE_PARTS if columns >= _LATE_PARTS * _COLUMNS_PER_RANK * rank else 1
+
+
+def part_count(batch: int, most: int) -> int:
+    """The number of parts: at most `most`, equal in size but for the last."""
+    return ceil_div(batch, ceil_div(batch, most))
+
+
+def part_of_batch(batch: int, most: int, turn: int) -> slice:
+    """The part whose turn it is."""
+    size = ceil_div(batch, most)
+    begin = turn % part_count(batch, most) * size
+    return slice(begin, min(begin + size, batch))

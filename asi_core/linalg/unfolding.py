@@ -114,7 +114,8 @@ def orthonormal(matrix: Tensor) -> Tensor:
     Householder QR: it stays finite and orthonormal on zero, rank-deficient, tiny and huge input,
     where Cholesky-based variants do not.
     """
-    basis: Tensor = torch.linalg.qr(matrix)[0]
+    # Row by row, as a saved warm start is loaded: products round differently in another order.
+    basis: Tensor = torch.linalg.qr(matrix)[0].contiguous()
     return basis
 
 
