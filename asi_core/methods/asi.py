@@ -52,9 +52,9 @@ class SubspaceIteration(TuckerMethod):
             projects the channels on their factor of the step before, and iterates it for the next
             step on a quarter of the batch, of which the quarters take turns; the other modes are
             iterated on what is left. Two channel factors are kept. "when_needed" leaves all factors
-            but the batch's as they are after a few steps, until they capture less than 0.9 of the
+            but the batch's as they are after a few steps, until they capture less than 0.95 of the
             share of the energy that they captured when they were last iterated: it is watched on an
-            eighth of the batch, and factors that no longer fit are iterated in the next step.
+            eighth of the batch, and factors that no longer fit are iterated in the next two steps.
         bits: per stored number. 32 is single precision. 16 stores the factors, which are
             orthonormal and the larger part at small ranks, in half precision, and the core in
             single. 8 quantises both, with one scale per column of a factor and one per index of
@@ -185,8 +185,7 @@ class SubspaceIteration(TuckerMethod):
         elif isfinite(reach):
             memory.factors = {m: f for m, f in enumerate(stored) if f is not None} | following
             memory.used = {m: f for m, f in enumerate(stored) if m in following and f is not None}
-            memory.energy = step.energy
-            memory.age = memory.age + 1 if step.is_settled else 1
+            memory.energy, memory.age = step.energy, step.age
         # The next step's factors have no use in backward, but are there until then.
         if self.bits != 8:
             return (step.tucker.core, *stored, *following.values())
@@ -326,6 +325,11 @@ class ASI(SubspaceIteration):
         "form, found by one warm-started subspace iteration per mode and step."
     )
     style: ClassVar[MethodStyle] = MethodStyle("#0072B2", "solid", "diamond")
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        updates = ({"ranks": 2, "update": update} for update in _UPDATED)
+        return (*super().examples(), *map(cls.model_validate, updates))
 
 
 def tucker_gradient(

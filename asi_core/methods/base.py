@@ -36,10 +36,11 @@ class WarmStart:
             None where the method's settings give the ranks.
         factors: mode -> size x rank matrix with which the next step starts; finite.
         used: those onto which the latest step projected, of modes where they are not in `factors`.
-        energy: share of the energy captured when `factors` were last iterated; None if they are to
-            be iterated in the next step, or if this is not watched.
+        energy: share of the energy captured when all `factors` were last iterated; None if that is
+            not watched, or not known.
         weight_factor: out x rank basis of a weight that is used in factors; None without one.
-        age: number of steps since the factors were initialised.
+        age: number of steps since the factors were initialised; a method may set it back to have
+            them iterated again.
         initialised: whether a forward pass outside of backward made the factors. A pass within
             backward, which is a checkpoint's, then repeats it.
         is_repeated: True in the copy used by such a repeated pass, which projects its input onto
