@@ -14,11 +14,14 @@ from math import prod
 from asi_core.errors import InvalidInput
 from asi_core.linalg.orders import (
     WATCHED_PARTS,
+    depthwise_by_windows,
     late_parts,
     least_work_order,
+    lifting_work,
     part_count,
     reduction_order,
     uses_gram,
+    window_work,
 )
 from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Macs, Ranks
 
@@ -234,22 +237,13 @@ def _others(sizes: tuple[int, ...]) -> list[int]:
 
 def tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
     """The weight gradient in the compressed space, as `linalg.gradients` computes it."""
-    sizes = shape.input_shape
-    full = [rank == size for rank, size in zip(ranks, sizes, strict=True)]
     if shape.is_pointwise:
         return _pointwise(shape, ranks)
-    outputs = prod(shape.output_shape[1:])
-    work = 0 if full[0] else ranks[0] * sizes[0] * outputs
-    lifted = list(ranks)
-    for mode in (2, 3, 1) if shape.geometry.groups > 1 else (2, 3):
-        if not full[mode]:
-            work += prod(lifted) * sizes[mode]
-            lifted[mode] = sizes[mode]
-    kernel = prod(shape.weight_shape[2:])
-    work += lifted[0] * outputs * (lifted[1] // shape.geometry.groups) * kernel
-    if shape.geometry.groups == 1 and not full[1]:
-        work += shape.weight_shape[0] * ranks[1] * kernel * sizes[1]
-    return work
+    sizes, outputs, groups = shape.input_shape, shape.output_shape, shape.geometry.groups
+    projection = 0 if ranks[0] == sizes[0] else ranks[0] * sizes[0] * prod(outputs[1:])
+    if depthwise_by_windows(sizes, ranks, outputs, shape.weight_shape, groups):
+        return projection + window_work(sizes, ranks, outputs, shape.weight_shape)
+    return projection + lifting_work(sizes, ranks, outputs, shape.weight_shape, groups)
 
 
 def paper_tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:

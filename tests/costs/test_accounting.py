@@ -204,6 +204,23 @@ def test_exact_weight_gradient_of_asi_is_what_its_products_do(settings: dict[str
     assert 2 * macs.weight_gradient == counter.get_total_flops()
 
 
+def test_exact_weight_gradient_of_a_depthwise_layer_is_what_its_products_do() -> None:
+    from asi_core.layers.surgery import compress_
+
+    conv = nn.Conv2d(12, 12, 5, padding=2, groups=12, bias=False)
+    model, ranks = nn.Sequential(conv), (6, 4, 1, 2)
+    method = ASI(ranks=ranks)
+    compress_(model, method, layers=1)
+    x = torch.randn(8, 12, 6, 6)
+    output = model(x)
+    with FlopCounterMode(display=False) as counter:
+        output.backward(torch.randn_like(output))
+    macs = method.macs(layer_shape("conv", conv, x, output), ranks, "exact")
+    # The products of the two factors' rows are element by element.
+    of_factors = 6 * 6 * 1 * 2 * 5 * 5
+    assert 2 * (macs.weight_gradient - of_factors) == counter.get_total_flops()
+
+
 @pytest.mark.parametrize("sizes", [(8, 12), (8, 5, 12), (4, 3, 5, 12)])
 def test_linear_layers_are_counted_as_pytorch_counts_them(sizes: tuple[int, ...]) -> None:
     """Forward, both gradients, and ASI's weight gradient, on inputs of two to four modes."""
