@@ -1,6 +1,7 @@
 """The study of factor updates: what reading each input once costs in accuracy.
 
     python -m studies.updates.run [--dataset imagefolder:PATH|cifar10] [--seeds 3]
+        [--steps 200 600] [--models mcunet_in1 efficientnet_lite0]
 
 Fine-tunes MCUNet on CIFAR-10, and EfficientNet-Lite0 on the images that come with the project, for
 two lengths, with every update of the factors at equal bytes: the ranks are planned for a fiftieth
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean, stdev
 from typing import Any
 
@@ -30,7 +32,8 @@ from asi_core.training.spec import RunSpec
 from studies.poster.run import taken_up
 
 BATCH, DEPTH, RATIO = 64, 4, 50
-LENGTHS = (600, 200)
+LENGTHS = (200, 600)
+MODELS = ("mcunet_in1", "efficientnet_lite0")
 # What each row of the table is called, and its settings besides the budget.
 UPDATES: Mapping[str, Mapping[str, Any]] = {
     "as published": {"sequential": False},
@@ -102,27 +105,33 @@ class Case:
 def cases(cifar10: str) -> tuple[Case, ...]:
     """Both networks; `cifar10` is the data set or folder with its images."""
     return (
-        Case("MCUNet on CIFAR-10", "mcunet_in1", cifar10, 128),
-        Case(
-            "EfficientNet-Lite0 on Fashion-MNIST", "efficientnet_lite0", "fashion_mnist_small", 96
-        ),
+        Case("MCUNet on CIFAR-10", MODELS[0], cifar10, 128),
+        Case("EfficientNet-Lite0 on Fashion-MNIST", MODELS[1], "fashion_mnist_small", 96),
     )
 
 
-def comparisons(cifar10: str, seeds: int) -> Iterator[tuple[Case, int, int]]:
-    """Case, length and seed of each comparison; all cases have one seed before any has two."""
-    for seed in range(seeds):
-        for steps in LENGTHS:
-            for case in cases(cifar10):
-                yield case, steps, seed
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Which runs of the study are made."""
+
+    cifar10: str
+    seeds: int
+    lengths: Sequence[int]
+    models: Sequence[str]
+
+    def comparisons(self) -> Iterator[tuple[Case, int, int]]:
+        """Case, length and seed of each; all cases have one seed before any has two."""
+        chosen = [case for case in cases(self.cifar10) if case.model in self.models]
+        for seed, steps, case in product(range(self.seeds), self.lengths, chosen):
+            yield case, steps, seed
 
 
-def run_study(cifar10: str, seeds: int) -> dict[tuple[str, int, str], list[RunRecord]]:
+def run_study(extent: Extent) -> dict[tuple[str, int, str], list[RunRecord]]:
     """Execute what is missing; runs by case, length and row of the table."""
     store = open_store(read_settings().database_url)
     library = RunLibrary(store.url)
     found: dict[tuple[str, int, str], list[RunRecord]] = {}
-    for case, steps, seed in comparisons(cifar10, seeds):
+    for case, steps, seed in extent.comparisons():
         name = f"Factor updates: {case.title}, {steps} steps, seed {seed}"
         specs = case.specs(steps, seed)
         runs = taken_up(store, list(specs.values()))
@@ -170,9 +179,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, nargs="+", default=LENGTHS)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     options = parser.parse_args()
     started = time.perf_counter()
-    found = run_study(options.dataset, options.seeds)
+    found = run_study(Extent(options.dataset, options.seeds, options.steps, options.models))
     runs = [run for each in found.values() for run in each]
     print(f"{len(runs)} runs, {time.perf_counter() - started:.0f} s", flush=True)
     if any(run.status != "completed" for run in runs):
