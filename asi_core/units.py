@@ -40,10 +40,11 @@ def less_or_more(value: float, base: float) -> str:
     return _SAME if three_digits(ratio) == "1" else f"{times(ratio)} {word}"
 
 
-def compared_with(value: float, base: float, name: str) -> str:
-    """Such as "64× less than vanilla" or "the same as vanilla"; both numbers are positive."""
+def than_vanilla(value: float, base: float) -> str:
+    """Such as "64× less than vanilla" or "the same as vanilla"; `base` is vanilla's, both are
+    positive."""
     compared = less_or_more(value, base)
-    return f"{compared} {'as' if compared == _SAME else 'than'} {name}"
+    return f"{compared} {'as' if compared == _SAME else 'than'} vanilla"
 
 
 def fewer_or_more(value: float, base: float, unit: str) -> str:

@@ -12,11 +12,11 @@ from asi_core.units import (
     DASH,
     THIN_SPACE,
     by_formula,
-    compared_with,
     format_bytes,
     format_count,
     format_seconds,
     less_or_more,
+    than_vanilla,
     three_digits,
 )
 from dashboard.frame import Kpi, percent
@@ -216,4 +216,4 @@ def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
 
 def against_vanilla(ratio: float) -> str:
     """A ratio to vanilla in words."""
-    return compared_with(ratio, 1, "vanilla")
+    return than_vanilla(ratio, 1)

@@ -23,7 +23,7 @@ from asi_core.planning import (
     uniform_plans,
 )
 from asi_core.records import ELEMENT_BYTES
-from asi_core.units import compared_with, format_bytes, less_or_more, three_digits
+from asi_core.units import format_bytes, less_or_more, than_vanilla, three_digits
 from dashboard.frame import Kpi
 
 _CURVE_POINTS = 40
@@ -74,7 +74,7 @@ def answer_sentence(what: Planned) -> str:
         return f"{budget} is enough for everything: the layers' inputs are {format_bytes(full)}."
     return (
         f"Within {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
-        f"{format_bytes(full)}, {compared_with(kept, full, 'vanilla')}, at a gradient error of "
+        f"{format_bytes(full)}, {than_vanilla(kept, full)}, at a gradient error of "
         f"{three_digits(what.plan.gradient_error)}."
     )
 

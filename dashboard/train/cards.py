@@ -11,7 +11,7 @@ from asi_core.results.outcomes import left_out, test_images
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import FROM_RUN
 from asi_core.runs.submit.service import request_cancel
-from asi_core.units import by_formula, compared_with, format_bytes, format_seconds, signed
+from asi_core.units import by_formula, format_bytes, format_seconds, signed, than_vanilla
 from dashboard import services, visitor
 from dashboard.feed import RunFeed
 from dashboard.history import run_labels
@@ -122,7 +122,7 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     ]
     full = None if vanilla is None else vanilla.mean("activation_bytes")
     if full is not None and kept:
-        facts.insert(0, f"**{compared_with(kept, full, 'vanilla')}**")
+        facts.insert(0, f"**{than_vanilla(kept, full)}**")
     return "  \n".join(facts)
 
 
