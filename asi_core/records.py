@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 Convention = Literal["paper", "exact"]
 Ranks = tuple[int, ...]
+Known = TypeVar("Known")
 
 # Kind and label of runs that train the new classifier only.
 HEAD_KIND = "head"
@@ -15,6 +17,24 @@ HEAD_LABEL = "Linear probe (head only)"
 
 # Bytes per number in single precision, the default for activations.
 ELEMENT_BYTES = 4
+
+
+def of_whole_batches(
+    values: Sequence[Known], forward_macs: Sequence[float | None]
+) -> Sequence[Known]:
+    """The values of the steps with a whole batch: the last batch of an epoch may have fewer images,
+    and less to keep and to compute.
+
+    Args:
+        values: one per step.
+        forward_macs: of the same steps, which tell the size of the batch; where some are None, for
+            a method without closed form, all steps are used.
+    """
+    known = [macs for macs in forward_macs if macs is not None]
+    if not known or len(known) < len(forward_macs):
+        return values
+    most = max(known)
+    return [value for value, macs in zip(values, forward_macs, strict=True) if macs == most]
 
 
 class ConvGeometry(NamedTuple):
@@ -101,6 +121,7 @@ class LayerShape:
         has_input_gradient: False for the first trained layer, as nothing before it is trained.
         opens_block: whether it reads the input of the trained part of its block
             (`methods.blocks`).
+        has_bias: whether the plain layer has a bias.
         input_id: equal for layers that read the same tensor, which plain PyTorch keeps once;
             None if no other trained layer reads it.
     """
@@ -113,6 +134,7 @@ class LayerShape:
     has_input_gradient: bool
     opens_block: bool = True
     input_id: str | None = None
+    has_bias: bool = False
 
     @property
     def is_linear(self) -> bool:

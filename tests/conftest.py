@@ -19,7 +19,7 @@ from asi_core.runs.exchange.example_jobs import import_example_jobs
 from asi_core.runs.exchange.examples import SHIPPED_FOLDER, import_examples
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
-from tests.plugins import Sparse, Thinned
+from tests.plugins import NonZero, Thinned
 from tests.postgres import Postgres, find_postgres
 from tests.side_by_side import (
     is_one_of_several,
@@ -99,11 +99,11 @@ def empty_store(opened_before: None, home: Path, store_of_examples: Path) -> Non
 
 @pytest.fixture
 def plugins() -> Iterator[None]:
-    """Registers two more methods: `Thinned`, and `Sparse` without closed form."""
-    for method in (Thinned, Sparse):
+    """Registers two more methods: `Thinned`, and `NonZero` without closed form."""
+    for method in (Thinned, NonZero):
         register_method(method)
     yield
-    for method in (Thinned, Sparse):
+    for method in (Thinned, NonZero):
         METHODS.remove(method.class_kind())
 
 

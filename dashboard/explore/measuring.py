@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from asi_core.costs.compared import COMPARED_TITLES
@@ -12,13 +13,14 @@ from asi_core.figures.explore import MeasuredBars, plot_measured
 from asi_core.methods import Method
 from asi_core.training.spec import RunSpec
 from asi_core.units import MIB, by_formula, format_bytes
-from asi_core.zoo.shapes import layer_facts
+from asi_core.zoo.shapes import why_unsupported
 from asi_core.zoo.weights import local_weights
 from dashboard.controls import run_field, setting_box
 from dashboard.explore.settings import ExploreSettings
 from dashboard.explore.training import OWN_LOOP
 from dashboard.frame import columns_in_rows, drawer, figure
 from dashboard.jobs import job_panel
+from dashboard.tables import table
 
 _TRAINED = "trained layer inputs"
 
@@ -39,12 +41,8 @@ def _measured(settings: ExploreSettings) -> None:
         "count every storage that is saved for backward, and must agree."
     )
     lean = setting_box(run_field("lean"))
-    layers = layer_facts(settings.model)
-    methods = [
-        method
-        for method in settings.methods()
-        if all(method.why_unsupported_layer(s.geometry, s.weight_shape) is None for s in layers)
-    ]
+    network = settings.model, settings.layers
+    methods = [m for m in settings.methods() if why_unsupported(m, *network) is None]
     found = []
     for column, method in zip(columns_in_rows(len(methods)), methods, strict=True):
         with column:
@@ -83,9 +81,8 @@ def _four_ways(found: Sequence[tuple[Method, dict[str, Any]]]) -> None:
         st.markdown("**Memory of the same step, counted in four ways** (MiB)")
         number = st.column_config.NumberColumn(format="%.3f")
         titles = dict.fromkeys(COMPARED_TITLES.values(), number)
-        st.dataframe(
-            rows,
-            hide_index=True,
+        table(
+            pd.DataFrame(rows),
             column_config=titles,
             key="explore-four-ways",
             placeholder=by_formula(None, str),

@@ -93,7 +93,7 @@ def test_a_comparison_is_imported_into_another_store(store: RunStore, tmp_path: 
 
 @pytest.mark.usefixtures("plugins")
 def test_runs_without_counts_by_formula_are_imported(store: RunStore) -> None:
-    runs = keep(store, [spec(), spec({"kind": "sparse"})], [0.9, 0.8], [100, None])
+    runs = keep(store, [spec(), spec({"kind": "nonzero"})], [0.9, 0.8], [100, None])
     found = imported(store, exported(store, runs[0].comparison))
     kept = store.comparison(found[0].comparison)
     for before, after in zip(runs, kept, strict=True):

@@ -217,5 +217,5 @@ def test_without_an_address_there_is_no_network() -> None:
 def test_without_a_closed_form_the_estimate_includes_all_inputs() -> None:
     large = {"batch_size": 64, "image_size": 96, "layers": 4}
     plain = run_bytes(spec(**large))
-    assert run_bytes(spec(method={"kind": "sparse"}, **large)) == plain
+    assert run_bytes(spec(method={"kind": "nonzero"}, **large)) == plain
     assert run_bytes(spec(method={"kind": "thinned"}, **large)) < plain
