@@ -129,7 +129,8 @@ def _least(settings: ExploreSettings, costs: Sequence[MethodCost]) -> dict[str, 
     """A closed form of what a language model needs at least."""
     classes = dataset_card(settings.dataset).class_count
     assert classes is not None, "known for all data sets of the box"
-    momentum = st.toggle("Momentum", key="with_momentum", help=run_field("momentum").setting.help)
+    help_of = run_field("momentum").setting.help
+    momentum = st.toggle("Momentum", key="with_momentum", help=help_of, **URL)
     found = {}
     for method, cost in present(costs):
         memory = training_memory(

@@ -207,7 +207,7 @@ def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
     page.selectbox(key="ranks_from").set_value("Ranks per mode").run()
     page.selectbox(key="dataset").set_value("cifar100")
     page.number_input(key="budget_mcu256").set_value(300.0)
-    page.toggle(key="with_momentum").set_value(True)
+    page.toggle(key="device_apply_early").set_value(True)
     ranks = {"rank_batch": 9, "rank_channel": 7, "rank_height": 5, "rank_width": 3}
     drawn_with(page, layers=7, batch_size=24, patch=3, image_size=128, **ranks)
     query = {
@@ -223,7 +223,7 @@ def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
         "rank_height": "5",
         "rank_width": "3",
         "budget_mcu256": "300",
-        "with_momentum": "true",
+        "device_apply_early": "true",
         "convention": "paper",
         "cost_unit": "FLOPs",
         "memory_unit": "MiB",
