@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from asi_core.methods import Vanilla
 from asi_core.records import HEAD_KIND
 from asi_core.results.outcomes import Outcome
 from asi_core.results.verdict import Verdict
@@ -162,4 +163,4 @@ def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
 
 def against_vanilla(ratio: float) -> str:
     """A ratio to vanilla in words."""
-    return compared_with(ratio, 1, "vanilla")
+    return compared_with(ratio, 1, Vanilla.label.lower())

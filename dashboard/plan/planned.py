@@ -10,7 +10,7 @@ import pandas as pd
 
 from asi_core.errors import InvalidInput
 from asi_core.figures.plan import ErrorPoint, KeptRow
-from asi_core.methods import Bits
+from asi_core.methods import Bits, Vanilla
 from asi_core.methods.costs import tucker_bytes
 from asi_core.planning import (
     LayerProfile,
@@ -74,7 +74,7 @@ def answer_sentence(what: Planned) -> str:
         return f"{budget} is enough for everything: the layers' inputs are {format_bytes(full)}."
     return (
         f"Within {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
-        f"{format_bytes(full)}, {compared_with(kept, full, 'vanilla')}, at a gradient error of "
+        f"{format_bytes(full)}, {compared_with(kept, full, Vanilla.label.lower())}, at a gradient error of "
         f"{three_digits(what.plan.gradient_error)}."
     )
 

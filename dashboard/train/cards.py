@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
+from asi_core.methods import Vanilla
 from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import FROM_RUN
@@ -121,7 +122,7 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     ]
     full = None if vanilla is None else vanilla.mean("activation_bytes")
     if full is not None and kept:
-        facts.insert(0, f"**{compared_with(kept, full, 'vanilla')}**")
+        facts.insert(0, f"**{compared_with(kept, full, Vanilla.label.lower())}**")
     return "  \n".join(facts)
 
 
