@@ -74,8 +74,8 @@ def answer_sentence(what: Planned) -> str:
         return f"{budget} is enough for everything: the layers' inputs are {format_bytes(full)}."
     return (
         f"Within {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
-        f"{format_bytes(full)}, {compared_with(kept, full, Vanilla.label.lower())}, at a gradient error of "
-        f"{three_digits(what.plan.gradient_error)}."
+        f"{format_bytes(full)}, {compared_with(kept, full, Vanilla.label.lower())}, "
+        f"at a gradient error of {three_digits(what.plan.gradient_error)}."
     )
 
 
