@@ -12,7 +12,8 @@ from tests.browser.visiting import Visit, open_window, wait_until_drawn
 from tests.waiting import wait_for
 
 STOPS = """around => [...document.querySelectorAll(around + ' [data-testid=stTooltipIcon] *')]
-    .filter(e => e.matches('button, [tabindex]') && e.tabIndex >= 0).length"""
+    .filter(e => e.matches('button, [tabindex]') && e.tabIndex >= 0)
+    .filter(e => !e.closest('[data-testid=stExpander]')).length"""
 # Titles that plotly's toolbar covers, in the order of the page.
 COVERED = """() => [...document.querySelectorAll('.live-chart')].filter(chart => {
     const title = chart.querySelector('.gtitle')?.getBoundingClientRect();
