@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from asi_core.planning import plan
     from asi_core.runs.engine.keeping import keep_run
     from asi_core.training.fine_tuning import fine_tune
+    from asi_core.training.fitting import fit
     from asi_core.zoo.cards import register_model
 else:
     __getattr__ = lazy_names(
@@ -87,6 +88,7 @@ else:
             "plan": "planning:plan",
             "profile": "compression.profile:profile",
             "fine_tune": "training.fine_tuning:fine_tune",
+            "fit": "training.fitting:fit",
             "keep_run": "runs.engine.keeping:keep_run",
             "register_dataset": "datasets:register_dataset",
             "register_method": "methods:register_method",
@@ -107,6 +109,7 @@ __all__ = [
     "estimate",
     "figures",
     "fine_tune",
+    "fit",
     "keep_run",
     "layers",
     "linalg",

@@ -23,8 +23,8 @@ from pydantic_core import CoreSchema, PydanticUndefined, core_schema
 from asi_core.errors import InvalidInput
 from asi_core.units import MIB
 
-# The kinds of widgets and flags: on or off, an integer, a number, one of a few, text, a number of
-# layers or "all", one rank or one per mode.
+# The kinds of widgets and flags: on or off, an integer, a number, one of a few, text, layers (how
+# many of the last, or names and patterns), one rank or one per mode.
 FieldType = Literal["switch", "whole", "number", "choice", "text", "layers", "ranks"]
 
 # One rank for all modes; the flag of the field `ranks` takes one per mode.
@@ -228,7 +228,7 @@ def _choices(option: Any) -> tuple[Any, ...]:
 _TYPES: tuple[tuple[FieldType, Callable[[set[Any]], bool]], ...] = (
     ("switch", lambda plain: plain == {bool}),
     ("ranks", lambda plain: int in plain and tuple in plain),
-    ("layers", lambda plain: int in plain and Literal in plain),
+    ("layers", lambda plain: plain == {int, str}),
     ("choice", lambda plain: plain == {Literal}),
     ("whole", lambda plain: plain == {int}),
     ("number", lambda plain: float in plain and plain <= {int, float}),

@@ -48,12 +48,15 @@ class LayerProfile:
     Attributes:
         singular_values: one descending row per mode, of the first batch.
         candidates: in order of increasing explained variance.
+        gradient_norm: Frobenius norm of the exact weight gradient, with which errors are compared;
+            None if it was not noted.
     """
 
     name: str
     input_shape: tuple[int, ...]
     singular_values: tuple[tuple[float, ...], ...]
     candidates: tuple[Candidate, ...]
+    gradient_norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ def _profile(layer: dict[str, Any]) -> LayerProfile:
             Candidate(**{**candidate, "ranks": tuple(candidate["ranks"])})
             for candidate in layer["candidates"]
         ),
+        gradient_norm=layer.get("gradient_norm"),
     )
 
 

@@ -121,6 +121,7 @@ class LayerShape:
         has_input_gradient: False for the first trained layer, as nothing before it is trained.
         opens_block: whether it reads the input of the trained part of its block
             (`methods.blocks`).
+        has_bias: whether the plain layer has a bias.
         input_id: equal for layers that read the same tensor, which plain PyTorch keeps once;
             None if no other trained layer reads it.
     """
@@ -133,6 +134,7 @@ class LayerShape:
     has_input_gradient: bool
     opens_block: bool = True
     input_id: str | None = None
+    has_bias: bool = False
 
     @property
     def is_linear(self) -> bool:

@@ -40,10 +40,11 @@ def less_or_more(value: float, base: float) -> str:
     return _SAME if three_digits(ratio) == "1" else f"{times(ratio)} {word}"
 
 
-def compared_with(value: float, base: float, name: str) -> str:
-    """Such as "64× less than vanilla" or "the same as vanilla"; both numbers are positive."""
+def than_vanilla(value: float, base: float) -> str:
+    """Such as "64× less than vanilla" or "the same as vanilla"; `base` is vanilla's, both are
+    positive."""
     compared = less_or_more(value, base)
-    return f"{compared} {'as' if compared == _SAME else 'than'} {name}"
+    return f"{compared} {'as' if compared == _SAME else 'than'} vanilla"
 
 
 def fewer_or_more(value: float, base: float, unit: str) -> str:
@@ -104,12 +105,14 @@ def bytes_by_formula(count: float | None) -> str:
 
 
 def layer_count(layers: int | str) -> str:
-    """Such as "1 layer", "4 layers" or "all layers"."""
+    """Such as "1 layer", "4 layers", "all layers" or "layers features.1[0-9].*"."""
+    if isinstance(layers, str) and layers != "all":
+        return f"layers {layers}"
     return f"{layers} layer{'' if layers == 1 else 's'}"
 
 
 def last_layers(layers: int | str) -> str:
-    """Such as "the last layer", "the last 4 layers" or "all layers"."""
-    if layers == "all":
-        return "all layers"
+    """Such as "the last layer", "the last 4 layers", "all layers" or "layers conv1 conv2"."""
+    if isinstance(layers, str):
+        return layer_count(layers)
     return "the last layer" if layers == 1 else f"the last {layers} layers"

@@ -22,6 +22,7 @@ Changed = Callable[[], None] | None
 
 ONE, EACH = "One rank", "Ranks per mode"
 ONE_KEY, USUAL_RANK = "rank", 8
+LAYER_NAMES_KEY = "layer_names"
 USUAL_TOKENS = 512
 _FEWEST_DIGITS = 2
 
@@ -82,20 +83,32 @@ def _number_box(field: SettingField, label: str, common: dict[str, Any]) -> Any:
     return st.number_input(label, value=value, step=step, format=_format(field), **common, **URL)
 
 
-def layers_box(card: ModelCard, on_change: Changed = None) -> int:
-    """A slider for how many of a model's last layers are trained."""
+def layers_box(card: ModelCard, on_change: Changed = None) -> int | str:
+    """A slider for how many of a model's last layers are trained, and a box for which others."""
     field = run_field("layers")
-    count: int = st.slider(
+    place = st.container()
+    in_link = LAYER_NAMES_KEY in st.query_params
+    with st.expander("Layers by name", icon=":material/checklist:", expanded=in_link):
+        named: str = st.text_input(
+            "Names or patterns",
+            key=LAYER_NAMES_KEY,
+            placeholder="features.1[0-9].*",
+            help="Trains these layers instead of the last ones: names, ends of names, or patterns "
+            "in which * stands for any text, with spaces between them. Empty for the last layers.",
+            **URL,
+        )
+    count: int = place.slider(
         f"{field.setting.label} (of {card.layer_count})",
         1,
         card.layer_count,
         min(field.default, card.layer_count),
         key=field.name,
         help=field.setting.help,
+        disabled=bool(named.strip()),
         on_change=on_change,
         **URL,
     )
-    return count
+    return " ".join(named.split()) or count
 
 
 def image_size_box(card: ModelCard, on_change: Changed = None) -> int:

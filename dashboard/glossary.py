@@ -23,6 +23,8 @@ TERMS: dict[str, str] = {
     "Captured energy": "Share of the input's squared norm that its compressed form keeps, from 0 "
     "to 1.",
     "Comparison": "Runs that were launched together, on the same images in the same order.",
+    "Contribution": "Of a weight: the squared norm of its gradient on calibration batches, which "
+    "is the first decrease of their loss per learning rate.",
     "Core": "The small central tensor of a Tucker form. Its sizes are the ranks.",
     "Drift": "How far a mode's subspace has turned since the previous step: the largest principal "
     "angle between the two, in degrees.",

@@ -171,10 +171,16 @@ def comparison_title(runs: Sequence[RunRecord]) -> str:
 
 
 def _depths(runs: Sequence[RunRecord]) -> str:
-    depths = sorted({run.spec.layers for run in runs}, key=lambda k: inf if k == "all" else k)
-    if len(depths) == 1:
-        return layer_count(depths[0])
-    return f"{depths[0]} to {layer_count(depths[-1])}"
+    """Such as "1 to 4 layers"; names and patterns come after numbers."""
+    depths = {run.spec.layers for run in runs}
+    named = sorted(layer_count(k) for k in depths if isinstance(k, str) and k != "all")
+    counts = sorted(depths - {k for k in depths if isinstance(k, str) and k != "all"}, key=_depth)
+    several = [f"{counts[0]} to {layer_count(counts[-1])}"] if len(counts) > 1 else []
+    return ", ".join((*(several or map(layer_count, counts)), *named))
+
+
+def _depth(layers: int | str) -> float:
+    return layers if isinstance(layers, int) else inf
 
 
 def run_labels(runs: Sequence[RunRecord]) -> list[str]:

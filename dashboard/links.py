@@ -28,8 +28,10 @@ _MESSAGES = "links-messages"
 _LARGEST = 2**53 - 1
 _MOST_MESSAGES, _LONGEST = 5, 40
 _NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
-# Multiselect boxes; those of filters and sweeps are recognised by the prefix of their keys.
-_MAY_BE_EMPTY = frozenset(("methods", "models", "poster_methods", "runs", "step_methods"))
+# Multiselect and text boxes; filters and sweeps are recognised by the prefix of their keys.
+_MAY_BE_EMPTY = frozenset(
+    ("methods", "models", "poster_methods", "runs", "step_methods", "layer_names")
+)
 # Links may give these by name or by title.
 _NAMED = ("model", "dataset")
 _TITLED = frozenset(("model", "dataset", "solver", "formula_method", "formula_layer"))

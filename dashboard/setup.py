@@ -59,7 +59,7 @@ class Setup:
     model: str
     dataset: str
     skip_damaged: bool
-    layers: int
+    layers: int | str
     batch_size: int
     image_size: int
     settings: tuple[tuple[str, Any], ...] = ()
@@ -184,6 +184,9 @@ def as_it_stands(setup: Setup) -> Setup:
         name: state.get(name, getattr(setup, name))
         for name in ("layers", "batch_size", *setup.size)
     }
+    # Names, which the slider does not have, are redrawn with the whole page.
+    if isinstance(setup.layers, str):
+        numbers["layers"] = setup.layers
     settings = tuple((name, _now(name, value, setup)) for name, value in setup.settings)
     return replace(setup, **numbers, settings=settings)
 

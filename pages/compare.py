@@ -18,6 +18,7 @@ from dashboard.compare.transfer import transfer
 from dashboard.compare.watch import watch
 from dashboard.frame import answer, kpi_row, question
 from dashboard.links import checked
+from dashboard.plain import plain
 
 
 @checked
@@ -40,7 +41,7 @@ def main() -> None:
 
 def _compare(view: View) -> None:
     verdict = judge(view.outcomes, view.tolerance)
-    answer(sentence(verdict, view.outcomes, view.tolerance))
+    answer(plain(sentence(verdict, view.outcomes, view.tolerance)))
     pareto(view, verdict.reference)
     if numbers := kpis(verdict):
         kpi_row(numbers)

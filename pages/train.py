@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from asi_core.errors import AsiError, one_sentence
 from asi_core.training.spec import RunSpec
+from asi_core.units import last_layers
 from dashboard import services
 from dashboard.damage import damage_notice
 from dashboard.frame import question
@@ -62,10 +63,16 @@ def main() -> None:
 def _what_starts(specs: Sequence[RunSpec]) -> str:
     spec = specs[-1]
     return (
-        f"The last {spec.layers} layers of {spec.model_label} and a new classifier are trained for "
+        f"{_trained(spec)} of {spec.model_label} and a new classifier are trained for "
         f"{spec.steps} steps, by {len(specs) - 1} methods side by side, on the same images in the "
         "same order. The linear probe is the baseline to beat."
     )
+
+
+def _trained(spec: RunSpec) -> str:
+    """Such as "The last 4 layers"."""
+    words = last_layers(spec.layers)
+    return plain(words[0].upper() + words[1:])
 
 
 # A spawned worker process imports this file again, under another name.

@@ -52,11 +52,11 @@ class Thinned(Method):
         return replace(step, weight_gradient=kept)
 
 
-class Sparse(Method):
+class NonZero(Method):
     """Keeps the non-zero elements and their mask, so its bytes depend on the images."""
 
-    kind: Literal["sparse"] = "sparse"
-    label: ClassVar[str] = "Sparse input"
+    kind: Literal["nonzero"] = "nonzero"
+    label: ClassVar[str] = "Non-zero input"
     kept: ClassVar[str] = "what is not zero"
     kept_energy: ClassVar[float | None] = 1.0
 

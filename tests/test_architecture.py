@@ -30,7 +30,7 @@ ALLOWED = {
     "bench": {"training", "layers", "methods", "costs", "zoo"},
     "testing": {"layers", "methods", "costs"},
     "runs": {"training", "costs", "planning", "methods", "zoo", "datasets"},
-    "results": {"runs", "training", "costs", "methods", "zoo"},
+    "results": {"runs", "training", "costs", "methods", "zoo", "datasets"},
     "figures": {"methods", "costs"},
     "cli": {
         "bench",

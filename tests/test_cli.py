@@ -54,6 +54,15 @@ def test_estimate_lists_every_layer(convention: str) -> None:
     assert result["layers"][0]["ranks"] == [16, 32, 3, 3]
 
 
+def test_estimate_of_layers_by_name() -> None:
+    layers = "blocks.14.* conv_head"
+    result = answer("estimate", "--method", "vanilla", "--layers", layers)
+    assert {layer["name"].rpartition(".")[0] for layer in result["layers"]} == {"blocks.14", ""}
+    wrong = call("estimate", "--method", "vanilla", "--layers", "blocks.99.*")
+    assert wrong.code == 2
+    assert "layers must be layers of the model, got 'blocks.99.*'" in wrong.err
+
+
 def test_without_json_the_output_is_readable() -> None:
     result = call("estimate", "--method", "vanilla")
     assert "total (exact)" in result.out
@@ -66,7 +75,7 @@ def test_without_json_the_output_is_readable() -> None:
         (["--method", "asi", "--rank", "0"], "rank must be at least 1, got 0"),
         (["--method", "hosvd", "--explained-variance", "1.5"], "got 1.5"),
         (["--method", "asi", "--rank", "4", "--layers", "999"], "at most 49"),
-        (["--method", "asi", "--rank", "4", "--layers", "some"], "--layers"),
+        (["--method", "asi", "--rank", "4", "--layers", "some"], "layers must be layers of the"),
         (["--method", "asi", "--ranks", "4,x"], "--ranks"),
         (["--method", "asi", "--rank", "4", "--ranks", "4,4,4,4"], "given once"),
         (["--method", "vanilla", "--patch", "2"], "vanilla has no such setting, got patch"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     (line,) = lines(capsys, *arguments, "--json")
     return dict(json.loads(line))
 
@@ -25,7 +26,7 @@ def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, obje
 def test_training_measures_and_shows_no_number_by_formula(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = ("train", "--method", "sparse", "--steps", "2")
+    arguments = ("train", "--method", "nonzero", "--steps", "2")
     printed = lines(capsys, *arguments)
     assert "activation memory  no closed form" in printed
     (saved,) = (line for line in printed if line.startswith("saved for backward"))
@@ -34,31 +35,34 @@ def test_training_measures_and_shows_no_number_by_formula(
     assert result["activation_bytes"] is None
     assert result["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
     assert isinstance(result["measured_saved_bytes"], int)
+    assert result["status"] == "completed"
+    steps = [event for event in result["history"] if event["kind"] == "step"]
+    assert [event["forward_macs"] for event in steps] == [None, None]
 
 
 def test_a_step_is_measured_without_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = lines(capsys, "measure", "--method", "sparse")
+    printed = lines(capsys, "measure", "--method", "nonzero")
     layers = [line for line in printed if "measured" in line]
     assert len(layers) == 2
     assert all("formula no closed form, measured " in line for line in layers)
     (row,) = (line for line in printed if line.startswith("by formula"))
     assert row.endswith("no closed form")
-    result = found(capsys, "measure", "--method", "sparse")
+    result = found(capsys, "measure", "--method", "nonzero")
     assert result["formula_bytes"] is None
     assert "None" not in "\n".join(printed)
 
 
 def test_a_sweep_prints_the_accuracy_anyway(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("sweep", "--methods", "sparse,thinned", "--every", "2", "--steps", "1")
+    arguments = ("sweep", "--methods", "nonzero,thinned", "--every", "2", "--steps", "1")
     _, *runs = lines(capsys, *arguments, "--no-references")
-    sparse, thinned = sorted(runs)
-    assert sparse.startswith("Sparse input")
-    assert sparse.endswith("(n = 1), no closed form")
+    nonzero, thinned = sorted(runs)
+    assert nonzero.startswith("Non-zero input")
+    assert nonzero.endswith("(n = 1), no closed form")
     assert thinned.endswith("by formula")
 
 
 def test_an_estimate_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["estimate", "--method", "sparse", *STEP]) == 2
+    assert main(["estimate", "--method", "nonzero", *STEP]) == 2
     captured = capsys.readouterr()
-    assert captured.err == "Sparse input has no closed form: measure it.\n"
+    assert captured.err == "Non-zero input has no closed form: measure it.\n"
     assert captured.out == ""

@@ -5,13 +5,13 @@ from pydantic import BaseModel, ValidationError
 
 from asi_core.errors import InvalidInput, one_sentence, shortened
 from asi_core.units import (
-    compared_with,
     fewer_or_more,
     format_bytes,
     format_count,
     format_seconds,
     less_or_more,
     signed,
+    than_vanilla,
     three_digits,
 )
 
@@ -83,8 +83,8 @@ def test_negative_numbers_have_a_real_minus_and_a_unit() -> None:
 
 def test_ratios_say_less_or_more() -> None:
     assert plain_spaces(less_or_more(1, 64)) == "64 × less"
-    assert plain_spaces(compared_with(243, 100, "vanilla")) == "2.43 × more than vanilla"
-    assert compared_with(100, 100, "vanilla") == "the same as vanilla"
+    assert plain_spaces(than_vanilla(243, 100)) == "2.43 × more than vanilla"
+    assert than_vanilla(100, 100) == "the same as vanilla"
 
 
 def test_small_differences_of_counts_are_percentages() -> None:

@@ -32,8 +32,8 @@ STEP_FIELDS = ("model", "layers", *SIZE_FIELDS)
 
 
 def layers(text: str) -> int | str:
-    """The number of last layers, or "all"."""
-    return text if text == "all" else _numbers(text, int, "a whole number, or all")[0]
+    """The number of last layers; or "all", or names and patterns, as text."""
+    return int(text) if text.strip().lstrip("-").isdecimal() else text
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def several_layers(text: str) -> tuple[int | str, ...]:
-    """Comma-separated numbers of layers, each may be "all"."""
+    """Comma-separated layers, as `layers` reads each."""
     return tuple(layers(part) for part in words(text))
 
 
@@ -187,7 +187,7 @@ def _help(field: SettingField) -> str:
 
 def _metavar(field: SettingField) -> str:
     if field.type == "layers":
-        return "K|all"
+        return "K|all|NAMES"
     units = {"bytes": "MIB", "": field.name.rpartition("_")[2].upper()}
     return units.get(field.setting.unit, field.setting.unit.upper())
 

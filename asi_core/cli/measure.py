@@ -17,6 +17,7 @@ from asi_core.cli.flags import (
 from asi_core.cli.options import Commands, method_settings, run_spec
 from asi_core.costs.compared import COMPARED_TITLES
 from asi_core.costs.timeline.records import Timeline
+from asi_core.errors import InvalidInput
 from asi_core.training.spec import RunSpec
 from asi_core.units import by_formula, format_bytes, format_seconds
 
@@ -31,6 +32,12 @@ def add_parser(commands: Commands) -> None:
         help="the memory of one whole step over time: its peak, when it is reached and what it "
         "consists of",
     )
+    parser.add_argument(
+        "--needs",
+        action="store_true",
+        help="what training needs at once, in a whole step: the frozen forward pass of each image, "
+        "one by one, and then the step",
+    )
     add_method_flags(parser)
     add_json_flag(parser)
     parser.set_defaults(run=run)
@@ -44,8 +51,12 @@ def run(options: argparse.Namespace) -> int:
 
     if options.pretrained is None:
         spec = with_weights_at_hand(spec)
+    if options.timeline and options.needs:
+        raise InvalidInput("only one of --timeline and --needs can be measured", "both", "omit one")
     if options.timeline:
         return _run_timeline(spec, options)
+    if options.needs:
+        return _run_needs(spec, options)
     result = measure_and_compare(spec, installed_pool()).as_dict()
     if options.json:
         print(json.dumps(result))
@@ -66,6 +77,25 @@ def _run_timeline(spec: RunSpec, options: argparse.Namespace) -> int:
         print(json.dumps(timeline_as_dict(spec, timeline)))
         return 0
     _print_timeline(spec, timeline)
+    return 0
+
+
+def _run_needs(spec: RunSpec, options: argparse.Namespace) -> int:
+    from asi_core.training.features import installed_pool
+    from asi_core.training.measuring import measure_need
+
+    need = measure_need(spec, installed_pool())
+    if options.json:
+        written = {"spec": spec.model_dump(mode="json"), **need.as_dict()}
+        print(json.dumps(written))
+        return 0
+    print(f"{spec.model_label}, batch {spec.batch_size}, {spec.image_size} px")
+    total = format_bytes(need.total(frozen_in_flash=True))
+    print(f"training needs {total} at once, measured, frozen forward passes included")
+    for use, nbytes in need.breakdown.items():
+        print(f"  {use:30} {format_bytes(nbytes):>10}")
+    flash = format_bytes(need.frozen_weights)
+    print(f"  besides, {flash} of frozen weights, which may lie in flash")
     return 0
 
 

@@ -161,8 +161,11 @@ def _run_as_dict(run: RunRecord) -> dict[str, Any]:
 
 
 def _outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
-    measures = {
+    measures: dict[str, dict[str, Any]] = {
         name: {"mean": spread.mean, "deviation": spread.deviation, "seeds": spread.count}
         for name, spread in outcome.measures.items()
     }
+    interval = outcome.accuracy_interval
+    if interval is not None:
+        measures["accuracy"]["interval"] = [interval.low, interval.high]
     return {"label": outcome.label, "kind": outcome.kind, **measures}

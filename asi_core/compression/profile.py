@@ -154,11 +154,45 @@ def profile_layer(
         for mode in range(len(shape.input_shape))
     ]
     candidates = [_candidate(shape, decomposed, spectra, share, method) for share in shares]
+    norms = torch.stack([d.gradient.square().sum() for d in decomposed])
     return LayerProfile(
         name=shape.name,
         input_shape=shape.input_shape,
         singular_values=tuple(_rounded(values) for values in decomposed[0].values),
         candidates=tuple(candidates),
+        gradient_norm=float(norms.mean().sqrt()),
+    )
+
+
+def profile_weight(shape: LayerShape, passes: Sequence[Watched], method: Method) -> LayerProfile:
+    """The profile of one layer whose weight is trained or not: two candidates.
+
+    The error of not training it is the squared norm of the weight's gradient, averaged over the
+    batches: the first decrease of their mean loss per learning rate that is forgone.
+
+    Args:
+        passes: the layer's inputs and output gradients, one record per batch.
+        method: whose bytes count.
+    """
+    gradients = []
+    for seen in passes:
+        assert seen.x is not None
+        assert seen.grad_output is not None
+        gradients.append(
+            linalg.gradients.weight_gradient(
+                seen.x, seen.grad_output, shape.weight_shape, shape.geometry
+            )
+        )
+    contribution = float(torch.stack(gradients).mean(0).double().square().sum())
+    trained, frozen = shape.input_shape, (0,) * len(shape.input_shape)
+    return LayerProfile(
+        name=shape.name,
+        input_shape=shape.input_shape,
+        singular_values=(),
+        candidates=(
+            Candidate(0.0, frozen, method.saved_bytes(shape, frozen, "exact"), contribution),
+            Candidate(1.0, trained, method.saved_bytes(shape, trained, "exact"), 0.0),
+        ),
     )
 
 

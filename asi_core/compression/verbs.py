@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ def estimate(
     model: str | nn.Module,
     method: Method | Compression,
     *,
-    layers: int | Literal["all"] | None = None,
+    layers: int | str | None = None,
     batch_size: int | None = None,
     image_size: int | None = None,
     tokens: int | None = None,
@@ -50,7 +50,8 @@ def estimate(
             any module, with an `example`. A module on the meta device needs neither weights nor
             arithmetic.
         method: a method for a name; a `Compression` for a module, which is left as it is.
-        layers: for a name: how many of the last layers are trained, or "all".
+        layers: for a name: how many of the last layers are trained, "all", or names and patterns
+            such as "features.1[0-9].*", separated by spaces.
         batch_size: for a name.
         image_size: for a name of a network that reads images, in pixels.
         tokens: for a name of a language model: tokens of each text.

@@ -8,7 +8,7 @@ from math import prod
 
 from asi_core.errors import NoClosedForm, Unsupported
 from asi_core.methods import Method
-from asi_core.methods.base import AdapterNumbers
+from asi_core.methods.base import TrainedNumbers
 from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Macs, Ranks
 
 
@@ -20,15 +20,15 @@ class LayerCost:
         activation_bytes: kept for backward. If an earlier layer keeps the same input, `exact` does
             not count it, and `paper` counts it again.
         kept_by: the name of that earlier layer, else None.
-        adapter: what is trained instead of the layer's weight and bias; None if those are.
+        numbers: how many of the layer's numbers are trained and frozen.
     """
 
     shape: LayerShape
     ranks: Ranks | None
     activation_bytes: int
     macs: Macs
+    numbers: TrainedNumbers
     kept_by: str | None = None
-    adapter: AdapterNumbers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ def step_cost(
             keepers.setdefault(shape.input_id, shape.name)
         if convention == "exact" and kept_by is not None:
             kept -= input_bytes(shape)
-        adapter = method.adapter_numbers(shape)
         macs = method.macs(shape, own, convention)
-        layers.append(LayerCost(shape, own, kept, macs, kept_by, adapter))
+        numbers = method.trained_numbers(shape, own)
+        layers.append(LayerCost(shape, own, kept, macs, numbers, kept_by))
     return StepCost(convention, tuple(layers))
 
 

@@ -23,14 +23,11 @@ class Category(StrEnum):
 
 # A module belongs to the file of torch.nn.modules that defines its type or a base of it.
 _FILES = {
+    **dict.fromkeys(["conv", "linear"], Category.OTHER_INPUTS),
+    nn.modules.sparse.__name__.rpartition(".")[2]: Category.OTHER_INPUTS,
+    **dict.fromkeys(["batchnorm", "instancenorm", "normalization"], Category.NORMALISATION),
     "activation": Category.ACTIVATIONS,
-    "batchnorm": Category.NORMALISATION,
-    "instancenorm": Category.NORMALISATION,
-    "normalization": Category.NORMALISATION,
     "pooling": Category.POOLING,
-    "conv": Category.OTHER_INPUTS,
-    "linear": Category.OTHER_INPUTS,
-    "sparse": Category.OTHER_INPUTS,
 }
 _LAYERS = """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution
     linear bilinear embedding matmul rmatmul mm bmm mv addmm addbmm baddbmm einsum tensordot

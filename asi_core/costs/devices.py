@@ -7,13 +7,12 @@ listed separately, because nothing writes to them: a microcontroller may keep th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from asi_core.costs.accounting import StepCost
 from asi_core.records import ELEMENT_BYTES
 from asi_core.units import GIB, KIB, MIB
 from asi_core.zoo.cards import ModelCard, model_card
-from asi_core.zoo.parameters import ParameterCount, parameter_count
+from asi_core.zoo.parameters import parameter_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def training_memory(
     cost: StepCost,
     model: str,
     *,
-    layers: int | Literal["all"],
+    layers: int | str,
     batch_size: int,
     classes: int,
     momentum: bool = False,
@@ -117,7 +116,10 @@ def training_memory(
         InvalidInput: if there is no such model, or it has fewer layers.
     """
     parameters = parameter_count(model, layers, classes)
-    trained, frozen = _trained_and_frozen(parameters, cost)
+    # A layer that is called repeatedly has its numbers once.
+    numbers = {layer.shape.name: layer.numbers for layer in cost.layers}.values()
+    trained = parameters.head + sum(each.trained for each in numbers)
+    frozen = parameters.frozen + sum(each.frozen for each in numbers)
     weights = ELEMENT_BYTES * trained
     head_input = ELEMENT_BYTES * batch_size * _trained_head_features(model_card(model))
     return TrainingMemory(
@@ -127,19 +129,6 @@ def training_memory(
         optimiser_bytes=weights if momentum else 0,
         frozen_bytes=ELEMENT_BYTES * frozen,
     )
-
-
-def _trained_and_frozen(parameters: ParameterCount, cost: StepCost) -> tuple[int, int]:
-    """How many numbers are trained and frozen: where there are adapters, the layers' own weights
-    and biases are frozen too."""
-    # A layer that is called repeatedly has one adapter.
-    adapters = {layer.shape.name: layer.adapter for layer in cost.layers}
-    found = [adapter for adapter in adapters.values() if adapter is not None]
-    if not found:
-        return parameters.trained, parameters.frozen
-    trained = parameters.head + sum(adapter.trained for adapter in found)
-    frozen = parameters.frozen + parameters.layers + sum(adapter.frozen for adapter in found)
-    return trained, frozen
 
 
 def _trained_head_features(card: ModelCard) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from asi_core import zoo
 from asi_core.costs.accounting import StepCost, step_cost
 from asi_core.methods import Method
@@ -14,15 +12,16 @@ def estimate(
     model: str,
     method: Method,
     *,
-    layers: int | Literal["all"],
+    layers: int | str,
     batch_size: int,
     image_size: int | None = None,
     tokens: int | None = None,
     convention: Convention,
 ) -> StepCost:
-    """Bytes and multiplies of one training step of a model's last `layers` layers.
+    """Bytes and multiplies of one training step of a model's trained layers.
 
     Args:
+        layers: how many of the last, "all", or names and patterns (`patterns.chosen_layers`).
         image_size: of a network that reads images, pixels.
         tokens: of a language model: of each text of the batch.
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, styled
-from asi_core.methods import Vanilla
-from asi_core.units import compared_with, three_digits
+from asi_core.units import than_vanilla, three_digits
 
 _RING = 4  # extra size in pixels of a point that is close but not exact
 
@@ -87,7 +86,5 @@ def _message(row: PrintedRow, unit: str) -> str:
         f"printed {three_digits(row.printed)} {unit}, computed {three_digits(row.computed)} {unit}",
     ]
     if row.vanilla is not None:
-        lines.append(
-            f"{compared_with(row.printed, row.vanilla, Vanilla.label.lower())}, as printed"
-        )
+        lines.append(f"{than_vanilla(row.printed, row.vanilla)}, as printed")
     return "<br>".join(lines)

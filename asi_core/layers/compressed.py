@@ -84,6 +84,14 @@ class CompressedLayer(nn.Module):
             plain.__dict__.pop(name, None)
         return plain
 
+    def remember_(self, memory: WarmStart) -> None:
+        """Start from what `memory` says."""
+        self.memory = memory
+
+    def plan_(self, ranks: Ranks) -> None:
+        """Use planned ranks from now on."""
+        self.remember_(replace(self.memory, ranks=ranks))
+
     @property
     def is_trained(self) -> bool:
         """Whether gradients are computed from what the method keeps."""

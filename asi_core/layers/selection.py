@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from difflib import get_close_matches
 from operator import index
 from typing import Any, SupportsIndex, TypeAlias
 
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from asi_core.errors import InvalidInput
+from asi_core.layers.patterns import last_layers, matching_names, no_such_layer
 
 Predicate: TypeAlias = Callable[[str, nn.Module], bool]
 # How many of the last, a pattern, a predicate, or any iterable of names, patterns and predicates.
@@ -20,7 +20,6 @@ Layers: TypeAlias = SupportsIndex | str | Predicate | Iterable[str | Predicate]
 _KINDS: dict[str, type[nn.Module]] = {"all-conv": nn.Conv2d, "all-linear": nn.Linear}
 # Classifiers beside the network's own, which only help while it is trained from the start.
 _AUXILIARY = re.compile(r"aux", re.IGNORECASE)
-_MOST_NEAR = 3
 
 
 def choose_layers(
@@ -37,8 +36,8 @@ def choose_layers(
             - an integer: the last so many layers of the kind that the network mainly has, which is
               convolutions, or the linear layers of its blocks; auxiliary classifiers are left out;
             - "all", "all-conv" or "all-linear": all layers of that kind;
-            - a layer's name, the end of one ("q_proj"), or "re:" and a regular expression that
-              matches a whole name;
+            - a layer's name, the end of one ("q_proj"), a pattern of whole names in which * stands
+              for any text ("features.1[0-9].*"), or "re:" and a regular expression of whole names;
             - a function of a layer's name and module that returns whether it is meant;
             - any iterable of names, patterns and functions.
         exclude: in the same way, layers that are not meant; they are not counted either.
@@ -57,7 +56,8 @@ def choose_layers(
 
 
 def matching(model: nn.Module, pattern: str) -> list[str]:
-    """Names of all modules, of whatever type, that a name, the end of one or "re:..." means.
+    """Names of all modules, of whatever type, that a name, the end of one, a pattern with * or
+    "re:..." means.
 
     Raises:
         InvalidInput: if there is none, with the nearest names.
@@ -65,17 +65,12 @@ def matching(model: nn.Module, pattern: str) -> list[str]:
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     if pattern.startswith("re:"):
         found = [name for name in names if _expression(pattern).fullmatch(name)]
-    elif pattern in names or not pattern:
+    elif not pattern:
         found = [pattern]
     else:
-        found = [name for name in names if name.endswith(f".{pattern}")]
+        found = matching_names(names, pattern)
     if not found:
-        near = get_close_matches(pattern, names, _MOST_NEAR, 0.4)
-        raise InvalidInput(
-            "layers must be layers of the model",
-            repr(pattern),
-            f"did you mean {', '.join(near)}" if near else "see named_modules()",
-        )
+        raise no_such_layer(names, pattern)
     return found
 
 
@@ -90,22 +85,6 @@ def main_layers(model: nn.Module, called: Sequence[str] | None = None) -> list[s
     if len(in_blocks) > len(convs):
         return in_blocks
     return convs or linear
-
-
-def last_layers(names: Sequence[str], layers: int | str) -> list[str]:
-    """The last `layers` of `names`; all of them for "all".
-
-    Raises:
-        InvalidInput: if there are fewer.
-    """
-    count = len(names) if layers == "all" else layers
-    if not (isinstance(count, int) and 0 <= count <= len(names)):
-        raise InvalidInput(
-            f"trained layers must be between 0 and {len(names)}, the trainable layers of the model",
-            layers,
-            "choose fewer layers, or 'all'",
-        )
-    return list(names[len(names) - count :])
 
 
 def _meant(

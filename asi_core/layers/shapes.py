@@ -93,6 +93,7 @@ def layer_shape(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> Layer
         weight_shape=tuple(layer.weight.shape),
         geometry=layer_geometry(layer),
         has_input_gradient=x.requires_grad,
+        has_bias=layer.bias is not None,
     )
 
 

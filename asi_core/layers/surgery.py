@@ -23,6 +23,7 @@ from asi_core.layers.lean_settings import check_lean_settings
 from asi_core.layers.linear import CompressedLinear
 from asi_core.layers.own_forward import OwnForward
 from asi_core.layers.selection import Layers, choose_layers, matching
+from asi_core.layers.selective import SelectiveConv2d, SelectiveLayer, SelectiveLinear
 from asi_core.methods import Method, as_method
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,13 @@ _FACTORED: dict[type[CompressedLayer], type[FactoredLayer]] = {
     CompressedConv2d: FactoredConv2d,
     CompressedLinear: FactoredLinear,
 }
+
+_SELECTIVE: dict[type[CompressedLayer], type[SelectiveLayer]] = {
+    CompressedConv2d: SelectiveConv2d,
+    CompressedLinear: SelectiveLinear,
+}
+# Whose parameters are not those that a plain layer trains.
+_OTHER_PARAMETERS = (AdaptedLayer, SelectiveLayer)
 
 
 def compress_(
@@ -201,7 +209,7 @@ def _swap_(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:
         if layer in replaced:
             model.set_submodule(name, replaced[layer])
     for before, after in replaced.items():
-        if isinstance(before, AdaptedLayer) or isinstance(after, AdaptedLayer):
+        if isinstance(before, _OTHER_PARAMETERS) or isinstance(after, _OTHER_PARAMETERS):
             # The same layers are trained as before, by parameters that may be others.
             after.requires_grad_(any(p.requires_grad for p in before.parameters()))
 
@@ -247,6 +255,8 @@ def _kind_for(method: Method, kind: type[CompressedLayer]) -> type[CompressedLay
     """The type of layer that does what the method does, in place of `kind`; None without one."""
     if method.adapter is not None:
         return _ADAPTED.get(kind)
+    if method.plans_weights:
+        return _SELECTIVE.get(kind)
     return _FACTORED.get(kind) if method.factors_weight else kind
 
 

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.methods.base import WarmStart
+from asi_core.records import Ranks
 
 _START = "warm_start."
 _RANKS, _AGE, _FACTOR = f"{_START}ranks", f"{_START}age", f"{_START}factor_"
+_ENERGY = f"{_START}energy"
 _WEIGHT_FACTOR = f"{_START}weight_factor"
 
 
@@ -38,11 +40,23 @@ def warm_start_tensors(model: nn.Module) -> dict[str, Tensor]:
             found[prefix + _RANKS] = torch.tensor(memory.ranks)
         if memory.factors:
             found[prefix + _AGE] = torch.tensor(memory.age)
+        if memory.energy is not None:
+            found[prefix + _ENERGY] = torch.tensor(memory.energy, dtype=torch.float64)
         if memory.weight_factor is not None:
             found[prefix + _WEIGHT_FACTOR] = memory.weight_factor.detach()
         for mode, factor in memory.factors.items():
             found[f"{prefix}{_FACTOR}{mode}"] = factor.detach()
     return found
+
+
+def ranks_in(state: Mapping[str, Tensor]) -> dict[str, Ranks]:
+    """The ranks among warm starts, by the name before them."""
+    ending = f".{_RANKS}"
+    return {
+        key.removesuffix(ending): tuple(value.tolist())
+        for key, value in state.items()
+        if key.endswith(ending)
+    }
 
 
 def load_warm_starts_(model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -66,7 +80,7 @@ def load_warm_starts_(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             )
         own[name][found + what] = value
     for prefix, layer in layers.items():
-        layer.memory = _memory(layer.memory, own[prefix])
+        layer.remember_(_memory(layer.memory, own[prefix]))
 
 
 def _prefix(name: str) -> str:
@@ -75,6 +89,7 @@ def _prefix(name: str) -> str:
 
 def _memory(before: WarmStart, own: Mapping[str, Tensor]) -> WarmStart:
     ranks, age, of_weight = own.get(_RANKS), own.get(_AGE), own.get(_WEIGHT_FACTOR)
+    energy = own.get(_ENERGY)
     return WarmStart(
         seed=before.seed,
         ranks=before.ranks if ranks is None else tuple(ranks.tolist()),
@@ -83,6 +98,7 @@ def _memory(before: WarmStart, own: Mapping[str, Tensor]) -> WarmStart:
             for key, value in own.items()
             if key.startswith(_FACTOR)
         },
+        energy=None if energy is None else float(energy),
         weight_factor=None if of_weight is None else of_weight.detach().clone(),
         age=0 if age is None else int(age),
     )

@@ -20,6 +20,7 @@ from asi_core.methods.registry import (
     method_class,
     register_method,
 )
+from asi_core.methods.sparse import Sparse
 from asi_core.methods.tucker_settings import USUAL_EXPLAINED_VARIANCE, USUAL_RANKS
 from asi_core.methods.vanilla import Vanilla
 from asi_core.methods.velora import VeLoRA
@@ -51,6 +52,7 @@ __all__ = [
     "LoRAOverASI",
     "Method",
     "MethodStyle",
+    "Sparse",
     "Vanilla",
     "VeLoRA",
     "WarmStart",

@@ -34,9 +34,13 @@ class WarmStart:
         seed: for the layer's own random start; the global generator is not used.
         ranks: found on the first batch, or planned; capped at every step to the sizes of its batch.
             None where the method's settings give the ranks.
-        factors: mode -> size x rank matrix of the latest step; finite.
+        factors: mode -> size x rank matrix with which the next step starts; finite.
+        used: those onto which the latest step projected, of modes where they are not in `factors`.
+        energy: share of the energy captured when all `factors` were last iterated; None if that is
+            not watched, or not known.
         weight_factor: out x rank basis of a weight that is used in factors; None without one.
-        age: number of steps since the factors were initialised.
+        age: number of steps since the factors were initialised; a method may set it back to have
+            them iterated again.
         initialised: whether a forward pass outside of backward made the factors. A pass within
             backward, which is a checkpoint's, then repeats it.
         is_repeated: True in the copy used by such a repeated pass, which projects its input onto
@@ -46,10 +50,16 @@ class WarmStart:
     seed: int = 0
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
+    used: dict[int, Tensor] = field(default_factory=dict)
+    energy: float | None = None
     weight_factor: Tensor | None = None
     age: int = 0
     initialised: bool = False
     is_repeated: bool = False
+
+    def forget(self) -> None:
+        """Start from random factors again; the ranks stay."""
+        self.factors, self.used, self.energy, self.age = {}, {}, None, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +92,8 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterNumbers:
-    """How many numbers an adapter has in a layer whose own are all frozen."""
+class TrainedNumbers:
+    """How many numbers of a layer are trained, and how many are frozen."""
 
     trained: int
     frozen: int
@@ -118,8 +128,11 @@ class Method(BaseModel, ABC):
         letters: integer settings that closed forms use -> their symbols in equations.
         exact_forward: False if the output of a layer is not that of the plain one.
         factors_weight: whether layers compute with `weight_factors` in place of their weight.
+        plans_weights: whether a plan within the budget says which layers' weights are trained, by
+            ranks as large as the input; of the others, with ranks of zero, only the bias is.
         repeats_blocks: True if blocks of trained layers are recomputed before their backward pass.
         alternatives: settings of which exactly one must be given; may be empty.
+        learning_rates: initial learning rates of runs that name none, by optimiser.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,8 +149,10 @@ class Method(BaseModel, ABC):
     letters: ClassVar[Mapping[str, str]] = {}
     exact_forward: ClassVar[bool] = True
     factors_weight: ClassVar[bool] = False
+    plans_weights: ClassVar[bool] = False
     repeats_blocks: ClassVar[bool] = False
     alternatives: ClassVar[tuple[str, ...]] = ()
+    learning_rates: ClassVar[Mapping[str, float]] = {"sgd": 0.05, "adamw": 0.001}
 
     @classmethod
     def class_kind(cls) -> str:
@@ -204,13 +219,17 @@ class Method(BaseModel, ABC):
         """
         return None
 
-    def adapter_numbers(self, shape: LayerShape) -> AdapterNumbers | None:
-        """The size of the adapter of a layer; None for a method that trains the layer's own
-        weight and bias."""
+    def trained_numbers(self, shape: LayerShape, ranks: Ranks | None) -> TrainedNumbers:
+        """How many numbers of a layer are trained and frozen.
+
+        Args:
+            ranks: the ranks in use; None for a method without ranks.
+        """
+        own = prod(shape.weight_shape) + (shape.weight_shape[0] if shape.has_bias else 0)
         if self.adapter is None:
-            return None
+            return TrainedNumbers(own, 0)
         a, b = map(prod, self.adapter.shapes(shape.weight_shape, shape.geometry.groups))
-        return AdapterNumbers(a + b, 0) if self.adapter.trains_a else AdapterNumbers(b, a)
+        return TrainedNumbers(a + b, own) if self.adapter.trains_a else TrainedNumbers(b, own + a)
 
     @classmethod
     def why_unsupported(cls, geometry: Geometry) -> str | None:

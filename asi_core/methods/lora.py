@@ -36,6 +36,8 @@ class LowRankAdaptation(Method):
     """
 
     letters: ClassVar[Mapping[str, str]] = {"lora_rank": "r"}
+    # Of a weight that starts as B A = 0 (docs/decisions/0117).
+    learning_rates: ClassVar[Mapping[str, float]] = {"sgd": 0.2, "adamw": 0.003}
     lora_rank: Annotated[
         int,
         Setting(

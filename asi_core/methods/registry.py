@@ -27,6 +27,7 @@ from asi_core.methods.fixed_subspace import FixedSubspace
 from asi_core.methods.gradient_filter import GradientFilter
 from asi_core.methods.hosvd import HOSVD
 from asi_core.methods.lora import LoRA, LoRAFA, LoRAOverASI
+from asi_core.methods.sparse import Sparse
 from asi_core.methods.vanilla import Vanilla
 from asi_core.methods.velora import VeLoRA
 from asi_core.methods.wasi import WASI
@@ -40,11 +41,12 @@ TAKEN_NAMES = frozenset(
     (
         *("model", "dataset", "skip_damaged", "pretrained", "lean", "layers", "steps", "seed"),
         *("activation_bits", "recompute_attention", "micro_batch", "apply_early", "optimizer"),
-        *("layout", "timeline", "tokens"),
+        *("layout", "timeline", "tokens", "needs", "budget_mib", "least_layers", "frozen_in"),
         *("batch_size", "image_size", "learning_rate", "momentum", "weight_decay", "final_rate"),
+        *("schedule", "warmup_steps"),
         *("clip_norm", "train_norm", "evaluate_every", "probe_every"),
         *("kind", "method", "methods", "rank", "spec", "convention", "references", "dry_run"),
-        *("json", "run", "help", "own", "own_layers"),
+        *("json", "run", "help", "own", "own_layers", "speed"),
     )
 )
 
@@ -76,7 +78,7 @@ METHODS: Registry[type[Method]] = Registry(
     _kind_of,
     (
         *(Vanilla, ASI, HOSVD, GradientFilter, EightBit, Checkpointing, FixedSubspace, VeLoRA),
-        *(LoRA, LoRAFA, LoRAOverASI, WASI),
+        *(LoRA, LoRAFA, LoRAOverASI, WASI, Sparse),
     ),
 )
 

@@ -52,14 +52,17 @@ def _shown_by_method(name: str, specs: Sequence[RunSpec]) -> bool:
 
 
 def task_of(spec: RunSpec) -> RunSpec:
-    """The specification without method, layers and seed, in which compared runs may differ.
+    """The specification without method, layers and seed, in which compared runs may differ, nor a
+    learning rate that is the method's own.
 
     Runs with the same task have the same model, images and recipe, so their accuracies are
     comparable.
     """
     own = {} if spec.own is None else {"own_layers": ()}
     changes = {"method": Vanilla(), "layers": 0, "seed": 0, **own, **PROBING_SETTINGS}
-    return RunSpec.model_validate({**spec.model_dump(), **changes})
+    # Methods may each have a learning rate of their own.
+    rate = None if spec.has_own_rate else spec.learning_rate
+    return RunSpec.model_validate({**spec.model_dump(), **changes, "learning_rate": rate})
 
 
 def changed_recipe(spec: RunSpec) -> dict[str, Any]:

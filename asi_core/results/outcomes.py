@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from asi_core.datasets import dataset_card
 from asi_core.methods import Vanilla
 from asi_core.records import HEAD_LABEL
 from asi_core.results.differences import PROBING_SETTINGS
+from asi_core.results.statistics import (
+    Difference,
+    Interval,
+    mean_interval,
+    runs_difference,
+    seeds_difference,
+    share_interval,
+)
 from asi_core.runs.records import RunRecord, kind_of
 from asi_core.training.spec import RunSpec
 from asi_core.units import layer_count
@@ -65,6 +74,25 @@ class Outcome:
     def seeds(self) -> tuple[int, ...]:
         return tuple(sorted({run.spec.seed for run in self.runs}))
 
+    @property
+    def accuracies(self) -> dict[int, float]:
+        """Test accuracies of the completed runs by seed; the newest run of a seed counts."""
+        return by_seed(self.runs, "accuracy")
+
+    @property
+    def test_images(self) -> int | None:
+        """The size of the test set; None if it is not known, or not the same for all runs."""
+        counts = {test_images(run) for run in self.runs if run.status == "completed"}
+        return counts.pop() if len(counts) == 1 else None
+
+    @property
+    def accuracy_interval(self) -> Interval | None:
+        """The interval of the mean accuracy over seeds, or of a single run by its test set."""
+        accuracies = list(self.accuracies.values())
+        if len(accuracies) == 1 and self.test_images:
+            return share_interval(accuracies[0], self.test_images)
+        return mean_interval(accuracies)
+
     def mean(self, measure: str) -> float | None:
         """Mean of a measure; None if unknown."""
         spread = self.measures.get(measure)
@@ -83,6 +111,28 @@ def left_out(run: RunRecord) -> int:
     """Number of damaged images that a run skipped; known once it has ended."""
     images = (run.summary or {}).get("images") or {}
     return int(images.get("left_out", 0))
+
+
+def test_images(run: RunRecord) -> int | None:
+    """Number of test images of a run; None if it is not known."""
+    images = (run.summary or {}).get("images") or {}
+    if "test" in images:
+        return int(images["test"])
+    # Before a run has ended, and of those that earlier versions kept.
+    return dataset_card(run.spec.dataset).test_count if run.spec.own is None else None
+
+
+def accuracy_difference(ours: Outcome, theirs: Outcome) -> Difference | None:
+    """The difference of the accuracies of two outcomes of one task: paired over common seeds, or if
+    there are fewer than two, by the size of the test set; None without accuracies."""
+    paired = seeds_difference(ours.accuracies, theirs.accuracies)
+    if paired is not None:
+        return paired
+    a, b = ours.mean("accuracy"), theirs.mean("accuracy")
+    if a is None or b is None:
+        return None
+    count = ours.test_images if ours.test_images == theirs.test_images else None
+    return runs_difference(a, b, count)
 
 
 def single_outcomes(runs: Iterable[RunRecord]) -> list[Outcome]:
@@ -107,16 +157,21 @@ def without_seed(spec: RunSpec) -> RunSpec:
     return spec.model_copy(update=changes)
 
 
-def spread(runs: Sequence[RunRecord], name: str) -> Spread | None:
-    """Mean and deviation of a measure over the seeds of completed runs, given newest first."""
-    by_seed: dict[int, float] = {}
+def by_seed(runs: Sequence[RunRecord], name: str) -> dict[int, float]:
+    """A measure of completed runs, given newest first, by seed: the newest of a seed counts."""
+    found: dict[int, float] = {}
     for run in runs:
         value = measure(run, name)
         if run.status == "completed" and value is not None:
-            by_seed.setdefault(run.spec.seed, value)
-    if not by_seed:
+            found.setdefault(run.spec.seed, value)
+    return found
+
+
+def spread(runs: Sequence[RunRecord], name: str) -> Spread | None:
+    """Mean and deviation of a measure over the seeds of completed runs, given newest first."""
+    values = list(by_seed(runs, name).values())
+    if not values:
         return None
-    values = list(by_seed.values())
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 

@@ -22,6 +22,7 @@ from asi_core.runs.validity.rows import check_record
 from asi_core.runs.validity.specs import InvalidRun
 from asi_core.training.events import ProbeEvent
 from asi_core.training.spec import RunSpec
+from asi_core.units import layer_count
 from asi_core.zoo.shapes import trained_layer_shapes
 
 # Comparisons of the study. The first two have one comparison per seed.
@@ -189,8 +190,8 @@ def paper_macs(store: RunStore, run: RunRecord) -> float:
     """
     if run.spec.layers == 0:
         return 0.0
-    if run.spec.layers == "all":
-        raise InvalidRun("it trains all layers, but the study needs their number")
+    if isinstance(run.spec.layers, str):
+        raise InvalidRun(f"it trains {layer_count(run.spec.layers)}, but the study needs a number")
     shapes = _shapes(run.spec)
     found = []
     probes = [event for event in store.events(run.id, "probe") if isinstance(event, ProbeEvent)]

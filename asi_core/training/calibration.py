@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from statistics import fmean
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from asi_core.compression.profile import SHARES, profile_layer
+from asi_core.compression.profile import SHARES, profile_layer, profile_weight
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
 from asi_core.methods import Vanilla
 from asi_core.planning import LayerProfile, Plan, plan
+from asi_core.records import Ranks
 from asi_core.training.batches import batch_indices
 from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.setup import TrainingSetup, default_device
@@ -31,6 +33,9 @@ def calibrate(
 ) -> list[LayerProfile]:
     """Profile the layers that `spec` trains, with exact gradients, before the first step.
 
+    For a method that plans which weights are trained, profiles say what each of them contributes
+    (`compression.profile.profile_weight`).
+
     Args:
         pool: frozen features, shared with other runs.
         batches: number of calibration batches: the first full ones of the run. Ranks come from
@@ -42,21 +47,73 @@ def calibrate(
     """
     if batches < 1:
         raise InvalidInput("calibration batches must be at least 1", batches, "take 2")
-    plain = spec.model_copy(update={"method": Vanilla()})
+    setup, passes = _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
+    met = [(shape, [seen[shape.name] for seen in passes]) for shape in setup.shapes]
+    if spec.method.plans_weights:
+        return [profile_weight(shape, seen, spec.method) for shape, seen in met]
+    return [profile_layer(shape, seen, shares, spec.method) for shape, seen in met]
+
+
+def gradient_errors(
+    spec: RunSpec, pool: FeaturePool | None = None, *, batches: int = BATCHES
+) -> dict[str, float]:
+    """How far a method's weight gradients are from the exact ones, before the first step.
+
+    Args:
+        pool: frozen features, shared with other runs.
+        batches: number of calibration batches, as in `calibrate`.
+
+    Returns:
+        the Frobenius norm of the error by trained layer, a root mean square over the batches.
+
+    Raises:
+        AsiError: if the spec cannot be set up.
+    """
+    _, exact = _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
+    setup, found = _passes(spec, pool, batches)
+    errors = {}
+    for shape in setup.shapes:
+        squares = [
+            float((_gradient(a[shape.name]) - _gradient(b[shape.name])).norm()) ** 2
+            for a, b in zip(exact, found, strict=True)
+        ]
+        errors[shape.name] = fmean(squares) ** 0.5
+    return errors
+
+
+def first_ranks(spec: RunSpec, pool: FeaturePool | None = None) -> dict[str, Ranks]:
+    """The ranks with which a run keeps its first batch, by trained layer.
+
+    Args:
+        pool: frozen features, shared with other runs.
+
+    Raises:
+        AsiError: if the spec cannot be set up, or its budget is too small.
+    """
     pool = pool or installed_pool()
-    setup = TrainingSetup(plain, pool, default_device())
+    setup = TrainingSetup(spec, pool, default_device())
+    plan_ranks_(setup, pool)
     order = batch_indices(len(setup.data.train), spec.pass_size, spec.seed)
-    # The smaller last batch of an epoch has other shapes and ranks than those planned for.
-    full = (indices for indices in order if len(indices) == spec.pass_size)
-    passes = [_one_pass(setup, indices) for indices in islice(full, batches)]
-    return [
-        profile_layer(shape, [seen[shape.name] for seen in passes], shares, spec.method)
-        for shape in setup.shapes
-    ]
+    setup.logits(setup.values("train", next(order)))
+    found = {}
+    for name in setup.layer_names:
+        layer = setup.tail.get_submodule(name)
+        assert isinstance(layer, CompressedLayer)
+        assert layer.ranks is not None
+        found[name] = layer.ranks
+    return found
 
 
-def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
+def plan_ranks_(
+    setup: TrainingSetup, pool: FeaturePool, known: Mapping[str, Ranks] | None = None
+) -> Plan | None:
     """If the method has a budget, assign each layer the ranks of the best plan, in place.
+
+    Args:
+        known: ranks that were planned before, by layer name: a run that resumes keeps them.
+
+    Returns:
+        The plan; None without a budget, and where the ranks are known.
 
     Raises:
         InvalidInput: if the budget is too small; it states the minimum.
@@ -65,12 +122,36 @@ def plan_ranks_(setup: TrainingSetup, pool: FeaturePool) -> Plan | None:
     budget = setup.spec.method.memory_budget
     if budget is None or not setup.layer_names:
         return None
-    made = plan(calibrate(setup.spec, pool), budget)
-    for name, ranks in made.ranks.items():
-        layer = setup.tail.get_submodule(name)
-        assert isinstance(layer, CompressedLayer)
-        layer.memory.ranks = ranks
+    made = None
+    if known is None or set(known) != set(setup.layer_names):
+        made = plan(calibrate(setup.spec, pool), budget)
+        known = made.ranks
+    assign_ranks_(setup.tail, known)
     return made
+
+
+def assign_ranks_(tail: nn.Module, ranks: Mapping[str, Ranks]) -> None:
+    """Give compressed layers of a tail the ranks that were planned for them, by name, in place."""
+    for name, planned in ranks.items():
+        layer = tail.get_submodule(name)
+        assert isinstance(layer, CompressedLayer)
+        layer.plan_(planned)
+
+
+def _passes(
+    spec: RunSpec, pool: FeaturePool | None, batches: int
+) -> tuple[TrainingSetup, list[dict[str, Watched]]]:
+    """What the trained layers met in the first full batches of a run, without any update."""
+    setup = TrainingSetup(spec, pool or installed_pool(), default_device())
+    order = batch_indices(len(setup.data.train), spec.pass_size, spec.seed)
+    # The smaller last batch of an epoch has other shapes and ranks than those planned for.
+    full = (indices for indices in order if len(indices) == spec.pass_size)
+    return setup, [_one_pass(setup, indices) for indices in islice(full, batches)]
+
+
+def _gradient(seen: Watched) -> Tensor:
+    assert seen.weight_gradient is not None
+    return seen.weight_gradient
 
 
 def _one_pass(setup: TrainingSetup, indices: Tensor) -> dict[str, Watched]:

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asi_core.errors import Unavailable, one_sentence
-from asi_core.layers.warm_starts import load_warm_starts_, warm_start_tensors
+from asi_core.layers.warm_starts import load_warm_starts_, ranks_in, warm_start_tensors
+from asi_core.records import Ranks
 from asi_core.training.spec import RunSpec
 
 _MODEL, _OPTIMISER = "model.", "optimiser."
@@ -93,6 +94,12 @@ def restore_(
             index, key = name.removeprefix(_OPTIMISER).split(".", 1)
             found.setdefault(int(index), {})[key] = _copy(value)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": found})
+
+
+def ranks_of(state: TrainingState) -> dict[str, Ranks]:
+    """The ranks of the trained layers in `state`, by layer name; without those that have none."""
+    ranks = ranks_in(state.tensors)
+    return {name.removeprefix(_MODEL): found for name, found in ranks.items()}
 
 
 def write_state(state: TrainingState, path: Path) -> None:

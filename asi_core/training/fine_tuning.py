@@ -87,9 +87,9 @@ def fine_tune(
         test: for a module: batches on which accuracy is evaluated; None for no evaluation.
         loss: for a module: computes the mean loss of class scores and labels.
         others: for a module, the recipe: `steps`, `seed` (of PyTorch's generator, set here),
-            `optimizer`, `learning_rate`, `momentum`, `weight_decay`, `final_rate`, `clip_norm`,
-            `micro_batch`, `apply_early`, `evaluate_every`, `probe_every`, with meanings and
-            defaults of `RunSpec`.
+            `optimizer`, `learning_rate`, `schedule`, `warmup_steps`, `final_rate`, `momentum`,
+            `weight_decay`, `clip_norm`, `micro_batch`, `apply_early`, `evaluate_every`,
+            `probe_every`, with meanings and defaults of `RunSpec`.
 
     Returns:
         An iterator of events. Of a module it is a `FineTuning`, which `keep_run` can store.

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from asi_core.costs.needs import Need
 from asi_core.costs.timeline.recording import StepRecorder
-from asi_core.costs.timeline.records import Timeline
+from asi_core.costs.timeline.records import Timeline, Use
 from asi_core.costs.timeline.shapes_only import ShapeFollower, WithoutNumbers, without_numbers_
+from asi_core.counting import ceil_div
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput
-from asi_core.layers.compressed import CompressedLayer
-from asi_core.records import Ranks
-from asi_core.training.layout import laid_out
+from asi_core.methods import Vanilla
+from asi_core.records import ELEMENT_BYTES, Ranks
+from asi_core.training.calibration import assign_ranks_
+from asi_core.training.frozen_pass import FrozenPass
+from asi_core.training.layout import laid_out, preferred_layout
 from asi_core.training.spec import RunSpec
-from asi_core.training.step import TrainingStep, batch_tensors
+from asi_core.training.step import TrainingStep, batch_tensors, micro_batches, update_
 from asi_core.training.tails import (
     SplitNetwork,
+    layout_of,
     lean_tail_,
     repeated_tail,
     split_network,
@@ -32,6 +38,9 @@ from asi_core.zoo.build import build_architecture, replace_head_
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.making import on_meta
 from asi_core.zoo.outside import edition, is_outside
+
+# Classes make no difference to the frozen part.
+_ANY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +62,16 @@ class _Shaped:
         return F.cross_entropy(logits, labels)
 
 
-def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> Timeline:
+def formula_memory(
+    spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None, classes: int | None = None
+) -> Timeline:
     """The memory of one training step over time, from shapes alone.
 
     A batch of many micro-batches is computed as one of two: the others add nothing.
 
     Args:
         ranks: of each trained layer, for a method whose ranks depend on the images.
+        classes: of the images; by default they are counted, which takes a while for a large folder.
 
     Returns:
         The timeline on a CPU. What operators need within is by the rules of `timeline.inside`.
@@ -67,19 +79,29 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     Raises:
         InvalidInput: if the ranks depend on the images and are not given.
     """
+    return _recorded(spec, ranks, classes).timeline("formula", "cpu")
+
+
+def _recorded(
+    spec: RunSpec, ranks: Mapping[str, Ranks] | None, classes: int | None, *, passes: int = 2
+) -> StepRecorder:
+    """One step, recorded on shapes alone, of its last micro-batches.
+
+    Args:
+        passes: at most so many are run; one finds the gradients of those before it.
+    """
     if spec.method.depends_on_images and ranks is None:
         raise InvalidInput(
             "the memory of a step by formula needs ranks that do not depend on the images",
             spec.method.settings_label,
             "give ranks, or measure the step",
         )
-    spec = spec.model_copy(update={"batch_size": min(spec.batch_size, 2 * spec.pass_size)})
-    split = _split_of(spec)
+    size = min(spec.batch_size, passes * spec.pass_size)
+    accumulates = passes == 1 and size < spec.batch_size
+    spec = spec.model_copy(update={"batch_size": size})
+    split = _split_of(spec, class_count(spec) if classes is None else classes)
     tail = deepcopy(split.start.tail)
-    for name, own in (ranks or {}).items():
-        layer = tail.get_submodule(name)
-        if isinstance(layer, CompressedLayer):
-            layer.memory.ranks = own
+    assign_ranks_(tail, ranks or {})
     layout = lean_tail_(spec, tail)
     mode, device = FakeTensorMode(), torch.device("cpu")
     # Before blocks are repeated, which hide their parts from a search for parameters.
@@ -89,10 +111,9 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     with mode, WithoutNumbers():
         values = tuple(laid_out(torch.empty(spec.batch_size, *s), layout) for s in shapes)
         labels = torch.empty(spec.batch_size, dtype=torch.int64)
-        train = TrainingStep(_Shaped(spec, device, tail))
-        # Makes warm starts and the optimiser's state.
-        train(values, labels, spec.learning_rate)
-        train.optimiser.zero_grad()
+        shaped = _Shaped(spec, device, tail)
+        train = TrainingStep(shaped)
+        _warm_up(shaped, train, values, labels)
         recorder = StepRecorder(
             tail,
             split.layer_names,
@@ -101,16 +122,83 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
             batch=batch_tensors(values, labels),
             follower=ShapeFollower,
         )
+
+        def parts() -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+            if accumulates:
+                _make_gradients(train.parameters)
+                recorder.note_gradients()
+            yield from micro_batches(values, labels, spec.micro_batch)
+
         with recorder:
-            train(values, labels, spec.learning_rate, recorder)
+            train.of_parts(parts(), size, spec.learning_rate, recorder)
             train.optimiser.zero_grad()
-    return recorder.timeline("formula", device.type)
+    return recorder
+
+
+def step_macs(
+    spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None, classes: int | None = None
+) -> int:
+    """Multiply-accumulates of matrix products and convolutions of one step, the frozen forward
+    passes of its images included, from shapes alone.
+
+    Args:
+        ranks: as in `formula_memory`.
+        classes: as in `formula_memory`.
+    """
+    found = _macs_of(_recorded(spec, ranks, classes, passes=1)) * ceil_div(
+        spec.batch_size, spec.pass_size
+    )
+    frozen = _frozen_recorded(*_frozen_key(spec))
+    return found + (0 if frozen is None else _macs_of(frozen) * spec.batch_size)
+
+
+def least_need(spec: RunSpec, *, classes: int, frozen_in_flash: bool) -> int:
+    """What training needs at least, without running its step on shapes: trained weights, and the
+    frozen forward pass or what the trained part reads or keeps."""
+    parameters = list(_split_of(spec, classes).start.tail.parameters())
+    always = sum(_bytes_of(p) for p in parameters if p.requires_grad or not frozen_in_flash)
+    batch = ELEMENT_BYTES * spec.pass_size * sum(map(prod, crossing_shapes(spec)))
+    frozen = frozen_memory(spec)
+    if frozen is None:
+        return always + batch
+    weights = 0 if frozen_in_flash else frozen.base.get(Use.FROZEN_WEIGHTS, 0)
+    return always + weights + batch + frozen.base[Use.BATCH] + frozen.peak.nbytes
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _macs_of(recorder: StepRecorder) -> int:
+    follower = recorder.follower
+    assert isinstance(follower, ShapeFollower)
+    return follower.macs
+
+
+def _warm_up(
+    shaped: _Shaped, train: TrainingStep, values: tuple[Tensor, ...], labels: Tensor
+) -> None:
+    """Make warm starts and the optimiser's state: what a whole step before would leave there."""
+    some, _ = next(micro_batches(values, labels, shaped.spec.micro_batch))
+    shaped.logits(some)
+    _make_gradients(train.parameters)
+    update_(shaped.spec, train.optimiser, train.parameters)
+    train.optimiser.zero_grad()
+
+
+def _make_gradients(parameters: Iterable[Tensor]) -> None:
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
 
 
 def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
     """Shapes of the frozen part's results for one image, without the batch."""
-    parts = _split_of(spec).start.parts
-    size = spec.image_size
+    return _crossing_shapes(*_frozen_key(spec))
+
+
+@lru_cache(maxsize=64)
+def _crossing_shapes(spec: RunSpec, outside: str) -> list[tuple[int, ...]]:
+    parts, size = _split_of(spec, _ANY).start.parts, spec.image_size
     if parts is None:
         return [(3, size, size)]
     with torch.no_grad():
@@ -119,34 +207,74 @@ def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
 
 
 def frozen_memory(spec: RunSpec) -> Timeline | None:
-    """The memory of the frozen part's forward pass of one image; None if there is no such part."""
-    split = _split_of(spec)
-    if split.start.parts is None:
+    """The memory of the frozen part's forward pass of one image (`frozen_pass`) over time, from
+    shapes alone; None if there is no such part."""
+    recorded = _frozen_recorded(*_frozen_key(spec))
+    return None if recorded is None else recorded.timeline("formula", "cpu")
+
+
+def _frozen_key(spec: RunSpec) -> tuple[RunSpec, str]:
+    """What changes the frozen part: one pass of it serves many questions."""
+    names = ("model", "layers", "image_size", "train_norm", "layout")
+    given = {name: value for name, value in spec if name in names}
+    outside = edition(spec.model) if is_outside(spec.model) else ""
+    return RunSpec.model_validate({**given, "method": Vanilla()}), outside
+
+
+@lru_cache(maxsize=64)
+def _frozen_recorded(spec: RunSpec, outside: str) -> StepRecorder | None:
+    parts = _split_of(spec, _ANY).start.parts
+    if parts is None:
         return None
-    prefix = deepcopy(split.start.parts.prefix)
-    mode, device = FakeTensorMode(), torch.device("cpu")
-    without_numbers_(prefix, mode, device)
+    layout = layout_of(spec) or preferred_layout(parts.tail)
+    part = FrozenPass(parts.prefix, layout).part
+    mode = FakeTensorMode()
+    without_numbers_(part, mode, torch.device("cpu"))
     with mode, torch.no_grad(), WithoutNumbers():
-        image = torch.empty(1, 3, spec.image_size, spec.image_size)
-        recorder = StepRecorder(prefix, [], None, batch=[image], follower=ShapeFollower)
+        image = laid_out(torch.empty(1, 3, spec.image_size, spec.image_size), layout)
+        recorder = StepRecorder(part, [], None, batch=[image], follower=ShapeFollower)
         with recorder:
-            _results = prefix(image)
-    return recorder.timeline("formula", device.type)
+            _results = part(image)
+    return recorder
 
 
-def _split_of(spec: RunSpec) -> SplitNetwork:
+def formula_need(
+    spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None, classes: int | None = None
+) -> Need:
+    """What training needs at once, frozen forward passes included, from shapes alone.
+
+    Args:
+        ranks: as in `formula_memory`.
+        classes: as in `formula_memory`.
+
+    Raises:
+        InvalidInput: as `formula_memory`.
+
+    Example:
+        >>> formula_need(spec).fits(2**20, frozen_in_flash=True)
+    """
+    step = _recorded(spec, ranks, classes, passes=1).timeline("formula", "cpu")
+    return Need.of(step, frozen_memory(spec), accumulates=spec.pass_size < spec.batch_size)
+
+
+def class_count(spec: RunSpec) -> int:
+    """Classes of a run's images, counted without decoding any."""
+    found = check_dataset(spec.dataset, skip_damaged=True).class_count
+    assert found is not None
+    return found
+
+
+def _split_of(spec: RunSpec, classes: int) -> SplitNetwork:
     """The split network, to be copied: tracing it takes longer than a step."""
-    kept = ("model", "dataset", "layers", "method", "train_norm", "lean", "activation_bits")
+    kept = ("model", "layers", "method", "train_norm", "lean", "activation_bits")
     given = {name: value for name, value in spec if name in (*kept, "recompute_attention")}
     only = RunSpec.model_validate({**given, "image_size": spec.image_size})
-    # A network in a file may change while this process lives, as may a folder of images.
+    # A network in a file may change while this process lives.
     outside = edition(spec.model) if is_outside(spec.model) else ""
-    classes = check_dataset(spec.dataset, skip_damaged=True).class_count
-    assert classes is not None
     return _split(only, classes, outside)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _split(spec: RunSpec, classes: int, outside: str) -> SplitNetwork:
     card = model_card(spec.model)
     model = on_meta(partial(build_architecture, card)).eval()

@@ -19,7 +19,7 @@ from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
 from asi_core.training.balance import balanced_accuracy, is_very_unbalanced
 from asi_core.training.calibration import plan_ranks_
-from asi_core.training.checkpoint import TrainingState, restore_, state_of
+from asi_core.training.checkpoint import TrainingState, ranks_of, restore_, state_of
 from asi_core.training.events import (
     EvaluationEvent,
     Event,
@@ -28,6 +28,7 @@ from asi_core.training.events import (
 )
 from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.probes import probe_layers
+from asi_core.training.schedules import learning_rate
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.training.step import Clock, SavedRecorder, TrainingStep, micro_batches
@@ -61,17 +62,20 @@ def fine_tune(
     """
     spec.check_can_be_repeated()
     yield from training_events(
-        planned_setup(spec, features or installed_pool(), default_device()),
+        planned_setup(spec, features or installed_pool(), default_device(), resume),
         should_stop=should_stop,
         resume=resume,
         keep=keep,
     )
 
 
-def planned_setup(spec: RunSpec, pool: FeaturePool, device: torch.device) -> TrainingSetup:
-    """The setup of a run, with ranks planned if its method has a budget."""
+def planned_setup(
+    spec: RunSpec, pool: FeaturePool, device: torch.device, resume: TrainingState | None = None
+) -> TrainingSetup:
+    """The setup of a run, with ranks planned if its method has a budget, or those of `resume`."""
     setup = TrainingSetup(spec, pool, device)
-    plan_ranks_(setup, pool)
+    is_same = resume is not None and resume.sources in ("", setup.sources)
+    plan_ranks_(setup, pool, ranks_of(resume) if resume is not None and is_same else None)
     return setup
 
 
@@ -209,13 +213,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def learning_rate(spec: RunSpec, step: int) -> float:
-    """Cosine schedule from the initial rate to `final_rate` times it at the last step."""
-    progress = (step - 1) / max(spec.steps - 1, 1)
-    share = spec.final_rate + (1 - spec.final_rate) * (1 + math.cos(math.pi * progress)) / 2
-    return spec.learning_rate * share
 
 
 def _counts(costs: Sequence[StepCost]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from asi_core.costs.compared import ComparedBytes
 from asi_core.costs.measure import Measurement, measure_tail
+from asi_core.costs.needs import Need
 from asi_core.costs.timeline.measured import measure_timeline
 from asi_core.costs.timeline.recording import Recorder
 from asi_core.costs.timeline.records import Timeline
@@ -18,9 +20,10 @@ from asi_core.methods import Vanilla
 from asi_core.training.batches import batch_indices
 from asi_core.training.calibration import plan_ranks_
 from asi_core.training.features import FeaturePool
+from asi_core.training.frozen_pass import FrozenPass, frozen_values
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
-from asi_core.training.step import TrainingStep, batch_tensors
+from asi_core.training.step import TrainingStep, batch_tensors, micro_batches
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.weights import local_weights
 
@@ -112,6 +115,53 @@ def measure_memory(spec: RunSpec, pool: FeaturePool) -> Timeline:
         batch=batch_tensors(values, labels),
         optimiser=train.optimiser,
     )
+
+
+def measure_need(spec: RunSpec, pool: FeaturePool) -> Need:
+    """What one whole step needs at once, measured: the frozen forward pass of each image of a
+    micro-batch, one after the other, and then the step of the trained part.
+
+    The images of the batch lie elsewhere; one at a time is copied, and counted.
+
+    Raises:
+        AsiError: if the spec cannot be set up, or the two counts disagree.
+    """
+    setup = TrainingSetup(spec, pool, default_device())
+    plan_ranks_(setup, pool)
+    indices = next(batch_indices(len(setup.data.train), spec.batch_size, spec.seed))
+    images, labels = setup.images(indices), setup.train_labels[indices]
+    frozen = None if setup.prefix is None else FrozenPass(setup.prefix, setup.layout)
+    train = TrainingStep(setup)
+
+    def step(recorder: Recorder) -> None:
+        parts = _parts_of(frozen, images, labels, spec.micro_batch, recorder)
+        train.of_parts(parts, len(labels), spec.learning_rate, recorder)
+        train.optimiser.zero_grad()
+
+    batch = batch_tensors(images, labels)
+    timeline = measure_timeline(
+        setup.tail,
+        step,
+        setup.layer_names,
+        model_card(spec.model).head,
+        batch=batch,
+        optimiser=train.optimiser,
+        frozen=frozen,
+    )
+    elsewhere = 0 if frozen is None else sum(t.untyped_storage().nbytes() for t in batch)
+    return Need.of_whole(timeline, elsewhere=elsewhere)
+
+
+def _parts_of(
+    frozen: FrozenPass | None,
+    images: Tensor,
+    labels: Tensor,
+    size: int | None,
+    recorder: Recorder,
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """What the trained part reads of each micro-batch, made when its turn comes."""
+    for some, wanted in micro_batches(images, labels, size):
+        yield (some,) if frozen is None else frozen_values(frozen, some, recorder), wanted
 
 
 def measure_and_compare(spec: RunSpec, pool: FeaturePool) -> StepMeasured:

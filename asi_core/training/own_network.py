@@ -14,6 +14,13 @@ from asi_core.methods import AnyMethod
 from asi_core.units import format_count
 from asi_core.zoo.cards import modes_of_layer
 
+# What `fine_tune` takes for a network of one's own; defaults are those of `RunSpec`.
+RECIPE = (
+    *("steps", "seed", "optimizer", "learning_rate", "schedule", "warmup_steps", "final_rate"),
+    *("momentum", "weight_decay", "clip_norm", "micro_batch", "apply_early"),
+    *("evaluate_every", "probe_every"),
+)
+
 _PREFIX = "own/"
 _LONGEST_NAME = 80
 _Count = Annotated[int, Field(ge=0)]

@@ -23,18 +23,12 @@ from asi_core.layers.surgery import methods_of
 from asi_core.methods import Method
 from asi_core.records import LayerShape
 from asi_core.training.events import PreparedEvent
-from asi_core.training.own_network import OwnLayer, OwnNetwork, own_name
+from asi_core.training.own_network import RECIPE, OwnLayer, OwnNetwork, own_name
 from asi_core.training.spec import RunSpec
 
 log = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-# What `fine_tune` takes for a network of one's own; defaults are those of `RunSpec`.
-RECIPE = (
-    *("steps", "seed", "optimizer", "learning_rate", "momentum", "weight_decay", "final_rate"),
-    *("clip_norm", "micro_batch", "apply_early", "evaluate_every", "probe_every"),
-)
 
 
 class OwnSetup:

@@ -9,7 +9,7 @@ from typing import Any
 
 from asi_core.fields import SettingField, setting_fields
 from asi_core.methods import Method
-from asi_core.training.own_network import OwnNetwork
+from asi_core.training.own_network import RECIPE, OwnNetwork
 from asi_core.training.spec import RunSpec
 
 
@@ -70,12 +70,7 @@ def _of_own(spec: RunSpec, own: OwnNetwork) -> str:
         "lean": spec.lean,
         "fold": own.fold,
     }
-    recipe = spec.model_dump(
-        mode="json",
-        exclude_defaults=True,
-        include={"steps", "seed", "learning_rate", "momentum", "weight_decay", "final_rate"}
-        | {"clip_norm", "evaluate_every", "probe_every"},
-    )
+    recipe = spec.model_dump(mode="json", exclude_defaults=True, include=set(RECIPE))
     loss = "" if own.loss == "cross_entropy" else f"    loss={own.loss},\n"
     return "\n".join(
         (

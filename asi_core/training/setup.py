@@ -41,6 +41,7 @@ class TrainingSetup:
 
     Attributes:
         tail: crossing values to logits; its trained layers are compressed.
+        prefix: images to crossing values; None if nothing is frozen before the tail.
         layout: the memory layout of the tail's tensors.
         layer_names: of the trained layers, in registration order.
         train, test: the crossing values of both splits, by image index.
@@ -62,6 +63,7 @@ class TrainingSetup:
         start, self.layer_names = split.start, split.layer_names
         self.layout = lean_tail_(spec, start.tail)
         self.tail = repeated_tail(spec, start.tail, self.layer_names)
+        self.prefix = None if start.parts is None else start.parts.prefix
         self.train = self._store(pool, start, "train")
         self.test = self._store(pool, start, "test")
         self.train_labels = torch.from_numpy(self.data.train.labels).to(device)
@@ -122,6 +124,10 @@ class TrainingSetup:
         store: FeatureStore | ImagesThemselves = getattr(self, split)
         return tuple(laid_out(value, self.layout) for value in store.values(indices))
 
+    def images(self, indices: Tensor) -> Tensor:
+        """Training images as the network reads them: N x 3 x size x size."""
+        return self._loader("train")(indices)
+
     def image_counts(self) -> ImageCounts:
         """Numbers of images used and left out."""
         data = self.data
@@ -154,13 +160,15 @@ class TrainingSetup:
     def _store(
         self, pool: FeaturePool, start: FrozenStart, name: Literal["train", "test"]
     ) -> FeatureStore | ImagesThemselves:
-        split: Split = getattr(self.data, name)
-        size = self.spec.image_size
-        loader = ImageLoader(split, model_card(self.spec.model), size, self.device)
+        loader, size = self._loader(name), self.spec.image_size
         images_key = f"{self.data.fingerprint}/{name}/{size}/{loader.normalisation}"
-        return start.store(
-            pool, loader, images_key=images_key, count=len(split), device=self.device
-        )
+        count = len(getattr(self.data, name))
+        return start.store(pool, loader, images_key=images_key, count=count, device=self.device)
+
+    def _loader(self, name: Literal["train", "test"]) -> ImageLoader:
+        split: Split = getattr(self.data, name)
+        card = model_card(self.spec.model)
+        return ImageLoader(split, card, self.spec.image_size, self.device)
 
 
 def default_device() -> torch.device:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Field,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -18,9 +21,12 @@ from asi_core.datasets import dataset_card
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.fields import OF_RECORD, Setting
 from asi_core.layers.lean_settings import ActivationBits, check_lean_settings
+from asi_core.layers.patterns import ALL
 from asi_core.methods import AnyMethod
 from asi_core.training.own_network import OwnLayer, OwnNetwork, is_own, own_title
-from asi_core.zoo.cards import ModelCard, check_image_size, check_is_trained_by_name, model_card
+from asi_core.training.spec_checks import as_layers, at_most, check_modes, own_rate
+from asi_core.zoo.cards import check_image_size, check_is_trained_by_name, model_card
+from asi_core.zoo.shapes import chosen_facts, why_unsupported
 
 _POINTS_PER_RUN = 10
 # Parameters of a recipe become single precision, which has hardly any larger number.
@@ -29,29 +35,6 @@ _LARGEST_SINGLE = 3.4e38
 _LARGEST_SEED = 2**53 - 1
 # Fields that only runs of a user's own network have; in the JSON of others they are left out.
 _OF_OWN = ("own", "own_layers")
-
-
-def _at_most(most: int, what: str, value: int, why: str) -> None:
-    if value > most:
-        raise InvalidInput(f"{what} must be at most {most}, {why}", value, "choose less")
-
-
-def _check_modes(model: ModelCard, given: int, counts: Collection[int]) -> None:
-    """Raise unless `given` ranks are one for each mode of all trained layers' inputs."""
-    if len(counts) > 1:
-        raise InvalidInput(
-            f"ranks must be one number where inputs have {' or '.join(map(str, sorted(counts)))} "
-            f"modes, as those of {model.title}",
-            f"a list of {given}",
-            "give one number for all modes",
-        )
-    if given not in counts:
-        (count,) = counts
-        raise InvalidInput(
-            f"ranks must be one number or {count}, one per mode of {model.title}",
-            f"a list of {given}",
-            f"give {', '.join(model.names_of_modes(count))}, or one number for all modes",
-        )
 
 
 class RunSpec(BaseModel):
@@ -69,13 +52,17 @@ class RunSpec(BaseModel):
         activation_bits: bits in which activations such as GELU and layer normalisations keep what
             their gradients need, which are then approximate; None is exact.
         recompute_attention: whether frozen attention keeps only its input and runs again.
-        layers: number of last layers that are trained (convolutions; in transformers the linear
-            layers of the MLPs); 0 trains only the new head.
+        layers: which layers are trained: how many of the last (convolutions; in transformers the
+            linear layers of the MLPs), "all", or names, ends of names and patterns with *, ? and
+            [...], separated by spaces or in a list; 0 trains only the new head.
         image_size: side to which images are resized, pixels.
         micro_batch: images per forward and backward pass, whose gradients are added up; None for
             the whole batch.
         apply_early: whether each parameter is updated as soon as its gradient is complete.
-        final_rate: the last learning rate, as a share of the initial one.
+        learning_rate: the initial one; by default, or for None, the method's own for the optimiser.
+        schedule: how it changes from step to step (`training.schedules`).
+        warmup_steps: steps in which it rises to the initial one first.
+        final_rate: the last learning rate of the cosine schedule, as a share of the initial one.
         clip_norm: maximum norm of all gradients together, or of each if they are applied early.
         train_norm: whether the affine parameters of batch normalisations after the first trained
             layer are trained too.
@@ -156,15 +143,17 @@ class RunSpec(BaseModel):
         ),
     ] = None
     layers: Annotated[
-        int | Literal["all"],
+        int | str,
         Setting(
             "Trained layers",
             "How many of the last convolutions (in transformers: linear layers of the MLPs) are "
-            "trained, besides a new classifier. All layers before them are frozen and keep "
-            "nothing.",
+            "trained, besides a new classifier; or which: names and patterns such as "
+            "features.1[0-9].* with spaces between them. All layers before the first of them are "
+            "frozen and keep nothing.",
             least=0,
             step=1,
         ),
+        BeforeValidator(as_layers),
     ] = 4
     steps: Annotated[int, Setting("Steps", "Training steps.", least=1, step=50, plural="steps")] = (
         150
@@ -234,12 +223,33 @@ class RunSpec(BaseModel):
         float,
         Setting(
             "Learning rate",
-            "Initial rate; it decays along a cosine to a share of this.",
+            "The initial rate. Empty is the method's own for the optimizer: 0.05 for SGD and 0.001 "
+            "for AdamW, but more for methods that train adapters.",
             above=0,
             most_computed=_LARGEST_SINGLE,
             step=0.01,
         ),
-    ] = 0.05
+    ] = Field(default_factory=own_rate)
+    schedule: Annotated[
+        Literal["cosine", "constant"],
+        Setting(
+            "Schedule",
+            "How the learning rate changes: along half a cosine down to the final rate, or not.",
+            choices={"cosine": "cosine", "constant": "constant"},
+            plural="schedules",
+        ),
+    ] = "cosine"
+    warmup_steps: Annotated[
+        int,
+        Setting(
+            "Warm-up",
+            "Steps in which the learning rate rises linearly from near zero to the initial one, "
+            "before the schedule.",
+            least=0,
+            step=10,
+            unit="steps",
+        ),
+    ] = 0
     momentum: Annotated[
         float,
         Setting(
@@ -267,7 +277,7 @@ class RunSpec(BaseModel):
         float,
         Setting(
             "Final rate",
-            "The last learning rate, as a share of the initial one.",
+            "The last learning rate of the cosine schedule, as a share of the initial one.",
             least=0,
             most=1,
             step=0.1,
@@ -316,19 +326,34 @@ class RunSpec(BaseModel):
     own: OwnNetwork | None = None
     own_layers: tuple[OwnLayer, ...] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_rate(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("learning_rate", 0) is None:
+            return {name: value for name, value in given.items() if name != "learning_rate"}
+        return given
+
     @model_serializer(mode="wrap")
-    def _without_own_of_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _written(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Without what only runs of one's own network have; of what is not default, without a
+        learning rate that is the method's own."""
         written: dict[str, Any] = handler(self)
-        return {n: v for n, v in written.items() if n not in _OF_OWN or v is not None}
+        left_out = {name for name in _OF_OWN if written.get(name) is None}
+        if info.exclude_defaults and self.has_own_rate:
+            left_out.add("learning_rate")
+        return {name: value for name, value in written.items() if name not in left_out}
 
     @model_validator(mode="after")
     def _fits_itself(self) -> Self:
         if self.micro_batch is not None:
-            _at_most(self.batch_size, "the micro-batch", self.micro_batch, "the batch size")
+            at_most(self.batch_size, "the micro-batch", self.micro_batch, "the batch size")
         if self.optimizer != "sgd" and self.momentum:
             raise InvalidInput(
                 "momentum belongs to SGD", f"{self.momentum:g} with AdamW", "set it to 0"
             )
+        at_most(self.steps, "the warm-up", self.warmup_steps, "the steps of the run")
         return self
 
     @model_validator(mode="after")
@@ -337,16 +362,19 @@ class RunSpec(BaseModel):
             return self._checked_own()
         model, data = model_card(self.model), dataset_card(self.dataset)
         check_is_trained_by_name(model)
-        if self.layers != "all":
-            _at_most(model.layer_count, "trained layers", self.layers, f"as {model.title} has")
+        if isinstance(self.layers, int):
+            at_most(model.layer_count, "trained layers", self.layers, f"as {model.title} has")
+        elif self.layers != ALL:
+            # Raises if there is no such layer.
+            chosen_facts(self.model, self.layers)
         ranks = getattr(self.method, "ranks", None)
         if isinstance(ranks, tuple):
-            _check_modes(model, len(ranks), model.modes_of_last(self.layers) or {model.modes})
-        if (why := self.method.why_unsupported(model.usual_geometry)) is not None:
+            check_modes(model, len(ranks), self._modes or {model.modes})
+        if (why := why_unsupported(self.method, self.model, self.layers)) is not None:
             raise InvalidInput(
                 f"{self.method.label} must support the model's trained layers",
                 f"{model.name} ({why})",
-                "choose another method or model",
+                "choose another method or model, or other layers by their names",
             )
         data.check_batch_size(self.batch_size)
         check_lean_settings(self.activation_bits, self.recompute_attention, lean=self.lean)
@@ -387,6 +415,21 @@ class RunSpec(BaseModel):
         return title if self.pretrained else f"{title} (random weights)"
 
     @property
+    def has_own_rate(self) -> bool:
+        """Whether the learning rate is the method's own for the optimiser."""
+        return self.learning_rate == own_rate(dict(self))
+
+    @property
+    def recipe_label(self) -> str:
+        """Optimiser, learning rate and schedule, such as "SGD at 0.05, cosine to 0.1 of it"."""
+        name = {"sgd": "SGD", "adamw": "AdamW"}[self.optimizer]
+        momentum = f" with momentum {self.momentum:g}" if self.momentum else ""
+        own = "" if self.has_own_rate else ", not the method's own"
+        then = "constant" if self.schedule == "constant" else f"cosine to {self.final_rate:g} of it"
+        warm = f", after {self.warmup_steps} steps of warm-up" if self.warmup_steps else ""
+        return f"{name}{momentum} at {self.learning_rate:g}{own}, {then}{warm}"
+
+    @property
     def data_label(self) -> str:
         """The title of the images."""
         return dataset_card(self.dataset).title if self.own is None else own_title(self.dataset)
@@ -404,6 +447,12 @@ class RunSpec(BaseModel):
         return model_card(self.model).names_of_modes(modes)
 
     @property
+    def _modes(self) -> set[int]:
+        """Numbers of modes that inputs of the trained layers have."""
+        chosen = chosen_facts(self.model, self.layers)
+        return {1 + len(inputs) for facts in chosen for inputs, _ in facts.sizes.values()}
+
+    @property
     def pass_size(self) -> int:
         """Images per forward and backward pass."""
         return self.micro_batch or self.batch_size
@@ -417,7 +466,9 @@ class RunSpec(BaseModel):
         return self.probe_every or ceil(self.steps / _POINTS_PER_RUN)
 
 
-# The default run, with which forms and flags start.
+# The default run, with which forms and flags start; without what depends on other fields.
 RUN_DEFAULTS: dict[str, Any] = {
-    name: field.default for name, field in RunSpec.model_fields.items() if not field.is_required()
+    name: field.default
+    for name, field in RunSpec.model_fields.items()
+    if not field.is_required() and field.default_factory is None
 }

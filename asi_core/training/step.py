@@ -93,23 +93,41 @@ class TrainingStep:
             rate: the learning rate.
             recorder: learns what the step is doing.
         """
+        parts = micro_batches(values, labels, self._spec.micro_batch)
+        return self.of_parts(parts, len(labels), rate, recorder)
+
+    def of_parts(
+        self,
+        parts: Iterator[tuple[Any, Tensor]],
+        count: int,
+        rate: float,
+        recorder: Recorder | None = None,
+    ) -> Stepped:
+        """Update the parameters once, with a batch that comes in micro-batches.
+
+        Args:
+            parts: values and labels of each, made when its turn comes.
+            count: images in the whole batch.
+            rate: the learning rate.
+            recorder: learns what the step is doing.
+        """
         self._recorder = recorder or Recorder()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         clock, seconds = Clock(self._trained.device), defaultdict[str, float](float)
         self.optimiser.zero_grad()
-        losses, logits = [], []
-        parts = list(micro_batches(values, labels, self._spec.micro_batch))
+        losses, logits, done = [], [], 0
         clock.lap()
-        for number, (some, wanted) in enumerate(parts, 1):
-            self._is_last = number == len(parts)
+        for some, wanted in parts:
+            done += len(wanted)
+            self._is_last = done == count
             with self._recorder.forward():
                 found = self._trained.logits(some)
-                loss = self._trained.loss(found, wanted) * (len(wanted) / len(labels))
+                loss = self._trained.loss(found, wanted) * (len(wanted) / count)
             losses.append(loss.detach())
             logits.append(found.detach())
-            # The graph is held by `loss` alone.
-            del found
+            # The graph is held by `loss` alone, and nothing here holds the part for longer.
+            del found, some
             seconds["forward"] += clock.lap()
             loss.backward()
             del loss

@@ -9,7 +9,7 @@ from torch import nn
 
 from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import LeanForms, lean_, repeat_attention_, unlean_
-from asi_core.layers.selection import last_layers
+from asi_core.layers.patterns import chosen_layers
 from asi_core.layers.surgery import compress_
 from asi_core.methods import Vanilla
 from asi_core.training.checkpointing import repeated_blocks
@@ -34,7 +34,7 @@ class SplitNetwork:
 def split_network(spec: RunSpec, model: nn.Module) -> SplitNetwork:
     """Choose what is trained, compress it, and split the network there, in place."""
     card = model_card(spec.model)
-    names = last_layers(card.trainable_names(model.named_modules()), spec.layers)
+    names = chosen_layers(card.trainable_names(model.named_modules()), spec.layers)
     own = Vanilla() if spec.method.repeats_blocks else spec.method
     names = compress_(model, own, layers=names, lean=False)
     train_only_(model, names, card.heads, train_norm=spec.train_norm)
@@ -56,7 +56,7 @@ def lean_tail_(spec: RunSpec, tail: nn.Module) -> Layout:
             activation_bits=spec.activation_bits,
             recompute_attention=spec.recompute_attention,
         )
-    return in_layout_(tail, _layout_of(spec))
+    return in_layout_(tail, layout_of(spec))
 
 
 def repeated_tail(spec: RunSpec, tail: nn.Module, names: list[str]) -> nn.Module:
@@ -64,7 +64,7 @@ def repeated_tail(spec: RunSpec, tail: nn.Module, names: list[str]) -> nn.Module
     return repeated_blocks(tail, names) if spec.method.repeats_blocks and names else tail
 
 
-def _layout_of(spec: RunSpec) -> Layout | None:
+def layout_of(spec: RunSpec) -> Layout | None:
     """The layout that a specification asks for; None for the fastest."""
     if spec.layout is not None:
         return named_layout(spec.layout)

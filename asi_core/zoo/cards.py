@@ -110,19 +110,14 @@ class ModelCard:
         """The modes of a trained layer's input that has so many, in order."""
         return modes_of_layer(self.layer_kind, modes)
 
-    def modes_of_last(self, layers: int | Literal["all"]) -> frozenset[int]:
-        """Numbers of modes that the inputs of the last `layers` layers have."""
-        counts = self.layer_modes or (self.modes,) * self.layer_count
-        return frozenset(counts[self.layer_count - self.checked_layers(layers) :])
-
-    def checked_layers(self, layers: int | Literal["all"]) -> int:
-        """The number of layers that `layers` means.
+    def checked_layers(self, layers: int | str) -> int:
+        """The number of last layers that a number or "all" means.
 
         Raises:
             InvalidInput: if the model has fewer.
         """
         count = self.layer_count if layers == "all" else layers
-        if not 0 <= count <= self.layer_count:
+        if not (isinstance(count, int) and 0 <= count <= self.layer_count):
             raise InvalidInput(
                 f"trained layers must be between 0 and {self.layer_count}, as {self.title} has",
                 layers,

@@ -118,18 +118,18 @@ def layer_rows(
         names: in registration order.
         sizes: of images, pixels; or of what `run` gives the model.
     """
-    sources = _gradient_sources(model, names, lambda: run(model, sizes[0]))
+    sources = _sources(model, names, lambda: run(model, sizes[0]))
     found = {size: {s.name: s for s in reversed(traced(model, names, size, run))} for size in sizes}
     return [
         {
             **_row(found[sizes[0]][name], model.get_submodule(name)),
-            "input_gradient_from": _least_trained(sources[name], at, len(names)),
+            "after": sources[name],
             "sizes": {
                 str(size): [list(shapes[name].input_shape[1:]), list(shapes[name].output_shape[1:])]
                 for size, shapes in found.items()
             },
         }
-        for at, name in enumerate(names)
+        for name in names
     ]
 
 
@@ -221,10 +221,11 @@ def _reads_other_sizes(model: nn.Module, size: int) -> bool:
     return False
 
 
-def _gradient_sources(
+def _sources(
     model: nn.Module, names: Sequence[str], run: Callable[[], Any]
-) -> dict[str, int]:
-    """By layer, the largest position among the layers that its input depends on; -1 for none."""
+) -> dict[str, list[int]]:
+    """By layer, the positions of those whose results its input depends on, but not of those that
+    one of these depends on in turn."""
     inputs: dict[str, Any] = {}
     weights = {model.get_submodule(n).weight: at for at, n in enumerate(names)}
 
@@ -246,19 +247,19 @@ def _gradient_sources(
     finally:
         for handle in handles:
             handle.remove()
-    known: dict[Any, int] = {}
-    found = {name: _largest(start, weights, known) for name, start in inputs.items()}
+    known: dict[Any, int] = {None: 0}
+    below = [_weights_below(inputs[name], weights, known) for name in names]
     for weight in weights:
         weight.requires_grad_(False)
-    return found
+    return {name: _nearest(below, at) for at, name in enumerate(names)}
 
 
-def _largest(start: Any, weights: dict[Any, int], known: dict[Any, int]) -> int:
-    """The largest position of a weight below a node of the graph, without recursion."""
+def _weights_below(start: Any, weights: dict[Any, int], known: dict[Any, int]) -> int:
+    """The positions of all weights below a node of the graph, as bits; without recursion."""
     stack = [start]
     while stack:
         node = stack[-1]
-        if node is None or node in known:
+        if node in known:
             stack.pop()
             continue
         below = [n for n, _ in node.next_functions if n is not None]
@@ -266,16 +267,22 @@ def _largest(start: Any, weights: dict[Any, int], known: dict[Any, int]) -> int:
         if open_ones:
             stack += open_ones
             continue
-        own = weights.get(getattr(node, "variable", None), -1)
-        known[node] = max([own, *(known[n] for n in below)])
+        at = weights.get(getattr(node, "variable", None))
+        found = 0 if at is None else 1 << at
+        for n in below:
+            found |= known[n]
+        known[node] = found
         stack.pop()
-    return -1 if start is None else known[start]
+    return known[start]
 
 
-def _least_trained(source: int, at: int, count: int) -> int | None:
-    """How many of the last layers must be trained for the layer at `at` and its source, the layer
-    at `source`, to be among them; None for a layer without one."""
-    return None if source < 0 else max(count - source, count - at)
+def _nearest(below: Sequence[int], at: int) -> list[int]:
+    """The sources of the layer at `at` that are no source of another of them."""
+    sources = [other for other in range(len(below)) if below[at] >> other & 1]
+    farther = 0
+    for source in sources:
+        farther |= below[source] & ~(1 << source)
+    return [source for source in sources if not farther >> source & 1]
 
 
 def _row(shape: LayerShape, layer: nn.Module) -> dict[str, Any]:

@@ -145,18 +145,36 @@ def _facts(name: str) -> dict[str, Any]:
         )
     path = _path(name)
     kept = _read(path, _changed_at(path))
-    if kept is not None and kept["edition"] == edition(name):
+    if kept is not None and kept["edition"] == edition(name) and _is_complete(kept):
         return kept
     try:
         check_may_build(name)
     except (InvalidInput, Unavailable):
         # What was made by an earlier version of the library is better than nothing.
         if kept is not None:
-            return kept
+            return _completed(kept)
         raise
     made = {"name": name, "edition": edition(name), **_made(name)}
     _write(path, made)
     return made
+
+
+def _is_complete(kept: dict[str, Any]) -> bool:
+    return all("after" in row for row in kept["layers"])
+
+
+def _completed(kept: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a version that knew of each layer only how many of the last must be trained so that
+    its input needs a gradient."""
+    rows = kept["layers"]
+    for at, row in enumerate(rows):
+        if "after" not in row:
+            least = row.pop("input_gradient_from")
+            latest = None if least is None else len(rows) - least
+            # Of a layer that is registered before its source.
+            latest = at + 1 if latest == at else latest
+            row["after"] = [] if latest is None or latest >= len(rows) else [latest]
+    return kept
 
 
 def _made(name: str) -> dict[str, Any]:

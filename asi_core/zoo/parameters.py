@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 from asi_core.zoo.cards import ModelCard, model_card
-from asi_core.zoo.shapes import layer_facts
+from asi_core.zoo.shapes import chosen_facts
 
 _PUBLISHED_CLASSES = 1000
 
@@ -31,14 +30,15 @@ class ParameterCount:
         return self.layers + self.head
 
 
-def parameter_count(name: str, layers: int | Literal["all"], classes: int) -> ParameterCount:
-    """Parameters of a zoo model with `layers` trained layers and a classifier for `classes`.
+def parameter_count(name: str, layers: int | str, classes: int) -> ParameterCount:
+    """Parameters of a zoo model with trained `layers` (`chosen_facts`) and a classifier for
+    `classes`.
 
     Raises:
-        InvalidInput: if there is no such model, or it has fewer layers.
+        InvalidInput: if there is no such model, or it has no such layers.
     """
     card = model_card(name)
-    trained = layer_facts(name)[card.layer_count - card.checked_layers(layers) :]
+    trained = chosen_facts(name, layers)
     in_layers = sum(
         prod(facts.weight_shape) + facts.weight_shape[0] * facts.has_bias for facts in trained
     )

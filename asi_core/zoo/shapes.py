@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from asi_core.errors import InvalidInput
+from asi_core.layers.patterns import ALL, chosen_layers
+from asi_core.methods import Method
 from asi_core.methods.blocks import related
 from asi_core.records import ConvGeometry, Geometry, LayerShape, LinearGeometry
 from asi_core.zoo.cards import ModelCard, check_size, chosen_size, model_card
@@ -30,8 +32,8 @@ class LayerFacts:
 
     Attributes:
         has_bias: whether a bias is trained besides the weight.
-        input_gradient_from: how many of the last layers must be trained so that this one's input
-            needs a gradient; None for the first layer.
+        sources: names of the layers whose results its input depends on: if one of them is trained,
+            the input needs a gradient.
         input_id: key shared by layers that read the same tensor, else None (`LayerShape`).
         sizes: image size, or tokens -> sizes of input and output without the batch.
     """
@@ -40,7 +42,7 @@ class LayerFacts:
     weight_shape: tuple[int, ...]
     geometry: Geometry
     has_bias: bool
-    input_gradient_from: int | None
+    sources: frozenset[str]
     input_id: str | None
     sizes: Mapping[int, _Sizes]
 
@@ -58,26 +60,66 @@ def layer_facts(name: str) -> tuple[LayerFacts, ...]:
 
 @cache
 def _facts_of_edition(name: str, edition: str) -> tuple[LayerFacts, ...]:
-    return tuple(_facts(row) for row in _rows(model_card(name).name))
+    rows = _rows(model_card(name).name)
+    return tuple(_facts(row, _sources(rows, at)) for at, row in enumerate(rows))
+
+
+def _sources(rows: list[dict[str, Any]], at: int) -> frozenset[str]:
+    """Names of all layers whose results the input of the layer at `at` depends on."""
+    found: set[int] = set()
+    waiting = list(rows[at]["after"])
+    while waiting:
+        source = waiting.pop()
+        if source not in found:
+            found.add(source)
+            waiting += rows[source]["after"]
+    return frozenset(rows[source]["name"] for source in found)
+
+
+def chosen_facts(name: str, layers: int | str) -> tuple[LayerFacts, ...]:
+    """The entries of the layers that `layers` means (`layers.patterns.chosen_layers`), in
+    registration order.
+
+    Raises:
+        InvalidInput: if there is no such model, it has fewer layers, or none that a pattern means.
+    """
+    card, facts = model_card(name), layer_facts(name)
+    if isinstance(layers, int) or layers == ALL:
+        return facts[card.layer_count - card.checked_layers(layers) :]
+    chosen = set(chosen_layers([layer.name for layer in facts], layers))
+    return tuple(layer for layer in facts if layer.name in chosen)
+
+
+def why_unsupported(method: Method | type[Method], name: str, layers: int | str) -> str | None:
+    """Why a method does not support trained layers of a model; None if it does.
+
+    For layers that are counted from the last, it must support the usual layer of the model.
+    """
+    if isinstance(layers, int) or layers == ALL:
+        return method.why_unsupported(model_card(name).usual_geometry)
+    chosen = chosen_facts(name, layers)
+    whys = (method.why_unsupported_layer(layer.geometry, layer.weight_shape) for layer in chosen)
+    return next(filter(None, whys), None)
 
 
 def trained_layer_shapes(
     name: str,
-    layers: int | Literal["all"],
+    layers: int | str,
     batch_size: int,
     image_size: int | None = None,
     *,
     tokens: int | None = None,
 ) -> tuple[LayerShape, ...]:
-    """Shapes of the last `layers` trainable layers of a model, in registration order.
+    """Shapes of trainable layers of a model, in registration order.
 
     Args:
+        layers: how many of the last, "all", or names and patterns (`patterns.chosen_layers`).
         image_size: of a network that reads images, pixels.
         tokens: of a language model: of each text of the batch.
 
     Raises:
-        InvalidInput: if there is no such model, it has fewer layers or does not accept such images
-            or texts, the batch is empty, or a size is missing or meaningless.
+        InvalidInput: if there is no such model, it has no such layers or does not accept such
+            images or texts, the batch is empty, or a size is missing or meaningless.
     """
     size = chosen_size(model_card(name), {"images": image_size, "tokens": tokens})
     return _shapes_of_edition(name, layers, batch_size, size, edition(name))
@@ -85,10 +127,12 @@ def trained_layer_shapes(
 
 @lru_cache(maxsize=1024)
 def _shapes_of_edition(
-    name: str, layers: int | Literal["all"], batch_size: int, size: int, edition: str
+    name: str, layers: int | str, batch_size: int, size: int, edition: str
 ) -> tuple[LayerShape, ...]:
     card = model_card(name)
-    count = card.checked_layers(layers)
+    if isinstance(layers, int) or layers == ALL:
+        # Before anything is traced.
+        card.checked_layers(layers)
     check_size(card, size)
     if batch_size < 1:
         raise InvalidInput("batch size must be at least 1", batch_size, "choose 1 or more")
@@ -96,9 +140,10 @@ def _shapes_of_edition(
         from asi_core.zoo.tracing import traced_layer_shapes
 
         return traced_layer_shapes(name, layers, batch_size, size)
-    trained = layer_facts(name)[card.layer_count - count :]
+    trained = chosen_facts(name, layers)
+    names = frozenset(facts.name for facts in trained)
     sizes = _of_any_length if card.reads == "tokens" else _of_images
-    return related(_shape(facts, count, batch_size, sizes(facts, size)) for facts in trained)
+    return related(_shape(facts, names, batch_size, sizes(facts, size)) for facts in trained)
 
 
 def _of_images(facts: LayerFacts, side: int) -> _Sizes:
@@ -111,17 +156,19 @@ def _of_any_length(facts: LayerFacts, tokens: int) -> _Sizes:
     return (tokens, inputs), (tokens, outputs)
 
 
-def _shape(facts: LayerFacts, trained: int, batch_size: int, sizes: _Sizes) -> LayerShape:
+def _shape(
+    facts: LayerFacts, trained: frozenset[str], batch_size: int, sizes: _Sizes
+) -> LayerShape:
     inputs, outputs = sizes
-    least = facts.input_gradient_from
     return LayerShape(
         name=facts.name,
         input_shape=(batch_size, *inputs),
         output_shape=(batch_size, *outputs),
         weight_shape=facts.weight_shape,
         geometry=facts.geometry,
-        has_input_gradient=least is not None and trained >= least,
+        has_input_gradient=not trained.isdisjoint(facts.sources),
         input_id=facts.input_id,
+        has_bias=facts.has_bias,
     )
 
 
@@ -150,13 +197,13 @@ def _table() -> dict[str, list[dict[str, Any]]]:
     return models
 
 
-def _facts(row: Mapping[str, Any]) -> LayerFacts:
+def _facts(row: Mapping[str, Any], sources: frozenset[str]) -> LayerFacts:
     return LayerFacts(
         name=row["name"],
         weight_shape=tuple(row["weight"]),
         geometry=_geometry(row["geometry"]),
         has_bias=row["bias"],
-        input_gradient_from=row["input_gradient_from"],
+        sources=sources,
         input_id=row.get("input_id"),
         sizes={
             int(size): (tuple(inputs), tuple(outputs))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from asi_core.errors import InvalidInput, one_sentence
-from asi_core.layers.selection import last_layers
+from asi_core.layers.patterns import chosen_layers
 from asi_core.layers.shapes import observed_shapes
 from asi_core.methods.blocks import related
 from asi_core.records import LayerShape
@@ -18,9 +18,10 @@ from asi_core.zoo.making import layer_rows, on_meta
 
 
 def traced_layer_shapes(
-    name: str, layers: int | Literal["all"], batch_size: int, image_size: int
+    name: str, layers: int | str, batch_size: int, image_size: int
 ) -> tuple[LayerShape, ...]:
-    """Shapes of the last `layers` trainable layers of a zoo model, in registration order.
+    """Shapes of the layers of a zoo model that `layers` means (`chosen_layers`), in registration
+    order.
 
     Raises:
         InvalidInput: if there is no such model, it has fewer layers, or it cannot read such images.
@@ -28,7 +29,7 @@ def traced_layer_shapes(
     card = model_card(name)
     model = on_meta(partial(build_architecture, card)).eval().requires_grad_(False)
     images = torch.empty(batch_size, 3, image_size, image_size, device="meta")
-    names = last_layers(card.trainable_names(model.named_modules()), layers)
+    names = chosen_layers(card.trainable_names(model.named_modules()), layers)
     for trained in names:
         model.get_submodule(trained).requires_grad_(True)
     with observed_shapes(model, names) as shapes:

@@ -4,48 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from asi_core.methods import Vanilla
 from asi_core.records import HEAD_KIND
 from asi_core.results.outcomes import Outcome
+from asi_core.results.statistics import Difference, Interval
 from asi_core.results.verdict import Verdict
 from asi_core.units import (
     DASH,
+    THIN_SPACE,
     by_formula,
-    compared_with,
     format_bytes,
     format_count,
     format_seconds,
     less_or_more,
-    signed,
+    than_vanilla,
     three_digits,
 )
 from dashboard.frame import Kpi, percent
+from dashboard.plain import plain
+
+# Ties that are named in the answer.
+_MOST_NAMED = 3
 
 
 def sentence(verdict: Verdict, outcomes: Sequence[Outcome], tolerance: float) -> str:
-    """The verdict over all completed runs."""
+    """The verdict over all completed runs, as plain text."""
     reference, chosen = verdict.reference, verdict.chosen
     if chosen is None:
         return _without_methods(reference)
-    reached = percent(chosen.measures["accuracy"].mean)
+    reached, label = percent(chosen.measures["accuracy"].mean), chosen.label
     if reference is None:
         size = chosen.mean("activation_bytes")
         kept = "" if size is None else f" at {format_bytes(size)}"
         return (
-            f"The most accurate run is {chosen.label}, with {reached}{kept}; there is no vanilla "
-            "run of the same task to compare it with."
+            f"The most accurate run is {label}, with {reached}{kept}{_ties(verdict)}; there is no "
+            "vanilla run of the same task to compare it with."
         )
     target = f"vanilla ({percent(reference.measures['accuracy'].mean)})"
     points = f"{three_digits(100 * tolerance)} point{'s' if tolerance != 0.01 else ''}"
     if not verdict.within:
         return (
-            f"No run comes within {points} of {target}: the nearest is {chosen.label}, {reached}."
+            f"No run comes within {points} of {target}: the nearest is {label}, {reached}, "
+            f"{difference_words(verdict.difference)}{_ties(verdict)}."
         )
     message = (
-        f"The cheapest run within {points} of {target} is {chosen.label}: "
-        f"{_cheapness(chosen, reference)}, and reaches {reached}"
+        f"The cheapest run within {points} of {target} is {label}: "
+        f"{_cheapness(chosen, reference)}, and reaches {reached}, "
+        f"{difference_words(verdict.difference)}"
     )
     return message + _baseline(reference, outcomes, tolerance)
+
+
+def difference_words(difference: Difference | None) -> str:
+    """Such as "a tie with vanilla (−0.6 points, 95 % interval −2.9 to +1.7)"."""
+    if difference is None:
+        return "not comparable with vanilla"
+    points = signed_points(difference.value)
+    if difference.interval is None:
+        return f"{points} points from vanilla, without an interval"
+    low, high = map(signed_points, (difference.interval.low, difference.interval.high))
+    found = f"({points} points, 95{THIN_SPACE}% interval {low} to {high})"
+    if difference.is_tie:
+        return f"a tie with vanilla {found}"
+    return f"{'better' if difference.value > 0 else 'worse'} than vanilla {found}"
+
+
+def signed_points(difference: float) -> str:
+    """A difference of accuracies in percentage points."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def _ties(verdict: Verdict) -> str:
+    """The outcomes that may be as accurate as the chosen one, which keeps least of them."""
+    if not verdict.tied:
+        return ""
+    names = [outcome.label for outcome in verdict.tied[:_MOST_NAMED]]
+    others = len(verdict.tied) - len(names)
+    more = f" and {others} more" if others else ""
+    return f" (the cheapest of a tie with {', '.join(names)}{more})"
 
 
 def _cheapness(chosen: Outcome, reference: Outcome) -> str:
@@ -75,8 +110,8 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             "Test accuracy",
             percent(known["accuracy"].mean),
             _points(verdict),
-            f"{chosen.label}, measured on the test images; {seeds_note(chosen)}. The difference is "
-            f"from vanilla.{_balanced(chosen)}",
+            f"{plain(chosen.label)}, measured on the test images; {seeds_note(chosen)}."
+            f"{_difference_note(verdict)}{_balanced(chosen)}",
         ),
         Kpi(
             "Activation memory",
@@ -116,11 +151,29 @@ def _counted(
 
 def seeds_note(outcome: Outcome) -> str:
     """The number of seeds that a mean is over, and their standard deviation."""
-    accuracy = outcome.measures["accuracy"]
+    accuracy, interval = outcome.measures["accuracy"], outcome.accuracy_interval
+    between = "" if interval is None else f", {interval_words(interval)}"
     if accuracy.deviation is None:
-        return "one seed"
+        return f"one seed{between}"
     points = three_digits(100 * accuracy.deviation)
-    return f"mean of {accuracy.count} seeds, standard deviation {points} points"
+    return f"mean of {accuracy.count} seeds, standard deviation {points} points{between}"
+
+
+def interval_words(interval: Interval) -> str:
+    """Such as "95 % interval 81.2 to 85.6 %"."""
+    low, high = 100 * max(interval.low, 0), percent(min(interval.high, 1))
+    return f"95{THIN_SPACE}% interval {low:.1f} to {high}"
+
+
+def _difference_note(verdict: Verdict) -> str:
+    if verdict.difference is None:
+        return ""
+    how = (
+        f"paired over {verdict.difference.pairs} seeds"
+        if verdict.difference.pairs
+        else "from the size of the test set"
+    )
+    return f" It is {difference_words(verdict.difference)}, {how}."
 
 
 def _balanced(outcome: Outcome) -> str:
@@ -150,10 +203,10 @@ def _baseline(reference: Outcome, outcomes: Sequence[Outcome], tolerance: float)
 
 
 def _points(verdict: Verdict) -> str | None:
-    if verdict.reference is None or verdict.chosen is None:
+    if verdict.difference is None:
         return None
-    lost = verdict.chosen.measures["accuracy"].mean - verdict.reference.measures["accuracy"].mean
-    return f"{signed(100 * lost)} points"
+    tie = ", a tie" if verdict.difference.is_tie else ""
+    return f"{signed_points(verdict.difference.value)} points{tie}"
 
 
 def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
@@ -163,4 +216,4 @@ def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
 
 def against_vanilla(ratio: float) -> str:
     """A ratio to vanilla in words."""
-    return compared_with(ratio, 1, Vanilla.label.lower())
+    return than_vanilla(ratio, 1)

@@ -130,7 +130,7 @@ def _axis(field: SettingField, owners: str = "") -> str:
 
 _HOW: dict[FieldType, str] = {
     "ranks": "1, 2, 4: three runs with one rank for all modes; 16x32x4x4: one rank per mode.",
-    "layers": "Numbers, or all, separated by commas.",
+    "layers": "Numbers, all, or names and patterns with spaces in between; separated by commas.",
     "switch": "on, off, or both separated by a comma.",
 }
 
@@ -159,14 +159,10 @@ def _ranks(part: str) -> int | list[int]:
     return each if len(each) > 1 else each[0]
 
 
-def _layers(part: str) -> int | str:
-    return part if part == "all" else int(part)
-
-
 _READERS: dict[FieldType, tuple[Callable[[str], Any], str, str]] = {
     "whole": (int, "whole numbers", "1, 2"),
     "number": (float, "numbers", "0.6, 0.8"),
-    "layers": (_layers, "numbers, or all,", "2, 4"),
+    "layers": (str, "numbers, all, or names and patterns,", "2, 4"),
     "ranks": (_ranks, "numbers, or one per mode with x between them,", "1, 2, 4 or 16x32x4x4"),
     "switch": ({"on": True, "off": False}.__getitem__, "on or off", "on, off"),
 }

@@ -17,6 +17,7 @@ from asi_core.units import (
 from dashboard.explore.compared import MethodCost, measurable, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
 from dashboard.frame import Kpi
+from dashboard.plain import plain
 
 _HELP = (
     "By formula: the bytes kept of the trained layers' inputs until the weight gradients need "
@@ -29,7 +30,7 @@ def answer_sentence(settings: ExploreSettings, costs: Sequence[MethodCost]) -> s
     """What ASI would save; what vanilla keeps, if ASI's ranks are unknown."""
     shown = {method.kind: cost for method, cost in present(costs)}
     vanilla, asi = reference(costs), shown.get(ASI.class_kind())
-    where = f"{last_layers(settings.layers)} of {settings.card.title}"
+    where = f"{plain(last_layers(settings.layers))} of {settings.card.title}"
     if asi is None:
         return (
             f"Vanilla keeps {format_bytes(vanilla.activation_bytes)} for {where}; "

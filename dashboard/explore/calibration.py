@@ -16,6 +16,7 @@ from asi_core.zoo.weights import weights_fingerprint
 from dashboard import services
 from dashboard.explore.settings import ExploreSettings
 from dashboard.jobs import job_panel
+from dashboard.plain import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ def known_calibration(settings: ExploreSettings) -> Calibration | None:
     if settings.explained_variance is None:
         return None
     spec = settings.run_spec(Vanilla())
+    if isinstance(settings.layers, str):
+        return _first_known([spec])
     larger = range(settings.layers, settings.card.layer_count + 1)
     return _first_known([spec.model_copy(update={"layers": layers}) for layers in larger])
 
@@ -46,7 +49,7 @@ def calibration_panel(settings: ExploreSettings) -> None:
     """Report that the spectra are unknown, and offer a calibration."""
     st.info(
         f"The ranks at {settings.explained_variance:g} explained variance depend on the images, "
-        f"and there is no calibration yet of {last_layers(settings.layers)} of "
+        f"and there is no calibration yet of {plain(last_layers(settings.layers))} of "
         f"{settings.card.title} at batch size {settings.batch_size} and {settings.image_size} px: "
         "calibrate once, or enter ranks instead.",
         icon=":material/info:",

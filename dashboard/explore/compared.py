@@ -11,6 +11,7 @@ from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.errors import NoClosedForm
 from asi_core.methods import REFERENCE_KIND, Method
 from asi_core.records import LayerShape, Ranks
+from asi_core.units import format_bytes
 from dashboard.explore.calibration import Calibration
 from dashboard.explore.settings import ExploreSettings
 
@@ -73,6 +74,12 @@ def _costed(
         return MethodCost(method, None, message)
     if not method.has_closed_form:
         return MethodCost(method, None, str(NoClosedForm(method.label)), is_measurable=True)
+    if (budget := method.memory_budget) is not None:
+        message = (
+            f"{method.label} is not shown: what it keeps is planned on the images, at most "
+            f"{format_bytes(budget)}. Measure it below. {method.saves}"
+        )
+        return MethodCost(method, None, message)
     if not method.depends_on_images:
         return MethodCost(method, step_cost(shapes, method, settings.convention))
     if ranks is None:

@@ -13,7 +13,7 @@ from asi_core.figures.explore import MeasuredBars, plot_measured
 from asi_core.methods import Method
 from asi_core.training.spec import RunSpec
 from asi_core.units import MIB, by_formula, format_bytes
-from asi_core.zoo.shapes import layer_facts
+from asi_core.zoo.shapes import why_unsupported
 from asi_core.zoo.weights import local_weights
 from dashboard.controls import run_field, setting_box
 from dashboard.explore.settings import ExploreSettings
@@ -41,12 +41,8 @@ def _measured(settings: ExploreSettings) -> None:
         "count every storage that is saved for backward, and must agree."
     )
     lean = setting_box(run_field("lean"))
-    layers = layer_facts(settings.model)
-    methods = [
-        method
-        for method in settings.methods()
-        if all(method.why_unsupported_layer(s.geometry, s.weight_shape) is None for s in layers)
-    ]
+    network = settings.model, settings.layers
+    methods = [m for m in settings.methods() if why_unsupported(m, *network) is None]
     found = []
     for column, method in zip(columns_in_rows(len(methods)), methods, strict=True):
         with column:

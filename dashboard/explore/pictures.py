@@ -34,7 +34,7 @@ def pictures(
     """Draw memory and cost, side by side if there are few bars; `on_drawn` is called when the
     browser has drawn both."""
     memory, work = figures(tuple(costs), view)
-    is_wide = view.per_layer and settings.layers > _MOST_SIDE_BY_SIDE
+    is_wide = view.per_layer and len(settings.shapes) > _MOST_SIDE_BY_SIDE
     left, right = (st.container(), st.container()) if is_wide else st.columns(2)
     with left:
         figure(memory, key="explore-memory", caption=_memory_caption(settings, view, costs))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal
 
 import streamlit as st
 
@@ -91,7 +90,7 @@ class Sweep:
 def usual_cost(
     method: Method,
     model: str = USUAL.model,
-    layers: int | Literal["all"] = USUAL.layers,
+    layers: int | str = USUAL.layers,
     batch: int = USUAL.batch_size,
     side: int = USUAL.image_size,
 ) -> StepCost:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from asi_core.errors import InvalidInput
 from asi_core.figures.plan import ErrorPoint, KeptRow
-from asi_core.methods import Bits, Vanilla
+from asi_core.methods import Bits
 from asi_core.methods.costs import tucker_bytes
 from asi_core.planning import (
     LayerProfile,
@@ -23,7 +23,7 @@ from asi_core.planning import (
     uniform_plans,
 )
 from asi_core.records import ELEMENT_BYTES
-from asi_core.units import compared_with, format_bytes, less_or_more, three_digits
+from asi_core.units import format_bytes, less_or_more, than_vanilla, three_digits
 from dashboard.frame import Kpi
 
 _CURVE_POINTS = 40
@@ -74,8 +74,8 @@ def answer_sentence(what: Planned) -> str:
         return f"{budget} is enough for everything: the layers' inputs are {format_bytes(full)}."
     return (
         f"Within {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
-        f"{format_bytes(full)}, {compared_with(kept, full, Vanilla.label.lower())}, "
-        f"at a gradient error of {three_digits(what.plan.gradient_error)}."
+        f"{format_bytes(full)}, {than_vanilla(kept, full)}, at a gradient error of "
+        f"{three_digits(what.plan.gradient_error)}."
     )
 
 

@@ -9,6 +9,7 @@ from asi_core.records import HEAD_LABEL
 from asi_core.units import last_layers
 from asi_core.zoo.cards import model_card
 from dashboard.frame import answer, axis_control, figure, is_log_axis, kpi_row
+from dashboard.plain import plain
 from dashboard.plan.controls import PlanQuestion
 from dashboard.plan.planned import (
     Planned,
@@ -44,9 +45,9 @@ def unknown_view(question: PlanQuestion) -> None:
     """The answer while these layers have not been calibrated."""
     spec = question.spec
     answer(
-        f"There is no calibration yet of {last_layers(spec.layers)} of {spec.model_label} at batch "
-        f"size {spec.batch_size} and {spec.image_size} px: calibrate once, then every budget is "
-        "planned at once."
+        f"There is no calibration yet of {plain(last_layers(spec.layers))} of {spec.model_label} "
+        f"at batch size {spec.batch_size} and {spec.image_size} px: calibrate once, then every "
+        "budget is planned at once."
     )
 
 

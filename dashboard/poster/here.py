@@ -17,6 +17,7 @@ from asi_core.runs.validity.rows import check_record
 from asi_core.runs.validity.specs import InvalidRun
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_seconds, layer_count
+from dashboard.plain import plain
 from dashboard.poster.study import study
 
 _MOST_COMPARISONS = 10
@@ -116,7 +117,7 @@ def _step_times(store: RunStore) -> str:
             vanilla, asi = (_seconds(ended[kind]) for kind in both)
             spec = ended[ASI.class_kind()].spec
             return (
-                f"{spec.model_label}, {layer_count(spec.layers)}: backward "
+                f"{spec.model_label}, {plain(layer_count(spec.layers))}: backward "
                 f"{_ratio(vanilla, asi, _PARTS[0])}, step {_ratio(vanilla, asi, _PARTS[1])}"
             )
     return "not measured yet"

@@ -15,6 +15,7 @@ from asi_core.units import last_layers
 from asi_core.zoo.cards import MODELS
 from dashboard import services
 from dashboard.frame import URL, Kpi, answer, figure, kpi_row
+from dashboard.plain import plain
 from dashboard.poster.cells import (
     METHOD_TITLES,
     answer_sentence,
@@ -146,8 +147,8 @@ def _further_claims() -> None:
     table(
         measured_table(found),
         key="poster-measured",
-        caption=f"One training step of {last_layers(spec.layers)} of {spec.model_label}, batch "
-        f"{spec.batch_size}, {spec.image_size} px. Formula bytes are computed, all others "
+        caption=f"One training step of {plain(last_layers(spec.layers))} of {spec.model_label}, "
+        f"batch {spec.batch_size}, {spec.image_size} px. Formula bytes are computed, all others "
         "measured. Rows marked 'shipped' were measured before this app was installed; the Explore "
         "page measures on this machine.",
         column_config=_MEASURED_COLUMNS,

@@ -7,12 +7,11 @@ import time
 import streamlit as st
 
 from asi_core.errors import AsiError, one_sentence
-from asi_core.methods import Vanilla
-from asi_core.results.outcomes import left_out
+from asi_core.results.outcomes import left_out, test_images
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import FROM_RUN
 from asi_core.runs.submit.service import request_cancel
-from asi_core.units import by_formula, compared_with, format_bytes, format_seconds, signed
+from asi_core.units import by_formula, format_bytes, format_seconds, signed, than_vanilla
 from dashboard import services, visitor
 from dashboard.feed import RunFeed
 from dashboard.history import run_labels
@@ -59,7 +58,7 @@ def _result(
     gained = difference(feed, None if head is None else feeds[head])
     accuracy = f"{100 * feed.evaluations[-1]['accuracy']:.1f} %" if feed.evaluations else "–"
     st.metric(
-        label,
+        plain(label),
         accuracy,
         delta=None if gained is None else f"{signed(gained.points)} points",
         # Streamlit reads the sign of a hyphen only.
@@ -70,7 +69,8 @@ def _result(
         "been evaluated.",
     )
     if gained is not None:
-        st.caption(f"over the linear probe at step {gained.step}")
+        tie = ": a tie, by the size of the test set" if gained.is_tie(test_images(run)) else ""
+        st.caption(f"over the linear probe at step {gained.step}{tie}")
     if feed.steps:
         st.caption(_facts(feed, None if vanilla is None else feeds[vanilla]))
     if message := images_note(run, feed):
@@ -122,7 +122,7 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     ]
     full = None if vanilla is None else vanilla.mean("activation_bytes")
     if full is not None and kept:
-        facts.insert(0, f"**{compared_with(kept, full, Vanilla.label.lower())}**")
+        facts.insert(0, f"**{than_vanilla(kept, full)}**")
     return "  \n".join(facts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asi_core.results.statistics import runs_difference
 from dashboard.feed import RunFeed
 
 
@@ -18,6 +19,11 @@ class Difference:
     @property
     def points(self) -> float:
         return 100 * (self.accuracy - self.reference)
+
+    def is_tie(self, images: int | None) -> bool:
+        """Whether the difference may be chance on a test set of so many images; if their number is
+        not known, whether there is none."""
+        return runs_difference(self.accuracy, self.reference, images).is_tie
 
 
 def difference(feed: RunFeed, reference: RunFeed | None) -> Difference | None:

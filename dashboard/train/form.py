@@ -10,6 +10,7 @@ import streamlit as st
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS, PUBLISHED, Vanilla
 from asi_core.training.spec import RunSpec
+from asi_core.zoo.shapes import why_unsupported
 from dashboard.controls import run_field, setting_box
 from dashboard.frame import URL
 from dashboard.setup import Setup, the_setup
@@ -17,7 +18,8 @@ from dashboard.setup import Setup, the_setup
 # Settings besides the setup: always visible, and in an expander.
 _HOW_LONG = ("steps", "seed")
 _RECIPE = (
-    *("optimizer", "learning_rate", "momentum", "weight_decay", "final_rate", "clip_norm"),
+    *("optimizer", "learning_rate", "schedule", "final_rate", "warmup_steps"),
+    *("momentum", "weight_decay", "clip_norm"),
     *("micro_batch", "apply_early", "layout"),
     *("pretrained", "lean", "activation_bits", "recompute_attention", "train_norm"),
 )
@@ -34,8 +36,12 @@ class Form:
     @property
     def left_out(self) -> dict[str, str]:
         """The chosen methods that do not support the model's layers, each with the reason."""
-        geometry = self.setup.card.usual_geometry
-        reasons = {kind: METHODS[kind].why_unsupported(geometry) for kind in self.methods}
+        model, layers = self.setup.model, self.setup.layers
+        try:
+            reasons = {kind: why_unsupported(METHODS[kind], model, layers) for kind in self.methods}
+        except InvalidInput:
+            # Names of no layer: the specification says so.
+            return {}
         return {kind: why for kind, why in reasons.items() if why is not None}
 
 

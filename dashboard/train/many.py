@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from asi_core.methods import Vanilla
 from asi_core.runs.records import RunRecord
-from asi_core.units import DASH, by_formula, compared_with, format_bytes, format_seconds, signed
+from asi_core.units import DASH, by_formula, format_bytes, format_seconds, signed, than_vanilla
 from dashboard.feed import RunFeed
 from dashboard.frame import percent
 from dashboard.history import run_labels
@@ -64,9 +63,7 @@ def _row(
         "accuracy": percent(feed.evaluations[-1]["accuracy"]) if feed.evaluations else DASH,
         "over the linear probe": DASH if gained is None else f"{signed(gained.points)} points",
         "kept": by_formula(kept, format_bytes) if feed.steps else DASH,
-        "against vanilla": compared_with(kept, full, Vanilla.label.lower())
-        if kept and full
-        else DASH,
+        "against vanilla": than_vanilla(kept, full) if kept and full else DASH,
         "saved for backward": DASH if saved is None else format_bytes(saved),
         "step time": format_seconds(feed.median_step) if feed.steps else DASH,
     }

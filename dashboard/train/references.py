@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from asi_core.methods import REFERENCE_KIND
 from asi_core.records import HEAD_KIND
@@ -33,10 +34,16 @@ def _first(
     runs: Sequence[RunRecord], style: str, like: RunRecord, but: Collection[str]
 ) -> int | None:
     left_out = {"method", *PROBING_SETTINGS, *but}
-    wanted = like.spec.model_dump(exclude=left_out)
+    wanted = _recipe(like, left_out)
     found = (
         place
         for place, run in enumerate(runs)
-        if run_style(run) == style and run.spec.model_dump(exclude=left_out) == wanted
+        if run_style(run) == style and _recipe(run, left_out) == wanted
     )
     return next(found, None)
+
+
+def _recipe(run: RunRecord, left_out: Collection[str]) -> dict[str, Any]:
+    """The specification without some fields; methods may each have their own learning rate."""
+    fields = run.spec.model_dump(exclude=set(left_out))
+    return {**fields, "learning_rate": None} if run.spec.has_own_rate else fields

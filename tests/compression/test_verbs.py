@@ -77,7 +77,7 @@ def test_a_name_gives_the_estimate_of_the_zoo(convention: Any) -> None:
             "depend on the data",
         ),
         (
-            lambda: estimate(network(), Compression("sparse", layers=1), example=X),
+            lambda: estimate(network(), Compression("nonzero", layers=1), example=X),
             NoClosedForm,
             "no closed form",
         ),

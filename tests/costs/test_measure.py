@@ -34,7 +34,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model
 from asi_core.zoo.shapes import trained_layer_shapes
 from tests.costs.networks import Residual, batch
-from tests.plugins import Sparse
+from tests.plugins import NonZero
 
 # Padding by PyTorch itself also keeps its input.
 GEOMETRIES: list[dict[str, Any]] = [
@@ -251,7 +251,7 @@ def test_a_measurement_is_reported_in_json() -> None:
 
 def test_without_a_closed_form_a_step_is_measured_all_the_same() -> None:
     model = nn.Sequential(nn.ReLU(), nn.Conv2d(6, 4, 3))
-    found = measured(model, batch(8, 6, 7, 7), Sparse(), ["1"])
+    found = measured(model, batch(8, 6, 7, 7), NonZero(), ["1"])
     assert found.formula_bytes is None
     message = json.loads(json.dumps(found.as_dict()))
     assert message["formula_bytes"] is message["layers"][0]["formula_bytes"] is None

@@ -5,21 +5,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.network import LastLayers
+from dashboard.network import ChosenLayers
+
+NAMES = tuple(f"features.{number}" for number in range(8))
 
 
-@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))), st.data())
-def test_a_click_trains_from_there_on_or_stops_training(
-    sizes: tuple[int, int], data: st.DataObject
-) -> None:
-    choice = LastLayers(*sizes)
-    place = data.draw(st.integers(0, choice.count - 1))
+@given(st.sets(st.sampled_from(NAMES), min_size=1), st.integers(0, len(NAMES) - 1))
+def test_a_click_trains_a_layer_or_stops_training_it(trained: set[str], place: int) -> None:
+    choice = ChosenLayers(NAMES, frozenset(trained))
     after = choice.after_click(place)
-    trained = {p for p in range(choice.count) if p in after}
-    assert max(trained) == choice.count - 1
-    was_first = place == choice.count - choice.trained
-    if was_first and choice.trained > 1:
-        assert place not in trained
-        assert len(trained) == choice.trained - 1
+    changed = choice.trained ^ after.trained
+    if trained == {NAMES[place]}:
+        assert after == choice, "one layer stays trained"
     else:
-        assert min(trained) == place
+        assert changed == {NAMES[place]}
+        assert after.after_click(place) == choice
+    assert after.as_text.split() == [name for name in NAMES if name in after.trained]

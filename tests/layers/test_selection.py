@@ -53,6 +53,8 @@ class Convolutions(nn.Module):
         ("all-linear", ["head.0", "head.1"]),
         ("last", ["last"]),
         ("re:(first|last)", ["first", "last"]),
+        ("*st", ["first", "last"]),
+        (["l??t", "aux1.*"], ["last", "aux1.0"]),
         (["head.1", "first"], ["first", "head.1"]),
         ((name for name in ("last", "re:first")), ["first", "last"]),
         (lambda name, layer: isinstance(layer, nn.Linear), ["head.0", "head.1"]),
@@ -70,6 +72,7 @@ def test_layers_of_a_convolutional_network(layers: Any, expected: list[str]) -> 
         ("q_proj", ["blocks.0.q_proj", "blocks.1.q_proj"]),
         ("mlp.2", ["blocks.0.mlp.2", "blocks.1.mlp.2"]),
         (r"re:blocks\.1\..*proj", ["blocks.1.q_proj", "blocks.1.v_proj"]),
+        ("blocks.[1-9].?_proj", ["blocks.1.q_proj", "blocks.1.v_proj"]),
         # A pattern that matches blocks as well means the layers in them that match.
         (r"re:blocks\.0.*", [f"blocks.0.{n}" for n in ("q_proj", "v_proj", "mlp.0", "mlp.2")]),
     ],
@@ -101,7 +104,8 @@ def test_attention_of_pytorch_reads_a_weight_that_no_number_counts() -> None:
     ("layers", "message"),
     [
         ("lsat", r"got 'lsat': did you mean last"),
-        (["first", "qqq"], r"got 'qqq': see named_modules"),
+        (["first", "qqq"], r"got 'qqq': for example head.0, head.1"),
+        ("head.*.*", r"got 'head.\*.\*': did you mean head"),
         ("re:(", r"must be a regular expression after 're:', got 're:\('"),
         ("re:nothing", "got 're:nothing'"),
         (4, "between 0 and 3, .* got 4"),

@@ -27,17 +27,18 @@ from asi_core.methods import (
     Vanilla,
     register_method,
 )
-from asi_core.methods.registry import TAKEN_NAMES, foreign_code
+from asi_core.methods.registry import TAKEN_NAMES, foreign_code, method_fields
 from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.training.reproduce import as_command
 from asi_core.training.spec import RunSpec
-from tests.plugins import Sparse, Thinned
+from tests import command
+from tests.plugins import NonZero, Thinned
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--steps", "2", "--batch-size", "4", "--image-size", "32", "--layers", "1")
 ENTRY_POINTS = """[asi_lab.methods]
 thinned = stranger:Thinned
-sparse = stranger:Sparse
+nonzero = stranger:NonZero
 """
 BROKEN = """broken = stranger_broken:Method
 missing = stranger:NoSuchMethod
@@ -46,9 +47,9 @@ taken = stranger_taken:Taken
 TAKEN = """
 from typing import Annotated, Literal
 from asi_core.fields import Setting
-from stranger import Sparse
+from stranger import NonZero
 
-class Taken(Sparse):
+class Taken(NonZero):
     kind: Literal["taken"] = "taken"
     seed: Annotated[int, Setting("Seed", "Of the method itself.")] = 0
 """
@@ -95,12 +96,12 @@ def test_a_package_brings_methods_that_keep_the_contract(package: Path) -> None:
 import logging
 from asi_core.methods import METHODS
 from asi_core.testing import check_method
-for kind in ("thinned", "sparse"):
+for kind in ("thinned", "nonzero"):
     check_method(METHODS[kind])
 print(list(METHODS)[-2:], METHODS["thinned"].__module__)
 """
     done = python(package, "-c", code)
-    assert done.stdout.strip() == "['thinned', 'sparse'] stranger", done.stderr
+    assert done.stdout.strip() == "['thinned', 'nonzero'] stranger", done.stderr
 
 
 def test_an_example_is_short() -> None:
@@ -129,9 +130,9 @@ print(found["kept"].value, found["kept"].expression)
 
 
 def test_without_a_closed_form_an_estimate_is_refused_in_one_sentence(package: Path) -> None:
-    done = python(package, "-m", "asi_core", "estimate", "--method", "sparse", *SMALL[2:])
+    done = python(package, "-m", "asi_core", "estimate", "--method", "nonzero", *SMALL[2:])
     assert done.returncode == 2
-    assert done.stderr == "Sparse input has no closed form: measure it.\n"
+    assert done.stderr == "Non-zero input has no closed form: measure it.\n"
 
 
 def test_it_trains_with_its_settings(package: Path) -> None:
@@ -143,22 +144,14 @@ def test_it_trains_with_its_settings(package: Path) -> None:
     assert found["macs"]["total"] > 0
 
 
-def test_without_a_closed_form_it_trains_all_the_same(package: Path) -> None:
-    found = answer(package, "train", "--method", "sparse", *SMALL)
-    assert found["status"] == "completed"
-    assert found["activation_bytes"] is found["macs"]["total"] is None
-    assert found["measured_saved_bytes"] > 0
-    steps = [event for event in found["history"] if event["kind"] == "step"]
-    assert {event["forward_macs"] for event in steps} == {None}
-
-
-def test_its_settings_are_axes_of_sweeps(package: Path) -> None:
+@pytest.mark.usefixtures("plugins")
+def test_its_settings_are_axes_of_sweeps() -> None:
     for axis in (("--every", "2,4"), ("--weighting", "mean,sum")):
-        found = answer(package, "sweep", "--methods", "thinned", *axis, "--dry-run")
+        found = command.answer("sweep", "--methods", "thinned", *axis, "--dry-run")
         # Besides vanilla and the linear probe.
         assert found["run_count"] == 2 + 2
-        alone = answer(
-            package, "sweep", "--methods", "thinned", *axis, "--no-references", "--dry-run"
+        alone = command.answer(
+            "sweep", "--methods", "thinned", *axis, "--no-references", "--dry-run"
         )
         assert alone["run_count"] == 2
 
@@ -215,7 +208,7 @@ def test_a_setting_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "floor must be at least 0 and at most 1, got 1.5" in capsys.readouterr().err
 
 
-class Needy(Sparse):
+class Needy(NonZero):
     """Has a setting without a default."""
 
     width: Annotated[int, Setting("Width", "Of something.", usual=7)]
@@ -228,7 +221,7 @@ def test_usual_settings_are_where_forms_start() -> None:
 
 
 @pytest.mark.usefixtures("plugins")
-@pytest.mark.parametrize("method", [Thinned(every=5), Thinned(weighting="sum"), Sparse()], ids=str)
+@pytest.mark.parametrize("method", [Thinned(every=5), Thinned(weighting="sum"), NonZero()], ids=str)
 def test_the_command_that_repeats_a_run_gives_the_same(method: Method) -> None:
     spec = RunSpec(method=method, layers=2)
     words = shlex.split(as_command(spec))
@@ -242,7 +235,7 @@ def test_the_command_that_repeats_a_run_gives_the_same(method: Method) -> None:
 def test_a_setting_with_the_name_of_a_flag_is_refused(name: str) -> None:
     field = Annotated[int, Setting("Own", "Of the method.")]
     body = {"__annotations__": {"kind": Literal["own"], name: field}, "kind": "own", name: 1}
-    own = type("Own", (Sparse,), {**body, "__module__": __name__})
+    own = type("Own", (NonZero,), {**body, "__module__": __name__})
     with pytest.raises(InvalidInput, match=f"of a flag, got {name}"):
         register_method(own)
     assert "own" not in METHODS
@@ -250,17 +243,18 @@ def test_a_setting_with_the_name_of_a_flag_is_refused(name: str) -> None:
 
 def test_all_fields_of_a_run_and_all_flags_are_taken() -> None:
     assert set(RunSpec.model_fields) <= TAKEN_NAMES
-    settings = {name for method in METHODS.values() for name in method.model_fields}
-    for command in (["train"], ["estimate"], ["measure"], ["sweep"]):
-        options = vars(parse(command)).keys() - {"budget_mib"}
+    settings = {field.option for field, _ in method_fields().values()}
+    settings |= {name for method in METHODS.values() for name in method.model_fields}
+    for words in (["train"], ["estimate"], ["measure"], ["sweep"]):
+        options = vars(parse(words)).keys() - {"budget_mib"}
         assert options <= TAKEN_NAMES | settings
 
 
 def test_other_code_of_a_package_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = RunSpec(method=Vanilla()), RunSpec(method=Sparse())
+    ours, theirs = RunSpec(method=Vanilla()), RunSpec(method=NonZero())
     assert foreign_code(Vanilla) == ""
     before = fingerprints_of([ours, theirs])
     monkeypatch.setattr("asi_core.runs.submit.fingerprint.foreign_code", lambda method: "changed")
     after = fingerprints_of([theirs])
     assert after[0] not in before
-    assert len(foreign_code(Sparse)) == 64
+    assert len(foreign_code(NonZero)) == 64

@@ -14,7 +14,7 @@ from asi_core.costs.accounting import step_cost
 from asi_core.costs.estimate import estimate
 from asi_core.costs.formulas import layer_formulas
 from asi_core.datasets import DATASETS
-from asi_core.methods import ASI, METHODS, WASI, GradientFilter, Vanilla
+from asi_core.methods import ASI, METHODS, WASI, GradientFilter, Sparse, Vanilla
 from asi_core.planning import profiles_from_dict
 from asi_core.runs.store.job_store import JobStore
 from asi_core.settings import read_settings
@@ -28,8 +28,8 @@ from tests.pages.inline import InlineEngine, inline_engine
 
 PAGES = Path(__file__).parents[2] / "pages"
 SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
-# WASI is for linear layers.
-SHOWN = [method for method in METHODS.values() if method is not WASI]
+# WASI is for linear layers, and what a sparse update keeps is planned on the images.
+SHOWN = [method for method in METHODS.values() if method not in (WASI, Sparse)]
 BY_RANK = {"ranks_from": "One rank"}
 
 
@@ -82,10 +82,37 @@ def test_the_first_view_has_all_methods_at_the_ranks_of_the_shipped_spectra() ->
     assert names == [s.name for s in trained_layer_shapes("efficientnet_lite0", 4, 64, 96)]
     assert set(kept(page)) == {method.label for method in SHOWN}
     assert "WASI is not shown for EfficientNet-Lite0" in texts(page.caption)
+    assert "Sparse update is not shown: what it keeps is planned" in texts(page.caption)
+    assert "whose weights stay frozen" in texts(page.caption)
     assert kept(page)["Vanilla"] == "6.19\u202fMiB"
     assert "ASI keeps" in texts(page.markdown)
     assert not page.info
     assert not page.warning
+
+
+def test_layers_are_chosen_by_name() -> None:
+    page = opened(layer_names="blocks.14.*conv conv_head", **BY_RANK)
+    assert page.text_input(key="layer_names").value == "blocks.14.*conv conv_head"
+    assert page.slider(key="layers").disabled
+    cost = estimate(
+        "efficientnet_lite0",
+        Vanilla(),
+        layers="blocks.14.*conv conv_head",
+        batch_size=64,
+        image_size=96,
+        convention="exact",
+    )
+    assert len(cost.layers) == 4
+    assert kept(page)["Vanilla"] == format_bytes(cost.activation_bytes)
+    assert "for layers blocks.14.\\*conv conv_head of" in texts(page.markdown)
+    # WASI is shown where all chosen layers are pointwise.
+    pointwise = opened(layer_names="blocks.14.project_conv conv_head", **BY_RANK)
+    assert "WASI" in kept(pointwise)
+
+
+def test_a_name_of_no_layer_is_told() -> None:
+    page = opened(layer_names="nothing.*")
+    assert "layers must be layers of the model, got 'nothing.\\*'" in texts(page.error)
 
 
 def test_ranks_are_the_smallest_that_reach_the_share() -> None:
@@ -319,7 +346,7 @@ def test_a_measurement_from_click_to_formula_beside_it(engine: InlineEngine) -> 
     assert "to the byte" in texts(page.markdown)
     assert "what lean layers need for their own gradients" in texts(page.markdown)
     asked = [button.label for button in page.button if button.label.startswith("Measure")]
-    others = [method.label for method in SHOWN if method is not ASI]
+    others = [method.label for method in METHODS.values() if method not in (ASI, WASI)]
     assert asked == [f"Measure {label}" for label in others]
 
 

@@ -62,7 +62,7 @@ def test_an_explanation_is_one_or_two_sentences(term: str) -> None:
 @pytest.mark.usefixtures("plugins")
 def test_a_registered_method_has_its_entry() -> None:
     assert glossary()["Thinned batch"] == Thinned.described()
-    assert list(matching("non-zero elements")) == ["Sparse input"]
+    assert list(matching("non-zero elements")) == ["Non-zero input"]
 
 
 def test_a_term_of_ours_is_not_taken_by_a_method(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,12 @@ from dashboard.compare.controls import View
 from dashboard.compare.picture import AXES, left_out_of_picture, pareto_figure
 from dashboard.compare.report import build_report
 from tests.pages.inline import InlineEngine, inline_engine
-from tests.plugins import Sparse, Thinned
+from tests.plugins import NonZero, Thinned
 from tests.runs.kept import asi, keep, spec
 
 pytestmark = pytest.mark.usefixtures("opened_before", "plugins")
 PAGES = Path(__file__).parents[2] / "pages"
-NO_FORMULA = "Sparse input has no closed form: measure it."
+NO_FORMULA = "Non-zero input has no closed form: measure it."
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
 @pytest.fixture
 def runs() -> list[RunRecord]:
     """The linear probe, vanilla, ASI and both methods, on one task."""
-    specs = [spec(layers=0), spec(), asi(0.8), spec({"kind": "thinned"}), spec({"kind": "sparse"})]
+    specs = [spec(layers=0), spec(), asi(0.8), spec({"kind": "thinned"}), spec({"kind": "nonzero"})]
     store = RunStore(read_settings().database_url)
     return keep(store, specs, [0.5, 0.87, 0.80, 0.82, 0.87], [0, 10**6, 10**4, 5 * 10**5, None])
 
@@ -72,17 +72,19 @@ def test_explore_has_costs_by_formula_and_says_where_there_are_none() -> None:
     cards = {metric.label: metric for metric in page.metric}
     assert cards["Thinned batch keeps"].value.endswith("MiB")
     assert "less" in cards["Thinned batch keeps"].delta
-    assert cards["Sparse input keeps"].value == "–"
-    assert cards["Sparse input keeps"].delta == "no closed form: measure it"
+    assert cards["Non-zero input keeps"].value == "–"
+    assert cards["Non-zero input keeps"].delta == "no closed form: measure it"
     assert NO_FORMULA in texts(page.caption)
     devices = [m.value for m in page.markdown if "**Laptop** has" in m.value]
-    assert "Sparse input: no closed form, measure it" in devices[0]
+    assert "Non-zero input: no closed form, measure it" in devices[0]
     assert "Thinned batch fits" in devices[0]
     methods = page.selectbox(key="formula_method").options
     assert "Thinned batch" in methods
-    assert "Sparse input" not in methods
+    assert "Non-zero input" not in methods
     (rows,) = (d.value for d in page.dataframe if "kept_bytes" in d.value)
-    assert set(rows["method"]) == {m.label for m in METHODS.values()} - {*("Sparse input", "WASI")}
+    assert set(rows["method"]) == {m.label for m in METHODS.values()} - {
+        *("Non-zero input", "WASI", "Sparse update")
+    }
 
 
 def test_explore_writes_the_equations_of_a_method_of_somebody_else() -> None:
@@ -91,17 +93,17 @@ def test_explore_writes_the_equations_of_a_method_of_somebody_else() -> None:
 
 
 def test_explore_knows_what_is_registered_after_its_first_view() -> None:
-    METHODS.remove("sparse")
+    METHODS.remove("nonzero")
     before = opened("explore", ranks_from="One rank")
-    assert "Sparse input" not in texts(before.caption)
-    register_method(Sparse)
+    assert "Non-zero input" not in texts(before.caption)
+    register_method(NonZero)
     assert NO_FORMULA in texts(opened("explore", ranks_from="One rank").caption)
 
 
 def test_explore_measures_where_there_is_no_formula(engine: InlineEngine) -> None:
     small = {"layers": "2", "batch_size": "8", "image_size": "32"}
     page = opened("explore", ranks_from="One rank", measure="true", **small)
-    click(page, "Measure Sparse input")
+    click(page, "Measure Non-zero input")
     engine.work()
     drawn(page)
     assert "There is no closed form to compare the trained layers' inputs with." in texts(
@@ -113,7 +115,7 @@ def test_explore_measures_where_there_is_no_formula(engine: InlineEngine) -> Non
     assert "match the formula to the byte" in texts(page.markdown)
     (ways,) = (d.value for d in page.dataframe if "plain PyTorch" in d.value)
     by_method = ways.set_index("method")["by formula"]
-    assert by_method.isna().to_dict() == {"Sparse input": True, "Thinned batch": False}
+    assert by_method.isna().to_dict() == {"Non-zero input": True, "Thinned batch": False}
 
 
 # Train --------------------------------------------------------------------------------------------
@@ -121,21 +123,21 @@ def test_explore_measures_where_there_is_no_formula(engine: InlineEngine) -> Non
 
 def test_train_shows_runs_without_figures_by_formula(runs: list[RunRecord]) -> None:
     page = opened("train", comparison=runs[0].comparison, **{"train-numbers": "true"})
-    assert {"Thinned batch", "Sparse input"} <= set(page.multiselect(key="methods").options)
+    assert {"Thinned batch", "Non-zero input"} <= set(page.multiselect(key="methods").options)
     captions = [c.value for c in page.caption if c.value.startswith(("inputs kept", "**"))]
-    (sparse,) = (message for message in captions if "no closed form" in message)
-    assert "saved for backward: 488" in sparse
-    assert "less than vanilla" not in sparse
+    (nonzero,) = (message for message in captions if "no closed form" in message)
+    assert "saved for backward: 488" in nonzero
+    assert "less than vanilla" not in nonzero
     assert len([message for message in captions if "less than vanilla" in message]) == 2
     (rows,) = (d.value for d in page.dataframe if "activation_bytes" in d.value)
-    row = rows.set_index("run").loc["Sparse input"]
+    row = rows.set_index("run").loc["Non-zero input"]
     assert row[["activation_bytes", "forward_macs", "overhead_macs", "backward_macs"]].isna().all()
     assert row["saved_bytes"] == 500_000
 
 
 def test_train_trains_both(engine: InlineEngine) -> None:
     page = opened("train", methods="thinned")
-    page.multiselect(key="methods").set_value(["thinned", "sparse"])
+    page.multiselect(key="methods").set_value(["thinned", "nonzero"])
     page.slider(key="layers").set_value(2)
     for key, value in {"steps": 2, "batch_size": 16, "image_size": 32, "every": 4}.items():
         page.number_input(key=key).set_value(value)
@@ -147,7 +149,7 @@ def test_train_trains_both(engine: InlineEngine) -> None:
     assert [metric.label for metric in page.metric] == [
         "Linear probe (head only)",
         "Thinned batch",
-        "Sparse input",
+        "Non-zero input",
     ]
     assert all(metric.value != "–" for metric in page.metric)
 
@@ -158,9 +160,9 @@ def test_train_trains_both(engine: InlineEngine) -> None:
 def test_spectra_says_what_a_method_says_of_itself(runs: list[RunRecord]) -> None:
     page = opened("spectra", comparison=runs[0].comparison)
     assert page.selectbox(key="run").value == "ASI", "a run with ranks is preset"
-    page.selectbox(key="run").set_value("Sparse input")
+    page.selectbox(key="run").set_value("Non-zero input")
     drawn(page)
-    kept = next(m for m in page.metric if m.label == "Energy kept by Sparse input")
+    kept = next(m for m in page.metric if m.label == "Energy kept by Non-zero input")
     assert (kept.value, kept.delta) == ("100\u202f%", "what is not zero")
 
 
@@ -172,7 +174,7 @@ def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
 ) -> None:
     page = opened("compare")
     message = page.markdown[0].value.replace("\u202f", " ")
-    assert "is Sparse input: it has no closed form; as measured, it saves 488 KiB" in message
+    assert "is Non-zero input: it has no closed form; as measured, it saves 488 KiB" in message
     assert "where vanilla saves 1.43 MiB, 3 × less, and reaches 87.0 %" in message
     cards = {metric.label: metric for metric in page.metric}
     for label in ("Activation memory", "MACs per step"):
@@ -180,7 +182,7 @@ def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
     assert cards["Saved for backward"].delta.replace("\u202f", " ") == "3 × less than vanilla"
     table = page.dataframe[0].value.set_index("run")
     missing = table[["activation memory (formula)", "MACs per step (formula)"]].isna().all(axis=1)
-    assert missing.to_dict() == {label: label == "Sparse input" for label in table.index}
+    assert missing.to_dict() == {label: label == "Non-zero input" for label in table.index}
     assert "Not in this figure" in texts(page.caption)
     opened("compare", against="Step time")
 
@@ -197,8 +199,8 @@ def test_pictures_have_the_runs_whose_axes_they_have(runs: list[RunRecord]) -> N
         figure = pareto_figure(outcomes, None, axis)
         drawn_there = {key for trace in figure.data for key in trace.customdata or ()}
         is_measured = axis.measure in ("saved_bytes", "step_seconds")
-        assert ("Sparse input" in drawn_there) is is_measured
-        assert ("Sparse input" in left_out_of_picture(outcomes, axis)) is not is_measured
+        assert ("Non-zero input" in drawn_there) is is_measured
+        assert ("Non-zero input" in left_out_of_picture(outcomes, axis)) is not is_measured
         assert "Thinned batch" in drawn_there
 
 
@@ -220,13 +222,13 @@ def test_other_pages_are_drawn(page: str, runs: list[RunRecord]) -> None:
 
 
 def test_runs_of_a_method_that_is_gone_are_named_and_left_out(runs: list[RunRecord]) -> None:
-    METHODS.remove("sparse")
+    METHODS.remove("nonzero")
     try:
         page = opened("train", comparison=runs[0].comparison)
-        assert "method must be a known one, got 'sparse'" in texts(page.warning)
+        assert "method must be a known one, got 'nonzero'" in texts(page.warning)
         assert "Thinned batch" in [metric.label for metric in page.metric]
     finally:
-        register_method(Sparse)
+        register_method(NonZero)
 
 
 def test_what_is_registered_can_be_specified() -> None:

@@ -21,14 +21,14 @@ COUNTS = ("activation_bytes", "forward_macs", "overhead_macs", "backward_macs")
 
 
 @pytest.fixture
-def sparse(plugins: None) -> RunSpec:
-    return spec({"kind": "sparse"})
+def nonzero(plugins: None) -> RunSpec:
+    return spec({"kind": "nonzero"})
 
 
 @pytest.fixture
-def run(sparse: RunSpec) -> RunRecord:
+def run(nonzero: RunSpec) -> RunRecord:
     """A completed run without counts by formula."""
-    (kept,) = keep(RunStore(read_settings().database_url), [sparse], [0.9], [None])
+    (kept,) = keep(RunStore(read_settings().database_url), [nonzero], [0.9], [None])
     return kept
 
 
@@ -39,18 +39,18 @@ def changed(happened: list[Event], step: int, **values: Any) -> list[Event]:
     ]
 
 
-def test_a_run_without_counts_by_formula_is_valid(run: RunRecord, sparse: RunSpec) -> None:
-    check_events(sparse, events(sparse, 0.9, None))
+def test_a_run_without_counts_by_formula_is_valid(run: RunRecord, nonzero: RunSpec) -> None:
+    check_events(nonzero, events(nonzero, 0.9, None))
     check_outcome(run)
     assert run.summary is not None
     assert run.summary["activation_bytes"] is run.summary["macs"]["total"] is None
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_present_counts_are_checked_if_others_are_missing(sparse: RunSpec, name: str) -> None:
-    happened = changed(events(sparse, 0.9, None), 3, **{name: -1})
+def test_present_counts_are_checked_if_others_are_missing(nonzero: RunSpec, name: str) -> None:
+    happened = changed(events(nonzero, 0.9, None), 3, **{name: -1})
     with pytest.raises(InvalidRun, match=f"{name} of step events is -1"):
-        check_events(sparse, happened)
+        check_events(nonzero, happened)
 
 
 def test_measurements_may_not_be_missing(run: RunRecord) -> None:
@@ -65,11 +65,11 @@ def test_a_count_of_0_is_invalid_for_a_trained_layer(run: RunRecord) -> None:
     assert "activation bytes of its summary is 0" in str(problem_of(nothing))
 
 
-def test_ranks_are_valid_only_for_methods_with_ranks(sparse: RunSpec) -> None:
-    happened = events(sparse, 0.9, None)
+def test_ranks_are_valid_only_for_methods_with_ranks(nonzero: RunSpec) -> None:
+    happened = events(nonzero, 0.9, None)
     probe = happened[-1]
     assert probe.kind == "probe"
     ranks = tuple(1 for _ in probe.layers[0].shape)
     layer = probe.layers[0].model_copy(update={"ranks": ranks})
-    with pytest.raises(InvalidRun, match="ranks where Sparse input has none"):
-        check_events(sparse, [*happened[:-1], probe.model_copy(update={"layers": (layer,)})])
+    with pytest.raises(InvalidRun, match="ranks where Non-zero input has none"):
+        check_events(nonzero, [*happened[:-1], probe.model_copy(update={"layers": (layer,)})])

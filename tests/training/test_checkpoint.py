@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from asi_core.errors import Unavailable
-from asi_core.training.checkpoint import TrainingState, read_state, write_state
-from asi_core.training.events import Event
+from asi_core.runs.validity.probes import check_events
+from asi_core.training import calibration
+from asi_core.training.checkpoint import TrainingState, ranks_of, read_state, write_state
+from asi_core.training.events import Event, StepEvent
 from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
 from asi_core.training.spec import RunSpec
@@ -78,6 +80,23 @@ def test_a_resumed_run_continues_its_curve(case: dict[str, Any], tmp_path: Path)
     for name, value in last.items():
         assert torch.equal(value, again[name]), name
     assert list(path.parent.iterdir()) == [path], "nothing else is left in the folder"
+
+
+def test_a_resumed_run_keeps_its_choice_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine could choose otherwise, and the optimiser has a state of what is trained."""
+    budget = 50_000
+    sparse = {"kind": "sparse", "weight_budget_bytes": budget}
+    what = spec(method=sparse, momentum=0.9, steps=4)
+    events, states = undisturbed(what)
+    check_events(what, events)
+    chosen = ranks_of(states[0])
+    assert {any(ranks) for ranks in chosen.values()} == {True, False}
+    kept = {event.activation_bytes for event in events if isinstance(event, StepEvent)}
+    assert all(nbytes is not None and 0 < nbytes <= budget for nbytes in kept)
+    monkeypatch.setattr(calibration, "calibrate", lambda *_: pytest.fail("chosen again"))
+    resumed = list(fine_tune(what, features=POOL, resume=states[0]))
+    assert resumed[0] == events[0]
+    assert numbers(resumed[1:]) == numbers([e for e in events if e.step > 1])
 
 
 def test_a_started_epoch_is_completed(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from asi_core.methods import METHODS
 from asi_core.training.events import EvaluationEvent, Event, PreparedEvent, ProbeEvent, StepEvent
 from asi_core.training.features import FeaturePool
 from asi_core.training.layout import in_layout_, laid_out
-from asi_core.training.loop import learning_rate
+from asi_core.training.schedules import learning_rate
 from asi_core.training.setup import TrainingSetup
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.build import build_model

@@ -8,6 +8,8 @@ import pytest
 
 from asi_core.costs.timeline.records import Use
 from asi_core.errors import InvalidInput
+from asi_core.planning import plan
+from asi_core.training.calibration import calibrate
 from asi_core.training.features import FeaturePool
 from asi_core.training.formula_memory import formula_memory, frozen_memory
 from asi_core.training.measuring import measure_memory
@@ -42,6 +44,19 @@ def test_shapes_alone_give_the_measured_memory(settings: dict[str, Any]) -> None
     lasting = (Use.TRAINED_WEIGHTS, Use.FROZEN_WEIGHTS, Use.OPTIMISER, Use.WARM_STARTS)
     for use in lasting:
         assert formula.base.get(use) == measured.base.get(use)
+
+
+def test_frozen_weights_of_a_plan_need_no_inputs_and_no_gradients() -> None:
+    spec = spec_of(method={"kind": "sparse", "weight_budget_bytes": 60_000}, optimizer="adamw")
+    made = plan(calibrate(spec, POOL), 60_000)
+    assert {any(ranks) for ranks in made.ranks.values()} == {True, False}
+    formula, measured = formula_memory(spec, ranks=made.ranks), measure_memory(spec, POOL)
+    assert formula.kept_bytes == measured.kept_bytes
+    assert formula.peak.nbytes == pytest.approx(measured.peak.nbytes, rel=0.1)
+    for use in (Use.TRAINED_WEIGHTS, Use.FROZEN_WEIGHTS, Use.OPTIMISER):
+        assert formula.base.get(use) == measured.base.get(use)
+    every = dict.fromkeys(made.ranks, (8, 1, 1, 1))
+    assert formula_memory(spec, ranks=every).peak.nbytes > formula.peak.nbytes
 
 
 @pytest.mark.parametrize(

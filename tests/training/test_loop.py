@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import pytest
@@ -21,9 +22,11 @@ from asi_core.training.events import (
     StepEvent,
 )
 from asi_core.training.features import FeaturePool
-from asi_core.training.loop import fine_tune, learning_rate
+from asi_core.training.loop import fine_tune
+from asi_core.training.schedules import learning_rate
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
+from asi_core.zoo.shapes import layer_facts
 from tests.datasets.few import few_images
 
 POOL = FeaturePool(2**29)
@@ -63,6 +66,31 @@ def test_a_run_yields_all_its_events(method: dict[str, Any]) -> None:
         assert step.saved_bytes > step.activation_bytes > 0
         assert step.forward_seconds > 0
         assert step.backward_seconds > 0
+
+
+def test_layers_by_name_are_trained_and_what_comes_before_them_is_kept() -> None:
+    """The first of them is the twelfth from the end: features are those of the last twelve."""
+    names = [layer.name for layer in layer_facts("efficientnet_lite0")]
+    chosen = f"{names[-12]} {names[-3]}"
+    prepared, *events = run({"kind": "asi", "ranks": 4}, layers=chosen, probe_every=2)
+    deep, *_ = run(layers=12, steps=1)
+    assert isinstance(prepared, PreparedEvent)
+    assert isinstance(deep, PreparedEvent)
+    assert [layer.name for layer in prepared.layers] == chosen.split()
+    assert [layer.has_input_gradient for layer in prepared.layers] == [False, True]
+    assert prepared.frozen_values == deep.frozen_values
+    head = 1280 * 10 + 10
+    weights = sum(prod(layer.weight_shape) for layer in prepared.layers)
+    assert prepared.trained_parameters == weights + head
+    probes = [event for event in events if isinstance(event, ProbeEvent)]
+    assert [layer.name for layer in probes[0].layers] == chosen.split()
+
+
+def test_the_last_layers_by_name_are_the_last_layers() -> None:
+    last = " ".join(layer.name for layer in layer_facts("efficientnet_lite0")[-2:])
+    by_name, by_number = run(layers=last, steps=2), run(layers=2, steps=2)
+    assert [s.loss for s in steps(by_name)] == [s.loss for s in steps(by_number)]
+    assert by_name[0] == by_number[0]
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -267,7 +295,7 @@ def test_a_picture_of_what_lost_nothing_is_the_same() -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_a_method_without_closed_form_trains_and_is_measured() -> None:
-    events = run({"kind": "sparse"}, layers=2)
+    events = run({"kind": "nonzero"}, layers=2)
     for step in steps(events):
         assert step.saved_bytes > 0
         assert step.activation_bytes is step.macs is step.overhead_macs is None
@@ -282,5 +310,5 @@ def test_a_method_without_closed_form_trains_and_is_measured() -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_where_no_layer_is_trained_nothing_is_kept_whatever_the_method() -> None:
-    (step, *_) = steps(run({"kind": "sparse"}, layers=0))
+    (step, *_) = steps(run({"kind": "nonzero"}, layers=0))
     assert (step.activation_bytes, step.macs) == (0, 0)

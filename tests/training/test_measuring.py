@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lora_fa": {"lora_rank": 4},
     "lora_asi": {"ranks": 3},
     "wasi": {"ranks": 3, "weight_rank": 8},
+    "sparse": {"weight_budget_bytes": 200_000},
 }
 CASES = [
     (model, kind)
@@ -130,7 +131,7 @@ def test_nothing_to_measure_is_reported() -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_without_a_closed_form_bytes_are_compared_as_measured() -> None:
-    spec = RunSpec(method={"kind": "sparse"}, batch_size=4, image_size=64, layers=2)  # type: ignore[arg-type]
+    spec = RunSpec(method={"kind": "nonzero"}, batch_size=4, image_size=64, layers=2)  # type: ignore[arg-type]
     compared = measure_and_compare(spec, POOL).as_dict()["compared_bytes"]
     assert compared["formula"] is None
     assert 0 < compared["lean"] < compared["vanilla"]
@@ -138,9 +139,9 @@ def test_without_a_closed_form_bytes_are_compared_as_measured() -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_a_method_decides_whether_weights_change_its_bytes() -> None:
-    sparse, thinned = (
+    nonzero, thinned = (
         RunSpec(model="resnet18", method={"kind": kind})  # type: ignore[arg-type]
-        for kind in ("sparse", "thinned")
+        for kind in ("nonzero", "thinned")
     )
-    assert with_weights_at_hand(sparse).pretrained
+    assert with_weights_at_hand(nonzero).pretrained
     assert not with_weights_at_hand(thinned).pretrained

@@ -9,11 +9,35 @@ from asi_core.errors import one_sentence
 from asi_core.training.spec import RunSpec
 
 VANILLA = {"kind": "vanilla"}
+SIZE = {"image_size": 224}
 
 
 def test_a_spec_survives_json() -> None:
     spec = RunSpec(method={"kind": "asi", "ranks": [16, 32, 4, 4]}, layers="all", seed=3)  # type: ignore[arg-type]
     assert RunSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (" blocks.1[45].*   conv_stem ", "blocks.1[45].* conv_stem"),
+        (["blocks.1[45].*", "conv_stem"], "blocks.1[45].* conv_stem"),
+        ("4", 4),
+        ("all", "all"),
+    ],
+)
+def test_layers_are_chosen_by_number_name_and_pattern(given: Any, kept: Any) -> None:
+    spec = RunSpec.model_validate({"method": VANILLA, "layers": given})
+    assert spec.layers == kept
+    assert RunSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_ranks_are_checked_against_the_chosen_layers() -> None:
+    asi = {"kind": "asi", "ranks": [4, 4, 4]}
+    RunSpec.model_validate({"model": "vit_b_32", "layers": "*.mlp.0", "method": asi, **SIZE})
+    wrong = {"model": "vit_b_32", "layers": "*.mlp.0", "method": {**asi, "ranks": [4, 4]}, **SIZE}
+    with pytest.raises(ValidationError, match="one per mode of ViT-B/32"):
+        RunSpec.model_validate(wrong)
 
 
 def test_the_recipe_is_the_authors() -> None:
@@ -29,7 +53,12 @@ def test_the_recipe_is_the_authors() -> None:
         ({"dataset": "nothing"}, "dataset must be a known one"),
         ({"layers": 50}, "at most 49"),
         ({"layers": -1}, "at least 0, got -1"),
-        ({"layers": "some"}, "layers"),
+        ({"layers": "some"}, "layers must be layers of the model, got 'some': for example blocks."),
+        ({"layers": "blocks.15"}, "write blocks.15.* for all layers within"),
+        ({"layers": ""}, "trained layers must be a number, all, or at most"),
+        ({"layers": "re:(a+)+b"}, "names and patterns with *, ? or [...], got 're:(a+)+b'"),
+        ({"layers": "x" * 2001}, "at most 2000 characters"),
+        ({"layers": ["conv_stem", 3]}, "layers"),
         ({"batch_size": 5001}, "at most 5000"),
         ({"batch_size": 0}, "batch size must be at least 1"),
         ({"steps": 0}, "steps must be at least 1"),

@@ -84,7 +84,7 @@ def test_a_card_that_is_made_is_the_one_that_was_written_by_hand(name: str) -> N
     for one, other in zip(layer_facts(own.name), layer_facts(made.name), strict=True):
         size = own.native_size
         assert (one.sizes[size], one.name) == (other.sizes[size], other.name)
-        assert one.input_gradient_from == other.input_gradient_from
+        assert one.sources == other.sources
         assert (one.geometry, one.has_bias, one.input_id, one.weight_shape) == (
             other.geometry,
             other.has_bias,
@@ -309,7 +309,7 @@ def test_a_registered_model_has_rows_without_a_table() -> None:
     register_model(own)
     try:
         for one, other in zip(layer_facts("mine"), layer_facts("resnet18"), strict=True):
-            assert one.input_gradient_from == other.input_gradient_from
+            assert one.sources == other.sources
         assert trained_layer_shapes("mine", 2, 3, 96) == traced_layer_shapes("resnet18", 2, 3, 96)
     finally:
         MODELS.remove("mine")

@@ -44,6 +44,27 @@ def test_the_table_equals_a_trace(card: ModelCard, data: st.DataObject) -> None:
     assert found == traced_layer_shapes(card.name, count, batch, size)
 
 
+@CARDS
+@settings(max_examples=3)
+@given(data=st.data())
+def test_layers_by_name_equal_a_trace(card: ModelCard, data: st.DataObject) -> None:
+    names = [layer.name for layer in layer_facts(card.name)]
+    chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=5, unique=True))
+    size = tabled_sizes(card)[0]
+    found = trained_layer_shapes(card.name, " ".join(chosen), 2, size)
+    assert found == traced_layer_shapes(card.name, " ".join(chosen), 2, size)
+    assert [shape.name for shape in found] == [name for name in names if name in chosen]
+
+
+def test_a_shortcut_alone_reads_what_one_of_two_branches_writes() -> None:
+    """An earlier layer of either branch gives the input a gradient, whichever is the last."""
+    for branch in ("layer4.0.conv2", "layer4.0.downsample.0"):
+        first, last = trained_layer_shapes("resnet18", f"{branch} layer4.1.conv1", 2, 64)
+        assert (first.has_input_gradient, last.has_input_gradient) == (False, True)
+    apart = trained_layer_shapes("resnet18", "layer4.0.conv* layer4.0.downsample.0", 2, 64)
+    assert [shape.has_input_gradient for shape in apart] == [False, True, False]
+
+
 @pytest.mark.parametrize("count", range(2, 7))
 def test_a_shortcut_needs_no_input_gradient_before_its_block_is_trained(count: int) -> None:
     """`layer4.0.downsample.0` comes third from the end, but reads what the sixth writes."""

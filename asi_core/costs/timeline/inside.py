@@ -20,8 +20,8 @@ Rule = Callable[..., int]
 
 # Elements of an input up to which PyTorch computes a convolution of one image itself.
 _SMALL = 20480
-# oneDNN computes the weight gradient of a large depthwise kernel in blocks of 16 x 16 channels, of
-# which each holds one channel, and then copies it.
+# oneDNN computes the weight gradient of a depthwise kernel that is large, or larger than the map,
+# in blocks of 16 x 16 channels, of which each holds one channel, and then copies it.
 _BLOCKED = 16 * 16 + 1
 
 
@@ -48,7 +48,7 @@ def _convolution_backward(
     if not _by_onednn(x, weight, (None, *walk)):
         return copied + _columns(x, weight, (None, *walk))
     if _is_channels_last(x) or _is_channels_last(weight) or _is_channels_last(grad_output):
-        if wants_weight and _is_depthwise(weight, walk[-2]) and min(weight.shape[2:]) > 3:
+        if wants_weight and _is_depthwise(weight, walk[-2]) and _is_blocked(x, weight):
             return copied + _BLOCKED * _bytes(weight)
         return copied + (2 if wants_weight else 1) * _bytes(weight)
     return copied + max(_bytes(weight), _bytes(x) + _bytes(grad_output))
@@ -56,6 +56,12 @@ def _convolution_backward(
 
 def _is_depthwise(weight: Tensor, groups: int) -> bool:
     return groups > 1 and groups == weight.shape[0] and weight.shape[1] == 1
+
+
+def _is_blocked(x: Tensor, weight: Tensor) -> bool:
+    kernel = weight.shape[2:]
+    is_larger = any(size < k for size, k in zip(x.shape[2:], kernel, strict=True))
+    return min(kernel) > 3 or is_larger
 
 
 def _by_onednn(x: Tensor, weight: Tensor, walk: Any) -> bool:

@@ -43,6 +43,7 @@ def measure_timeline(
     *,
     batch: Any,
     optimiser: torch.optim.Optimizer | None = None,
+    frozen: nn.Module | None = None,
 ) -> Timeline:
     """Run two steps and record the second: every change of live bytes, and what it was for.
 
@@ -56,6 +57,7 @@ def measure_timeline(
         head: name of the classifier; None for a model without.
         batch: what the step reads, in nested lists and tuples: it is there before the step.
         optimiser: whose state is counted.
+        frozen: the part of the network that runs before `model`, if the step runs it.
 
     Raises:
         TimelinesDisagree: if the two counts differ.
@@ -66,7 +68,15 @@ def measure_timeline(
     allocations = allocations_of(device)
 
     def recorder(mark: Callable[[], None] | None = None) -> StepRecorder:
-        return StepRecorder(model, layer_names, head, optimiser=optimiser, batch=batch, mark=mark)
+        return StepRecorder(
+            model,
+            layer_names,
+            head,
+            optimiser=optimiser,
+            batch=batch,
+            frozen=frozen,
+            mark=mark,
+        )
 
     if allocations is None:
         step(Recorder())

@@ -17,11 +17,18 @@ from asi_core.costs.timeline.allocator import Level
 from asi_core.costs.timeline.records import Lifetime, Moment, Source, Timeline, Use
 from asi_core.costs.timeline.storages import Followed, Ran, StorageFollower
 
+# The place of what runs before the trained part.
+FROZEN_PART = "the frozen part"
+
 _USES = frozenset(map(str, Use))
 
 
 class Recorder:
     """What a step says while it runs; records nothing itself."""
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """Open during the forward pass of the frozen part, which keeps nothing."""
+        return nullcontext()
 
     def forward(self) -> AbstractContextManager[None]:
         """Open during a forward pass and its loss: what it saves is kept for backward."""
@@ -40,6 +47,7 @@ class StepRecorder(Recorder):
         head: name of the classifier; None for a model without.
         optimiser: whose state is counted.
         batch: what the step reads, in nested lists and tuples: it is there before the step.
+        frozen: the part of the network that runs before `model`, if the step runs it.
         follower: an operator's results as a step on real tensors gives them, or from shapes alone.
     """
 
@@ -51,10 +59,12 @@ class StepRecorder(Recorder):
         *,
         optimiser: torch.optim.Optimizer | None = None,
         batch: Any = (),
+        frozen: nn.Module | None = None,
         follower: type[StorageFollower] = StorageFollower,
         mark: Any = None,
     ) -> None:
         self._model, self._optimiser, self._batch = model, optimiser, batch
+        self._frozen = frozen
         self._places = Places(model, layer_names, head)
         self._saved = SavedMeter(model, self._places)
         self._follower = follower(self._places, *(() if mark is None else (mark,)))
@@ -72,11 +82,20 @@ class StepRecorder(Recorder):
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
         self._follower.finish()
+        self.note_gradients()
+        for tensor in self._state():
+            self._follower.use_as(tensor, Use.OPTIMISER)
+
+    def note_gradients(self) -> None:
+        """Note that the gradients that parameters have now are gradients."""
         for parameter in self._trained():
             if parameter.grad is not None:
                 self._note_gradient(parameter.grad)
-        for tensor in self._state():
-            self._follower.use_as(tensor, Use.OPTIMISER)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        with self._places.inside(Place(FROZEN_PART)):
+            yield
 
     @contextmanager
     def forward(self) -> Iterator[None]:
@@ -113,6 +132,11 @@ class StepRecorder(Recorder):
             for part in self._parts(storage, warm, after, len(moments))
         ]
         return Timeline(source, device, moments, tuple(lifetimes))
+
+    @property
+    def follower(self) -> StorageFollower:
+        """What follows the storages."""
+        return self._follower
 
     @property
     def ran(self) -> Sequence[Ran]:
@@ -158,7 +182,9 @@ class StepRecorder(Recorder):
         know = self._follower.know
         know(tensors_in(self._batch), Use.BATCH)
         know(self._trained(), Use.TRAINED_WEIGHTS)
-        know([*self._model.parameters(), *self._model.buffers()], Use.FROZEN_WEIGHTS)
+        for part in (self._model, self._frozen):
+            if part is not None:
+                know([*part.parameters(), *part.buffers()], Use.FROZEN_WEIGHTS)
         know(warm_tensors(self._model), Use.WARM_STARTS)
         know(self._state(), Use.OPTIMISER)
         know((p.grad for p in self._trained() if p.grad is not None), Use.GRADIENTS)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from asi_core.costs.timeline.allocator import Level
 from asi_core.costs.timeline.inside import inside_bytes
@@ -31,11 +32,20 @@ class ShapeFollower(StorageFollower):
     """Follows a step of tensors without numbers; `WithoutNumbers` holds for it.
 
     Its levels are those of the rules of `inside`.
+
+    Attributes:
+        macs: multiply-accumulates of matrix products and convolutions, as PyTorch's counter has
+            them.
     """
+
+    macs: int = 0
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         self.levels += [Level(0, 0), Level(inside_bytes(func, args, kwargs), 0)]
-        return _result(func, args, kwargs)
+        result = _result(func, args, kwargs)
+        if (count := flop_registry.get(func._overloadpacket)) is not None:
+            self.macs += count(*args, **kwargs, out_val=result) // 2
+        return result
 
 
 def _result(func: Any, args: Any, kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -32,12 +32,13 @@ class Sweep(BaseModel):
     """The settings that are varied; every combination is one run.
 
     Attributes:
-        base: the fields that are the same in all runs; its method, layers and seed are ignored.
+        base: the fields that are the same in all runs; its method, layers and seed are ignored, as
+            is its learning rate if it is the method's own: each method then has its own.
         methods: kinds of methods.
         settings: values of methods' settings and of other fields of a run, by name. A method is run
             at every combination of the settings that it has. Its alternatives (ranks, or an
             explained variance) are not combined with each other.
-        layers: numbers of last layers that are trained.
+        layers: which layers are trained, as `RunSpec.layers` has it.
         references: whether to add vanilla and the linear probe, at all layers and seeds.
     """
 
@@ -46,7 +47,7 @@ class Sweep(BaseModel):
     base: RunSpec = RunSpec(method=Vanilla())
     methods: tuple[str, ...] = (ASI.class_kind(),)
     settings: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    layers: tuple[int | Literal["all"], ...] = (4,)
+    layers: tuple[int | str, ...] = (4,)
     seeds: tuple[int, ...] = (0,)
     references: bool = True
 
@@ -133,11 +134,12 @@ class Sweep(BaseModel):
     def _spec(
         self,
         method: dict[str, Any],
-        layers: int | Literal["all"],
+        layers: int | str,
         seed: int,
         changes: dict[str, Any],
     ) -> RunSpec:
-        same = self.base.model_dump(exclude={"method", "layers", "seed"})
+        own = {"learning_rate"} if self.base.has_own_rate else set()
+        same = self.base.model_dump(exclude={"method", "layers", "seed", *own})
         return RunSpec.model_validate(
             {**same, **changes, "method": method, "layers": layers, "seed": seed}
         )

@@ -26,7 +26,7 @@ from asi_core.training.pictures import LONGEST_SIDE, LayerPictures, PackedValues
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from asi_core.zoo.outside import edition
-from asi_core.zoo.shapes import LayerFacts, layer_facts
+from asi_core.zoo.shapes import LayerFacts, chosen_facts
 
 # Factors in 8 bits are orthonormal only within some percent.
 _SHARE = Range(0, 1.1)
@@ -155,13 +155,12 @@ def _trained(spec: RunSpec) -> Container[str]:
 def _facts(spec: RunSpec) -> dict[str, LayerFacts]:
     """Facts of the trained layers, by name."""
     card = model_card(spec.model)
-    return _last_facts(card.name, card.checked_layers(spec.layers), edition(card.name))
+    return _chosen_facts(card.name, spec.layers, edition(card.name))
 
 
 @lru_cache(maxsize=256)
-def _last_facts(model: str, count: int, edition: str) -> dict[str, LayerFacts]:
-    facts = layer_facts(model)
-    return {layer.name: layer for layer in facts[len(facts) - count :]}
+def _chosen_facts(model: str, layers: int | str, edition: str) -> dict[str, LayerFacts]:
+    return {layer.name: layer for layer in chosen_facts(model, layers)}
 
 
 def _check_layer(spec: RunSpec, probe: LayerProbe) -> None:
@@ -242,8 +241,9 @@ def _check_ranks(spec: RunSpec, probe: LayerProbe) -> None:
         raise InvalidRun(f"ranks where {spec.method.label} has none")
     if len(probe.ranks) != len(probe.shape):
         raise InvalidRun(f"{len(probe.ranks)} ranks for {len(probe.shape)} modes")
+    least = 0 if spec.method.plans_weights and not any(probe.ranks) else 1
     for rank, size in zip(probe.ranks, probe.shape, strict=True):
-        check_number("a rank", rank, Range(1, size, True))
+        check_number("a rank", rank, Range(least, size, True))
 
 
 def _check_spectrum(values: Sequence[float], most: int) -> None:

@@ -25,6 +25,7 @@ from asi_core.methods import (
     LoRAFA,
     LoRAOverASI,
     Method,
+    Sparse,
     Vanilla,
     VeLoRA,
 )
@@ -40,6 +41,10 @@ EXAMPLES: list[Method] = [
     ASI(ranks=3),
     ASI(ranks=3, sequential=False),
     ASI(ranks=3, refresh_every=3),
+    ASI(ranks=3, update="one_step_late"),
+    ASI(ranks=3, update="one_step_late", bits=8),
+    ASI(ranks=3, update="when_needed"),
+    ASI(ranks=3, update="when_needed", bits=8),
     ASI(ranks=3, bits=16),
     ASI(ranks=3, bits=8),
     HOSVD(ranks=3),
@@ -55,6 +60,7 @@ EXAMPLES: list[Method] = [
     LoRAFA(),
     LoRAOverASI(ranks=3),
     WASI(ranks=3, weight_rank=5),
+    Sparse(),
 ]
 
 

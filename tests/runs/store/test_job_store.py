@@ -124,7 +124,7 @@ def test_old_results_without_lean_layers_are_not_reused_for_lean_layers(
 def test_a_result_of_other_code_of_a_package_is_not_reused(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs, ours = spec(method={"kind": "sparse"}), spec()
+    theirs, ours = spec(method={"kind": "nonzero"}), spec()
     for asked in (theirs, ours):
         job = request_job(store, "measure", asked, "me")
         assert store.latest("measure", asked) == job

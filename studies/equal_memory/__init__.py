@@ -1,0 +1,1 @@
+"""Who is most accurate at the same peak memory of a whole step?"""

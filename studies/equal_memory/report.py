@@ -1,0 +1,267 @@
+"""Write docs/equal_memory.md from the study's runs and measurements in the store.
+
+    python -m studies.equal_memory.report [--figure PATH.html]
+
+Nothing is trained or measured here. Every number comes from runs whose ids are beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from asi_core.costs.timeline.records import Timeline
+from asi_core.errors import InvalidInput
+from asi_core.figures.equal_memory import PricedCurve, PricedPoint, plot_over_price
+from asi_core.methods import METHODS
+from asi_core.results.equal_memory import MemoryPoint, best_of_each, step_bytes, winners
+from asi_core.results.outcomes import Outcome, outcomes_by_seed
+from asi_core.runs.records import RunRecord
+from asi_core.runs.store.job_store import JobStore
+from asi_core.runs.store.library import RunLibrary
+from asi_core.runs.store.run_store import RunStore
+from asi_core.settings import read_settings
+from asi_core.training.spec import RunSpec
+from asi_core.units import MIB, format_bytes, format_seconds, three_digits
+from asi_core.zoo.cards import model_card
+from studies.equal_memory.run import FULL, NAME, RATES_NAME, Study
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = ROOT / "docs" / "equal_memory.md"
+BUDGETS = tuple(int(mib * MIB) for mib in (0.25, 1, 4, 16, 32))
+
+
+class Found:
+    """What the store has of the study.
+
+    Attributes:
+        points: by network, the settings with accuracy and measured memory.
+        rates: runs in which learning rates were chosen.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.store, self.jobs = RunStore(url), JobStore(url)
+        library = RunLibrary(url)
+        names = {c: d.name for c, d in library.descriptions().items()}
+        library.close()
+        results = self._runs(c for c, name in names.items() if name.startswith(f"{NAME}:"))
+        self.rates = self._runs(c for c, name in names.items() if name.startswith(RATES_NAME))
+        self.points: dict[str, list[MemoryPoint]] = defaultdict(list)
+        for model in dict.fromkeys(run.spec.model for run in results):
+            outcomes = outcomes_by_seed(run for run in results if run.spec.model == model)
+            self.points[model] = list(self._measured(outcomes))
+
+    def timelines(self, specs: Sequence[RunSpec]) -> dict[RunSpec, Timeline]:
+        """The measured memory of steps, of those that were measured."""
+        return {
+            spec: Timeline.from_dict(job.result)
+            for spec, job in self.jobs.answers("timeline", specs).items()
+            if job.result is not None
+        }
+
+    def _runs(self, comparisons: Iterable[str]) -> list[RunRecord]:
+        runs = [run for comparison in comparisons for run in self.store.comparison(comparison)]
+        return [run for run in runs if run.status == "completed"]
+
+    def _measured(self, outcomes: Sequence[Outcome]) -> Iterable[MemoryPoint]:
+        found = self.timelines([run.spec for outcome in outcomes for run in outcome.runs])
+        for outcome in outcomes:
+            timeline = next((found[run.spec] for run in outcome.runs if run.spec in found), None)
+            if timeline is not None and "accuracy" in outcome.measures:
+                yield MemoryPoint(outcome, step_bytes(timeline))
+
+
+def document(found: Found) -> str:
+    """The content of docs/equal_memory.md.
+
+    Raises:
+        InvalidInput: if the store has no run of the study.
+    """
+    if not found.points:
+        raise InvalidInput(
+            "the store must have runs of the study", "none", "run studies.equal_memory.run first"
+        )
+    parts = [_head(found), "## The answer", _claims(found)]
+    for model, points in found.points.items():
+        title = model_card(model).title
+        parts += [f"## {title} within a budget", _budgets(points)]
+        parts += [f"## All settings of {title}", _settings(points)]
+    parts += ["## Learning rates", _rates(found)]
+    if rows := _transformer(found):
+        parts += [f"## {model_card(FULL.transformer or '').title}, bytes and time", rows]
+    return "\n\n".join((*parts, ""))
+
+
+def figure(points: Sequence[MemoryPoint], title: str, *, of_time: bool) -> Any:
+    """Accuracy over the memory of a step, or over its time: a curve for each method."""
+    curves = [
+        PricedCurve(METHODS[kind].label, kind, tuple(_priced(p, of_time) for p in front))
+        for kind, front in best_of_each(points).items()
+    ]
+    if of_time:
+        return plot_over_price(curves, title=title, price="step time (measured)", unit="s")
+    price = "peak memory of a step (measured)"
+    return plot_over_price(curves, title=title, price=price, unit="MiB", scale=MIB)
+
+
+def _priced(point: MemoryPoint, of_time: bool) -> PricedPoint:
+    interval = point.outcome.accuracy_interval
+    return PricedPoint(
+        point.outcome.label,
+        point.accuracy,
+        point.seconds if of_time else point.step_bytes,
+        None if interval is None else interval.low,
+        None if interval is None else interval.high,
+    )
+
+
+def _head(found: Found) -> str:
+    points = [point for each in found.points.values() for point in each]
+    runs = [run for point in points for run in point.outcome.runs]
+    spec = runs[0].spec
+    count = points[0].outcome.test_images
+    images = "an unknown number of" if count is None else str(count)
+    return f"""# At equal memory
+
+Who is most accurate at the same peak memory of a whole training step? All methods at several
+settings, numbers of trained layers and micro-batches, fine-tuned on the same images
+({images} for testing) for {spec.steps} steps of {spec.batch_size}, with
+{len(points[0].outcome.seeds)} seeds each: {len(runs)} runs, and {len(found.rates)} in which the
+learning rate of each method was chosen on the same grid, with another seed but on the same test
+images.
+
+The memory of a step is measured: trained weights, gradients, optimiser state, the batch, what is
+kept and what operators need within, at the worst moment, without frozen weights. Accuracies are
+means over seeds with their 95 % interval; two settings are compared by their paired differences
+over the seeds. Settings whose difference may be chance are a tie, and all of them are named,
+cheapest first. Times are of one machine that also did other work. Written by
+`python -m studies.equal_memory.report` from the store."""
+
+
+def _claims(found: Found) -> str:
+    """One sentence for each network and budget, whomever it favours."""
+    lines = []
+    for model, points in found.points.items():
+        for budget in BUDGETS:
+            won, place = winners(points, budget), f"Within {format_bytes(budget)}"
+            if won.fastest is None:
+                lines.append(f"- {model_card(model).title}: {place} no setting fits.")
+                continue
+            kinds = dict.fromkeys(METHODS[p.outcome.kind].label for p in won.best)
+            verb = "tie as the most accurate" if len(kinds) > 1 else "is the most accurate"
+            lines.append(
+                f"- {model_card(model).title}: {place} {_listed(list(kinds))} {verb}; the fastest "
+                f"of these settings is {_name(won.fastest)}."
+            )
+    return "\n".join(lines)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _budgets(points: Sequence[MemoryPoint]) -> str:
+    rows = []
+    for budget in BUDGETS:
+        won = winners(points, budget)
+        for point in won.best:
+            fastest = "yes" if point is won.fastest else ""
+            rows.append([format_bytes(budget), *_cells(point), fastest])
+    header = ("budget", "setting", "accuracy, %", "peak of a step", "step", "runs", "fastest")
+    return _table(header, rows)
+
+
+def _settings(points: Sequence[MemoryPoint]) -> str:
+    ordered = sorted(points, key=lambda point: point.step_bytes)
+    header = ("setting", "accuracy, %", "peak of a step", "step", "runs")
+    return _table(header, [_cells(point) for point in ordered])
+
+
+def _cells(point: MemoryPoint) -> list[str]:
+    runs = sorted(point.outcome.runs, key=lambda run: run.spec.seed)
+    return [
+        _name(point),
+        f"{100 * point.accuracy:.1f}{_between(point.outcome)}",
+        format_bytes(point.step_bytes),
+        format_seconds(point.seconds),
+        ", ".join(f"`{run.id}`" for run in runs),
+    ]
+
+
+def _between(outcome: Outcome) -> str:
+    """The accuracy's interval, in brackets."""
+    interval = outcome.accuracy_interval
+    if interval is None:
+        return ""
+    return f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def _name(point: MemoryPoint) -> str:
+    spec = point.outcome.spec
+    size = "" if spec.micro_batch is None else f", micro-batches of {spec.micro_batch}"
+    return f"{spec.method.settings_label}, {spec.layers} layers{size}"
+
+
+def _rates(found: Found) -> str:
+    by_method: dict[tuple[str, str], dict[float, float]] = defaultdict(dict)
+    for run in found.rates:
+        key = model_card(run.spec.model).title, run.spec.method.label
+        by_method[key][run.spec.learning_rate] = (run.summary or {})["test_accuracy"]
+    rates = sorted({rate for each in by_method.values() for rate in each})
+    rows = [
+        [*key, *(f"{100 * each[rate]:.1f}" if rate in each else "–" for rate in rates)]
+        for key, each in by_method.items()
+    ]
+    return _table(("network", "method", *(f"{rate:g}" for rate in rates)), rows)
+
+
+def _transformer(found: Found) -> str:
+    """Measured steps of the transformer, whose weights are random; empty if there are none."""
+    if FULL.transformer is None or not found.rates:
+        return ""
+    study = Study(found.rates[0].spec.dataset, FULL, lambda: False)
+    specs = list(study.of_transformer(FULL.transformer))
+    timelines, steps = found.timelines(specs), found.jobs.answers("measure", specs)
+    rows = []
+    for spec in specs:
+        if spec not in timelines or spec not in steps:
+            continue
+        layers = (steps[spec].result or {})["layers"]
+        seconds = sum(at["forward_seconds"] + at["backward_seconds"] for at in layers)
+        kept = format_bytes(timelines[spec].kept_bytes)
+        peak = format_bytes(step_bytes(timelines[spec]))
+        rows.append([spec.method.settings_label, kept, peak, f"{three_digits(1e3 * seconds)} ms"])
+    header = ("setting", "kept for backward", "peak of a step", "trained layers' time")
+    return _table(header, rows) if rows else ""
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None, target: Path = TARGET) -> int:
+    """Write the document, and the figure if it is asked for."""
+    parser = argparse.ArgumentParser(description="Write docs/equal_memory.md from the store.")
+    parser.add_argument("--figure", type=Path, metavar="PATH.html", help="also write the figures")
+    options = parser.parse_args(arguments)
+    found = Found(read_settings().database_url)
+    target.write_text(document(found))
+    print(target.name)
+    if options.figure is not None:
+        parts = [
+            figure(points, f"{model_card(model).title} at equal memory", of_time=of_time)
+            for model, points in found.points.items()
+            for of_time in (False, True)
+        ]
+        html = [p.to_html(full_html=False, include_plotlyjs=n == 0) for n, p in enumerate(parts)]
+        options.figure.write_text("\n".join(html))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
