@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,13 @@ def test_where_no_uniform_choice_fits_only_the_plan_is_trained(engine: InlineEng
     without = type(least)(least.profiles, least.budget_bytes, least.plan, None)
     assert [s.method.kind for s in plan_specs(asked, without)] == ["vanilla", "vanilla", "asi"]
     assert kpis(without)[-1].note == "nothing else fits"
+
+
+def test_a_link_with_a_log_axis_is_logarithmic_at_once(engine: InlineEngine) -> None:
+    def axis(page: AppTest) -> str | None:
+        charts = [json.loads(chart.proto.json) for chart in page.get("bidi_component")]
+        kept = next(c for c in charts if c["layout"]["title"]["text"].startswith("Kept by"))
+        return kept["layout"]["xaxis"].get("type")
+
+    assert axis(opened()) != "log"
+    assert axis(opened(axis="log")) == "log"
