@@ -42,7 +42,7 @@ BAR = """place => {
     plot.scrollIntoView({block: 'center'});
     const {xaxis, yaxis} = plot._fullLayout, corner = plot.getBoundingClientRect();
     return [corner.left + xaxis._offset + xaxis.d2p(place + 1),
-            corner.top + yaxis._offset + yaxis._length - 2];
+            corner.top + yaxis._offset + yaxis._length / 2];
 }"""
 
 HOVERED = """() => document.querySelector('.live-chart.clickable .js-plotly-plot')
