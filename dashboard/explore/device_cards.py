@@ -48,16 +48,16 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
     specs = _asked(settings)
     needs = {label: Need.from_dict(job.result) for label, job in _answers(specs) if job.result}
     budgets = _budgets()
-    _compute(specs, missing=[label for label in specs if label not in needs])
-    if not needs:
-        return
-    _cards(budgets, {label: _total(need) for label, need in needs.items()}, "needs")
+    missing = [label for label in specs if label not in needs]
+    _compute(specs, missing)
+    _cards(budgets, {label: _total(need) for label, need in needs.items()}, "needs", missing)
     st.caption(
         "By formula: the larger of the frozen forward pass, image by image, and the training step, "
         "and what lies there all the time. On microcontrollers frozen weights are read from flash; "
         "elsewhere they count. The answer above counts only what is kept of the layers' inputs."
     )
-    _parts(needs)
+    if needs:
+        _parts(needs)
 
 
 def _asked(settings: ExploreSettings) -> dict[str, RunSpec]:
@@ -149,11 +149,18 @@ def _least_of(least: Callable[..., int]) -> Needed:
     return lambda device: least(frozen_in_flash=device.frozen_in_flash)
 
 
-def _cards(budgets: Mapping[str, int], needed: Mapping[str, Needed], verb: str) -> None:
+def _cards(
+    budgets: Mapping[str, int],
+    needed: Mapping[str, Needed],
+    verb: str,
+    missing: Sequence[str] = (),
+) -> None:
+    unknown = [f":gray[:material/help:] {label}: not computed yet" for label in missing]
     with st.container(horizontal=True, gap="small"):
         for device in DEVICES:
             card = st.container(border=True, width=_CARD_PIXELS, height="stretch")
-            card.markdown(card_text(device, budgets[device.key], needed, verb))
+            text = card_text(device, budgets[device.key], needed, verb)
+            card.markdown("  \n".join([text, *unknown]))
 
 
 def card_text(

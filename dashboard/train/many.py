@@ -9,13 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from asi_core.runs.records import RunRecord
-from asi_core.units import DASH, by_formula, format_bytes, format_seconds, signed, than_vanilla
+from asi_core.units import DASH, by_formula, format_bytes, format_seconds, less_or_more, signed
 from dashboard.feed import RunFeed
 from dashboard.frame import percent
 from dashboard.history import run_labels
 from dashboard.tables import table
 from dashboard.train.cards import time_left
-from dashboard.train.differences import difference
+from dashboard.train.differences import Difference, difference
 from dashboard.train.references import head_of, vanilla_of
 
 # With more runs than this, cards would fill several screens.
@@ -41,6 +41,11 @@ def runs_at_a_glance(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     )
 
 
+def _points(gained: Difference | None) -> str:
+    # Without a plus, which tables quote: spreadsheets would read it as a formula.
+    return DASH if gained is None else f"{signed(gained.points).removeprefix('+')} points"
+
+
 def _row(
     run: RunRecord,
     feed: RunFeed,
@@ -61,9 +66,9 @@ def _row(
         "progress": feed.last_step / run.spec.steps,
         "left": DASH if left is None else format_seconds(left),
         "accuracy": percent(feed.evaluations[-1]["accuracy"]) if feed.evaluations else DASH,
-        "over the linear probe": DASH if gained is None else f"{signed(gained.points)} points",
+        "over the linear probe": _points(gained),
         "kept": by_formula(kept, format_bytes) if feed.steps else DASH,
-        "against vanilla": than_vanilla(kept, full) if kept and full else DASH,
+        "against vanilla": less_or_more(kept, full) if kept and full else DASH,
         "saved for backward": DASH if saved is None else format_bytes(saved),
         "step time": format_seconds(feed.median_step) if feed.steps else DASH,
     }

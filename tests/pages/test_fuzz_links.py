@@ -23,7 +23,8 @@ KEYS: dict[str, tuple[float, list[str]]] = {
     "explore": (0.5, [
         "model", "layers", "batch_size", "image_size", "dataset", "ranks_from", "patch", "lean",
         "explained_variance", "rank", "rank_batch", "rank_channel", "activation_budget", "bits",
-        "with_momentum", "device_apply_early", "device_micro_batch", "device_methods", "measure", "numbers", "formulas", "formula_method", "formula_layer",
+        "with_momentum", "device_apply_early", "device_micro_batch", "device_methods", "measure",
+        "numbers", "formulas", "formula_method", "formula_layer",
     ]),
     "step": (0.05, [
         "model", "layers", "batch_size", "image_size", "ranks_from", "rank", "micro_batch",

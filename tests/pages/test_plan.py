@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -361,3 +362,13 @@ def test_what_needs_more_than_the_budget_says_how_much(engine: InlineEngine) -> 
     assert not page.exception
     assert any("Nothing fits into 64\u202fKiB" in m.value for m in page.markdown)
     assert page.button(key="train-fit").disabled
+
+
+def test_a_link_with_a_log_axis_is_logarithmic_at_once(engine: InlineEngine) -> None:
+    def axis(page: AppTest) -> str | None:
+        charts = [json.loads(chart.proto.json) for chart in page.get("bidi_component")]
+        kept = next(c for c in charts if c["layout"]["title"]["text"].startswith("Kept by"))
+        return kept["layout"]["xaxis"].get("type")
+
+    assert axis(opened()) != "log"
+    assert axis(opened(axis="log")) == "log"
