@@ -46,9 +46,9 @@ def _result(
         plain(label),
         accuracy,
         delta=None if gained is None else f"{gained.points:+.1f} points",
-        help=f"{run.spec.method.settings_label}: the latest accuracy on the test images, and its "
-        "gain over the linear probe in percentage points, at the latest step at which both have "
-        "been evaluated.",
+        help=f"{run.spec.method.settings_label}, by {plain(run.spec.recipe_label)}: the latest "
+        "accuracy on the test images, and its gain over the linear probe in percentage points, at "
+        "the latest step at which both have been evaluated.",
     )
     if gained is not None:
         tie = ": a tie, by the size of the test set" if gained.is_tie(test_images(run)) else ""
