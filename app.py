@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 
 from dashboard.connections import DropHalfOpen
 from dashboard.failures import tell_failure
+from dashboard.first_page import FirstPage
 from dashboard.guard import Guard
 from dashboard.held_files import HeldFiles
 from dashboard.plotly_js import PlotlyJs
@@ -19,7 +20,8 @@ app = st.App(
     "dashboard/main.py",
     lifespan=prepared,
     middleware=[
-        Middleware(layer) for layer in (DropHalfOpen, Guard, HeldFiles, PlotlyJs, VisitorCookie)
+        Middleware(layer)
+        for layer in (DropHalfOpen, Guard, FirstPage, HeldFiles, PlotlyJs, VisitorCookie)
     ],
     on_script_error=tell_failure,
 )

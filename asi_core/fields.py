@@ -52,6 +52,7 @@ class Setting:
         usual: initial value of the widget if the field has no default.
         axis: initial values of a sweep's axis; empty for what is seldom varied.
         plural: plural of the label, if it is not the label with an s.
+        empty: what a box without a value says: the value's meaning.
         off_flag: the command-line flag that turns a switch off.
     """
 
@@ -71,6 +72,7 @@ class Setting:
     axis: tuple[Any, ...] = ()
     plural: str = ""
     off_flag: str = ""
+    empty: str = "automatic"
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

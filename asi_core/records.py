@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 Convention = Literal["paper", "exact"]
 Ranks = tuple[int, ...]
+Known = TypeVar("Known")
 
 # Kind and label of runs that train the new classifier only.
 HEAD_KIND = "head"
@@ -15,6 +17,24 @@ HEAD_LABEL = "Linear probe (head only)"
 
 # Bytes per number in single precision, the default for activations.
 ELEMENT_BYTES = 4
+
+
+def of_whole_batches(
+    values: Sequence[Known], forward_macs: Sequence[float | None]
+) -> Sequence[Known]:
+    """The values of the steps with a whole batch: the last batch of an epoch may have fewer images,
+    and less to keep and to compute.
+
+    Args:
+        values: one per step.
+        forward_macs: of the same steps, which tell the size of the batch; where some are None, for
+            a method without closed form, all steps are used.
+    """
+    known = [macs for macs in forward_macs if macs is not None]
+    if not known or len(known) < len(forward_macs):
+        return values
+    most = max(known)
+    return [value for value, macs in zip(values, forward_macs, strict=True) if macs == most]
 
 
 class ConvGeometry(NamedTuple):

@@ -30,7 +30,7 @@ from dashboard.explore.pictures import figures  # noqa: E402
 from dashboard.explore.settings import ExploreSettings, ViewSettings  # noqa: E402
 from dashboard.live_chart import chart_data  # noqa: E402
 
-PER_LAYER = ViewSettings(convention="exact", flops=False, byte_unit="KiB", per_layer=True, log=True)
+PER_LAYER = ViewSettings("exact", flops=False, byte_unit="KiB", per_layer=True, log=False)
 MOVES, KEY_PRESSES = 40, 40
 # Wait in the page until the memory figure has drawn as many bars as the slider shows.
 WAIT_FOR_BARS = """count => new Promise((resolve, reject) => {
@@ -39,7 +39,8 @@ WAIT_FOR_BARS = """count => new Promise((resolve, reject) => {
         if (performance.now() > end) return reject(`no picture of ${count} layers in 20 s`);
         const plots = [...document.querySelectorAll('.js-plotly-plot')];
         const plot = plots.find(p => p.layout?.title?.text?.startsWith('Kept'));
-        const bars = plot?.querySelectorAll('.trace.bars')[0]?.querySelectorAll('.point').length;
+        // Each layer is a part of the stacks.
+        const bars = plot?.querySelectorAll('.trace.bars').length;
         bars === count ? resolve(performance.now()) : requestAnimationFrame(look);
     };
     look();

@@ -61,6 +61,7 @@ def setting_box(
         case "choice":
             choices = list(field.choices)
             place = choices.index(field.start) if field.start in choices else None
+            common["placeholder"] = setting.empty
             return st.selectbox(label, choices, place, format_func=field.title, **common, **URL)
         case "text":
             return st.text_input(label, value=field.start, **common, **URL)
@@ -78,6 +79,7 @@ def _number_box(field: SettingField, label: str, common: dict[str, Any]) -> Any:
     if setting.slider is not None and value is not None:
         low, high = map(kind, setting.slider)
         return st.slider(label, low, high, value, step, **common, **URL)
+    common["placeholder"] = setting.empty
     return st.number_input(label, value=value, step=step, format=_format(field), **common, **URL)
 
 

@@ -76,8 +76,8 @@ class RunFeed:
         )
 
     def mean(self, field: str) -> float | None:
-        """Mean of a field of step events so far; None before the first step, and if the field is
-        unknown at some step."""
+        """Mean of a field over the steps so far with a whole batch; None before the first step, and
+        if the field is unknown at some step."""
         return self._once("mean", field, lambda: known_mean(self.steps, field))
 
     def median(self, field: str) -> float:

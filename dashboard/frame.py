@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.figures.report import figure_page
 from asi_core.figures.style import Drawing, Figure
 from asi_core.units import THIN_SPACE, three_digits
-from dashboard.csv_files import csv_bytes, harmless
 from dashboard.live_chart import live_chart
 
 _MOST_IN_A_ROW = 5
@@ -41,11 +39,32 @@ _DARK_MENUS = f"{_ON_PRIMARY}, {_ON_PRIMARY} * {{ color: #0E1013 !important; }}"
 # Little space above the question, for projectors. On a phone, two controls or numbers stand side
 # by side where they fit.
 _STYLES = """
-[data-testid=stMainBlockContainer] { padding-top: 4rem; padding-bottom: 4rem; }
+[data-testid=stMainBlockContainer] { padding: 4rem 2.5rem; }
+[data-testid=stMainBlockContainer] h1 { font-size: 2rem; padding: 0 0 0.25rem; }
+[data-testid=stMainBlockContainer] h2 { font-size: 1.5rem; padding: 0; }
+[data-testid=stMainBlockContainer] h3 { font-size: 1.25rem; padding: 0; }
+[data-testid=stMainBlockContainer] h5 { padding-top: 0; }
+/* What cannot be changed can still be read. */
+[data-testid=stApp] :is(button, input, textarea):disabled,
+[data-testid=stApp] :is(button, label):is(:disabled, :has(input:disabled)) *,
+[data-testid=stApp] :has(> input:disabled) ~ *,
+[data-testid=stApp] :is(.stNumberInput, .stSelectbox, .stSlider, .stTextInput):has(:disabled)
+  [data-testid=stWidgetLabel] * {
+  color: light-dark(#4A4F57, #B9C0C8) !important;
+  -webkit-text-fill-color: currentColor;
+}
+/* The text of a number card is never cut off. */
+[data-testid=stMetric] :is([data-testid=stMetricLabel], [data-testid=stMetricDelta]) * {
+  white-space: normal; overflow: visible; text-overflow: clip;
+}
+[data-testid=stMetric] [data-testid=stMetricDelta] { height: auto; }
+[data-testid=stMetric] [data-testid=stMetricValue] { font-size: 1.6rem; }
+[data-testid=stMetric] [data-testid=stMetricValue] * { overflow: visible; text-overflow: clip; }
 /* A figure's menu stands beside its caption, however long the caption is. */
 [class*=st-key-below-] { flex-wrap: nowrap; }
 [class*=st-key-below-] > :first-child { flex: 1 1 0; min-width: 0; }
 @media (max-width: 640px) {
+  [data-testid=stMainBlockContainer] { padding: 4rem 1rem; }
   .st-key-explore-controls [data-testid=stElementContainer],
   .st-key-explore-controls [data-testid=stElementContainer] > * { min-width: 0; }
   .st-key-explore-controls [data-testid=stHorizontalBlock] { gap: 0.75rem; }
@@ -87,11 +106,6 @@ def short_percent(share: float) -> str:
     return f"{three_digits(100 * share)}{THIN_SPACE}%"
 
 
-def times(ratio: float) -> str:
-    """A ratio with three significant digits and a multiplication sign."""
-    return f"{three_digits(ratio)}{THIN_SPACE}×"
-
-
 def style_page(*, shows_setup: bool) -> None:
     """Add the styles that Streamlit's theme cannot express."""
     dark = _DARK_MENUS if st.context.theme.type == "dark" else ""
@@ -106,12 +120,34 @@ def question(text: str) -> None:
 
 def answer(sentence: str) -> None:
     """The answer in one sentence, as far as it is known."""
-    st.markdown(f"##### {sentence}")
+    with st.container(key="page-answer"):
+        st.markdown(f"##### {sentence}")
 
 
 def drawer(label: str, *, icon: str, key: str) -> Any:
     """An expander whose state is in the URL. Draw its content only while `.open` is true."""
     return st.expander(label, icon=icon, key=key, on_change="rerun", **URL)
+
+
+def axis_control(about: str = "the bars") -> bool:
+    """A switch between a linear and a log axis, the same for all pages; whether it is log."""
+    axis = st.segmented_control(
+        "Axis",
+        ["linear", "log"],
+        default="linear",
+        required=True,
+        key="axis",
+        label_visibility="collapsed",
+        help=f"The axis of {about}. On a linear axis a bar that is 64 times as long is 64 times as "
+        "much; a log axis shows small and large together.",
+        **URL,
+    )
+    return bool(axis == "log")
+
+
+def is_log_axis() -> bool:
+    """Whether the page's `axis_control` is set to log."""
+    return bool(st.session_state.get("axis") == "log")
 
 
 def columns_in_rows(count: int) -> list[DeltaGenerator]:
@@ -142,6 +178,7 @@ def figure(
     *,
     key: str,
     caption: str,
+    on_click: Callable[[dict[str, Any]], None] | None = None,
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> None:
@@ -149,7 +186,7 @@ def figure(
 
     PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
     """
-    live_chart(plot, key=key, on_drawn=on_drawn, drawn_token=drawn_token)
+    live_chart(plot, key=key, on_click=on_click, on_drawn=on_drawn, drawn_token=drawn_token)
     below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
     with below:
         st.caption(caption)
@@ -171,35 +208,3 @@ def figure(
                 on_click="ignore",
             )
             menu.caption("PNG and SVG: the buttons at the top right of the figure.")
-
-
-def table(rows: pd.DataFrame, *, key: str, caption: str | None = None, **options: Any) -> None:
-    """A table with a CSV download of `rows`, in base units (bytes, MACs, seconds); `options` go to
-    `st.dataframe`."""
-    # Escaped here too: the browser offers the shown table as CSV.
-    st.dataframe(harmless(rows), key=key, hide_index=True, **options)
-    below_table(rows, key, caption)
-
-
-def small_table(shown: pd.DataFrame, rows: pd.DataFrame, *, key: str, caption: str) -> None:
-    """A table of formatted text with a CSV download of `rows`, in base units. It cannot be sorted,
-    and takes a tenth of the browser's time."""
-    st.table(shown, hide_index=True, border="horizontal")
-    below_table(rows, key, caption)
-
-
-def below_table(rows: pd.DataFrame, key: str, caption: str | None) -> None:
-    """A table's caption and its CSV download."""
-    text, button = st.columns([8, 2], vertical_alignment="top")
-    if caption:
-        text.caption(caption)
-    button.download_button(
-        "CSV",
-        lambda: csv_bytes(rows),
-        file_name=f"{key}.csv",
-        mime="text/csv",
-        key=f"{key}-csv",
-        icon=":material/download:",
-        on_click="ignore",
-        help="All rows and columns of this table, in base units (bytes, MACs, seconds).",
-    )

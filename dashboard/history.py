@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import inf
@@ -16,6 +16,7 @@ from asi_core.runs.store.run_store import RunStore
 from asi_core.training.spec import RunSpec
 from asi_core.units import layer_count
 from dashboard import services
+from dashboard.compare.kept import library
 from dashboard.feed import run_label
 from dashboard.left_out import left_out_of, tell_left_out
 from dashboard.links import COMPARISON, comparison_in_url
@@ -68,12 +69,12 @@ def comparison_picker() -> str | None:
 def comparison_box(known: dict[str, list[RunRecord]], preset: str | None, key: str) -> str:
     """Draw a box of comparisons (id -> runs) and put the chosen one into the address; `preset`, if
     known, or else the first one is shown at first."""
-    names = list(known)
+    names, titles = list(known), comparison_titles(known)
     chosen: str = st.selectbox(
         "Comparison",
         names,
         index=names.index(preset) if preset in known else 0,
-        format_func=lambda name: comparison_title(known[name]),
+        format_func=titles.__getitem__,
         key=key,
         help=_PICKER_HELP,
     )
@@ -126,6 +127,27 @@ def _shipped_editions(
     store = services.store()
     found = (store.comparison(name) for name, _ in editions)
     return tuple(runs for runs in found if runs)
+
+
+def comparison_titles(known: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
+    """Distinct titles by comparison: names that users gave come first; equal titles are told apart
+    by date, and by id if that is equal too."""
+    described = library().descriptions()
+    titles = {}
+    for comparison, runs in known.items():
+        name = described[comparison].name if comparison in described else ""
+        title = comparison_title(runs)
+        titles[comparison] = f"{name} · {title}" if name else title
+    twins = {title for title, count in Counter(titles.values()).items() if count > 1}
+    for comparison, title in titles.items():
+        if title in twins:
+            dated = recorded_time(known[comparison][0].created_at, "%d %b %Y %H:%M:%S")
+            titles[comparison] = f"{title} · {dated}"
+    twins = {title for title, count in Counter(titles.values()).items() if count > 1}
+    return {
+        comparison: f"{title} ({comparison[-6:]})" if title in twins else title
+        for comparison, title in titles.items()
+    }
 
 
 def comparison_title(runs: Sequence[RunRecord]) -> str:

@@ -26,7 +26,7 @@ from streamlit.components.v2.types import ComponentRenderer
 from asi_core.errors import InvalidInput
 from asi_core.figures.style import DARK_COLORS, Drawing, Figure
 
-MOST_POINTS = 5000
+MOST_POINTS, MOST_LEGEND_ENTRIES = 5000, 10
 
 # The folders are served as <project>.<component>; live_chart.js finds plotly.js by this name.
 _PROJECT, _CHART, _LIBRARY = "asi_lab", "live_chart", "plotly_js"
@@ -40,6 +40,7 @@ def live_chart(
     key: str,
     height: int | None = None,
     on_select: Callable[[], None] | None = None,
+    on_click: Callable[[dict[str, Any]], None] | None = None,
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> list[dict[str, Any]] | None:
@@ -54,6 +55,8 @@ def live_chart(
         height: pixels; default: the figure's own height.
         on_select: called when the selection changes, before the script runs again; it reads the
             points from `st.session_state[key]["selection"]`. Without it, clicks trigger no rerun.
+        on_click: called with the point that is clicked, as in the selection, before the script runs
+            again; the same point may be clicked again. Not together with `on_select`.
         on_drawn: called with `drawn_token` when the browser has drawn the figure.
         drawn_token: identifies this figure: `on_drawn` is called once each time it changes.
 
@@ -65,10 +68,18 @@ def live_chart(
         InvalidInput: if a trace has too many points.
     """
     data = chart_data(figure, height, selectable=on_select is not None)
+    data["clickable"] = on_click is not None
     data["tells_when_drawn"] = None if on_drawn is None else drawn_token
     draw = _renderer(get_bidi_component_manager())
     notify = None if on_drawn is None else lambda: on_drawn(st.session_state[key]["drawn"])
-    result = draw(key=key, data=data, on_selection_change=on_select, on_drawn_change=notify)
+    clicked = None if on_click is None else lambda: on_click(st.session_state[key]["clicked"])
+    result = draw(
+        key=key,
+        data=data,
+        on_selection_change=on_select,
+        on_drawn_change=notify,
+        on_clicked_change=clicked,
+    )
     return None if on_select is None else result.get("selection") or []
 
 
@@ -78,6 +89,9 @@ def chart_data(figure: Figure | Drawing, height: int | None, *, selectable: bool
     _refuse_too_many_points(drawn["data"])
     # The template is seven kilobytes of style, which the page provides.
     layout = {name: value for name, value in drawn["layout"].items() if name != "template"}
+    if _legend_entries(drawn["data"]) > MOST_LEGEND_ENTRIES:
+        # A legend of many entries takes more room than the figure; the hover names each trace.
+        layout["showlegend"] = False
     return {
         "traces": drawn["data"],
         "layout": layout,
@@ -85,6 +99,10 @@ def chart_data(figure: Figure | Drawing, height: int | None, *, selectable: bool
         "selectable": selectable,
         "dark_colors": DARK_COLORS,
     }
+
+
+def _legend_entries(traces: list[dict[str, Any]]) -> int:
+    return len({trace.get("name") for trace in traces if trace.get("showlegend") is not False})
 
 
 def _refuse_too_many_points(traces: list[dict[str, Any]]) -> None:

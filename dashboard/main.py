@@ -12,8 +12,14 @@ def main() -> None:
     from dashboard.frame import style_page
     from dashboard.glossary import glossary_popover
     from dashboard.links import bring_up_to_date
-    from dashboard.navigation import PAGES, opens_sidebar, streamlit_page
+    from dashboard.navigation import (
+        PAGES,
+        lead_on,
+        opens_sidebar,
+        streamlit_page,
+    )
     from dashboard.plain import plain
+    from dashboard.presenting import present_switch
     from dashboard.setup import draw_setup
     from dashboard.visitor import check_visitor, sign_in_button
 
@@ -22,6 +28,7 @@ def main() -> None:
     st.set_page_config(page_title="ASI Lab", page_icon=str(DATA / "icon.svg"), layout="wide")
     pages = [streamlit_page(page) for page in PAGES]
     page = st.navigation(pages, position="hidden" if is_class else "top")
+    lead_on(page, st.query_params.to_dict())
     st.set_page_config(initial_sidebar_state="auto" if opens_sidebar(page) else "collapsed")
     try:
         check_visitor()
@@ -31,6 +38,7 @@ def main() -> None:
     style_page(shows_setup=opens_sidebar(page))
     if not is_class:
         bring_up_to_date()
+        present_switch()
         # Here and not in the pages: widgets of the frame keep their values, and their place in the
         # address, when the visitor changes page.
         draw_setup()

@@ -42,6 +42,12 @@ def streamlit_page(page: PageEntry) -> StreamlitPage:
     return st.Page(path, title=page.title, icon=page.icon, default=page == PAGES[0])
 
 
+def lead_on(page: StreamlitPage, query: dict[str, str]) -> None:
+    """A link with a lesson leads to the lessons from every page."""
+    if "lesson" in query and page.url_path != "learn":
+        switch_to("learn", query)
+
+
 def opens_sidebar(page: StreamlitPage) -> bool:
     """Whether the page's sidebar is open at first."""
     return any(entry.opens_sidebar and entry.path == page.url_path for entry in PAGES)

@@ -42,10 +42,9 @@ def main() -> None:
 def _compare(view: View) -> None:
     verdict = judge(view.outcomes, view.tolerance)
     answer(plain(sentence(verdict, view.outcomes, view.tolerance)))
+    pareto(view, verdict.reference)
     if numbers := kpis(verdict):
         kpi_row(numbers)
-    st.caption(plain(view.task))
-    pareto(view, verdict.reference)
     runs_table(view)
     shown = selected(view, verdict)
     details(shown)

@@ -14,11 +14,12 @@ from dashboard.explore.equations import formula_drawer
 from dashboard.explore.largest_rank import largest_rank
 from dashboard.explore.measuring import measure_panel
 from dashboard.explore.numbers import numbers_table
-from dashboard.explore.pictures import pictures, token
+from dashboard.explore.pictures import pictures, tell_missing, token
 from dashboard.explore.settings import ViewSettings, explored, view_menu
 from dashboard.explore.training import train_button
 from dashboard.frame import answer, kpi_row, question
 from dashboard.links import checked
+from dashboard.network import network_picture
 from dashboard.plain import plain
 from dashboard.setup import Setup, as_it_stands, redraw, the_setup, was_redrawn
 
@@ -63,7 +64,6 @@ def _pictures(setup: Setup, view: ViewSettings) -> None:
     answer(answer_sentence(settings, costs))
     if is_unknown(settings, calibration):
         calibration_panel(settings)
-    kpi_row(kpis(costs, view))
     # A run of the whole page draws the details anyway.
     pictures(settings, view, costs, _redraw_details if was_redrawn() else None)
 
@@ -77,6 +77,9 @@ def _details(setup: Setup, view: ViewSettings) -> None:
         # `_pictures` shows the error.
         return
     costs = compared(settings, known_calibration(settings))
+    network_picture(settings, key="explore-network", convention=view.convention)
+    kpi_row(kpis(costs, view))
+    tell_missing(costs)
     largest_rank(settings)
     device_cards(settings, costs)
     formula_drawer(settings, costs)

@@ -11,6 +11,7 @@ from dashboard.controls import run_field, setting_box
 from dashboard.frame import question
 from dashboard.jobs import job_panel
 from dashboard.links import checked
+from dashboard.network import network_picture
 from dashboard.plain import plain
 from dashboard.plan.controls import budget_control, plan_question
 from dashboard.plan.planned import planned
@@ -31,13 +32,15 @@ def main() -> None:
     except (AsiError, ValidationError) as error:
         st.error(plain(one_sentence(error)))
         return
-    place = st.container()
+    place, below = st.container(), st.container()
     profiles = job_panel("calibrate", goal.spec, button="Calibrate these layers", key="calibrate")
     with place:
         if profiles is None:
             unknown_view(goal)
         else:
             plan_view(goal, planned(profiles_from_dict(profiles), goal.budget_bytes, goal.bits))
+    with below:
+        network_picture(setup, key="plan-network")
 
 
 # A spawned worker process imports this file again, under another name.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 from pydantic import ValidationError
 
@@ -34,28 +36,37 @@ def main() -> None:
         specs = []
         st.error(plain(one_sentence(error)))
     if specs:
-        spec = specs[-1]
-        st.write(
-            f"{_trained(spec)} of {spec.model_label} and a new classifier are "
-            f"trained for {spec.steps} steps, by {len(specs) - 1} methods side by side, on "
-            "the same images in the same order. The linear probe is the baseline to beat."
+        st.sidebar.caption(_what_starts(specs))
+        damage_notice(specs[-1])
+    launching, picking = st.columns([2, 3], vertical_alignment="bottom")
+    with launching:
+        launch_buttons(
+            specs,
+            label="Train and compare",
+            key="launch",
+            icon=":material/play_arrow:",
+            on_launched=show_launched,
         )
-        damage_notice(spec)
-        images_panel(spec)
-    launch_buttons(
-        specs,
-        label="Train and compare",
-        key="launch",
-        icon=":material/play_arrow:",
-        on_launched=show_launched,
-    )
-    if comparison := comparison_picker():
+    with picking:
+        comparison = comparison_picker()
+    if comparison:
         live_comparison(comparison)
         if runs := services.store().comparison(comparison):
             log_panel(runs)
             reproduce_panel([run.spec for run in runs], run_labels(runs), key="train")
     else:
         st.info("Nothing has been trained here yet. The button above starts a comparison.")
+    if specs:
+        images_panel(specs[-1])
+
+
+def _what_starts(specs: Sequence[RunSpec]) -> str:
+    spec = specs[-1]
+    return (
+        f"{_trained(spec)} of {spec.model_label} and a new classifier are trained for "
+        f"{spec.steps} steps, by {len(specs) - 1} methods side by side, on the same images in the "
+        "same order. The linear probe is the baseline to beat."
+    )
 
 
 def _trained(spec: RunSpec) -> str:

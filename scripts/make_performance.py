@@ -26,6 +26,8 @@ WAYS = {
     "asi": "ASI",
     "asi_half": "ASI, half-precision factors",
     "asi_refreshed": "ASI, refreshed every 4 steps",
+    "asi_late": "ASI, updated one step late",
+    "asi_needed": "ASI, updated when needed",
     "hosvd": "HOSVD",
     "gradient_filter": "gradient filter",
     "checkpointing": "checkpointing",
@@ -37,6 +39,10 @@ RATIOS = (
     ("vanilla_nhwc", "asi"),
     ("vanilla_nchw", "asi_refreshed"),
     ("vanilla_nhwc", "asi_refreshed"),
+    ("vanilla_nchw", "asi_late"),
+    ("vanilla_nhwc", "asi_late"),
+    ("vanilla_nchw", "asi_needed"),
+    ("vanilla_nhwc", "asi_needed"),
 )
 COMPRESSIONS = {
     "asi": "ASI",
@@ -174,8 +180,11 @@ def _elsewhere(found: Sequence[dict[str, Any]]) -> str:
     rows = []
     for name in found[0]["summary"]["steps"]:
         batch, slow, fast = _compared(name)
-        ratios = [one["summary"]["steps"][name] for one in found]
-        cells = [f"{r['geometric_mean']:.2f} (at least {r['least']:.2f})" for r in ratios]
+        # Older files lack the configurations that came later.
+        ratios = [one["summary"]["steps"].get(name) for one in found]
+        cells = [
+            f"{r['geometric_mean']:.2f} (at least {r['least']:.2f})" if r else "–" for r in ratios
+        ]
         rows.append([f"batch {batch}, {slow} / {fast}", *cells])
     for title, name in (
         ("HOSVD, SVD / Gram", "hosvd_svd_over_gram"),

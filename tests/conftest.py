@@ -21,11 +21,18 @@ from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
 from tests.plugins import NonZero, Thinned
 from tests.postgres import Postgres, find_postgres
-from tests.side_by_side import is_one_of_several, long_first, share_processors, shared_folder
+from tests.side_by_side import (
+    is_one_of_several,
+    keep_bytecode,
+    long_first,
+    share_processors,
+    shared_folder,
+)
 from tests.tiers import _unit_tests_stay_units, mark  # noqa: F401
 
 # Before PyTorch is imported.
 share_processors()
+keep_bytecode()
 
 # Settings of the tests themselves.
 _OF_TESTS = ("ASI_CHROMIUM", "ASI_TEST_POSTGRES_URL", "ASI_REQUIRE_POSTGRES")
@@ -62,15 +69,19 @@ def home(tmp_path: Path, features_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="session")
 def store_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store with the shipped examples only."""
-    path = tmp_path_factory.mktemp("examples") / "asi.sqlite"
+    """The file of a store with the shipped examples only, written once for all test processes."""
+    shared = shared_folder(tmp_path_factory, "examples") / "asi.sqlite"
+    if shared.exists():
+        return shared
+    path = tmp_path_factory.mktemp("written") / "asi.sqlite"
     runs, jobs = RunStore(f"sqlite:///{path}"), JobStore(f"sqlite:///{path}")
     import_examples(runs, SHIPPED_FOLDER)
     import_example_jobs(jobs, SHIPPED_FOLDER / "jobs")
     for opened in (runs, jobs):
         opened.close()
     assert [file.name for file in path.parent.iterdir()] == [path.name], "no journal is left"
-    return path
+    # At once, for processes that look whether it is there; one that came first is the same.
+    return path.replace(shared)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
@@ -115,10 +115,15 @@ def _named(server: str, name: str) -> str:
 
 
 def _execute(server: str, statement: str) -> None:
-    engine = create_engine(database_url(server), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _administration(server).connect() as connection:
         connection.execute(text(statement))
-    engine.dispose()
+
+
+@lru_cache(maxsize=1)
+def _administration(server: str) -> Engine:
+    """Connections that are kept: to open one takes as long as to create a database."""
+    url = database_url(server)
+    return create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
 
 def _answers(url: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def share_processors() -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
         # Also of the servers and workers that tests start, which choose their number of threads.
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def keep_bytecode() -> None:
+    """Compile each module once, also where the environment says otherwise, as containers often do.
+
+    Otherwise each test process compiles all tests, with their assertions rewritten, and each server
+    and worker that a test starts compiles the whole app.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def long_first(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     (line,) = lines(capsys, *arguments, "--json")
     return dict(json.loads(line))
 
@@ -34,6 +35,9 @@ def test_training_measures_and_shows_no_number_by_formula(
     assert result["activation_bytes"] is None
     assert result["macs"] == dict.fromkeys(("forward", "overhead", "backward", "total"))
     assert isinstance(result["measured_saved_bytes"], int)
+    assert result["status"] == "completed"
+    steps = [event for event in result["history"] if event["kind"] == "step"]
+    assert [event["forward_macs"] for event in steps] == [None, None]
 
 
 def test_a_step_is_measured_without_a_formula(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,16 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from asi_core.errors import InvalidInput, one_sentence, shortened
-from asi_core.units import format_bytes, format_count, format_seconds, three_digits
+from asi_core.units import (
+    fewer_or_more,
+    format_bytes,
+    format_count,
+    format_seconds,
+    less_or_more,
+    signed,
+    than_vanilla,
+    three_digits,
+)
 
 
 class Record(BaseModel):
@@ -58,3 +67,33 @@ def test_counts_and_seconds() -> None:
     assert format_seconds(75.2).replace("\u202f", " ") == "75.2 s"
     assert format_seconds(125).replace("\u202f", " ") == "2 min 5 s"
     assert three_digits(12345) == "12\u202f345"
+
+
+def plain_spaces(text: str) -> str:
+    return text.replace("\u202f", " ")
+
+
+def test_negative_numbers_have_a_real_minus_and_a_unit() -> None:
+    assert plain_spaces(format_bytes(-348_160)) == "\u2212340 KiB"
+    assert plain_spaces(format_count(-1500, "MACs")) == "\u22121.5 kMACs"
+    assert three_digits(-0.51234) == "\u22120.512"
+    assert signed(-0.44) == "\u22120.4"
+    assert signed(1) == "+1.0"
+
+
+def test_ratios_say_less_or_more() -> None:
+    assert plain_spaces(less_or_more(1, 64)) == "64 × less"
+    assert plain_spaces(than_vanilla(243, 100)) == "2.43 × more than vanilla"
+    assert than_vanilla(100, 100) == "the same as vanilla"
+
+
+def test_small_differences_of_counts_are_percentages() -> None:
+    assert plain_spaces(fewer_or_more(68, 100, "MACs")) == "32 % fewer MACs"
+    assert plain_spaces(fewer_or_more(136, 100, "MACs")) == "36 % more MACs"
+    assert plain_spaces(fewer_or_more(243, 100, "MACs")) == "2.43 × more MACs"
+    assert plain_spaces(fewer_or_more(25, 100, "")) == "4 × fewer"
+    assert fewer_or_more(100, 100, "MACs") == "as many MACs"
+
+
+def test_a_minute_has_no_sixtieth_second() -> None:
+    assert plain_spaces(format_seconds(419.7)) == "7 min 0 s"

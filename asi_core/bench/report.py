@@ -19,8 +19,8 @@ PARTS = ("memory", "kernels", "end_to_end")
 _KERNELS_SHARE = 0.15
 # By batch size: the compared configurations.
 _COMPARED = {
-    "vanilla_nchw": ("asi", "asi_refreshed"),
-    "vanilla_nhwc": ("asi", "asi_refreshed", "vanilla_lean"),
+    "vanilla_nchw": ("asi", "asi_refreshed", "asi_late", "asi_needed"),
+    "vanilla_nhwc": ("asi", "asi_refreshed", "asi_late", "asi_needed", "vanilla_lean"),
     "checkpointing": ("asi",),
 }
 

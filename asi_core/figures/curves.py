@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, styled
+from asi_core.figures.style import STYLES, styled, unit_title
+from asi_core.records import of_whole_batches
 from asi_core.units import DASH, KIB, by_formula, format_bytes, format_count, format_seconds
 
 _MOST_POINTS = 500
@@ -61,7 +62,7 @@ def plot_loss(runs: Sequence[RunRows]) -> go.Figure:
     )
 
 
-def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
+def plot_memory(runs: Sequence[RunRows], *, log: bool = False) -> go.Figure:
     """Bytes kept for backward: the trained layers' inputs by formula, and all that was measured.
 
     If a run has no closed form, a note replaces its bar.
@@ -77,8 +78,8 @@ def plot_memory(runs: Sequence[RunRows]) -> go.Figure:
     figure.update_layout(barmode="group")
     _write_what_is_missing(figure, runs, "activation_bytes", beside=_LEFT_BAR)
     return _categorical(
-        styled(figure, title="Activation memory", x="", y="KiB, log scale", log_y=True)
-    )
+        styled(figure, title="Activation memory", x="", y=unit_title("KiB", log=log), log_y=log)
+    ).update_layout(uirevision=f"memory {log}")
 
 
 def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
@@ -117,8 +118,9 @@ def median_step(steps: Sequence[dict[str, Any]]) -> float:
 
 
 def known_mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
-    """Mean of a field; None without rows, or if a row has no value, which must not count as 0."""
-    values = [row[key] for row in rows]
+    """Mean of a field over the steps with a whole batch; None without rows, or if a row has no
+    value, which must not count as 0."""
+    values = of_whole_batches([row[key] for row in rows], [row.get("forward_macs") for row in rows])
     return float(np.mean(values)) if values and None not in values else None
 
 
@@ -177,7 +179,7 @@ def _bars(
 
 def _place(run: RunRows) -> str:
     """The position of a run's bars on the axis."""
-    return run.label.replace(" ", "<br>")
+    return run.label.removesuffix(" (head only)").replace(" ", "<br>")
 
 
 def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, Drawing, styled
+from asi_core.figures.style import STYLES, Drawing, styled, unit_title
+from asi_core.figures.totals import TotalRow, draw_totals
 from asi_core.units import (
     KIB,
     MIB,
-    THIN_SPACE,
     by_formula,
+    fewer_or_more,
     format_bytes,
     format_count,
-    three_digits,
+    less_or_more,
 )
 
 PARTS = {
@@ -86,43 +86,52 @@ def draw_kept_bytes(
     """Bytes kept for backward, by formula: one bar per method for each layer, or their sum.
 
     Args:
-        methods: the hover compares the others with the first, layer by layer.
+        methods: all others are compared with the first.
         unit: key into `BYTE_UNITS`.
-        per_layer: otherwise one bar per method, stacked from the layers.
+        per_layer: otherwise one bar per method, stacked from the layers on a linear axis.
     """
-    scale, traces = BYTE_UNITS[unit], []
+    scale, title = BYTE_UNITS[unit], "Kept for backward (formula)"
+    if not per_layer:
+        rows = [_total_bytes(method, methods[0], scale) for method in methods]
+        return draw_totals(rows, title=title, unit=unit, log=log)
+    traces = []
     for method in methods:
-        values = [layer.kept_bytes for layer in method.layers]
-        hover = [
-            f"{method.label}, {layer.name}: {format_bytes(layer.kept_bytes)}"
-            f"{_ratio(layer.kept_bytes, first.kept_bytes, method, methods[0])}"
-            for layer, first in zip(method.layers, methods[0].layers, strict=True)
-        ]
-        below = [0] * len(values) if per_layer else _below(values)
-        traces.append(_bars(method, per_layer, values, below, scale, hover))
-    return _framed(traces, "Kept for backward (formula)", unit, log, per_layer)
+        hover = _layer_bytes(method, methods[0])
+        traces.append(_bars(method, [layer.kept_bytes for layer in method.layers], scale, hover))
+    return _framed(traces, title, unit, log)
 
 
 def draw_work(methods: Sequence[MethodBars], *, unit: str, per_layer: bool, log: bool) -> Drawing:
-    """Work of a training step by part, by formula: stacked bars per method, per layer or summed.
+    """Work of a training step, by formula: a bar per method, for each layer or summed. On a linear
+    axis it is stacked from the parts of the work.
 
     Args:
         methods: as in `draw_kept_bytes`; their work is counted in `unit`.
         unit: of the counts, such as MACs.
     """
-    totals = [_sums(method.layers, per_layer) for method in methods]
-    most = max((total for row in totals for total in row), default=0)
+    title = "Cost of a step (formula)"
+    totals = [[layer.total_work for layer in method.layers] for method in methods]
+    shown = totals if per_layer else [[sum(row)] for row in totals]
+    most = max((total for row in shown for total in row), default=0)
     scale, prefix = next(((s, p) for s, p in _COUNT_SCALES if most >= s), (1.0, ""))
+    if not per_layer:
+        rows = [_total_work(method, methods[0], unit, scale) for method in methods]
+        patterns = {name: _pattern(part) for part, name in PARTS.items()}
+        return draw_totals(rows, title=title, unit=f"{prefix}{unit}", log=log, patterns=patterns)
     traces = []
     for method, whole in zip(methods, totals, strict=True):
-        message = [
-            f"<br>whole step: {format_count(total, unit)}"
-            f"{_ratio(total, vanilla, method, methods[0])}"
+        messages = [
+            f"whole step: {format_count(total, unit)}{_ratio(total, vanilla, method, methods[0])}"
             for total, vanilla in zip(whole, totals[0], strict=True)
         ]
-        traces += _stacked_parts(method, unit, scale, per_layer, message)
-    traces += [_part_key(part, name) for part, name in PARTS.items()]
-    return _framed(traces, "Cost of a step (formula)", f"{prefix}{unit}", log, per_layer)
+        if log:
+            hover = [f"{method.label}, {message}" for message in messages]
+            traces.append(_bars(method, whole, scale, hover))
+        else:
+            traces += _stacked_parts(method, unit, scale, messages)
+    if not log:
+        traces += [_part_key(part, name) for part, name in PARTS.items()]
+    return _framed(traces, title, f"{prefix}{unit}", log)
 
 
 def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
@@ -156,24 +165,59 @@ def plot_measured(rows: Sequence[MeasuredBars]) -> go.Figure:
     ).update_xaxes(type="category", tickangle=0)
 
 
-def _sums(layers: Sequence[LayerBar], per_layer: bool) -> list[int]:
-    work = [layer.total_work for layer in layers]
-    return work if per_layer else [sum(work)]
+def _layer_bytes(method: MethodBars, first: MethodBars) -> list[str]:
+    """Each layer's bytes in words."""
+    return [
+        f"{method.label}, {layer.name}: {format_bytes(layer.kept_bytes)}"
+        f"{_ratio(layer.kept_bytes, base.kept_bytes, method, first)}"
+        for layer, base in zip(method.layers, first.layers, strict=True)
+    ]
+
+
+def _total_bytes(method: MethodBars, first: MethodBars, scale: float) -> TotalRow:
+    kept, base = (sum(layer.kept_bytes for layer in m.layers) for m in (method, first))
+    text = format_bytes(kept)
+    return TotalRow(
+        method.label,
+        method.style,
+        text + _short_ratio(kept, base, method, first),
+        [layer.kept_bytes / scale for layer in method.layers],
+        _layer_bytes(method, first),
+        f"{method.label}: {text}{_ratio(kept, base, method, first)}",
+    )
+
+
+def _total_work(method: MethodBars, first: MethodBars, unit: str, scale: float) -> TotalRow:
+    work, base = (sum(layer.total_work for layer in m.layers) for m in (method, first))
+    parts = {part: sum(layer.work[part] for layer in method.layers) for part in PARTS}
+    text = format_count(work, unit)
+    hover = f"whole step: {text}{_ratio(work, base, method, first)}"
+    return TotalRow(
+        method.label,
+        method.style,
+        text if method is first else f"{text}, {fewer_or_more(work, base, '')}",
+        [value / scale for value in parts.values()],
+        [
+            f"{method.label}, {PARTS[part]}: {format_count(value, unit)}<br>{hover}"
+            for part, value in parts.items()
+        ],
+        f"{method.label}, {hover}",
+    )
 
 
 def _stacked_parts(
-    method: MethodBars, unit: str, scale: float, per_layer: bool, message: Sequence[str]
+    method: MethodBars, unit: str, scale: float, messages: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One trace for each part of the work, stacked."""
-    traces, below = [], [0] * len(message)
+    traces, below = [], [0] * len(messages)
     for part, name in PARTS.items():
         values = [layer.work[part] for layer in method.layers]
-        values = values if per_layer else [sum(values)]
         hover = [
-            f"{method.label}, {name}: {format_count(value, unit)}{whole}"
-            for value, whole in zip(values, message, strict=True)
+            f"{method.label}, {name}: {format_count(value, unit)}<br>{whole}"
+            for value, whole in zip(values, messages, strict=True)
         ]
-        trace = _bars(method, per_layer, values, below, scale, hover)
+        trace = _bars(method, values, scale, hover)
+        trace["base"] = [low / scale for low in below]
         trace["marker"]["pattern"] = _pattern(part)
         if part != "forward":
             trace |= {"name": f"{method.label}, {name}", "showlegend": False}
@@ -183,27 +227,19 @@ def _stacked_parts(
 
 
 def _bars(
-    method: MethodBars,
-    per_layer: bool,
-    values: Sequence[int],
-    below: Sequence[int],
-    scale: float,
-    hover: Sequence[str],
+    method: MethodBars, values: Sequence[int], scale: float, hover: Sequence[str]
 ) -> dict[str, Any]:
-    label = method.label.replace(" ", "<br>")
-    numbers = [str(number) for number in range(1, len(values) + 1)]
+    """A bar for each layer."""
     return {
         "type": "bar",
-        "x": numbers if per_layer else [label] * len(values),
+        "x": [str(number) for number in range(1, len(values) + 1)],
         "y": [value / scale for value in values],
-        # A log axis has no zero: there a bar without a base starts at the frame.
-        "base": [low / scale if low else None for low in below],
         "name": method.label,
         "legendgroup": method.style,
-        "showlegend": per_layer,
-        "offsetgroup": method.style if per_layer else None,
-        "marker": {"color": STYLES[method.style].color, "line": {"width": 0 if per_layer else 1}},
-        "customdata": hover,
+        "showlegend": True,
+        "offsetgroup": method.style,
+        "marker": {"color": STYLES[method.style].color, "line": {"width": 0}},
+        "customdata": list(hover),
         "hovertemplate": "%{customdata}<extra></extra>",
     }
 
@@ -235,22 +271,25 @@ def _pattern(part: str) -> dict[str, Any]:
     return {"shape": _PATTERNS[part], "fillmode": "overlay", "size": 7, "solidity": 0.35}
 
 
-def _below(values: Sequence[int]) -> list[int]:
-    return [0, *accumulate(values)][: len(values)]
-
-
 def _ratio(value: float, base: float, method: MethodBars, first: MethodBars) -> str:
+    compared = _against(value, base, method, first)
+    return f" ({compared} than {first.label.lower()})" if compared else ""
+
+
+def _short_ratio(value: float, base: float, method: MethodBars, first: MethodBars) -> str:
+    compared = _against(value, base, method, first)
+    return f", {compared}" if compared else ""
+
+
+def _against(value: float, base: float, method: MethodBars, first: MethodBars) -> str:
     if method is first or not base or not value:
         return ""
-    times, word = (base / value, "less") if value <= base else (value / base, "more")
-    return f" ({three_digits(times)}{THIN_SPACE}× {word} than {first.label.lower()})"
+    return less_or_more(value, base)
 
 
-def _framed(
-    traces: Sequence[dict[str, Any]], title: str, unit: str, log: bool, per_layer: bool
-) -> Drawing:
-    shown = len(traces[0]["x"]) if traces and per_layer else 0
-    frame = _frame(title, unit, log, per_layer)
+def _framed(traces: Sequence[dict[str, Any]], title: str, unit: str, log: bool) -> Drawing:
+    shown = len(traces[0]["x"]) if traces else 0
+    frame = _frame(title, unit, log)
     order = [str(number) for number in range(1, shown + 1)]
     layout = {
         **frame,
@@ -263,14 +302,11 @@ def _framed(
 
 
 @lru_cache(maxsize=64)
-def _frame(title: str, unit: str, log: bool, per_layer: bool) -> dict[str, Any]:
+def _frame(title: str, unit: str, log: bool) -> dict[str, Any]:
     """The layout that does not depend on the numbers; it takes a quarter of a figure's time."""
-    x = "trained layer, in forward order" if per_layer else ""
-    message = f"{unit}, log scale" if log else unit
-    figure = styled(go.Figure(), title=title, x=x, y=message, log_y=log)
-    figure.update_layout(
-        hovermode="closest", height=_HEIGHT, barmode="group" if per_layer else "overlay"
-    )
+    x, y = "trained layer, in forward order", unit_title(unit, log=log)
+    figure = styled(go.Figure(), title=title, x=x, y=y, log_y=log)
+    figure.update_layout(hovermode="closest", height=_HEIGHT, barmode="group")
     figure.update_xaxes(type="category", tickangle=0)
     frame: dict[str, Any] = figure.to_plotly_json()["layout"]
     return frame

@@ -89,7 +89,7 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
     _show_each_method_once(figure)
     _add_floor(figure, floors)
     styled(figure, title=f"Accuracy against {cost}", x=f"{cost}, {unit}, log scale", y="")
-    figure.update_layout(hovermode="closest", height=460, margin={"t": 56})
+    figure.update_layout(hovermode="closest", height=420, margin={"t": 56})
     figure.update_xaxes(type="log", exponentformat="none", separatethousands=True)
     figure.update_xaxes(_ticks([row.cost / scale for row in points]))
     return figure.update_yaxes(title_text="test accuracy (measured), %")

@@ -8,9 +8,9 @@ from math import log10
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, styled
+from asi_core.figures.style import STYLES, log_axis, styled, unit_title
 from asi_core.methods import ASI, REFERENCE_KIND, Vanilla
-from asi_core.units import KIB, THIN_SPACE, format_bytes, three_digits
+from asi_core.units import KIB, format_bytes, less_or_more, three_digits
 
 _BAR_PIXELS, _FRAME_PIXELS = 20, 130
 _ASI = STYLES[ASI.class_kind()]
@@ -37,7 +37,7 @@ class ErrorPoint:
     label: str
 
 
-def plot_kept(rows: Sequence[KeptRow]) -> go.Figure:
+def plot_kept(rows: Sequence[KeptRow], *, log: bool = False) -> go.Figure:
     """Bytes that each layer keeps: in full, as planned, and at one explained variance for all."""
     figure = go.Figure()
     plain = [row.vanilla for row in rows]
@@ -59,16 +59,21 @@ def plot_kept(rows: Sequence[KeptRow]) -> go.Figure:
                 hovertemplate="%{customdata}",
             )
         )
-    styled(figure, title="Kept by each layer (formula)", x="KiB, log scale", y="")
-    _log_bytes(figure)
-    drawn = [value / KIB for _, values, *_ in kinds for value in values]
-    # Bars have no natural base on a log axis: keep the shortest visible.
-    figure.update_xaxes(range=[log10(min(drawn)) - 0.3, log10(max(drawn)) + 0.1])
+    styled(figure, title="Kept by each layer (formula)", x=unit_title("KiB", log=log), y="")
+    if log:
+        drawn = [value / KIB for _, values, *_ in kinds for value in values]
+        # Bars have no natural base on a log axis: keep the shortest visible.
+        log_axis(figure, "x").update_xaxes(range=[log10(min(drawn)) - 0.3, log10(max(drawn)) + 0.1])
     figure.update_yaxes(autorange="reversed", type="category")
     height = _FRAME_PIXELS + _BAR_PIXELS * len(kinds) * len(rows)
     legend = {"traceorder": "normal", "y": -90 / (height - _FRAME_PIXELS + 60)}
     return figure.update_layout(
-        height=height, barmode="group", bargap=0.25, hovermode="closest", legend=legend
+        height=height,
+        barmode="group",
+        bargap=0.25,
+        hovermode="closest",
+        legend=legend,
+        uirevision=f"kept {log}",
     )
 
 
@@ -102,7 +107,7 @@ def plot_error_curve(
         x="inputs kept, KiB, log scale",
         y="gradient error",
     )
-    _log_bytes(figure)
+    log_axis(figure, "x")
     figure.update_yaxes(rangemode="tozero")
     return figure.update_layout(hovermode="closest", legend={"y": -0.3})
 
@@ -129,8 +134,4 @@ def _curve(
 def _against(kept: int, vanilla: int) -> str:
     if kept == vanilla:
         return f"{format_bytes(kept)}, kept in full"
-    return f"{format_bytes(kept)}, {three_digits(vanilla / kept)}{THIN_SPACE}× less than vanilla"
-
-
-def _log_bytes(figure: go.Figure) -> None:
-    figure.update_xaxes(type="log", dtick=1, exponentformat="none", separatethousands=True)
+    return f"{format_bytes(kept)}, {less_or_more(kept, vanilla)} than vanilla"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, styled
-from asi_core.units import three_digits
+from asi_core.units import than_vanilla, three_digits
 
 _RING = 4  # extra size in pixels of a point that is close but not exact
 
@@ -86,5 +86,5 @@ def _message(row: PrintedRow, unit: str) -> str:
         f"printed {three_digits(row.printed)} {unit}, computed {three_digits(row.computed)} {unit}",
     ]
     if row.vanilla is not None:
-        lines.append(f"{three_digits(row.vanilla / row.printed)} × less than vanilla, as printed")
+        lines.append(f"{than_vanilla(row.printed, row.vanilla)}, as printed")
     return "<br>".join(lines)

@@ -13,14 +13,15 @@ from asi_core.figures.style import STYLES
 _STEPS = (0.0, 0.38, 0.62, 0.2, 0.5)
 _MIDDLE = 0xB4
 # Height in pixels of a legend entry in a narrow window.
-_LEGEND_LINE = 19
+_LEGEND_LINE, _MOST_ENTRIES = 19, 10
 _DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
 
 
 def shaded(figure: go.Figure, styles: Sequence[str], groups: Sequence[str]) -> go.Figure:
     """Give groups of traces of the same style different shades of its colour, dashes and markers.
 
-    Traces of one group have the same style and one legend entry; the legend grows with the groups.
+    Traces of one group have the same style and one legend entry; the legend grows with the groups,
+    and is left out if there are more than ten.
 
     Args:
         styles: keys into `STYLES`, one per trace.
@@ -35,7 +36,13 @@ def shaded(figure: go.Figure, styles: Sequence[str], groups: Sequence[str]) -> g
             nth_of_style[style] += 1
         trace.name = trace.legendgroup = group
         _shade(trace, style, numbers[group])
-    return figure.update_layout(height=figure.layout.height + _LEGEND_LINE * len(numbers))
+    lines = len(numbers) if len(numbers) <= _MOST_ENTRIES else 0
+    return figure.update_layout(
+        height=figure.layout.height + _LEGEND_LINE * lines,
+        showlegend=bool(lines),
+        # With many curves, the hover of all of them would cover the figure.
+        hovermode="x unified" if lines else "closest",
+    )
 
 
 def _shade(trace: go.Scatter, style: str, nth: int) -> None:

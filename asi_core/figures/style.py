@@ -54,6 +54,18 @@ STYLES: Mapping[str, MethodStyle] = _Styles()
 DARK_COLORS: dict[str, str] = {"#4D4D4D": "#B8BEC5"}
 
 
+def log_axis(figure: go.Figure, axis: str, *, dtick: float | str | None = 1) -> go.Figure:
+    """Make `axis` ("x" or "y") logarithmic, with full numbers as labels."""
+    update = figure.update_xaxes if axis == "x" else figure.update_yaxes
+    update(type="log", dtick=dtick, exponentformat="none", separatethousands=True)
+    return figure
+
+
+def unit_title(unit: str, *, log: bool) -> str:
+    """The title of an axis that may be logarithmic."""
+    return f"{unit}, log scale" if log else unit
+
+
 def styled(figure: go.Figure, *, title: str, x: str, y: str, log_y: bool = False) -> go.Figure:
     """Apply the common layout: title, axis titles with units, legend below, no clutter."""
     figure.update_layout(
@@ -67,5 +79,5 @@ def styled(figure: go.Figure, *, title: str, x: str, y: str, log_y: bool = False
     figure.update_xaxes(title_text=x, automargin=True, zeroline=False)
     figure.update_yaxes(title_text=y, automargin=True, zeroline=False)
     if log_y:
-        figure.update_yaxes(type="log", dtick=1, exponentformat="none", separatethousands=True)
+        log_axis(figure, "y")
     return figure

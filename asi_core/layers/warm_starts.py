@@ -14,6 +14,7 @@ from asi_core.records import Ranks
 
 _START = "warm_start."
 _RANKS, _AGE, _FACTOR = f"{_START}ranks", f"{_START}age", f"{_START}factor_"
+_ENERGY = f"{_START}energy"
 _WEIGHT_FACTOR = f"{_START}weight_factor"
 
 
@@ -39,6 +40,8 @@ def warm_start_tensors(model: nn.Module) -> dict[str, Tensor]:
             found[prefix + _RANKS] = torch.tensor(memory.ranks)
         if memory.factors:
             found[prefix + _AGE] = torch.tensor(memory.age)
+        if memory.energy is not None:
+            found[prefix + _ENERGY] = torch.tensor(memory.energy, dtype=torch.float64)
         if memory.weight_factor is not None:
             found[prefix + _WEIGHT_FACTOR] = memory.weight_factor.detach()
         for mode, factor in memory.factors.items():
@@ -86,6 +89,7 @@ def _prefix(name: str) -> str:
 
 def _memory(before: WarmStart, own: Mapping[str, Tensor]) -> WarmStart:
     ranks, age, of_weight = own.get(_RANKS), own.get(_AGE), own.get(_WEIGHT_FACTOR)
+    energy = own.get(_ENERGY)
     return WarmStart(
         seed=before.seed,
         ranks=before.ranks if ranks is None else tuple(ranks.tolist()),
@@ -94,6 +98,7 @@ def _memory(before: WarmStart, own: Mapping[str, Tensor]) -> WarmStart:
             for key, value in own.items()
             if key.startswith(_FACTOR)
         },
+        energy=None if energy is None else float(energy),
         weight_factor=None if of_weight is None else of_weight.detach().clone(),
         age=0 if age is None else int(age),
     )

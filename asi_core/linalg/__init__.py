@@ -9,7 +9,7 @@ from asi_core.lazy import lazy_names
 
 _MODULES = (
     *("gradients", "orders", "patches", "quantisation", "spectra", "subtokens", "tucker"),
-    "unfolding",
+    *("unfolding", "updates"),
 )
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         subtokens,
         tucker,
         unfolding,
+        updates,
     )
 else:
     __getattr__ = lazy_names(__name__, {m: m for m in _MODULES})
@@ -35,4 +36,5 @@ __all__ = [
     "subtokens",
     "tucker",
     "unfolding",
+    "updates",
 ]

@@ -76,7 +76,7 @@ class Decomposition:
             # The Gram matrix is of the other side: A v is u times its singular value, and QR of the
             # products in descending order keeps every leading subspace.
             vectors = orthonormal(unfold(self.tensor, self.mode) @ vectors)
-        return vectors
+        return vectors.contiguous()
 
 
 def decompose(

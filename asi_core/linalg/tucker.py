@@ -61,7 +61,7 @@ def subspace_tucker(
         assert factor is not None
         source = core if sequential else whole
         for _ in range(iterations[mode]):
-            factor = _iterate(source, factor, mode)
+            factor = iterate(source, factor, mode)
         factors[mode] = factor
         core = core.product(factor.T, mode)
     return Tucker(tensor if core is whole else core.tensor(), tuple(factors))
@@ -114,7 +114,7 @@ def _basis(
     return basis if basis.shape[1] < size else None
 
 
-def _iterate(tensor: Ordered, factor: Tensor, mode: int) -> Tensor:
+def iterate(tensor: Ordered, factor: Tensor, mode: int) -> Tensor:
     """An orthonormal basis of A A^T U, with A the mode's unfolding."""
     size, rank = factor.shape
     if uses_gram(size, tensor.dense.numel() // size, rank):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 # Up to this many slices a batch of small products is faster than the copy for one large product.
 _MOST_SLICES = 512
-_CHANNELS_LAST = (0, 2, 3, 1)
+CHANNELS_LAST = (0, 2, 3, 1)
 
 
 def unfold(tensor: Tensor, mode: int) -> Tensor:
@@ -67,7 +67,7 @@ class Ordered(NamedTuple):
         """`mode_product`."""
         is_narrower = matrix.shape[0] < matrix.shape[1]
         on_cpu = self.dense.device.type == "cpu"
-        if mode == 1 and is_narrower and self.order == _CHANNELS_LAST and on_cpu:
+        if mode == 1 and is_narrower and self.order == CHANNELS_LAST and on_cpu:
             # Its kernel is faster than the matrix product's with few rows. Not on accelerators,
             # whose convolutions may round to fewer bits.
             product = F.conv2d(self.dense.permute(0, 3, 1, 2), matrix[:, :, None, None])
@@ -114,7 +114,8 @@ def orthonormal(matrix: Tensor) -> Tensor:
     Householder QR: it stays finite and orthonormal on zero, rank-deficient, tiny and huge input,
     where Cholesky-based variants do not.
     """
-    basis: Tensor = torch.linalg.qr(matrix)[0]
+    # Row by row, as a saved warm start is loaded: products round differently in another order.
+    basis: Tensor = torch.linalg.qr(matrix)[0].contiguous()
     return basis
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -14,6 +14,14 @@ from asi_core.fields import Setting
 from asi_core.methods import costs
 from asi_core.methods.base import MethodStyle, Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
+from asi_core.methods.updates import (
+    Step,
+    Update,
+    every_step,
+    one_step_late,
+    start_of,
+    when_needed,
+)
 from asi_core.records import Convention, Geometry, LayerShape, Macs, Ranks
 from asi_core.units import format_bytes
 
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 Bits = Literal[32, 16, 8]
 
-_WARM, _COLD = 1, 2
+_UPDATED = {"one_step_late": "updated one step late", "when_needed": "updated when needed"}
 
 
 class SubspaceIteration(TuckerMethod):
@@ -40,6 +48,13 @@ class SubspaceIteration(TuckerMethod):
         refresh_every: iterate all modes except the batch mode only at every n-th step, and project
             on the previous factors in between: cheaper, at slightly lower captured energy. The
             batch mode is iterated at every step, because its images are new.
+        update: when the factors are iterated. "every_step" is as published. "one_step_late"
+            projects the channels on their factor of the step before, and iterates it for the next
+            step on a quarter of the batch, of which the quarters take turns; the other modes are
+            iterated on what is left. Two channel factors are kept. "when_needed" leaves all factors
+            but the batch's as they are after a few steps, until they capture less than 0.95 of the
+            share of the energy that they captured when they were last iterated: it is watched on an
+            eighth of the batch, and factors that no longer fit are iterated in the next two steps.
         bits: per stored number. 32 is single precision. 16 stores the factors, which are
             orthonormal and the larger part at small ranks, in half precision, and the core in
             single. 8 quantises both, with one scale per column of a factor and one per index of
@@ -71,6 +86,20 @@ class SubspaceIteration(TuckerMethod):
             plural="refresh intervals",
         ),
     ] = 1
+    update: Annotated[
+        Update,
+        Setting(
+            "Factor update",
+            "Every step, as published, reads the input several times; the others read it once. One "
+            "step late projects the channels on the factor of the step before. When needed keeps "
+            "all factors but the batch's until they capture less energy.",
+            choices={
+                "every_step": "every step",
+                "one_step_late": "one step late",
+                "when_needed": "when needed",
+            },
+        ),
+    ] = "every_step"
     bits: Annotated[
         Bits,
         Setting(
@@ -103,6 +132,17 @@ class SubspaceIteration(TuckerMethod):
             return {"bits": 16, **others} if given["half_factors"] else others
         return given
 
+    @model_validator(mode="after")
+    def _one_update(self) -> Self:
+        if self.update != "every_step" and (not self.sequential or self.refresh_every > 1):
+            raise InvalidInput(
+                "factors that are updated one step late or when needed are iterated one mode after "
+                "the other, without a refresh interval",
+                "not sequential" if not self.sequential else f"{self.refresh_every} steps",
+                "update them at every step, or leave out the other setting",
+            )
+        return self
+
     @property
     def settings_label(self) -> str:
         return ", ".join((self._ranks_label, *self.algorithm))
@@ -117,6 +157,7 @@ class SubspaceIteration(TuckerMethod):
         every = self.refresh_every
         message = ["" if self.sequential else "not sequential"]
         message += ["" if every == 1 else f"refreshed every {every} steps"]
+        message += ["" if self.update == "every_step" else _UPDATED[self.update]]
         message += [{32: "", 16: "half-precision factors", 8: "8 bits"}[self.bits]]
         return tuple(word for word in message if word)
 
@@ -130,21 +171,27 @@ class SubspaceIteration(TuckerMethod):
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart
     ) -> Saved:
         ranks = costs.capped_ranks(self._ranks_for_step(x, memory), tuple(x.shape))
-        tucker, reach = self._iterated(x, ranks, memory)
+        channel = geometry.channel_mode(x.dim())
+        step, stored = self._step(x, ranks, channel, memory)
+        reach = _reach(x, step)
         if reach == 0 and memory.factors:
             # A stale subspace may miss a new input entirely, and would never recover.
-            memory.factors, memory.age = {}, 0
-            tucker, reach = self._iterated(x, ranks, memory)
-        factors = tuple(None if f is None else self._stored(f) for f in tucker.factors)
+            memory.forget()
+            step, stored = self._step(x, ranks, channel, memory)
+            reach = _reach(x, step)
+        following = {mode: self._packed(factor) for mode, factor in step.following.items()}
         if reach == 0:
-            memory.factors, memory.age = {}, 0
+            memory.forget()
         elif isfinite(reach):
-            memory.factors = {m: f for m, f in enumerate(factors) if f is not None}
-            memory.age += 1
+            memory.factors = {m: f for m, f in enumerate(stored) if f is not None} | following
+            memory.used = {m: f for m, f in enumerate(stored) if m in following and f is not None}
+            memory.energy, memory.age = step.energy, step.age
+        # The next step's factors have no use in backward, but are there until then.
         if self.bits != 8:
-            return (tucker.core, *factors)
-        codes, steps = linalg.quantisation.offsets(tucker.core, _longest(tucker.core))
-        return (codes, *factors, steps)
+            return (step.tucker.core, *stored, *following.values())
+        core = step.tucker.core
+        codes, steps = linalg.quantisation.offsets(core, _longest(core))
+        return (codes, *stored, steps, *following.values())
 
     def weight_gradient(
         self,
@@ -153,18 +200,20 @@ class SubspaceIteration(TuckerMethod):
         weight_shape: tuple[int, ...],
         geometry: Geometry,
     ) -> Tensor:
+        core, *others = saved
+        assert core is not None
+        packed = others[: core.dim()]
         if self.bits == 8:
-            codes, *packed, steps = saved
-            assert codes is not None
+            steps = others[core.dim()]
             assert steps is not None
             dtype = grad_output.dtype
-            core = linalg.quantisation.from_offsets(codes, steps, _longest(codes), dtype)
-            saved = (core, *packed)
-        factors = (self._restored(factor, grad_output) for factor in saved[1:])
-        return tucker_gradient((saved[0], *factors), grad_output, weight_shape, geometry)
+            core = linalg.quantisation.from_offsets(core, steps, _longest(core), dtype)
+        factors = (self._restored(factor, grad_output) for factor in packed)
+        return tucker_gradient((core, *factors), grad_output, weight_shape, geometry)
 
     def factors(self, x: Tensor, memory: WarmStart) -> tuple[Tensor | None, ...]:
-        return tuple(self._restored(memory.factors.get(mode), x) for mode in range(x.dim()))
+        used = memory.factors | memory.used
+        return tuple(self._restored(used.get(mode), x) for mode in range(x.dim()))
 
     def ranks_of(self, saved: Saved) -> Ranks | None:
         return core_ranks(saved)
@@ -173,52 +222,67 @@ class SubspaceIteration(TuckerMethod):
         return self.bits != 8 and super().keeps_input(shape, ranks)
 
     def saved_bytes(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> int:
-        ranks = ranks or self.ranks_for(shape)
-        return costs.tucker_bytes(shape.input_shape, ranks, convention, self.bits)
+        ranks, channel = ranks or self.ranks_for(shape), shape.channel_mode
+        form = costs.tucker_bytes(shape.input_shape, ranks, convention, self.bits)
+        if self.update != "one_step_late" or ranks[channel] == shape.input_shape[channel]:
+            return form
+        size, rank = shape.input_shape[channel], ranks[channel]
+        return form + costs.factor_bytes(size, rank, convention, self.bits)
 
     def macs(self, shape: LayerShape, ranks: Ranks | None, convention: Convention) -> Macs:
         ranks = ranks or self.ranks_for(shape)
-        if convention == "paper":
-            overhead = costs.paper_subspace_overhead(
-                shape.input_shape, ranks, refresh_every=self.refresh_every
+        overhead = self._overhead(shape, ranks, convention)
+        if self.bits == 8 and convention == "exact":
+            overhead += costs.rounding_overhead(
+                shape.input_shape, ranks, batch_only=self.update == "when_needed"
             )
-        else:
-            overhead = costs.subspace_overhead(
-                shape.input_shape,
-                ranks,
-                sequential=self.sequential,
-                refresh_every=self.refresh_every,
-            )
-            if self.bits == 8:
-                overhead += costs.rounding_overhead(shape.input_shape, ranks)
         return costs.tucker_step(shape, ranks, overhead, convention)
 
-    def _iterated(
-        self, x: Tensor, ranks: Ranks, memory: WarmStart
-    ) -> tuple[linalg.tucker.Tucker, float]:
-        """The Tucker form, from warm factors where they fit, and the core's largest magnitude.
-
-        The magnitude is not finite if the input or a factor is not. It is 0 if the input is zero or
-        the factors miss it, and 1 where nothing is iterated.
-        """
-        warm = {mode: self._restored(factor, x) for mode, factor in memory.factors.items()}
-        start, iterations = _start(x, ranks, warm, memory.seed)
-        if memory.is_repeated:
-            iterations = [0 if count == _WARM else count for count in iterations]
-        elif memory.age % self.refresh_every:
-            iterations = [
-                0 if mode and count == _WARM else count for mode, count in enumerate(iterations)
-            ]
-        tucker = linalg.tucker.subspace_tucker(
-            x, start, sequential=self.sequential, iterations=iterations
+    def _overhead(self, shape: LayerShape, ranks: Ranks, convention: Convention) -> int:
+        """Of the compression. Iterations after the first steps, if there are any when needed, are
+        not counted."""
+        sizes, channel = shape.input_shape, shape.channel_mode
+        is_paper, every = convention == "paper", self.refresh_every
+        match self.update:
+            case "one_step_late" if is_paper:
+                return costs.paper_late_overhead(sizes, ranks, channel)
+            case "one_step_late":
+                return costs.late_overhead(sizes, ranks, channel)
+            case "when_needed" if is_paper:
+                return costs.paper_subspace_overhead(sizes, ranks, modes=(0,))
+            case "when_needed":
+                return costs.batch_last_overhead(sizes, ranks)
+            case _ if is_paper:
+                return costs.paper_subspace_overhead(sizes, ranks, refresh_every=every)
+        return costs.subspace_overhead(
+            sizes, ranks, sequential=self.sequential, refresh_every=every
         )
-        if tucker.core is x:
-            return tucker, 1.0
-        # Taken from the core, which is small; a norm would overflow its type sooner.
-        least, most = tucker.core.aminmax()
-        return tucker, max(-float(least), float(most))
 
-    def _stored(self, factor: Tensor) -> Tensor:
+    def _step(
+        self, x: Tensor, ranks: Ranks, channel: int, memory: WarmStart
+    ) -> tuple[Step, tuple[Tensor | None, ...]]:
+        """The step's form, from warm factors where they fit, and its factors as they are stored."""
+        stored = memory.factors | (memory.used if memory.is_repeated else {})
+        warm = {mode: self._restored(factor, x) for mode, factor in stored.items()}
+        start = start_of(x, ranks, warm, memory.seed)
+        match self.update:
+            case "one_step_late":
+                step = one_step_late(x, start, memory, channel)
+            case "when_needed":
+                step = when_needed(x, start, memory)
+            case _:
+                every = self.refresh_every
+                step = every_step(x, start, memory, sequential=self.sequential, refresh_every=every)
+
+        def as_stored(mode: int, factor: Tensor | None) -> Tensor | None:
+            if factor is None or factor is not warm.get(mode):
+                return None if factor is None else self._packed(factor)
+            # Not iterated, so stored already.
+            return stored[mode]
+
+        return step, tuple(map(as_stored, range(x.dim()), step.tucker.factors))
+
+    def _packed(self, factor: Tensor) -> Tensor:
         """The factor as it is stored, also for the next step, so that there is only one copy."""
         match self.bits:
             case 16:
@@ -262,6 +326,11 @@ class ASI(SubspaceIteration):
     )
     style: ClassVar[MethodStyle] = MethodStyle("#0072B2", "solid", "diamond")
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        updates = ({"ranks": 2, "update": update} for update in _UPDATED)
+        return (*super().examples(), *map(cls.model_validate, updates))
+
 
 def tucker_gradient(
     saved: Saved, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: Geometry
@@ -280,30 +349,17 @@ def core_ranks(saved: Saved) -> Ranks:
     return tuple(core.shape)
 
 
+def _reach(x: Tensor, step: Step) -> float:
+    """The core's largest magnitude: not finite if the input or a factor is not, 0 if the input is
+    zero or the factors miss it, and 1 where nothing is iterated."""
+    core = step.tucker.core
+    if core is x:
+        return 1.0
+    # Taken from the core, which is small; a norm would overflow its type sooner.
+    least, most = core.aminmax()
+    return max(-float(least), float(most))
+
+
 def _longest(core: Tensor) -> int:
     """The mode along which the core's quantisation steps differ."""
     return core.shape.index(max(core.shape))
-
-
-def _start(
-    x: Tensor, ranks: Ranks, warm: Mapping[int, Tensor | None], seed: int
-) -> tuple[list[Tensor | None], list[int]]:
-    """The starting factor of each mode, and the number of iterations from it.
-
-    A mode whose size or rank differs from the previous step (as in a smaller last batch) restarts
-    from random orthonormal columns; the others continue warm.
-    """
-    start: list[Tensor | None] = []
-    iterations = []
-    for mode, (size, rank) in enumerate(zip(x.shape, ranks, strict=True)):
-        factor = warm.get(mode)
-        is_warm = factor is not None and tuple(factor.shape) == (size, rank)
-        if rank == size:
-            start.append(None)
-        elif factor is not None and is_warm:
-            start.append(factor)
-        else:
-            own = 8 * seed + mode
-            start.append(linalg.unfolding.random_orthonormal(size, rank, own, like=x))
-        iterations.append(_WARM if is_warm else _COLD)
-    return start, iterations

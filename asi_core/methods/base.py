@@ -34,9 +34,13 @@ class WarmStart:
         seed: for the layer's own random start; the global generator is not used.
         ranks: found on the first batch, or planned; capped at every step to the sizes of its batch.
             None where the method's settings give the ranks.
-        factors: mode -> size x rank matrix of the latest step; finite.
+        factors: mode -> size x rank matrix with which the next step starts; finite.
+        used: those onto which the latest step projected, of modes where they are not in `factors`.
+        energy: share of the energy captured when all `factors` were last iterated; None if that is
+            not watched, or not known.
         weight_factor: out x rank basis of a weight that is used in factors; None without one.
-        age: number of steps since the factors were initialised.
+        age: number of steps since the factors were initialised; a method may set it back to have
+            them iterated again.
         initialised: whether a forward pass outside of backward made the factors. A pass within
             backward, which is a checkpoint's, then repeats it.
         is_repeated: True in the copy used by such a repeated pass, which projects its input onto
@@ -46,10 +50,16 @@ class WarmStart:
     seed: int = 0
     ranks: Ranks | None = None
     factors: dict[int, Tensor] = field(default_factory=dict)
+    used: dict[int, Tensor] = field(default_factory=dict)
+    energy: float | None = None
     weight_factor: Tensor | None = None
     age: int = 0
     initialised: bool = False
     is_repeated: bool = False
+
+    def forget(self) -> None:
+        """Start from random factors again; the ranks stay."""
+        self.factors, self.used, self.energy, self.age = {}, {}, None, 0
 
 
 @dataclass(frozen=True, slots=True)

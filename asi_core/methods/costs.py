@@ -7,11 +7,22 @@ convention counts the multiply-accumulates that this package's code executes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
 from asi_core.errors import InvalidInput
-from asi_core.linalg.orders import least_work_order, reduction_order, uses_gram
+from asi_core.linalg.orders import (
+    WATCHED_PARTS,
+    depthwise_by_windows,
+    late_parts,
+    least_work_order,
+    lifting_work,
+    part_count,
+    reduction_order,
+    uses_gram,
+    window_work,
+)
 from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Macs, Ranks
 
 
@@ -78,6 +89,13 @@ def tucker_bytes(
     return kept if convention == "paper" else kept + ELEMENT_BYTES * step_count(sizes, ranks)
 
 
+def factor_bytes(size: int, rank: int, convention: Convention, bits: int = 32) -> int:
+    """Bytes of one more factor, as `tucker_bytes` counts those of the form."""
+    if bits != 8:
+        return (2 if bits == 16 else ELEMENT_BYTES) * size * rank
+    return size * rank if convention == "paper" else (size + ELEMENT_BYTES) * rank
+
+
 def step_count(sizes: tuple[int, ...], ranks: Ranks) -> int:
     """Number of scales of 8-bit core and factors: one per index of the core's longest mode, and one
     per column of a stored factor."""
@@ -85,11 +103,16 @@ def step_count(sizes: tuple[int, ...], ranks: Ranks) -> int:
     return max(ranks) + sum(stored)
 
 
-def rounding_overhead(sizes: tuple[int, ...], ranks: Ranks) -> int:
+def rounding_overhead(sizes: tuple[int, ...], ranks: Ranks, *, batch_only: bool = False) -> int:
     """Products to quantise and dequantise core and factors: both once, and the factors once more
-    for the start of the next step."""
-    factors = sum(size * rank for size, rank in zip(sizes, ranks, strict=True) if rank < size)
-    return 2 * prod(ranks) + 3 * factors
+    for the start of the next step.
+
+    Args:
+        batch_only: whether the other factors stay, and are only dequantised.
+    """
+    each = [size * rank if rank < size else 0 for size, rank in zip(sizes, ranks, strict=True)]
+    quantised = each[0] if batch_only else sum(each)
+    return 2 * prod(ranks) + 2 * sum(each) + quantised
 
 
 def ranks_below_input(ranks: Ranks, sizes: tuple[int, ...]) -> Ranks:
@@ -131,12 +154,58 @@ def projection_overhead(sizes: tuple[int, ...], ranks: Ranks) -> int:
     return work
 
 
-def paper_subspace_overhead(sizes: tuple[int, ...], ranks: Ranks, *, refresh_every: int = 1) -> int:
-    """The paper's count of the subspace iterations, without the projections."""
+def late_overhead(sizes: tuple[int, ...], ranks: Ranks, channel: int) -> int:
+    """One projection of the channels, half an iteration of them on a part of the batch, and the
+    other modes' iterations on what is left.
+
+    The mean over the parts of the batch, which take turns.
+    """
+    size, rank = sizes[channel], ranks[channel]
+    if rank == size:
+        return subspace_overhead(sizes, ranks, sequential=True)
+    left = (*sizes[:channel], rank, *sizes[channel + 1 :])
+    whole = prod(sizes) * rank
+    following = whole // part_count(sizes[0], late_parts(sizes, rank, channel))
+    rest = subspace_overhead(left, ranks, sequential=True)
+    return whole + following + qr_macs(size, rank) + rest
+
+
+def batch_last_overhead(sizes: tuple[int, ...], ranks: Ranks) -> int:
+    """The projections on all factors but the batch's, the watch on the energy that they capture,
+    and the batch's iteration on what is left."""
+    left = (sizes[0], *ranks[1:])
+    work = projection_overhead(sizes, left) + subspace_overhead(left, ranks, sequential=True)
+    if left == sizes:
+        return work
+    return work + (prod(sizes) + prod(left)) // part_count(sizes[0], WATCHED_PARTS)
+
+
+def paper_subspace_overhead(
+    sizes: tuple[int, ...],
+    ranks: Ranks,
+    *,
+    refresh_every: int = 1,
+    modes: Sequence[int] | None = None,
+) -> int:
+    """The paper's count of the subspace iterations, without the projections.
+
+    Args:
+        modes: those that are iterated; None for all.
+    """
     return sum(
         (2 * prod(sizes) * rank + rank**3) // (refresh_every if mode else 1)
         for mode, rank in enumerate(ranks)
+        if modes is None or mode in modes
     )
+
+
+def paper_late_overhead(sizes: tuple[int, ...], ranks: Ranks, channel: int) -> int:
+    """The same, with the channels iterated on a part of the batch."""
+    others = [mode for mode in range(len(ranks)) if mode != channel]
+    rank = ranks[channel]
+    parts = part_count(sizes[0], late_parts(sizes, rank, channel))
+    own = 2 * prod(sizes) * rank // (parts if rank < sizes[channel] else 1) + rank**3
+    return paper_subspace_overhead(sizes, ranks, modes=others) + own
 
 
 def hosvd_overhead(sizes: tuple[int, ...], ranks: Ranks, solver: str, *, are_given: bool) -> int:
@@ -168,22 +237,13 @@ def _others(sizes: tuple[int, ...]) -> list[int]:
 
 def tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:
     """The weight gradient in the compressed space, as `linalg.gradients` computes it."""
-    sizes = shape.input_shape
-    full = [rank == size for rank, size in zip(ranks, sizes, strict=True)]
     if shape.is_pointwise:
         return _pointwise(shape, ranks)
-    outputs = prod(shape.output_shape[1:])
-    work = 0 if full[0] else ranks[0] * sizes[0] * outputs
-    lifted = list(ranks)
-    for mode in (2, 3, 1) if shape.geometry.groups > 1 else (2, 3):
-        if not full[mode]:
-            work += prod(lifted) * sizes[mode]
-            lifted[mode] = sizes[mode]
-    kernel = prod(shape.weight_shape[2:])
-    work += lifted[0] * outputs * (lifted[1] // shape.geometry.groups) * kernel
-    if shape.geometry.groups == 1 and not full[1]:
-        work += shape.weight_shape[0] * ranks[1] * kernel * sizes[1]
-    return work
+    sizes, outputs, groups = shape.input_shape, shape.output_shape, shape.geometry.groups
+    projection = 0 if ranks[0] == sizes[0] else ranks[0] * sizes[0] * prod(outputs[1:])
+    if depthwise_by_windows(sizes, ranks, outputs, shape.weight_shape, groups):
+        return projection + window_work(sizes, ranks, outputs, shape.weight_shape)
+    return projection + lifting_work(sizes, ranks, outputs, shape.weight_shape, groups)
 
 
 def paper_tucker_weight_gradient(shape: LayerShape, ranks: Ranks) -> int:

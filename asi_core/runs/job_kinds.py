@@ -75,6 +75,24 @@ def _timeline_formula(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     return formula_memory(spec).as_dict()
 
 
+def _need(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`Need.as_dict` by formula; ranks that depend on the images are those of a first batch."""
+    from asi_core.training.calibration import first_ranks
+    from asi_core.training.formula_memory import formula_need
+
+    ranks = first_ranks(spec, pool) if spec.method.depends_on_images else None
+    return formula_need(spec, ranks=ranks).as_dict()
+
+
+def _fit(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
+    """`Fitting.as_dict` for the budget that the specification's method has."""
+    from asi_core.training.fitting import fit
+
+    budget = spec.method.memory_budget
+    assert budget is not None
+    return fit(spec, budget, pool=pool).as_dict()
+
+
 def _calibrate(spec: RunSpec, pool: FeaturePool) -> dict[str, Any]:
     """`profiles_as_dict` of the trained layers, from two calibration batches."""
     from asi_core.training.calibration import calibrate
@@ -107,6 +125,16 @@ JOB_KINDS: dict[str, JobKind] = {
         _timeline_formula,
         (_STEP - {"pretrained", "seed"}) | {"apply_early", "optimizer", "momentum", "weight_decay"},
         "Computing the memory of one step",
+    ),
+    "need": JobKind(
+        _need,
+        _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"},
+        "Computing what training needs",
+    ),
+    "fit": JobKind(
+        _fit,
+        (_START - {"micro_batch"}) | {"method", "lean", "apply_early", "optimizer", "momentum"},
+        "Searching for what fits",
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
     "samples": JobKind(_samples, frozenset({"dataset"}), "Checking all images"),

@@ -81,6 +81,29 @@ def gradient_errors(
     return errors
 
 
+def first_ranks(spec: RunSpec, pool: FeaturePool | None = None) -> dict[str, Ranks]:
+    """The ranks with which a run keeps its first batch, by trained layer.
+
+    Args:
+        pool: frozen features, shared with other runs.
+
+    Raises:
+        AsiError: if the spec cannot be set up, or its budget is too small.
+    """
+    pool = pool or installed_pool()
+    setup = TrainingSetup(spec, pool, default_device())
+    plan_ranks_(setup, pool)
+    order = batch_indices(len(setup.data.train), spec.pass_size, spec.seed)
+    setup.logits(setup.values("train", next(order)))
+    found = {}
+    for name in setup.layer_names:
+        layer = setup.tail.get_submodule(name)
+        assert isinstance(layer, CompressedLayer)
+        assert layer.ranks is not None
+        found[name] = layer.ranks
+    return found
+
+
 def plan_ranks_(
     setup: TrainingSetup, pool: FeaturePool, known: Mapping[str, Ranks] | None = None
 ) -> Plan | None:

@@ -24,7 +24,7 @@ from asi_core.planning import LayerProfile, budget_curve
 from asi_core.records import Ranks
 from asi_core.training.calibration import assign_ranks_, calibrate, gradient_errors
 from asi_core.training.features import FeaturePool, installed_pool
-from asi_core.training.formula_memory import formula_need, least_need, step_macs
+from asi_core.training.formula_memory import class_count, formula_need, least_need, step_macs
 from asi_core.training.frozen_pass import FrozenPass
 from asi_core.training.layout import laid_out
 from asi_core.training.reproduce import as_command
@@ -201,6 +201,7 @@ class _Search:
                 f"at least {least_layers}",
                 "choose other numbers of layers",
             )
+        self._classes = class_count(spec)
         # Plans must see the gradients that training has: those of exact layers.
         self._spec = spec.model_copy(update={"layers": count, "method": Vanilla()})
         self._counts = range(count, least_layers - 1, -1)
@@ -327,7 +328,7 @@ class _Search:
         """The setting with micro-batches of `size`, if it fits; with early updates if it must."""
         given = None if size == self._spec.batch_size else size
         spec = self._with(count, method, given, self._spec.apply_early)
-        if least_need(spec, frozen_in_flash=self._in_flash) > budget:
+        if least_need(spec, classes=self._classes, frozen_in_flash=self._in_flash) > budget:
             return None
         setting = Setting(spec, self._need(spec, ranks), None, ranks)
         over = setting.need.total(frozen_in_flash=self._in_flash) - budget
@@ -349,7 +350,7 @@ class _Search:
     def _need(self, spec: RunSpec, ranks: Mapping[str, Ranks] | None) -> Need:
         key = spec, None if ranks is None else tuple(sorted(ranks.items()))
         if key not in self._needs:
-            self._needs[key] = formula_need(spec, ranks=ranks)
+            self._needs[key] = formula_need(spec, ranks=ranks, classes=self._classes)
         return self._needs[key]
 
     def _profiled(self, size: int) -> list[LayerProfile]:

@@ -39,6 +39,9 @@ from asi_core.zoo.cards import model_card
 from asi_core.zoo.making import on_meta
 from asi_core.zoo.outside import edition, is_outside
 
+# Classes make no difference to the frozen part.
+_ANY = 2
+
 
 @dataclass(frozen=True, slots=True)
 class _Shaped:
@@ -59,13 +62,16 @@ class _Shaped:
         return F.cross_entropy(logits, labels)
 
 
-def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> Timeline:
+def formula_memory(
+    spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None, classes: int | None = None
+) -> Timeline:
     """The memory of one training step over time, from shapes alone.
 
     A batch of many micro-batches is computed as one of two: the others add nothing.
 
     Args:
         ranks: of each trained layer, for a method whose ranks depend on the images.
+        classes: of the images; by default they are counted, which takes a while for a large folder.
 
     Returns:
         The timeline on a CPU. What operators need within is by the rules of `timeline.inside`.
@@ -73,10 +79,12 @@ def formula_memory(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -
     Raises:
         InvalidInput: if the ranks depend on the images and are not given.
     """
-    return _recorded(spec, ranks).timeline("formula", "cpu")
+    return _recorded(spec, ranks, classes).timeline("formula", "cpu")
 
 
-def _recorded(spec: RunSpec, ranks: Mapping[str, Ranks] | None, *, passes: int = 2) -> StepRecorder:
+def _recorded(
+    spec: RunSpec, ranks: Mapping[str, Ranks] | None, classes: int | None, *, passes: int = 2
+) -> StepRecorder:
     """One step, recorded on shapes alone, of its last micro-batches.
 
     Args:
@@ -91,7 +99,7 @@ def _recorded(spec: RunSpec, ranks: Mapping[str, Ranks] | None, *, passes: int =
     size = min(spec.batch_size, passes * spec.pass_size)
     accumulates = passes == 1 and size < spec.batch_size
     spec = spec.model_copy(update={"batch_size": size})
-    split = _split_of(spec)
+    split = _split_of(spec, class_count(spec) if classes is None else classes)
     tail = deepcopy(split.start.tail)
     assign_ranks_(tail, ranks or {})
     layout = lean_tail_(spec, tail)
@@ -127,22 +135,27 @@ def _recorded(spec: RunSpec, ranks: Mapping[str, Ranks] | None, *, passes: int =
     return recorder
 
 
-def step_macs(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> int:
+def step_macs(
+    spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None, classes: int | None = None
+) -> int:
     """Multiply-accumulates of matrix products and convolutions of one step, the frozen forward
     passes of its images included, from shapes alone.
 
     Args:
         ranks: as in `formula_memory`.
+        classes: as in `formula_memory`.
     """
-    found = _macs_of(_recorded(spec, ranks, passes=1)) * ceil_div(spec.batch_size, spec.pass_size)
+    found = _macs_of(_recorded(spec, ranks, classes, passes=1)) * ceil_div(
+        spec.batch_size, spec.pass_size
+    )
     frozen = _frozen_recorded(*_frozen_key(spec))
     return found + (0 if frozen is None else _macs_of(frozen) * spec.batch_size)
 
 
-def least_need(spec: RunSpec, *, frozen_in_flash: bool) -> int:
+def least_need(spec: RunSpec, *, classes: int, frozen_in_flash: bool) -> int:
     """What training needs at least, without running its step on shapes: trained weights, and the
     frozen forward pass or what the trained part reads or keeps."""
-    parameters = list(_split_of(spec).start.tail.parameters())
+    parameters = list(_split_of(spec, classes).start.tail.parameters())
     always = sum(_bytes_of(p) for p in parameters if p.requires_grad or not frozen_in_flash)
     batch = ELEMENT_BYTES * spec.pass_size * sum(map(prod, crossing_shapes(spec)))
     frozen = frozen_memory(spec)
@@ -185,7 +198,7 @@ def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
 
 @lru_cache(maxsize=64)
 def _crossing_shapes(spec: RunSpec, outside: str) -> list[tuple[int, ...]]:
-    parts, size = _split_of(spec).start.parts, spec.image_size
+    parts, size = _split_of(spec, _ANY).start.parts, spec.image_size
     if parts is None:
         return [(3, size, size)]
     with torch.no_grad():
@@ -202,7 +215,7 @@ def frozen_memory(spec: RunSpec) -> Timeline | None:
 
 def _frozen_key(spec: RunSpec) -> tuple[RunSpec, str]:
     """What changes the frozen part: one pass of it serves many questions."""
-    names = ("model", "dataset", "layers", "image_size", "train_norm", "layout")
+    names = ("model", "layers", "image_size", "train_norm", "layout")
     given = {name: value for name, value in spec if name in names}
     outside = edition(spec.model) if is_outside(spec.model) else ""
     return RunSpec.model_validate({**given, "method": Vanilla()}), outside
@@ -210,7 +223,7 @@ def _frozen_key(spec: RunSpec) -> tuple[RunSpec, str]:
 
 @lru_cache(maxsize=64)
 def _frozen_recorded(spec: RunSpec, outside: str) -> StepRecorder | None:
-    parts = _split_of(spec).start.parts
+    parts = _split_of(spec, _ANY).start.parts
     if parts is None:
         return None
     layout = layout_of(spec) or preferred_layout(parts.tail)
@@ -225,11 +238,14 @@ def _frozen_recorded(spec: RunSpec, outside: str) -> StepRecorder | None:
     return recorder
 
 
-def formula_need(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> Need:
+def formula_need(
+    spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None, classes: int | None = None
+) -> Need:
     """What training needs at once, frozen forward passes included, from shapes alone.
 
     Args:
         ranks: as in `formula_memory`.
+        classes: as in `formula_memory`.
 
     Raises:
         InvalidInput: as `formula_memory`.
@@ -237,23 +253,28 @@ def formula_need(spec: RunSpec, *, ranks: Mapping[str, Ranks] | None = None) -> 
     Example:
         >>> formula_need(spec).fits(2**20, frozen_in_flash=True)
     """
-    step = _recorded(spec, ranks, passes=1).timeline("formula", "cpu")
+    step = _recorded(spec, ranks, classes, passes=1).timeline("formula", "cpu")
     return Need.of(step, frozen_memory(spec), accumulates=spec.pass_size < spec.batch_size)
 
 
-def _split_of(spec: RunSpec) -> SplitNetwork:
+def class_count(spec: RunSpec) -> int:
+    """Classes of a run's images, counted without decoding any."""
+    found = check_dataset(spec.dataset, skip_damaged=True).class_count
+    assert found is not None
+    return found
+
+
+def _split_of(spec: RunSpec, classes: int) -> SplitNetwork:
     """The split network, to be copied: tracing it takes longer than a step."""
-    kept = ("model", "dataset", "layers", "method", "train_norm", "lean", "activation_bits")
+    kept = ("model", "layers", "method", "train_norm", "lean", "activation_bits")
     given = {name: value for name, value in spec if name in (*kept, "recompute_attention")}
     only = RunSpec.model_validate({**given, "image_size": spec.image_size})
-    # A network in a file may change while this process lives, as may a folder of images.
+    # A network in a file may change while this process lives.
     outside = edition(spec.model) if is_outside(spec.model) else ""
-    classes = check_dataset(spec.dataset, skip_damaged=True).class_count
-    assert classes is not None
     return _split(only, classes, outside)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _split(spec: RunSpec, classes: int, outside: str) -> SplitNetwork:
     card = model_card(spec.model)
     model = on_meta(partial(build_architecture, card)).eval()

@@ -68,9 +68,13 @@ def _made_of_it(
         for mode, rank, size in zip(modes, ranks, x.shape, strict=True)
     ]
     made["best_energy"] = linalg.spectra.captured_energy(x, best)
-    earlier = layer.method.factors(x, replace(layer.memory, factors=note.earlier_factors))
+    # From what this step started with to what the next one starts with, used late or not.
+    memory = replace(layer.memory, used={})
+    later = layer.method.factors(x, memory)
+    earlier = layer.method.factors(x, replace(memory, factors=note.earlier_factors))
     assert earlier is not None, "a method with factors had them at the start of the step"
-    made["drift_degrees"] = tuple(map(_largest_angle, earlier, factors))
+    assert later is not None
+    made["drift_degrees"] = tuple(map(_largest_angle, earlier, later))
     return made
 
 

@@ -122,6 +122,7 @@ class RunSpec(BaseModel):
             "per element. Outputs stay exact, gradients become approximate. Empty is exact.",
             choices={8: "8 bits", 4: "4 bits"},
             plural="activation bits",
+            empty="exact",
         ),
     ] = None
     recompute_attention: Annotated[
@@ -176,6 +177,7 @@ class RunSpec(BaseModel):
             least=1,
             step=8,
             plural="micro-batches",
+            empty="the whole batch",
         ),
     ] = None
     apply_early: Annotated[

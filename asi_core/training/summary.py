@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any
 
+from asi_core.records import of_whole_batches
 from asi_core.training.events import (
     EvaluationEvent,
     Event,
@@ -18,9 +19,9 @@ from asi_core.training.events import (
 def summarise(events: Sequence[Event]) -> dict[str, Any]:
     """Accuracy, bytes, multiplies and seconds of a run; None for what is not measured yet.
 
-    Bytes and multiplies are means over the steps (HOSVD's ranks change with every batch), seconds
-    are medians. Values by formula are None for a method without closed form, and
-    `balanced_accuracy` if the test images are not very unbalanced. `images` has the fields of
+    Bytes and multiplies are means over the steps with a whole batch (HOSVD's ranks change with
+    every batch), seconds are medians. Values by formula are None for a method without closed form,
+    and `balanced_accuracy` if the test images are not very unbalanced. `images` has the fields of
     `ImageCounts`. `probe_share` is the time of all probes as a share of the time of all steps.
     """
     steps = [event for event in events if isinstance(event, StepEvent)]
@@ -29,6 +30,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     prepared = [event for event in events if isinstance(event, PreparedEvent)]
     images = prepared[-1].images if prepared else None
     seconds = [step.step_seconds for step in steps]
+    whole = of_whole_batches(steps, [step.forward_macs for step in steps])
     probing = [probe.seconds for probe in probes if probe.seconds is not None]
     return {
         "steps_done": steps[-1].step if steps else 0,
@@ -37,13 +39,13 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "best_accuracy": max((e.accuracy for e in evaluations), default=None),
         "images": None if images is None else images.model_dump(),
         "final_loss": steps[-1].loss if steps else None,
-        "activation_bytes": _mean([s.activation_bytes for s in steps]),
-        "measured_saved_bytes": _mean([s.saved_bytes for s in steps]),
+        "activation_bytes": _mean([s.activation_bytes for s in whole]),
+        "measured_saved_bytes": _mean([s.saved_bytes for s in whole]),
         "macs": {
-            "forward": _mean([s.forward_macs for s in steps]),
-            "overhead": _mean([s.overhead_macs for s in steps]),
-            "backward": _mean([s.backward_macs for s in steps]),
-            "total": _mean([s.macs for s in steps]),
+            "forward": _mean([s.forward_macs for s in whole]),
+            "overhead": _mean([s.overhead_macs for s in whole]),
+            "backward": _mean([s.backward_macs for s in whole]),
+            "total": _mean([s.macs for s in whole]),
         },
         "seconds": {
             "step_median": _median(seconds),

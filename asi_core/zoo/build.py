@@ -67,11 +67,10 @@ def replace_head_(model: nn.Module, head: str, classes: int, seed: int) -> None:
         features = old.in_features
         new = nn.Linear(features, classes, device="meta")
     bound = 1 / sqrt(features)
-    with torch.no_grad():
-        new.to_empty(device=old.weight.device)
-        for parameter in new.parameters():
-            drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-            parameter.copy_(drawn)
+    # Not `to_empty`, for which PyTorch imports a part of its compiler.
+    for name, parameter in list(new.named_parameters()):
+        drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+        setattr(new, name, nn.Parameter(drawn.to(old.weight.device)))
     model.set_submodule(head, new)
 
 

@@ -15,9 +15,12 @@ from asi_core.units import (
     format_bytes,
     format_count,
     format_seconds,
+    less_or_more,
+    signed,
+    than_vanilla,
     three_digits,
 )
-from dashboard.frame import Kpi, percent, times
+from dashboard.frame import Kpi, percent
 from dashboard.plain import plain
 
 # Ties that are named in the answer.
@@ -68,7 +71,7 @@ def difference_words(difference: Difference | None) -> str:
 
 def signed_points(difference: float) -> str:
     """A difference of accuracies in percentage points."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
+    return signed(100 * difference)
 
 
 def _ties(verdict: Verdict) -> str:
@@ -91,10 +94,9 @@ def _cheapness(chosen: Outcome, reference: Outcome) -> str:
 
 
 def _compared(verb: str, ours: float, theirs: float) -> str:
-    ratio, word = (theirs / ours, "less") if ours <= theirs else (ours / theirs, "more")
     return (
         f"it {verb} {format_bytes(ours)} where vanilla {verb} {format_bytes(theirs)}, "
-        f"{times(ratio)} {word}"
+        f"{less_or_more(ours, theirs)}"
     )
 
 
@@ -125,8 +127,8 @@ def kpis(verdict: Verdict) -> list[Kpi]:
             "the inputs of activation functions and normalisations.",
         ),
         Kpi(
-            "MACs per step",
-            *_counted(verdict, chosen, "macs", lambda count: format_count(count, "")),
+            "Cost per step",
+            *_counted(verdict, chosen, "macs", lambda count: format_count(count, "MACs")),
             "Multiply-accumulates of the trained layers, by formula (exact convention).",
         ),
         Kpi(
@@ -215,4 +217,4 @@ def _against_vanilla(verdict: Verdict, measure: str) -> str | None:
 
 def against_vanilla(ratio: float) -> str:
     """A ratio to vanilla in words."""
-    return f"{times(1 / ratio)} less than vanilla" if ratio < 1 else f"{times(ratio)} vanilla"
+    return than_vanilla(ratio, 1)

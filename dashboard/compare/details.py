@@ -18,12 +18,13 @@ from asi_core.units import DASH
 from dashboard import services
 from dashboard.audience import slowness
 from dashboard.compare.kept import library
-from dashboard.frame import figure, percent, table
+from dashboard.frame import figure, percent
 from dashboard.history import run_labels
 from dashboard.left_out import drawable, tell_left_out
 from dashboard.navigation import switch_to
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import with_layers
+from dashboard.tables import table
 
 MOST_CURVES = 12
 CURVES_CAPTION = (

@@ -16,7 +16,8 @@ from asi_core.units import format_bytes, format_count, format_seconds, three_dig
 from dashboard.compare.controls import View
 from dashboard.compare.selection import select_rows
 from dashboard.csv_files import harmless
-from dashboard.frame import below_table, percent
+from dashboard.frame import URL, percent
+from dashboard.tables import below_table
 
 # Column -> how its values are formatted; the file has them in base units.
 _WRITTEN: dict[Any, str | Callable[[Any], str] | None] = {
@@ -35,14 +36,15 @@ _RARE = ("balanced accuracy", "damaged images left out")
 
 def runs_table(view: View) -> None:
     """Draw the table with its download, and the errors of failed runs."""
-    rows = table_rows(view)
-    labels = [outcome.label for outcome in view.outcomes]
+    rows = _found(table_rows(view))
+    labels = list(rows["run"])
     st.dataframe(
         harmless(rows).style.format(
             {n: how for n, how in _WRITTEN.items() if n in rows}, na_rep="–"
         ),
         key="runs-table",
         hide_index=True,
+        column_config={"run": st.column_config.TextColumn(pinned=True)},
         placeholder="–",
         on_select=partial(select_rows, labels),
         selection_mode="multi-row",
@@ -55,6 +57,24 @@ def runs_table(view: View) -> None:
     )
     below_table(rows, "runs", caption)
     _tell_failures(view)
+
+
+def _found(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with all words of the search in them, in any of their texts."""
+    text = st.text_input(
+        "Search",
+        key="search",
+        placeholder="for example rank 4, failed, or the name of a comparison",
+        help="Shows the runs of this task in whose row all of these words are found.",
+        **URL,
+    )
+    return rows[rows.apply(lambda row: matches(row, text), axis=1)] if text.strip() else rows
+
+
+def matches(row: pd.Series, text: str) -> bool:
+    """Whether every word of `text` is in one of a row's texts."""
+    told = " ".join(str(value) for value in row if isinstance(value, str)).casefold()
+    return all(word in told for word in text.casefold().split())
 
 
 def table_rows(view: View) -> pd.DataFrame:

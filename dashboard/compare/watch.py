@@ -9,11 +9,13 @@ from collections.abc import Sequence
 import streamlit as st
 
 from asi_core.runs.records import RunRecord
+from asi_core.runs.store.library import Description
 from asi_core.runs.submit.sweeps import cancel_all
 from asi_core.units import format_seconds
 from dashboard import services, visitor
 from dashboard.audience import slowness
 from dashboard.compare.kept import library
+from dashboard.plain import plain
 
 _POLL_SECONDS = 1.5
 _MOST_SHOWN = 3
@@ -51,7 +53,9 @@ def _line(runs: Sequence[RunRecord]) -> None:
     done = library().steps_done(comparison)
     with st.container(border=True):
         bar, button = st.columns([5, 1], vertical_alignment="center")
-        bar.progress(progress(runs, done), text=progress_text(runs, done, time.time()))
+        name = library().descriptions().get(comparison, Description()).name
+        text = progress_text(runs, done, time.time())
+        bar.progress(progress(runs, done), text=plain(f"{name}: {text}" if name else text))
         if visitor.may_change(runs[0]):
             button.button(
                 "Cancel all",

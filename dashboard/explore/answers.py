@@ -6,10 +6,17 @@ from collections.abc import Sequence
 
 from asi_core.costs.accounting import StepCost
 from asi_core.methods import ASI, Method
-from asi_core.units import DASH, format_bytes, format_count, last_layers
+from asi_core.units import (
+    DASH,
+    fewer_or_more,
+    format_bytes,
+    format_count,
+    last_layers,
+    less_or_more,
+)
 from dashboard.explore.compared import MethodCost, measurable, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
-from dashboard.frame import Kpi, times
+from dashboard.frame import Kpi
 from dashboard.plain import plain
 
 _HELP = (
@@ -29,11 +36,12 @@ def answer_sentence(settings: ExploreSettings, costs: Sequence[MethodCost]) -> s
             f"Vanilla keeps {format_bytes(vanilla.activation_bytes)} for {where}; "
             "what ASI would keep depends on the images."
         )
-    kept, work = asi.activation_bytes, asi.macs.total / vanilla.macs.total
+    kept, macs = asi.activation_bytes, asi.macs.total
     return (
         f"ASI keeps {format_bytes(kept)} where vanilla keeps "
         f"{format_bytes(vanilla.activation_bytes)} for {where}: "
-        f"{_against(kept, vanilla.activation_bytes)}, for {times(work)} the multiply-accumulates."
+        f"{less_or_more(kept, vanilla.activation_bytes)}, with "
+        f"{fewer_or_more(macs, vanilla.macs.total, 'MACs')}."
     )
 
 
@@ -51,12 +59,8 @@ def _kpi(method: Method, cost: StepCost, vanilla: StepCost, view: ViewSettings) 
     work = format_count(view.work_factor * cost.macs.total, view.work_unit)
     note = f"{work} per step"
     if cost is not vanilla:
-        less = _against(cost.activation_bytes, vanilla.activation_bytes)
-        note = f"{less} · {times(cost.macs.total / vanilla.macs.total)} cost"
+        less = less_or_more(cost.activation_bytes, vanilla.activation_bytes)
+        note = f"{less} · {fewer_or_more(cost.macs.total, vanilla.macs.total, view.work_unit)}"
     about = " ".join(filter(None, (method.described(), method.saves)))
     message = f"{about} {_HELP} {method.label} costs {work} per step."
     return Kpi(f"{method.label} keeps", format_bytes(cost.activation_bytes), note, message)
-
-
-def _against(value: int, base: int) -> str:
-    return f"{times(base / value)} less" if value <= base else f"{times(value / base)} more"

@@ -9,10 +9,11 @@ import streamlit as st
 
 from asi_core.costs.devices import DEVICES, Device, TrainingMemory, training_memory
 from asi_core.datasets import dataset_card
-from asi_core.units import GIB, KIB, MIB, format_bytes
+from asi_core.units import GIB, KIB, MIB, format_bytes, times
 from dashboard.explore.compared import MethodCost, measurable, present
 from dashboard.explore.settings import ExploreSettings
-from dashboard.frame import URL, short_percent, small_table, times
+from dashboard.frame import URL, short_percent
+from dashboard.tables import small_table
 
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 _CARD_PIXELS = 300

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from asi_core.costs.compared import COMPARED_TITLES
@@ -19,6 +20,7 @@ from dashboard.explore.settings import ExploreSettings
 from dashboard.explore.training import OWN_LOOP
 from dashboard.frame import columns_in_rows, drawer, figure
 from dashboard.jobs import job_panel
+from dashboard.tables import table
 
 _TRAINED = "trained layer inputs"
 
@@ -79,9 +81,8 @@ def _four_ways(found: Sequence[tuple[Method, dict[str, Any]]]) -> None:
         st.markdown("**Memory of the same step, counted in four ways** (MiB)")
         number = st.column_config.NumberColumn(format="%.3f")
         titles = dict.fromkeys(COMPARED_TITLES.values(), number)
-        st.dataframe(
-            rows,
-            hide_index=True,
+        table(
+            pd.DataFrame(rows),
             column_config=titles,
             key="explore-four-ways",
             placeholder=by_formula(None, str),

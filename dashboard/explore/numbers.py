@@ -8,7 +8,8 @@ from math import nan
 import pandas as pd
 
 from dashboard.explore.compared import MethodCost, present, reference
-from dashboard.frame import drawer, table
+from dashboard.frame import drawer
+from dashboard.tables import table
 
 
 def numbers_table(costs: Sequence[MethodCost]) -> None:

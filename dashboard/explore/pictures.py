@@ -11,13 +11,13 @@ from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.figures.explore import LayerBar, MethodBars, draw_kept_bytes, draw_work
 from asi_core.figures.style import Drawing
 from asi_core.methods import ASI, HOSVD, Method
-from asi_core.units import format_bytes
+from asi_core.units import format_bytes, times
 from dashboard.explore.compared import MethodCost, present, reference
 from dashboard.explore.settings import ExploreSettings, ViewSettings
-from dashboard.frame import figure, times
+from dashboard.frame import figure
 from dashboard.setup import Setup
 
-_MOST_SIDE_BY_SIDE = 12
+_MOST_SIDE_BY_SIDE, _MOST_PER_LAYER = 12, 10
 _COUNTED = {
     "exact": "as the code executes it",
     "paper": "as the published tables count it, with every convolution as dense and without the "
@@ -47,6 +47,10 @@ def pictures(
             on_drawn=on_drawn,
             drawn_token=token(settings, view),
         )
+
+
+def tell_missing(costs: Sequence[MethodCost]) -> None:
+    """Which methods are not drawn, and why."""
     for one in costs:
         if one.missing is not None:
             st.caption(one.missing)
@@ -60,12 +64,24 @@ def token(setup: Setup, view: ViewSettings) -> str:
 @lru_cache(maxsize=64)
 def figures(costs: tuple[MethodCost, ...], view: ViewSettings) -> tuple[Drawing, Drawing]:
     """Both figures; they are cached and must not be changed."""
-    rows = [_bars(method, cost, view) for method, cost in present(costs)]
+    rows = [_bars(method, cost, view) for method, cost in _drawn(costs, view)]
     shape = {"per_layer": view.per_layer, "log": view.log}
     return (
         draw_kept_bytes(rows, unit=view.byte_unit, **shape),
         draw_work(rows, unit=view.work_unit, **shape),
     )
+
+
+def _drawn(costs: Sequence[MethodCost], view: ViewSettings) -> list[tuple[Method, StepCost]]:
+    """The methods that are drawn: more than ten bars per layer could not be told apart."""
+    known = present(costs)
+    return known[:_MOST_PER_LAYER] if view.per_layer else known
+
+
+def _left_out(costs: Sequence[MethodCost], view: ViewSettings) -> str:
+    """A sentence about methods without bars per layer; empty if there are none."""
+    drawn, known = len(_drawn(costs, view)), len(present(costs))
+    return "" if drawn == known else f" {drawn} of {known} methods are drawn: “total” shows all."
 
 
 def _bars(method: Method, cost: StepCost, view: ViewSettings) -> MethodBars:
@@ -88,7 +104,7 @@ def _memory_caption(
     return (
         "By formula: the trained layers' inputs as each method keeps them, 4 bytes per number or "
         "fewer if it rounds."
-        f"{source}{_repeated(costs)}{_reading(view, 'layers')}"
+        f"{source}{_repeated(costs)}{_left_out(costs, view)}"
     )
 
 
@@ -107,7 +123,7 @@ def _cost_caption(settings: ExploreSettings, view: ViewSettings) -> str:
     flops = " One MAC counts as two FLOPs." if view.flops else ""
     return (
         f"By formula, {_COUNTED[settings.convention]}: one training step of the trained layers."
-        f"{flops}{_reading(view, 'parts')}"
+        f"{flops}"
     )
 
 
@@ -121,9 +137,3 @@ def _why_hosvd_is_costly(costs: Sequence[MethodCost]) -> str:
         " Overhead is the cost of compression: HOSVD decomposes every input from scratch at each "
         f"step, {times(hosvd / asi)} the work of ASI's single warm-started iteration."
     )
-
-
-def _reading(view: ViewSettings, stacked: str) -> str:
-    if not view.log or (view.per_layer and stacked == "layers"):
-        return ""
-    return f" On the log axis, read the upper edges of the stacked {stacked}, not their heights."

@@ -10,7 +10,7 @@ from asi_core.errors import InvalidInput
 from asi_core.methods import Vanilla
 from asi_core.records import Convention, LayerShape
 from asi_core.zoo.shapes import tabled_sizes, trained_layer_shapes
-from dashboard.frame import URL
+from dashboard.frame import URL, axis_control
 from dashboard.setup import Setup
 
 
@@ -85,13 +85,13 @@ _CHOICES = {
     ),
     "cost_unit": ("Cost in", ["MACs", "FLOPs"], "One MAC is two FLOPs."),
     "memory_unit": ("Memory in", ["KiB", "MiB"], "1 MiB = 1024 KiB."),
-    "bars": ("Bars", ["per layer", "total"], "One bar per layer, or the sum over all layers."),
-    "axis": ("Axis", ["log", "linear"], "A log axis shows small and large together."),
+    "bars": ("Bars", ["total", "per layer"], "The sum over all layers, or one bar per layer."),
 }
 
 
 def view_menu() -> ViewSettings:
-    """A menu for how numbers are counted and shown."""
+    """The scale of the axes, and a menu for how numbers are counted and shown."""
+    log = axis_control()
     with st.popover("Units and style", icon=":material/visibility:"):
         chosen = {
             key: st.radio(label, options, key=key, horizontal=True, help=words, **URL)
@@ -102,5 +102,5 @@ def view_menu() -> ViewSettings:
         flops=chosen["cost_unit"] == "FLOPs",
         byte_unit=str(chosen["memory_unit"]),
         per_layer=chosen["bars"] == "per layer",
-        log=chosen["axis"] == "log",
+        log=log,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asi_core.errors import InvalidInput
-from asi_core.figures.lessons import Figure
+from asi_core.figures.style import Drawing, Figure
 from asi_core.units import THIN_SPACE, three_digits
 from dashboard.learn.controls import Controls
 from dashboard.links import quoted
@@ -67,6 +67,7 @@ class Lesson:
 
     Attributes:
         slug: its name in links.
+        picture: what the question is about, without the answer; and its caption.
         run: draws the second stage.
         reveal: gives the answer to a guess.
         thought, hint: the question to take home, and how to start on it.
@@ -75,6 +76,7 @@ class Lesson:
     slug: str
     title: str
     question: Callable[[], Question]
+    picture: Callable[[], tuple[Figure | Drawing, str]]
     run: Callable[[Controls], None]
     reveal: Callable[[float], Reveal]
     thought: str

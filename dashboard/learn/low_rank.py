@@ -9,12 +9,14 @@ import streamlit as st
 from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.figures.lessons.guess import plot_guessed_rank
 from asi_core.figures.lessons.low_rank import ModeCut, plot_mode_energy, plot_picture
+from asi_core.figures.pictures import PictureRow, plot_pictures
+from asi_core.figures.style import Figure
 from asi_core.methods.costs import capped_ranks, tucker_bytes
 from asi_core.records import ELEMENT_BYTES
 from asi_core.training.events import LayerProbe
-from asi_core.units import format_bytes
+from asi_core.units import format_bytes, times
 from asi_core.zoo.cards import model_card
-from dashboard.frame import Kpi, figure, kpi_row, short_percent, times
+from dashboard.frame import Kpi, figure, kpi_row, short_percent
 from dashboard.learn.controls import Controls
 from dashboard.learn.evidence import ProbedRun, probed_run
 from dashboard.learn.lesson import Lesson, Question, Reveal
@@ -22,7 +24,7 @@ from dashboard.learn.pictures import approximate, pictures, singular_values
 
 _CHANNEL = 1
 _SHARE, _PICTURE_SHARE = 0.8, 0.95
-_FIRST_RANK = 4
+_FIRST_RANK, _MOST_TILES = 4, 4
 
 
 def question() -> Question:
@@ -59,6 +61,20 @@ def _about_a_picture() -> Question:
 def _widest(run: ProbedRun) -> LayerProbe:
     """The layer with the most channels, at the last probe."""
     return max(run.probes[run.steps[-1]].values(), key=lambda probe: probe.shape[_CHANNEL])
+
+
+def picture() -> tuple[Figure, str]:
+    """The layer's input, or else the picture."""
+    found = probed_run()
+    probe = None if found is None else _widest(found)
+    if probe is None or (shown := probe.pictures) is None:
+        name, values = next(iter(pictures().items()))
+        plot = plot_pictures([PictureRow("", [values.tolist()])], [name], title="The picture")
+        return plot, "Brightness of each pixel."
+    tiles = shown.tiles(shown.before)[:_MOST_TILES]
+    columns = [str(channel) for channel in shown.channels[: len(tiles)]]
+    plot = plot_pictures([PictureRow("input", tiles)], columns, title="Channels of the first image")
+    return plot, f"Measured: the {len(tiles)} channels of `{probe.name}` with the most energy."
 
 
 def run(controls: Controls) -> None:
@@ -215,6 +231,7 @@ LESSON = Lesson(
     slug="low-rank",
     title="What low rank means",
     question=question,
+    picture=picture,
     run=run,
     reveal=reveal,
     thought="A Tucker form is small only if **all** ranks are small. At which explained variance "

@@ -9,12 +9,14 @@ import streamlit as st
 from asi_core.costs.accounting import StepCost
 from asi_core.figures.lessons.guess import plot_guessed_ratio
 from asi_core.figures.lessons.memory import LayerBytes, plot_categories, plot_growth, plot_layers
+from asi_core.figures.network import NetworkLayer, draw_network
+from asi_core.figures.style import Drawing
 from asi_core.methods import Vanilla
 from asi_core.records import ELEMENT_BYTES
-from asi_core.units import format_bytes
+from asi_core.units import format_bytes, times
 from asi_core.zoo.cards import MODELS, model_card
 from asi_core.zoo.shapes import tabled_sizes
-from dashboard.frame import figure, short_percent, times
+from dashboard.frame import axis_control, figure, is_log_axis, short_percent
 from dashboard.learn.controls import Controls
 from dashboard.learn.evidence import USUAL, saved_by_category, usual_cost
 from dashboard.learn.lesson import Lesson, Question, Reveal
@@ -36,6 +38,14 @@ def question() -> Question:
         "kept inputs take than the trained weights?**"
     )
     return Question(text, "Kept inputs, relative to the weights", 1, 100, 2, "×")
+
+
+def picture() -> tuple[Drawing, str]:
+    """The inputs of all layers."""
+    cost = usual_cost(Vanilla(), layers="all")
+    layers = [NetworkLayer(one.shape.name, one.activation_bytes, True) for one in cost.layers]
+    caption = "Formula: what each layer keeps of its input, 4 bytes per number."
+    return draw_network(layers, title=f"The inputs of {len(layers)} convolutions"), caption
 
 
 def run(controls: Controls) -> None:
@@ -94,12 +104,13 @@ def _show(model: str, layers: int, batch: int, side: int) -> None:
         for layer, own in zip(cost.layers, _weights(cost), strict=True)
     ]
     by_batch = [usual_cost(method, model, layers, size, side).activation_bytes for size in _BATCHES]
+    log = axis_control("these figures")
     left, right = st.columns(2)
     caption = "Formula: 4 bytes for each number of the trained layers' inputs and weights."
     with left:
-        figure(plot_layers(rows), key="memory-layers", caption=caption)
+        figure(plot_layers(rows, log=log), key="memory-layers", caption=caption)
     with right:
-        plot = plot_growth(_BATCHES, by_batch, weights, batch)
+        plot = plot_growth(_BATCHES, by_batch, weights, batch, log=log)
         figure(plot, key="memory-growth", caption=caption)
 
 
@@ -136,7 +147,7 @@ def reveal(guess: float) -> Reveal:
     return Reveal(
         truth=truth,
         meaning=f"({format_bytes(cost.activation_bytes)} of inputs)",
-        plot=plot_guessed_ratio(guess, truth, weights, base_name="weights"),
+        plot=plot_guessed_ratio(guess, truth, weights, base_name="weights", log=is_log_axis()),
         caption="Formula: 4 bytes per number.",
         explanation=f"Weights do not grow with the batch; kept inputs do. With a single image they "
         f"would take {times(single)} the weights, with {USUAL.batch_size} images "
@@ -153,6 +164,7 @@ LESSON = Lesson(
     slug="memory",
     title="Where the memory goes",
     question=question,
+    picture=picture,
     run=run,
     reveal=reveal,
     thought="You must halve the kept inputs without compressing them. Would you halve the batch "

@@ -21,10 +21,12 @@ LESSONS: dict[str, Lesson] = {
 }
 _FIRST = next(iter(LESSONS))
 _CHOICE = "learn-topic"
+_NUMBERS = [str(number) for number in range(1, 1 + len(LESSONS))]
 
 
-def draw_one(slug: str) -> None:
-    """Draw the single lesson of a lecturer's link."""
+def draw_one(name: str) -> None:
+    """Draw the single lesson of a lecturer's link, given by its name or its number from 1."""
+    slug = dict(zip(_NUMBERS, LESSONS, strict=True)).get(name, name)
     if slug not in LESSONS:
         question("There is no such lesson")
         st.warning(_unknown(slug))

@@ -17,11 +17,16 @@ def draw_lesson(lesson: Lesson, *, is_lecturers: bool) -> None:
     question = lesson.question()
     controls = Controls(fixes_named=is_lecturers)
     _stage(1, "Predict")
-    st.markdown(question.text)
     guess = address.committed_guess(lesson.slug, question.parsed)
-    if guess is None:
-        _ask(lesson.slug, question)
-    else:
+    asked, seen = st.columns(2)
+    with asked:
+        st.markdown(question.text)
+        if guess is None:
+            _ask(lesson.slug, question)
+    with seen:
+        plot, caption = lesson.picture()
+        figure(plot, key=f"{lesson.slug}-about", caption=caption)
+    if guess is not None:
         _show_guess(lesson.slug, question, guess)
         _stage(2, "Run")
         lesson.run(controls)
@@ -38,6 +43,12 @@ def _stage(number: int, name: str) -> None:
 
 
 def _ask(slug: str, question: Question) -> None:
+    with st.container(key="lesson-guess"):
+        _guess_box(slug, question)
+    st.caption("The experiment and the answer open after your guess.")
+
+
+def _guess_box(slug: str, question: Question) -> None:
     widget = f"{slug}-slider"
     st.slider(
         question.label,
@@ -57,7 +68,6 @@ def _ask(slug: str, question: Question) -> None:
         on_click=lambda: address.commit(slug, st.session_state[widget]),
         help="Opens the rest of the lesson: run, reveal and take home.",
     )
-    st.caption("The experiment and the answer open after your guess.")
 
 
 def _show_guess(slug: str, question: Question, guess: float) -> None:

@@ -10,10 +10,12 @@ from asi_core.costs.accounting import StepCost
 from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
 from asi_core.figures.pareto import ParetoRow
+from asi_core.figures.style import Drawing
+from asi_core.figures.totals import TotalRow, draw_totals
 from asi_core.methods import ASI, HOSVD, USUAL_EXPLAINED_VARIANCE, Vanilla
-from asi_core.units import KIB, format_bytes
+from asi_core.units import KIB, MIB, format_bytes, less_or_more, times
 from asi_core.zoo.cards import model_card
-from dashboard.frame import figure, short_percent, times
+from dashboard.frame import figure, short_percent
 from dashboard.learn.controls import RANKS, USUAL_RANK, Controls
 from dashboard.learn.evidence import USUAL, USUAL_CAPTION, Sweep, SweepPoint, sweep, usual_cost
 from dashboard.learn.lesson import Lesson, Question, Reveal
@@ -51,6 +53,27 @@ def _about_rank() -> Question:
         "than plain back-propagation?**"
     )
     return Question(text, "Times fewer bytes", 1.0, 200.0, 4.0, "×", step=1.0)
+
+
+def picture() -> tuple[Drawing, str]:
+    """What is kept, which the question tells."""
+    found, usual = sweep(), usual_cost(Vanilla())
+    if found is None:
+        kept = {Vanilla.label: (Vanilla.class_kind(), float(usual.activation_bytes))}
+    else:
+        points = (found.vanilla, found.asi[USUAL_EXPLAINED_VARIANCE])
+        kept = {p.method.label: (p.method.kind, p.activation_bytes) for p in points}
+    full = next(iter(kept.values()))[1]
+    rows = [
+        TotalRow(label, style, _told(size, full), [size / MIB], [format_bytes(size)], "")
+        for label, (style, size) in kept.items()
+    ]
+    plot = draw_totals(rows, title="Kept for backward (formula)", unit="MiB", log=False)
+    return plot, "Formula: the trained layers' inputs as they are kept."
+
+
+def _told(size: float, full: float) -> str:
+    return format_bytes(size) + ("" if size == full else f", {less_or_more(size, full)}")
 
 
 def run(controls: Controls) -> None:
@@ -231,6 +254,7 @@ LESSON = Lesson(
     slug="trade-offs",
     title="Trade-offs",
     question=question,
+    picture=picture,
     run=run,
     reveal=reveal,
     thought="Suppose two points of the front differ by less accuracy than two seeds of one point. "

@@ -8,10 +8,12 @@ import streamlit as st
 
 from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.warm_start import plot_overheads, plot_replay, plot_turning
+from asi_core.figures.style import Figure
 from asi_core.methods import ASI, HOSVD, Vanilla
 from asi_core.training.events import LayerProbe
+from asi_core.units import times
 from asi_core.zoo.cards import model_card
-from dashboard.frame import figure, short_percent, times
+from dashboard.frame import axis_control, figure, short_percent
 from dashboard.learn import turning
 from dashboard.learn.controls import Controls
 from dashboard.learn.evidence import USUAL_CAPTION, ProbedRun, probed_run, usual_cost
@@ -42,6 +44,17 @@ def question() -> Question:
         "hold, on average?**"
     )
     return Question(text, "Share of their energy", 0, 100, 50, "%")
+
+
+def picture() -> tuple[Figure, str]:
+    """The energy that singular vectors hold."""
+    found = probed_run()
+    if found is None:
+        return plot_turning(turning.follow(_ANGLE).best), f"Computed here, at {_ANGLE}° per step."
+    name = found.layers[0]
+    best = [found.probes[step][name].best_energy or 0.0 for step in found.steps]
+    plot = plot_replay(found.steps, None, best, found.steps[-1])
+    return plot, f"Measured ({found.origin}): what HOSVD would hold of the input of `{name}`."
 
 
 def run(controls: Controls) -> None:
@@ -146,7 +159,7 @@ def _overheads(controls: Controls) -> None:
         ("HOSVD<br>(full SVD)", HOSVD.class_kind(), svd),
     ]
     figure(
-        plot_overheads(bars, usual_cost(Vanilla()).macs.total),
+        plot_overheads(bars, usual_cost(Vanilla()).macs.total, log=axis_control()),
         key="warm-start-overheads",
         caption=USUAL_CAPTION,
     )
@@ -199,6 +212,7 @@ LESSON = Lesson(
     slug="warm-start",
     title="Why a warm start works",
     question=question,
+    picture=picture,
     run=run,
     reveal=reveal,
     thought="The batch mode has other images at every step. Why does its warm start not fail "

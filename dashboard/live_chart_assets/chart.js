@@ -4,7 +4,7 @@ import { downloadButtons } from "./download.js";
 import { config, narrowest, themed } from "./figure.js";
 import { makeLegendOperable } from "./legend.js";
 import { plotly } from "./library.js";
-import { watchSelection } from "./selection.js";
+import { watchClicks, watchSelection } from "./selection.js";
 import { pageTheme } from "./theme.js";
 import { plainTitle } from "./title.js";
 import { drawInTurn } from "./turns.js";
@@ -26,14 +26,14 @@ export class Chart {
   }
 
   /**
-   * Show what the server sent. `tell.select` is called with the points that a visitor selects, and
-   * `tell.drawn` with the figure's token when it has been drawn, if the server sent one.
+   * Show what the server sent. `tell.select` is called with the points that a visitor selects,
+   * `tell.click` with each that is clicked, and `tell.drawn` with the figure's token when it has been drawn, if the server sent one.
    */
   update(sent, tell) {
     this.sent = sent;
     this.tell = tell;
     clearTimeout(this.telling);
-    this.frame.style.height = `${sent.height}px`;
+    this.frame.style.height = `${sent.height * pageTheme(this.frame).scale}px`;
     this.frame.ariaLabel = plainTitle(sent.layout);
     this.#askToDraw();
   }
@@ -66,6 +66,7 @@ export class Chart {
     this.due = this.held || !this.frame.clientWidth;
     if (this.due || this.removed) return;
     this.theme = pageTheme(this.frame);
+    this.frame.style.height = `${this.sent.height * this.theme.scale}px`;
     this.width = this.frame.clientWidth;
     if (this.#isNew()) this.#show();
     this.#tellThatDrawn();
@@ -87,6 +88,7 @@ export class Chart {
     if (first) this.plot.textContent = "";
     const wide = Math.max(this.width, narrowest(this.sent.layout));
     this.#makeScrollable(wide > this.width);
+    this.frame.classList.toggle("clickable", Boolean(this.sent.clickable));
     const { data, layout } = themed(this.sent, this.theme, wide);
     // Not awaited: if the chart is removed meanwhile, plotly.js never settles the promise, and the
     // charts queued behind it would wait forever.
@@ -135,6 +137,7 @@ export class Chart {
     this.plot.on("plotly_afterplot", () => makeLegendOperable(this.plot));
     makeLegendOperable(this.plot);
     watchSelection(this.plot, (points) => this.sent.selectable && this.tell.select(points));
+    watchClicks(this.plot, (point) => this.sent.clickable && this.tell.click(point));
   }
 
   #makeScrollable(scrolls) {

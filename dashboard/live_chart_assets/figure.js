@@ -10,25 +10,29 @@ const NARROWEST_SUBPLOT = 150;
 const [NARROW, SMALL, NORMAL] = [300, 10, 12];
 
 const SELECTING = ["select2d", "lasso2d"];
+const ZOOMING = ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"];
+// Of plotly's toolbar: how many buttons are added, a button's width, and the space between groups.
+const [DOWNLOADS, BUTTON, GAP] = [2, 22, 10];
 
 /** Traces and layout in a theme, `width` pixels wide. The input is not changed. */
 export function themed({ traces, layout, dark_colors, height, selectable }, theme, width) {
   const colors = isDark(theme) ? dark_colors : {};
+  const shown = enlarged(recoloured(layout, colors), theme.scale);
   return {
-    data: named(recoloured(traces, colors)),
+    data: named(enlarged(recoloured(traces, colors), theme.scale)),
     layout: {
       uirevision: "keep",
       ...(selectable && { clickmode: "event+select" }),
       // On touch screens, dragging scrolls the page.
-      ...(matchMedia("(pointer: coarse)").matches && { dragmode: false }),
-      ...recoloured(layout, colors),
-      ...fittedTitle(layout, width, theme.font),
-      template: template(theme, width < NARROW ? SMALL : NORMAL),
+      ...(isTouched() && { dragmode: false }),
+      ...shown,
+      ...fittedTitle(shown, width - toolbarWidth(selectable), theme.font),
+      template: template(theme, theme.scale * (width < NARROW ? SMALL : NORMAL)),
       // No animations: plotly.js loses selections during transitions.
       transition: undefined,
       autosize: false,
       width,
-      height,
+      height: height * theme.scale,
     },
   };
 }
@@ -40,9 +44,35 @@ export function config(selectable, addedButtons) {
     showSendToCloud: false,
     plotlyServerURL: "",
     showTips: false,
-    modeBarButtonsToRemove: ["toImage", "autoScale2d", ...(selectable ? [] : SELECTING)],
+    modeBarButtonsToRemove: ["toImage", "autoScale2d", ...leftOut(selectable)],
     modeBarButtonsToAdd: addedButtons,
   };
+}
+
+/** `value`, a part of a figure, with the sizes of its texts and its margins multiplied. */
+function enlarged(value, scale, inside = "") {
+  if (scale === 1 || value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map((part) => enlarged(part, scale, inside));
+  const parts = Object.entries(value).map(([name, part]) => {
+    const isSize = inside === "margin" || (/font$/i.test(inside) && name === "size");
+    return [name, isSize && typeof part === "number" ? part * scale : enlarged(part, scale, name)];
+  });
+  return Object.fromEntries(parts);
+}
+
+/** Buttons that a figure does not need; by touch, one scrolls instead of zooming and selecting. */
+function leftOut(selectable) {
+  return [...(selectable ? [] : SELECTING), ...(isTouched() ? [...ZOOMING, ...SELECTING] : [])];
+}
+
+/** Pixels at the right of the title that are free for the buttons. */
+function toolbarWidth(selectable) {
+  const buttons = DOWNLOADS + (isTouched() ? 0 : ZOOMING.length + (selectable ? 2 : 0));
+  return buttons * BUTTON + 3 * GAP;
+}
+
+function isTouched() {
+  return matchMedia("(pointer: coarse)").matches;
 }
 
 /** The minimum width of a figure, in pixels. */

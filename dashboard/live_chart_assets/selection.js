@@ -28,6 +28,11 @@ export function watchSelection(plot, report) {
   });
 }
 
+/** Call `report` with the point of every click. */
+export function watchClicks(plot, report) {
+  plot.on("plotly_click", ({ points }) => points.length && report(plain(points[0])));
+}
+
 function plain({ curveNumber, pointIndex, pointNumber, customdata = null, x, y }) {
   return { trace: curveNumber, index: pointIndex ?? pointNumber, customdata, x, y };
 }

@@ -12,6 +12,8 @@ export function pageTheme(element) {
     raised: property("--st-secondary-background-color"),
     cycle: property("--st-chart-categorical-colors").split(",").filter(Boolean),
     font: style.fontFamily,
+    // How large the page's text is: a presentation enlarges it.
+    scale: parseFloat(getComputedStyle(document.documentElement).fontSize) / 16,
   };
 }
 

@@ -23,8 +23,8 @@ from asi_core.planning import (
     uniform_plans,
 )
 from asi_core.records import ELEMENT_BYTES
-from asi_core.units import format_bytes, three_digits
-from dashboard.frame import Kpi, times
+from asi_core.units import format_bytes, less_or_more, than_vanilla, three_digits
+from dashboard.frame import Kpi
 
 _CURVE_POINTS = 40
 
@@ -74,7 +74,7 @@ def answer_sentence(what: Planned) -> str:
         return f"{budget} is enough for everything: the layers' inputs are {format_bytes(full)}."
     return (
         f"Within {budget} the best ranks keep {format_bytes(kept)} of the inputs' "
-        f"{format_bytes(full)}, {times(full / kept)} less than vanilla, at a gradient error of "
+        f"{format_bytes(full)}, {than_vanilla(kept, full)}, at a gradient error of "
         f"{three_digits(what.plan.gradient_error)}."
     )
 
@@ -97,7 +97,7 @@ def kpis(what: Planned) -> list[Kpi]:
     return [
         Kpi(
             "Memory against vanilla",
-            f"{times(full / made.total_bytes)} less",
+            less_or_more(made.total_bytes, full),
             f"{format_bytes(made.total_bytes)} of {format_bytes(full)}",
             "By formula: the trained layers' inputs as they are kept; vanilla keeps 4 bytes per "
             "number.",

@@ -8,7 +8,7 @@ from asi_core.figures.plan import plot_error_curve, plot_kept
 from asi_core.records import HEAD_LABEL
 from asi_core.units import last_layers
 from asi_core.zoo.cards import model_card
-from dashboard.frame import answer, figure, kpi_row, table
+from dashboard.frame import answer, axis_control, figure, is_log_axis, kpi_row
 from dashboard.plain import plain
 from dashboard.plan.controls import PlanQuestion
 from dashboard.plan.planned import (
@@ -23,6 +23,7 @@ from dashboard.plan.planned import (
 )
 from dashboard.plan.training import plan_specs, train_button
 from dashboard.reproduce import reproduce_panel
+from dashboard.tables import table
 
 _COLUMNS = {
     "layer": st.column_config.TextColumn("Layer"),
@@ -57,18 +58,20 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
         st.error(way_out(what))
         _curve(what)
         return
-    kpi_row(kpis(what))
-    train_button(question, what)
     left, right = st.columns(2)
     with left:
         figure(
-            plot_kept(kept_rows(what)),
+            plot_kept(kept_rows(what), log=is_log_axis()),
             key="plan-kept",
             caption="By formula: core and factors at the planned ranks, and the whole input. The "
             "ranks come from measured spectra.",
         )
     with right:
         _curve(what)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        train_button(question, what)
+        axis_control()
+    kpi_row(kpis(what))
     _details(question, what)
 
 

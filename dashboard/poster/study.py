@@ -23,10 +23,11 @@ from asi_core.results.poster_study import (
 )
 from asi_core.runs.records import LeftOut
 from asi_core.runs.store.run_store import RunStore
-from asi_core.units import layer_count
+from asi_core.units import layer_count, less_or_more
 from dashboard import services
 from dashboard.frame import figure
 from dashboard.left_out import names_of, tell_left_out
+from dashboard.tables import small_table
 
 _PRICES = (
     ("activation_bytes", "Accuracy against activation memory", "by formula", "KiB", 1024.0),
@@ -120,11 +121,14 @@ def study_view() -> None:
                 f"{len(found.vanilla[0].runs)} seeds with their deviation. Accuracy is measured, "
                 f"{'bytes are' if unit == 'KiB' else 'MACs are'} computed by formula.",
             )
-    st.table(_equal_table(found), hide_index=True, border="horizontal")
-    st.caption(
-        "How many times less ASI needs than vanilla for the same accuracy, read from both curves. "
-        "docs/results.md has every run, the spread over seeds, and further experiments; the "
-        "Compare page shows all runs."
+    equal = _equal_table(found)
+    small_table(
+        equal,
+        equal,
+        key="poster-equal",
+        caption="How many times less ASI needs than vanilla for the same accuracy, read from both "
+        "curves. docs/results.md has every run, the spread over seeds, and further experiments; "
+        "the Compare page shows all runs.",
     )
 
 
@@ -146,7 +150,7 @@ def _equal_table(found: Study) -> pd.DataFrame:
         }
         for label, each in memory.items():
             row[label] = (
-                f"{_times(each[n].ratio)} memory, {_times(cost[label][n].ratio)} cost"
+                f"{_less(each[n].ratio)} memory, {_less(cost[label][n].ratio)} cost"
                 if each[n].ratio
                 else "not reached"
             )
@@ -154,7 +158,7 @@ def _equal_table(found: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _times(ratio: float | None) -> str:
+def _less(ratio: float | None) -> str:
     # Both ratios exist or neither does: that depends on the accuracies only.
     assert ratio is not None
-    return f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2f} ×"
+    return less_or_more(1, ratio)

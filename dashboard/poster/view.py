@@ -14,7 +14,7 @@ from asi_core.records import Convention
 from asi_core.units import last_layers
 from asi_core.zoo.cards import MODELS
 from dashboard import services
-from dashboard.frame import URL, Kpi, answer, figure, kpi_row, table
+from dashboard.frame import URL, Kpi, answer, figure, kpi_row
 from dashboard.plain import plain
 from dashboard.poster.cells import (
     METHOD_TITLES,
@@ -27,6 +27,7 @@ from dashboard.poster.cells import (
 )
 from dashboard.poster.here import claims, measured_table, measurements
 from dashboard.poster.study import study_view
+from dashboard.tables import small_table, table
 
 _BOTH: tuple[tuple[Literal["memory", "cost"], str, str], ...] = (
     ("memory", "Activation memory", "MiB"),
@@ -76,8 +77,8 @@ def poster_view(rows: Sequence[Row], convention: Convention) -> None:
     answer(answer_sentence(rows, convention))
     if not rows:
         return
-    kpi_row(_kpis(rows))
     _figures(rows, convention)
+    kpi_row(_kpis(rows))
     _table(rows)
     study_view()
     _further_claims()
@@ -136,7 +137,8 @@ def _further_claims() -> None:
     st.subheader("Further claims, and measurements here")
     message = claims(services.store())
     rows = [{"The poster says": c.said, "Here": c.here, "Why": c.why} for c in message]
-    st.table(pd.DataFrame(rows), hide_index=True, border="horizontal")
+    said = pd.DataFrame(rows)
+    small_table(said, said, key="poster-claims", caption="What the poster says, and what is here.")
     found = measurements(services.jobs())
     if not found:
         st.info("No measurements yet: the Explore page measures a step on this machine.")

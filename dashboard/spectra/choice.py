@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from asi_core.runs.records import RunRecord
 from asi_core.training.events import LayerProbe
@@ -50,8 +51,11 @@ def choose_comparison() -> list[RunRecord]:
     return known[comparison_box(known, name, "spectra_comparison")] if known else []
 
 
-def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
-    """The run, layer and step to show; None, with a message, before the first probe."""
+def choose_subject(
+    comparison: Sequence[RunRecord], place_of_step: DeltaGenerator
+) -> Subject | None:
+    """The run, layer and step to show; None, with a message, before the first probe. The step is
+    chosen in `place_of_step`."""
     runs, _ = drawable(with_layers(comparison))
     if not runs:
         return None
@@ -69,7 +73,9 @@ def choose_subject(comparison: Sequence[RunRecord]) -> Subject | None:
     chosen = next(peer for peer in peers if peer.run.id == chosen.run.id)
     with right:
         layer = _choose_layer(chosen)
-    return Subject(chosen, peers, layer, _choose_step(chosen))
+    with place_of_step:
+        step = _choose_step(chosen)
+    return Subject(chosen, peers, layer, step)
 
 
 def with_layers(runs: Sequence[RunRecord]) -> list[RunRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -16,6 +17,7 @@ from dashboard.spectra.words import mode_names
 
 _ENERGY, _VALUES = "Explained energy", "Singular values"
 _LOG, _LINEAR = "Log", "Linear"
+_SIDE_BY_SIDE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +62,36 @@ def choose_style() -> PlotStyle:
     return PlotStyle(shown == _ENERGY, "log" if axes == _LOG else "linear", held / 100)
 
 
-def show_modes(subject: Subject, style: PlotStyle) -> None:
-    """One figure per mode, two in a row if there is room."""
-    st.subheader("Singular values by mode", divider="gray")
-    probe = subject.probe
-    names = mode_names(subject.chosen, probe)
-    needed = ranks_of_spectra(probe.singular_values, style.share)
-    columns = [column for _ in range(0, len(names), 2) for column in st.columns(2)]
-    for mode, (column, name) in enumerate(zip(columns, names, strict=False)):
-        caption = (
-            f"{name.capitalize()}: {needed[mode]} of {len(probe.singular_values[mode])} directions "
-            f"hold {short_percent(style.share)} of the energy."
-        )
-        with column:
-            _draw(subject, mode, style, caption)
+def show_first_modes(subject: Subject, style: PlotStyle) -> None:
+    """The figures of the first modes, side by side."""
+    _show(subject, style, range(min(_SIDE_BY_SIDE, len(subject.probe.singular_values))))
+
+
+def show_other_modes(subject: Subject, style: PlotStyle) -> None:
+    """The figures of all other modes, and what they are."""
+    _show(subject, style, range(_SIDE_BY_SIDE, len(subject.probe.singular_values)))
     st.caption(
         f"Measured on the input of `{subject.layer}` in {subject.chosen.label} at step "
         f"{subject.step}. A mode is one dimension of that input; its singular values are those of "
         "the input unfolded along it, at most as many as the shorter side of that matrix. Marked "
         "lines: the rank at which each method truncates the mode."
     )
+
+
+def _show(subject: Subject, style: PlotStyle, modes: Sequence[int]) -> None:
+    """One figure per mode, two in a row if there is room."""
+    probe = subject.probe
+    names = mode_names(subject.chosen, probe)
+    needed = ranks_of_spectra(probe.singular_values, style.share)
+    rows = range(0, len(modes), _SIDE_BY_SIDE)
+    columns = [column for _ in rows for column in st.columns(_SIDE_BY_SIDE)]
+    for mode, column in zip(modes, columns, strict=False):
+        caption = (
+            f"{names[mode].capitalize()}: {needed[mode]} of {len(probe.singular_values[mode])} "
+            f"directions hold {short_percent(style.share)} of the energy."
+        )
+        with column:
+            _draw(subject, mode, style, caption)
 
 
 def _draw(subject: Subject, mode: int, style: PlotStyle, caption: str) -> None:

@@ -12,15 +12,16 @@ from asi_core.costs.spectrum_ranks import ranks_of_spectra
 from asi_core.figures.spectra import explained_percent
 from asi_core.runs.records import RunRecord
 from dashboard import services
-from dashboard.frame import answer, kpi_row, short_percent, table
+from dashboard.frame import answer, kpi_row, short_percent
 from dashboard.left_out import left_out_of, tell_left_out
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import Subject, choose_subject, with_layers
 from dashboard.spectra.images import show_images
-from dashboard.spectra.modes import choose_style, show_modes
+from dashboard.spectra.modes import choose_style, show_first_modes, show_other_modes
 from dashboard.spectra.probes import cuts, probe_share
 from dashboard.spectra.progress import show_progress
 from dashboard.spectra.words import answer_sentence, mode_names, numbers
+from dashboard.tables import table
 
 _ACTIVE_SECONDS, _PLAYING_SECONDS = 6.0, 1.0
 
@@ -43,16 +44,19 @@ def _body(name: str, pace: float | None) -> None:
         st.rerun()
     _advance()
     tell_left_out(left_out_of(name, with_layers(comparison)))
-    subject = choose_subject(comparison)
+    chosen, top, below = st.container(), st.container(), st.container()
+    with chosen:
+        subject = choose_subject(comparison, below)
     if subject is None:
         return
     st.session_state["steps_to_play"] = subject.chosen.steps
-    top = st.container()
-    style = choose_style()
+    with below:
+        style = choose_style()
     with top:
         answer(answer_sentence(subject, style.share))
-        kpi_row(numbers(subject, style.share, probe_share(subject.chosen)))
-    show_modes(subject, style)
+        show_first_modes(subject, style)
+    show_other_modes(subject, style)
+    kpi_row(numbers(subject, style.share, probe_share(subject.chosen)))
     show_images(subject)
     show_progress(subject)
     _details(subject, style.share)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asi_core.figures.step import where
 from asi_core.methods import REFERENCE_KIND
-from asi_core.units import THIN_SPACE, format_bytes, three_digits
+from asi_core.units import format_bytes, less_or_more
 from dashboard.frame import Kpi
 from dashboard.step.controls import PLAIN
 from dashboard.step.steps import KnownStep
@@ -37,7 +37,7 @@ def answer_sentence(known: Sequence[KnownStep]) -> str:
     kept = against(first.timeline.kept_bytes, other.kept_bytes)
     return (
         f"{opening}; {vanilla.label.lower()}'s at {format_bytes(other.peak.nbytes)}: "
-        f"{against(peak.nbytes, other.peak.nbytes)}. It keeps {kept}."
+        f"{against(peak.nbytes, other.peak.nbytes)}. All that it saves for backward is {kept}."
     )
 
 
@@ -50,8 +50,7 @@ def against(value: int, base: int) -> str:
     """How `value` compares with vanilla's, such as "4.6x less"."""
     if not value or not base:
         return "nothing" if not value else "more than vanilla's nothing"
-    ratio, word = (base / value, "less") if value <= base else (value / base, "more")
-    return f"{three_digits(ratio)}{THIN_SPACE}× {word}"
+    return less_or_more(value, base)
 
 
 def _kpi(one: KnownStep, vanilla: KnownStep | None) -> Kpi:

@@ -10,8 +10,8 @@ import pandas as pd
 from asi_core.costs.timeline.records import Peak
 from asi_core.figures.step import USES
 from asi_core.units import format_bytes
-from dashboard.frame import small_table
 from dashboard.step.steps import KnownStep
+from dashboard.tables import small_table
 
 _MOST_NAMED = 3
 
@@ -55,14 +55,10 @@ def _breakdown(peak: Peak) -> str:
     """The largest parts of a peak, and the sum of the rest."""
     parts = list(peak.by_use.items())
     named, rest = parts[:_MOST_NAMED], sum(nbytes for _, nbytes in parts[_MOST_NAMED:])
-    words = [f"{use} {_signed(nbytes)}" for use, nbytes in named]
-    words += [f"others {_signed(rest)}"] if rest else []
+    words = [f"{use} {format_bytes(nbytes)}" for use, nbytes in named]
+    words += [f"others {format_bytes(rest)}"] if rest else []
     # Each part stays on one line, however narrow the window is.
     return ", ".join(word.replace(" ", "\u00a0") for word in words)
-
-
-def _signed(nbytes: int) -> str:
-    return f"−{format_bytes(-nbytes)}" if nbytes < 0 else format_bytes(nbytes)
 
 
 def _numbers(one: KnownStep) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from asi_core.results.outcomes import left_out, test_images
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import FROM_RUN
 from asi_core.runs.submit.service import request_cancel
-from asi_core.units import THIN_SPACE, by_formula, format_bytes, format_seconds, three_digits
+from asi_core.units import by_formula, format_bytes, format_seconds, signed, than_vanilla
 from dashboard import services, visitor
 from dashboard.feed import RunFeed
 from dashboard.history import run_labels
@@ -20,6 +20,21 @@ from dashboard.train.differences import difference
 from dashboard.train.references import head_of, vanilla_of
 
 _CARDS_A_ROW = 5
+
+
+def cancel_all_button(runs: list[RunRecord]) -> None:
+    """A button that stops all active runs, if there are several that the visitor may stop."""
+    active = [run for run in runs if run.is_active and visitor.may_change(run)]
+    if len(active) > 1:
+        st.button(
+            "Cancel all",
+            key="cancel-all",
+            icon=":material/stop:",
+            on_click=_cancel,
+            # In reverse order, so that a freed worker does not start the next of them.
+            args=tuple(reversed(active)),
+            help=f"Stop all {len(active)} active runs and keep their results so far.",
+        )
 
 
 def run_cards(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
@@ -45,7 +60,10 @@ def _result(
     st.metric(
         plain(label),
         accuracy,
-        delta=None if gained is None else f"{gained.points:+.1f} points",
+        delta=None if gained is None else f"{signed(gained.points)} points",
+        # Streamlit reads the sign of a hyphen only.
+        delta_arrow="off" if gained is None else "up" if gained.points >= 0 else "down",
+        delta_color="off" if gained is None else "green" if gained.points >= 0 else "red",
         help=f"{run.spec.method.settings_label}, by {plain(run.spec.recipe_label)}: the latest "
         "accuracy on the test images, and its gain over the linear probe in percentage points, at "
         "the latest step at which both have been evaluated.",
@@ -87,9 +105,9 @@ def _state(run: RunRecord, feed: RunFeed, label: str, queue: list[str]) -> None:
         st.caption(_ending(run, feed))
 
 
-def _cancel(run: RunRecord) -> None:
+def _cancel(*runs: RunRecord) -> None:
     try:
-        request_cancel(services.store(), [run], visitor.owner())
+        request_cancel(services.store(), list(runs), visitor.owner())
     except AsiError as error:
         st.toast(plain(one_sentence(error)), icon=":material/error:")
 
@@ -104,7 +122,7 @@ def _facts(feed: RunFeed, vanilla: RunFeed | None) -> str:
     ]
     full = None if vanilla is None else vanilla.mean("activation_bytes")
     if full is not None and kept:
-        facts.insert(0, f"**{three_digits(full / kept)}{THIN_SPACE}× less than vanilla**")
+        facts.insert(0, f"**{than_vanilla(kept, full)}**")
     return "  \n".join(facts)
 
 

@@ -21,15 +21,16 @@ from asi_core.figures.shades import shaded
 from asi_core.figures.style import Figure
 from asi_core.methods import ASI
 from asi_core.runs.records import RunRecord
-from asi_core.units import format_bytes, three_digits
+from asi_core.units import format_bytes, less_or_more, signed, three_digits, times
 from dashboard import frame, services
 from dashboard.audience import slowness
 from dashboard.drawings import drawings
 from dashboard.feed import RunFeed, run_style
 from dashboard.history import run_labels
 from dashboard.left_out import drawable, left_out_of, tell_left_out
-from dashboard.train.cards import run_cards
+from dashboard.train.cards import cancel_all_button, run_cards
 from dashboard.train.differences import difference
+from dashboard.train.many import MOST_CARDS, runs_at_a_glance
 from dashboard.train.numbers import numbers_table
 from dashboard.train.references import vanilla_of
 from dashboard.train.spectra import layer_spectra
@@ -39,6 +40,11 @@ Phase = Literal["waiting", "active", "ended"]
 Plot = Callable[[Sequence[RunRows]], Figure]
 
 _WAITING = "Waiting for the first step …"
+_MEMORY = (
+    "Formula: the trained layers' inputs as they are kept for the weight gradient. Measured: all "
+    "bytes that PyTorch saves for backward in the trained part, little of it beside those inputs "
+    "if layers are lean (see Recipe)."
+)
 
 
 def live_comparison(comparison: str) -> None:
@@ -51,7 +57,8 @@ def live_comparison(comparison: str) -> None:
     if not runs:
         return
     drawn = Drawn(_phase(runs, feeds), slowness())
-    for part, seconds in ((_progress_part, 1.0), (_curves_part, 3.0), (_details_part, 6.0)):
+    parts = ((_answer_part, 1.0), (_curves_part, 3.0), (_cards_part, 1.0), (_details_part, 6.0))
+    for part, seconds in parts:
         every = None if drawn.phase == "ended" else seconds * drawn.slowness
         st.fragment(part, run_every=every)(comparison, drawn)
 
@@ -64,7 +71,7 @@ class Drawn:
     slowness: float
 
 
-def _progress_part(comparison: str, drawn: Drawn) -> None:
+def _answer_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
     # Redrawing the whole page is expensive: only after a large change of the audience.
     many_came_or_went = not drawn.slowness / 2.5 <= slowness() <= drawn.slowness * 2.5
@@ -72,32 +79,43 @@ def _progress_part(comparison: str, drawn: Drawn) -> None:
         # The first point and the end are shown at once, not at the next redraw of their part.
         st.rerun()
     frame.answer(answer(runs, feeds))
-    run_cards(runs, feeds)
+
+
+def _cards_part(comparison: str, drawn: Drawn) -> None:
+    runs, feeds = _read(comparison)
+    cancel_all_button(runs)
+    draw = run_cards if len(runs) <= MOST_CARDS else runs_at_a_glance
+    draw(runs, feeds)
 
 
 def _curves_part(comparison: str, drawn: Drawn) -> None:
-    _charts(
-        *_read(comparison),
-        {
-            "accuracy": (_distinguished(plot_accuracy), "Measured on all test images."),
-            "loss": (_distinguished(plot_loss), "Measured on the training batches."),
-        },
-    )
+    runs, feeds = _read(comparison)
+    if len(runs) > MOST_CARDS:
+        _charts(runs, feeds, {"accuracy": _ACCURACY})
+        return
+    place = st.container()
+    log = frame.axis_control("the memory")
+    with place:
+        _charts(
+            runs,
+            feeds,
+            {
+                "accuracy": _ACCURACY,
+                "memory-log" if log else "memory": (partial(plot_memory, log=log), _MEMORY),
+            },
+        )
 
 
 def _details_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
+    if len(runs) > MOST_CARDS:
+        numbers_table(runs, feeds)
+        return
     _charts(
         runs,
         feeds,
         {
-            "memory": (
-                plot_memory,
-                "Formula: the trained layers' inputs as they are kept for the weight gradient. "
-                "Measured: all bytes that PyTorch saves for backward in the trained part, "
-                "including what activation functions, normalisations and the classifier need: "
-                "little if they are lean (see Recipe).",
-            ),
+            "loss": (_distinguished(plot_loss), "Measured on the training batches."),
             "cost": (
                 plot_cost,
                 "Formula: the multiply-accumulates that the code executes on the trained layers.",
@@ -167,7 +185,7 @@ def _pair(asi: RunFeed, vanilla: RunFeed) -> _Pair | None:
 def _one_pair(pair: _Pair) -> str:
     sentence = (
         f"ASI keeps {format_bytes(pair.kept)} where vanilla keeps {format_bytes(pair.full)}: "
-        f"{frame.times(pair.times_less)} less"
+        f"{less_or_more(pair.kept, pair.full)}"
     )
     if (reached := difference(pair.asi, pair.vanilla)) is None:
         return sentence + "."
@@ -178,9 +196,9 @@ def _one_pair(pair: _Pair) -> str:
 
 
 def _many_pairs(pairs: Sequence[_Pair]) -> str:
-    times = [pair.times_less for pair in pairs]
+    ratios = [pair.times_less for pair in pairs]
     sentence = (
-        f"In {len(pairs)} runs ASI keeps {three_digits(min(times))} to {frame.times(max(times))} "
+        f"In {len(pairs)} runs ASI keeps {three_digits(min(ratios))} to {times(max(ratios))} "
         "less than vanilla with the same settings"
     )
     found = [difference(pair.asi, pair.vanilla) for pair in pairs]
@@ -188,8 +206,8 @@ def _many_pairs(pairs: Sequence[_Pair]) -> str:
     if not points:
         return sentence + "."
     return (
-        f"{sentence}; its test accuracy is {min(points):+.1f} to {max(points):+.1f} points from "
-        "vanilla's after the same number of steps."
+        f"{sentence}; its test accuracy is {signed(min(points))} to {signed(max(points))} points "
+        "from vanilla's after the same number of steps."
     )
 
 
@@ -206,6 +224,9 @@ def _distinguished(plot: Plot) -> Plot:
     return drawn
 
 
+_ACCURACY = (_distinguished(plot_accuracy), "Measured on all test images.")
+
+
 def _charts(
     runs: list[RunRecord], feeds: list[RunFeed], plots: Mapping[str, tuple[Plot, str]]
 ) -> None:
@@ -214,4 +235,4 @@ def _charts(
         with column:
             draw = partial(_draw, plot, runs, feeds)
             drawing = drawings.get((name, shown), draw)
-            frame.figure(drawing, key=f"train-{name}", caption=caption)
+            frame.figure(drawing, key=f"train-{name.removesuffix('-log')}", caption=caption)

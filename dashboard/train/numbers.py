@@ -9,8 +9,9 @@ import pandas as pd
 from asi_core.results.outcomes import left_out
 from asi_core.runs.records import RunRecord
 from dashboard.feed import RunFeed
-from dashboard.frame import drawer, table
+from dashboard.frame import drawer
 from dashboard.history import run_labels
+from dashboard.tables import table
 from dashboard.train.differences import difference
 from dashboard.train.references import head_of
 
@@ -24,7 +25,7 @@ def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
                 key="train-comparison",
                 caption="Measured: accuracies (balanced if test classes differ much in size), "
                 "saved bytes and seconds (medians over steps). Formula: activation bytes and "
-                "multiply-accumulates (means over steps).",
+                "multiply-accumulates (means over steps with a whole batch).",
             )
 
 

@@ -55,7 +55,7 @@ def free_port() -> int:
 def running_app(
     home: Path, *further: str, port: int | None = None, **settings: str
 ) -> Iterator[Server]:
-    """The app on a port of the loopback address, with an empty store in `home`.
+    """The app on a port of the loopback address, with what is in `home`.
 
     Args:
         further: options of Streamlit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,18 +18,23 @@ expect.set_options(timeout=MINUTE / 2)
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, store_of_examples: Path) -> Iterator[Server]:
     """A shared app with the shipped runs, for tests that start nothing."""
-    with running_app(tmp_path_factory.mktemp("home")) as app:
+    home = tmp_path_factory.mktemp("home")
+    # As after the first start, of which the apps of test_guards are tests.
+    shutil.copy(store_of_examples, home)
+    with running_app(home) as app:
         yield app
 
 
 @pytest.fixture(scope="module")
 def training_server(
-    tmp_path_factory: pytest.TempPathFactory, features_dir: Path
+    tmp_path_factory: pytest.TempPathFactory, features_dir: Path, store_of_examples: Path
 ) -> Iterator[Server]:
     """An app per module, for tests that start runs and jobs."""
-    with running_app(tmp_path_factory.mktemp("home"), ASI_FEATURES_DIR=str(features_dir)) as app:
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(store_of_examples, home)
+    with running_app(home, ASI_FEATURES_DIR=str(features_dir)) as app:
         yield app
 
 

@@ -21,6 +21,7 @@ IN_NO_VIEW = {
     "Export and import runs: Comparison to export",
     "Glossary",
     "Play",
+    "Present",
 }
 IN_ADDRESS = {"Formulas with these values", "All numbers", "Measure here", "Log", "Reproduce"}
 EXPANDER = "stExpander"

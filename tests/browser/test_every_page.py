@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from dashboard.navigation import PAGES
 from tests.browser.app import Server
@@ -23,6 +23,8 @@ from tests.waiting import wait_for
 NAMES = [page.path for page in PAGES]
 # Rules that Streamlit's own frame violates, which pages cannot change.
 FRAME = ["[data-testid=stHeader]", "[data-testid=stToolbar]", "[data-testid=stDecoration]"]
+# The rules that depend on the colours; all others were applied to the same elements before.
+OF_COLOURS = ("color-contrast", "link-in-text-block")
 NOTHING_FADES = "document.getAnimations().every(moving => moving.playState !== 'running')"
 # About text on a copy of a button, outside of the app element.
 PUT_INTO_MENU = """() => {
@@ -30,6 +32,29 @@ PUT_INTO_MENU = """() => {
     return getComputedStyle(document.body.appendChild(button.cloneNode(true))).color;
 }"""
 WHITE = "rgb(255, 255, 255)"
+SMALL_SCREEN: ViewportSize = {"width": 1280, "height": 720}
+FIRST_SCREEN = {
+    "question": "h1",
+    "answer": ".st-key-page-answer",
+    "picture": ".live-chart",
+}
+BOXES = "css => [...document.querySelectorAll(css)].map(e => e.getBoundingClientRect().toJSON())"
+# Pixels of text in the parts of a page: headings, the answer, figures.
+SIZES = """() => {
+    const size = css => parseFloat(getComputedStyle(document.querySelector(css)).fontSize);
+    return {h1: size('h1'), answer: size('.st-key-page-answer h5'),
+            figure: size('.live-chart .xtick text, .live-chart .ytick text')};
+}"""
+# Texts of number cards and figures that lie outside of what surrounds them.
+CUT = """() => {
+    const isCut = (inner, outer) => inner.width > 0 &&
+        (inner.left < outer.left - 2 || inner.right > outer.right + 2);
+    const inside = (css, around) => [...document.querySelectorAll(css)].filter(e =>
+        isCut(e.getBoundingClientRect(), e.closest(around).getBoundingClientRect()));
+    const shortened = [...document.querySelectorAll('[data-testid=stMetric] *')].filter(e =>
+        e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible');
+    return [...inside('.live-chart text', '.live-chart'), ...shortened].map(e => e.textContent);
+}"""
 BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 
 
@@ -55,10 +80,65 @@ def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(
     wait_for(lambda: page.evaluate(BACKGROUND) != light, 180, "a dark page")
     wait_until_drawn(page)
     wait_for(lambda: page.evaluate(NOTHING_FADES), 180, "the end of all transitions")
-    assert serious_barriers(page) == []
+    assert serious_barriers(page, *OF_COLOURS) == []
     page.set_viewport_size({"width": NARROW, "height": 900})
     main = page.get_by_test_id("stMain")
     wait_for(lambda: _excess(page, main) <= 0, 180, "nothing wider than a phone")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "explore")
+def test_question_answer_and_a_picture_are_in_the_first_screen(
+    window: Visit, server: Server, name: str
+) -> None:
+    page = window.page
+    page.set_viewport_size(SMALL_SCREEN)
+    page.emulate_media(color_scheme="light")
+    window.open(f"{server.url}/{name}")
+    height = SMALL_SCREEN["height"]
+    seen = {
+        part: [box for box in page.evaluate(BOXES, css) if box["top"] > 0 and box["height"] > 10]
+        for part, css in FIRST_SCREEN.items()
+    }
+    assert {
+        part: any(box["bottom"] <= height for box in seen[part]) for part in seen
+    } == dict.fromkeys(FIRST_SCREEN, True), seen
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "explore")
+def test_a_presentation_is_large_and_whole(window: Visit, server: Server, name: str) -> None:
+    page = window.page
+    page.set_viewport_size(SMALL_SCREEN)
+    page.emulate_media(color_scheme="light")
+    window.open(f"{server.url}/{name}")
+    before = page.evaluate(SIZES)
+    window.open(f"{server.url}/{name}?present=1")
+    wait_for(lambda: page.evaluate(SIZES)["h1"] > before["h1"], 60, "larger text")
+    wait_until_drawn(page)
+    after = page.evaluate(SIZES)
+    assert {part: size for part, size in after.items() if size < 1.4 * before[part]} == {}
+    assert not page.get_by_test_id("stSidebar").is_visible()
+    for control in ("stSelectbox", "stNumberInput", "stMultiSelect", "stExpander", "stDataFrame"):
+        assert (
+            page.get_by_test_id("stMain").get_by_test_id(control).filter(visible=True).count() == 0
+        )
+    wait_for(lambda: _excess(page, page.get_by_test_id("stMain")) <= 0, 60, "nothing too wide")
+    assert page.evaluate(CUT) == []
+
+
+def test_a_presentation_goes_on_on_the_next_page_and_ends(window: Visit, server: Server) -> None:
+    page = window.page
+    page.set_viewport_size(SMALL_SCREEN)
+    window.open(server.url)
+    page.get_by_test_id("stMain").get_by_text("Present", exact=True).click()
+    page.wait_for_url("**present=1**")
+    page.get_by_role("link", name="Poster").click()
+    expect(page.get_by_role("heading", name="Do the printed numbers hold?")).to_be_visible()
+    page.wait_for_url("**/poster?**present=1**")
+    wait_until_drawn(page)
+    large = page.evaluate(SIZES)["h1"]
+    page.get_by_test_id("stMain").get_by_text("Present", exact=True).click()
+    wait_for(lambda: page.evaluate(SIZES)["h1"] < large, 60, "text of usual size")
+    assert "present" not in page.url
 
 
 def test_text_on_the_main_colour_of_a_menu_can_be_read(window: Visit, server: Server) -> None:
@@ -70,9 +150,10 @@ def test_text_on_the_main_colour_of_a_menu_can_be_read(window: Visit, server: Se
         assert window.page.evaluate(PUT_INTO_MENU) == colour
 
 
-def serious_barriers(page: Page) -> list[str]:
-    """Accessibility violations that axe-core finds, with the elements."""
-    found = Axe().run(page, context={"exclude": [[part] for part in FRAME]}).response
+def serious_barriers(page: Page, *rules: str) -> list[str]:
+    """Violations of accessibility rules, by default all, that axe-core finds; with the elements."""
+    options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+    found = Axe().run(page, {"exclude": [[part] for part in FRAME]}, options).response
     serious = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
     return [f"{v['id']}: {v['help']}: {[n['html'][:200] for n in v['nodes'][:4]]}" for v in serious]
 

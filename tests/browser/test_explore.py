@@ -8,7 +8,8 @@ from tests.browser.app import Server
 from tests.browser.visiting import NARROW, WATCH_RUNS, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
-BY_RANK = "/?ranks_from=One+rank"
+PER_LAYER = "/?bars=per+layer"
+BY_RANK = f"{PER_LAYER}&ranks_from=One+rank"
 
 
 def bars(page: Page, title: str) -> int:
@@ -61,7 +62,7 @@ def test_no_press_is_lost_while_the_rest_of_the_page_is_drawn(
 def test_what_follows_the_pictures_is_of_the_same_model_on_a_second_visit_too(
     browser: Browser, server: Server
 ) -> None:
-    visit = open_page(browser, server.url)
+    visit = open_page(browser, server.url + PER_LAYER)
     page = visit.page
     expect(page.get_by_text("ASI keeps").first).to_be_visible()
     expect(page.get_by_text("Small microcontroller")).to_be_visible()

@@ -13,8 +13,9 @@ from asi_core.costs.accounting import known_step_cost, step_cost, with_batch
 from asi_core.costs.estimate import estimate
 from asi_core.errors import NoClosedForm
 from asi_core.layers.shapes import layer_shape
+from asi_core.linalg.orders import WATCHED_PARTS, part_count
 from asi_core.methods import ASI, HOSVD, GradientFilter, Vanilla
-from asi_core.methods.costs import subspace_overhead
+from asi_core.methods.costs import qr_macs, subspace_overhead
 from asi_core.records import ConvGeometry, LayerShape, LinearGeometry
 from tests.plugins import NonZero, Thinned
 
@@ -114,6 +115,75 @@ def test_exact_overhead_of_asi_is_what_its_products_do(
     assert 0 <= products + householder - counted < 3 * every
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("sizes", [(8, 12, 6, 6), (7, 12, 6, 6), (3, 40, 2, 2)], ids=str)
+@pytest.mark.parametrize("update", ["one_step_late", "when_needed"])
+def test_exact_overhead_of_other_updates_is_what_their_products_do(
+    update: str, sizes: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    """Over one rotation of the batch's parts, for one input: so that its factors go on fitting."""
+    from asi_core.layers.surgery import compress_
+
+    x, ranks = torch.randn(sizes).contiguous(memory_format=layout), (2, 4, 1, 1)
+    conv = nn.Conv2d(sizes[1], 5, 1, bias=False)
+    model = nn.Sequential(conv)
+    method = ASI.model_validate({"ranks": ranks, "update": update})
+    compress_(model, method, layers=1)
+    # Constant over the batch, of which each part then captures the same share.
+    x = x[:1].expand(sizes).contiguous(memory_format=layout)
+    for _ in range(8):
+        model(x)
+    steps = 12
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(steps):
+            output = model(x)
+    shape = layer_shape("conv", conv, x, output)
+    products = counter.get_total_flops() // 2
+    products -= steps * Vanilla().macs(shape, None, "exact").forward
+    watch = 0
+    iterated = range(4) if update == "one_step_late" else range(1)
+    if update == "when_needed":
+        left = sizes[0] * prod(ranks[1:])
+        watch = (prod(sizes) + left) // part_count(sizes[0], WATCHED_PARTS)
+    householder = sum(qr_macs(sizes[mode], ranks[mode]) for mode in iterated)
+    counted = steps * method.macs(shape, ranks, "exact").overhead
+    # The mean over the parts is rounded down.
+    assert 0 <= products + steps * (householder + watch) - counted < steps
+
+
+@pytest.mark.parametrize("update", ["every_step", "one_step_late", "when_needed"])
+def test_the_paper_counts_the_iterations_of_an_update(update: str) -> None:
+    ranks, size = (16, 32, 4, 4), prod(RESNET_LAYER.input_shape)
+    method = ASI.model_validate({"ranks": ranks, "update": update})
+    each = [2 * size * rank + rank**3 for rank in ranks]
+    expected = {
+        "every_step": sum(each),
+        "one_step_late": sum(each) - 2 * size * 32 * 3 // 4,
+        "when_needed": each[0],
+    }
+    assert method.macs(RESNET_LAYER, None, "paper").overhead == expected[update]
+
+
+def test_a_late_factor_is_counted_twice() -> None:
+    (usual, late) = (
+        {
+            (convention, bits): ASI(ranks=8, bits=bits, update=update).saved_bytes(
+                RESNET_LAYER, None, convention
+            )
+            for convention in ("paper", "exact")
+            for bits in (32, 16, 8)
+        }
+        for update in ("every_step", "one_step_late")
+    )
+    own = {key: late[key] - usual[key] for key in late}
+    assert own == {
+        **{(convention, 32): 4 * 512 * 8 for convention in ("paper", "exact")},
+        **{(convention, 16): 2 * 512 * 8 for convention in ("paper", "exact")},
+        ("paper", 8): 512 * 8,
+        ("exact", 8): (512 + 4) * 8,
+    }
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"kernel_size": 1}, {"kernel_size": 3, "padding": 1}, {"kernel_size": 3, "stride": 2}],
@@ -132,6 +202,23 @@ def test_exact_weight_gradient_of_asi_is_what_its_products_do(settings: dict[str
     macs = method.macs(layer_shape("conv", conv, x, output), (3, 4, 2, 3), "exact")
     assert macs.input_gradient == 0
     assert 2 * macs.weight_gradient == counter.get_total_flops()
+
+
+def test_exact_weight_gradient_of_a_depthwise_layer_is_what_its_products_do() -> None:
+    from asi_core.layers.surgery import compress_
+
+    conv = nn.Conv2d(12, 12, 5, padding=2, groups=12, bias=False)
+    model, ranks = nn.Sequential(conv), (6, 4, 1, 2)
+    method = ASI(ranks=ranks)
+    compress_(model, method, layers=1)
+    x = torch.randn(8, 12, 6, 6)
+    output = model(x)
+    with FlopCounterMode(display=False) as counter:
+        output.backward(torch.randn_like(output))
+    macs = method.macs(layer_shape("conv", conv, x, output), ranks, "exact")
+    # The products of the two factors' rows are element by element.
+    of_factors = 6 * 6 * 1 * 2 * 5 * 5
+    assert 2 * (macs.weight_gradient - of_factors) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("sizes", [(8, 12), (8, 5, 12), (4, 3, 5, 12)])

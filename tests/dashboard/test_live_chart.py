@@ -131,3 +131,10 @@ def test_every_method_is_seen_on_both_backgrounds(style: str) -> None:
 def test_colours_for_the_dark_are_named_as_the_browser_looks_them_up() -> None:
     assert all(color == color.upper() for color in DARK_COLORS)
     assert set(DARK_COLORS) <= {style.color for style in STYLES.values()}
+
+
+@pytest.mark.parametrize(("count", "shown"), [(10, None), (11, False)])
+def test_a_legend_has_at_most_ten_entries(count: int, shown: bool | None) -> None:
+    figure = go.Figure([go.Scatter(x=[1], y=[1], name=str(n)) for n in range(count)])
+    figure.add_trace(go.Scatter(x=[1], y=[1], name="hidden", showlegend=False))
+    assert chart_data(figure, None, selectable=False)["layout"].get("showlegend") is shown

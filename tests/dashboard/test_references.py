@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from asi_core.runs.records import RunRecord
+from asi_core.runs.store.library import Description
 from asi_core.runs.store.run_store import RunStore
 from asi_core.training.spec import RunSpec
+from dashboard import history
 from dashboard.history import comparison_title, run_labels
 from dashboard.train.references import head_of, vanilla_of
 
@@ -80,3 +83,16 @@ def test_a_title_says_who_made_it_if_somebody_else_did(store: RunStore) -> None:
     theirs = store.create([spec], "visitor-0123456789abcdef0123456789abcdef")
     assert comparison_title(theirs).endswith(" · by visitor-0123456789")
     assert " by " not in comparison_title(store.create([spec], "command line"))
+
+
+def test_names_lead_and_equal_titles_are_told_apart(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (made(store, {"method": ASI, "layers": 2}) for _ in range(3))
+    known = {runs[0].comparison: runs for runs in (first, second, third)}
+    one, *_ = known
+    named = {one: Description("Depth of training")}
+    monkeypatch.setattr(history, "library", lambda: SimpleNamespace(descriptions=lambda: named))
+    titles = history.comparison_titles(known)
+    assert titles[one].startswith("Depth of training · ")
+    assert len(set(titles.values())) == 3

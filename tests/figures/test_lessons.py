@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log10
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from asi_core.figures.curves import RunRows, plot_memory
 from asi_core.figures.lessons.guess import (
     GUESS,
     TRUTH,
@@ -23,6 +25,7 @@ from asi_core.figures.lessons.memory import (
 from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
 from asi_core.figures.lessons.warm_start import plot_overheads, plot_replay, plot_turning
 from asi_core.figures.pareto import ParetoRow
+from asi_core.figures.plan import KeptRow, plot_kept
 from asi_core.figures.style import STYLES
 from asi_core.units import KIB, MIB
 
@@ -49,7 +52,6 @@ def test_a_ratio_is_drawn_in_bytes() -> None:
     figure = plot_guessed_ratio(2, 8, 3 * MIB, base_name="weights")
     bars = {bar.name: bar.x[0] for bar in figure.data}
     assert bars == {"weights": 3, "your guess": 6, "the truth": 24}
-    assert figure.layout.xaxis.type == "log"
     assert "8" in named(figure, "the truth").text[0]
 
 
@@ -68,7 +70,6 @@ def test_layers_are_pairs_of_bars() -> None:
     assert named(figure, "weights").y == (1, 2)
     assert named(figure, "kept inputs").y == (4, 1)
     assert [row[0] for row in named(figure, "weights").customdata] == ["first", "second"]
-    assert figure.layout.yaxis.type == "log"
     assert "KiB" in figure.layout.yaxis.title.text
 
 
@@ -141,7 +142,26 @@ def test_overheads_are_set_against_the_vanilla_step() -> None:
     assert (named(figure, "ASI").y, named(figure, "HOSVD").y) == ((0.1,), (4,))
     assert named(figure, "whole step").y == (2, 2)
     assert "0.05" in named(figure, "ASI").hovertemplate
-    assert figure.layout.yaxis.type == "log"
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda **log: plot_layers([LayerBytes("first", KIB, 4 * KIB)], **log),
+        lambda **log: plot_growth([1, 2], [MIB, 2 * MIB], MIB, 2, **log),
+        lambda **log: plot_guessed_ratio(2, 8, MIB, base_name="weights", **log),
+        lambda **log: plot_overheads([("ASI", "asi", 10**8)], 10**9, **log),
+        lambda **log: plot_kept([KeptRow("first", 4096, 1024, None)], **log),
+        lambda **log: plot_memory([RunRows("ASI", "asi")], **log),
+    ],
+    ids=["layers", "growth", "guess", "overheads", "plan", "train"],
+)
+def test_bars_are_linear_unless_log_is_asked_for(plot: Callable[..., go.Figure]) -> None:
+    linear, log = plot().layout, plot(log=True).layout
+    assert "log" not in (linear.xaxis.type, linear.yaxis.type)
+    assert "log" in (log.xaxis.type, log.yaxis.type)
+    assert any("log scale" in (axis.title.text or "") for axis in (log.xaxis, log.yaxis))
+    assert linear.uirevision != log.uirevision
 
 
 def row(accuracy: float, cost: float) -> ParetoRow:

@@ -27,7 +27,7 @@ def test_what_is_not_exact_is_open_and_larger() -> None:
 def test_the_hover_has_both_and_the_ratio_to_vanilla() -> None:
     *_, hosvd = plot_printed_against_computed(ROWS, title="T", unit="MiB").data
     assert hosvd.customdata[0] == (
-        "b<br>printed 2 MiB, computed 1 MiB<br>5 × less than vanilla, as printed"
+        "b<br>printed 2 MiB, computed 1 MiB<br>5\u202f× less than vanilla, as printed"
     )
     assert "vanilla" not in hosvd.customdata[1]
 

@@ -13,7 +13,11 @@ from torch.testing import assert_close
 from asi_core.layers.surgery import compress_, restore_
 from asi_core.methods import LoRA, LoRAFA, VeLoRA
 
-peft = pytest.importorskip("peft")
+
+@pytest.fixture(scope="module")
+def peft() -> Any:
+    """PEFT, imported by the process that needs it: that takes seconds."""
+    return pytest.importorskip("peft")
 
 
 def images(*sizes: int, seed: int = 0) -> Tensor:
@@ -22,7 +26,7 @@ def images(*sizes: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize(("features", "length"), [(12, 3), (10, 4), (8, 8)])
-def test_velora_has_the_gradients_of_pefts(features: int, length: int) -> None:
+def test_velora_has_the_gradients_of_pefts(peft: Any, features: int, length: int) -> None:
     """PEFT compresses the input of its A: a linear layer of which we compress the input."""
     groups = -(-features // length)
     theirs: Any = peft.get_peft_model(
@@ -64,7 +68,7 @@ LAYERS: list[tuple[Any, tuple[int, ...]]] = [
 @pytest.mark.parametrize("trains_a", [True, False])
 @pytest.mark.parametrize(("make", "sizes"), LAYERS, ids=["linear", "3 x 3", "1 x 1"])
 def test_lora_has_the_outputs_and_gradients_of_pefts(
-    make: Any, sizes: tuple[int, ...], trains_a: bool
+    peft: Any, make: Any, sizes: tuple[int, ...], trains_a: bool
 ) -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(make()).double()

@@ -31,6 +31,7 @@ from asi_core.methods.registry import TAKEN_NAMES, foreign_code, method_fields
 from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.training.reproduce import as_command
 from asi_core.training.spec import RunSpec
+from tests import command
 from tests.plugins import NonZero, Thinned
 
 ROOT = Path(__file__).parents[2]
@@ -143,22 +144,14 @@ def test_it_trains_with_its_settings(package: Path) -> None:
     assert found["macs"]["total"] > 0
 
 
-def test_without_a_closed_form_it_trains_all_the_same(package: Path) -> None:
-    found = answer(package, "train", "--method", "nonzero", *SMALL)
-    assert found["status"] == "completed"
-    assert found["activation_bytes"] is found["macs"]["total"] is None
-    assert found["measured_saved_bytes"] > 0
-    steps = [event for event in found["history"] if event["kind"] == "step"]
-    assert {event["forward_macs"] for event in steps} == {None}
-
-
-def test_its_settings_are_axes_of_sweeps(package: Path) -> None:
+@pytest.mark.usefixtures("plugins")
+def test_its_settings_are_axes_of_sweeps() -> None:
     for axis in (("--every", "2,4"), ("--weighting", "mean,sum")):
-        found = answer(package, "sweep", "--methods", "thinned", *axis, "--dry-run")
+        found = command.answer("sweep", "--methods", "thinned", *axis, "--dry-run")
         # Besides vanilla and the linear probe.
         assert found["run_count"] == 2 + 2
-        alone = answer(
-            package, "sweep", "--methods", "thinned", *axis, "--no-references", "--dry-run"
+        alone = command.answer(
+            "sweep", "--methods", "thinned", *axis, "--no-references", "--dry-run"
         )
         assert alone["run_count"] == 2
 
@@ -252,8 +245,8 @@ def test_all_fields_of_a_run_and_all_flags_are_taken() -> None:
     assert set(RunSpec.model_fields) <= TAKEN_NAMES
     settings = {field.option for field, _ in method_fields().values()}
     settings |= {name for method in METHODS.values() for name in method.model_fields}
-    for command in (["train"], ["estimate"], ["measure"], ["sweep"]):
-        options = vars(parse(command)).keys() - {"budget_mib"}
+    for words in (["train"], ["estimate"], ["measure"], ["sweep"]):
+        options = vars(parse(words)).keys() - {"budget_mib"}
         assert options <= TAKEN_NAMES | settings
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -22,6 +23,7 @@ from asi_core.training.spec import RunSpec
 from dashboard import services
 from dashboard.compare.controls import View
 from dashboard.compare.report import build_report
+from dashboard.compare.runs_table import matches
 from dashboard.compare.watch import _active, progress, progress_text
 from tests.runs.kept import VANILLA, asi, events, fail, keep, keep_usual, spec
 
@@ -446,3 +448,10 @@ def test_runs_are_taken_along_and_opened(store: RunStore) -> None:
     page.get("file_uploader")[0].upload("photos.zip", b"no zip", "application/zip").run()
     assert "must be a file exported by this app" in texts(page.error)
     assert len(store.latest_comparisons(9)) == 2
+
+
+def test_the_search_finds_rows_by_all_of_its_words() -> None:
+    row = pd.Series({"run": "ASI, rank 4", "accuracy": 0.5, "state": "completed"})
+    assert matches(row, "RANK 4 completed")
+    assert matches(row, "")
+    assert not matches(row, "rank failed")

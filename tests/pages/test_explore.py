@@ -225,11 +225,12 @@ def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
         "convention": "paper",
         "cost_unit": "FLOPs",
         "memory_unit": "MiB",
-        "bars": "total",
-        "axis": "linear",
+        "bars": "per layer",
+        "axis": "log",
     }
-    for key in ("convention", "cost_unit", "memory_unit", "bars", "axis"):
+    for key in ("convention", "cost_unit", "memory_unit", "bars"):
         page.radio(key=key).set_value(query[key])
+    page.segmented_control(key="axis").set_value(query["axis"])
     page.run()
     again = opened(**query)
     assert not again.warning

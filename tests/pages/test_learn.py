@@ -116,7 +116,8 @@ def truth(slug: str) -> str:
 def test_before_the_guess_the_answer_is_hidden(evidence: RunStore, slug: str) -> None:
     page = opened(topic=slug)
     assert stages(page) == STAGES[:1]
-    assert charts(page) == 0
+    # What the question is about.
+    assert charts(page) == 1
     assert "You guessed" not in texts(page.markdown)
     assert truth(slug) not in texts(page.markdown)
     assert [widget.key for widget in page.slider] == [f"{slug}-slider"]

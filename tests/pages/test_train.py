@@ -141,10 +141,10 @@ def test_a_link_to_a_comparison_that_is_not_here_is_reported(engine: InlineEngin
 def test_what_tokens_lack_is_left_out_and_comes_back(engine: InlineEngine) -> None:
     page = opened(model="vit_b_32")
     assert "Gradient filter is left out" in texts(page.caption)
-    assert "by 3 methods" in texts(page.markdown)
+    assert "by 3 methods" in texts(page.caption)
     page.selectbox(key="model").set_value("resnet18")
     page.run()
-    assert "by 4 methods" in texts(page.markdown)
+    assert "by 4 methods" in texts(page.caption)
     page.selectbox(key="model").set_value("vit_b_32")
     page.multiselect(key="methods").set_value(["gradient_filter"])
     page.run()
@@ -186,13 +186,13 @@ def test_a_comparison_from_click_to_curves(engine: InlineEngine) -> None:
     figures = [json.loads(chart.proto.json) for chart in page.get("bidi_component")]
     assert [figure["layout"]["title"]["text"].split(" (")[0] for figure in figures] == [
         "Test accuracy",
-        "Training loss",
         "Activation memory",
+        "Training loss",
         "Cost of a step",
         "Time of a step",
         "Spectra of the chosen layer's input",
     ]
-    loss = figures[1]["traces"]
+    loss = figures[2]["traces"]
     assert [trace["name"] for trace in loss] == [metric.label for metric in page.metric]
     assert all(trace["x"] == [1, 2] for trace in loss)
 
@@ -464,3 +464,25 @@ def test_where_visitors_only_look_nothing_is_launched(monkeypatch: pytest.Monkey
     assert button.disabled
     assert "read-only" in button.help
     assert not started
+
+
+def test_many_runs_are_a_table_and_one_picture(engine: InlineEngine) -> None:
+    page = opened(comparison="example-poster-curves-0")
+    assert not page.metric
+    rows = page.dataframe[0].value
+    assert len(rows) == len(set(rows["run"])) > 30
+    assert {"state", "accuracy", "against vanilla", "step time"} <= set(rows)
+    (chart,) = page.get("bidi_component")
+    layout = json.loads(chart.proto.json)["layout"]
+    assert layout["title"]["text"].startswith("Test accuracy")
+    assert layout["showlegend"] is False
+
+
+def test_all_runs_are_cancelled_together(engine: InlineEngine) -> None:
+    page = opened()
+    page.button(key="launch").click().run()
+    assert page.button(key="cancel-all").label == "Cancel all"
+    page.button(key="cancel-all").click().run()
+    assert not page.exception
+    assert "cancelled" in texts(page.caption)
+    assert not [button for button in page.button if button.label.startswith("Cancel")]

@@ -92,3 +92,11 @@ def test_events_of_earlier_versions_are_read_unchanged() -> None:
     written = step(1, 2.0).model_dump(mode="json")
     assert EVENT_ADAPTER.validate_python(written) == step(1, 2.0)
     assert step(1, 2.0).macs == 6
+
+
+def test_bytes_and_multiplies_are_those_of_whole_batches() -> None:
+    whole, rest = step(1, 1.0), step(2, 1.0).model_copy(update={"forward_macs": 0})
+    summary = summarise([whole, rest, step(3, 1.0)])
+    assert summary["activation_bytes"] == 20
+    assert summary["measured_saved_bytes"] == 200
+    assert summary["macs"]["forward"] == 1

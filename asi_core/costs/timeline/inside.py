@@ -20,8 +20,8 @@ Rule = Callable[..., int]
 
 # Elements of an input up to which PyTorch computes a convolution of one image itself.
 _SMALL = 20480
-# oneDNN computes the weight gradient of a depthwise kernel that is large, or larger than the map, in
-# blocks of 16 x 16 channels, of which each holds one channel, and then copies it.
+# oneDNN computes the weight gradient of a depthwise kernel that is large, or larger than the map,
+# in blocks of 16 x 16 channels, of which each holds one channel, and then copies it.
 _BLOCKED = 16 * 16 + 1
 
 

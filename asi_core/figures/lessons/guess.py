@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from asi_core.figures.style import styled
+from asi_core.figures.style import log_axis, styled, unit_title
 from asi_core.units import THIN_SPACE, format_bytes, three_digits
 
 GUESS, TRUTH = "#AA4499", "#009988"
@@ -61,8 +61,10 @@ def plot_guess(
     return figure.update_yaxes(visible=False, range=[-1, 1])
 
 
-def plot_guessed_ratio(guess: float, truth: float, base: float, *, base_name: str) -> go.Figure:
-    """A guessed and a true multiple of a known number of bytes, as bars (log)."""
+def plot_guessed_ratio(
+    guess: float, truth: float, base: float, *, base_name: str, log: bool = False
+) -> go.Figure:
+    """A guessed and a true multiple of a known number of bytes, as bars."""
     rows = [
         (base_name, base, "#8C8C8C", ""),
         ("your guess", guess * base, GUESS, "/"),
@@ -83,9 +85,10 @@ def plot_guessed_ratio(guess: float, truth: float, base: float, *, base_name: st
                 showlegend=False,
             )
         )
-    styled(figure, title="Your guess and the truth", x="MiB, log scale", y="")
-    figure.update_layout(hovermode="closest", height=260)
-    return figure.update_xaxes(type="log", exponentformat="none", separatethousands=True)
+    title = "Your guess and the truth"
+    styled(figure, title=title, x=unit_title("MiB", log=log), y="")
+    figure.update_layout(hovermode="closest", height=260, uirevision=f"guess {log}")
+    return log_axis(figure, "x", dtick=None) if log else figure
 
 
 def plot_guessed_rank(

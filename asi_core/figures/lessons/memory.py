@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import styled
+from asi_core.figures.style import log_axis, styled, unit_title
 from asi_core.units import KIB, MIB, THIN_SPACE, format_bytes, three_digits
 
 INPUTS, WEIGHTS = "#0077BB", "#B5891A"
@@ -24,8 +24,8 @@ class LayerBytes:
     input_bytes: int
 
 
-def plot_layers(layers: Sequence[LayerBytes]) -> go.Figure:
-    """Bytes of weights and of kept inputs, a pair of bars per layer (log), in forward order."""
+def plot_layers(layers: Sequence[LayerBytes], *, log: bool = False) -> go.Figure:
+    """Bytes of weights and of kept inputs, a pair of bars per layer, in forward order."""
     figure = go.Figure()
     numbers = list(range(1, len(layers) + 1))
     for name, color, pattern, values in (
@@ -45,15 +45,23 @@ def plot_layers(layers: Sequence[LayerBytes]) -> go.Figure:
                 hovertemplate="%{customdata[0]}<br>%{customdata[1]}",
             )
         )
-    styled(figure, title="Layer by layer", x="trained layer", y="KiB, log scale", log_y=True)
-    figure.update_layout(barmode="group", hovermode="closest", bargap=0.25)
+    y = unit_title("KiB", log=log)
+    styled(figure, title="Layer by layer", x="trained layer", y=y, log_y=log)
+    figure.update_layout(
+        barmode="group", hovermode="closest", bargap=0.25, uirevision=f"layers {log}"
+    )
     return figure.update_xaxes(dtick=max(1, len(layers) // 8), tick0=1)
 
 
 def plot_growth(
-    batch_sizes: Sequence[int], input_bytes: Sequence[int], weight_bytes: int, chosen: int
+    batch_sizes: Sequence[int],
+    input_bytes: Sequence[int],
+    weight_bytes: int,
+    chosen: int,
+    *,
+    log: bool = False,
 ) -> go.Figure:
-    """Kept inputs over the batch size, and the constant weights (both axes log)."""
+    """Kept inputs over the batch size, and the constant weights; `log` for both axes."""
     figure = go.Figure()
     for name, color, dash, values in (
         ("kept inputs", INPUTS, "solid", input_bytes),
@@ -81,11 +89,13 @@ def plot_growth(
             hoverinfo="skip",
         )
     )
-    styled(figure, title="Batch by batch", x="batch size, log scale", y="MiB", log_y=True)
-    figure.update_yaxes(title_text="MiB, log scale")
-    return figure.update_xaxes(
-        type="log", tickvals=list(batch_sizes), ticktext=list(map(str, batch_sizes))
-    )
+    x, y = (unit_title(name, log=log) for name in ("batch size", "MiB"))
+    styled(figure, title="Batch by batch", x=x, y=y, log_y=log)
+    figure.update_layout(uirevision=f"growth {log}")
+    if log:
+        ticks = list(batch_sizes)
+        log_axis(figure, "x", dtick=None).update_xaxes(tickvals=ticks, ticktext=[*map(str, ticks)])
+    return figure
 
 
 def plot_categories(measured: Mapping[str, Mapping[str, int]]) -> go.Figure:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, styled
+from asi_core.figures.style import STYLES, styled, unit_title
 from asi_core.methods import ASI, HOSVD, REFERENCE_KIND
 from asi_core.units import THIN_SPACE, format_count, three_digits
 
@@ -14,16 +14,18 @@ COLD = "#CC6677"
 
 
 def plot_replay(
-    steps: Sequence[int], captured: Sequence[float], best: Sequence[float], now: int
+    steps: Sequence[int], captured: Sequence[float] | None, best: Sequence[float], now: int
 ) -> go.Figure:
     """Energy that ASI kept, and that HOSVD would have kept at the same ranks, up to step `now`.
 
     Args:
-        captured, best: shares, 0 to 1, one per step.
+        captured, best: shares, 0 to 1, one per step; without `captured` ASI is not drawn.
     """
     shown = [number for number, step in enumerate(steps) if step <= now]
     figure = go.Figure()
     for method, values in ((HOSVD, best), (ASI, captured)):
+        if values is None:
+            continue
         method_style = STYLES[method.class_kind()]
         figure.add_trace(
             go.Scatter(
@@ -38,12 +40,14 @@ def plot_replay(
         )
     styled(figure, title="Energy kept (measured)", x="training step", y="energy kept, %")
     figure.update_xaxes(range=[0, steps[-1] * 1.03])
-    return figure.update_yaxes(range=_around([*captured, *best]))
+    return figure.update_yaxes(range=_around([*(captured or ()), *best]))
 
 
-def plot_turning(best: Sequence[float], warm: Sequence[float], cold: Sequence[float]) -> go.Figure:
+def plot_turning(
+    best: Sequence[float], warm: Sequence[float] = (), cold: Sequence[float] = ()
+) -> go.Figure:
     """Energy of a matrix with a rotating subspace, kept by three ways of finding a basis (0 to
-    1)."""
+    1); those without values are not drawn."""
     asi, hosvd = (STYLES[method.class_kind()] for method in (ASI, HOSVD))
     figure = go.Figure()
     for name, color, dash, symbol, values in (
@@ -51,6 +55,8 @@ def plot_turning(best: Sequence[float], warm: Sequence[float], cold: Sequence[fl
         ("warm start", asi.color, asi.dash, asi.symbol, warm),
         ("cold start", COLD, "dot", "x", cold),
     ):
+        if not values:
+            continue
         figure.add_trace(
             go.Scatter(
                 x=list(range(1, len(values) + 1)),
@@ -66,8 +72,10 @@ def plot_turning(best: Sequence[float], warm: Sequence[float], cold: Sequence[fl
     return figure.update_xaxes(range=[0.5, len(best) + 0.5])
 
 
-def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> go.Figure:
-    """Multiply-accumulates for finding the bases, one bar each (log).
+def plot_overheads(
+    overheads: Sequence[tuple[str, str, int]], baseline: int, *, log: bool = False
+) -> go.Figure:
+    """Multiply-accumulates for finding the bases, one bar each.
 
     Args:
         overheads: label, key into `STYLES`, and MACs.
@@ -100,8 +108,8 @@ def plot_overheads(overheads: Sequence[tuple[str, str, int]], baseline: int) -> 
         )
     )
     title = "Cost of finding the bases (formula)"
-    styled(figure, title=title, x="", y="GMACs per step, log scale", log_y=True)
-    return figure.update_layout(hovermode="closest")
+    styled(figure, title=title, x="", y=unit_title("GMACs per step", log=log), log_y=log)
+    return figure.update_layout(hovermode="closest", uirevision=f"overheads {log}")
 
 
 def _around(shares: Sequence[float]) -> list[float]:

@@ -291,7 +291,7 @@ def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
     started = set(psutil.Process(os.getpid()).children(recursive=True)) - before
     assert started
     store = RunStore(own.database_url)
-    (run,) = launched(first, store, spec(steps=1500))
+    (run,) = launched(first, store, spec(steps=100_000))
     wait_for(lambda: store.events(run.id, "step"), 60, "the first step")
     first.close()
     wait_for(
@@ -308,9 +308,16 @@ def test_closing_leaves_no_process_and_nothing_is_lost(tmp_path: Path) -> None:
         # Not now, but when the store answers.
         second.recover()
         assert not locked
-    done = wait_for(lambda: ended(store, run.id), 90, "the run's end")
+    reached = len(store.events(run.id, "step"))
+    wait_for(lambda: len(store.events(run.id, "step")) > reached, 90, "further steps")
+    store.request_cancel(run.id)
+    done = wait_for(lambda: ended(store, run.id), 60, "the run's end")
     second.close()
-    assert (done.status, done.attempt) == ("completed", 2)
+    assert (done.status, done.attempt) == ("cancelled", 2)
+    (resumed,) = [
+        line.text for line in store.log_tail(run.id, 100) if line.text.startswith("resumed after")
+    ]
+    assert int(resumed.split()[-1]) > 0, "what was done is not done again"
 
 
 def test_launching_does_not_wait_for_the_watchdog(engine: RunEngine, store: RunStore) -> None:

@@ -20,6 +20,7 @@ from asi_core.runs.submit.jobs import request_job
 from asi_core.runs.submit.networks import network_of
 from asi_core.runs.submit.service import request_cancel, request_runs
 from asi_core.training.spec import RunSpec
+from tests.datasets.few import few_images
 
 
 def spec(**changes: Any) -> RunSpec:
@@ -127,7 +128,7 @@ def test_runs_of_other_users_cannot_be_cancelled_or_named(store: RunStore) -> No
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_the_memory_estimate_is_close_to_the_measured_peak() -> None:
     """The peak of a separate process on this machine."""
-    what = spec(image_size=96, batch_size=128, layers=10, steps=2)
+    what = spec(dataset=few_images(), image_size=96, batch_size=128, layers=10, steps=2)
     program = (
         "import sys\n"
         "from asi_core.training.loop import fine_tune\n"

@@ -1,0 +1,1 @@
+"""Training on a device of 1 MiB: what fits, whether a measurement confirms it, and its accuracy."""

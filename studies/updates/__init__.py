@@ -1,0 +1,1 @@
+"""How often ASI's factors have to be iterated: accuracy at equal bytes."""

@@ -1,0 +1,118 @@
+"""What only a browser shows of small things: addresses, tab stops, toolbars, disabled controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.app import Server
+from tests.browser.visiting import Visit, open_window, wait_until_drawn
+from tests.waiting import wait_for
+
+STOPS = """around => [...document.querySelectorAll(around + ' [data-testid=stTooltipIcon] *')]
+    .filter(e => e.matches('button, [tabindex]') && e.tabIndex >= 0).length"""
+# Titles that plotly's toolbar covers, in the order of the page.
+COVERED = """() => [...document.querySelectorAll('.live-chart')].filter(chart => {
+    const title = chart.querySelector('.gtitle')?.getBoundingClientRect();
+    const bar = chart.querySelector('.modebar')?.getBoundingClientRect();
+    return title && bar && bar.width && title.right > bar.left && title.bottom > bar.top + 2;
+}).map(chart => chart.ariaLabel)"""
+# Contrast of the text of disabled controls with the page, by WCAG's formula.
+CONTRAST = """() => {
+    const context = document.createElement('canvas').getContext('2d');
+    const light = color => {
+        context.fillStyle = color; context.fillRect(0, 0, 1, 1);
+        const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map(c => {
+            const s = c / 255;
+            return s <= 0.03928 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const app = getComputedStyle(document.querySelector('[data-testid=stSidebar]'));
+    return [...document.querySelectorAll('input:disabled')].filter(e => e.offsetParent).map(e => {
+        const [a, b] = [light(getComputedStyle(e).color), light(app.backgroundColor)];
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    });
+}"""
+BAR = """place => {
+    const plot = document.querySelector('.live-chart.clickable .js-plotly-plot');
+    plot.scrollIntoView({block: 'center'});
+    const {xaxis, yaxis} = plot._fullLayout, corner = plot.getBoundingClientRect();
+    return [corner.left + xaxis._offset + xaxis.d2p(place + 1),
+            corner.top + yaxis._offset + yaxis._length - 2];
+}"""
+
+HOVERED = """() => document.querySelector('.live-chart.clickable .js-plotly-plot')
+    ._hoverdata?.[0].customdata"""
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser, server: Server) -> Iterator[Visit]:
+    visit = open_window(browser, server.url)
+    visit.page.set_viewport_size({"width": 1280, "height": 720})
+    yield visit
+    visit.end()
+
+
+def test_the_first_page_has_a_name_too(window: Visit, server: Server) -> None:
+    window.open(f"{server.url}/explore?layers=3")
+    expect(window.page.get_by_role("heading", name="What would compression save?")).to_be_visible()
+    assert window.page.url.startswith(f"{server.url}/?")
+    assert "layers=3" in window.page.url
+
+
+@pytest.mark.parametrize("path", ["learn", ""])
+def test_a_lesson_is_opened_by_its_number(window: Visit, server: Server, path: str) -> None:
+    window.open(f"{server.url}/{path}?lesson=2")
+    expect(window.page.get_by_role("heading", name="What low rank means", level=1)).to_be_visible()
+
+
+def test_a_click_trains_a_layer_and_is_in_the_address(window: Visit, server: Server) -> None:
+    page = window.page
+    window.open(f"{server.url}/?layers=4")
+    for place, layers in ((40, 9), (40, 8), (44, 5)):
+        click_bar(page, place)
+        page.wait_for_url(f"**layers={layers}**")
+        wait_until_drawn(page)
+        expect(page.get_by_role("group", name=f"The network: {layers} of 49")).to_be_visible()
+
+
+def click_bar(page: Page, place: int) -> None:
+    at = page.evaluate(BAR, place)
+    page.mouse.move(*at)
+    wait_for(lambda: page.evaluate(HOVERED) == place, 60, "the bar under the mouse")
+    page.mouse.click(*at)
+
+
+def test_help_marks_are_one_tab_stop_for_each_group(window: Visit, server: Server) -> None:
+    page = window.page
+    window.open(server.url)
+    wait_for(lambda: page.evaluate(STOPS, "[data-testid=stSidebar]") == 1, 60, "one tab stop")
+    marks = page.locator("[data-testid=stSidebar] [data-testid=stTooltipIcon] [tabindex]")
+    assert marks.count() > 4
+    marks.first.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.closest('[data-testid=stTooltipIcon]') !== null")
+    assert page.evaluate(STOPS, "[data-testid=stSidebar]") == 1
+    assert marks.nth(1).get_attribute("tabindex") == "0"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_toolbar_covers_a_title(window: Visit, server: Server, width: int) -> None:
+    page = window.page
+    page.set_viewport_size({"width": width, "height": 900})
+    window.open(f"{server.url}/train")
+    assert page.evaluate(COVERED) == []
+
+
+def test_disabled_controls_can_be_read(window: Visit, server: Server) -> None:
+    page = window.page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        window.open(f"{server.url}/?model=swin_t&ranks_from=One+rank")
+        found = page.evaluate(CONTRAST)
+        assert found, "a model of one image size, and methods that do not support it"
+        assert min(found) >= 4.5

@@ -1,0 +1,82 @@
+"""Numbers on all pages: one ratio for one setting, in one wording, with units and signs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from asi_core.methods import ASI
+from asi_core.units import THIN_SPACE, less_or_more
+from dashboard.navigation import PAGES
+from tests.pages.inline import InlineEngine, inline_engine
+
+FOLDER = Path(__file__).parents[2] / "pages"
+RATIO = re.compile(rf"(\d[\d.,]*{THIN_SPACE}× less)")
+# A ratio that does not tell its direction, and a hyphen in place of a minus.
+WRONG = re.compile(rf"\d[\s{THIN_SPACE}]?[×x] (?:memory|cost|vanilla)\b|(?<![\w.–-])-\d")
+
+
+@pytest.fixture(autouse=True)
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[InlineEngine]:
+    yield from inline_engine(monkeypatch)
+
+
+def opened(page: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(FOLDER / f"{page}.py"), default_timeout=180)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def texts(page: AppTest) -> list[str]:
+    """Everything that the page says, without its controls."""
+    said = [*page.title, *page.markdown, *page.caption, *page.info, *page.warning, *page.error]
+    numbers = [text for m in page.metric for text in (m.label, m.value, m.delta) if text]
+    return [*(str(element.value) for element in said), *map(str, numbers)]
+
+
+def test_one_setting_has_one_ratio_on_all_pages() -> None:
+    """ASI at the usual explained variance against vanilla, in the app's first view."""
+    explore = opened("explore")
+    (card,) = [m for m in explore.metric if m.label == f"{ASI.label} keeps"]
+    ratios = {"card": RATIO.findall(card.delta)[0], "answer": RATIO.findall(_answer(explore))[0]}
+    train = opened("train")
+    ratios["train"] = RATIO.findall(_answer(train))[0]
+    ratios["runs"] = next(
+        found[0]
+        for caption in train.caption
+        if "× less than vanilla" in caption.value and (found := RATIO.findall(caption.value))
+    )
+    rows = opened("compare", by_seed="false").dataframe[0].value.set_index("run")
+    kept = rows["activation memory (formula)"]
+    seed = next(name for name in kept.index if name.startswith("ASI, 80 % variance, seed 0"))
+    vanilla = next(name for name in kept.index if name.startswith("Vanilla, seed 0"))
+    ratios["compare"] = less_or_more(kept[seed], kept[vanilla])
+    assert len(set(ratios.values())) == 1, ratios
+
+
+def _answer(page: AppTest) -> str:
+    return next(m.value for m in page.markdown if m.value.startswith("##### "))
+
+
+@pytest.mark.parametrize("name", [page.file for page in PAGES])
+def test_numbers_have_one_wording_and_real_signs(name: str) -> None:
+    said = texts(opened(name))
+    wrong = [text for text in said if WRONG.search(_without_code(text))]
+    assert not wrong
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"`[^`]*`|\$[^$]*\$", "", text)
+
+
+def test_cards_have_units() -> None:
+    for name in ("explore", "compare", "train"):
+        for metric in opened(name).metric:
+            assert re.search(r"[A-Za-z%–]", metric.value), (name, metric.label, metric.value)
