@@ -56,7 +56,8 @@ def profile(
         loss: computes the loss of the model on a batch, a scalar.
         layers: which layers, as `choose_layers` takes them.
         exclude: which layers not, in the same way.
-        method: whose bytes count at given ranks; ASI's by default.
+        method: whose bytes count at given ranks; ASI's by default. Of one that plans which weights
+            are trained, profiles say what each of them contributes (`profile_weight`).
         shares: explained variances of the candidates.
 
     Returns:
@@ -96,10 +97,10 @@ def profile(
                 "leave it out of layers" if passes else "give two batches",
             )
     counted = method or ASI.usual()
-    return [
-        profile_layer(calls[name][-1], [seen[name] for seen in passes], shares, counted)
-        for name in names
-    ]
+    met = [(calls[name][-1], [seen[name] for seen in passes]) for name in names]
+    if counted.plans_weights:
+        return [profile_weight(shape, seen, counted) for shape, seen in met]
+    return [profile_layer(shape, seen, shares, counted) for shape, seen in met]
 
 
 @contextmanager

@@ -53,8 +53,9 @@ class Sparse(KeepsInput):
         int,
         Setting(
             "Weight budget",
-            "Memory for the kept inputs of the layers whose weights are trained.",
-            least=0,
+            "Memory for the kept inputs of the layers whose weights are trained; 1 byte is for "
+            "biases alone.",
+            least=1,
             step=65536,
             unit="bytes",
             way_out="try 131072",

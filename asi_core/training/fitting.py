@@ -346,6 +346,9 @@ class _Search:
 
     def _with(self, count: int, method: Method, size: int | None, early: bool) -> RunSpec:
         given = dict(self._spec)
+        if self._spec.has_own_rate:
+            # Each method's own.
+            del given["learning_rate"]
         layers = self._layers(count)
         changes = {"layers": layers, "method": method, "micro_batch": size, "apply_early": early}
         return RunSpec.model_validate({**given, **changes})

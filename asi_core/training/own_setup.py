@@ -221,6 +221,12 @@ def _check(config: Compression, recipe: Mapping[str, Any], test: Iterable[Any] |
         raise InvalidInput(
             f"the recipe has {', '.join(RECIPE)}", ", ".join(unknown), "choose one of these"
         )
+    if any(m.plans_weights for m in (config.method, *config.per_layer.values())):
+        raise InvalidInput(
+            "which weights are trained is planned for networks by their names only",
+            config.method.settings_label,
+            "train one by its name, such as FILE.py:FUNCTION, or choose another method",
+        )
     if any(m.memory_budget is not None for m in (config.method, *config.per_layer.values())):
         raise InvalidInput(
             "the ranks of one's own network are planned before its training",

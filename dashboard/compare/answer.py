@@ -16,6 +16,7 @@ from asi_core.units import (
     format_count,
     format_seconds,
     less_or_more,
+    signed,
     than_vanilla,
     three_digits,
 )
@@ -70,7 +71,7 @@ def difference_words(difference: Difference | None) -> str:
 
 def signed_points(difference: float) -> str:
     """A difference of accuracies in percentage points."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
+    return signed(100 * difference)
 
 
 def _ties(verdict: Verdict) -> str:

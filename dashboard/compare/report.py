@@ -91,7 +91,7 @@ def _facts(outcomes: Sequence[Outcome], verdict: Verdict) -> ReportTable:
 def _commands(selected: Sequence[Outcome]) -> list[str | ReportCode]:
     parts: list[str | ReportCode] = []
     for name, run in named_runs(selected).items():
-        parts.append(f"{name}, run {run.id}")
+        parts.append(f"{name}, run {run.id}: {run.spec.recipe_label}")
         # A network of its user's own is known to the user's program only.
         again = as_command if run.spec.own is None else as_python
         parts += [ReportCode(again(run.spec)), ReportCode(as_json(run.spec))]

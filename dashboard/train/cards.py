@@ -64,9 +64,9 @@ def _result(
         # Streamlit reads the sign of a hyphen only.
         delta_arrow="off" if gained is None else "up" if gained.points >= 0 else "down",
         delta_color="off" if gained is None else "green" if gained.points >= 0 else "red",
-        help=f"{run.spec.method.settings_label}: the latest accuracy on the test images, and its "
-        "gain over the linear probe in percentage points, at the latest step at which both have "
-        "been evaluated.",
+        help=f"{run.spec.method.settings_label}, by {plain(run.spec.recipe_label)}: the latest "
+        "accuracy on the test images, and its gain over the linear probe in percentage points, at "
+        "the latest step at which both have been evaluated.",
     )
     if gained is not None:
         tie = ": a tie, by the size of the test set" if gained.is_tie(test_images(run)) else ""

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from asi_core.results.outcomes import test_images
 from asi_core.runs.records import RunRecord
 from asi_core.units import DASH, by_formula, format_bytes, format_seconds, less_or_more, signed
 from dashboard.feed import RunFeed
@@ -41,9 +42,10 @@ def runs_at_a_glance(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     )
 
 
-def _points(gained: Difference | None) -> str:
+def _gain(gained: Difference, run: RunRecord) -> str:
+    tie = ", a tie" if gained.is_tie(test_images(run)) else ""
     # Without a plus, which tables quote: spreadsheets would read it as a formula.
-    return DASH if gained is None else f"{signed(gained.points).removeprefix('+')} points"
+    return f"{signed(gained.points).removeprefix('+')} points{tie}"
 
 
 def _row(
@@ -66,7 +68,7 @@ def _row(
         "progress": feed.last_step / run.spec.steps,
         "left": DASH if left is None else format_seconds(left),
         "accuracy": percent(feed.evaluations[-1]["accuracy"]) if feed.evaluations else DASH,
-        "over the linear probe": _points(gained),
+        "over the linear probe": DASH if gained is None else _gain(gained, run),
         "kept": by_formula(kept, format_bytes) if feed.steps else DASH,
         "against vanilla": less_or_more(kept, full) if kept and full else DASH,
         "saved for backward": DASH if saved is None else format_bytes(saved),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from statistics import stdev
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ def test_quantiles_are_students(freedom: int) -> None:
 def test_the_interval_of_a_mean_is_students(values: list[float]) -> None:
     found = mean_interval(values)
     assert found is not None
-    if stats.tstd(values) > 1e-6:
+    if stdev(values) > 1e-6:
         scale = stats.sem(values)
         expected = stats.t.interval(0.95, len(values) - 1, sum(values) / len(values), scale)
         assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
@@ -53,7 +54,7 @@ def test_differences_are_paired_by_seed(pairs: list[tuple[float, float]]) -> Non
     assert found is not None
     assert found.pairs == len(pairs)
     assert found.interval is not None
-    if stats.tstd([a - b for a, b in pairs]) > 1e-6:
+    if stdev([a - b for a, b in pairs]) > 1e-6:
         test = stats.ttest_rel(list(ours.values()), list(theirs.values()))
         expected = test.confidence_interval(0.95)
         assert (found.interval.low, found.interval.high) == pytest.approx(expected, abs=1e-9)

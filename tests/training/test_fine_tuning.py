@@ -253,6 +253,11 @@ BATCH = images(8)[:]
             "Compression.from_plan",
         ),
         (
+            lambda m: fine_tune(m, [BATCH], config("sparse")),
+            InvalidInput,
+            "train one by its name",
+        ),
+        (
             lambda m: fine_tune(RunSpec(method=METHODS["vanilla"]()), [BATCH]),
             InvalidInput,
             "own im",

@@ -24,6 +24,7 @@ SPECS: list[dict[str, Any]] = [
     {"method": {"kind": "asi", "ranks": 4, "refresh_every": 4, "bits": 16}},
     {"method": {"kind": "eight_bit"}, "lean": False},
     {"method": {"kind": "checkpointing"}},
+    {"method": {"kind": "sparse", "weight_budget_bytes": 123_457}, "layers": "all"},
     {"method": {"kind": "vanilla"}, "layers": "blocks.1[45].* conv_stem"},
     {"method": {"kind": "gradient_filter", "patch": 3}, "layers": 2, "evaluate_every": 5},
     {"method": {"kind": "vanilla"}, "dataset": "imagefolder:/a folder/it's.zip", "layers": 0},

@@ -18,7 +18,7 @@ from asi_core.errors import AsiError, InvalidInput, Unavailable, Unsupported
 from asi_core.settings import read_settings
 from asi_core.training.loop import fine_tune
 from asi_core.training.spec import RunSpec
-from asi_core.zoo import outside
+from asi_core.zoo import outside, shapes
 from asi_core.zoo.build import build_architecture, build_model
 from asi_core.zoo.cards import MODELS, ModelCard, model_card, register_model
 from asi_core.zoo.libraries import key_adapter
@@ -235,6 +235,36 @@ def test_a_damaged_card_on_disk_is_made_again() -> None:
         kept.write_text(damage)
         outside.forget_cards()
         assert outside_card("torchvision/mobilenet_v3_small") == first
+
+
+def test_a_card_of_an_earlier_version_serves_where_none_can_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says how many of the last layers must be trained so that an input needs a gradient."""
+    name = "torchvision/resnet18"
+    outside_card(name)
+    expected = [trained_layer_shapes(name, count, 2, 224) for count in range(21)]
+    (path,) = (read_settings().home / "models").iterdir()
+    kept = json.loads(path.read_text())
+    count = len(kept["layers"])
+    for at, row in enumerate(kept["layers"]):
+        deep = range(count - at, count + 1)
+        needing = (k for k in deep if expected[k][at - count + k].has_input_gradient)
+        row["input_gradient_from"] = next(needing, None)
+        del row["after"]
+    path.write_text(json.dumps({**kept, "edition": "another"}))
+    outside.forget_cards()
+    for known in (shapes._facts_of_edition, shapes._shapes_of_edition):
+        known.cache_clear()
+
+    def refuse(name: str) -> None:
+        raise Unavailable("torchvision is not installed.")
+
+    monkeypatch.setattr(outside, "check_may_build", refuse)
+    for k in range(21):
+        found = trained_layer_shapes(name, k, 2, 224)
+        flags = [shape.has_input_gradient for shape in found]
+        assert flags == [shape.has_input_gradient for shape in expected[k]], k
 
 
 def test_weights_of_torchvision_are_found_where_others_are(
