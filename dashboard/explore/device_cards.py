@@ -28,7 +28,7 @@ from dashboard.tables import small_table
 
 _JOB = "need"
 _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
-_CARD_PIXELS = 300
+_CARD_PIXELS = 285
 _HOW = ("micro_batch", "optimizer", "momentum", "apply_early")
 _USUAL = (ASI.class_kind(), REFERENCE_KIND)
 # Bytes that a method needs on a device.
@@ -74,7 +74,8 @@ def _asked(settings: ExploreSettings) -> dict[str, RunSpec]:
         **URL,
     )
     how: dict[str, Any] = {}
-    for column, name in zip(st.columns(len(_HOW), vertical_alignment="bottom"), _HOW, strict=True):
+    columns = st.columns([3, 3, 3, 4], vertical_alignment="bottom")
+    for column, name in zip(columns, _HOW, strict=True):
         with column:
             how[name] = setting_box(run_field(name), key=f"device_{name}")
     try:
