@@ -8,10 +8,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from asi_core.figures.style import Drawing, styled, unit_title
+from asi_core.figures.style import FROZEN, Drawing, styled, unit_title
 from asi_core.units import KIB, MIB, format_bytes
 
-TRAINED, FROZEN = "#0072B2", "#B8BEC5"
+TRAINED = "#0072B2"
 _HEIGHT = 250
 
 

@@ -50,8 +50,11 @@ class _Styles(Mapping[str, MethodStyle]):
 
 STYLES: Mapping[str, MethodStyle] = _Styles()
 
-# Colours that are too faint on a dark page, and their replacements.
-DARK_COLORS: dict[str, str] = {"#4D4D4D": "#B8BEC5"}
+# Layers that are not trained: present, and not what is looked at.
+FROZEN = "#C3C9CF"
+
+# Colours that are too faint, or too bright, on a dark page, and their replacements.
+DARK_COLORS: dict[str, str] = {FROZEN: "#59626C", "#4D4D4D": "#B8BEC5"}
 
 
 def log_axis(figure: go.Figure, axis: str, *, dtick: float | str | None = 1) -> go.Figure:

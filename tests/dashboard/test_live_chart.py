@@ -14,7 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from asi_core.errors import InvalidInput
-from asi_core.figures.style import DARK_COLORS, STYLES
+from asi_core.figures.style import DARK_COLORS, FROZEN, STYLES
 from dashboard.live_chart import MOST_POINTS, chart_data
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def test_every_method_is_seen_on_both_backgrounds(style: str) -> None:
 
 def test_colours_for_the_dark_are_named_as_the_browser_looks_them_up() -> None:
     assert all(color == color.upper() for color in DARK_COLORS)
-    assert set(DARK_COLORS) <= {style.color for style in STYLES.values()}
+    assert set(DARK_COLORS) <= {style.color for style in STYLES.values()} | {FROZEN}
 
 
 @pytest.mark.parametrize(("count", "shown"), [(10, None), (11, False)])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asi_core.figures.network import FROZEN, TRAINED, NetworkLayer, draw_network
+from asi_core.figures.network import TRAINED, NetworkLayer, draw_network
+from asi_core.figures.style import FROZEN
 from asi_core.units import KIB, MIB
 
 LAYERS = [NetworkLayer("stem", 4 * KIB, False), NetworkLayer("head", KIB, True)]

@@ -120,7 +120,7 @@ def test_the_study_is_drawn_and_told_at_equal_accuracy() -> None:
     message = dict(zip(*(page.table[2].value[c] for c in ("The poster says", "Here")), strict=True))
     (here,) = [message[said] for said in message if "120.09" in said]
     best = max(
-        float(cell.split(" ×")[0])
+        float(cell.split("\u202f×")[0])
         for label in list(equal)[2:]
         for cell in equal[label]
         if cell != "not reached"
