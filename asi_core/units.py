@@ -61,7 +61,9 @@ def fewer_or_more(value: float, base: float, unit: str) -> str:
 
 def signed(value: float, digits: int = 1) -> str:
     """A difference with its sign, a real minus included."""
-    return f"{value:+.{digits}f}".replace("-", MINUS)
+    rounded = round(value, digits)
+    # Without a sign if nothing is left after rounding.
+    return f"{rounded:+.{digits}f}".replace("-", MINUS) if rounded else f"{0:.{digits}f}"
 
 
 def format_bytes(count: float) -> str:

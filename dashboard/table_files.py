@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,9 @@ _ESCAPED = {
     "°": r"$^\circ$",
     DASH: "--",
 }
+
+# Line breaks and tabs, and not the thin space before a unit.
+_BLANKS = re.compile(r"[ \t\r\n]+")
 
 
 def latex_bytes(rows: pd.DataFrame) -> bytes:
@@ -60,4 +64,4 @@ def _cell(value: Any) -> str:
     if value is None or value is pd.NaT or (isinstance(value, float) and pd.isna(value)):
         return "--"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return "".join(_ESCAPED.get(character, character) for character in " ".join(text.split()))
+    return "".join(_ESCAPED.get(character, character) for character in _BLANKS.sub(" ", text))

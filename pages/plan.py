@@ -16,6 +16,7 @@ from dashboard.plain import plain
 from dashboard.plan.controls import budget_control, plan_question
 from dashboard.plan.planned import planned
 from dashboard.plan.view import plan_view, unknown_view
+from dashboard.plan.whole import whole_panel
 from dashboard.setup import the_setup
 
 
@@ -40,6 +41,7 @@ def main() -> None:
         else:
             plan_view(goal, planned(profiles_from_dict(profiles), goal.budget_bytes, goal.bits))
     with below:
+        whole_panel(goal)
         network_picture(setup, key="plan-network")
 
 

@@ -1,9 +1,10 @@
-"""Write data/examples/jobs/timeline-*.json.gz: the measured steps shipped with the app.
+"""Write data/examples/jobs/{timeline,need}-*.json.gz: what steps need, as shipped with the app.
 
     python scripts/make_step_examples.py
 
-They are those of the Step page's first view: the default run of ASI, and of vanilla with plain and
-with lean layers. Run it again after a change of what a training step allocates.
+Measured steps are those of the Step page's first view: the default run of ASI, and of vanilla with
+plain and with lean layers. Needs, by formula, are those of Explore's first view. Run it again after
+a change of what a training step allocates.
 """
 
 from __future__ import annotations
@@ -26,17 +27,23 @@ STEPS = {
     "timeline-vanilla": RunSpec(method=Vanilla(), lean=False),
     "timeline-vanilla-lean": RunSpec(method=Vanilla()),
 }
+NEEDS = {
+    "need-asi": RunSpec(method=ASI.usual()),
+    "need-vanilla": RunSpec(method=Vanilla(), pretrained=False),
+}
 
 
 def main() -> None:
+    from asi_core.runs.job_kinds import job_kind
     from asi_core.training.features import installed_pool
-    from asi_core.training.measuring import measure_memory
 
+    jobs = [("timeline", name, spec) for name, spec in STEPS.items()]
+    jobs += [("need", name, spec) for name, spec in NEEDS.items()]
     with tempfile.TemporaryDirectory() as home:
         os.environ["ASI_HOME"] = home
-        for name, spec in STEPS.items():
-            result = measure_memory(spec, installed_pool()).as_dict()
-            path = write_example_job(FOLDER, name, "timeline", spec, result)
+        for kind, name, spec in jobs:
+            result = job_kind(kind).answer(spec, installed_pool())
+            path = write_example_job(FOLDER, name, kind, spec, result)
             print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.1f} KiB", flush=True)
 
 

@@ -79,6 +79,7 @@ def test_negative_numbers_have_a_real_minus_and_a_unit() -> None:
     assert three_digits(-0.51234) == "\u22120.512"
     assert signed(-0.44) == "\u22120.4"
     assert signed(1) == "+1.0"
+    assert signed(-0.02) == "0.0"
 
 
 def test_ratios_say_less_or_more() -> None:

@@ -47,8 +47,8 @@ def add_parser(commands: Commands) -> None:
         type=layers,
         default=_MOST_LAYERS,
         metavar="N",
-        help="at most so many of the last layers are trained, or all; each that stays frozen "
-        f"counts as an error (default {_MOST_LAYERS})",
+        help="the most that are trained: so many of the last layers, all, or names and patterns; "
+        f"each that stays frozen counts as an error (default {_MOST_LAYERS})",
     )
     add("--least-layers", type=int, default=1, metavar="N", help="train at least so many")
     add(

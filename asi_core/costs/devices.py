@@ -1,7 +1,9 @@
-"""Memory that training needs besides activations, and devices to compare it with.
+"""Devices to train on, and a closed form of what training needs besides activations.
 
-Only the trained part is counted: the trained layers and the new classifier. Frozen weights are
-listed separately, because nothing writes to them: a microcontroller may keep them in flash.
+The closed form counts the trained part at the end of a forward pass, as a lower bound, for networks
+that cannot be run on shapes (language models); what fits elsewhere is `costs.needs.Need`. Frozen
+weights are listed separately, because nothing writes to them: a microcontroller may keep them in
+flash.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ class Device:
     Attributes:
         key: short and fixed, used in page addresses.
         budget_bytes: its whole working memory, including what other software uses.
+        frozen_in_flash: whether frozen weights are read from flash, where they lie, and take no
+            working memory.
         note: kind of memory, and source of the number.
     """
 
     key: str
     name: str
     budget_bytes: int
+    frozen_in_flash: bool
     note: str
 
 
@@ -36,34 +41,59 @@ DEVICES = (
         "mcu256",
         "Small microcontroller",
         256 * KIB,
+        True,
         "The SRAM of 'On-device training under 256KB memory' (Lin et al., NeurIPS 2022).",
     ),
     Device(
         "stm32f746",
         "STM32F746",
         320 * KIB,
+        True,
         "SRAM of an Arm Cortex-M7 microcontroller (data sheet DS10916).",
     ),
     Device(
         "stm32h743",
         "STM32H743",
         1 * MIB,
+        True,
         "SRAM of an Arm Cortex-M7 microcontroller (data sheet DS12110).",
+    ),
+    Device(
+        "esp32s3",
+        "ESP32-S3 with PSRAM",
+        8 * MIB,
+        True,
+        "Octal PSRAM of the module ESP32-S3-WROOM-1-N16R8 (data sheet of the module).",
+    ),
+    Device(
+        "duo",
+        "Milk-V Duo",
+        64 * MIB,
+        False,
+        "DDR2 memory within the SoC CV1800B of this Linux board (product page).",
     ),
     Device(
         "pizero2w",
         "Raspberry Pi Zero 2 W",
         512 * MIB,
+        False,
         "LPDDR2 memory of the board (product brief).",
     ),
-    Device("pi5", "Raspberry Pi 5", 8 * GIB, "LPDDR4X memory of the 8 GB version (product brief)."),
+    Device(
+        "pi5",
+        "Raspberry Pi 5",
+        8 * GIB,
+        False,
+        "LPDDR4X memory of the 8 GB version (product brief).",
+    ),
     Device(
         "orinnano",
         "Jetson Orin Nano",
         8 * GIB,
+        False,
         "LPDDR5 memory, shared by processor and graphics (NVIDIA, 8 GB module).",
     ),
-    Device("laptop", "Laptop", 16 * GIB, "A usual amount of memory today."),
+    Device("laptop", "Laptop", 16 * GIB, False, "A usual amount of memory today."),
 )
 
 
@@ -92,9 +122,9 @@ class TrainingMemory:
         trained = self.weight_bytes + self.gradient_bytes + self.optimiser_bytes
         return self.activation_bytes + trained
 
-    def fits(self, budget_bytes: int) -> bool:
-        """Whether the total is within a budget."""
-        return self.total_bytes <= budget_bytes
+    def least(self, *, frozen_in_flash: bool) -> int:
+        """What training needs at least, with frozen weights where they do not lie in flash."""
+        return self.total_bytes + (0 if frozen_in_flash else self.frozen_bytes)
 
 
 def training_memory(

@@ -37,6 +37,7 @@ def draw_network(layers: Sequence[NetworkLayer], *, title: str, log: bool = Fals
     ]
     if counts[False]:
         data.append(_bars(layers, scale, is_trained=False, name="frozen: nothing kept"))
+    data.append(_columns(layers, most / scale))
     figure = styled(
         go.Figure(),
         title=title,
@@ -61,7 +62,6 @@ def _bars(
     layers: Sequence[NetworkLayer], scale: int, *, is_trained: bool, name: str
 ) -> dict[str, Any]:
     mine = [(place, layer) for place, layer in enumerate(layers) if layer.is_trained == is_trained]
-    what = "trained, keeps" if is_trained else "frozen; trained, it would keep"
     return {
         "type": "bar",
         "x": [place + 1 for place, _ in mine],
@@ -73,9 +73,25 @@ def _bars(
             "pattern": {"shape": "" if is_trained else "/", "fillmode": "overlay", "solidity": 0.2},
             "line": {"width": 0},
         },
-        "customdata": [place for place, _ in mine],
-        "hovertext": [
-            f"{layer.name}: {what} {format_bytes(layer.kept_bytes)}" for _, layer in mine
-        ],
+        "hoverinfo": "skip",
+    }
+
+
+def _columns(layers: Sequence[NetworkLayer], height: float) -> dict[str, Any]:
+    """An unseen bar over the whole height for each layer: many bars are too short to be hit."""
+    return {
+        "type": "bar",
+        "x": list(range(1, len(layers) + 1)),
+        "y": [height] * len(layers),
+        "uid": "columns",
+        "showlegend": False,
+        "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"width": 0}},
+        "customdata": list(range(len(layers))),
+        "hovertext": [_message(layer) for layer in layers],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
+
+
+def _message(layer: NetworkLayer) -> str:
+    what = "trained, keeps" if layer.is_trained else "frozen; trained, it would keep"
+    return f"{layer.name}: {what} {format_bytes(layer.kept_bytes)}"

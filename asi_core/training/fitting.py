@@ -19,6 +19,7 @@ from asi_core.costs.needs import Need
 from asi_core.costs.timeline.records import Use
 from asi_core.counting import ceil_div
 from asi_core.errors import InvalidInput
+from asi_core.layers.patterns import ALL
 from asi_core.methods import METHODS, Method, Vanilla
 from asi_core.planning import LayerProfile, budget_curve
 from asi_core.records import Ranks
@@ -31,7 +32,6 @@ from asi_core.training.reproduce import as_command
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.training.step import Clock, TrainingStep
-from asi_core.zoo.cards import model_card
 from asi_core.zoo.shapes import trained_layer_shapes
 
 # Plans of ranks that are tried under a budget, from the smallest to the whole input.
@@ -145,8 +145,9 @@ def fit(
     once; among equals the one with the fewest micro-batches in a step.
 
     Args:
-        spec: what is trained and how. `layers` is the most layers that may be trained; the method
-            and the micro-batch are chosen; early updates are chosen if that is needed.
+        spec: what is trained and how. `layers` is the most that may be trained: so many of the
+            last, or layers by name, of which the last are trained. The method and the micro-batch
+            are chosen; early updates are chosen if that is needed.
         budget_bytes: the working memory.
         least_layers: of which at least so many are trained.
         methods: among which to choose; by default all whose gradient error can be told: exact ones,
@@ -164,14 +165,14 @@ def fit(
         >>> found = fit(spec, 2**20)
         >>> found.fits, found.setting.spec.method.settings_label, found.total_bytes
     """
-    search = _Search(spec, least_layers, methods, frozen_in_flash, pool or installed_pool())
-    found = search.best(budget_bytes)
+    search = _Search(spec, least_layers, methods, pool or installed_pool())
+    found = search.best(budget_bytes, frozen_in_flash=frozen_in_flash)
     if found is None:
         return Fitting(budget_bytes, frozen_in_flash, False, search.smallest())
     device = next((d for d in DEVICES if d.budget_bytes > budget_bytes), None)
     larger = None
     if device is not None and (found.gradient_error or found.passes > 1):
-        more = search.best(device.budget_bytes)
+        more = search.best(device.budget_bytes, frozen_in_flash=device.frozen_in_flash)
         larger = None if more is None else (device, more)
     if macs_per_second is None:
         seconds = _seconds_here(found, search.pool)
@@ -190,11 +191,14 @@ class _Search:
         spec: RunSpec,
         least_layers: int,
         methods: Iterable[Method | type[Method]] | None,
-        frozen_in_flash: bool,
         pool: FeaturePool,
     ) -> None:
-        self.pool, self._in_flash = pool, frozen_in_flash
-        count = model_card(spec.model).checked_layers(spec.layers)
+        self.pool, self._in_flash = pool, True
+        # How many of the last, or these layers by name, of which again the last are trained.
+        most = trained_layer_shapes(spec.model, spec.layers, 1, spec.image_size)
+        self._order = list(dict.fromkeys(shape.name for shape in most))
+        self._is_named = isinstance(spec.layers, str) and spec.layers != ALL
+        count = len(self._order)
         if not 1 <= least_layers <= count:
             raise InvalidInput(
                 f"trained layers must be 1 to {count}, the most that may be trained",
@@ -203,7 +207,7 @@ class _Search:
             )
         self._classes = class_count(spec)
         # Plans must see the gradients that training has: those of exact layers.
-        self._spec = spec.model_copy(update={"layers": count, "method": Vanilla()})
+        self._spec = spec.model_copy(update={"method": Vanilla()})
         self._counts = range(count, least_layers - 1, -1)
         self._names = {k: self._names_of_last(k) for k in self._counts}
         self._exact, self._planned, self._others = self._sorted(methods)
@@ -211,8 +215,9 @@ class _Search:
         self._profiles: dict[int, list[LayerProfile]] = {}
         self._errors: dict[Any, dict[str, float]] = {}
 
-    def best(self, budget: int) -> Setting | None:
+    def best(self, budget: int, *, frozen_in_flash: bool) -> Setting | None:
         """The best setting under a budget; None if nothing fits."""
+        self._in_flash = frozen_in_flash
         best: Setting | None = None
         for count in self._counts:
             if best is not None and self._error_of(count, {}) >= _error(best):
@@ -344,7 +349,8 @@ class _Search:
         if self._spec.has_own_rate:
             # Each method's own.
             del given["learning_rate"]
-        changes = {"layers": count, "method": method, "micro_batch": size, "apply_early": early}
+        layers = self._layers(count)
+        changes = {"layers": layers, "method": method, "micro_batch": size, "apply_early": early}
         return RunSpec.model_validate({**given, **changes})
 
     def _need(self, spec: RunSpec, ranks: Mapping[str, Ranks] | None) -> Need:
@@ -387,8 +393,13 @@ class _Search:
     def _names_of_last(self, count: int) -> frozenset[str]:
         return frozenset(shape.name for shape in self._shapes(count, 1))
 
+    def _layers(self, count: int) -> int | str:
+        """The last `count` layers, as a specification names them."""
+        return " ".join(self._order[-count:]) if self._is_named else count
+
     def _shapes(self, count: int, size: int) -> Sequence[Any]:
-        return trained_layer_shapes(self._spec.model, count, size, self._spec.image_size)
+        spec = self._spec
+        return trained_layer_shapes(spec.model, self._layers(count), size, spec.image_size)
 
     def _sorted(
         self, methods: Iterable[Method | type[Method]] | None

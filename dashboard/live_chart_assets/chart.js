@@ -93,7 +93,7 @@ export class Chart {
     // Not awaited: if the chart is removed meanwhile, plotly.js never settles the promise, and the
     // charts queued behind it would wait forever.
     this.plotly
-      .react(this.plot, data, layout, config(this.sent.selectable, this.buttons))
+      .react(this.plot, data, layout, config(this.sent.selectable, this.buttons, wide))
       .then(() => first && !this.removed && this.#watchPlot())
       .catch((error) => console.error(error));
   }

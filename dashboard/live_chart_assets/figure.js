@@ -11,8 +11,10 @@ const [NARROW, SMALL, NORMAL] = [300, 10, 12];
 
 const SELECTING = ["select2d", "lasso2d"];
 const ZOOMING = ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"];
-// Of plotly's toolbar: how many buttons are added, a button's width, and the space between groups.
-const [DOWNLOADS, BUTTON, GAP] = [2, 22, 10];
+// Of plotly's toolbar: how many buttons are added, a button's width, and all gaps together.
+const [DOWNLOADS, BUTTON, GAPS] = [2, 30, 30];
+// Below this width the toolbar would leave no room for the title.
+const ROOMY = 380;
 
 /** Traces and layout in a theme, `width` pixels wide. The input is not changed. */
 export function themed({ traces, layout, dark_colors, height, selectable }, theme, width) {
@@ -26,7 +28,7 @@ export function themed({ traces, layout, dark_colors, height, selectable }, them
       // On touch screens, dragging scrolls the page.
       ...(isTouched() && { dragmode: false }),
       ...shown,
-      ...fittedTitle(shown, width - toolbarWidth(selectable), theme.font),
+      ...fittedTitle(shown, width - toolbarWidth(selectable, width), theme.font),
       template: template(theme, theme.scale * (width < NARROW ? SMALL : NORMAL)),
       // No animations: plotly.js loses selections during transitions.
       transition: undefined,
@@ -37,14 +39,14 @@ export function themed({ traces, layout, dark_colors, height, selectable }, them
   };
 }
 
-export function config(selectable, addedButtons) {
+export function config(selectable, addedButtons, width) {
   return {
     displaylogo: false,
     // Nothing leaves this machine.
     showSendToCloud: false,
     plotlyServerURL: "",
     showTips: false,
-    modeBarButtonsToRemove: ["toImage", "autoScale2d", ...leftOut(selectable)],
+    modeBarButtonsToRemove: ["toImage", "autoScale2d", ...leftOut(selectable, width)],
     modeBarButtonsToAdd: addedButtons,
   };
 }
@@ -61,14 +63,19 @@ function enlarged(value, scale, inside = "") {
 }
 
 /** Buttons that a figure does not need; by touch, one scrolls instead of zooming and selecting. */
-function leftOut(selectable) {
-  return [...(selectable ? [] : SELECTING), ...(isTouched() ? [...ZOOMING, ...SELECTING] : [])];
+function leftOut(selectable, width) {
+  if (hasFewButtons(width)) return [...ZOOMING, ...SELECTING];
+  return selectable ? [] : SELECTING;
+}
+
+function hasFewButtons(width) {
+  return isTouched() || width < ROOMY;
 }
 
 /** Pixels at the right of the title that are free for the buttons. */
-function toolbarWidth(selectable) {
-  const buttons = DOWNLOADS + (isTouched() ? 0 : ZOOMING.length + (selectable ? 2 : 0));
-  return buttons * BUTTON + 3 * GAP;
+function toolbarWidth(selectable, width) {
+  const all = ZOOMING.length + (selectable ? SELECTING.length : 0);
+  return GAPS + BUTTON * (DOWNLOADS + (hasFewButtons(width) ? 0 : all));
 }
 
 function isTouched() {

@@ -31,12 +31,13 @@ def train_button(question: PlanQuestion, what: Planned) -> None:
         label="Train this plan",
         key="train-plan",
         icon=":material/model_training:",
-        on_launched=_follow,
+        on_launched=follow,
         help="Trains with these ranks, next to vanilla, a uniform explained variance and the "
         "linear probe, on the same images; the Train page shows it live.",
     )
 
 
-def _follow(runs: list[RunRecord]) -> None:
+def follow(runs: list[RunRecord]) -> None:
+    """Show a comparison that has been launched on the Train page."""
     # No other parameters: Streamlit refuses to set those bound to boxes of both pages.
     switch_to("train", {"comparison": runs[0].comparison})

@@ -8,7 +8,7 @@ from asi_core.figures.plan import plot_error_curve, plot_kept
 from asi_core.records import HEAD_LABEL
 from asi_core.units import last_layers
 from asi_core.zoo.cards import model_card
-from dashboard.frame import answer, axis_control, figure, is_log_axis, kpi_row
+from dashboard.frame import answer, axis_control, figure, kpi_row
 from dashboard.plain import plain
 from dashboard.plan.controls import PlanQuestion
 from dashboard.plan.planned import (
@@ -59,18 +59,19 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
         _curve(what)
         return
     left, right = st.columns(2)
+    # Below the figures, which need its value.
+    with st.container(horizontal=True, vertical_alignment="center"):
+        train_button(question, what)
+        log = axis_control()
     with left:
         figure(
-            plot_kept(kept_rows(what), log=is_log_axis()),
+            plot_kept(kept_rows(what), log=log),
             key="plan-kept",
             caption="By formula: core and factors at the planned ranks, and the whole input. The "
             "ranks come from measured spectra.",
         )
     with right:
         _curve(what)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        train_button(question, what)
-        axis_control()
     kpi_row(kpis(what))
     _details(question, what)
 

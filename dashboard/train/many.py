@@ -10,7 +10,7 @@ import streamlit as st
 
 from asi_core.results.outcomes import test_images
 from asi_core.runs.records import RunRecord
-from asi_core.units import DASH, by_formula, format_bytes, format_seconds, signed, than_vanilla
+from asi_core.units import DASH, by_formula, format_bytes, format_seconds, less_or_more, signed
 from dashboard.feed import RunFeed
 from dashboard.frame import percent
 from dashboard.history import run_labels
@@ -44,7 +44,8 @@ def runs_at_a_glance(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
 
 def _gain(gained: Difference, run: RunRecord) -> str:
     tie = ", a tie" if gained.is_tie(test_images(run)) else ""
-    return f"{signed(gained.points)} points{tie}"
+    # Without a plus, which tables quote: spreadsheets would read it as a formula.
+    return f"{signed(gained.points).removeprefix('+')} points{tie}"
 
 
 def _row(
@@ -69,7 +70,7 @@ def _row(
         "accuracy": percent(feed.evaluations[-1]["accuracy"]) if feed.evaluations else DASH,
         "over the linear probe": DASH if gained is None else _gain(gained, run),
         "kept": by_formula(kept, format_bytes) if feed.steps else DASH,
-        "against vanilla": than_vanilla(kept, full) if kept and full else DASH,
+        "against vanilla": less_or_more(kept, full) if kept and full else DASH,
         "saved for backward": DASH if saved is None else format_bytes(saved),
         "step time": format_seconds(feed.median_step) if feed.steps else DASH,
     }

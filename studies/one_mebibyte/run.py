@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from asi_core.costs.needs import Need  # noqa: E402
 from asi_core.datasets.imagefolder import PREFIX  # noqa: E402
-from asi_core.methods import Vanilla  # noqa: E402
+from asi_core.methods import ASI, Vanilla  # noqa: E402
 from asi_core.runs.engine.foreground import work_through  # noqa: E402
 from asi_core.runs.engine.worker import open_store  # noqa: E402
 from asi_core.runs.records import RunRecord  # noqa: E402
@@ -36,9 +36,14 @@ from asi_core.training.measuring import measure_need  # noqa: E402
 from asi_core.training.spec import RunSpec  # noqa: E402
 from asi_core.units import KIB, MIB, format_bytes, three_digits  # noqa: E402
 
-MODEL, PIXELS = "mcunet_in1", 96
-BATCH, LEAST, MOST = 4, 2, 4
-STEPS, RATE = 2500, 0.01
+MODEL, PIXELS, BATCH = "mcunet_in1", 96, 8
+# Pointwise convolutions in the middle: little weight, and gradients larger than the last layers'.
+LAYERS = tuple(
+    f"blocks.{block}.mobile_inverted_conv.{part}.conv"
+    for block in (9, 10)
+    for part in ("inverted_bottleneck", "point_linear")
+)
+STEPS, RATE = 2500, 0.02
 SEEDS = (0, 1, 2)
 SMALL = 320 * KIB
 # Sizes at which a smaller device is tried, largest first.
@@ -54,7 +59,7 @@ def recipe(dataset: str, **changes: Any) -> RunSpec:
             "model": MODEL,
             "dataset": dataset,
             "method": Vanilla(),
-            "layers": MOST,
+            "layers": " ".join(LAYERS),
             "batch_size": BATCH,
             "image_size": PIXELS,
             "steps": STEPS,
@@ -66,28 +71,36 @@ def recipe(dataset: str, **changes: Any) -> RunSpec:
     )
 
 
-def found_setting(dataset: str) -> tuple[Fitting, Need]:
-    """What `fit` finds for 1 MiB, and what a measured step of it needs."""
-    found = fit(recipe(dataset), MIB, least_layers=LEAST)
-    if not found.fits:
-        raise SystemExit(f"nothing fits into 1 MiB: {format_bytes(found.total_bytes)} are needed")
-    return found, measure_need(found.setting.spec, installed_pool())
+def found_settings(dataset: str) -> dict[str, tuple[Fitting, Need]]:
+    """What `fit` finds for 1 MiB among all methods, and among ASI's plans alone, each with what a
+    measured step of it needs."""
+    found = {}
+    for label, methods in (("all methods", None), ("ASI alone", [ASI])):
+        fitting = fit(recipe(dataset), MIB, least_layers=len(LAYERS), methods=methods)
+        if not fitting.fits:
+            needed = format_bytes(fitting.total_bytes)
+            raise SystemExit(f"{label}: nothing fits into 1 MiB, {needed} are needed")
+        found[label] = fitting, measure_need(fitting.setting.spec, installed_pool())
+        total = found[label][1].total(frozen_in_flash=True)
+        print(label, _told(fitting.setting.spec), fitting.total_bytes, total, flush=True)
+    return found
 
 
-def runs_of(spec: RunSpec, seed: int) -> list[RunSpec]:
-    """The setting, vanilla at the same layers, and the head alone."""
-    own = spec.model_copy(update={"seed": seed})
-    vanilla = own.model_copy(update={"method": Vanilla()})
-    return [own, vanilla, vanilla.model_copy(update={"layers": 0})]
+def runs_of(specs: Sequence[RunSpec], seed: int) -> list[RunSpec]:
+    """The settings, vanilla with whole batches at the same layers, and the head alone."""
+    own = [spec.model_copy(update={"seed": seed}) for spec in specs]
+    whole = {"method": Vanilla(), "micro_batch": None, "apply_early": False}
+    vanilla = own[0].model_copy(update=whole)
+    return [*own, vanilla, vanilla.model_copy(update={"layers": 0})]
 
 
-def train(spec: RunSpec) -> list[list[RunRecord]]:
+def train(settings: Sequence[RunSpec]) -> list[list[RunRecord]]:
     """The missing runs of all seeds; a list for each seed."""
     store = open_store(read_settings().database_url)
     library = RunLibrary(store.url)
     found = []
     for seed in SEEDS:
-        specs = runs_of(spec, seed)
+        specs = runs_of(settings, seed)
         runs = request_runs(store, specs, _OWNER, most=len(specs))
         library.describe(runs[0].comparison, Description(f"1 MiB, seed {seed}"))
         work_through(store.url, runs, _print_progress)
@@ -96,18 +109,28 @@ def train(spec: RunSpec) -> list[list[RunRecord]]:
     return found
 
 
+def _told(spec: RunSpec) -> str:
+    parts = f", micro-batches of {spec.micro_batch}" if spec.micro_batch else ""
+    early = ", gradients applied as they come" if spec.apply_early else ""
+    return f"{spec.method.settings_label}{parts}{early}"
+
+
 def _print_progress(number: int, ended: RunRecord) -> None:
     accuracy = (ended.summary or {}).get("test_accuracy")
     print(f"{number}. {ended.spec.method.settings_label}: {ended.status}, {accuracy}", flush=True)
 
 
 def small_device(dataset: str) -> Iterator[tuple[str, int, Need]]:
-    """What the head alone, and the last layer, need at batch 1: label, pixels, need."""
-    for layers, label in ((0, "the head alone"), (1, "the last layer, vanilla")):
+    """What trained layers need on the smaller device: label, pixels, need."""
+    trained = {
+        "the head alone": 0,
+        "the four convolutions": " ".join(LAYERS),
+        f"`{LAYERS[0]}`": LAYERS[0],
+    }
+    for label, layers in trained.items():
         for pixels in SMALL_PIXELS:
             changes = {"layers": layers, "batch_size": 1, "image_size": pixels}
-            spec = recipe(dataset, **changes, apply_early=True)
-            yield label, pixels, formula_need(spec)
+            yield label, pixels, formula_need(recipe(dataset, **changes, apply_early=True))
 
 
 def accuracies(runs: Sequence[Sequence[RunRecord]]) -> list[list[float]]:
@@ -119,71 +142,104 @@ def accuracies(runs: Sequence[Sequence[RunRecord]]) -> list[list[float]]:
     return found
 
 
-def page(dataset: str, found: Fitting, measured: Need, scores: list[list[float]]) -> str:
+def page(found: dict[str, tuple[Fitting, Need]], scores: list[list[float]], small: str) -> str:
     """The study as a page."""
-    spec = found.setting.spec
-    flash = format_bytes(found.setting.need.frozen_weights)
-    gap = [a - b for a, b in zip(scores[0], scores[1], strict=True)]
-    labels = (spec.method.settings_label, "Vanilla, same layers", "Head alone")
-    rows = [
-        f"| {label} | {' | '.join(f'{s:.2f}' for s in own)} | {fmean(own):.2f} |"
-        for label, own in zip(labels, scores, strict=True)
-    ]
-    breakdown = [
-        f"| {use} | {format_bytes(n)} |" for use, n in found.setting.need.breakdown.items()
-    ]
-    vanilla = formula_need(spec.model_copy(update={"method": Vanilla()}))
-    small = list(small_device(dataset))
-    return "\n".join(
-        (
-            "# One mebibyte",
-            "",
-            "Written by `python -m studies.one_mebibyte.run --write`. MCUNet-in1, pretrained on "
-            f"ImageNet, on CIFAR-10 at {PIXELS} px, batch {BATCH}, single precision. A whole step "
-            "counts: the frozen forward pass of each image, one after the other, the trained "
-            "part's passes and update, trained weights, warm starts. Frozen weights "
-            f"({flash}) are read from flash.",
-            "",
-            "## What fits",
-            "",
-            f"`fit` chooses **{spec.method.settings_label}**, the last {spec.layers} layers, "
-            "gradients applied as they come"
-            if spec.apply_early
-            else f"`fit` chooses **{spec.method.settings_label}**, the last {spec.layers} layers",
-            f": {found.total_bytes:,} bytes by formula, "
-            f"{measured.total(frozen_in_flash=True):,} measured, of {MIB:,}. Vanilla at the same "
-            f"layers and batch needs {vanilla.total(frozen_in_flash=True):,} by formula.",
-            "",
-            "| use, at the worst moment | bytes |",
-            "|---|--:|",
-            *breakdown,
-            "",
-            "## Accuracy",
-            "",
-            f"{STEPS:,} steps, SGD without momentum, rate {RATE:g}, percent of the test images.",
-            "",
-            f"| run | {' | '.join(f'seed {s}' for s in SEEDS)} | mean |",
-            f"|---|{'--:|' * (len(SEEDS) + 1)}",
-            *rows,
-            "",
-            f"The setting that fits is {fmean(gap):+.2f} points from vanilla in the mean "
-            f"({', '.join(f'{g:+.2f}' for g in gap)} by seed).",
-            "",
-            "## 320 KiB",
-            "",
-            "Batch 1, gradients applied as they come, by formula:",
-            "",
-            "| what is trained | pixels | needed | of 320 KiB |",
-            "|---|--:|--:|--:|",
-            *(
-                f"| {label} | {pixels} | {format_bytes(total)} | "
-                f"{three_digits(100 * total / SMALL)} % |"
-                for label, pixels, need in small
-                for total in [need.total(frozen_in_flash=True)]
-            ),
-            "",
+    first, _ = found["all methods"]
+    whole = formula_need(
+        first.setting.spec.model_copy(
+            update={"method": Vanilla(), "micro_batch": None, "apply_early": False}
         )
     )
+    fits = [
+        f"| {label} | {_told(f.setting.spec)} | {f.total_bytes:,} | "
+        f"{measured.total(frozen_in_flash=True):,} | "
+        f"{100 * (f.setting.gradient_error or 0):.1f} % |"
+        for label, (f, measured) in found.items()
+    ]
+    uses = [f"| {use} | {n:,} |" for use, n in first.setting.need.breakdown.items()]
+    labels = [f"fit, {label}" for label in found]
+    rows = [
+        f"| {label} | {' | '.join(f'{s:.2f}' for s in own)} | {fmean(own):.2f} |"
+        for label, own in zip(
+            (*labels, "Vanilla, whole batches", "Head alone"), scores, strict=True
+        )
+    ]
+    gaps = [
+        f"{label} is {fmean(gap):+.2f} points from vanilla with whole batches in the mean "
+        f"({', '.join(f'{g:+.2f}' for g in gap)} by seed)."
+        for label, own in zip(labels, scores, strict=False)
+        for gap in [[a - b for a, b in zip(own, scores[-2], strict=True)]]
+    ]
+    return _PAGE.format(
+        pixels=PIXELS,
+        batch=BATCH,
+        layers="\n".join(f"- `{name}`" for name in LAYERS),
+        flash=f"{first.setting.need.frozen_weights:,}",
+        budget=f"{MIB:,}",
+        fits="\n".join(fits),
+        whole=f"{whole.total(frozen_in_flash=True):,}",
+        uses="\n".join(uses),
+        steps=f"{STEPS:,}",
+        rate=f"{RATE:g}",
+        seeds=" | ".join(f"seed {seed}" for seed in SEEDS),
+        line="--:|" * (len(SEEDS) + 1),
+        rows="\n".join(rows),
+        gaps="\n".join(gaps),
+        small=small,
+    )
+
+
+def small_table(dataset: str) -> str:
+    """The rows about the smaller device."""
+    rows = []
+    for label, pixels, need in small_device(dataset):
+        total = need.total(frozen_in_flash=True)
+        share = three_digits(100 * total / SMALL)
+        rows.append(f"| {label} | {pixels} | {total:,} | {share} % |")
+    return "\n".join(rows)
+
+
+_PAGE = """# One mebibyte
+
+Written by `python -m studies.one_mebibyte.run --write`. MCUNet-in1, pretrained on ImageNet, on
+CIFAR-10 (10,000 training and 2,000 test images) at {pixels} px, batch {batch}, in single precision.
+What counts is a whole step: the frozen forward pass of each image, one after the other, the trained
+part's passes, the update, trained weights and warm starts. Frozen weights ({flash} bytes) are read
+from flash. Four convolutions are trained, and the classifier:
+
+{layers}
+
+## What fits
+
+| search | setting | bytes by formula | bytes measured | gradient lost |
+|---|---|--:|--:|--:|
+{fits}
+
+The budget is {budget} bytes. Vanilla with whole batches needs {whole} by formula. What the first
+setting needs at its worst moment:
+
+| use | bytes |
+|---|--:|
+{uses}
+
+## Accuracy
+
+{steps} steps, SGD without momentum, rate {rate}; percent of the test images.
+
+| run | {seeds} | mean |
+|---|{line}
+{rows}
+
+{gaps}
+
+## 320 KiB
+
+By formula, with gradients applied as they come and batches of one image:
+
+| what is trained | pixels | bytes | of 320 KiB |
+|---|--:|--:|--:|
+{small}
+"""
 
 
 def main() -> None:
@@ -192,10 +248,10 @@ def main() -> None:
     parser.add_argument("--dataset", default="cifar10", help=f"cifar10 or {PREFIX}PATH")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
-    found, measured = found_setting(options.dataset)
-    print(found.setting.spec.method.settings_label, found.total_bytes, measured.as_dict())
-    scores = accuracies(train(found.setting.spec))
-    text = page(options.dataset, found, measured, scores)
+    found = found_settings(options.dataset)
+    settings = [fitting.setting.spec for fitting, _ in found.values()]
+    scores = accuracies(train(settings))
+    text = page(found, scores, small_table(options.dataset))
     if options.write:
         PAGE.write_text(text, encoding="utf-8")
     else:

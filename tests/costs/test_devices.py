@@ -21,8 +21,8 @@ MEMORY = TrainingMemory(100, 20, 20, 0, 7000)
 def test_the_total_is_of_four_parts_and_leaves_frozen_weights_out() -> None:
     assert MEMORY.total_bytes == 140
     assert replace(MEMORY, optimiser_bytes=20).total_bytes == 160
-    assert MEMORY.fits(140)
-    assert not MEMORY.fits(139)
+    assert MEMORY.least(frozen_in_flash=True) == 140
+    assert MEMORY.least(frozen_in_flash=False) == 7140
 
 
 def test_devices_have_different_names_and_rising_budgets() -> None:

@@ -14,8 +14,11 @@ from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.surgery import compress_
 from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
+from asi_core.layers.watching import watched
+from asi_core.linalg.spectra import captured_energy, principal_angles
 from asi_core.methods import ASI
 from asi_core.methods.updates import Update
+from asi_core.training.probes import probe_layers
 from tests.methods.test_ranks_and_warm_starts import gradient, images, layer
 
 UPDATES: tuple[Update, ...] = ("one_step_late", "when_needed")
@@ -253,3 +256,19 @@ def test_tiny_inputs_stay_warm(update: Update) -> None:
     for seed in range(6):
         conv(similar(seed) * 1e-25)
     assert set(conv.memory.factors) == {0, 1, 2, 3}
+
+
+def test_probes_tell_what_was_projected_on_and_how_far_the_next_factor_turned() -> None:
+    conv = layer(asi("one_step_late"))
+    model = nn.Sequential(conv)
+    model(similar(0)).sum().backward()
+    with watched(model, ["0"]) as notes:
+        model(x := similar(1)).square().sum().backward()
+    (probe,) = probe_layers(model, notes)
+    used = conv.method.factors(x, conv.memory)
+    assert used is not None
+    assert probe.captured_energy == pytest.approx(captured_energy(x, used))
+    assert probe.drift_degrees is not None
+    turned = max(principal_angles(conv.memory.used[1], conv.memory.factors[1]))
+    assert probe.drift_degrees[1] == pytest.approx(turned)
+    assert turned > 0

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from asi_core.costs.accounting import step_cost
+from asi_core.costs.devices import DEVICES
 from asi_core.costs.estimate import estimate
 from asi_core.costs.formulas import layer_formulas
 from asi_core.datasets import DATASETS
@@ -18,6 +19,7 @@ from asi_core.methods import ASI, METHODS, WASI, GradientFilter, Sparse, Vanilla
 from asi_core.planning import profiles_from_dict
 from asi_core.runs.store.job_store import JobStore
 from asi_core.settings import read_settings
+from asi_core.training.formula_memory import formula_need
 from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 from asi_core.zoo.cards import MODELS
@@ -205,7 +207,7 @@ def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
     page.selectbox(key="ranks_from").set_value("Ranks per mode").run()
     page.selectbox(key="dataset").set_value("cifar100")
     page.number_input(key="budget_mcu256").set_value(300.0)
-    page.toggle(key="with_momentum").set_value(True)
+    page.toggle(key="device_apply_early").set_value(True)
     ranks = {"rank_batch": 9, "rank_channel": 7, "rank_height": 5, "rank_width": 3}
     drawn_with(page, layers=7, batch_size=24, patch=3, image_size=128, **ranks)
     query = {
@@ -221,7 +223,7 @@ def test_a_link_with_all_controls_shows_the_same_in_a_new_window() -> None:
         "rank_height": "5",
         "rank_width": "3",
         "budget_mcu256": "300",
-        "with_momentum": "true",
+        "device_apply_early": "true",
         "convention": "paper",
         "cost_unit": "FLOPs",
         "memory_unit": "MiB",
@@ -278,16 +280,42 @@ def test_an_unknown_model_in_a_link_is_reported() -> None:
     assert not opened(model="ResNet-18", **BY_RANK).warning
 
 
-def test_devices_tell_what_fits() -> None:
+def test_devices_tell_what_fits(engine: InlineEngine) -> None:
     page = opened(model="MCUNet-in1", layers="1", batch_size="1", image_size="32", **BY_RANK)
+    assert all("ASI: not computed yet" in card for card in _cards(page).values())
+    page.button(key="device-compute").click().run()
+    assert len(engine.jobs) == 2
+    engine.work()
+    page.run()
     cards = _cards(page)
-    assert len(cards) == 7
+    assert len(cards) == len(DEVICES)
     assert "ASI fits" in cards["Laptop"]
-    page.number_input(key="budget_laptop").set_value(0.01).run()
-    drawn_with(page, batch_size=256, layers=42)
+    page.number_input(key="budget_duo").set_value(0.5).run()
     cards = _cards(page)
-    assert "has 10.2\u202fMiB" in cards["Laptop"]
-    assert "Vanilla needs" in cards["Laptop"]
+    assert "has 512\u202fKiB" in cards["Milk-V Duo"]
+    # Of one need: with frozen weights where they lie in memory, and without them.
+    spec = RunSpec(model="mcunet_in1", layers=1, batch_size=1, image_size=32, method=Vanilla())
+    need = formula_need(spec)
+    flash, memory = (format_bytes(need.total(frozen_in_flash=f)) for f in (True, False))
+    assert f"Vanilla needs {flash}" in cards["Small microcontroller"]
+    assert f"Vanilla needs {memory}" in cards["Milk-V Duo"]
+
+
+def test_the_first_view_knows_what_devices_fit(engine: InlineEngine) -> None:
+    page = opened()
+    assert len(_cards(page)) == len(DEVICES)
+    assert engine.jobs == []
+
+
+def test_how_a_step_is_run_changes_what_fits(engine: InlineEngine) -> None:
+    page = opened(**SMALL, **BY_RANK)
+    page.number_input(key="device_micro_batch").set_value(2).run()
+    page.toggle(key="device_apply_early").set_value(True).run()
+    page.button(key="device-compute").click().run()
+    specs = [job.spec for job_id in engine.jobs if (job := services.jobs().job(job_id))]
+    assert {(spec.micro_batch, spec.apply_early) for spec in specs} == {(2, True)}
+    page.number_input(key="device_micro_batch").set_value(9).run()
+    assert "the micro-batch must be at most 8" in texts(page.error)
 
 
 def _cards(page: AppTest) -> dict[str, str]:

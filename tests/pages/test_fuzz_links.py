@@ -23,7 +23,8 @@ KEYS: dict[str, tuple[float, list[str]]] = {
     "explore": (0.5, [
         "model", "layers", "batch_size", "image_size", "dataset", "ranks_from", "patch", "lean",
         "explained_variance", "rank", "rank_batch", "rank_channel", "activation_budget", "bits",
-        "with_momentum", "measure", "numbers", "formulas", "formula_method", "formula_layer",
+        "with_momentum", "device_apply_early", "device_micro_batch", "device_methods", "measure",
+        "numbers", "formulas", "formula_method", "formula_layer",
     ]),
     "step": (0.05, [
         "model", "layers", "batch_size", "image_size", "ranks_from", "rank", "micro_batch",
@@ -113,7 +114,7 @@ def test_there_are_as_many_links_as_are_said() -> None:
         ("train", "seed", "9" * 5000, "it is not a finite number", 0),
         ("train", "layers", "1e300", "the number is too large", 4),
         ("train", "layers", "four", "its box does not accept it", 4),
-        ("train", "learning_rate", "", "it is empty", 0.05),
+        ("train", "weight_decay", "", "it is empty", 0.0001),
         ("train", "bits", "77", "its box does not accept it", 32),
         ("compare", "against", "", "it is empty", "Activation memory"),
         ("compare", "sweep_steps", "nan", "it is not a finite number", 150),

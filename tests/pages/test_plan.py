@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,41 @@ def test_where_no_uniform_choice_fits_only_the_plan_is_trained(engine: InlineEng
     without = type(least)(least.profiles, least.budget_bytes, least.plan, None)
     assert [s.method.kind for s in plan_specs(asked, without)] == ["vanilla", "vanilla", "asi"]
     assert kpis(without)[-1].note == "nothing else fits"
+
+
+def test_what_fits_as_a_whole_is_found_and_trained(engine: InlineEngine) -> None:
+    page = opened(budget_kib="15000", **{**SMALL, "batch_size": "2"})
+    assert not page.exception
+    page.button(key="plan-fit-ask").click().run()
+    (job_id,) = engine.jobs
+    engine.work()
+    page.run()
+    found = JobStore(read_settings().database_url).job(job_id)
+    assert found is not None
+    assert found.result is not None
+    assert found.result["budget_bytes"] == 15000 * 1024
+    assert found.result["fits"] == (found.result["total_bytes"] <= 15000 * 1024)
+    assert found.result["fits"]
+    page.button(key="train-fit").click().run()
+    assert not page.exception
+    assert len(engine.runs) in (2, 3)
+
+
+def test_what_needs_more_than_the_budget_says_how_much(engine: InlineEngine) -> None:
+    page = opened(model="MCUNet-in1", budget_kib="64", **{**SMALL, "batch_size": "2"})
+    page.button(key="plan-fit-ask").click().run()
+    engine.work()
+    page.run()
+    assert not page.exception
+    assert any("Nothing fits into 64\u202fKiB" in m.value for m in page.markdown)
+    assert page.button(key="train-fit").disabled
+
+
+def test_a_link_with_a_log_axis_is_logarithmic_at_once(engine: InlineEngine) -> None:
+    def axis(page: AppTest) -> str | None:
+        charts = [json.loads(chart.proto.json) for chart in page.get("bidi_component")]
+        kept = next(c for c in charts if c["layout"]["title"]["text"].startswith("Kept by"))
+        return kept["layout"]["xaxis"].get("type")
+
+    assert axis(opened()) != "log"
+    assert axis(opened(axis="log")) == "log"

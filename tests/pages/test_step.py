@@ -112,7 +112,7 @@ def test_formulas_are_requested_by_a_visit_and_drawn_when_they_are_known(
     }
     assert (
         "ASI's step peaks at 6 MiB in the backward pass of conv; vanilla's at 24 MiB: 4 × less. "
-        "It keeps 10 × less."
+        "All that it saves for backward is 10 × less."
     ) in texts(page.markdown)
     assert texts(page.caption).count("By formula.") == 1
     drawn(page)
