@@ -24,7 +24,7 @@ TINY = Scale(
     layers=(2,),
     micro_batches=(4,),
     rates=(0.05, 0.1),
-    seeds=(0, 1),
+    seeds=(0,),
     steps=2,
     batch_size=8,
     kinds=("vanilla", "gradient_filter"),
@@ -44,9 +44,9 @@ def test_the_study_stops_resumes_and_is_written_from_the_store(
     assert len(first) == 4, "two methods at two rates"
     Study(few_images(), TINY, lambda: True).execute()
     every = {run.id for runs in store.latest_comparisons(9) for run in runs}
-    # Vanilla, and the gradient filter at two settings, with two seeds.
+    # Vanilla, and the gradient filter at two settings.
     assert first < every
-    assert len(every - first) == 3 * 2
+    assert len(every - first) == 3
     # Nothing is left to be done.
     monkeypatch.setattr(loop, "fine_tune", lambda *_: pytest.fail("trained again"))
     Study(few_images(), TINY, lambda: True).execute()
