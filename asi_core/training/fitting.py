@@ -260,13 +260,14 @@ class _Search:
         def of_size(size: int) -> Setting | None:
             return self._if_fits(count, method, size, budget)
 
-        if not sizes or (whole := of_size(sizes[-1])) is not None:
-            return whole if sizes else None
-        best, low, high = None, 0, len(sizes) - 1
-        # Mostly the first fits or nothing.
-        if high and (best := of_size(sizes[0])) is None:
+        if not sizes:
             return None
-        low = 1
+        # Mostly the whole batch fits, or not even the smallest part of it.
+        if (whole := of_size(sizes[-1])) is not None:
+            return whole
+        if len(sizes) == 1 or (best := of_size(sizes[0])) is None:
+            return None
+        low, high = 1, len(sizes) - 1
         while low < high:
             middle = (low + high) // 2
             if (setting := of_size(sizes[middle])) is None:

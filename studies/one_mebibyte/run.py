@@ -190,13 +190,19 @@ def page(found: dict[str, tuple[Fitting, Need]], scores: list[list[float]], smal
 
 
 def small_table(dataset: str) -> str:
-    """The rows about the smaller device."""
-    rows = []
+    """The part about the smaller device: a table, and what is missing."""
+    rows, missing = [], []
     for label, pixels, need in small_device(dataset):
         total = need.total(frozen_in_flash=True)
         share = three_digits(100 * total / SMALL)
         rows.append(f"| {label} | {pixels} | {total:,} | {share} % |")
-    return "\n".join(rows)
+        if total > SMALL and pixels == SMALL_PIXELS[-1]:
+            (use, largest), *_ = need.breakdown.items()
+            missing.append(
+                f"At {pixels} px, training {label} takes {total - SMALL:,} bytes too much; most "
+                f"is taken by the {use}, {largest:,} bytes."
+            )
+    return "\n".join([*rows, "", *missing])
 
 
 _PAGE = """# One mebibyte

@@ -75,6 +75,7 @@ CALIBRATED = (
     "Model",
     "Images",
     "Trained layers (of 49)",
+    "Names or patterns",
     "Batch size",
     "Image size, pixels",
     "Seed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -37,7 +38,8 @@ def visit(browser: Browser, visits: list[Visit], url: str, width: int = WIDE) ->
 
 
 def button(page: Page, name: str):  # type: ignore[no-untyped-def]
-    return page.get_by_role("button", name=name)
+    # To its end: "Cancel all" is another button. Icons stand before a name.
+    return page.get_by_role("button", name=re.compile(f"{re.escape(name)}$"))
 
 
 def points(page: Page, title: str) -> int:

@@ -29,6 +29,7 @@ from asi_core.methods import (
     LoRAFA,
     LoRAOverASI,
     Method,
+    Sparse,
     Vanilla,
     VeLoRA,
 )
@@ -208,7 +209,7 @@ def fresh_compiler() -> Iterator[None]:
 
 
 ADAPTING: list[Method] = [LoRA(), LoRAFA(), LoRAOverASI(ranks=3)]
-COMPILED: list[Method] = [*COMPRESSING, *ADAPTING, ASI(ranks=99), EightBit(), Vanilla()]
+COMPILED: list[Method] = [*COMPRESSING, *ADAPTING, ASI(ranks=99), EightBit(), Sparse(), Vanilla()]
 
 
 def test_every_method_is_compiled() -> None:

@@ -75,9 +75,9 @@ def test_explore_has_costs_by_formula_and_says_where_there_are_none() -> None:
     assert cards["Non-zero input keeps"].value == "–"
     assert cards["Non-zero input keeps"].delta == "no closed form: measure it"
     assert NO_FORMULA in texts(page.caption)
-    devices = [m.value for m in page.markdown if "**Laptop** has" in m.value]
-    assert "Non-zero input: no closed form, measure it" in devices[0]
-    assert "Thinned batch fits" in devices[0]
+    # What training needs comes from a step on shapes, which a method without closed form has too.
+    on_devices = page.multiselect(key="device_methods").options
+    assert {"Thinned batch", "Non-zero input"} <= set(on_devices)
     methods = page.selectbox(key="formula_method").options
     assert "Thinned batch" in methods
     assert "Non-zero input" not in methods
@@ -177,7 +177,7 @@ def test_compare_answers_by_what_is_measured_where_nothing_else_is_near(
     assert "is Non-zero input: it has no closed form; as measured, it saves 488 KiB" in message
     assert "where vanilla saves 1.43 MiB, 3 × less, and reaches 87.0 %" in message
     cards = {metric.label: metric for metric in page.metric}
-    for label in ("Activation memory", "MACs per step"):
+    for label in ("Activation memory", "Cost per step"):
         assert (cards[label].value, cards[label].delta) == ("–", "no closed form")
     assert cards["Saved for backward"].delta.replace("\u202f", " ") == "3 × less than vanilla"
     table = page.dataframe[0].value.set_index("run")
