@@ -24,6 +24,7 @@ from dashboard.plain import plain
 
 COMPARISON = "comparison"
 _MESSAGES = "links-messages"
+_PUT = "links-put"
 # The largest integer that a browser represents exactly.
 _LARGEST = 2**53 - 1
 _MOST_MESSAGES, _LONGEST = 5, 40
@@ -47,8 +48,11 @@ def checked(page: Callable[[], None]) -> Callable[[], None]:
         given = {key: st.query_params.get_all(key) for key in st.query_params}
         place = st.container()
         page()
+        put_here = st.session_state.pop(_PUT, set())
         messages += [
-            _ignored(key, texts) for key, texts in given.items() if not _is_taken(key, texts)
+            _ignored(key, texts)
+            for key, texts in given.items()
+            if key not in put_here and not _is_taken(key, texts)
         ]
         if messages:
             others = len(messages) - _MOST_MESSAGES
@@ -56,6 +60,13 @@ def checked(page: Callable[[], None]) -> Callable[[], None]:
             place.warning(" ".join(messages[:_MOST_MESSAGES]) + more)
 
     return drawn
+
+
+def put(key: str, value: object) -> None:
+    """Give a box another value, for callbacks: the address has the one before for one more run, and
+    nothing of it is ignored."""
+    st.session_state[key] = value
+    st.session_state.setdefault(_PUT, set()).add(key)
 
 
 def bring_up_to_date() -> None:

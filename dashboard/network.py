@@ -19,6 +19,7 @@ from asi_core.records import Convention
 from asi_core.zoo.shapes import tabled_sizes, trained_layer_shapes
 from dashboard.controls import LAYER_NAMES_KEY
 from dashboard.frame import figure
+from dashboard.links import put
 from dashboard.setup import Setup
 
 _CHANGED = "network-changed"
@@ -91,8 +92,8 @@ def _chooser(setup: Setup, choice: ChosenLayers) -> Callable[[dict[str, Any]], N
         last = _choice(replace(setup, layers=count), **setup.size)
         is_last = after.trained == last.trained
         if is_last:
-            st.session_state["layers"] = count
-        st.session_state[LAYER_NAMES_KEY] = "" if is_last else after.as_text
+            put("layers", count)
+        put(LAYER_NAMES_KEY, "" if is_last else after.as_text)
         st.session_state[_CHANGED] = True
 
     return choose

@@ -13,6 +13,7 @@ from asi_core.results.outcomes import Outcome
 from asi_core.results.verdict import Verdict
 from dashboard.compare.controls import View
 from dashboard.frame import URL
+from dashboard.links import put
 
 _BOX, _PICTURE, _TABLE = "runs", "pareto", "runs-table"
 
@@ -20,13 +21,13 @@ _BOX, _PICTURE, _TABLE = "runs", "pareto", "runs-table"
 def select_points() -> None:
     """Choose the points that are selected in the figure."""
     points = st.session_state[_PICTURE].get("selection") or []
-    st.session_state[_BOX] = list(dict.fromkeys(p["customdata"] for p in points if p["customdata"]))
+    put(_BOX, list(dict.fromkeys(p["customdata"] for p in points if p["customdata"])))
 
 
 def select_rows(labels: Sequence[str]) -> None:
     """Choose the rows that are selected in the table with these labels."""
     rows = st.session_state[_TABLE]["selection"]["rows"]
-    st.session_state[_BOX] = [labels[row] for row in rows]
+    put(_BOX, [labels[row] for row in rows])
 
 
 def selected(view: View, verdict: Verdict) -> list[Outcome]:

@@ -10,6 +10,7 @@ from asi_core.methods import ASI, Bits
 from asi_core.training.spec import RunSpec
 from asi_core.units import KIB
 from dashboard.frame import URL
+from dashboard.links import put
 from dashboard.setup import Setup
 
 # Powers of two, and the memory of a well-known microcontroller.
@@ -70,4 +71,4 @@ def plan_question(setup: Setup, budget_kib: int, seed: int) -> PlanQuestion:
 
 def _take_named() -> None:
     if (name := st.session_state["budget_named"]) is not None:
-        st.session_state["budget_kib"] = NAMED_BUDGETS[name]
+        put("budget_kib", NAMED_BUDGETS[name])

@@ -14,6 +14,7 @@ from asi_core.runs.records import RunRecord
 from dashboard import services
 from dashboard.frame import answer, kpi_row, short_percent
 from dashboard.left_out import left_out_of, tell_left_out
+from dashboard.links import put
 from dashboard.reproduce import reproduce_panel
 from dashboard.spectra.choice import Subject, choose_subject, with_layers
 from dashboard.spectra.images import show_images
@@ -68,7 +69,7 @@ def _advance() -> None:
     if not st.session_state.get("play") or not steps:
         return
     now = st.session_state.get("step", steps[-1])
-    st.session_state["step"] = next((step for step in steps if step > now), steps[0])
+    put("step", next((step for step in steps if step > now), steps[0]))
 
 
 def _details(subject: Subject, share: float) -> None:

@@ -75,7 +75,6 @@ CALIBRATED = (
     "Model",
     "Images",
     "Trained layers (of 49)",
-    "Names or patterns",
     "Batch size",
     "Image size, pixels",
     "Seed",

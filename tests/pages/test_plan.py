@@ -372,3 +372,10 @@ def test_a_link_with_a_log_axis_is_logarithmic_at_once(engine: InlineEngine) -> 
 
     assert axis(opened()) != "log"
     assert axis(opened(axis="log")) == "log"
+
+
+def test_a_preset_after_another_budget_ignores_nothing_of_the_link(engine: InlineEngine) -> None:
+    page = opened(budget_kib="272")
+    page.button_group(key="budget_named").set_value("64 KiB").run()
+    assert page.number_input(key="budget_kib").value == 64
+    assert not page.warning
