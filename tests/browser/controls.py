@@ -39,8 +39,9 @@ READERS = {
     EXPANDER: "box.querySelector('details').open ? 'open' : 'closed'",
 }
 # A number whose switch is off cannot be changed before its switch is.
+_ENABLED = ":not(:has(:disabled, [disabled], [aria-disabled=true], [data-disabled=true]))"
 CONTROLS = ", ".join(
-    f"[data-testid={kind}]" + (":not(:has(input:disabled))" if kind == "stNumberInput" else "")
+    f"[data-testid={kind}]" + (_ENABLED if kind in ("stNumberInput", "stSlider") else "")
     for kind in READERS
 )
 # A box keeps a second, hidden copy of its tags in <template>.
