@@ -19,10 +19,11 @@ from asi_core.cli.flags import (
 from asi_core.cli.options import Commands, run_spec
 from asi_core.errors import InvalidInput
 from asi_core.methods import REFERENCE_KIND, Method, method_class
-from asi_core.units import format_bytes, format_seconds, last_layers
+from asi_core.training.reproduce import in_words
+from asi_core.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from asi_core.training.fitting import Fitting, Setting
+    from asi_core.training.fitting import Fitting
 
 _MOST_LAYERS = 4
 _GIGA = 10**9
@@ -55,7 +56,7 @@ def add_parser(commands: Commands) -> None:
         "--methods",
         type=words,
         metavar="M,...",
-        help="methods to choose from; by default all whose gradient error can be told",
+        help="methods to choose from; by default all whose gradient error can be known",
     )
     add(
         "--frozen-in",
@@ -107,7 +108,7 @@ def _print(found: Fitting) -> None:
         print(f"nothing fits into {budget}; the least that was found needs {total}")
     else:
         print(f"{total} of {budget} are needed at once, by formula")
-    print(f"  {_told(found.setting)}")
+    print(f"  {in_words(found.setting.spec)}")
     for name, ranks in (found.setting.ranks or {}).items():
         print(f"  {name}: ranks {' x '.join(map(str, ranks))}")
     for use, nbytes in found.as_dict()["breakdown"].items():
@@ -127,17 +128,9 @@ def _print(found: Fitting) -> None:
         device, setting = found.larger
         print(
             f"the next larger device, {device.name} with {format_bytes(device.budget_bytes)}, "
-            f"would lose {_percent(setting.gradient_error or 0.0)}: {_told(setting)}"
+            f"would lose {_percent(setting.gradient_error or 0.0)}: {in_words(setting.spec)}"
         )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _told(setting: Setting) -> str:
-    spec = setting.spec
-    parts = f" in micro-batches of {spec.pass_size}" if setting.passes > 1 else ""
-    early = ", gradients applied as they come" if spec.apply_early else ""
-    what = f"{spec.method.settings_label}, {last_layers(spec.layers)}"
-    return f"{what}, batch {spec.batch_size}{parts}, {spec.image_size} px{early}"

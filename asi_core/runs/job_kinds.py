@@ -120,11 +120,15 @@ JOB_KINDS: dict[str, JobKind] = {
         _timeline,
         _STEP | {"apply_early", "optimizer", "momentum", "weight_decay"},
         "Measuring the memory of one step",
+        # Since edition 2, weight gradients of large depthwise kernels are matrix products.
+        edition=2,
     ),
     "timeline_formula": JobKind(
         _timeline_formula,
         (_STEP - {"pretrained", "seed"}) | {"apply_early", "optimizer", "momentum", "weight_decay"},
         "Computing the memory of one step",
+        # As above, and small maps are computed in blocks.
+        edition=2,
     ),
     "need": JobKind(
         _need,

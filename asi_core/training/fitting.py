@@ -103,7 +103,7 @@ class Fitting:
         """For JSON."""
         breakdown = dict(self.setting.need.breakdown)
         if not self.frozen_in_flash:
-            breakdown["frozen weights"] = self.setting.need.frozen_weights
+            breakdown[str(Use.FROZEN_WEIGHTS)] = self.setting.need.frozen_weights
         larger = None
         if self.larger is not None:
             device, setting = self.larger
@@ -150,7 +150,7 @@ def fit(
             are chosen; early updates are chosen if that is needed.
         budget_bytes: the working memory.
         least_layers: of which at least so many are trained.
-        methods: among which to choose; by default all whose gradient error can be told: exact ones,
+        methods: among which to choose; by default all whose gradient error is known: exact ones,
             those whose ranks can be planned, and those that approximate each input without ranks.
         frozen_in_flash: whether frozen weights lie elsewhere.
         macs_per_second: of the device, multiply-accumulates; by default a step is timed here.
@@ -405,7 +405,7 @@ class _Search:
     def _sorted(
         self, methods: Iterable[Method | type[Method]] | None
     ) -> tuple[list[Method], list[type[Method]], list[Method]]:
-        """The methods by how their error is told: exact, by planning, by measuring."""
+        """The methods by how their error is found: exact, by planning, by measuring."""
         given = list(METHODS.values()) if methods is None else list(methods)
         exact, planned, others = [], [], []
         shapes = self._shapes(max(self._counts), 1)
@@ -423,7 +423,7 @@ class _Search:
             elif methods is not None:
                 raise InvalidInput(
                     "a method that fits must be exact, planned or without ranks, as its gradient "
-                    "error must be told",
+                    "error must be known",
                     method.label,
                     f"choose among {', '.join(m.label for m in METHODS.values())}",
                 )

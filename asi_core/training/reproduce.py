@@ -11,6 +11,25 @@ from asi_core.fields import SettingField, setting_fields
 from asi_core.methods import Method
 from asi_core.training.own_network import RECIPE, OwnNetwork
 from asi_core.training.spec import RunSpec
+from asi_core.units import last_layers
+
+
+def step_in_words(spec: RunSpec) -> str:
+    """A run's method, and how a step of it is divided and applied, in one phrase."""
+    parts = f", micro-batches of {spec.micro_batch}" if spec.micro_batch else ""
+    early = ", gradients applied as they come" if spec.apply_early else ""
+    return f"{spec.method.settings_label}{parts}{early}"
+
+
+def in_words(spec: RunSpec) -> str:
+    """How a run trains, in one phrase.
+
+    Example:
+        >>> in_words(RunSpec(method=Vanilla(), layers=2, micro_batch=8))
+        'Vanilla, micro-batches of 8, on the last 2 layers, batches of 64, 96 px'
+    """
+    sizes = f"batches of {spec.batch_size}, {spec.image_size} px"
+    return f"{step_in_words(spec)}, on {last_layers(spec.layers)}, {sizes}"
 
 
 def as_json(spec: RunSpec) -> str:

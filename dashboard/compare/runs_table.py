@@ -73,8 +73,8 @@ def _found(rows: pd.DataFrame) -> pd.DataFrame:
 
 def matches(row: pd.Series, text: str) -> bool:
     """Whether every word of `text` is in one of a row's texts."""
-    told = " ".join(str(value) for value in row if isinstance(value, str)).casefold()
-    return all(word in told for word in text.casefold().split())
+    words = " ".join(str(value) for value in row if isinstance(value, str)).casefold()
+    return all(word in words for word in text.casefold().split())
 
 
 def table_rows(view: View) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def device_cards(settings: ExploreSettings, costs: Sequence[MethodCost]) -> None
 
 
 def _asked(settings: ExploreSettings) -> dict[str, RunSpec]:
-    """What is asked for each chosen method; a setting that is not allowed is told."""
+    """What is asked for each chosen method; an invalid setting is reported."""
     network = settings.model, settings.layers
     kinds = [kind for kind in METHODS if why_unsupported(METHODS[kind], *network) is None]
     chosen = st.multiselect(

@@ -9,8 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from asi_core.methods import Vanilla
+from asi_core.training.reproduce import in_words
 from asi_core.training.spec import RunSpec
-from asi_core.units import format_bytes, format_seconds, last_layers
+from asi_core.units import format_bytes, format_seconds
 from dashboard.frame import percent
 from dashboard.jobs import job_panel
 from dashboard.launching import launch_buttons
@@ -56,12 +57,12 @@ def sentence(found: Mapping[str, Any]) -> str:
     setting = found["setting"]
     if not found["fits"]:
         return (
-            f"Nothing fits into {budget}: the least that was found, {_told(setting)}, needs "
+            f"Nothing fits into {budget}: the least that was found, {_words(setting)}, needs "
             f"{total}. Raise the budget, or take smaller images or batches."
         )
     error, seconds = found["gradient_error"], found["step_seconds"]
     text = (
-        f"{_told(setting)[0].upper()}{_told(setting)[1:]}: it needs {total} of {budget} at once, "
+        f"{_words(setting)}: it needs {total} of {budget} at once, "
         f"by formula, and loses {percent(error)} of the gradient of all layers that may be trained."
     )
     if seconds is not None:
@@ -69,7 +70,7 @@ def sentence(found: Mapping[str, Any]) -> str:
     if (larger := found["next_device"]) is not None:
         text += (
             f" {larger['device']}, with {format_bytes(larger['budget_bytes'])}, would lose "
-            f"{percent(larger['gradient_error'])} with {_told(larger['setting'])}."
+            f"{percent(larger['gradient_error'])} with {_words(larger['setting'])}."
         )
     return text
 
@@ -85,12 +86,9 @@ def fitting_specs(spec: RunSpec, found: Mapping[str, Any]) -> list[RunSpec]:
     return runs if own != vanilla else runs[:2]
 
 
-def _told(setting: Mapping[str, Any]) -> str:
-    spec = RunSpec.of_record({name: value for name, value in setting.items() if name != "ranks"})
-    parts = f" in micro-batches of {spec.micro_batch}" if spec.micro_batch else ""
-    early = ", gradients applied as they come" if spec.apply_early else ""
-    what = f"{spec.method.settings_label} on {last_layers(spec.layers)}"
-    return f"{what}, batches of {spec.batch_size}{parts}{early}"
+def _words(setting: Mapping[str, Any]) -> str:
+    known = {name: value for name, value in setting.items() if name != "ranks"}
+    return in_words(RunSpec.of_record(known))
 
 
 def _parts(found: Mapping[str, Any]) -> None:

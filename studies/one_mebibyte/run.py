@@ -33,6 +33,7 @@ from asi_core.training.features import installed_pool  # noqa: E402
 from asi_core.training.fitting import Fitting, fit  # noqa: E402
 from asi_core.training.formula_memory import formula_need  # noqa: E402
 from asi_core.training.measuring import measure_need  # noqa: E402
+from asi_core.training.reproduce import step_in_words  # noqa: E402
 from asi_core.training.spec import RunSpec  # noqa: E402
 from asi_core.units import KIB, MIB, format_bytes, three_digits  # noqa: E402
 
@@ -82,7 +83,7 @@ def found_settings(dataset: str) -> dict[str, tuple[Fitting, Need]]:
             raise SystemExit(f"{label}: nothing fits into 1 MiB, {needed} are needed")
         found[label] = fitting, measure_need(fitting.setting.spec, installed_pool())
         total = found[label][1].total(frozen_in_flash=True)
-        print(label, _told(fitting.setting.spec), fitting.total_bytes, total, flush=True)
+        print(label, step_in_words(fitting.setting.spec), fitting.total_bytes, total, flush=True)
     return found
 
 
@@ -107,12 +108,6 @@ def train(settings: Sequence[RunSpec]) -> list[list[RunRecord]]:
         found.append(store.comparison(runs[0].comparison))
     library.close()
     return found
-
-
-def _told(spec: RunSpec) -> str:
-    parts = f", micro-batches of {spec.micro_batch}" if spec.micro_batch else ""
-    early = ", gradients applied as they come" if spec.apply_early else ""
-    return f"{spec.method.settings_label}{parts}{early}"
 
 
 def _print_progress(number: int, ended: RunRecord) -> None:
@@ -151,7 +146,7 @@ def page(found: dict[str, tuple[Fitting, Need]], scores: list[list[float]], smal
         )
     )
     fits = [
-        f"| {label} | {_told(f.setting.spec)} | {f.total_bytes:,} | "
+        f"| {label} | {step_in_words(f.setting.spec)} | {f.total_bytes:,} | "
         f"{measured.total(frozen_in_flash=True):,} | "
         f"{100 * (f.setting.gradient_error or 0):.1f} % |"
         for label, (f, measured) in found.items()

@@ -116,5 +116,5 @@ def test_layers_that_cannot_be_trained_are_refused(least: int) -> None:
 
 
 def test_a_method_of_unknown_gradient_error_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="gradient error must be told"):
+    with pytest.raises(InvalidInput, match="gradient error must be known"):
         fitted(MIB, methods=[LoRA()])

@@ -10,7 +10,8 @@ import pytest
 
 from asi_core.cli import main, parse
 from asi_core.cli.train import requested_spec
-from asi_core.training.reproduce import as_command, as_json, as_python
+from asi_core.methods import Vanilla
+from asi_core.training.reproduce import as_command, as_json, as_python, in_words, step_in_words
 from asi_core.training.spec import RunSpec
 
 SPECS: list[dict[str, Any]] = [
@@ -63,3 +64,10 @@ def test_a_specification_is_read_from_a_file(tmp_path: Path) -> None:
     spec = RunSpec.model_validate(SPECS[1])
     (tmp_path / "run.json").write_text(as_json(spec))
     assert requested_spec(parse(["train", "--spec", str(tmp_path / "run.json")])) == spec
+
+
+def test_a_run_in_words_says_what_changes_its_step() -> None:
+    spec = RunSpec(method=Vanilla(), layers=2)
+    assert in_words(spec) == "Vanilla, on the last 2 layers, batches of 64, 96 px"
+    divided = spec.model_copy(update={"micro_batch": 8, "apply_early": True})
+    assert step_in_words(divided) == ("Vanilla, micro-batches of 8, gradients applied as they come")
