@@ -85,7 +85,7 @@ def formula_memory(
 def _recorded(
     spec: RunSpec, ranks: Mapping[str, Ranks] | None, classes: int | None, *, passes: int = 2
 ) -> StepRecorder:
-    """One step, recorded on shapes alone, of its last micro-batches.
+    """One step, recorded on shapes alone, of some of its micro-batches.
 
     Args:
         passes: at most so many are run; one finds the gradients of those before it.
@@ -98,6 +98,8 @@ def _recorded(
         )
     size = min(spec.batch_size, passes * spec.pass_size)
     accumulates = passes == 1 and size < spec.batch_size
+    # Of three or more, one in the middle needs most: it finds gradients and does not apply them.
+    count = size + 1 if accumulates and spec.batch_size > 2 * size else size
     spec = spec.model_copy(update={"batch_size": size})
     split = _split_of(spec, class_count(spec) if classes is None else classes)
     tail = deepcopy(split.start.tail)
@@ -130,7 +132,7 @@ def _recorded(
             yield from micro_batches(values, labels, spec.micro_batch)
 
         with recorder:
-            train.of_parts(parts(), size, spec.learning_rate, recorder)
+            train.of_parts(parts(), count, spec.learning_rate, recorder)
             train.optimiser.zero_grad()
     return recorder
 

@@ -57,6 +57,15 @@ def test_of_exact_settings_it_finds_what_trying_all_finds(place: float) -> None:
     assert found.total_bytes <= budget
 
 
+def test_a_micro_batch_between_one_image_and_the_whole_is_found() -> None:
+    sizes = {"model": "mobilenet_v2", "layers": 2, "batch_size": 32, "image_size": 128}
+    spec = SPEC.model_copy(update=sizes)
+    budget = formula_need(spec.model_copy(update={"micro_batch": 8})).total(frozen_in_flash=True)
+    found = fit(spec, budget, methods=[Vanilla()], macs_per_second=FAST, pool=POOL)
+    assert found.setting.spec.micro_batch == 8
+    assert found.total_bytes == budget
+
+
 def test_more_memory_never_loses_more() -> None:
     budgets = [int(mib * MIB) for mib in (0.9, 1.2, 2, 8)]
     found = [fitted(budget) for budget in budgets]
