@@ -23,7 +23,8 @@ html {{ font-size: {16 * SCALE}px; }}
 .live-chart .modebar {{ display: none !important; }}
 [data-testid=stMain] :is({_HIDDEN}) {{ display: none; }}
 /* The guess is the content of a lesson; the switch leads back. */
-[data-testid=stMain] :is(.st-key-lesson-guess, .st-key-present-switch) :is({_HIDDEN}) {{
+[data-testid=stMain] :is(.st-key-lesson-guess, .st-key-class-reveal, .st-key-present-switch)
+  :is({_HIDDEN}) {{
   display: block;
 }}
 /* Wide parts stand below each other rather than being cut. */
