@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,7 +16,7 @@ from asi_core.figures.totals import TotalRow, draw_totals
 from asi_core.methods import ASI, LoRA, LoRAOverASI, Method, Vanilla
 from asi_core.records import ELEMENT_BYTES, LayerShape
 from asi_core.training.spec import RunSpec
-from asi_core.units import MIB, format_bytes, format_count, last_layers, less_or_more, times
+from asi_core.units import DASH, MIB, format_bytes, format_count, last_layers, less_or_more, times
 from asi_core.zoo.cards import model_card
 from dashboard.frame import axis_control, figure
 from dashboard.learn.controls import Controls
@@ -178,20 +177,19 @@ def _table(found: Mapping[RunSpec, Need], layers: int | str, size: int) -> None:
     for method in _METHODS:
         cost = usual_cost(method, layers=layers, batch=size)
         macs = cost.macs.total * (USUAL.batch_size // size)
-        # Without the needs, the column is left out.
-        need = {"needed": needed(found, method, layers, size)} if found else {}
-        gradients = _gradients(method)
-        written = {name: format_bytes(nbytes) for name, nbytes in need.items()}
+        need = needed(found, method, layers, size) if found else None
+        name, gradients = method.settings_label, _gradients(method)
         shown.append(
             {
-                "method": method.settings_label,
+                "method": name,
                 "kept": format_bytes(cost.activation_bytes),
-                **written,
+                "needed at once": DASH if need is None else format_bytes(need),
                 "computed for a batch": format_count(macs, "MACs"),
                 "gradients": gradients,
             }
         )
-        rows.append(_bytes_row(method, cost.activation_bytes, need, macs, gradients))
+        numbers = {"kept_bytes": cost.activation_bytes, "needed_bytes": need, "batch_macs": macs}
+        rows.append({"method": name, **numbers, "gradients": gradients})
     small_table(
         pd.DataFrame(shown),
         pd.DataFrame(rows),
@@ -199,20 +197,6 @@ def _table(found: Mapping[RunSpec, Need], layers: int | str, size: int) -> None:
         caption=f"Formula, for {USUAL.batch_size} images in micro-batches of {size}. Micro-batches "
         "leave vanilla's gradient as it is: frozen normalisation sees no batch.",
     )
-
-
-def _bytes_row(
-    method: Method, kept: int, need: Mapping[str, int], macs: int, gradients: str
-) -> dict[str, Any]:
-    needs_bytes = {f"{name}_bytes": nbytes for name, nbytes in need.items()}
-    name = method.settings_label
-    return {
-        "method": name,
-        "kept_bytes": kept,
-        **needs_bytes,
-        "batch_macs": macs,
-        "gradients": gradients,
-    }
 
 
 def _gradients(method: Method) -> str:

@@ -8,7 +8,7 @@ from math import prod
 import streamlit as st
 
 from asi_core.costs.accounting import StepCost
-from asi_core.costs.timeline.records import Timeline
+from asi_core.costs.timeline.records import Lifetime, Timeline
 from asi_core.figures.lessons.guess import plot_guessed_ratio
 from asi_core.figures.lessons.memory import LayerBytes, plot_growth, plot_layers
 from asi_core.figures.network import NetworkLayer, draw_network
@@ -128,9 +128,14 @@ def picture() -> tuple[Figure | Drawing, str]:
 
 
 def without_uses(step: Timeline) -> Timeline:
-    """A step in which all memory has the same use."""
-    lifetimes = tuple(replace(one, use=_IN_USE) for one in step.lifetimes)
-    return replace(step, lifetimes=lifetimes)
+    """A step in which all memory has the same use, what is inside of operators too."""
+    lifetimes = [replace(one, use=_IN_USE) for one in step.lifetimes]
+    lifetimes += [
+        Lifetime(moment.inside_bytes, _IN_USE, moment.place, nth, nth + 1)
+        for nth, moment in enumerate(step.moments)
+    ]
+    moments = tuple(replace(moment, inside_bytes=0) for moment in step.moments)
+    return replace(step, moments=moments, lifetimes=tuple(lifetimes))
 
 
 def run(controls: Controls) -> None:
@@ -209,7 +214,7 @@ def _step_by_use() -> None:
     plain, lean, asi = (found[name].peak.nbytes for name in (PLAIN, LEAN, COMPRESSED))
     st.markdown(
         f"##### At its worst moment a step of vanilla adds {format_bytes(plain)}, with lean layers "
-        f"{format_bytes(lean)}, and with {COMPRESSED} {format_bytes(asi)}: "
+        f"{format_bytes(lean)}, and with {COMPRESSED}, {format_bytes(asi)}: "
         f"{less_or_more(asi, lean)} than lean layers alone"
     )
     step = TIMELINES[PLAIN]

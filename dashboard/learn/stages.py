@@ -9,8 +9,8 @@ import streamlit as st
 from dashboard.frame import figure
 from dashboard.learn import address, classes
 from dashboard.learn.controls import Controls
+from dashboard.learn.guessing import ask, show_guess
 from dashboard.learn.lesson import Lesson, Question
-from dashboard.plain import plain
 
 
 def draw_lesson(lesson: Lesson, *, is_lecturers: bool, class_code: str | None = None) -> None:
@@ -24,13 +24,12 @@ def draw_lesson(lesson: Lesson, *, is_lecturers: bool, class_code: str | None = 
     with asked:
         st.markdown(question.text)
         if guess is None:
-            _ask(lesson.slug, question, class_code)
+            ask(lesson.slug, question, class_code)
     with seen:
         plot, caption = lesson.picture()
         figure(plot, key=f"{lesson.slug}-about", caption=caption)
     if guess is not None:
-        _show_guess(lesson.slug, question, guess)
-        _tell_class(class_code)
+        show_guess(lesson.slug, question, guess, class_code)
         _stage(2, "Run")
         lesson.run(controls)
         _stage(3, "Reveal")
@@ -43,62 +42,6 @@ def draw_lesson(lesson: Lesson, *, is_lecturers: bool, class_code: str | None = 
 
 def _stage(number: int, name: str) -> None:
     st.subheader(f"{number} · {name}", anchor=False, divider="gray")
-
-
-def _ask(slug: str, question: Question, class_code: str | None) -> None:
-    with st.container(key="lesson-guess"):
-        _guess_box(slug, question, class_code)
-    counted = "" if class_code is None else " The lecturer's screen counts it, without a name."
-    st.caption(f"The experiment and the answer open after your guess.{counted}")
-
-
-def _guess_box(slug: str, question: Question, class_code: str | None) -> None:
-    widget = f"{slug}-slider"
-    st.slider(
-        question.label,
-        question.low,
-        question.high,
-        question.start,
-        question.step,
-        format=f"%g {question.unit.replace('%', '%%')}",
-        key=widget,
-        help="Any guess will do: a wrong one teaches more.",
-    )
-    st.button(
-        "Lock in my guess",
-        key=f"{slug}-commit",
-        type="primary",
-        icon=":material/lock:",
-        on_click=_lock_in,
-        args=(slug, widget, class_code),
-        help="Opens the rest of the lesson: run, reveal and take home.",
-    )
-
-
-def _lock_in(slug: str, widget: str, class_code: str | None) -> None:
-    value = st.session_state[widget]
-    address.commit(slug, value)
-    if class_code is not None:
-        classes.count_guess(class_code, slug, value)
-
-
-def _tell_class(class_code: str | None) -> None:
-    """Say so if the guess was not counted in the class."""
-    if class_code is not None and (reason := classes.problem()) is not None:
-        st.warning(f"Your guess is not among those of your class: {plain(reason)}")
-
-
-def _show_guess(slug: str, question: Question, guess: float) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Your guess: **{question.written(guess)}**", width="content")
-        st.button(
-            "Guess again",
-            key=f"{slug}-again",
-            icon=":material/replay:",
-            on_click=address.withdraw,
-            args=(slug,),
-            help="Hides the answer and lets you change your guess.",
-        )
 
 
 def _reveal(lesson: Lesson, question: Question, guess: float) -> None:

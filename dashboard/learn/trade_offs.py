@@ -51,9 +51,9 @@ def _about_accuracy(found: Study) -> Question:
     vanilla, asi = found.deepest
     text = (
         f"{model_card(STUDY.model).title}, pretrained on ImageNet, learns CIFAR-10 in "
-        f"{STUDY.steps} steps. A new classifier alone reaches "
+        f"{STUDY.steps} steps. A new classifier alone is right about "
         f"{short_percent(found.head.mean_accuracy)} of the test images; with the last "
-        f"{vanilla.layers} convolutions trained too, it is "
+        f"{vanilla.layers} convolutions trained too, it is right about "
         f"{short_percent(vanilla.mean_accuracy)}, and {format_bytes(vanilla.activation_bytes)} of "
         f"their inputs are kept. {asi.method.settings_label}, keeps "
         f"{format_bytes(asi.activation_bytes)}, "

@@ -95,7 +95,7 @@ def plot_guesses(
     styled(figure, title="All guesses", x=unit, y="guesses")
     low, high = min(span[0], truth or span[0]), max(span[1], truth or span[1])
     margin = 0.04 * (high - low)
-    figure.update_layout(hovermode="closest", height=360, margin={"t": 64}, uirevision="guesses")
+    figure.update_layout(hovermode="closest", height=280, margin={"t": 56}, uirevision="guesses")
     figure.update_xaxes(range=[low - margin, high + margin], title_standoff=4)
     return figure.update_yaxes(
         range=[0, 1.15 * max(most, 4)], dtick=max(1, round(max(most, 4) / 4)), rangemode="tozero"
@@ -158,19 +158,19 @@ def plot_guessed_ratio(
 ) -> go.Figure:
     """A guessed and a true multiple of a known number of bytes, as bars."""
     rows = [
-        (base_name, base, "#8C8C8C", ""),
-        ("your guess", guess * base, GUESS, "/"),
-        ("the truth", truth * base, TRUTH, ""),
+        (base_name, base, "#8C8C8C"),
+        ("your guess", guess * base, GUESS),
+        ("the truth", truth * base, TRUTH),
     ]
     figure = go.Figure()
-    for name, value, color, pattern in reversed(rows):
+    for name, value, color in reversed(rows):
         figure.add_trace(
             go.Bar(
                 x=[value / 2**20],
                 y=[name],
                 orientation="h",
                 name=name,
-                marker={"color": color, "pattern": {"shape": pattern}},
+                marker={"color": color},
                 text=[f"{format_bytes(value)}, {three_digits(value / base)}{THIN_SPACE}×"],
                 textposition="auto",
                 hovertemplate="%{text}<extra></extra>",

@@ -63,7 +63,7 @@ def plot_depths(
     x = unit_title(f"{memory}, MiB", log=log)
     styled(figure, title="Accuracy by trained layers", x=x, y="test accuracy (measured), %")
     figure.update_layout(hovermode="closest", margin={"t": 64}, uirevision=f"depths {memory} {log}")
-    return log_axis(figure, "x") if log else figure
+    return log_axis(figure, "x") if log else figure.update_xaxes(rangemode="tozero")
 
 
 def _depths(curve: PricedCurve) -> go.Scatter:
