@@ -1,4 +1,4 @@
-"""Learn: four lessons of predict, run, reveal and take home."""
+"""Learn: five lessons of predict, run, reveal and take home."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The Learn page: four lessons of predict, run, reveal and take home."""
+"""The Learn page: five lessons of predict, run, reveal and take home."""

@@ -106,6 +106,7 @@ def run(controls: Controls) -> None:
             "What steps need at once, which is shipped with the app, is missing from this "
             "installation: the lesson shows what is kept."
         )
+        st.markdown(f"##### {_kept_sentence(layers, size)}")
     else:
         st.markdown(f"##### {_needed_sentence(found, layers, size)}")
     _figures(found, layers, size)
@@ -119,6 +120,18 @@ def _depth_title(name: str) -> str:
 def needed(found: Mapping[RunSpec, Need], method: Method, layers: int | str, size: int) -> int:
     """Bytes that training needs at once, with frozen weights in flash."""
     return found[micro_batched(method, layers, size)].total(frozen_in_flash=True)
+
+
+def _kept_sentence(layers: int | str, size: int) -> str:
+    kept = (
+        f"{method.label} {format_bytes(_kept(method, layers, size))}"
+        for method in (_VANILLA, _ASI, _LORA, _BOTH)
+    )
+    return f"{_kept_title(size)}: {', '.join(kept)}"
+
+
+def _kept(method: Method, layers: int | str, size: int) -> int:
+    return usual_cost(method, layers=layers, batch=size).activation_bytes
 
 
 def _needed_sentence(found: Mapping[RunSpec, Need], layers: int | str, size: int) -> str:
@@ -139,7 +152,7 @@ def _figures(found: Mapping[RunSpec, Need], layers: int | str, size: int) -> Non
     log = axis_control("these figures")
     left, right = st.columns(2)
     with left:
-        full = usual_cost(_VANILLA, layers=layers, batch=size).activation_bytes
+        full = _kept(_VANILLA, layers, size)
         rows = [_kept_row(method, layers, size, full) for method in _METHODS]
         figure(
             draw_totals(rows, title=_kept_title(size), unit="MiB", log=log),
@@ -166,7 +179,7 @@ def _kept_title(size: int) -> str:
 
 
 def _kept_row(method: Method, layers: int | str, size: int, full: int) -> TotalRow:
-    kept = usual_cost(method, layers=layers, batch=size).activation_bytes
+    kept = _kept(method, layers, size)
     less = "" if kept == full else f", {less_or_more(kept, full)}"
     text = f"{format_bytes(kept)}{less}"
     return TotalRow(method.label, method.kind, text, [kept / MIB], [text], text)
@@ -207,7 +220,7 @@ def _gradients(method: Method) -> str:
 
 
 def reveal(guess: float) -> Reveal:
-    kept = {m: usual_cost(m, layers=_WHOLE).activation_bytes for m in (_VANILLA, _LORA)}
+    kept = {method: _kept(method, _WHOLE, USUAL.batch_size) for method in (_VANILLA, _LORA)}
     truth = 100 * kept[_LORA] / kept[_VANILLA]
     return Reveal(
         truth=truth,
@@ -216,7 +229,8 @@ def reveal(guess: float) -> Reveal:
         caption="Formula, exact convention: the layers' inputs, and what the first of the two "
         "matrices makes of them.",
         explanation="LoRA needs the whole input for its first matrix's gradient, and that matrix's "
-        "output for the second's. It saves weight gradients and optimiser state instead. "
+        "output for the second's: little in dense layers, as much again in depthwise ones. It "
+        "saves weight gradients and optimiser state. "
         "**Micro-batches** divide what is kept, exactly, but the summed gradients stay. "
         f"**Checkpointing** computes twice. ASI compresses what is left.{_plainly()}",
     )

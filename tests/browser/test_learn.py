@@ -14,7 +14,7 @@ def by_the_menu(browser: Browser, server: Server) -> Visit:
     visit = open_page(browser, server.url, width=NARROW)
     visit.page.get_by_test_id("stExpandSidebarButton").click()
     visit.page.get_by_role("link", name="Learn").click()
-    expect(visit.page.get_by_role("heading", name="Four short lessons")).to_be_visible(
+    expect(visit.page.get_by_role("heading", name="Five short lessons")).to_be_visible(
         timeout=MINUTE
     )
     visit.page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
@@ -44,14 +44,14 @@ def test_a_student_guesses_and_sees_on_a_phone(browser: Browser, server: Server)
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
     main = page.get_by_test_id("stMain")
     assert main.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
-    page.get_by_role("slider", name="Trained layers").press("ArrowRight")
-    page.wait_for_url("**layers=5**")
+    page.get_by_role("slider", name="Trained layers").press("ArrowLeft")
+    page.wait_for_url("**layers=48**")
     address = page.url
     visit.end()
 
     again = open_page(browser, address, width=NARROW)
     expect(again.page.get_by_text("You guessed 5")).to_be_visible(timeout=MINUTE)
-    expect(again.page.get_by_role("slider", name="Trained layers")).to_have_value("5")
+    expect(again.page.get_by_role("slider", name="Trained layers")).to_have_value("48")
     again.page.close()
 
 
@@ -69,7 +69,11 @@ def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) ->
     expect(code).to_contain_text("angle=15")
     link = code.inner_text().strip()
     assert link.startswith(f"{server.url}/learn?lesson=warm-start")
+    screen_link = page.get_by_role("link", name="Open your screen").get_attribute("href")
     visit.end()
+    # As on the projector.
+    screen = open_page(browser, f"{screen_link}&present=1")
+    expect(screen.page.get_by_text("No guesses yet")).to_be_visible()
 
     student = open_page(browser, link).page
     expect(student.get_by_role("heading", name="Why a warm start works")).to_be_visible(
@@ -81,6 +85,12 @@ def test_a_class_follows_the_lecturers_link(browser: Browser, server: Server) ->
     expect(fixed).to_have_value("15", timeout=MINUTE)
     expect(fixed).to_be_disabled()
     student.close()
+    expect(screen.page.get_by_text("1 guess: 50")).to_be_visible()
+    screen.page.get_by_role("button", name="Reveal").click()
+    expect(screen.page.get_by_text("; it is ")).to_be_visible()
+    screen.page.wait_for_url("**revealed=1**")
+    wait_until_drawn(screen.page)
+    screen.end()
 
 
 def test_a_reader_searches_the_glossary(browser: Browser, server: Server) -> None:

@@ -15,6 +15,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from asi_core.runs.store.guesses import CLASS_CODE
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
@@ -109,11 +110,14 @@ def memory_truth() -> str:
 
 
 def kept_by_lora() -> str:
-    """From shapes: the layers' inputs, and 8 channels at each position of their outputs."""
+    """From shapes: the layers' inputs, and 8 channels at each position of the outputs, of depthwise
+    layers as many as they have."""
     shapes = trained_layer_shapes("efficientnet_lite0", "all", 64, 96)
     inputs = sum(prod(shape.input_shape) for shape in shapes)
     between = sum(
-        8 * shape.geometry.groups * prod(shape.output_shape) / shape.output_shape[1]
+        prod(shape.output_shape)
+        if shape.geometry.groups > 1
+        else 8 * prod(shape.output_shape) // shape.output_shape[1]
         for shape in shapes
     )
     return f"{three_digits(100 + 100 * between / inputs)} %"
@@ -305,6 +309,8 @@ def test_a_fixed_value_that_is_also_the_usual_one_stays_fixed(evidence: RunStore
 def test_the_link_for_the_class_has_the_present_state_and_no_guess(evidence: RunStore) -> None:
     page = guessed("low-rank", explained_variance="0.95", picture="Bag")
     link = parse_qs(page.code[0].value.partition("?")[2])
+    (code,) = link.pop("class")
+    assert CLASS_CODE.fullmatch(code)
     assert link == {
         "lesson": ["low-rank"],
         "layer": ["wide"],
@@ -316,11 +322,13 @@ def test_the_link_for_the_class_has_the_present_state_and_no_guess(evidence: Run
     page.multiselect(key="low-rank-fixed").set_value(["explained_variance"])
     run(page)
     link = parse_qs(page.code[0].value.partition("?")[2])
+    # Another question has another class.
+    assert link.pop("class") != [code]
     assert link == {"lesson": ["low-rank"], "explained_variance": ["0.95"]}
 
 
 def test_before_the_guess_there_is_a_link_too(evidence: RunStore) -> None:
-    assert opened(topic="memory").code[0].value.endswith("?lesson=memory")
+    assert "?lesson=memory&class=" in opened(topic="memory").code[0].value
 
 
 def test_the_first_lesson_asks_about_the_network_that_a_link_fixes(evidence: RunStore) -> None:
@@ -344,7 +352,7 @@ def test_the_first_lesson_shows_its_own_network_at_first() -> None:
     st.cache_resource.clear()
 
 
-@pytest.mark.parametrize(("number", "slug"), enumerate(LESSONS, start=1))
+@pytest.mark.parametrize(("number", "slug"), list(enumerate(LESSONS, start=1)))
 def test_lessons_have_numbers(evidence: RunStore, number: int, slug: str) -> None:
     assert texts(opened(lesson=str(number)).title) == LESSONS[slug].title
 

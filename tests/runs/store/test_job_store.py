@@ -8,7 +8,11 @@ import pytest
 
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.methods import Vanilla
-from asi_core.runs.exchange.example_jobs import import_example_jobs, write_example_job
+from asi_core.runs.exchange.example_jobs import (
+    import_example_jobs,
+    write_example_job,
+    write_example_jobs,
+)
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store import job_store as jobs
@@ -235,6 +239,14 @@ def test_examples_are_stored_once_and_own_results_are_preferred(
     completed(store, "calibrate", spec(), {"layers": [2]})
     import_example_jobs(store, tmp_path)
     assert request_job(store, "calibrate", spec(), "me").result == {"layers": [2]}
+
+
+def test_many_examples_are_one_file(store: JobStore, tmp_path: Path) -> None:
+    results = [(spec(batch_size=size), {"size": size}) for size in (8, 16)]
+    write_example_jobs(tmp_path, "sizes", "calibrate", results)
+    import_example_jobs(store, tmp_path)
+    found = store.answers("calibrate", [about for about, _ in results])
+    assert [found[about].result for about, _ in results] == [result for _, result in results]
 
 
 def test_a_new_edition_of_an_example_replaces_the_old(store: JobStore, tmp_path: Path) -> None:
