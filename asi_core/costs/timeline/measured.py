@@ -6,12 +6,11 @@ import gc
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 
 from asi_core.costs.measurement import refuse_compiled
 from asi_core.costs.timeline.allocator import Level, allocations_of
-from asi_core.costs.timeline.recording import Recorder, StepRecorder
+from asi_core.costs.timeline.recording import HasState, Recorder, StepRecorder
 from asi_core.costs.timeline.records import Timeline
 from asi_core.errors import AsiError
 
@@ -42,7 +41,7 @@ def measure_timeline(
     head: str | None,
     *,
     batch: Any,
-    optimiser: torch.optim.Optimizer | None = None,
+    optimiser: HasState | None = None,
     frozen: nn.Module | None = None,
 ) -> Timeline:
     """Run two steps and record the second: every change of live bytes, and what it was for.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-import torch
 from torch import Tensor, nn
 
 from asi_core.costs.categories import Category
@@ -21,6 +20,13 @@ from asi_core.costs.timeline.storages import Followed, Ran, StorageFollower
 FROZEN_PART = "the frozen part"
 
 _USES = frozenset(map(str, Use))
+
+
+class HasState(Protocol):
+    """An optimiser: its state holds tensors, by parameter."""
+
+    @property
+    def state(self) -> Mapping[Any, Any]: ...
 
 
 class Recorder:
@@ -57,7 +63,7 @@ class StepRecorder(Recorder):
         layer_names: Sequence[str],
         head: str | None,
         *,
-        optimiser: torch.optim.Optimizer | None = None,
+        optimiser: HasState | None = None,
         batch: Any = (),
         frozen: nn.Module | None = None,
         follower: type[StorageFollower] = StorageFollower,
