@@ -108,4 +108,6 @@ def _print_run(ended: RunRecord) -> None:
         print(f"damaged images     {left_out} left out")
     print(f"activation memory  {bytes_by_formula(summary['activation_bytes'])}")
     print(f"saved for backward {format_bytes(summary['measured_saved_bytes'])} measured")
+    if (peak := summary.get("peak_bytes")) is not None:
+        print(f"peak of a step     {format_bytes(peak)} measured")
     print(f"step               {format_seconds(summary['seconds']['step_median'])} (median)")

@@ -56,16 +56,20 @@ class Steppable(Protocol):
 
 
 class SavedRecorder(Recorder):
-    """Counts the bytes that a step's forward passes save for backward: the most at a time."""
+    """Counts the bytes that a step's forward passes save for backward.
+
+    Attributes:
+        saved_bytes: of one pass; the most of several.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model, self.total = model, 0
+        self._model, self.saved_bytes = model, 0
 
     @contextmanager
     def forward(self) -> Iterator[None]:
         with SavedBytes(self._model) as saved:
             yield
-        self.total = max(self.total, saved.total)
+        self.saved_bytes = max(self.saved_bytes, saved.total)
 
 
 class TrainingStep:

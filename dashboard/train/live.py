@@ -34,6 +34,7 @@ from dashboard.train.many import MOST_CARDS, runs_at_a_glance
 from dashboard.train.numbers import numbers_table
 from dashboard.train.references import vanilla_of
 from dashboard.train.spectra import layer_spectra
+from dashboard.train.step_memory import recorded_steps
 
 Phase = Literal["waiting", "active", "ended"]
 
@@ -127,6 +128,7 @@ def _details_part(comparison: str, drawn: Drawn) -> None:
             ),
         },
     )
+    recorded_steps(runs, feeds)
     layer_spectra(runs, feeds)
     numbers_table(runs, feeds)
 
