@@ -105,6 +105,8 @@ class Settings(BaseModel):
             restarts; by default in `home`; None for no cache on disk.
         checkpoints_dir: folder of the checkpoints from which active runs resume; by default in
             `home`.
+        checkpoint_bytes: maximum size of the checkpoints of completed runs, from which they can be
+            lengthened; the oldest are removed first; 0 for none.
         feature_disk_bytes: maximum size of the features on disk; 0 for none.
         feature_bytes: maximum memory of frozen features in one process, where they are not on
             disk.
@@ -135,6 +137,7 @@ class Settings(BaseModel):
     concurrent_runs: int = Field(default=8, ge=1)
     features_dir: Folder | None = None
     checkpoints_dir: Folder = Path()
+    checkpoint_bytes: int = Field(default=2 * GIB, ge=0)
     feature_disk_bytes: int = Field(default=8 * GIB, ge=0)
     feature_bytes: int = Field(default=2 * GIB, ge=0)
     user_header: str | None = None

@@ -9,7 +9,7 @@ import streamlit as st
 from asi_core.errors import AsiError, one_sentence
 from asi_core.results.outcomes import left_out, test_images
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store.run_store import FROM_RUN
+from asi_core.runs.store.queueing import FROM_RUN
 from asi_core.runs.submit.service import request_cancel
 from asi_core.units import by_formula, format_bytes, format_seconds, signed, than_vanilla
 from dashboard import services, visitor

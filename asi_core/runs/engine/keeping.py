@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from asi_core.errors import AsiError, InvalidInput, Unavailable, one_sentence
-from asi_core.runs.engine.checkpoint_files import checkpoint_path
 from asi_core.runs.engine.reporter import Reporter
 from asi_core.runs.records import NOBODY, RunRecord
+from asi_core.runs.store.checkpoint_files import checkpoint_path
 from asi_core.runs.store.database import STORE_ERRORS, AttemptLost, silence_of
 from asi_core.runs.store.library import LONGEST_NAME, Description, RunLibrary
 from asi_core.runs.store.run_log import lines_of_this_context
