@@ -35,6 +35,31 @@ def test_the_same_command_gives_the_same_accuracy() -> None:
     assert losses[0] == losses[1]
 
 
+def test_a_completed_run_is_lengthened() -> None:
+    method = ("--method", "asi", "--rank", "4", "--optimizer", "adamw", "--schedule", "constant")
+    old = answer("train", *method, *SMALL)
+    found = answer("lengthen", old["run_id"], "--steps", "4")
+    (longer,) = found["runs"]
+    every = ("--evaluate-every", "1", "--probe-every", "1")
+    expected = answer("train", *method, *SMALL, "--steps", "4", *every)
+    # An equal run would be copied; that of another process is as equal.
+    assert expected["run_id"] == longer["run_id"]
+    losses = [row["loss"] for row in longer["history"] if row["kind"] == "step"]
+    assert losses[:2] == [row["loss"] for row in old["history"] if row["kind"] == "step"]
+    assert len(losses) == 4
+    printed = call("lengthen", found["comparison"], "--steps", "5")
+    assert printed.code == 0
+    assert "completed" in printed.out
+    for words, expected_error in (
+        (("lengthen", old["run_id"], "--steps", "2"), "more than the 2 steps that are done, got 2"),
+        (("lengthen", "nothing", "--steps", "4"), "RUN must be the id of a run or of a comparison"),
+    ):
+        refused = call(*words)
+        assert refused.code == 2
+        assert expected_error in refused.err
+        assert len(refused.err.strip().splitlines()) == 1
+
+
 def test_a_plan_in_8_bits_has_less_error_under_the_same_budget() -> None:
     size = ("--batch-size", "8", "--image-size", "32", "--layers", "2", "--budget-mib", "0.008")
     usual, rounded = answer("plan", *size), answer("plan", *size, "--bits", "8")

@@ -153,4 +153,7 @@ def time_left(run: RunRecord, feed: RunFeed, now: float) -> float | None:
     done = feed.last_step
     if run.started_at is None or not done:
         return None
+    if run.begins_from is not None:
+        # Most of its steps so far may be of the run that it lengthens.
+        return feed.median_step * (run.spec.steps - done)
     return (now - run.started_at) / done * (run.spec.steps - done)
