@@ -121,6 +121,10 @@ class Settings(BaseModel):
         keep_days: days after which ended runs are deleted, except shipped ones; None for never.
         models: names of models beyond the zoo and torchvision that users may choose, separated by
             commas: `timm/NAME`, `hf/ID`, `FILE.py:FUNCTION`.
+        tensorboard_dir: folder into which TensorBoard's event files of runs are written as they are
+            trained; None for none.
+        listeners: what else follows runs, separated by commas: `MODULE:NAME`, imported by workers
+            (`runs.engine.listeners`).
         limits: limits on users' requests.
     """
 
@@ -147,6 +151,8 @@ class Settings(BaseModel):
     read_only: bool = False
     keep_days: float | None = Field(default=None, gt=0)
     models: str = ""
+    tensorboard_dir: Folder | None = None
+    listeners: str = ""
     limits: Limits = Limits()
 
     @property

@@ -10,6 +10,7 @@ from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS
 from tests.command import answer, call, call_process, parsed
+from tests.datasets.few import few_images
 from tests.datasets.pictures import encoded, noise, write_folder
 
 SMALL = ["--steps", "2", "--batch-size", "16", "--image-size", "32", "--layers", "2"]
@@ -36,7 +37,8 @@ def test_the_same_command_gives_the_same_accuracy() -> None:
 
 
 def test_a_completed_run_is_lengthened() -> None:
-    method = ("--method", "asi", "--rank", "4", "--optimizer", "adamw", "--schedule", "constant")
+    recipe = ("--optimizer", "adamw", "--schedule", "constant", "--dataset", few_images())
+    method = ("--method", "asi", "--rank", "4", *recipe)
     old = answer("train", *method, *SMALL)
     found = answer("lengthen", old["run_id"], "--steps", "4")
     (longer,) = found["runs"]

@@ -49,6 +49,7 @@ _NOT_UNIT = (
     r"training/test_(fine_tuning|formula_memory|measuring|prefix|probes|reproduce|step)\.",
     "costs/timeline/test_measured",
     "training/test_lengthening",
+    "test_other_tools",
 )
 # Their number of random examples grows in `make faults`.
 _FUZZ = ("runs/test_fuzz.py", "exchange/test_fuzz_imports.py", "pages/test_fuzz_links.py")

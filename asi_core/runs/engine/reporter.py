@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 from asi_core.errors import one_sentence
 from asi_core.runs.engine.heartbeat import Heartbeat
+from asi_core.runs.engine.listeners import Listeners
 from asi_core.runs.records import LogLine
 from asi_core.runs.store.checkpoint_files import final_path, trim
 from asi_core.runs.store.retry import retry
@@ -41,6 +42,7 @@ class Reporter:
         checkpoint: the file that is overwritten by each checkpoint.
         turns: returns this process's count of turns (`SerialExecutor.turns`).
         final_bytes: how much the final states of all runs may take on disk; 0 keeps none.
+        listeners: of this attempt.
     """
 
     def __init__(
@@ -51,10 +53,11 @@ class Reporter:
         checkpoint: Path,
         turns: Callable[[], int] = lambda: 0,
         final_bytes: int = 0,
+        listeners: Listeners | None = None,
     ) -> None:
         self._store, self._run_id, self._token = store, run_id, token
         self._checkpoint, self._turns = checkpoint, turns
-        self._final_bytes = final_bytes
+        self._final_bytes, self._listeners = final_bytes, listeners
         self._final: TrainingState | None = None
         self._begun, self._before = time.perf_counter(), 0.0
         self._all: list[Event] = []
@@ -83,6 +86,8 @@ class Reporter:
         trace: TracebackType | None,
     ) -> None:
         self._heartbeat.__exit__(kind, error, trace)
+        if self._listeners is not None:
+            self._listeners.end("interrupted")
         self._writer.shutdown()
 
     @property
@@ -98,6 +103,7 @@ class Reporter:
         """
         with self._lock:
             self._all, self._written, self._before = list(earlier), len(earlier), seconds
+        self._tell(earlier)
 
     def gains_beyond(self, step: int) -> None:
         """Set the last step of earlier attempts: only checkpoints beyond it count as progress."""
@@ -118,6 +124,7 @@ class Reporter:
             due = first or len(self._all) - self._written >= _FLUSH_EVENTS
         if due:
             retry(self._flush)
+        self._tell([item])
 
     def keep(self, state: TrainingState) -> None:
         """Schedule a checkpoint. It is written after all events up to it are in the store.
@@ -161,7 +168,10 @@ class Reporter:
         self._writer.shutdown()
         retry(self._flush)
         is_kept = status == "completed" and self._keep_final()
-        retry(lambda: self._finish(status, error))
+        summary = self._summary(status)
+        retry(lambda: self._store.finish(self._run_id, self._token, status, summary, error))
+        if self._listeners is not None:
+            self._listeners.end(status, summary)
         if is_kept:
             with suppress(OSError):
                 self._checkpoint.unlink(missing_ok=True)
@@ -185,11 +195,15 @@ class Reporter:
             return False
         return True
 
-    def _finish(self, status: Ended, error: str | None) -> None:
+    def _tell(self, events: Sequence[Event]) -> None:
+        if self._listeners is not None:
+            self._listeners.tell(events)
+
+    def _summary(self, status: Ended) -> dict[str, Any]:
         summary: dict[str, Any] = summarise(self._all)
         if status != "failed":
             summary["seconds"]["total"] = self.seconds
-        self._store.finish(self._run_id, self._token, status, summary, error)
+        return summary
 
     def _flush(self) -> None:
         with self._writing:

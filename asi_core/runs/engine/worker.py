@@ -18,6 +18,7 @@ import torch
 from asi_core.datasets import check_images
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.methods import Vanilla
+from asi_core.runs.engine.listeners import Listeners
 from asi_core.runs.engine.reporter import Reporter
 from asi_core.runs.engine.serial_executor import SerialExecutor, in_turns
 from asi_core.runs.records import RunRecord
@@ -133,6 +134,7 @@ def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> N
     reporter = Reporter(
         *(store, run.id, token, checkpoint, lambda: context.executor.turns),
         final_bytes=read_settings().checkpoint_bytes,
+        listeners=Listeners(run),
     )
     try:
         with reporter, lines_of_this_context(reporter.add_line):
