@@ -48,6 +48,8 @@ _NOT_UNIT = (
     r"training/test_(calibration|checkpoint|checkpointing|feature_files|features|frozen|loop)",
     r"training/test_(fine_tuning|formula_memory|measuring|optimisers|prefix|probes|reproduce|step)\.",
     "costs/timeline/test_measured",
+    "training/test_lengthening",
+    "test_other_tools",
 )
 # Their number of random examples grows in `make faults`.
 _FUZZ = ("runs/test_fuzz.py", "exchange/test_fuzz_imports.py", "pages/test_fuzz_links.py")

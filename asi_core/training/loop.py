@@ -59,8 +59,8 @@ def fine_tune(
         should_stop: called before every step; if it returns true, the run ends without an event.
         features: frozen features, shared with other runs of this process.
         resume: the state to resume from; its steps are not repeated.
-        keep: called with the run's state after every evaluation and probe, and every half minute,
-            once all events up to there have been consumed.
+        keep: called with the run's state after every evaluation (the last step has one) and probe,
+            and every half minute, once all events up to there have been consumed.
 
     Raises:
         AsiError: if weights or data are unavailable, or training diverges.
@@ -103,7 +103,7 @@ def training_events(
         evaluates = step % spec.evaluation_interval == 0 or step == spec.steps
         yield from session.step(step, batch, probe, evaluates)
         late = time.monotonic() - kept_at > _KEEP_SECONDS
-        if keep is not None and step < spec.steps and (probe or evaluates or late):
+        if keep is not None and (probe or evaluates or late):
             keep(session.state(step))
             kept_at = time.monotonic()
 

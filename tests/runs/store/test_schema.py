@@ -99,6 +99,7 @@ def test_a_run_of_infinite_weight_decay_can_be_read(tmp_path: Path) -> None:
         )
         for table in ("runs", "jobs"):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN network"))
+        connection.execute(text("ALTER TABLE runs DROP COLUMN begins_from"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     engine.dispose()
     store = RunStore(url)
