@@ -44,6 +44,8 @@ _STYLES = """
 [data-testid=stMainBlockContainer] h2 { font-size: 1.5rem; padding: 0; }
 [data-testid=stMainBlockContainer] h3 { font-size: 1.25rem; padding: 0; }
 [data-testid=stMainBlockContainer] h5 { padding-top: 0; }
+/* The line below a heading does not cross it. */
+[data-testid=stHeading]:has(hr) [data-testid=stMarkdownContainer] { margin-bottom: 0; }
 /* What cannot be changed can still be read. */
 [data-testid=stApp] :is(button, input, textarea):disabled,
 [data-testid=stApp] :is(button, label):is(:disabled, :has(input:disabled)) *,

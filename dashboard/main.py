@@ -38,7 +38,9 @@ def main() -> None:
     style_page(shows_setup=opens_sidebar(page))
     if not is_class:
         bring_up_to_date()
+    if not is_class or "screen" in st.query_params:
         present_switch()
+    if not is_class:
         # Here and not in the pages: widgets of the frame keep their values, and their place in the
         # address, when the visitor changes page.
         draw_setup()

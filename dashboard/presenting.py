@@ -19,11 +19,13 @@ _HIDDEN = ", ".join(
 )
 _STYLES = f"""
 html {{ font-size: {16 * SCALE}px; }}
-[data-testid=stSidebar], [data-testid=stExpandSidebarButton], [data-testid=stTooltipIcon],
-.live-chart .modebar {{ display: none !important; }}
+[data-testid=stSidebar], [data-testid=stExpandSidebarButton], .live-chart .modebar,
+/* A button with a help text lies inside of such an element. */
+[data-testid=stTooltipIcon]:not([data-testid=stButton] *) {{ display: none !important; }}
 [data-testid=stMain] :is({_HIDDEN}) {{ display: none; }}
 /* The guess is the content of a lesson; the switch leads back. */
-[data-testid=stMain] :is(.st-key-lesson-guess, .st-key-present-switch) :is({_HIDDEN}) {{
+[data-testid=stMain] :is(.st-key-lesson-guess, .st-key-class-reveal, .st-key-present-switch)
+  :is({_HIDDEN}) {{
   display: block;
 }}
 /* Wide parts stand below each other rather than being cut. */

@@ -7,6 +7,7 @@ import streamlit as st
 from asi_core.runs.engine.engine import RunEngine, shared_engine
 from asi_core.runs.exchange.example_jobs import import_example_jobs
 from asi_core.runs.exchange.examples import SHIPPED_FOLDER, import_examples
+from asi_core.runs.store.guesses import GuessStore
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
@@ -36,6 +37,11 @@ def store() -> RunStore:
 @st.cache_resource(show_spinner=False)
 def feeds() -> Feeds:
     return Feeds(store())
+
+
+@st.cache_resource(show_spinner=False)
+def guesses() -> GuessStore:
+    return GuessStore(read_settings().database_url)
 
 
 @st.cache_resource(show_spinner=False)

@@ -60,6 +60,11 @@ def owner() -> str:
     return f"{_BROWSER}{hashlib.sha256(token.encode()).hexdigest()[:32]}" if token else NOBODY[0]
 
 
+def browser_secret() -> str | None:
+    """What identifies this browser and is in no table; None if it takes no cookies."""
+    return _token_of(dict(st.context.cookies))
+
+
 def network() -> str | None:
     """The visitor's network; `Guard` has set the address."""
     address = st.context.ip_address

@@ -15,6 +15,7 @@ Value = TypeVar("Value")
 
 # A link with a lesson is a lecturer's: it shows only that lesson.
 LESSON, TOPIC = "lesson", "topic"
+_GUESS = "-guess"
 
 
 def is_lecturers() -> bool:
@@ -53,10 +54,21 @@ def withdraw(slug: str) -> None:
     st.query_params.pop(_guess_name(slug), None)
 
 
+def fixed_value(key: str) -> str | None:
+    """The text of a control in a lecturer's link, which fixes it; None in other links."""
+    return st.query_params.get(key) if is_lecturers() else None
+
+
+def class_parameters() -> dict[str, str]:
+    """What a lecturer's link says besides the lesson: the fixed controls, and the class."""
+    given = st.query_params.to_dict().items()
+    return {key: text for key, text in given if key != LESSON and not key.endswith(_GUESS)}
+
+
 def class_link(slug: str, fixed: Mapping[str, str]) -> str:
-    """A lecturer's link to a lesson, with these controls fixed and without a guess."""
+    """A lecturer's link to a lesson, with these parameters and without a guess."""
     return f"{st.context.url or ''}?{urlencode({LESSON: slug, **fixed})}"
 
 
 def _guess_name(slug: str) -> str:
-    return f"{slug}-guess"
+    return f"{slug}{_GUESS}"

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from asi_core.errors import InvalidInput
-from dashboard.learn.address import Value, parsed
+from dashboard.learn.address import Value, fixed_value, parsed
 from dashboard.links import quoted
 
 RANKS, USUAL_RANK = (1, 2, 4, 8, 16, 32, 64), 8
@@ -42,7 +42,7 @@ class Controls:
         low, high = bounds
 
         def parse(text: str) -> float:
-            return _number(key, text, low, high, whole=isinstance(step, int))
+            return number(key, text, low, high, whole=isinstance(step, int))
 
         def draw(mark: str, **how: Any) -> float:
             return float(st.slider(label + mark, low, high, step=step, help=hint, **how))
@@ -58,7 +58,7 @@ class Controls:
             chosen: Value = st.select_slider(label + mark, options, help=hint, **how)
             return chosen
 
-        return self._drawn(key, _one_of(key, options, str), start, draw, str)
+        return self._drawn(key, one_of(key, options, str), start, draw, str)
 
     def rank(self) -> int:
         """The rank of every mode."""
@@ -82,7 +82,7 @@ class Controls:
         def draw(mark: str, **how: Any) -> str:
             return str(st.selectbox(label + mark, options, format_func=title, help=hint, **how))
 
-        return self._drawn(key, _one_of(key, options, title), start, draw, str, resets)
+        return self._drawn(key, one_of(key, options, title), start, draw, str, resets)
 
     def _named(self, key: str, parse: Callable[[str], Value]) -> Value | None:
         """A control's value in the address.
@@ -130,6 +130,15 @@ class Controls:
         return value
 
 
+def fixed(key: str, parse: Callable[[str], Value], start: Value) -> Value:
+    """The value at which a lecturer's link fixes a control; `start` in other links, and for an
+    invalid value, which the control reports."""
+    text = fixed_value(key)
+    with suppress(InvalidInput):
+        return start if text is None else parse(text)
+    return start
+
+
 def _forget(key: str) -> None:
     """Remove a control from the address, except for a parameter of the setup."""
     st.query_params.pop(_own(key), None)
@@ -152,7 +161,8 @@ def _keep_if_allowed(
         st.session_state[widget] = start
 
 
-def _number(key: str, text: str, low: float, high: float, *, whole: bool) -> float:
+def number(key: str, text: str, low: float, high: float, *, whole: bool) -> float:
+    """A parameter of the address as a number; raises InvalidInput unless it is within bounds."""
     try:
         value: float = int(text) if whole else float(text)
     except ValueError:
@@ -165,9 +175,12 @@ def _number(key: str, text: str, low: float, high: float, *, whole: bool) -> flo
     return value
 
 
-def _one_of(
+def one_of(
     key: str, options: Sequence[Value], title: Callable[[Value], str]
 ) -> Callable[[str], Value]:
+    """A function from a parameter of the address to an option, given by itself or by its title; it
+    raises InvalidInput for any other text."""
+
     def parse(text: str) -> Value:
         for option in options:
             if text in (str(option), title(option)):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 import streamlit as st
 
 from asi_core.costs.accounting import StepCost
 from asi_core.costs.estimate import estimate
+from asi_core.costs.needs import Need
+from asi_core.costs.timeline.records import Timeline
 from asi_core.methods import ASI, USUAL_EXPLAINED_VARIANCE, Method, Vanilla
 from asi_core.results.outcomes import measure
 from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
@@ -18,6 +20,7 @@ from asi_core.training.events import LayerProbe
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
 from dashboard import services
+from dashboard.learn.shipped import NEEDS, TIMELINES
 from dashboard.left_out import names_of
 
 # The default specification, which all lessons use.
@@ -27,7 +30,17 @@ USUAL_CAPTION = (
     f"{model_card(USUAL.model).title}, batch {USUAL.batch_size}, {USUAL.image_size} pixels."
 )
 
-# The measures of a sweep point; all must be present and not 0.
+# The longest runs of the poster's study.
+STUDY_DEPTH = 12
+STUDY = RunSpec(
+    method=Vanilla(),
+    model="mcunet_in1",
+    dataset="imagefolder:cifar10_small.zip",
+    layers=STUDY_DEPTH,
+    steps=600,
+    image_size=128,
+)
+# The measures of a point of the study; all must be there.
 _MEASURES = ("accuracy", "activation_bytes", "saved_bytes")
 _CACHE_SECONDS = 30
 
@@ -50,15 +63,17 @@ class ProbedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepPoint:
+class StudyPoint:
     """Runs that differ only in their seed.
 
     Attributes:
+        layers: how many of the last are trained; 0 for the linear probe.
         accuracy: seed -> accuracy on the test images after the last step, 0 to 1.
         activation_bytes, saved_bytes: by formula, and measured; means over the runs.
     """
 
     method: Method
+    layers: int
     accuracy: Mapping[int, float]
     activation_bytes: float
     saved_bytes: float
@@ -67,24 +82,30 @@ class SweepPoint:
     def mean_accuracy(self) -> float:
         return fmean(self.accuracy.values())
 
-    @property
-    def deviation(self) -> float | None:
-        """Sample standard deviation over the seeds; None for a single seed."""
-        return stdev(self.accuracy.values()) if len(self.accuracy) > 1 else None
-
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """Vanilla, and ASI at several explained variances, with the usual specification otherwise."""
+class Study:
+    """MCUNet on CIFAR-10, as in the poster's study.
+
+    Attributes:
+        head: the linear probe.
+        vanilla, asi: by the number of trained layers, fewest first; ASI at the usual explained
+            variance.
+    """
 
     origin: str
-    vanilla: SweepPoint
-    asi: Mapping[float, SweepPoint]
+    head: StudyPoint
+    vanilla: Mapping[int, StudyPoint]
+    asi: Mapping[int, StudyPoint]
 
     @property
-    def points(self) -> list[SweepPoint]:
-        """ASI by rising explained variance, vanilla last."""
-        return [*(self.asi[share] for share in sorted(self.asi)), self.vanilla]
+    def points(self) -> list[StudyPoint]:
+        return [self.head, *self.vanilla.values(), *self.asi.values()]
+
+    @property
+    def deepest(self) -> tuple[StudyPoint, StudyPoint]:
+        """Vanilla and ASI with the most trained layers."""
+        return self.vanilla[STUDY_DEPTH], self.asi[STUDY_DEPTH]
 
 
 def usual_cost(
@@ -105,18 +126,25 @@ def probed_run() -> ProbedRun | None:
     return _probed_run(services.store().url)
 
 
-def sweep() -> Sweep | None:
-    """The usual run at several explained variances; None without vanilla and the usual one."""
-    return _sweep(services.store().url)
+def study() -> Study | None:
+    """The study; None without its linear probe, or vanilla or ASI of most layers."""
+    return _study(services.store().url)
 
 
-def saved_by_category(method: Method) -> dict[str, int] | None:
-    """Measured bytes that one usual step saves, by category; None if not measured."""
-    spec = USUAL.model_copy(update={"method": method})
-    known = services.jobs().latest("measure", spec, "completed")
-    if known is None or known.result is None:
-        return None
-    return dict(known.result["saved_bytes"]["by_category"])
+def study_cost(method: Method) -> StepCost:
+    """One step of the study with the most layers, by formula (exact convention)."""
+    return usual_cost(method, STUDY.model, STUDY.layers, STUDY.batch_size, STUDY.image_size)
+
+
+def whole_steps() -> dict[str, Timeline]:
+    """The memory of a step of the whole usual network by formula, by the names of
+    `shipped.TIMELINES`; empty if the store does not have them all."""
+    return _whole_steps(services.jobs().url)
+
+
+def needs() -> dict[RunSpec, Need]:
+    """What the steps `shipped.NEEDS` need, by formula; empty if the store does not have all."""
+    return _needs(services.jobs().url)
 
 
 @st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
@@ -136,28 +164,62 @@ def _can_be_replayed(probes: Mapping[int, Mapping[str, LayerProbe]]) -> bool:
 
 
 @st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
-def _sweep(url: str) -> Sweep | None:
-    by_method: dict[Method, dict[int, RunRecord]] = {}
-    for run in _completed(url):
-        if _belongs_to_sweep(run.spec) and all(measure(run, name) for name in _MEASURES):
-            by_method.setdefault(run.spec.method, {}).setdefault(run.spec.seed, run)
-    points = {method: _point(method, runs) for method, runs in by_method.items()}
-    if Vanilla() not in points or USUAL.method not in points:
+def _study(url: str) -> Study | None:
+    alike: dict[tuple[Method, int], dict[int, RunRecord]] = {}
+    for run in _completed(url, STUDY):
+        if (key := _place_in_study(run.spec)) and all(
+            measure(run, name) is not None for name in _MEASURES
+        ):
+            alike.setdefault(key, {}).setdefault(run.spec.seed, run)
+    found = {key: _point(*key, runs) for key, runs in sorted(alike.items(), key=_by_layers)}
+    vanilla, asi = (
+        {point.layers: point for (method, layers), point in found.items() if layers and method == m}
+        for m in (STUDY.method, USUAL.method)
+    )
+    head = found.get((STUDY.method, 0))
+    if head is None or STUDY_DEPTH not in vanilla or STUDY_DEPTH not in asi:
         return None
-    asi = {
-        method.explained_variance: point
-        for method, point in points.items()
-        if isinstance(method, ASI) and method.explained_variance is not None
-    }
-    everything = [run for runs in by_method.values() for run in runs.values()]
-    return Sweep(_origin(everything), points[Vanilla()], asi)
+    return Study(
+        _origin(run for runs in alike.values() for run in runs.values()), head, vanilla, asi
+    )
+
+
+def _by_layers(item: tuple[tuple[Method, int], object]) -> int:
+    return item[0][1]
+
+
+def _place_in_study(spec: RunSpec) -> tuple[Method, int] | None:
+    """Method and trained layers of a run of the study; None for other runs."""
+    varied = {"method": STUDY.method, "seed": STUDY.seed, "layers": STUDY.layers}
+    if _trained_like(spec).model_copy(update=varied) != STUDY or isinstance(spec.layers, str):
+        return None
+    # The linear probe trains no layer, by whatever method.
+    method = spec.method if spec.layers else STUDY.method
+    return (method, spec.layers) if method in (STUDY.method, USUAL.method) else None
+
+
+@st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
+def _whole_steps(url: str) -> dict[str, Timeline]:
+    found = services.jobs().answers("timeline_formula", TIMELINES.values())
+    if len(found) < len(TIMELINES):
+        return {}
+    return {name: Timeline.from_dict(found[spec].result or {}) for name, spec in TIMELINES.items()}
+
+
+@st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
+def _needs(url: str) -> dict[RunSpec, Need]:
+    found = services.jobs().answers("need", NEEDS)
+    if len(found) < len(NEEDS):
+        return {}
+    return {spec: Need.from_dict(job.result or {}) for spec, job in found.items()}
 
 
 def left_out() -> list[str]:
-    """Invalid runs of the usual model and images, each with the reason."""
-    store = services.store()
-    drawn = [_drawn_problem(run) for run in _completed(store.url)]
-    return [*names_of(_found(store.url).left_out), *(message for message in drawn if message)]
+    """Invalid runs of the models and images of the lessons, each with the reason."""
+    url = services.store().url
+    drawn = [_drawn_problem(run) for run in _completed(url)]
+    bad = [one for of in (USUAL, STUDY) for one in _found(url, of.model, of.dataset).left_out]
+    return [*names_of(bad), *(message for message in drawn if message)]
 
 
 def _drawn_problem(run: RunRecord) -> str | None:
@@ -167,20 +229,20 @@ def _drawn_problem(run: RunRecord) -> str | None:
     return problem and f"{run.id} ({problem})"
 
 
-def _completed(url: str) -> list[RunRecord]:
-    """Completed runs of the usual model and images: shipped ones first, then the newest."""
-    return sorted(_found(url).runs, key=_is_own)
+def _completed(url: str, of: RunSpec = USUAL) -> list[RunRecord]:
+    """Completed runs of a specification's model and images: shipped first, then the newest."""
+    return sorted(_found(url, of.model, of.dataset).runs, key=_is_own)
 
 
 @st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
-def _found(url: str) -> Found:
+def _found(url: str, model: str, dataset: str) -> Found:
     library = RunLibrary(url)
     try:
         return library.found(
             RunFilter(
                 status=("completed",),
-                model=(USUAL.model,),
-                dataset=(USUAL.dataset,),
+                model=(model,),
+                dataset=(dataset,),
                 # Lessons do not use imported runs.
                 imports_of=(),
             )
@@ -198,23 +260,11 @@ def _trained_like(spec: RunSpec) -> RunSpec:
     return spec.model_copy(update={"evaluate_every": None, "probe_every": None})
 
 
-def _belongs_to_sweep(spec: RunSpec) -> bool:
-    method = spec.method
-    if isinstance(method, ASI):
-        if method.explained_variance is None:
-            return False
-        if method != ASI(explained_variance=method.explained_variance):
-            return False
-    elif not isinstance(method, Vanilla):
-        return False
-    varied = {"method": USUAL.method, "seed": USUAL.seed}
-    return _trained_like(spec).model_copy(update=varied) == USUAL
-
-
-def _point(method: Method, runs: Mapping[int, RunRecord]) -> SweepPoint:
+def _point(method: Method, layers: int, runs: Mapping[int, RunRecord]) -> StudyPoint:
     summaries = {seed: run.summary for seed, run in runs.items() if run.summary is not None}
-    return SweepPoint(
+    return StudyPoint(
         method,
+        layers,
         {seed: summary["test_accuracy"] for seed, summary in summaries.items()},
         fmean(summary["activation_bytes"] for summary in summaries.values()),
         fmean(summary["measured_saved_bytes"] for summary in summaries.values()),

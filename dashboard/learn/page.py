@@ -1,4 +1,4 @@
-"""The page around the lessons: all four, or the one in a lecturer's link."""
+"""The page around the lessons: all five, or the one in a lecturer's link."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from functools import partial
 import streamlit as st
 
 from dashboard.frame import answer, question
-from dashboard.learn import address, low_rank, memory, trade_offs, warm_start
+from dashboard.learn import (
+    address,
+    alternatives,
+    classes,
+    low_rank,
+    memory,
+    trade_offs,
+    warm_start,
+)
 from dashboard.learn.evidence import left_out
 from dashboard.learn.lesson import Lesson
+from dashboard.learn.screen import draw_screen
 from dashboard.learn.stages import draw_lesson
 from dashboard.left_out import tell_left_out
 from dashboard.links import quoted
@@ -17,7 +26,13 @@ from dashboard.plain import plain
 
 LESSONS: dict[str, Lesson] = {
     lesson.slug: lesson
-    for lesson in (memory.LESSON, low_rank.LESSON, warm_start.LESSON, trade_offs.LESSON)
+    for lesson in (
+        memory.LESSON,
+        low_rank.LESSON,
+        warm_start.LESSON,
+        trade_offs.LESSON,
+        alternatives.LESSON,
+    )
 }
 _FIRST = next(iter(LESSONS))
 _CHOICE = "learn-topic"
@@ -35,13 +50,17 @@ def draw_one(name: str) -> None:
             st.button(lesson.title, key=f"lesson-{name}", on_click=choose)
         return
     question(LESSONS[slug].title)
-    draw_lesson(LESSONS[slug], is_lecturers=True)
+    code = classes.class_code()
+    if code is not None and classes.is_screen():
+        draw_screen(LESSONS[slug], code)
+    else:
+        draw_lesson(LESSONS[slug], is_lecturers=True, class_code=code)
     tell_left_out(left_out())
 
 
 def draw_all() -> None:
     """Draw the choice of a lesson, and the chosen one."""
-    question("Four short lessons")
+    question("Five short lessons")
     answer("Guess first, run the experiment, then compare: about ten minutes each.")
     topic = st.query_params.get(address.TOPIC, _FIRST)
     if topic not in LESSONS:

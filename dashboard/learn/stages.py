@@ -7,13 +7,15 @@ from collections.abc import Mapping
 import streamlit as st
 
 from dashboard.frame import figure
-from dashboard.learn import address
+from dashboard.learn import address, classes
 from dashboard.learn.controls import Controls
+from dashboard.learn.guessing import ask, show_guess
 from dashboard.learn.lesson import Lesson, Question
 
 
-def draw_lesson(lesson: Lesson, *, is_lecturers: bool) -> None:
-    """Draw a lesson: before a guess the question only, after it all stages."""
+def draw_lesson(lesson: Lesson, *, is_lecturers: bool, class_code: str | None = None) -> None:
+    """Draw a lesson: before a guess the question only, after it all stages. A guess is counted in
+    the class, if there is one."""
     question = lesson.question()
     controls = Controls(fixes_named=is_lecturers)
     _stage(1, "Predict")
@@ -22,12 +24,12 @@ def draw_lesson(lesson: Lesson, *, is_lecturers: bool) -> None:
     with asked:
         st.markdown(question.text)
         if guess is None:
-            _ask(lesson.slug, question)
+            ask(lesson.slug, question, class_code)
     with seen:
         plot, caption = lesson.picture()
         figure(plot, key=f"{lesson.slug}-about", caption=caption)
     if guess is not None:
-        _show_guess(lesson.slug, question, guess)
+        show_guess(lesson.slug, question, guess, class_code)
         _stage(2, "Run")
         lesson.run(controls)
         _stage(3, "Reveal")
@@ -40,47 +42,6 @@ def draw_lesson(lesson: Lesson, *, is_lecturers: bool) -> None:
 
 def _stage(number: int, name: str) -> None:
     st.subheader(f"{number} · {name}", anchor=False, divider="gray")
-
-
-def _ask(slug: str, question: Question) -> None:
-    with st.container(key="lesson-guess"):
-        _guess_box(slug, question)
-    st.caption("The experiment and the answer open after your guess.")
-
-
-def _guess_box(slug: str, question: Question) -> None:
-    widget = f"{slug}-slider"
-    st.slider(
-        question.label,
-        question.low,
-        question.high,
-        question.start,
-        question.step,
-        format=f"%g {question.unit.replace('%', '%%')}",
-        key=widget,
-        help="Any guess will do: a wrong one teaches more.",
-    )
-    st.button(
-        "Lock in my guess",
-        key=f"{slug}-commit",
-        type="primary",
-        icon=":material/lock:",
-        on_click=lambda: address.commit(slug, st.session_state[widget]),
-        help="Opens the rest of the lesson: run, reveal and take home.",
-    )
-
-
-def _show_guess(slug: str, question: Question, guess: float) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Your guess: **{question.written(guess)}**", width="content")
-        st.button(
-            "Guess again",
-            key=f"{slug}-again",
-            icon=":material/replay:",
-            on_click=address.withdraw,
-            args=(slug,),
-            help="Hides the answer and lets you change your guess.",
-        )
 
 
 def _reveal(lesson: Lesson, question: Question, guess: float) -> None:
@@ -109,7 +70,8 @@ def _class_link(slug: str, values: Mapping[str, str]) -> None:
     with st.expander("Link for your class", icon=":material/cast_for_education:"):
         st.markdown(
             "The link opens only this lesson, without a guess. The controls chosen here are fixed; "
-            "your class can change the others."
+            "your class can change the others. Your screen shows all guesses of your class as they "
+            "come in, and the true value when you reveal it."
         )
         fixed = list(values)
         if values:
@@ -124,5 +86,13 @@ def _class_link(slug: str, values: Mapping[str, str]) -> None:
             st.caption(", ".join(f"{key} = {values[key]}" for key in fixed))
         else:
             st.caption("To fix controls too, lock in a guess and set them first.")
-        link = address.class_link(slug, {key: values[key] for key in values if key in fixed})
-        st.code(link, language=None, wrap_lines=True)
+        chosen = {key: values[key] for key in values if key in fixed}
+        of_class = {**chosen, classes.CLASS: classes.code_for(slug, chosen)}
+        st.code(address.class_link(slug, of_class), language=None, wrap_lines=True)
+        st.link_button(
+            "Open your screen",
+            address.class_link(slug, {**of_class, classes.SCREEN: "1"}),
+            key=f"{slug}-screen",
+            icon=":material/bar_chart:",
+            help="Opens the histogram of this class in a new window, for the projector.",
+        )

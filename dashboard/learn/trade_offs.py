@@ -2,94 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from asi_core.costs.accounting import StepCost
+from asi_core.figures.equal_memory import PricedCurve, PricedPoint
 from asi_core.figures.lessons.guess import plot_guess
-from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
-from asi_core.figures.pareto import ParetoRow
-from asi_core.figures.style import Drawing
+from asi_core.figures.lessons.trade_offs import plot_depths, plot_rank_ratios
+from asi_core.figures.style import Drawing, Figure
 from asi_core.figures.totals import TotalRow, draw_totals
-from asi_core.methods import ASI, HOSVD, USUAL_EXPLAINED_VARIANCE, Vanilla
-from asi_core.units import KIB, MIB, format_bytes, less_or_more, times
+from asi_core.methods import ASI, HOSVD, Vanilla
+from asi_core.records import HEAD_LABEL
+from asi_core.results.statistics import Difference, seeds_difference
+from asi_core.units import (
+    KIB,
+    MIB,
+    THIN_SPACE,
+    format_bytes,
+    layer_count,
+    less_or_more,
+    signed,
+    times,
+)
 from asi_core.zoo.cards import model_card
-from dashboard.frame import figure, short_percent
+from dashboard.frame import axis_control, figure, short_percent
 from dashboard.learn.controls import RANKS, USUAL_RANK, Controls
-from dashboard.learn.evidence import USUAL, USUAL_CAPTION, Sweep, SweepPoint, sweep, usual_cost
+from dashboard.learn.evidence import STUDY, Study, StudyPoint, study, study_cost
 from dashboard.learn.lesson import Lesson, Question, Reveal
 
 _BUDGETS_KIB = tuple(2**power for power in range(4, 16))
-_FIRST_BUDGET_KIB = 256
+_FIRST_BUDGET_KIB = 512
 _FORMULA, _MEASURED = "formula", "measured"
 _MEMORY = {_FORMULA: "inputs kept (formula)", _MEASURED: "all that is saved (measured)"}
+_SPAN = (-5.0, 15.0)
+_NETWORK = (
+    f"the last {STUDY.layers} convolutions of {model_card(STUDY.model).title}, batch "
+    f"{STUDY.batch_size}, {STUDY.image_size} pixels"
+)
 
 
 def question() -> Question:
-    found = sweep()
+    found = study()
     return _about_rank() if found is None else _about_accuracy(found)
 
 
-def _about_accuracy(found: Sweep) -> Question:
-    share = USUAL_EXPLAINED_VARIANCE
-    usual = found.asi[share]
-    less = times(found.vanilla.activation_bytes / usual.activation_bytes)
+def _about_accuracy(found: Study) -> Question:
+    vanilla, asi = found.deepest
     text = (
-        f"The last {USUAL.layers} convolutions of {model_card(USUAL.model).title} are trained for "
-        f"{USUAL.steps} steps. With ASI at an explained variance of {share:g} the layers keep "
-        f"{format_bytes(usual.activation_bytes)} of their inputs, {less} less than with plain "
-        "back-propagation.\n\n**How many percentage points of test accuracy does that cost?**"
+        f"{model_card(STUDY.model).title}, pretrained on ImageNet, learns CIFAR-10 in "
+        f"{STUDY.steps} steps. A new classifier alone is right about "
+        f"{short_percent(found.head.mean_accuracy)} of the test images; with the last "
+        f"{vanilla.layers} convolutions trained too, it is right about "
+        f"{short_percent(vanilla.mean_accuracy)}, and {format_bytes(vanilla.activation_bytes)} of "
+        f"their inputs are kept. {asi.method.settings_label}, keeps "
+        f"{format_bytes(asi.activation_bytes)}, "
+        f"{less_or_more(asi.activation_bytes, vanilla.activation_bytes)}.\n\n"
+        "**How many percentage points of test accuracy does that cost?**"
     )
     label = "Points of accuracy lost (below 0: gained)"
-    return Question(text, label, -5.0, 20.0, 5.0, "points", step=0.1)
+    return Question(text, label, *_SPAN, 5.0, "points", step=0.1)
 
 
 def _about_rank() -> Question:
     text = (
-        f"ASI trains the last {USUAL.layers} convolutions of {model_card(USUAL.model).title} "
-        f"with rank {USUAL_RANK} in every mode, batch size {USUAL.batch_size} and images of "
-        f"{USUAL.image_size} pixels.\n\n**How many times fewer bytes of the inputs does it keep "
-        "than plain back-propagation?**"
+        f"ASI trains {_NETWORK}, with rank {USUAL_RANK} in every mode.\n\n**How many times fewer "
+        "bytes of the inputs does it keep than plain back-propagation?**"
     )
     return Question(text, "Times fewer bytes", 1.0, 200.0, 4.0, "×", step=1.0)
 
 
-def picture() -> tuple[Drawing, str]:
-    """What is kept, which the question tells."""
-    found, usual = sweep(), usual_cost(Vanilla())
+def picture() -> tuple[Figure | Drawing, str]:
+    """Accuracy and memory of vanilla, and where ASI's memory is; without runs, vanilla's memory."""
+    found = study()
     if found is None:
-        kept = {Vanilla.label: (Vanilla.class_kind(), float(usual.activation_bytes))}
-    else:
-        points = (found.vanilla, found.asi[USUAL_EXPLAINED_VARIANCE])
-        kept = {p.method.label: (p.method.kind, p.activation_bytes) for p in points}
-    full = next(iter(kept.values()))[1]
-    rows = [
-        TotalRow(label, style, _told(size, full), [size / MIB], [format_bytes(size)], "")
-        for label, (style, size) in kept.items()
-    ]
-    plot = draw_totals(rows, title="Kept for backward (formula)", unit="MiB", log=False)
-    return plot, "Formula: the trained layers' inputs as they are kept."
-
-
-def _told(size: float, full: float) -> str:
-    return format_bytes(size) + ("" if size == full else f", {less_or_more(size, full)}")
+        size = study_cost(Vanilla()).activation_bytes
+        kind, text = Vanilla.class_kind(), format_bytes(size)
+        row = TotalRow(Vanilla.label, kind, text, [size / MIB], [text], "")
+        plot = draw_totals([row], title="Kept for backward (formula)", unit="MiB", log=False)
+        return plot, "Formula: the trained layers' inputs as they are kept."
+    asi = found.deepest[1]
+    return plot_depths(
+        [_curve(found.vanilla, _FORMULA)],
+        found.head.mean_accuracy,
+        asi.activation_bytes,
+        f"{ASI.label}, {layer_count(asi.layers)}: {format_bytes(asi.activation_bytes)}",
+        memory=_MEMORY[_FORMULA],
+    ), f"Accuracies are measured ({found.origin}), {_seeds_note(found.points)}; memory is formula."
 
 
 def run(controls: Controls) -> None:
-    found = sweep()
+    found = study()
     if found is None:
         st.info(
-            "The precomputed runs of this lesson are missing from this installation. The lesson "
-            "uses formulas instead; to see accuracies too, train vanilla and ASI with the default "
-            "settings."
+            "The precomputed runs of this lesson are missing from this installation: it uses "
+            "formulas instead, which say nothing about accuracy."
         )
     else:
         _budget(controls, found)
     _by_rank(controls)
 
 
-def _budget(controls: Controls, found: Sweep) -> None:
+def _budget(controls: Controls, found: Study) -> None:
     columns = st.columns(2)
     with columns[0]:
         budget_kib = controls.scale(
@@ -109,66 +123,70 @@ def _budget(controls: Controls, found: Sweep) -> None:
             hint="Only the trained layers' inputs, as papers count, or everything that PyTorch "
             "saves for backward.",
         )
-    rows = [_row(point, memory) for point in found.points]
-    chosen = best_within(rows, budget_kib * KIB)
-    st.markdown(f"##### {_choice_text(rows, chosen, budget_kib * KIB)}")
+    points = [_priced(point, memory) for point in found.points]
+    chosen = best_within(points, budget_kib * KIB)
+    st.markdown(f"##### {_choice_text(points, chosen, budget_kib * KIB)}")
+    log = axis_control("this figure")
     figure(
-        plot_budget(rows, budget_kib * KIB, chosen, _MEMORY[memory]),
+        plot_depths(
+            [_curve(found.vanilla, memory), _curve(found.asi, memory)],
+            found.head.mean_accuracy,
+            budget_kib * KIB,
+            f"budget {format_bytes(budget_kib * KIB)}",
+            chosen=chosen if chosen is not None and (chosen.price or not log) else None,
+            memory=_MEMORY[memory],
+            log=log,
+        ),
         key="trade-offs-budget",
-        caption=f"Accuracies are measured ({found.origin}); {_seeds_note(found.points)}. Error "
-        f"bars are standard deviations. Memory: {_MEMORY[memory]}.",
+        caption=f"Accuracies are measured ({found.origin}), {_seeds_note(found.points)}. Memory: "
+        f"{_MEMORY[memory]}. From left to right more layers are trained.",
     )
 
 
-def best_within(rows: Sequence[ParetoRow], budget_bytes: float) -> ParetoRow | None:
-    """The most accurate row whose cost fits, the cheapest of equal ones; None if none fits."""
-    fitting = [row for row in rows if row.cost <= budget_bytes]
-    return max(fitting, key=lambda row: (row.accuracy, -row.cost), default=None)
+def best_within(points: Sequence[PricedPoint], budget_bytes: float) -> PricedPoint | None:
+    """The most accurate point that fits, the cheapest of equal ones; None if none fits."""
+    fitting = [point for point in points if point.price <= budget_bytes]
+    return max(fitting, key=lambda point: (point.accuracy, -point.price), default=None)
 
 
-def _choice_text(rows: Sequence[ParetoRow], chosen: ParetoRow | None, budget: float) -> str:
+def _choice_text(points: Sequence[PricedPoint], chosen: PricedPoint | None, budget: float) -> str:
     if chosen is None:
-        least = min(row.cost for row in rows)
+        least = min(point.price for point in points)
         return (
             f"Nothing fits into {format_bytes(budget)}: the smallest of these runs needs "
             f"{format_bytes(least)}"
         )
     return (
-        f"Into {format_bytes(budget)} fits {chosen.label}: {format_bytes(chosen.cost)} for "
+        f"Into {format_bytes(budget)} fits {chosen.label}: {format_bytes(chosen.price)} for "
         f"{short_percent(chosen.accuracy)} test accuracy"
     )
 
 
-def _row(point: SweepPoint, memory: str) -> ParetoRow:
-    cost = point.activation_bytes if memory == _FORMULA else point.saved_bytes
-    share = getattr(point.method, "explained_variance", None)
-    return ParetoRow(
-        key=point.method.settings_label,
-        label=point.method.settings_label,
-        mark="" if share is None else f"{share:g}",
-        style=point.method.kind,
-        accuracy=point.mean_accuracy,
-        cost=cost,
-        accuracy_deviation=point.deviation,
-        facts=(
-            f"accuracy {short_percent(point.mean_accuracy)}",
-            f"memory {format_bytes(cost)}",
-            f"{len(point.accuracy)} seed{'s' if len(point.accuracy) > 1 else ''}",
-        ),
+def _curve(points: Mapping[int, StudyPoint], memory: str) -> PricedCurve:
+    method = next(iter(points.values())).method
+    priced = tuple(_priced(point, memory) for point in points.values())
+    return PricedCurve(method.settings_label, method.kind, priced)
+
+
+def _priced(point: StudyPoint, memory: str) -> PricedPoint:
+    label = f"{point.method.settings_label}, {layer_count(point.layers)}"
+    return PricedPoint(
+        label if point.layers else HEAD_LABEL,
+        point.mean_accuracy,
+        point.activation_bytes if memory == _FORMULA else point.saved_bytes,
     )
 
 
-def _seeds_note(points: Sequence[SweepPoint]) -> str:
+def _seeds_note(points: Sequence[StudyPoint]) -> str:
     counts = sorted({len(point.accuracy) for point in points})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     if counts[-1] == 1:
-        return "one seed per point, so differences of about one percentage point mean nothing"
-    return f"means over {seeds} seeds"
+        return "one seed per point"
+    return f"means over {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
 
 
 def _by_rank(controls: Controls) -> None:
     rank = controls.rank()
-    vanilla, asi = usual_cost(Vanilla()), usual_cost(ASI(ranks=rank))
+    vanilla, asi = study_cost(Vanilla()), study_cost(ASI(ranks=rank))
     st.markdown(
         f"##### Rank {rank} keeps {times(vanilla.activation_bytes / asi.activation_bytes)} fewer "
         f"bytes for {times(asi.macs.total / vanilla.macs.total)} the multiply-accumulates of "
@@ -177,13 +195,13 @@ def _by_rank(controls: Controls) -> None:
     figure(
         plot_rank_ratios(RANKS, _ratios(vanilla), rank),
         key="trade-offs-ranks",
-        caption=USUAL_CAPTION,
+        caption=f"Formula, exact convention: {_NETWORK}.",
     )
 
 
 def _ratios(vanilla: StepCost) -> list[tuple[str, str, list[float]]]:
-    asi = [usual_cost(ASI(ranks=rank)) for rank in RANKS]
-    hosvd = [usual_cost(HOSVD(ranks=rank)) for rank in RANKS]
+    asi = [study_cost(ASI(ranks=rank)) for rank in RANKS]
+    hosvd = [study_cost(HOSVD(ranks=rank)) for rank in RANKS]
     bytes_kept = [cost.activation_bytes / vanilla.activation_bytes for cost in asi]
     work, hosvd_work = (
         [cost.macs.total / vanilla.macs.total for cost in costs] for costs in (asi, hosvd)
@@ -195,37 +213,45 @@ def _ratios(vanilla: StepCost) -> list[tuple[str, str, list[float]]]:
     ]
 
 
-def points_lost(found: Sweep) -> float:
-    """Percentage points by which ASI at the usual explained variance is below vanilla, over common
-    seeds, whose images came in the same order, or over all without them."""
-    usual, vanilla = found.asi[USUAL_EXPLAINED_VARIANCE], found.vanilla
-    common = usual.accuracy.keys() & vanilla.accuracy.keys()
+def points_lost(found: Study) -> float:
+    """Percentage points by which ASI is below vanilla with the most layers, over common seeds,
+    whose images came in the same order, or over all without them."""
+    vanilla, asi = found.deepest
+    common = asi.accuracy.keys() & vanilla.accuracy.keys()
     if not common:
-        return 100 * (vanilla.mean_accuracy - usual.mean_accuracy)
-    lost = [vanilla.accuracy[seed] - usual.accuracy[seed] for seed in common]
-    return 100 * sum(lost) / len(lost)
+        return 100 * (vanilla.mean_accuracy - asi.mean_accuracy)
+    return 100 * sum(vanilla.accuracy[s] - asi.accuracy[s] for s in common) / len(common)
 
 
 def reveal(guess: float) -> Reveal:
-    found = sweep()
+    found = study()
     return _reveal_rank(guess) if found is None else _reveal_accuracy(guess, found)
 
 
-def _reveal_accuracy(guess: float, found: Sweep) -> Reveal:
+def _reveal_accuracy(guess: float, found: Study) -> Reveal:
+    vanilla, asi = found.deepest
     truth = points_lost(found)
+    difference = seeds_difference(vanilla.accuracy, asi.accuracy)
     return Reveal(
         truth=truth,
-        meaning=f"(vanilla reaches {short_percent(found.vanilla.mean_accuracy)})",
-        plot=plot_guess(
-            guess, truth, title="Your guess and the truth", unit="points", span=(-5.0, 20.0)
-        ),
-        caption=f"Measured ({found.origin}); {_seeds_note([found.vanilla, *found.asi.values()])}.",
+        meaning=f"({short_percent(asi.mean_accuracy)}{_chance(difference)})",
+        plot=plot_guess(guess, truth, title="Your guess and the truth", unit="points", span=_SPAN),
+        caption=f"Measured ({found.origin}), {_seeds_note(found.points)}.",
         explanation=_EXPLANATION,
     )
 
 
+def _chance(difference: Difference | None) -> str:
+    """What is chance about a difference, such as "; 95 % interval 1.2 to 3.4 points"."""
+    if difference is None or difference.interval is None:
+        return ""
+    low, high = (signed(100 * end) for end in (difference.interval.low, difference.interval.high))
+    tie = ", a tie" if difference.is_tie else ""
+    return f"; 95{THIN_SPACE}% interval {low} to {high} points{tie}"
+
+
 def _reveal_rank(guess: float) -> Reveal:
-    vanilla, asi = usual_cost(Vanilla()), usual_cost(ASI(ranks=USUAL_RANK))
+    vanilla, asi = study_cost(Vanilla()), study_cost(ASI(ranks=USUAL_RANK))
     truth = vanilla.activation_bytes / asi.activation_bytes
     return Reveal(
         truth=truth,
@@ -240,13 +266,14 @@ def _reveal_rank(guess: float) -> Reveal:
 
 
 _EXPLANATION = (
-    "ASI discards the directions with the least energy, so the weight gradient loses little. The "
-    "bytes fall at once: the product of four small ranks is tiny. There are three trade-offs. "
-    "**Memory against accuracy**: set by the explained variance, or the ranks. **Memory against "
-    "computation**: finding the directions costs multiply-accumulates, working with small inputs "
-    "saves some. **Formula against measurement**: formulas count the inputs of trained layers; a "
-    "device must hold everything that is saved. No run is best in all three. The runs that no "
-    "other dominates form the Pareto front, and your budget picks one of them."
+    "ASI discards the directions with the least energy, so the weight gradient loses something, "
+    "but the bytes fall at once: the product of four small ranks is tiny. There are three "
+    "trade-offs. **Memory against accuracy**: set by the explained variance, the ranks, and how "
+    "many layers are trained. For the bytes of one layer's whole input, ASI trains many. **Memory "
+    "against computation**: finding the directions costs multiply-accumulates, working with small "
+    "inputs saves some. **Formula against measurement**: formulas count the inputs of trained "
+    "layers; a device must hold everything that is saved. No run is best in all three: your budget "
+    "picks one."
 )
 
 
@@ -257,8 +284,10 @@ LESSON = Lesson(
     picture=picture,
     run=run,
     reveal=reveal,
-    thought="Suppose two points of the front differ by less accuracy than two seeds of one point. "
-    "Which one would you deploy, and what would you measure first?",
-    hint="See the error bars. Then count everything that is saved instead of only the inputs: "
-    "which runs still fit into your device?",
+    thought="With whole inputs your device has room for one trained layer; with ASI for all of "
+    "these. What do the points lost by compression cost you, compared with those gained by more "
+    "layers?",
+    hint="Compare one layer of vanilla with the linear probe, then with ASI at the same bytes. "
+    "Then count everything that is saved instead of only the inputs: which runs still fit into "
+    "your device?",
 )

@@ -9,6 +9,7 @@ from asi_core.runs.records import Status
 from asi_core.runs.store.run_store import RunStore
 from asi_core.training.events import LayerProbe, ProbeEvent
 from asi_core.training.spec import RunSpec
+from dashboard.learn.evidence import STUDY
 
 # Squares 81, 9, 9, 1: ranks 1, 2, 3 and 4 hold 81, 90, 99 and 100 % of the energy.
 VALUES = (9.0, 3.0, 3.0, 1.0)
@@ -67,18 +68,20 @@ def add_replay(store: RunStore) -> None:
     add_run(store, RunSpec(method=ASI(explained_variance=0.8)), events=probes())
 
 
-# Method, seed, accuracy, bytes by formula and measured.
-SWEEP: tuple[tuple[Method, int, float, int, int], ...] = (
-    (Vanilla(), 0, 0.90, 8_000_000, 20_000_000),
-    (Vanilla(), 1, 0.92, 8_000_000, 20_000_000),
-    (ASI(explained_variance=0.8), 0, 0.87, 100_000, 12_100_000),
-    (ASI(explained_variance=0.8), 1, 0.88, 100_000, 12_100_000),
-    (ASI(explained_variance=0.4), 0, 0.80, 20_000, 12_020_000),
+# Trained layers, method, seed, accuracy, bytes by formula and measured.
+STUDY_RUNS: tuple[tuple[int, Method, int, float, int, int], ...] = (
+    (0, Vanilla(), 0, 0.67, 0, 40_000),
+    (1, Vanilla(), 0, 0.68, 2_000_000, 2_400_000),
+    (12, Vanilla(), 0, 0.76, 16_000_000, 18_400_000),
+    (12, Vanilla(), 1, 0.78, 16_000_000, 18_400_000),
+    (1, ASI(explained_variance=0.8), 0, 0.67, 2_000, 46_000),
+    (12, ASI(explained_variance=0.8), 0, 0.73, 200_000, 800_000),
+    (12, ASI(explained_variance=0.8), 1, 0.74, 200_000, 800_000),
 )
 
 
-def add_sweep(store: RunStore) -> None:
-    """The runs of the sweep."""
-    for method, seed, accuracy, kept, saved in SWEEP:
-        spec = RunSpec(method=method, seed=seed)
-        add_run(store, spec, accuracy=accuracy, kept=kept, saved=saved)
+def add_study(store: RunStore) -> None:
+    """Runs of the study of lesson 4."""
+    for layers, method, seed, accuracy, kept, saved in STUDY_RUNS:
+        changes = {"method": method, "layers": layers, "seed": seed}
+        add_run(store, STUDY.model_copy(update=changes), accuracy=accuracy, kept=kept, saved=saved)

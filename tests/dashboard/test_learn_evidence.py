@@ -7,29 +7,45 @@ import streamlit as st
 from hypothesis import given
 from hypothesis import strategies as given_by
 
-from asi_core.figures.pareto import ParetoRow
-from asi_core.methods import ASI, HOSVD, Vanilla
+from asi_core.figures.equal_memory import PricedPoint
+from asi_core.methods import ASI, HOSVD, LoRA, Vanilla
+from asi_core.results.outcomes import outcomes_by_seed
+from asi_core.results.poster_study import CURVES
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from dashboard import services
 from dashboard.learn import evidence
+from dashboard.learn.alternatives import needed
+from dashboard.learn.evidence import STUDY
 from dashboard.learn.low_rank import lost_at_most
+from dashboard.learn.memory import without_uses
+from dashboard.learn.shipped import (
+    ALTERNATIVES,
+    DEPTHS,
+    NEEDS,
+    PLAIN,
+    TIMELINES,
+    lesson_method,
+)
 from dashboard.learn.trade_offs import best_within, points_lost
 from dashboard.learn.warm_start import share_of_best
+from tests.dashboard import learn_runs
 from tests.dashboard.learn_runs import (
     BEST,
     CAPTURED,
     LAYERS,
+    STUDY_RUNS,
     add_replay,
     add_run,
-    add_sweep,
+    add_study,
     probe,
     probes,
 )
 
 USUAL = RunSpec(method=ASI(explained_variance=0.8))
+COMPARED = ASI(ranks=8), Vanilla(), LoRA()
 
 
 @pytest.fixture
@@ -45,22 +61,20 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
 
 def test_an_empty_store_has_no_evidence(store: RunStore) -> None:
     assert evidence.probed_run() is None
-    assert evidence.sweep() is None
+    assert evidence.study() is None
 
 
 def test_what_comes_with_the_app_is_enough() -> None:
     st.cache_resource.clear()
-    run, sweep = evidence.probed_run(), evidence.sweep()
+    run, study = evidence.probed_run(), evidence.study()
     assert run is not None
-    assert sweep is not None
-    assert run.origin == sweep.origin == "precomputed, shipped with the app"
+    assert study is not None
+    assert run.origin == study.origin == "precomputed, shipped with the app"
     assert len(run.steps) >= 6
-    assert set(sweep.asi) == {0.4, 0.6, 0.8, 0.9, 0.95}
-    assert all(len(point.accuracy) >= 2 for point in sweep.points)
-    for method in (Vanilla(), USUAL.method):
-        kinds = evidence.saved_by_category(method)
-        assert kinds is not None
-        assert kinds["trained layer inputs"] > 0
+    assert list(study.vanilla) == list(study.asi) == [1, 2, 4, 6, 8, 12]
+    assert all(len(point.accuracy) == 3 for point in study.points)
+    assert set(evidence.whole_steps()) == set(TIMELINES)
+    assert set(evidence.needs()) == set(NEEDS)
     st.cache_resource.clear()
 
 
@@ -93,38 +107,53 @@ def test_a_shipped_run_comes_first_and_of_those_the_one_that_looked_most(store: 
     assert found.origin == "precomputed, shipped with the app"
 
 
-def test_a_sweep_has_every_explained_variance_and_seed_once(store: RunStore) -> None:
-    add_sweep(store)
-    for method in (
-        ASI(ranks=4),
-        ASI(explained_variance=0.6, sequential=False),
-        HOSVD(explained_variance=0.6),
-    ):
-        add_run(store, RunSpec(method=method))
-    add_run(store, RunSpec(method=Vanilla(), steps=20))
-    add_run(store, RunSpec(method=Vanilla(), layers=0))
-    found = evidence.sweep()
+def test_a_study_has_every_depth_and_seed_once(store: RunStore) -> None:
+    add_study(store)
+    for change in ({"steps": 20}, {"method": ASI(ranks=4)}, {"momentum": 0.9}, {"layers": "all"}):
+        add_run(store, STUDY.model_copy(update=change))
+    # Of equal runs the newest counts.
+    add_run(store, STUDY.model_copy(update={"layers": 1}), accuracy=0.7)
+    found = evidence.study()
     assert found is not None
-    assert set(found.asi) == {0.4, 0.8}
-    assert found.vanilla.accuracy == {0: 0.90, 1: 0.92}
-    assert [point.method.kind for point in found.points] == ["asi", "asi", "vanilla"]
-    assert found.asi[0.4].deviation is None
-    assert found.asi[0.8].mean_accuracy == pytest.approx(0.875)
-    assert found.asi[0.8].deviation == pytest.approx(0.01 / 2**0.5)
+    assert found.head.accuracy == {0: 0.67}
+    assert list(found.vanilla) == list(found.asi) == [1, 12]
+    assert found.vanilla[1].accuracy == {0: 0.7}
+    assert found.vanilla[12].accuracy == {0: 0.76, 1: 0.78}
+    assert found.asi[12].mean_accuracy == pytest.approx(0.735)
+    assert [(point.layers, point.method.kind) for point in found.points] == [
+        *((0, "vanilla"), (1, "vanilla"), (12, "vanilla"), (1, "asi"), (12, "asi"))
+    ]
 
 
-@pytest.mark.parametrize("method", [Vanilla(), USUAL.method])
-def test_a_sweep_needs_vanilla_and_the_usual_run(store: RunStore, method: object) -> None:
-    add_run(store, RunSpec.model_validate({"method": method}))
-    assert evidence.sweep() is None
+@pytest.mark.parametrize("missing", [(0, "vanilla"), (12, "vanilla"), (12, "asi")])
+def test_a_study_needs_the_probe_vanilla_and_asi(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, missing: tuple[int, str]
+) -> None:
+    left = [run for run in STUDY_RUNS if (run[0], run[1].kind) != missing]
+    monkeypatch.setattr(learn_runs, "STUDY_RUNS", left)
+    add_study(store)
+    assert evidence.study() is None
 
 
 def test_points_are_lost_on_common_seeds(store: RunStore) -> None:
-    add_sweep(store)
-    add_run(store, RunSpec(method=Vanilla(), seed=7), accuracy=0.1)
-    found = evidence.sweep()
+    add_study(store)
+    add_run(store, STUDY.model_copy(update={"seed": 7}), accuracy=0.1)
+    found = evidence.study()
     assert found is not None
     assert points_lost(found) == pytest.approx((3 + 4) / 2)
+
+
+def test_a_ratio_of_the_lessons_is_that_of_the_outcomes() -> None:
+    """As Compare computes it, of the shipped runs."""
+    st.cache_resource.clear()
+    found = evidence.study()
+    assert found is not None
+    runs = [run for name in CURVES for run in services.store().comparison(name)]
+    deepest = [o for o in outcomes_by_seed(runs) if o.spec.layers == STUDY.layers]
+    kept = {o.spec.method: o.mean("activation_bytes") for o in deepest}
+    for point in found.deepest:
+        assert point.activation_bytes == kept[point.method]
+    st.cache_resource.clear()
 
 
 def test_the_first_look_counts_for_nothing(store: RunStore) -> None:
@@ -147,14 +176,38 @@ def test_energy_lost_is_what_all_modes_cut_off() -> None:
 def test_the_best_within_a_budget_is_beaten_by_none(
     points: list[tuple[int, int]], budget: int
 ) -> None:
-    rows = [
-        ParetoRow(key="", label="", mark="", style="asi", accuracy=accuracy / 5, cost=cost)
-        for cost, accuracy in points
-    ]
+    priced = [PricedPoint("", accuracy / 5, cost) for cost, accuracy in points]
     fitting = [(-accuracy, cost) for cost, accuracy in points if cost <= budget]
-    chosen = best_within(rows, budget)
+    chosen = best_within(priced, budget)
     if not fitting:
         assert chosen is None
     else:
         assert chosen is not None
-        assert (round(-5 * chosen.accuracy), chosen.cost) == min(fitting)
+        assert (round(-5 * chosen.accuracy), chosen.price) == min(fitting)
+
+
+def test_all_memory_has_one_use_at_the_same_levels() -> None:
+    st.cache_resource.clear()
+    plain = evidence.whole_steps()[PLAIN]
+    hidden = without_uses(plain)
+    assert hidden.levels() == plain.levels()
+    assert hidden.peak.nbytes == plain.peak.nbytes
+    assert len(hidden.uses) == 1
+    st.cache_resource.clear()
+
+
+def test_what_is_needed_falls_with_the_micro_batch() -> None:
+    """What the lesson says of the shipped steps, also what does not favour ASI."""
+    st.cache_resource.clear()
+    found = evidence.needs()
+    for layers in DEPTHS:
+        for method in map(lesson_method, ALTERNATIVES):
+            sizes = [needed(found, method, layers, size) for size in (64, 32, 16, 8)]
+            assert sizes == sorted(sizes, reverse=True)
+        kept = {m: evidence.usual_cost(m, layers=layers).activation_bytes for m in COMPARED}
+        assert kept[LoRA()] > kept[Vanilla()]
+    few, (asi, vanilla, lora) = DEPTHS[0], COMPARED
+    whole = needed(found, asi, few, 64)
+    assert needed(found, lora, few, 8) < needed(found, vanilla, few, 8) < whole
+    assert needed(found, asi, DEPTHS[-1], 8) < needed(found, vanilla, DEPTHS[-1], 8)
+    st.cache_resource.clear()

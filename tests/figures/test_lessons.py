@@ -6,25 +6,29 @@ from math import log10
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from hypothesis import given
+from hypothesis import strategies as given_by
 
 from asi_core.figures.curves import RunRows, plot_memory
+from asi_core.figures.equal_memory import PricedCurve, PricedPoint
+from asi_core.figures.lessons.alternatives import plot_needs
 from asi_core.figures.lessons.guess import (
     GUESS,
     TRUTH,
+    guess_bars,
     plot_guess,
     plot_guessed_rank,
     plot_guessed_ratio,
+    plot_guesses,
 )
 from asi_core.figures.lessons.low_rank import ModeCut, plot_mode_energy, plot_picture
 from asi_core.figures.lessons.memory import (
     LayerBytes,
-    plot_categories,
     plot_growth,
     plot_layers,
 )
-from asi_core.figures.lessons.trade_offs import plot_budget, plot_rank_ratios
+from asi_core.figures.lessons.trade_offs import plot_depths, plot_rank_ratios
 from asi_core.figures.lessons.warm_start import plot_overheads, plot_replay, plot_turning
-from asi_core.figures.pareto import ParetoRow
 from asi_core.figures.plan import KeptRow, plot_kept
 from asi_core.figures.style import STYLES
 from asi_core.units import KIB, MIB
@@ -80,14 +84,6 @@ def test_growth_marks_the_chosen_batch() -> None:
     mark = named(figure, "batch 2")
     assert (mark.x, mark.y) == ((2,), (2,))
     assert "0.25" in mark.name
-
-
-def test_kinds_without_bytes_are_left_out() -> None:
-    figure = plot_categories(
-        {"Vanilla": {"inputs": 2 * MIB, "pooling": 0}, "ASI": {"inputs": 0, "head": MIB}}
-    )
-    assert {trace.name: trace.x for trace in figure.data} == {"inputs": (2, 0), "head": (0, 1)}
-    assert all(trace.y == ("Vanilla", "ASI") for trace in figure.data)
 
 
 def test_modes_are_cut_where_they_reach_the_share() -> None:
@@ -153,8 +149,9 @@ def test_overheads_are_set_against_the_vanilla_step() -> None:
         lambda **log: plot_overheads([("ASI", "asi", 10**8)], 10**9, **log),
         lambda **log: plot_kept([KeptRow("first", 4096, 1024, None)], **log),
         lambda **log: plot_memory([RunRows("ASI", "asi")], **log),
+        lambda **log: depths(**log),
     ],
-    ids=["layers", "growth", "guess", "overheads", "plan", "train"],
+    ids=["layers", "growth", "guess", "overheads", "plan", "train", "depths"],
 )
 def test_bars_are_linear_unless_log_is_asked_for(plot: Callable[..., go.Figure]) -> None:
     linear, log = plot().layout, plot(log=True).layout
@@ -164,21 +161,83 @@ def test_bars_are_linear_unless_log_is_asked_for(plot: Callable[..., go.Figure])
     assert linear.uirevision != log.uirevision
 
 
-def row(accuracy: float, cost: float) -> ParetoRow:
-    return ParetoRow("k", "ASI, 80 % variance", "0.8", "asi", accuracy, cost)
+CURVE = PricedCurve(
+    "ASI, 80 % variance",
+    "asi",
+    (PricedPoint("1 layer", 0.8, MIB), PricedPoint("2 layers", 0.9, 4 * MIB)),
+)
 
 
-def test_a_budget_is_a_line_with_the_best_that_fits_marked() -> None:
-    rows = [row(0.8, MIB), row(0.9, 4 * MIB)]
-    figure = plot_budget(rows, 2 * MIB, rows[0], "inputs kept (formula)")
-    assert figure.layout.shapes[-1].x0 == 2
-    label = figure.layout.annotations[-1]
-    assert label.x == pytest.approx(log10(2))
-    assert "2" in label.text
+def depths(chosen: PricedPoint | None = None, **log: bool) -> go.Figure:
+    return plot_depths(
+        [CURVE], 0.7, 2 * MIB, "budget 2 MiB", chosen=chosen, memory="inputs kept", **log
+    )
+
+
+def test_depths_are_a_line_with_the_probe_and_the_best_that_fits() -> None:
+    figure = depths(CURVE.points[0])
+    assert (named(figure, "ASI").x, named(figure, "ASI").y) == ((1, 4), (80, 90))
+    assert {shape.y0 for shape in figure.layout.shapes} >= {70}
+    assert {shape.x0 for shape in figure.layout.shapes} >= {2}
+    assert "70" in figure.layout.annotations[0].text
     mark = named(figure, "the best that fits")
     assert (mark.x, mark.y) == ((1,), (80,))
-    nothing = plot_budget(rows, KIB, None, "inputs kept (formula)")
-    assert all(trace.name != "the best that fits" for trace in nothing.data)
+    assert all(trace.name != "the best that fits" for trace in depths().data)
+
+
+@pytest.mark.parametrize(("log", "place"), [(False, 2), (True, log10(2))])
+def test_a_mark_is_placed_as_the_axis_wants_it(log: bool, place: float) -> None:
+    assert depths(log=log).layout.annotations[-1].x == pytest.approx(place)
+
+
+def test_needs_are_a_line_for_each_method() -> None:
+    figure = plot_needs([64, 8], [("Vanilla", "vanilla", [4 * MIB, MIB])], 8)
+    assert (named(figure, "Vanilla").x, named(figure, "Vanilla").y) == ((64, 8), (4, 1))
+    assert figure.layout.shapes[0].x0 == 8
+    assert figure.layout.xaxis.ticktext == ("8", "64")
+    assert figure.layout.yaxis.rangemode == "tozero"
+    assert plot_needs([64, 8], [], 8, log=True).layout.yaxis.type == "log"
+
+
+@given(
+    given_by.lists(given_by.floats(-5, 15), max_size=40),
+    given_by.sampled_from([((-5.0, 15.0), 0.1), ((-5.0, 15.0), 1.0), ((-5.0, 15.0), 0.25)]),
+)
+def test_each_guess_is_in_the_bar_that_says_so(
+    guesses: list[float], asked: tuple[tuple[float, float], float]
+) -> None:
+    span, step = asked
+    bars = guess_bars(guesses, span, step)
+    assert len(bars) <= 25
+    assert (bars[0].low, bars[-1].high) == (span[0], pytest.approx(span[1]))
+    near = step * 0.501
+    # Independent: a guess between two bars may be in either.
+    for bar in bars:
+        inside = [g for g in guesses if bar.low - step / 2 < g < bar.high + step / 2]
+        sure = [g for g in guesses if bar.low - step + near < g < bar.high + step - near]
+        assert (
+            len(sure)
+            <= bar.count
+            <= len(inside)
+            + sum(
+                abs(g - bar.low + step / 2) < 1e-6 or abs(g - bar.high - step / 2) < 1e-6
+                for g in guesses
+            )
+        )
+    assert sum(bar.count for bar in bars) == len(guesses)
+
+
+def test_guesses_are_bars_and_the_truth_is_a_line_when_it_is_told() -> None:
+    how = {"unit": "×", "span": (1, 100), "step": 1}
+    hidden = plot_guesses([1, 2, 2, 100], None, **how)
+    assert sum(hidden.data[0].y) == 4
+    assert hidden.data[0].customdata[0].endswith(": 3")
+    assert not hidden.layout.shapes
+    # Also where nobody can guess it.
+    told = plot_guesses([], 140, **how)
+    assert told.layout.shapes[0].x0 == 140
+    assert told.layout.xaxis.range[1] > 140
+    assert "140" in told.layout.annotations[0].text
 
 
 def test_ratios_are_lines_over_the_rank() -> None:

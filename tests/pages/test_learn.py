@@ -23,12 +23,12 @@ from asi_core.zoo.cards import MODELS
 from asi_core.zoo.shapes import trained_layer_shapes
 from dashboard import services
 from dashboard.learn.page import LESSONS
-from tests.dashboard.learn_runs import add_replay, add_sweep
+from tests.dashboard.learn_runs import add_replay, add_study
 
 PAGE = str(Path(__file__).parents[2] / "pages" / "learn.py")
 STAGES = ["1 · Predict", "2 · Run", "3 · Reveal", "4 · Take home"]
 LOCK, AGAIN = "Lock in my guess", "Guess again"
-GUESSES = {"memory": 60, "low-rank": 3, "warm-start": 40, "trade-offs": 5.0}
+GUESSES = {"memory": 60, "low-rank": 3, "warm-start": 40, "trade-offs": 5.0, "alternatives": 40}
 # The results of the made-up runs.
 TRUTHS = {"low-rank": "1 directions", "warm-start": "75 %", "trade-offs": "3.5 points"}
 
@@ -48,9 +48,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
 
 @pytest.fixture
 def evidence(store: RunStore) -> RunStore:
-    """A store with a run to replay and a sweep to choose from."""
+    """A store with a run to replay and a study to choose from."""
     add_replay(store)
-    add_sweep(store)
+    add_study(store)
     return store
 
 
@@ -108,8 +108,20 @@ def memory_truth() -> str:
     return f"{three_digits(inputs / sum(prod(s.weight_shape) for s in shapes))} ×"
 
 
+def kept_by_lora() -> str:
+    """From shapes: the layers' inputs, and 8 channels at each position of their outputs."""
+    shapes = trained_layer_shapes("efficientnet_lite0", "all", 64, 96)
+    inputs = sum(prod(shape.input_shape) for shape in shapes)
+    between = sum(
+        8 * shape.geometry.groups * prod(shape.output_shape) / shape.output_shape[1]
+        for shape in shapes
+    )
+    return f"{three_digits(100 + 100 * between / inputs)} %"
+
+
 def truth(slug: str) -> str:
-    return {**TRUTHS, "memory": memory_truth()}[slug].replace(" ", THIN_SPACE)
+    known = {**TRUTHS, "memory": memory_truth(), "alternatives": kept_by_lora()}
+    return known[slug].replace(" ", THIN_SPACE)
 
 
 @pytest.mark.parametrize("slug", LESSONS)
@@ -166,7 +178,7 @@ def test_what_is_shipped_is_enough_for_a_lesson(slug: str) -> None:
 def test_explanations_are_short(store: RunStore, slug: str, has_runs: bool) -> None:
     if has_runs:
         add_replay(store)
-        add_sweep(store)
+        add_study(store)
     words = LESSONS[slug].reveal(GUESSES[slug]).explanation.split()
     assert 40 <= len(words) <= 120
 
@@ -182,6 +194,7 @@ CHANGED = {
     },
     "warm-start": {"layer": "wide", "step": "30", "angle": "45", "rank": "16"},
     "trade-offs": {"budget_kib": "16", "memory": "measured", "rank": "2"},
+    "alternatives": {"depth": "4", "micro_batch": "16"},
 }
 
 
@@ -208,7 +221,7 @@ def test_another_model_starts_anew_with_its_layers_and_sizes(store: RunStore) ->
     controls(page)["model"].set_value("vit_b_32")
     run(page)
     assert texts(page.warning) == ""
-    assert controls(page)["layers"].value == 4
+    assert controls(page)["layers"].value == MODELS["vit_b_32"].layer_count
     assert not {"image_size", "lesson-image_size"} & set(page.query_params)
 
 
@@ -227,12 +240,12 @@ def test_the_spectra_follow_the_explained_variance(evidence: RunStore) -> None:
 @pytest.mark.parametrize(
     ("budget", "memory", "expected"),
     [
-        ("64", "formula", "40 % variance"),
-        ("256", "formula", "80 % variance"),
-        ("16384", "formula", "Vanilla"),
-        ("16", "formula", "Nothing fits into"),
-        ("16384", "measured", "80 % variance"),
-        ("8192", "measured", "Nothing fits into"),
+        ("64", "formula", "ASI, 80 % variance, 1 layer"),
+        ("256", "formula", "ASI, 80 % variance, 12 layers"),
+        ("16384", "formula", "Vanilla, 12 layers"),
+        ("16", "measured", "Nothing fits into"),
+        ("512", "measured", "ASI, 80 % variance, 1 layer"),
+        ("32", "measured", "Nothing fits into"),
     ],
 )
 def test_a_budget_picks_a_run(evidence: RunStore, budget: str, memory: str, expected: str) -> None:
@@ -308,6 +321,32 @@ def test_the_link_for_the_class_has_the_present_state_and_no_guess(evidence: Run
 
 def test_before_the_guess_there_is_a_link_too(evidence: RunStore) -> None:
     assert opened(topic="memory").code[0].value.endswith("?lesson=memory")
+
+
+def test_the_first_lesson_asks_about_the_network_that_a_link_fixes(evidence: RunStore) -> None:
+    page = opened(lesson="1", model="mcunet_in1", layers="4", batch_size="8", memory_guess="3")
+    question, shown = page.markdown[0].value, texts(page.markdown)
+    assert "The last 4 convolutions of MCUNet" in question
+    assert "batches of 8 images" in question
+    shapes = trained_layer_shapes("mcunet_in1", 4, 8, int(controls(page)["image_size"].value))
+    inputs = sum(prod(shape.input_shape) for shape in shapes)
+    ratio = three_digits(inputs / sum(prod(shape.weight_shape) for shape in shapes))
+    assert f"it is {ratio}{THIN_SPACE}×" in shown
+    assert f"of weights: {ratio}{THIN_SPACE}×" in shown
+
+
+def test_the_first_lesson_shows_its_own_network_at_first() -> None:
+    st.cache_resource.clear()
+    shown = texts(guessed("memory").markdown)
+    ratio = memory_truth().replace(" ", THIN_SPACE)
+    assert f"it is {ratio}" in shown
+    assert f"of weights: {ratio}" in shown
+    st.cache_resource.clear()
+
+
+@pytest.mark.parametrize(("number", "slug"), enumerate(LESSONS, start=1))
+def test_lessons_have_numbers(evidence: RunStore, number: int, slug: str) -> None:
+    assert texts(opened(lesson=str(number)).title) == LESSONS[slug].title
 
 
 # Wrong links --------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""A guess compared with the true value."""
+"""A guess, or those of a class, compared with the true value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,6 +14,97 @@ from asi_core.units import THIN_SPACE, format_bytes, three_digits
 GUESS, TRUTH = "#AA4499", "#009988"
 # Labels of a log axis of ranks, few enough for a phone.
 RANK_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+# Possible guesses in one bar of a histogram, and the most bars.
+_BAR_WIDTHS, _MOST_BARS = (1, 2, 5, 10, 20, 50, 100), 25
+
+
+@dataclass(frozen=True, slots=True)
+class GuessBar:
+    """A bar of a histogram: its lowest and highest guess, and how many guesses it counts."""
+
+    low: float
+    high: float
+    count: int
+
+
+def guess_bars(
+    guesses: Sequence[float], span: tuple[float, float], step: float
+) -> tuple[GuessBar, ...]:
+    """A histogram of guesses over `span`: at most 25 bars of equally many possible guesses, except
+    for the last.
+
+    Args:
+        span: the lowest and the highest possible guess.
+        step: between neighbouring possible guesses; others count as the nearest.
+
+    Example:
+        >>> guess_bars([1, 2, 2], (1, 3), 1)[1]
+        GuessBar(low=2, high=2, count=2)
+    """
+    low, last = span[0], round((span[1] - span[0]) / step)
+    width = next((w for w in _BAR_WIDTHS if (last + 1) <= w * _MOST_BARS), _BAR_WIDTHS[-1])
+    counts = [0] * (last // width + 1)
+    for guess in guesses:
+        counts[min(max(round((guess - low) / step), 0), last) // width] += 1
+    return tuple(
+        GuessBar(low + nth * width * step, low + min(nth * width + width - 1, last) * step, count)
+        for nth, count in enumerate(counts)
+    )
+
+
+def plot_guesses(
+    guesses: Sequence[float],
+    truth: float | None,
+    *,
+    unit: str,
+    span: tuple[float, float],
+    step: float,
+) -> go.Figure:
+    """The guesses of a class as a histogram, with the true value marked if it is given.
+
+    Args:
+        span, step: as in `guess_bars`; the axis is extended if the true value lies outside.
+    """
+    bars = guess_bars(guesses, span, step)
+    figure = go.Figure(
+        go.Bar(
+            x=[(bar.low + bar.high) / 2 for bar in bars],
+            y=[bar.count for bar in bars],
+            width=[0.92 * (bar.high - bar.low + step) for bar in bars],
+            marker={"color": GUESS},
+            text=[bar.count or "" for bar in bars],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[_bar_text(bar, unit) for bar in bars],
+            hovertemplate="%{customdata}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    most = max(bar.count for bar in bars)
+    if truth is not None:
+        figure.add_vline(x=truth, line={"color": TRUTH, "width": 4})
+        figure.add_annotation(
+            x=truth,
+            y=1.0,
+            yref="paper",
+            yanchor="bottom",
+            showarrow=False,
+            text=f"<b>{three_digits(truth)}{THIN_SPACE}{unit}</b>",
+            font={"color": TRUTH, "size": 16},
+        )
+    styled(figure, title="All guesses", x=unit, y="guesses")
+    low, high = min(span[0], truth or span[0]), max(span[1], truth or span[1])
+    margin = 0.04 * (high - low)
+    figure.update_layout(hovermode="closest", height=280, margin={"t": 56}, uirevision="guesses")
+    figure.update_xaxes(range=[low - margin, high + margin], title_standoff=4)
+    return figure.update_yaxes(
+        range=[0, 1.15 * max(most, 4)], dtick=max(1, round(max(most, 4) / 4)), rangemode="tozero"
+    )
+
+
+def _bar_text(bar: GuessBar, unit: str) -> str:
+    ends = dict.fromkeys((three_digits(bar.low), three_digits(bar.high)))
+    return f"{' to '.join(ends)}{THIN_SPACE}{unit}: {bar.count}"
 
 
 def plot_guess(
@@ -66,19 +158,19 @@ def plot_guessed_ratio(
 ) -> go.Figure:
     """A guessed and a true multiple of a known number of bytes, as bars."""
     rows = [
-        (base_name, base, "#8C8C8C", ""),
-        ("your guess", guess * base, GUESS, "/"),
-        ("the truth", truth * base, TRUTH, ""),
+        (base_name, base, "#8C8C8C"),
+        ("your guess", guess * base, GUESS),
+        ("the truth", truth * base, TRUTH),
     ]
     figure = go.Figure()
-    for name, value, color, pattern in reversed(rows):
+    for name, value, color in reversed(rows):
         figure.add_trace(
             go.Bar(
                 x=[value / 2**20],
                 y=[name],
                 orientation="h",
                 name=name,
-                marker={"color": color, "pattern": {"shape": pattern}},
+                marker={"color": color},
                 text=[f"{format_bytes(value)}, {three_digits(value / base)}{THIN_SPACE}×"],
                 textposition="auto",
                 hovertemplate="%{text}<extra></extra>",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -11,8 +11,6 @@ from asi_core.figures.style import log_axis, styled, unit_title
 from asi_core.units import KIB, MIB, THIN_SPACE, format_bytes, three_digits
 
 INPUTS, WEIGHTS = "#0077BB", "#B5891A"
-# Kinds of saved tensors, from what ASI compresses to the rest.
-_KINDS = ("#0077BB", "#66A9D1", "#997700", "#C9A24A", "#994455", "#C98A95", "#8C8C8C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +94,3 @@ def plot_growth(
         ticks = list(batch_sizes)
         log_axis(figure, "x", dtick=None).update_xaxes(tickvals=ticks, ticktext=[*map(str, ticks)])
     return figure
-
-
-def plot_categories(measured: Mapping[str, Mapping[str, int]]) -> go.Figure:
-    """Everything that a step saves for backward, one bar per method, stacked by kind (linear, MiB).
-
-    Args:
-        measured: method label -> kind -> bytes.
-    """
-    kinds = list(dict.fromkeys(kind for row in measured.values() for kind in row))
-    kept = [kind for kind in kinds if any(row.get(kind) for row in measured.values())]
-    figure = go.Figure()
-    for number, kind in enumerate(kept):
-        values = [row.get(kind, 0) for row in measured.values()]
-        figure.add_trace(
-            go.Bar(
-                x=[value / MIB for value in values],
-                y=list(measured),
-                orientation="h",
-                name=kind,
-                marker={"color": _KINDS[number % len(_KINDS)]},
-                customdata=[format_bytes(value) for value in values],
-                hovertemplate=f"{kind}: %{{customdata}}<extra></extra>",
-            )
-        )
-    styled(figure, title="Saved for backward in one step (measured)", x="MiB", y="")
-    figure.update_layout(
-        barmode="stack", hovermode="closest", legend={"y": -0.3, "traceorder": "normal"}
-    )
-    return figure.update_yaxes(autorange="reversed")

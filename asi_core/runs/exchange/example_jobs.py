@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,23 @@ def write_example_job(
     folder: Path, name: str, kind: str, spec: RunSpec, result: dict[str, Any]
 ) -> Path:
     """Write a result to `folder/name.json.gz`; equal results give equal bytes."""
+    return _write(folder, name, _job(kind, spec, result))
+
+
+def write_example_jobs(
+    folder: Path, name: str, kind: str, results: Iterable[tuple[RunSpec, dict[str, Any]]]
+) -> Path:
+    """Write many results of one kind to one file, as `write_example_job`."""
+    return _write(folder, name, [_job(kind, spec, result) for spec, result in results])
+
+
+def _job(kind: str, spec: RunSpec, result: dict[str, Any]) -> dict[str, Any]:
     settled = job_kind(kind).settled(spec).model_dump(mode="json")
-    text = json.dumps({"kind": kind, "spec": settled, "result": result}, separators=(",", ":"))
+    return {"kind": kind, "spec": settled, "result": result}
+
+
+def _write(folder: Path, name: str, written: Any) -> Path:
+    text = json.dumps(written, separators=(",", ":"))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{_SUFFIX}"
     path.write_bytes(gzip.compress(text.encode(), mtime=0))
@@ -31,6 +47,6 @@ def import_example_jobs(jobs: JobStore, folder: Path) -> None:
     examples = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         written = json.loads(gzip.decompress(path.read_bytes()))
-        spec = RunSpec.model_validate(written["spec"])
-        examples.append((written["kind"], spec, written["result"]))
+        for job in written if isinstance(written, list) else [written]:
+            examples.append((job["kind"], RunSpec.model_validate(job["spec"]), job["result"]))
     jobs.keep_examples(examples)

@@ -112,6 +112,20 @@ comparison_notes = Table(
     Column("note", Text, nullable=False, default=""),
 )
 
+# Guesses of classes in lessons: one of each guesser, without a name.
+guesses = Table(
+    "guesses",
+    metadata,
+    Column("class_code", String(16), primary_key=True),
+    Column("lesson", String(32), primary_key=True),
+    # Of one class only: a hash from which nobody is found (`dashboard.learn.classes`).
+    Column("guesser", String(32), primary_key=True),
+    Column("value", Float, nullable=False),
+    # Unix seconds, UTC, to the hour.
+    Column("at", Float, nullable=False),
+    Index("guesses_by_time", "at"),
+)
+
 # Short computations by a worker: a calibration, a measurement.
 jobs = Table(
     "jobs",

@@ -17,6 +17,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from asi_core.errors import InvalidInput, Unavailable
 from asi_core.runs.store import schema
 from asi_core.runs.store.database import database_url, open_database
+from asi_core.runs.store.guesses import GuessStore
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.store.tables import metadata
 from asi_core.training.spec import RunSpec
@@ -100,6 +101,7 @@ def test_a_run_of_infinite_weight_decay_can_be_read(tmp_path: Path) -> None:
         for table in ("runs", "jobs"):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN network"))
         connection.execute(text("ALTER TABLE runs DROP COLUMN begins_from"))
+        connection.execute(text("DROP TABLE guesses"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     engine.dispose()
     store = RunStore(url)
@@ -108,6 +110,19 @@ def test_a_run_of_infinite_weight_decay_can_be_read(tmp_path: Path) -> None:
     assert torch.tensor(read.spec.weight_decay, dtype=torch.float32).isinf()
     assert read.spec.model_copy(update={"weight_decay": spec.weight_decay}) == spec
     assert store.run(usual.id) == usual
+    store.close()
+
+
+def test_a_database_of_before_there_were_guesses_takes_them(empty_url: str) -> None:
+    open_database(empty_url).dispose()
+    engine = plain_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE guesses"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    engine.dispose()
+    store = GuessStore(empty_url)
+    store.put("abcdefgh", "memory", "somebody", 3.0)
+    assert store.values("abcdefgh", "memory") == [3.0]
     store.close()
 
 
