@@ -105,6 +105,8 @@ class Settings(BaseModel):
             restarts; by default in `home`; None for no cache on disk.
         checkpoints_dir: folder of the checkpoints from which active runs resume; by default in
             `home`.
+        checkpoint_bytes: maximum size of the checkpoints of completed runs, from which they can be
+            lengthened; the oldest are removed first; 0 for none.
         feature_disk_bytes: maximum size of the features on disk; 0 for none.
         feature_bytes: maximum memory of frozen features in one process, where they are not on
             disk.
@@ -119,6 +121,10 @@ class Settings(BaseModel):
         keep_days: days after which ended runs are deleted, except shipped ones; None for never.
         models: names of models beyond the zoo and torchvision that users may choose, separated by
             commas: `timm/NAME`, `hf/ID`, `FILE.py:FUNCTION`.
+        tensorboard_dir: folder into which TensorBoard's event files of runs are written as they are
+            trained; None for none.
+        listeners: what else follows runs, separated by commas: `MODULE:NAME`, imported by workers
+            (`runs.engine.listeners`).
         limits: limits on users' requests.
     """
 
@@ -135,6 +141,7 @@ class Settings(BaseModel):
     concurrent_runs: int = Field(default=8, ge=1)
     features_dir: Folder | None = None
     checkpoints_dir: Folder = Path()
+    checkpoint_bytes: int = Field(default=2 * GIB, ge=0)
     feature_disk_bytes: int = Field(default=8 * GIB, ge=0)
     feature_bytes: int = Field(default=2 * GIB, ge=0)
     user_header: str | None = None
@@ -144,6 +151,8 @@ class Settings(BaseModel):
     read_only: bool = False
     keep_days: float | None = Field(default=None, gt=0)
     models: str = ""
+    tensorboard_dir: Folder | None = None
+    listeners: str = ""
     limits: Limits = Limits()
 
     @property

@@ -21,7 +21,7 @@ from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.validity.probes import check_events
 from asi_core.runs.validity.rows import check_record
 from asi_core.runs.validity.specs import InvalidRun
-from asi_core.training.events import LayerProbe, ProbeEvent
+from asi_core.training.events import LAST_MEASURED, LayerProbe, ProbeEvent, TimelineEvent
 
 Known = TypeVar("Known", float, float | None)
 
@@ -37,6 +37,7 @@ class RunFeed:
         steps, evaluations: rows by ascending step.
         probes: step -> layer -> probe.
         probe_seconds: the time of all probes together.
+        timeline: the memory of one step over time; None if it is not recorded (yet).
         problem: why the run is invalid and not drawn, without a full stop.
     """
 
@@ -44,6 +45,7 @@ class RunFeed:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     probes: dict[int, dict[str, LayerProbe]] = field(default_factory=dict)
     probe_seconds: float = 0.0
+    timeline: TimelineEvent | None = None
     problem: str | None = None
     _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False)
 
@@ -63,7 +65,10 @@ class RunFeed:
         probes = store.events(run.id, "probe", after_step=max(self.probes, default=-1))
         if not (steps or evaluations or probes):
             return self
-        check_events(run.spec, [*steps, *evaluations, *probes])
+        # It is of one of the first steps, and stored right after it.
+        is_early = self.timeline is None and _last(self.steps) <= LAST_MEASURED
+        over_time = store.events(run.id, "timeline") if is_early else ()
+        check_events(run.spec, [*steps, *evaluations, *probes, *over_time])
         found = [event for event in probes if isinstance(event, ProbeEvent)]
         names = list(next(iter(self.probes.values()), {}))
         if names and any([layer.name for layer in probe.layers] != names for probe in found):
@@ -73,6 +78,7 @@ class RunFeed:
             [*self.evaluations, *(event.model_dump() for event in evaluations)],
             self.probes | {e.step: {layer.name: layer for layer in e.layers} for e in found},
             self.probe_seconds + sum(event.seconds or 0.0 for event in found),
+            next((e for e in over_time if isinstance(e, TimelineEvent)), self.timeline),
         )
 
     def mean(self, field: str) -> float | None:

@@ -83,11 +83,11 @@ def rooms(modules: Graph) -> Graph:
 
 
 def room(module: str) -> str | None:
-    """The node of a module; None for the top-level package, which only re-exports."""
+    """The node of a module; None for a package of nodes, which only re-exports."""
     place, *parts = module.split(".")
     if place != "asi_core":
         return place
-    if not parts or parts == ["__main__"]:
+    if parts in ([], ["__main__"], ["runs"]):
         return None
     if parts[0] in PLAIN:
         return "plain"

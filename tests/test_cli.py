@@ -10,6 +10,7 @@ from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.zoo.cards import MODELS
 from tests.command import answer, call, call_process, parsed
+from tests.datasets.few import few_images
 from tests.datasets.pictures import encoded, noise, write_folder
 
 SMALL = ["--steps", "2", "--batch-size", "16", "--image-size", "32", "--layers", "2"]
@@ -33,6 +34,32 @@ def test_the_same_command_gives_the_same_accuracy() -> None:
     assert first["test_accuracy"] == second["test_accuracy"]
     losses = [[row["loss"] for row in r["history"] if "loss" in row] for r in (first, second)]
     assert losses[0] == losses[1]
+
+
+def test_a_completed_run_is_lengthened() -> None:
+    recipe = ("--optimizer", "adamw", "--schedule", "constant", "--dataset", few_images())
+    method = ("--method", "asi", "--rank", "4", *recipe)
+    old = answer("train", *method, *SMALL)
+    found = answer("lengthen", old["run_id"], "--steps", "4")
+    (longer,) = found["runs"]
+    every = ("--evaluate-every", "1", "--probe-every", "1")
+    expected = answer("train", *method, *SMALL, "--steps", "4", *every)
+    # An equal run would be copied; that of another process is as equal.
+    assert expected["run_id"] == longer["run_id"]
+    losses = [row["loss"] for row in longer["history"] if row["kind"] == "step"]
+    assert losses[:2] == [row["loss"] for row in old["history"] if row["kind"] == "step"]
+    assert len(losses) == 4
+    printed = call("lengthen", found["comparison"], "--steps", "5")
+    assert printed.code == 0
+    assert "completed" in printed.out
+    for words, expected_error in (
+        (("lengthen", old["run_id"], "--steps", "2"), "more than the 2 steps that are done, got 2"),
+        (("lengthen", "nothing", "--steps", "4"), "RUN must be the id of a run or of a comparison"),
+    ):
+        refused = call(*words)
+        assert refused.code == 2
+        assert expected_error in refused.err
+        assert len(refused.err.strip().splitlines()) == 1
 
 
 def test_a_plan_in_8_bits_has_less_error_under_the_same_budget() -> None:

@@ -46,8 +46,10 @@ _NOT_UNIT = (
     *("test_settings", "test_project", "test_examples", "datasets/test_published"),
     *(r"\[postgresql", "datasets/test_in_runs", "layers/lean/test_surgery", "compression/"),
     r"training/test_(calibration|checkpoint|checkpointing|feature_files|features|frozen|loop)",
-    r"training/test_(fine_tuning|formula_memory|measuring|prefix|probes|reproduce|step)\.",
+    r"training/test_(fine_tuning|formula_memory|measuring|optimisers|prefix|probes|reproduce|step)\.",
     "costs/timeline/test_measured",
+    "training/test_lengthening",
+    "test_other_tools",
 )
 # Their number of random examples grows in `make faults`.
 _FUZZ = ("runs/test_fuzz.py", "exchange/test_fuzz_imports.py", "pages/test_fuzz_links.py")

@@ -1,4 +1,4 @@
-"""`export` and `import`: move comparisons between installations as files."""
+"""`export` and `import`: write comparisons to files, and read those of other installations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ def add_parser(commands: Commands) -> None:
     writing = commands.add_parser("export", help="write a comparison's runs to a file")
     writing.add_argument("comparison", help="its name, from the page's link or from `sweep`")
     writing.add_argument("--out", type=Path, metavar="FILE", help="asi-runs-<comparison>.zip")
+    writing.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="FOLDER",
+        help="write TensorBoard's event files into this folder instead",
+    )
     writing.set_defaults(run=run_export)
     reading = commands.add_parser("import", help="add the runs of an exported file")
     reading.add_argument("file", type=Path)
@@ -21,7 +27,9 @@ def add_parser(commands: Commands) -> None:
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Write the file and print its path."""
+    """Write the file and print its path; or write event files and print their folders."""
+    if options.tensorboard is not None:
+        return _export_event_files(options)
     from asi_core.cli.stores import opened
     from asi_core.runs.exchange.transfer import export_comparison
     from asi_core.runs.store.library import RunLibrary
@@ -36,6 +44,18 @@ def run_export(options: argparse.Namespace) -> int:
             "--out must be a writable file", path, error.strerror or str(error)
         ) from error
     print(path)
+    return 0
+
+
+def _export_event_files(options: argparse.Namespace) -> int:
+    from asi_core.cli.stores import opened
+    from asi_core.runs.exchange.event_files import write_event_files
+    from asi_core.runs.store.run_store import RunStore
+
+    if options.out is not None:
+        raise InvalidInput("--out and --tensorboard exclude each other", options.out, "drop one")
+    for place in write_event_files(opened(RunStore), options.comparison, options.tensorboard):
+        print(place)
     return 0
 
 

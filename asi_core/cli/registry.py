@@ -11,7 +11,19 @@ from typing import Protocol
 from pydantic import ValidationError
 
 import asi_core
-from asi_core.cli import app, bench, estimate, export, fit, measure, plan, poster, sweep, train
+from asi_core.cli import (
+    app,
+    bench,
+    estimate,
+    export,
+    fit,
+    lengthen,
+    measure,
+    plan,
+    poster,
+    sweep,
+    train,
+)
 from asi_core.cli.options import Commands, Parser
 from asi_core.cli.terminal import USAGE_ERROR, say
 from asi_core.errors import AsiError, one_sentence
@@ -38,6 +50,7 @@ _COMMANDS: tuple[_Command, ...] = (
     plan,
     fit,
     train,
+    lengthen,
     sweep,
     export,
     bench,

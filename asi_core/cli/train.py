@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asi_core.runs.records import RunRecord
     from asi_core.runs.store.run_store import RunStore
 
-_RUN_FAILED = 1
+RUN_FAILED = 1
 # Bytes; a real specification has less than a thousand.
 _LONGEST_SPEC = MIB
 
@@ -49,11 +49,11 @@ def run(options: argparse.Namespace) -> int:
     store, (ended,) = execute_all(lambda store: request_runs(store, [spec], owner=OWNER))
     if ended.status != "completed":
         say(ended.error or f"run {ended.id} was {ended.status}: its measurements are kept.")
-        return _RUN_FAILED
+        return RUN_FAILED
     if options.json:
-        print(json.dumps(_as_dict(ended, store)))
+        print(json.dumps(as_dict(ended, store)))
     else:
-        _print_run(ended)
+        print_run(ended)
     return 0
 
 
@@ -85,7 +85,8 @@ def _read(name: str) -> str:
         ) from None
 
 
-def _as_dict(ended: RunRecord, store: RunStore) -> dict[str, Any]:
+def as_dict(ended: RunRecord, store: RunStore) -> dict[str, Any]:
+    """A run with its curve, as JSON."""
     kinds = ("prepared", "step", "evaluation")
     return {
         "run_id": ended.id,
@@ -98,7 +99,8 @@ def _as_dict(ended: RunRecord, store: RunStore) -> dict[str, Any]:
     }
 
 
-def _print_run(ended: RunRecord) -> None:
+def print_run(ended: RunRecord) -> None:
+    """Print a completed run's result."""
     summary = ended.summary or {}
     print(f"run {ended.id}: {ended.status}")
     print(f"test accuracy      {summary['test_accuracy']:.4f}")
@@ -108,4 +110,6 @@ def _print_run(ended: RunRecord) -> None:
         print(f"damaged images     {left_out} left out")
     print(f"activation memory  {bytes_by_formula(summary['activation_bytes'])}")
     print(f"saved for backward {format_bytes(summary['measured_saved_bytes'])} measured")
+    if (peak := summary.get("peak_bytes")) is not None:
+        print(f"peak of a step     {format_bytes(peak)} measured")
     print(f"step               {format_seconds(summary['seconds']['step_median'])} (median)")

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any
 
 from torch import nn
 
-
-class Category(StrEnum):
-    """Why a storage is kept. If several apply, the first in this order counts."""
-
-    TRAINED_INPUTS = "trained layer inputs"
-    OTHER_INPUTS = "other layer inputs"
-    ACTIVATIONS = "activation functions"
-    NORMALISATION = "normalisation"
-    POOLING = "pooling"
-    HEAD_AND_LOSS = "head and loss"
-    OTHER = "other"
-
+from asi_core.costs.timeline.records import Category
 
 # A module belongs to the file of torch.nn.modules that defines its type or a base of it.
 _FILES = {

@@ -11,7 +11,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from asi_core.costs.categories import Category
 from asi_core.costs.clocks import LayerClocks
 from asi_core.costs.meters import (
     LivingMeter,
@@ -21,6 +20,7 @@ from asi_core.costs.meters import (
     total_bytes,
 )
 from asi_core.costs.places import Place, Places
+from asi_core.costs.timeline.records import Category
 from asi_core.errors import InvalidInput, Unsupported
 from asi_core.records import Ranks
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from asi_core.costs.categories import Category
+from asi_core.costs.dispatch import OperatorMode
 from asi_core.costs.places import Place, Places
 from asi_core.costs.storages import storage_reference, tensors_in
+from asi_core.costs.timeline.records import Category
 from asi_core.errors import AsiError
 from asi_core.methods.base import WarmStart
 
@@ -111,7 +111,7 @@ class SavedMeter(torch.autograd.graph.saved_tensors_hooks):
                 storage.layers.add(layer)
 
 
-class LivingMeter(TorchDispatchMode):
+class LivingMeter(OperatorMode):
     """While open, records every storage that an operation creates, without keeping it alive.
 
     What exists before the forward pass is not recorded: parameters, buffers, constants, and warm

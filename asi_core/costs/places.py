@@ -15,8 +15,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from asi_core.costs.categories import Category, function_category, module_category
+from asi_core.costs.categories import function_category, module_category
 from asi_core.costs.storages import storage_reference, tensors_in
+from asi_core.costs.timeline.records import Category
 
 
 @dataclass(frozen=True, slots=True)

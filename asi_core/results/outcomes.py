@@ -31,6 +31,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "balanced_accuracy": ("balanced_accuracy",),
     "activation_bytes": ("activation_bytes",),
     "saved_bytes": ("measured_saved_bytes",),
+    "peak_bytes": ("peak_bytes",),
     "macs": ("macs", "total"),
     "step_seconds": ("seconds", "step_median"),
 }

@@ -50,6 +50,7 @@ class RunRecord:
         comparison: shared by runs that were launched together.
         summary: as `training.summary`, once the run has ended.
         error: the error in one sentence, if it failed.
+        begins_from: id of the completed run that it lengthens; None if it has all its own steps.
     """
 
     id: str
@@ -66,6 +67,7 @@ class RunRecord:
     cancel_requested: bool
     summary: dict[str, Any] | None
     error: str | None
+    begins_from: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from asi_core.errors import Unavailable, one_sentence
 from asi_core.layers.warm_starts import load_warm_starts_, ranks_in, warm_start_tensors
 from asi_core.records import Ranks
+from asi_core.training.optimisers import Optimiser
 from asi_core.training.spec import RunSpec
 
 _MODEL, _OPTIMISER = "model.", "optimiser."
@@ -50,22 +51,19 @@ def state_of(
     spec: RunSpec,
     step: int,
     model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     sources: str,
 ) -> TrainingState:
     """Copies of everything that the next steps depend on."""
     of_model = {**model.state_dict(), **warm_start_tensors(model)}
     tensors = {_MODEL + name: _copy(value) for name, value in of_model.items()}
-    for index, values in optimiser.state_dict()["state"].items():
+    for index, values in optimiser.state_by_index().items():
         for name, value in values.items():
-            if value is not None:
-                tensors[f"{_OPTIMISER}{index}.{name}"] = _copy(value)
+            tensors[f"{_OPTIMISER}{index}.{name}"] = _copy(value)
     return TrainingState(spec, step, tensors, sources=sources)
 
 
-def restore_(
-    state: TrainingState, model: nn.Module, optimiser: torch.optim.Optimizer, sources: str
-) -> None:
+def restore_(state: TrainingState, model: nn.Module, optimiser: Optimiser, sources: str) -> None:
     """Set a model and its optimiser to `state`.
 
     Raises:
@@ -93,7 +91,7 @@ def restore_(
         if name.startswith(_OPTIMISER):
             index, key = name.removeprefix(_OPTIMISER).split(".", 1)
             found.setdefault(int(index), {})[key] = _copy(value)
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": found})
+    optimiser.restore_state(found)
 
 
 def ranks_of(state: TrainingState) -> dict[str, Ranks]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, model_validator
 
+from asi_core.costs.timeline.records import Category, Phase, Timeline, Use
 from asi_core.records import LayerShape
 from asi_core.training.pictures import LayerPictures
+
+# Of the timeline of a step: as many moments as a picture has points, and what a file may hold.
+MOST_MOMENTS, MOST_LIVES = 256, 20_000
+MOST_BYTES, LONGEST_WORD = 2**50, 300
+# The last step that may be recorded over time.
+LAST_MEASURED = 3
+_USES = frozenset(map(str, (*Use, *Category)))
 
 
 class _Event(BaseModel):
@@ -158,9 +167,53 @@ class ProbeEvent(_Event):
     seconds: float | None = None
 
 
+_Count = Annotated[int, Field(ge=0, le=MOST_BYTES)]
+_Name = Annotated[str, Field(max_length=LONGEST_WORD)]
+
+
+class TimelineEvent(_Event):
+    """The memory of one training step over time, in at most `MOST_MOMENTS` moments.
+
+    The fields are those of `Timeline.as_dict`.
+    """
+
+    kind: Literal["timeline"] = "timeline"
+    source: Literal["measured"] = "measured"
+    device: _Name
+    names: tuple[_Name, ...] = Field(max_length=MOST_LIVES)
+    moments: tuple[tuple[_Count, _Count, _Count, _Count], ...] = Field(
+        min_length=1, max_length=MOST_MOMENTS
+    )
+    lifetimes: tuple[tuple[_Count, _Count, _Count, int, _Count], ...] = Field(max_length=MOST_LIVES)
+
+    @classmethod
+    def of(cls, step: int, timeline: Timeline) -> Self:
+        """The event of a measured step."""
+        return cls.model_validate({"step": step, **timeline.thinned(MOST_MOMENTS).as_dict()})
+
+    @model_validator(mode="after")
+    def _refers_to_what_is_there(self) -> Self:
+        words, count = len(self.names), len(self.moments)
+        for phase, place, operator, _ in self.moments:
+            if max(phase, place, operator) >= words or self.names[phase] not in get_args(Phase):
+                raise ValueError("an operator has a name or phase that is not listed")
+        for _, use, place, first, end in self.lifetimes:
+            if max(use, place) >= words or self.names[use] not in _USES:
+                raise ValueError("a storage has a name that is not listed, or an unknown use")
+            if not -1 <= first <= end <= count:
+                raise ValueError("a storage lives outside of the step")
+        return self
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """The memory of the step."""
+        return Timeline.from_dict(self.model_dump())
+
+
 Event = Annotated[
-    PreparedEvent | StepEvent | EvaluationEvent | ProbeEvent, Field(discriminator="kind")
+    PreparedEvent | StepEvent | EvaluationEvent | ProbeEvent | TimelineEvent,
+    Field(discriminator="kind"),
 ]
-EVENT_ADAPTER: TypeAdapter[PreparedEvent | StepEvent | EvaluationEvent | ProbeEvent] = TypeAdapter(
-    Event
-)
+EVENT_ADAPTER: TypeAdapter[
+    PreparedEvent | StepEvent | EvaluationEvent | ProbeEvent | TimelineEvent
+] = TypeAdapter(Event)

@@ -26,7 +26,7 @@ from asi_core.training.calibration import assign_ranks_
 from asi_core.training.frozen_pass import FrozenPass
 from asi_core.training.layout import laid_out, preferred_layout
 from asi_core.training.spec import RunSpec
-from asi_core.training.step import TrainingStep, batch_tensors, micro_batches, update_
+from asi_core.training.step import TrainingStep, batch_tensors, micro_batches
 from asi_core.training.tails import (
     SplitNetwork,
     layout_of,
@@ -184,7 +184,7 @@ def _warm_up(
     some, _ = next(micro_batches(values, labels, shaped.spec.micro_batch))
     shaped.logits(some)
     _make_gradients(train.parameters)
-    update_(shaped.spec, train.optimiser, train.parameters)
+    train.update_(train.parameters, shaped.spec.learning_rate)
     train.optimiser.zero_grad()
 
 

@@ -6,32 +6,37 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from asi_core.costs.accounting import StepCost, known_step_cost
-from asi_core.errors import AsiError, Unavailable, one_sentence
+from asi_core.costs.measurement import refuse_compiled
+from asi_core.costs.timeline.measured import MeasuredStep, TimelinesDisagree
+from asi_core.errors import AsiError, Unavailable, Unsupported, one_sentence
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
 from asi_core.training.balance import balanced_accuracy, is_very_unbalanced
 from asi_core.training.calibration import plan_ranks_
 from asi_core.training.checkpoint import TrainingState, ranks_of, restore_, state_of
 from asi_core.training.events import (
+    LAST_MEASURED,
     EvaluationEvent,
     Event,
     ProbeEvent,
     StepEvent,
+    TimelineEvent,
 )
 from asi_core.training.features import FeaturePool, installed_pool
 from asi_core.training.probes import probe_layers
 from asi_core.training.schedules import learning_rate
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
-from asi_core.training.step import Clock, SavedRecorder, TrainingStep, micro_batches
+from asi_core.training.step import Clock, SavedRecorder, TrainingStep, batch_tensors, micro_batches
 from asi_core.training.trained import Trained
 
 log = logging.getLogger(__name__)
@@ -54,8 +59,8 @@ def fine_tune(
         should_stop: called before every step; if it returns true, the run ends without an event.
         features: frozen features, shared with other runs of this process.
         resume: the state to resume from; its steps are not repeated.
-        keep: called with the run's state after every evaluation and probe, and every half minute,
-            once all events up to there have been consumed.
+        keep: called with the run's state after every evaluation (the last step has one) and probe,
+            and every half minute, once all events up to there have been consumed.
 
     Raises:
         AsiError: if weights or data are unavailable, or training diverges.
@@ -98,7 +103,7 @@ def training_events(
         evaluates = step % spec.evaluation_interval == 0 or step == spec.steps
         yield from session.step(step, batch, probe, evaluates)
         late = time.monotonic() - kept_at > _KEEP_SECONDS
-        if keep is not None and step < spec.steps and (probe or evaluates or late):
+        if keep is not None and (probe or evaluates or late):
             keep(session.state(step))
             kept_at = time.monotonic()
 
@@ -129,21 +134,21 @@ class _Session:
     def step(self, step: int, batch: Any, probe: bool, evaluates: bool) -> Iterator[Event]:
         probed = self.layer_names if probe else []
         with watched(self.tail, probed) as notes:
-            trained = self.train_step(step, batch)
-        yield trained
+            yield from self.train_step(step, batch)
         if probed:
             yield self.probe(step, notes)
         if evaluates and (evaluated := self.evaluate(step)) is not None:
             yield evaluated
 
-    def train_step(self, step: int, batch: Any) -> StepEvent:
+    def train_step(self, step: int, batch: Any) -> Iterator[Event]:
         rate = learning_rate(self.spec, step)
         clock = Clock(self.trained.device)
         values, labels = self.trained.read(batch)
         prefix_seconds = clock.lap()
-        saved = SavedRecorder(self.tail)
-        stepped = self._step(values, labels, rate, saved)
-        return StepEvent(
+        measured = self._measured(step, values, labels)
+        with measured or nullcontext(SavedRecorder(self.tail)) as recorder:
+            stepped = self._step(values, labels, rate, recorder)
+        yield StepEvent(
             step=step,
             loss=_finite(stepped.loss.item(), step),
             accuracy=(stepped.logits.argmax(1) == labels).float().mean().item(),
@@ -152,8 +157,29 @@ class _Session:
             forward_seconds=stepped.seconds["forward"],
             backward_seconds=stepped.seconds["backward"],
             update_seconds=stepped.seconds["update"],
-            saved_bytes=saved.total,
+            saved_bytes=recorder.saved_bytes,
             **_counts(self._costs(values, labels)),
+        )
+        if measured is not None:
+            yield from _timeline_of(measured, step)
+
+    def _measured(self, step: int, values: Any, labels: Tensor) -> MeasuredStep | None:
+        """What records this step's memory over time; None if it is not the step to be recorded."""
+        if step != measured_step(self.spec):
+            return None
+        try:
+            refuse_compiled(self.tail)
+        except Unsupported as error:
+            log.info("the memory of a step is not recorded: %s", one_sentence(error))
+            return None
+        # As the step itself would do first: the gradients of the step before are not there.
+        self._step.optimiser.zero_grad()
+        return MeasuredStep(
+            self.tail,
+            self.layer_names,
+            self.trained.head,
+            batch=batch_tensors(values, labels),
+            optimiser=self._step.optimiser,
         )
 
     @torch.no_grad()
@@ -200,6 +226,21 @@ class _Session:
             for some, _ in micro_batches(values, labels, self.spec.micro_batch)
         ]
         return [cost for cost in found if cost is not None]
+
+
+def measured_step(spec: RunSpec) -> int | None:
+    """The step of which the memory is recorded over time: the first with warm starts that is not
+    probed, since a probe needs memory of its own; None if a run has none."""
+    steps = range(2, min(spec.steps, LAST_MEASURED) + 1)
+    return next((step for step in steps if step % spec.probe_interval), None)
+
+
+def _timeline_of(measured: MeasuredStep, step: int) -> Iterator[TimelineEvent]:
+    try:
+        yield TimelineEvent.of(step, measured.timeline())
+    except (TimelinesDisagree, ValidationError) as error:
+        # A run is worth more than this picture of it.
+        log.warning("the memory of step %d is not recorded: %s", step, one_sentence(error))
 
 
 @contextmanager

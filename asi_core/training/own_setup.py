@@ -62,6 +62,7 @@ class OwnSetup:
         with _same_draws(self.device):
             self.report = prepare_(model, config, example=values)
             self.layer_names = [layer.name for layer in self.report.layers]
+            self.head: str | None = None
             self._methods = methods_of(model, self.layer_names, config.method, config.per_layer)
             self._shapes: dict[tuple[Any, ...], tuple[LayerShape, ...]] = {}
             self.shapes = self.step_shapes(values)

@@ -63,6 +63,7 @@ class TrainingSetup:
         start, self.layer_names = split.start, split.layer_names
         self.layout = lean_tail_(spec, start.tail)
         self.tail = repeated_tail(spec, start.tail, self.layer_names)
+        self.head: str | None = model_card(spec.model).head
         self.prefix = None if start.parts is None else start.parts.prefix
         self.train = self._store(pool, start, "train")
         self.test = self._store(pool, start, "test")

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from asi_core.costs.measurement import SavedBytes
 from asi_core.costs.timeline.recording import Recorder
+from asi_core.training.optimisers import make_optimiser
 from asi_core.training.spec import RunSpec
 
 
@@ -55,16 +56,20 @@ class Steppable(Protocol):
 
 
 class SavedRecorder(Recorder):
-    """Counts the bytes that a step's forward passes save for backward: the most at a time."""
+    """Counts the bytes that a step's forward passes save for backward.
+
+    Attributes:
+        saved_bytes: of one pass; the most of several.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model, self.total = model, 0
+        self._model, self.saved_bytes = model, 0
 
     @contextmanager
     def forward(self) -> Iterator[None]:
         with SavedBytes(self._model) as saved:
             yield
-        self.total = max(self.total, saved.total)
+        self.saved_bytes = max(self.saved_bytes, saved.total)
 
 
 class TrainingStep:
@@ -78,7 +83,7 @@ class TrainingStep:
         self.parameters = trained.trained_parameters()
         self._trained, self._spec = trained, trained.spec
         self.optimiser = make_optimiser(trained.spec, self.parameters)
-        self._recorder, self._is_last = Recorder(), False
+        self._recorder, self._is_last, self._rate = Recorder(), False, 0.0
         if self._spec.apply_early:
             for parameter in self.parameters:
                 parameter.register_post_accumulate_grad_hook(self._apply)
@@ -111,9 +116,7 @@ class TrainingStep:
             rate: the learning rate.
             recorder: learns what the step is doing.
         """
-        self._recorder = recorder or Recorder()
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self._recorder, self._rate = recorder or Recorder(), rate
         clock, seconds = Clock(self._trained.device), defaultdict[str, float](float)
         self.optimiser.zero_grad()
         losses, logits, done = [], [], 0
@@ -134,7 +137,7 @@ class TrainingStep:
             seconds["backward"] += clock.lap()
         if not self._spec.apply_early:
             with self._recorder.update():
-                update_(self._spec, self.optimiser, self.parameters)
+                self.update_(self.parameters, rate)
         seconds["update"] += clock.lap()
         return Stepped(torch.stack(losses).sum(), torch.cat(logits), seconds)
 
@@ -143,35 +146,14 @@ class TrainingStep:
         if not self._is_last:
             return
         with self._recorder.update():
-            (group,) = self.optimiser.param_groups
-            group["params"] = [parameter]
-            update_(self._spec, self.optimiser, [parameter])
-            group["params"] = self.parameters
+            self.update_([parameter], self._rate)
             parameter.grad = None
 
-
-def make_optimiser(spec: RunSpec, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that a specification names; `update_` steps it.
-
-    One parameter after the other, so that what it needs in between is that of one.
-    """
-    if spec.optimizer == "adamw":
-        return torch.optim.AdamW(
-            parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, foreach=False
-        )
-    return torch.optim.SGD(parameters, lr=spec.learning_rate, momentum=spec.momentum, foreach=False)
-
-
-@torch.no_grad()
-def update_(spec: RunSpec, optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> None:
-    """Clip the gradients of `parameters`, together, and step an optimiser that has no others."""
-    nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
-    if spec.optimizer == "sgd" and spec.weight_decay:
-        # As SGD's own weight decay, which makes a copy of each gradient.
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.add_(parameter, alpha=spec.weight_decay)
-    optimiser.step()
+    @torch.no_grad()
+    def update_(self, parameters: Sequence[Tensor], rate: float) -> None:
+        """Clip the gradients of `parameters` together, and update them."""
+        nn.utils.clip_grad_norm_(parameters, self._spec.clip_norm)
+        self.optimiser.step(parameters, rate)
 
 
 def micro_batches(values: Any, labels: Tensor, size: int | None) -> Iterator[tuple[Any, Tensor]]:

@@ -13,6 +13,7 @@ from asi_core.training.events import (
     PreparedEvent,
     ProbeEvent,
     StepEvent,
+    TimelineEvent,
 )
 
 
@@ -22,12 +23,14 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
     Bytes and multiplies are means over the steps with a whole batch (HOSVD's ranks change with
     every batch), seconds are medians. Values by formula are None for a method without closed form,
     and `balanced_accuracy` if the test images are not very unbalanced. `images` has the fields of
-    `ImageCounts`. `probe_share` is the time of all probes as a share of the time of all steps.
+    `ImageCounts`. `peak_bytes` is what one step added at its peak to what was there before,
+    measured. `probe_share` is the time of all probes as a share of the time of all steps.
     """
     steps = [event for event in events if isinstance(event, StepEvent)]
     evaluations = [event for event in events if isinstance(event, EvaluationEvent)]
     probes = [event for event in events if isinstance(event, ProbeEvent)]
     prepared = [event for event in events if isinstance(event, PreparedEvent)]
+    timelines = [event for event in events if isinstance(event, TimelineEvent)]
     images = prepared[-1].images if prepared else None
     seconds = [step.step_seconds for step in steps]
     whole = of_whole_batches(steps, [step.forward_macs for step in steps])
@@ -41,6 +44,7 @@ def summarise(events: Sequence[Event]) -> dict[str, Any]:
         "final_loss": steps[-1].loss if steps else None,
         "activation_bytes": _mean([s.activation_bytes for s in whole]),
         "measured_saved_bytes": _mean([s.saved_bytes for s in whole]),
+        "peak_bytes": timelines[-1].timeline.peak.nbytes if timelines else None,
         "macs": {
             "forward": _mean([s.forward_macs for s in whole]),
             "overhead": _mean([s.overhead_macs for s in whole]),

@@ -21,6 +21,7 @@ class Trained(Protocol):
         spec: the recipe: steps, rates, intervals.
         tail: the module that a step runs, with the trained layers.
         layer_names: of the trained layers.
+        head: name of the classifier; None for a network without.
         methods: how their inputs are kept: one for all, or by name.
         sources: what identifies the frozen part and the data, for checkpoints.
     """
@@ -29,6 +30,7 @@ class Trained(Protocol):
     device: torch.device
     tail: nn.Module
     layer_names: list[str]
+    head: str | None
     sources: str
 
     @property

@@ -40,6 +40,7 @@ class Axis(NamedTuple):
 AXES = {
     "Activation memory": Axis("activation_bytes", "activation memory (formula)", "KiB", KIB),
     "All that is saved": Axis("saved_bytes", "all saved for backward (measured)", "MiB", MIB),
+    "Peak of a step": Axis("peak_bytes", "peak of a step (measured)", "MiB", MIB),
     "Multiplies": Axis("macs", "MACs per step (formula)", "GMACs", 1e9),
     "Step time": Axis("step_seconds", "step time (measured)", "ms", 1e-3),
 }
@@ -90,11 +91,13 @@ def pareto_figure(outcomes: Sequence[Outcome], reference: Outcome | None, axis: 
 
 
 def left_out_of_picture(outcomes: Sequence[Outcome], axis: Axis) -> str:
-    """A sentence about completed outcomes without a point, because their cost has no closed form;
-    empty if there are none."""
+    """A sentence about completed outcomes without a point: their cost has no closed form, or
+    was not recorded; empty if there are none."""
     missing = [o.label for o in _completed(outcomes) if axis.measure not in o.measures]
     if not missing:
         return ""
+    if "(measured)" in axis.title:
+        return f"Not in this figure, because it was not recorded then: {', '.join(missing)}."
     return (
         f"Not in this figure, because their cost has no closed form: {', '.join(missing)}. "
         "Choose a measured quantity as the axis to see them."
@@ -110,6 +113,7 @@ def facts(outcome: Outcome, reference: Outcome | None) -> dict[str, str]:
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "activation memory (formula)": ("activation_bytes", format_bytes),
         "saved for backward (measured)": ("saved_bytes", format_bytes),
+        "peak of a step (measured)": ("peak_bytes", format_bytes),
         "MACs per step (formula)": ("macs", lambda count: format_count(count, "MACs")),
         "step time (measured)": ("step_seconds", format_seconds),
     }
@@ -117,6 +121,8 @@ def facts(outcome: Outcome, reference: Outcome | None) -> dict[str, str]:
     if (balanced := outcome.mean("balanced_accuracy")) is not None:
         message["balanced accuracy (measured)"] = percent(balanced)
     for name, (measure, written) in shown.items():
+        if measure not in outcome.measures and name.endswith("(measured)"):
+            continue
         value = by_formula(outcome.mean(measure), written)
         message[name] = value + _ratio(outcome, reference, measure)
     return {**message, "seeds": seeds_note(outcome)}

@@ -9,7 +9,7 @@ import streamlit as st
 from asi_core.errors import AsiError, one_sentence
 from asi_core.results.outcomes import left_out, test_images
 from asi_core.runs.records import RunRecord
-from asi_core.runs.store.run_store import FROM_RUN
+from asi_core.runs.store.queueing import FROM_RUN
 from asi_core.runs.submit.service import request_cancel
 from asi_core.units import by_formula, format_bytes, format_seconds, signed, than_vanilla
 from dashboard import services, visitor
@@ -153,4 +153,7 @@ def time_left(run: RunRecord, feed: RunFeed, now: float) -> float | None:
     done = feed.last_step
     if run.started_at is None or not done:
         return None
+    if run.begins_from is not None:
+        # Most of its steps so far may be of the run that it lengthens.
+        return feed.median_step * (run.spec.steps - done)
     return (now - run.started_at) / done * (run.spec.steps - done)

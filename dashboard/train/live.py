@@ -30,10 +30,12 @@ from dashboard.history import run_labels
 from dashboard.left_out import drawable, left_out_of, tell_left_out
 from dashboard.train.cards import cancel_all_button, run_cards
 from dashboard.train.differences import difference
+from dashboard.train.lengthening import lengthen_panel
 from dashboard.train.many import MOST_CARDS, runs_at_a_glance
 from dashboard.train.numbers import numbers_table
 from dashboard.train.references import vanilla_of
 from dashboard.train.spectra import layer_spectra
+from dashboard.train.step_memory import recorded_steps
 
 Phase = Literal["waiting", "active", "ended"]
 
@@ -84,6 +86,7 @@ def _answer_part(comparison: str, drawn: Drawn) -> None:
 def _cards_part(comparison: str, drawn: Drawn) -> None:
     runs, feeds = _read(comparison)
     cancel_all_button(runs)
+    lengthen_panel(runs)
     draw = run_cards if len(runs) <= MOST_CARDS else runs_at_a_glance
     draw(runs, feeds)
 
@@ -127,6 +130,7 @@ def _details_part(comparison: str, drawn: Drawn) -> None:
             ),
         },
     )
+    recorded_steps(runs, feeds)
     layer_spectra(runs, feeds)
     numbers_table(runs, feeds)
 

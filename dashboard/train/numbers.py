@@ -24,8 +24,8 @@ def numbers_table(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
                 number_rows(runs, feeds),
                 key="train-comparison",
                 caption="Measured: accuracies (balanced if test classes differ much in size), "
-                "saved bytes and seconds (medians over steps). Formula: activation bytes and "
-                "multiply-accumulates (means over steps with a whole batch).",
+                "saved bytes, the peak of one step and seconds (medians over steps). Formula: "
+                "activation bytes and multiply-accumulates (means over steps with a whole batch).",
             )
 
 
@@ -55,6 +55,7 @@ def _row(run: RunRecord, feed: RunFeed, label: str, head: RunFeed | None) -> dic
     medians = ("forward_seconds", "backward_seconds", "update_seconds")
     for name in means:
         row[name] = feed.mean(name) if feed.steps else None
+    row["step_peak_bytes"] = None if feed.timeline is None else feed.timeline.timeline.peak.nbytes
     for name in medians:
         row[name] = feed.median(name) if feed.steps else None
     return row

@@ -156,6 +156,10 @@ def taken_up(store: RunStore, specs: Sequence[RunSpec]) -> list[RunRecord]:
         ended = [n for n, run in enumerate(runs) if not run.is_active]
         if all(runs[n].status == "completed" and n in answers for n in ended):
             return runs
+        # What still waits there is asked for again below; nobody else executes it.
+        for run in runs:
+            if run.status == "queued" and run.owner == _OWNER:
+                store.request_cancel(run.id)
     return request_runs(store, specs, _OWNER, most=len(specs))
 
 

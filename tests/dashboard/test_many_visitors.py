@@ -55,7 +55,7 @@ def test_events_are_read_once_for_all(store: RunStore) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert counting.asked == 3, "steps, evaluations and probes, each once"
+    assert counting.asked == 4, "steps, evaluations, probes and the timeline, each once"
     assert all(feed is found[0] for feed in found)
     assert found[0].mean("activation_bytes") == 100
 

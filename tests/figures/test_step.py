@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asi_core.costs.categories import Category
-from asi_core.costs.timeline.records import Lifetime, Moment, Phase, Timeline, Use
+from asi_core.costs.timeline.records import Category, Lifetime, Moment, Phase, Timeline, Use
 from asi_core.errors import InvalidInput
 from asi_core.figures.step import MOST_POINTS, USES, plot_step, step_levels, where
 from asi_core.units import MIB

@@ -482,3 +482,31 @@ def test_all_runs_are_cancelled_together(engine: InlineEngine) -> None:
     assert not page.exception
     assert "cancelled" in texts(page.caption)
     assert not [button for button in page.button if button.label.startswith("Cancel")]
+
+
+def test_a_completed_comparison_is_lengthened(engine: InlineEngine) -> None:
+    page = set_small(opened(schedule="constant"))
+    page.multiselect(key="methods").set_value(["vanilla"]).run()
+    launch_button(page).click().run()
+    assert not [button for button in page.button if button.key == "lengthen-launch"]
+    engine.work()
+    page.run()
+    (old,) = own_comparisons()
+    page.number_input(key=f"lengthen-steps-{old[0].comparison}").set_value(5).run()
+    button = page.button(key="lengthen-launch")
+    assert (button.label, button.disabled) == ("Train on to 5 steps", False)
+    button.click().run()
+    assert not page.exception
+    longer, still = own_comparisons()
+    assert still == old
+    assert [run.begins_from for run in longer] == [run.id for run in old]
+    assert picker(page).value == longer[0].comparison
+    engine.work()
+    page.run()
+    assert texts(page.caption).count("completed after 5 steps") == 2
+
+
+def test_what_cannot_be_lengthened_is_said_before_the_click(engine: InlineEngine) -> None:
+    page = opened()
+    assert page.button(key="lengthen-launch").disabled
+    assert "The cosine schedule ends with the run" in texts(page.caption)

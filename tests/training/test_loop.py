@@ -20,9 +20,11 @@ from asi_core.training.events import (
     PreparedEvent,
     ProbeEvent,
     StepEvent,
+    TimelineEvent,
 )
 from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
+from asi_core.training.measuring import measure_memory
 from asi_core.training.schedules import learning_rate
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
@@ -66,6 +68,25 @@ def test_a_run_yields_all_its_events(method: dict[str, Any]) -> None:
         assert step.saved_bytes > step.activation_bytes > 0
         assert step.forward_seconds > 0
         assert step.backward_seconds > 0
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m["kind"])
+def test_one_step_is_recorded_over_time_and_counts_as_the_others(method: dict[str, Any]) -> None:
+    events = run(method, momentum=0.9, probe_every=4)
+    (recorded,) = [event for event in events if isinstance(event, TimelineEvent)]
+    assert recorded.step == 2
+    timeline = recorded.timeline
+    expected = measure_memory(spec(method, momentum=0.9), POOL)
+    if method["kind"] != "hosvd":
+        # HOSVD's ranks, and so its bytes, are those of each batch.
+        assert timeline.peak.nbytes == pytest.approx(expected.peak.nbytes, rel=1e-3)
+        first, second, *_ = steps(events)
+        assert second.saved_bytes == first.saved_bytes
+    assert timeline.base.keys() == expected.base.keys()
+    assert summarise(events)["peak_bytes"] == timeline.peak.nbytes
+    without = run(method, momentum=0.9, probe_every=1)
+    assert not any(isinstance(event, TimelineEvent) for event in without)
+    assert [s.loss for s in steps(without)] == [s.loss for s in steps(events)]
 
 
 def test_layers_by_name_are_trained_and_what_comes_before_them_is_kept() -> None:

@@ -1,13 +1,12 @@
-"""Steps in micro-batches, with gradients applied early, and their optimisers."""
+"""Steps in micro-batches, with gradients applied early."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asi_core.errors import InvalidInput
 from asi_core.methods import Vanilla
@@ -15,7 +14,7 @@ from asi_core.training.features import FeaturePool
 from asi_core.training.loop import fine_tune
 from asi_core.training.setup import TrainingSetup
 from asi_core.training.spec import RunSpec
-from asi_core.training.step import TrainingStep, make_optimiser, micro_batches, update_
+from asi_core.training.step import TrainingStep, micro_batches
 from asi_core.units import GIB
 
 POOL = FeaturePool(GIB)
@@ -53,28 +52,6 @@ def test_with_micro_batches_they_are_applied_in_the_last() -> None:
     found = trained_weights(early)
     expected = trained_weights(early.model_copy(update={"apply_early": False}))
     assert all(map(torch.equal, found, expected))
-
-
-OPTIMISERS: list[tuple[dict[str, Any], Callable[..., torch.optim.Optimizer]]] = [
-    ({"momentum": 0.9}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01)),
-    ({}, lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.01)),
-    ({"optimizer": "adamw"}, lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01)),
-]
-
-
-@pytest.mark.parametrize(("settings", "expected"), OPTIMISERS)
-def test_optimisers_are_pytorchs(
-    settings: dict[str, Any], expected: Callable[..., torch.optim.Optimizer]
-) -> None:
-    spec = spec_of(learning_rate=0.1, weight_decay=0.01, clip_norm=1e6, **settings)
-    own, theirs = (nn.Parameter(torch.arange(6.0).reshape(2, 3)) for _ in range(2))
-    ours, reference = make_optimiser(spec, [own]), expected([theirs])
-    for seed in range(4):
-        gradient = torch.randn(2, 3, generator=torch.Generator().manual_seed(seed))
-        own.grad, theirs.grad = gradient.clone(), gradient.clone()
-        update_(spec, ours, [own])
-        reference.step()
-        torch.testing.assert_close(own, theirs, rtol=1e-6, atol=1e-7)
 
 
 def test_micro_batches_are_views() -> None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol, Self
 
 import torch
+from torch.autograd.profiler import profile as autograd_profile
 
 # Sizes of two tensors that lie within each other and mark a moment among the allocator's events:
 # no operator allocates just these four events in a row. CUDA's allocator rounds to 512 bytes.
@@ -24,7 +25,13 @@ class Level:
 
 
 class Allocations(Protocol):
-    """While open, records every allocation and release of a device."""
+    """While open, records every allocation and release of a device.
+
+    Attributes:
+        sees_earlier: whether it reports the release of what was allocated before it was opened.
+    """
+
+    sees_earlier: bool
 
     def __enter__(self) -> Self: ...
 
@@ -53,10 +60,11 @@ class CpuAllocations:
     oneDNN's own scratch memory is not among it.
     """
 
+    sees_earlier = False
+
     def __init__(self) -> None:
-        self._profile = torch.profiler.profile(
-            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-        )
+        # As torch.profiler's profile, which imports the compiler when it starts.
+        self._profile = autograd_profile(profile_memory=True)
 
     def __enter__(self) -> Self:
         self._profile.__enter__()
@@ -69,7 +77,7 @@ class CpuAllocations:
         _nested(1, torch.device("cpu"))
 
     def levels(self) -> list[Level]:
-        profiler: Any = self._profile.profiler
+        profiler: Any = self._profile
         found = profiler.kineto_results.events()
         events = [(e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]"]
         return _levels([nbytes for _, nbytes in sorted(events, key=lambda event: event[0])], 1)
@@ -77,6 +85,8 @@ class CpuAllocations:
 
 class CudaAllocations:
     """What PyTorch's CUDA allocator notes in its history; sizes are rounded as it rounds them."""
+
+    sees_earlier = True
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import accumulate
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 
 from asi_core.costs.measurement import refuse_compiled
-from asi_core.costs.timeline.allocator import Level, allocations_of
-from asi_core.costs.timeline.recording import Recorder, StepRecorder
+from asi_core.costs.timeline.allocator import Allocations, Level, allocations_of
+from asi_core.costs.timeline.recording import HasState, Recorder, StepRecorder
 from asi_core.costs.timeline.records import Timeline
 from asi_core.errors import AsiError
 
@@ -42,14 +43,12 @@ def measure_timeline(
     head: str | None,
     *,
     batch: Any,
-    optimiser: torch.optim.Optimizer | None = None,
+    optimiser: HasState | None = None,
     frozen: nn.Module | None = None,
 ) -> Timeline:
     """Run two steps and record the second: every change of live bytes, and what it was for.
 
-    The first step warms up warm starts and kernels. On CPU and CUDA the allocator's own reports are
-    a second count, which must agree with the storages' lifetimes between any two operators, and
-    which alone sees what operators use within. On other devices that part is missing.
+    The first step warms up warm starts and kernels.
 
     Args:
         step: is called twice. Weights that it updates stay updated.
@@ -64,43 +63,84 @@ def measure_timeline(
         Unsupported: if the model is compiled, or works on tensors without storages.
     """
     refuse_compiled(model)
-    device = next(model.parameters()).device
-    allocations = allocations_of(device)
+    step(Recorder())
+    record = MeasuredStep(model, layer_names, head, batch=batch, optimiser=optimiser, frozen=frozen)
+    with record as recorder:
+        step(recorder)
+    return record.timeline()
 
-    def recorder(mark: Callable[[], None] | None = None) -> StepRecorder:
-        return StepRecorder(
+
+class MeasuredStep:
+    """While open, records one step; give the step what opening returns.
+
+    On CPU and CUDA the allocator's own reports are a second count, which must agree with the
+    storages' lifetimes between any two operators, and which alone sees what operators use within.
+    On other devices that part is missing.
+
+    Args:
+        model, layer_names, head, batch, optimiser, frozen: as in `measure_timeline`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer_names: Sequence[str],
+        head: str | None,
+        *,
+        batch: Any,
+        optimiser: HasState | None = None,
+        frozen: nn.Module | None = None,
+    ) -> None:
+        self._device = next(model.parameters()).device.type
+        self._allocations = allocations_of(next(model.parameters()).device)
+        self._record = StepRecorder(
             model,
             layer_names,
             head,
             optimiser=optimiser,
             batch=batch,
             frozen=frozen,
-            mark=mark,
+            mark=None if self._allocations is None else self._allocations.mark,
         )
+        self._open = ExitStack()
 
-    if allocations is None:
-        step(Recorder())
-        with (record := recorder()):
-            step(record)
-        return record.timeline("measured", device.type)
-    # Opened for the first step as well: blocks of unknown origin are not reported when released.
-    with allocations:
-        step(Recorder())
-        # What the first step has left in reference cycles would be released during the second.
+    def __enter__(self) -> StepRecorder:
+        # What earlier steps have left in reference cycles would be released during this one.
         gc.collect()
-        allocations.mark()
-        with (record := recorder(allocations.mark)):
-            step(record)
-    levels = _from_last_start(allocations.levels(), record)
-    _check_agreement(record, levels)
-    return record.timeline("measured", device.type, levels)
+        if self._allocations is not None:
+            self._open.enter_context(self._allocations)
+            self._allocations.mark()
+        return self._open.enter_context(self._record)
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def timeline(self) -> Timeline:
+        """The recorded step, once it is closed.
+
+        Raises:
+            TimelinesDisagree: if the two counts differ.
+        """
+        if self._allocations is None:
+            return self._record.timeline("measured", self._device)
+        levels = _from_start(self._allocations, self._record)
+        _check_agreement(self._record, levels)
+        return self._record.timeline("measured", self._device, levels)
 
 
-def _from_last_start(levels: Sequence[Level], record: StepRecorder) -> list[Level]:
-    """The levels of the recorded step, above that at its start."""
-    own = levels[-(2 * len(record.ran) + 1) :]
-    start = levels[-len(own) - 1].last
-    return [Level(level.highest - start, level.last - start) for level in own]
+def _from_start(allocations: Allocations, record: StepRecorder) -> list[Level]:
+    """The levels before, within and after each operator, above that at the step's start."""
+    before, *own = allocations.levels()
+    released = [0] * (len(own) + 1)
+    if not allocations.sees_earlier:
+        for end, nbytes in record.released_of_before():
+            # The place of what lies between two operators, the later of which is `end`.
+            released[2 * end] += nbytes
+    lost = accumulate(released)
+    return [
+        Level(level.highest - before.last - gone, level.last - before.last - gone)
+        for level, gone in zip(own, lost, strict=False)
+    ]
 
 
 def _check_agreement(record: StepRecorder, levels: Sequence[Level]) -> None:

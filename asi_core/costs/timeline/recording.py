@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-import torch
 from torch import Tensor, nn
 
-from asi_core.costs.categories import Category
 from asi_core.costs.meters import SavedMeter, warm_tensors
 from asi_core.costs.places import Place, Places
 from asi_core.costs.storages import storage_reference, tensors_in
 from asi_core.costs.timeline.allocator import Level
-from asi_core.costs.timeline.records import Lifetime, Moment, Source, Timeline, Use
+from asi_core.costs.timeline.records import Category, Lifetime, Moment, Source, Timeline, Use
 from asi_core.costs.timeline.storages import Followed, Ran, StorageFollower
 
 # The place of what runs before the trained part.
 FROZEN_PART = "the frozen part"
 
 _USES = frozenset(map(str, Use))
+
+
+class HasState(Protocol):
+    """An optimiser: its state holds tensors, by parameter."""
+
+    @property
+    def state(self) -> Mapping[Any, Any]: ...
 
 
 class Recorder:
@@ -49,6 +54,9 @@ class StepRecorder(Recorder):
         batch: what the step reads, in nested lists and tuples: it is there before the step.
         frozen: the part of the network that runs before `model`, if the step runs it.
         follower: an operator's results as a step on real tensors gives them, or from shapes alone.
+
+    Attributes:
+        saved_bytes: what a forward pass saves for backward; the most of several passes.
     """
 
     def __init__(
@@ -57,7 +65,7 @@ class StepRecorder(Recorder):
         layer_names: Sequence[str],
         head: str | None,
         *,
-        optimiser: torch.optim.Optimizer | None = None,
+        optimiser: HasState | None = None,
         batch: Any = (),
         frozen: nn.Module | None = None,
         follower: type[StorageFollower] = StorageFollower,
@@ -69,6 +77,7 @@ class StepRecorder(Recorder):
         self._saved = SavedMeter(model, self._places)
         self._follower = follower(self._places, *(() if mark is None else (mark,)))
         self._stack = ExitStack()
+        self.saved_bytes = 0
 
     def __enter__(self) -> Self:
         self._know_what_is_there()
@@ -99,8 +108,11 @@ class StepRecorder(Recorder):
 
     @contextmanager
     def forward(self) -> Iterator[None]:
+        earlier = set(self._saved.storages)
         with self._saved, self._places.inside(Place("the loss", Category.HEAD_AND_LOSS)):
             yield
+        new = (s.nbytes for key, s in self._saved.storages.items() if key not in earlier)
+        self.saved_bytes = max(self.saved_bytes, sum(new))
 
     @contextmanager
     def update(self) -> Iterator[None]:
@@ -156,6 +168,13 @@ class StepRecorder(Recorder):
             level += change
             found.append(level)
         return found
+
+    def released_of_before(self) -> Iterator[tuple[int, int]]:
+        """What was there before the step and has been released in it: the index of the first
+        operator without it, and its bytes."""
+        for storage in self._follower.followed:
+            if storage.first < 0 and storage.end is not None:
+                yield storage.end, storage.nbytes
 
     def _parts(
         self, storage: Followed, warm: set[int], after: int, count: int

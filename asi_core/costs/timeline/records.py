@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import accumulate
@@ -15,8 +16,20 @@ Phase = Literal["forward", "backward", "update"]
 Source = Literal["measured", "formula"]
 
 
+class Category(StrEnum):
+    """Why a storage is kept. If several apply, the first in this order counts."""
+
+    TRAINED_INPUTS = "trained layer inputs"
+    OTHER_INPUTS = "other layer inputs"
+    ACTIVATIONS = "activation functions"
+    NORMALISATION = "normalisation"
+    POOLING = "pooling"
+    HEAD_AND_LOSS = "head and loss"
+    OTHER = "other"
+
+
 class Use(StrEnum):
-    """What memory is used for, besides what is kept for backward (`costs.categories.Category`)."""
+    """What memory is used for, besides what is kept for backward (`Category`)."""
 
     FROZEN_WEIGHTS = "frozen weights"
     TRAINED_WEIGHTS = "trained weights"
@@ -165,8 +178,40 @@ class Timeline:
     @property
     def kept_bytes(self) -> int:
         """What is kept for backward: the most that is alive of it at once."""
+        return max(self._kept_levels(), default=0)
+
+    def _kept_levels(self) -> list[int]:
         uses = [u for u in self.uses if u not in (*LASTING, *PASSING)]
-        return max((sum(at) for at in zip(*map(self.levels, uses), strict=True)), default=0)
+        levels = [sum(at) for at in zip(*map(self.levels, uses), strict=True)]
+        return levels or [0] * len(self.moments)
+
+    def thinned(self, most: int) -> Self:
+        """The same step with at most `most` moments, or three if that is more.
+
+        The highest of each stretch of operators stays, and so do the peak and the moment at which
+        the most is kept: what they say does not change. Storages that lived between two such
+        moments are left out, and those with equal lives become one.
+        """
+        count = len(self.moments)
+        if count <= most:
+            return self
+        total, kept = self.levels(), self._kept_levels()
+        length = -(-count // max(most - 2, 1))
+        chosen = {self.peak.index, kept.index(max(kept))}
+        for start in range(0, count, length):
+            chosen.add(max(range(start, min(start + length, count)), key=total.__getitem__))
+        shown = sorted(chosen)
+        merged: dict[tuple[str, str, int, int], int] = {}
+        for life in self.lifetimes:
+            first = -1 if life.first < 0 else bisect_left(shown, life.first)
+            end = bisect_left(shown, life.end)
+            if first < 0 or end > first:
+                key = (life.use, life.place, first, end)
+                merged[key] = merged.get(key, 0) + life.nbytes
+        lifetimes = tuple(
+            Lifetime(n, use, place, first, end) for (use, place, first, end), n in merged.items()
+        )
+        return replace(self, moments=tuple(self.moments[i] for i in shown), lifetimes=lifetimes)
 
     def _by_use(self, is_meant: Callable[[Lifetime], bool]) -> dict[str, int]:
         sums: dict[str, int] = {}

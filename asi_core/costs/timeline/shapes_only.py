@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from asi_core.costs.dispatch import OperatorMode
 from asi_core.costs.timeline.allocator import Level
 from asi_core.costs.timeline.inside import inside_bytes
 from asi_core.costs.timeline.storages import StorageFollower
 
 
-class WithoutNumbers(TorchDispatchMode):
+class WithoutNumbers(OperatorMode):
     """While open, every number that is read of a tensor without numbers is 1."""
 
     def __init__(self) -> None:

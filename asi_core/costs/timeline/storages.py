@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from asi_core.costs.dispatch import OperatorMode
 from asi_core.costs.places import Place, Places
 from asi_core.costs.storages import storage_reference, tensors_in
 from asi_core.costs.timeline.allocator import Level
@@ -42,7 +42,7 @@ class Ran:
     operator: str
 
 
-class StorageFollower(TorchDispatchMode):
+class StorageFollower(OperatorMode):
     """While open, notes which operators run and which storages are alive after each.
 
     Memory that an operator allocates and frees within is not seen (`allocator`).

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from asi_core.errors import AsiError, InvalidInput, Unavailable, one_sentence
-from asi_core.runs.engine.checkpoint_files import checkpoint_path
+from asi_core.runs.engine.listeners import Listeners
 from asi_core.runs.engine.reporter import Reporter
 from asi_core.runs.records import NOBODY, RunRecord
+from asi_core.runs.store.checkpoint_files import checkpoint_path
 from asi_core.runs.store.database import STORE_ERRORS, AttemptLost, silence_of
 from asi_core.runs.store.library import LONGEST_NAME, Description, RunLibrary
 from asi_core.runs.store.run_log import lines_of_this_context
@@ -79,7 +80,10 @@ def keep_run(
             library.describe(run.comparison, Description(comparison))
     except STORE_ERRORS as error:
         raise silence_of(error) from error
-    reporter = Reporter(store, run.id, token, checkpoint_path(settings.checkpoints_dir, run.id))
+    reporter = Reporter(
+        *(store, run.id, token, checkpoint_path(settings.checkpoints_dir, run.id)),
+        listeners=Listeners(run),
+    )
     try:
         with reporter, lines_of_this_context(reporter.add_line):
             _train(training, store, run, reporter, each)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,9 @@ from typing import Any, Literal, Self
 
 from asi_core.errors import one_sentence
 from asi_core.runs.engine.heartbeat import Heartbeat
+from asi_core.runs.engine.listeners import Listeners
 from asi_core.runs.records import LogLine
+from asi_core.runs.store.checkpoint_files import final_path, trim
 from asi_core.runs.store.retry import retry
 from asi_core.runs.store.run_store import RunStore
 from asi_core.training.checkpoint import TrainingState, write_state
@@ -38,6 +41,8 @@ class Reporter:
     Args:
         checkpoint: the file that is overwritten by each checkpoint.
         turns: returns this process's count of turns (`SerialExecutor.turns`).
+        final_bytes: how much the final states of all runs may take on disk; 0 keeps none.
+        listeners: of this attempt.
     """
 
     def __init__(
@@ -47,9 +52,13 @@ class Reporter:
         token: str,
         checkpoint: Path,
         turns: Callable[[], int] = lambda: 0,
+        final_bytes: int = 0,
+        listeners: Listeners | None = None,
     ) -> None:
         self._store, self._run_id, self._token = store, run_id, token
         self._checkpoint, self._turns = checkpoint, turns
+        self._final_bytes, self._listeners = final_bytes, listeners
+        self._final: TrainingState | None = None
         self._begun, self._before = time.perf_counter(), 0.0
         self._all: list[Event] = []
         self._written = 0
@@ -77,6 +86,8 @@ class Reporter:
         trace: TracebackType | None,
     ) -> None:
         self._heartbeat.__exit__(kind, error, trace)
+        if self._listeners is not None:
+            self._listeners.end("interrupted")
         self._writer.shutdown()
 
     @property
@@ -92,6 +103,7 @@ class Reporter:
         """
         with self._lock:
             self._all, self._written, self._before = list(earlier), len(earlier), seconds
+        self._tell(earlier)
 
     def gains_beyond(self, step: int) -> None:
         """Set the last step of earlier attempts: only checkpoints beyond it count as progress."""
@@ -112,14 +124,20 @@ class Reporter:
             due = first or len(self._all) - self._written >= _FLUSH_EVENTS
         if due:
             retry(self._flush)
+        self._tell([item])
 
     def keep(self, state: TrainingState) -> None:
         """Schedule a checkpoint. It is written after all events up to it are in the store.
 
-        If the disk is slower than checkpoints arrive, only the latest is written.
+        If the disk is slower than checkpoints arrive, only the latest is written. That of the last
+        step is the final state, which is written when the run ends.
         """
+        state = replace(state, seconds=self.seconds)
         with self._lock:
-            self._state = replace(state, seconds=self.seconds), len(self._all)
+            if state.step == state.spec.steps:
+                self._final = state
+            else:
+                self._state = state, len(self._all)
 
     def add_line(self, line: LogLine) -> None:
         """Add a log line, up to `_MOST_LINES`."""
@@ -149,14 +167,43 @@ class Reporter:
             pass
         self._writer.shutdown()
         retry(self._flush)
-        retry(lambda: self._finish(status, error))
-        shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
+        is_kept = status == "completed" and self._keep_final()
+        summary = self._summary(status)
+        retry(lambda: self._store.finish(self._run_id, self._token, status, summary, error))
+        if self._listeners is not None:
+            self._listeners.end(status, summary)
+        if is_kept:
+            with suppress(OSError):
+                self._checkpoint.unlink(missing_ok=True)
+            trim(self._checkpoint.parent.parent, self._final_bytes)
+        else:
+            shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
 
-    def _finish(self, status: Ended, error: str | None) -> None:
+    def _keep_final(self) -> bool:
+        """Write the state from which the run can be lengthened; returns whether it is there."""
+        if self._final is None or not self._final_bytes:
+            return False
+        folder = self._checkpoint.parent.parent
+        try:
+            write_state(self._final, final_path(folder, self._run_id))
+        except OSError as error:
+            reason = one_sentence(error).rstrip(".")
+            message = f"the last state was not kept ({reason}): the run cannot be lengthened"
+            log.warning("run %s: %s", self._run_id, message)
+            self.add_line(LogLine(time.time(), "warning", message))
+            retry(self._flush)
+            return False
+        return True
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        if self._listeners is not None:
+            self._listeners.tell(events)
+
+    def _summary(self, status: Ended) -> dict[str, Any]:
         summary: dict[str, Any] = summarise(self._all)
         if status != "failed":
             summary["seconds"]["total"] = self.seconds
-        self._store.finish(self._run_id, self._token, status, summary, error)
+        return summary
 
     def _flush(self) -> None:
         with self._writing:

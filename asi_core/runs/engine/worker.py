@@ -9,7 +9,7 @@ import platform
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,17 +18,19 @@ import torch
 from asi_core.datasets import check_images
 from asi_core.errors import AsiError, Unavailable, one_sentence
 from asi_core.methods import Vanilla
-from asi_core.runs.engine.checkpoint_files import checkpoint_path
+from asi_core.runs.engine.listeners import Listeners
 from asi_core.runs.engine.reporter import Reporter
 from asi_core.runs.engine.serial_executor import SerialExecutor, in_turns
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.attempts import MustWait
+from asi_core.runs.store.checkpoint_files import checkpoint_path, final_path
 from asi_core.runs.store.database import STORE_ERRORS, AttemptLost
 from asi_core.runs.store.retry import StoreTimeout, retry
 from asi_core.runs.store.run_log import lines_of_this_context
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.store.worker_id import WorkerId
 from asi_core.runs.submit.fingerprint import fingerprints_of
+from asi_core.runs.submit.lengthening import check_unchanged
 from asi_core.settings import read_settings
 from asi_core.training.checkpoint import TrainingState, read_state
 from asi_core.training.events import Event
@@ -129,7 +131,11 @@ def execute(run_id: str, url: str) -> None:
 
 def _execute(store: RunStore, run: RunRecord, token: str, checkpoint: Path) -> None:
     context = worker_context()
-    reporter = Reporter(store, run.id, token, checkpoint, lambda: context.executor.turns)
+    reporter = Reporter(
+        *(store, run.id, token, checkpoint, lambda: context.executor.turns),
+        final_bytes=read_settings().checkpoint_bytes,
+        listeners=Listeners(run),
+    )
     try:
         with reporter, lines_of_this_context(reporter.add_line):
             _train(store, run, token, reporter, checkpoint)
@@ -206,6 +212,8 @@ def _earlier(
     reporter.gains_beyond(retry(lambda: store.last_step(run.id)))
     try:
         state = read_state(checkpoint, run.spec, default_device())
+        if state is None and run.begins_from is not None:
+            state = retry(lambda: _state_before(store, run, checkpoint.parent.parent))
     except Unavailable as error:
         log.warning("%s", one_sentence(error))
         return None
@@ -217,6 +225,27 @@ def _earlier(
         return None
     reporter.goes_on_from(events, state.seconds)
     return state
+
+
+def _state_before(store: RunStore, run: RunRecord, checkpoints: Path) -> TrainingState:
+    """The last state of the run that `run` lengthens, as one of `run`.
+
+    Raises:
+        Unavailable: if it is not there or damaged, or if its numbers would be others today.
+    """
+    assert run.begins_from is not None, "it lengthens another"
+    shorter = store.run(run.begins_from)
+    found = None
+    if shorter is not None:
+        check_unchanged(store, shorter)
+        path = final_path(checkpoints, shorter.id)
+        found = read_state(path, shorter.spec, default_device())
+    if found is None:
+        raise Unavailable(
+            f"the checkpoint of run {run.begins_from} was removed: the longer run starts over."
+        )
+    log.info("it begins from the last state of run %s", run.begins_from)
+    return replace(found, spec=run.spec)
 
 
 class _StopCheck:

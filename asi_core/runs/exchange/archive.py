@@ -32,7 +32,12 @@ from asi_core.runs.exchange.archive_files import (
     read_json,
 )
 from asi_core.runs.records import LogLine, RunRecord
-from asi_core.runs.validity.probes import check_model, check_prepared, check_probes
+from asi_core.runs.validity.probes import (
+    check_model,
+    check_prepared,
+    check_probes,
+    check_timelines,
+)
 from asi_core.runs.validity.rows import (
     COLUMNS,
     LATEST_TIME,
@@ -42,7 +47,13 @@ from asi_core.runs.validity.rows import (
     check_times,
 )
 from asi_core.runs.validity.specs import InvalidRun, check_spec
-from asi_core.training.events import EVENT_ADAPTER, Event, PreparedEvent, ProbeEvent
+from asi_core.training.events import (
+    EVENT_ADAPTER,
+    Event,
+    PreparedEvent,
+    ProbeEvent,
+    TimelineEvent,
+)
 from asi_core.training.spec import RunSpec
 
 _JSON, _CURVES = "runs.json", "curves.npz"
@@ -72,7 +83,7 @@ class ArchivedRun(BaseModel):
     """One ended run, without its curves.
 
     Attributes:
-        rows: events that are not stored as columns: "prepared" and probes.
+        rows: events that are not stored as columns: "prepared", probes and the timeline of a step.
         log: the last lines of its log, oldest first.
     """
 
@@ -86,7 +97,8 @@ class ArchivedRun(BaseModel):
     attempt: int = Field(ge=0, le=10**6)
     error: str | None = Field(default=None, max_length=10_000)
     rows: Annotated[
-        list[Annotated[PreparedEvent | ProbeEvent, Field(discriminator="kind")]], FailFast()
+        list[Annotated[PreparedEvent | ProbeEvent | TimelineEvent, Field(discriminator="kind")]],
+        FailFast(),
     ]
     log: list[_Line] = Field(max_length=MOST_LINES)
 
@@ -259,6 +271,7 @@ def _check_run(run: ArchivedRun, columns: _Columns) -> None:
     for row in prepared:
         check_prepared(run.spec, row)
     check_probes(run.spec, [row for row in run.rows if isinstance(row, ProbeEvent)])
+    check_timelines(run.spec, [row for row in run.rows if isinstance(row, TimelineEvent)])
     check_model(run.spec, run.rows)
     texts = [row.model_dump_json() for row in run.rows]
     texts += [run.spec.model_dump_json(), json.dumps(run.error), *(line.text for line in run.log)]

@@ -22,8 +22,8 @@ SHIPPED_FOLDER = DATA / "examples"
 _PREFIX = "example-"
 _SUFFIX = ".json.gz"
 _COLUMNS = ("step", "evaluation")
-_ROWS = ("prepared", "probe")
-_DIGITS = {"prepared": 6, "step": 5, "evaluation": 5, "probe": 4}
+_ROWS = ("prepared", "probe", "timeline")
+_DIGITS = {"prepared": 6, "step": 5, "evaluation": 5, "probe": 4, "timeline": 6}
 
 
 def write_example(
@@ -138,7 +138,7 @@ def _thinned(payloads: list[Any], kind: str, step_every: int) -> list[Any]:
 
 def _events_from_json(written: dict[str, Any]) -> list[dict[str, Any]]:
     columns = [row for kind in _COLUMNS for row in _as_rows(written[kind])]
-    return [row for kind in _ROWS for row in written[kind]] + columns
+    return [row for kind in _ROWS for row in written.get(kind, ())] + columns
 
 
 def _as_columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,19 +20,17 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal,
-    or_,
     select,
     text,
     update,
 )
 
-from asi_core.errors import InvalidInput
 from asi_core.runs.records import ACTIVE, LeftOut, LogLine, RunRecord, Status, read_rows
 from asi_core.runs.store.attempts import Attempts, MustWait, Running
 from asi_core.runs.store.database import AttemptLost, open_database
 from asi_core.runs.store.fair_queue import Served, Waiting, in_line
 from asi_core.runs.store.finished import FinishedRuns
+from asi_core.runs.store.queueing import check_queue, copy_beginning, copy_run, twin_of
 from asi_core.runs.store.tables import (
     events,
     is_imported,
@@ -48,13 +46,9 @@ from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
 
 _ALL_STEPS = 2**31 - 1
-# Equal requests within this time come from one click, or from a browser that repeats a request.
-AT_ONCE_SECONDS = 5.0
 _PROCESS_ENDED = (
     "the program that trained this network of its user's own has ended: start the program again."
 )
-# Key in the summary of a copied run: the id of the original.
-FROM_RUN = "from_run"
 
 
 class RunStore:
@@ -180,6 +174,18 @@ class RunStore:
                 for row in connection.execute(query.order_by(runs.c.created_at))
             }
 
+    def fingerprint(self, run_id: str) -> str | None:
+        """The hash of what a run's numbers depend on (`fingerprints_of`), None if unknown."""
+        query = select(runs.c.fingerprint).where(runs.c.id == run_id)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def completed(self, run_ids: Collection[str]) -> set[str]:
+        """Those of these runs that are completed."""
+        query = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.status == "completed")
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
     def line(self) -> list[str]:
         """Ids of queued runs, in the order in which they will be started.
 
@@ -236,6 +242,7 @@ class RunStore:
         answers: Mapping[int, RunRecord] | None = None,
         network: str | None = None,
         same: Callable[[Sequence[RunRecord]], bool] | None = None,
+        begins_from: Sequence[str] | None = None,
     ) -> list[RunRecord]:
         """Queue the runs of a comparison in one transaction.
 
@@ -248,6 +255,8 @@ class RunStore:
             network: the network of the request (`networks`), if known.
             same: whether a comparison of the owner with the same fingerprints, active or just
                 created, is the requested one; None for never.
+            begins_from: by position, ids of completed runs that these lengthen, whose events they
+                begin with; None for runs from the first step on.
 
         Raises:
             InvalidInput: if more runs of the owner, from the network, or of all owners would be
@@ -267,6 +276,7 @@ class RunStore:
                 "attempt": 0,
                 "cancel_requested": False,
                 "fingerprint": None if fingerprints is None else fingerprints[position],
+                "begins_from": None if begins_from is None else begins_from[position],
             }
             for position, spec in enumerate(specs)
         ]
@@ -278,15 +288,17 @@ class RunStore:
                 connection.execute(text("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE"))
             if queued:
                 connection.execute(insert(runs), queued)
+            for row in queued if begins_from is not None else ():
+                copy_beginning(connection, row, specs[rows.index(row)])
             for position, run in known.items():
-                _copy(connection, run, rows[position])
-            twin = None if same is None else _twin(connection, rows, same)
+                copy_run(connection, run, rows[position])
+            twin = None if same is None else twin_of(connection, rows, same)
             if twin is not None:
                 # An equal request was faster: discard these rows.
                 connection.rollback()
                 return twin
             if limits is not None:
-                _check_queue(connection, owner, network, len(queued), limits)
+                check_queue(connection, owner, network, len(queued), limits)
         return self.comparison(comparison)
 
     def begin(
@@ -463,58 +475,6 @@ class RunStore:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return read_rows(rows)[0]
-
-
-def _copy(connection: Connection, run: RunRecord, row: dict[str, Any]) -> None:
-    """Insert a copy of a completed run, with all its events, as `row`."""
-    fields = ("status", "started_at", "finished_at", "attempt")
-    summary = {**(run.summary or {}), FROM_RUN: (run.summary or {}).get(FROM_RUN, run.id)}
-    values = {**row, **{name: getattr(run, name) for name in fields}, "summary": summary}
-    connection.execute(insert(runs), [values])
-    c = events.c
-    same = select(literal(row["id"]), c.kind, c.step, c.payload).where(c.run_id == run.id)
-    connection.execute(insert(events).from_select(["run_id", "kind", "step", "payload"], same))
-
-
-def _twin(
-    connection: Connection,
-    rows: Sequence[dict[str, Any]],
-    same: Callable[[Sequence[RunRecord]], bool],
-) -> list[RunRecord] | None:
-    """An existing comparison that `rows`, which were just written, would repeat."""
-    c, first = runs.c, rows[0]
-    fingerprints = [row["fingerprint"] for row in rows]
-    lately = or_(c.status.in_(ACTIVE), c.created_at >= first["created_at"] - AT_ONCE_SECONDS)
-    others = c.owner == first["owner"], c.comparison != first["comparison"]
-    query = select(c.comparison).where(*others, c.fingerprint.in_(fingerprints), lately)
-    names = connection.execute(query.order_by(c.created_at)).scalars().all()
-    for name in dict.fromkeys(names):
-        its = select(runs).where(c.comparison == name).order_by(c.position)
-        found = connection.execute(its).mappings().all()
-        records = read_rows(found)[0]
-        if [row["fingerprint"] for row in found] == fingerprints and same(records):
-            return records
-    return None
-
-
-def _check_queue(
-    connection: Connection, owner: str, network: str | None, new: int, limits: Limits
-) -> None:
-    active = select(func.count()).where(runs.c.status.in_(ACTIVE))
-    from_there = active.where(runs.c.network == network)
-    for count, most, whose in (
-        (active.where(runs.c.owner == owner), limits.runs_per_owner, "of one owner"),
-        # Nothing equals NULL: without a known network, the count is 0.
-        (from_there, limits.runs_per_network, "from one network address"),
-        (active, limits.runs, "of all visitors together"),
-    ):
-        found = connection.execute(count).scalar_one()
-        if found > most:
-            raise InvalidInput(
-                f"at most {most} runs {whose} may be queued or active at a time",
-                f"{new} more than {found - new}",
-                "wait until some have ended, or launch fewer",
-            )
 
 
 def _delete_events(connection: Connection, run_id: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -61,6 +61,8 @@ runs = Table(
     Column("error", Text),
     # Hash of everything that the numbers depend on, by which completed runs are reused.
     Column("question", String(64), key="fingerprint"),
+    # The completed run that it lengthens; it may have been deleted since.
+    Column("begins_from", String(32)),
     Index("runs_by_comparison", "comparison", "position"),
     Index("runs_by_status", "status"),
     Index("runs_by_question", "fingerprint", "status"),

@@ -10,7 +10,8 @@ from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput, Refused
 from asi_core.methods import METHODS
 from asi_core.runs.records import NOBODY, RunRecord
-from asi_core.runs.store.run_store import AT_ONCE_SECONDS, FROM_RUN, RunStore
+from asi_core.runs.store.queueing import AT_ONCE_SECONDS, FROM_RUN
+from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.submit.fingerprint import fingerprints_of
 from asi_core.runs.submit.limits import check_specs
 from asi_core.runs.validity.specs import check_spec
@@ -31,6 +32,7 @@ def request_runs(
     most: int = MOST_RUNS_AT_ONCE,
     again: bool = False,
     network: str | None = None,
+    begins_from: Sequence[str] | None = None,
 ) -> list[RunRecord]:
     """Queue the runs of a comparison, if all of them can start.
 
@@ -42,6 +44,7 @@ def request_runs(
         again: whether to execute all runs, even if completed or active ones are the same; only a
             repeated click returns the active ones.
         network: the network of the request (`networks`), if known.
+        begins_from: ids of the completed runs that these lengthen (`lengthening.request_longer`).
 
     Raises:
         InvalidInput: if there are no or too many runs, one exceeds the limits, or images are
@@ -76,7 +79,9 @@ def request_runs(
         return same
     since = time.time() - AT_ONCE_SECONDS
     is_same = partial(_is_same_request, specs=list(specs), again=again, since=since)
-    return store.create(specs, owner, settings.limits, fingerprints, answers, network, is_same)
+    return store.create(
+        *(specs, owner, settings.limits, fingerprints, answers, network, is_same, begins_from)
+    )
 
 
 def _check_images(specs: Sequence[RunSpec]) -> None:

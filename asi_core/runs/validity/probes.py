@@ -21,7 +21,7 @@ from asi_core.runs.validity.rows import (
     check_rows,
 )
 from asi_core.runs.validity.specs import MOST_COUNT, InvalidRun
-from asi_core.training.events import Event, LayerProbe, PreparedEvent, ProbeEvent
+from asi_core.training.events import Event, LayerProbe, PreparedEvent, ProbeEvent, TimelineEvent
 from asi_core.training.pictures import LONGEST_SIDE, LayerPictures, PackedValues
 from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import model_card
@@ -85,6 +85,7 @@ def check_events(spec: RunSpec, events: Sequence[Event]) -> None:
         if isinstance(event, PreparedEvent):
             check_prepared(spec, event)
     check_probes(spec, [event for event in events if isinstance(event, ProbeEvent)])
+    check_timelines(spec, [event for event in events if isinstance(event, TimelineEvent)])
 
 
 def check_prepared(spec: RunSpec, event: PreparedEvent) -> None:
@@ -128,6 +129,19 @@ def check_probes(spec: RunSpec, events: Sequence[ProbeEvent]) -> None:
                 place = f"probe of {_plain(layer.name)} at step {event.step}"
                 raise InvalidRun(f"{place}: {error}") from None
         before = event.step
+
+
+def check_timelines(spec: RunSpec, events: Sequence[TimelineEvent]) -> None:
+    """Check that a run has at most one timeline of a step, of one of its steps.
+
+    Raises:
+        InvalidRun: naming what is impossible.
+    """
+    if len(events) > 1:
+        raise InvalidRun("the memory of two steps was recorded")
+    for event in events:
+        if not 0 < event.step <= spec.steps:
+            raise InvalidRun(f"a timeline is of step {event.step!s:.30}, which the run has not")
 
 
 def _plain(name: str) -> str:

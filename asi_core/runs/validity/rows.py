@@ -84,6 +84,7 @@ _MAY_LACK: dict[tuple[str, ...], Range] = {
     ("best_accuracy",): _SHARE,
     ("balanced_accuracy",): _SHARE,
     ("activation_bytes",): _POSITIVE,
+    ("peak_bytes",): _POSITIVE,
     ("macs", "total"): _POSITIVE,
     ("macs", "forward"): _COUNT,
     ("macs", "overhead"): _COUNT,

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asi_core.costs.categories import Category
-from asi_core.costs.timeline.records import Lifetime, Moment, Timeline, Use
+from asi_core.costs.timeline.records import Category, Lifetime, Moment, Timeline, Use
 from asi_core.errors import InvalidInput
 
 COUNT = 6
@@ -51,6 +50,21 @@ def test_the_peak_is_what_the_step_adds(timeline: Timeline) -> None:
 @given(timelines())
 def test_a_timeline_goes_through_json(timeline: Timeline) -> None:
     assert Timeline.from_dict(json.loads(json.dumps(timeline.as_dict()))) == timeline
+
+
+@given(timelines(), st.integers(1, COUNT + 1))
+def test_a_thinned_step_says_the_same_with_fewer_moments(timeline: Timeline, most: int) -> None:
+    thinned = timeline.thinned(most)
+    assert len(thinned.moments) <= max(most, 3)
+    assert thinned.base == timeline.base
+    assert thinned.kept_bytes == timeline.kept_bytes
+    full, thin = timeline.peak, thinned.peak
+    assert (thin.nbytes, thin.moment, thin.by_use) == (full.nbytes, full.moment, full.by_use)
+    # Every moment that stays has the level that it had, in the same order.
+    levels = iter(timeline.levels())
+    assert all(level in levels for level in thinned.levels())
+    if most >= COUNT:
+        assert thinned == timeline
 
 
 def test_a_step_without_operators_has_no_peak() -> None:

@@ -14,10 +14,10 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
-from asi_core.runs.engine.checkpoint_files import checkpoint_path
 from asi_core.runs.engine.engine import RunEngine
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.attempts import MOST_TRIES
+from asi_core.runs.store.checkpoint_files import checkpoint_path
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.store.worker_id import WorkerId
 from asi_core.settings import Settings

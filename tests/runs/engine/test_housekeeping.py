@@ -11,6 +11,7 @@ from asi_core.runs.engine import housekeeping
 from asi_core.runs.engine.housekeeping import tidy
 from asi_core.runs.exchange.transfer import export_comparison, import_comparison
 from asi_core.runs.records import EXAMPLE_OWNER
+from asi_core.runs.store.checkpoint_files import final_path
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.library import Description, RunLibrary
 from asi_core.runs.store.run_store import RunStore
@@ -52,6 +53,28 @@ def test_only_unneeded_checkpoints_are_removed(store: RunStore, tmp_path: Path) 
     assert not useless.exists()
     assert not lost.exists()
     assert all(place.exists() for place in theirs), "other programs may use the folder"
+
+
+def test_states_of_completed_runs_stay_as_far_as_there_is_room(
+    store: RunStore, tmp_path: Path
+) -> None:
+    runs = keep(store, [spec(seed=n) for n in range(3)], [0.5] * 3, [10] * 3)
+    places = {}
+    for age, run_id in enumerate([*(run.id for run in runs), "0123456789ab"]):
+        path = final_path(tmp_path / "checkpoints", run_id)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * 100)
+        for place in (path, path.parent):
+            os.utime(place, (time.time() - 7200 - age,) * 2)
+        places[run_id] = path
+    library, jobs = RunLibrary(store.url), JobStore(store.url)
+    settings = Settings(home=tmp_path, database_url=store.url, checkpoint_bytes=250)
+    tidy(settings, store, library, jobs)
+    assert [places[run.id].exists() for run in runs] == [True, True, False], "the newest two"
+    assert not places["0123456789ab"].parent.exists(), "of no run that is known"
+    library.delete_runs([runs[0].id])
+    tidy(settings, store, library, jobs)
+    assert [places[run.id].parent.exists() for run in runs] == [False, True, False]
 
 
 def test_old_runs_are_deleted_if_configured(

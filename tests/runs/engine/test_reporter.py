@@ -11,8 +11,9 @@ import torch
 from sqlalchemy.exc import OperationalError
 
 from asi_core.runs.engine.reporter import Reporter
+from asi_core.runs.store.checkpoint_files import final_path
 from asi_core.runs.store.run_store import RunStore
-from asi_core.training.checkpoint import TrainingState
+from asi_core.training.checkpoint import TrainingState, read_state
 from asi_core.training.events import EvaluationEvent
 from asi_core.training.spec import RunSpec
 from tests.runs.losing import lose_all
@@ -138,6 +139,50 @@ def test_an_ended_run_keeps_no_checkpoint(store: RunStore, tmp_path: Path) -> No
     ended = store.run(run_id)
     assert ended is not None
     assert (ended.status, ended.summary is not None) == ("completed", True)
+
+
+@pytest.mark.parametrize(("room", "kept"), [(10**6, True), (10, False), (0, False)])
+def test_a_completed_run_keeps_its_last_state_as_far_as_there_is_room(
+    store: RunStore, tmp_path: Path, room: int, kept: bool
+) -> None:
+    run_id, token, path, _ = begun(store, tmp_path)
+    reporter = Reporter(store, run_id, token, path, final_bytes=room)
+    for step in (5, SPEC.steps):
+        reporter.keep(state(step))
+        reporter._flush()
+    reporter.end("completed", None)
+    final = final_path(tmp_path, run_id)
+    assert path.parent.exists() == final.exists() == kept
+    if kept:
+        found = read_state(final, SPEC, torch.device("cpu"))
+        assert found is not None
+        assert found.step == SPEC.steps
+        assert list(path.parent.iterdir()) == [final]
+
+
+def test_a_cancelled_run_keeps_no_state(store: RunStore, tmp_path: Path) -> None:
+    run_id, token, path, _ = begun(store, tmp_path)
+    reporter = Reporter(store, run_id, token, path, final_bytes=10**6)
+    reporter.keep(state(SPEC.steps))
+    reporter.end("cancelled", None)
+    assert not path.parent.exists()
+
+
+def test_a_full_disk_costs_the_last_state_only(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("asi_core.runs.engine.reporter.write_state", full)
+    run_id, token, path, _ = begun(store, tmp_path)
+    reporter = Reporter(store, run_id, token, path, final_bytes=10**6)
+    reporter.keep(state(SPEC.steps))
+    reporter.end("completed", None)
+    ended = store.run(run_id)
+    assert ended is not None
+    assert ended.status == "completed"
+    assert "the run cannot be lengthened" in store.log_tail(run_id, 1)[0].text
 
 
 def test_a_later_attempt_replaces_the_rows_that_it_measures_again(store: RunStore) -> None:

@@ -100,6 +100,7 @@ def test_a_run_of_infinite_weight_decay_can_be_read(tmp_path: Path) -> None:
         )
         for table in ("runs", "jobs"):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN network"))
+        connection.execute(text("ALTER TABLE runs DROP COLUMN begins_from"))
         connection.execute(text("DROP TABLE guesses"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     engine.dispose()
@@ -117,6 +118,7 @@ def test_a_database_of_before_there_were_guesses_takes_them(empty_url: str) -> N
     engine = plain_engine(empty_url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE guesses"))
+        connection.execute(text("ALTER TABLE runs DROP COLUMN begins_from"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     engine.dispose()
     store = GuessStore(empty_url)

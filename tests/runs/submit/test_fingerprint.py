@@ -9,7 +9,8 @@ import pytest
 
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.library import RunLibrary
-from asi_core.runs.store.run_store import FROM_RUN, RunStore
+from asi_core.runs.store.queueing import FROM_RUN
+from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.submit import fingerprint
 from asi_core.runs.submit.service import known_runs, request_runs
 from asi_core.training.events import EvaluationEvent

@@ -1,0 +1,39 @@
+"""The memory of one step of each run, as it was recorded while the run trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from asi_core.figures.step import plot_step
+from asi_core.runs.records import RunRecord
+from asi_core.units import format_bytes
+from dashboard.drawings import drawings
+from dashboard.feed import RunFeed
+from dashboard.frame import figure
+from dashboard.history import run_labels
+
+# More panels side by side cannot be read.
+MOST_STEPS = 4
+
+
+def recorded_steps(runs: Sequence[RunRecord], feeds: Sequence[RunFeed]) -> None:
+    """Draw the recorded steps side by side, if there are any yet."""
+    labelled = zip(run_labels(list(runs)), runs, feeds, strict=True)
+    known = [(label, run, f.timeline) for label, run, f in labelled if f.timeline is not None]
+    if not known:
+        return
+    st.markdown("##### What one step needs at a time")
+    shown = known[:MOST_STEPS]
+    timelines = {label: event.timeline for label, _, event in shown}
+    peaks = ", ".join(f"{n} {format_bytes(t.peak.nbytes)}" for n, t in timelines.items())
+    caption = (
+        f"Measured in step {shown[0][2].step} of each run, by use, in the order in which operators "
+        "ran; backward passes are shaded, and the diamond is the peak. What was there before "
+        f"(weights, the batch, optimiser state) is left out. Peaks: {peaks}."
+    )
+    if len(known) > MOST_STEPS:
+        caption += f" The first {MOST_STEPS} of {len(known)} runs are drawn."
+    key = ("train-step", *((run.id, event.step) for _, run, event in shown))
+    figure(drawings.get(key, lambda: plot_step(timelines)), key="train-step", caption=caption)
