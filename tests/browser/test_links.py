@@ -99,7 +99,7 @@ TOURS = (
     Tour("poster"),
     Tour(
         "learn",
-        tuple({"Lesson": f"{number} · "} for number in (1, 2, 3, 4)),
+        tuple({"Lesson": f"{number} · "} for number in (1, 2, 3, 4, 5)),
         button="Lock in my guess",
     ),
 )

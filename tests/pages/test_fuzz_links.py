@@ -43,7 +43,8 @@ KEYS: dict[str, tuple[float, list[str]]] = {
     ]),
     "learn": (0.07, [
         "topic", "lesson", "memory-guess", "low-rank-guess", "warm-start-guess",
-        "trade-offs-guess", "layer", "step", "explained_variance", "budget_kib", "memory", "model",
+        "trade-offs-guess", "alternatives-guess", "layer", "step", "explained_variance",
+        "budget_kib", "memory", "model", "depth", "micro_batch", "class", "screen", "revealed",
     ]),
     "spectra": (0.03, [
         "comparison", "run", "layer", "step", "play", "show", "axes", "share", "mode",
@@ -65,6 +66,7 @@ VALUES = [
     *("[sign in](https://x)", "<script>alert(1)</script>", "../../etc/passwd", "\x00", "'; --"),
     *("asi", "ASI", "resnet18", "vit_b_32", "Given ranks", "Linear", "Exact", "example-methods"),
     *("x" * 5000, "\u202e", "\U0001f600", "%", "None", "[1]", "{}", "low-rank", "warm-start"),
+    *("5", "alternatives", "abcdefgh"),
 ]
 
 
