@@ -198,7 +198,8 @@ def _place_in_study(spec: RunSpec) -> tuple[Method, int] | None:
     return (method, spec.layers) if method in (STUDY.method, USUAL.method) else None
 
 
-@st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
+# Shipped, so that they do not change while the app runs.
+@st.cache_resource(show_spinner=False)
 def _whole_steps(url: str) -> dict[str, Timeline]:
     found = services.jobs().answers("timeline_formula", TIMELINES.values())
     if len(found) < len(TIMELINES):
@@ -206,7 +207,7 @@ def _whole_steps(url: str) -> dict[str, Timeline]:
     return {name: Timeline.from_dict(found[spec].result or {}) for name, spec in TIMELINES.items()}
 
 
-@st.cache_resource(ttl=_CACHE_SECONDS, show_spinner=False)
+@st.cache_resource(show_spinner=False)
 def _needs(url: str) -> dict[RunSpec, Need]:
     found = services.jobs().answers("need", NEEDS)
     if len(found) < len(NEEDS):

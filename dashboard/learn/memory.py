@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 import streamlit as st
@@ -19,6 +20,7 @@ from asi_core.records import ELEMENT_BYTES
 from asi_core.units import format_bytes, less_or_more, times
 from asi_core.zoo.cards import MODELS, ModelCard, model_card
 from asi_core.zoo.shapes import tabled_sizes
+from dashboard.drawings import drawings
 from dashboard.frame import axis_control, figure, is_log_axis, short_percent
 from dashboard.learn.controls import Controls, fixed, number, one_of
 from dashboard.learn.evidence import USUAL, usual_cost, whole_steps
@@ -119,12 +121,16 @@ def picture() -> tuple[Figure | Drawing, str]:
             "Formula: memory that the step adds at each of its operators, forward, then backward; "
             "the weights are there before. What is it used for?"
         )
-        return plot_step({PLAIN: without_uses(vanilla)}), caption
+        return drawings.get("lesson-step", partial(_plot_without_uses, vanilla)), caption
     layers = [
         NetworkLayer(one.shape.name, one.activation_bytes, True) for one in about.cost().layers
     ]
     caption = "Formula: what each layer keeps of its input, 4 bytes per number."
     return draw_network(layers, title=f"The inputs of {about.parts}"), caption
+
+
+def _plot_without_uses(step: Timeline) -> Figure:
+    return plot_step({PLAIN: without_uses(step)})
 
 
 def without_uses(step: Timeline) -> Timeline:
@@ -219,7 +225,7 @@ def _step_by_use() -> None:
     )
     step = TIMELINES[PLAIN]
     figure(
-        plot_step(found),
+        drawings.get("lesson-steps", partial(plot_step, found)),
         key="memory-step",
         caption=f"Formula: all layers of {model_card(step.model).title}, batch {step.batch_size}, "
         f"{step.image_size} pixels. ASI compresses the layers' inputs and nothing else: what "
