@@ -58,8 +58,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "sparse": ({"weight_budget_bytes": 2**20}, {"weight_budget_bytes": 2**17}),
     "wasi": ({"explained_variance": 0.8},),
 }
-# With these, micro-batches add up to the gradient of the whole batch: one seed shows their time, and
-# that their accuracy is the same.
+# With these, micro-batches add up to the gradient of the whole batch: one seed is enough for their
+# time, and to see that their accuracy is the same.
 _EXACT_IN_PARTS = frozenset(
     {REFERENCE_KIND, "checkpointing", "gradient_filter", "lora", "lora_fa", "sparse"}
 )
