@@ -28,11 +28,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from asi_core.runs.store.run_store import RunStore
 from asi_core.training.spec import RunSpec
-from tests.browser.app import ROOT, Server, running_app
+from benchmarks.marked import write_table
+from tests.browser.app import Server, running_app
 from tests.waiting import wait_for
 
-_DOCUMENT = ROOT / "docs" / "reliability.md"
-_BEGIN, _END = "<!-- load: begin -->", "<!-- load: end -->"
 _ALONE_SECONDS = 30.0
 _GIVE_UP_SECONDS = 60.0
 _RERUN_FOLLOWS = ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
@@ -206,9 +205,7 @@ def main() -> int:
     found = measure(options.sessions, options.seconds)
     print(json.dumps(found, indent=2))
     if options.write:
-        before, rest = _DOCUMENT.read_text().split(_BEGIN)
-        _, after = rest.split(_END)
-        _DOCUMENT.write_text(f"{before}{_BEGIN}\n{_message(found)}{_END}{after}")
+        write_table("reliability.md", "load", _message(found).rstrip("\n"))
     return 0
 
 

@@ -26,11 +26,9 @@ from asi_core.runs.store.fair_queue import Served, Waiting, in_line
 from asi_core.runs.store.run_store import RunStore
 from asi_core.training.events import StepEvent
 from asi_core.training.spec import RunSpec
-from tests.browser.app import ROOT
+from benchmarks.marked import write_table
 from tests.postgres import Postgres, find_postgres
 
-_DOCUMENT = ROOT / "docs" / "scaling.md"
-_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 _SPEC = RunSpec.model_validate({"method": {"kind": "vanilla"}, "layers": 1})
 
 _VISITORS = 10_000
@@ -48,9 +46,7 @@ def main() -> int:
     found = {"stores": dict(_stores()), "queue": [_simulated(workers) for workers in (40, 48, 64)]}
     print(json.dumps(found, indent=2))
     if options.write:
-        before, rest = _DOCUMENT.read_text().split(_BEGIN)
-        _, after = rest.split(_END)
-        _DOCUMENT.write_text(f"{before}{_BEGIN}\n{_message(found)}{_END}{after}")
+        write_table("scaling.md", "figures", _message(found).rstrip("\n"))
     return 0
 
 

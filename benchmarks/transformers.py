@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import argparse
 import gc
-import re
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -36,10 +34,9 @@ from asi_core.training.frozen import frozen_start
 from asi_core.units import MIB
 from asi_core.zoo.build import build_model
 from asi_core.zoo.cards import ModelCard, model_card
+from benchmarks.marked import write_table
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "memory.md"
 NAMES = ("torchvision/vit_b_32", "torchvision/swin_t")
-BEGIN, END = "<!-- transformers: begin -->", "<!-- transformers: end -->"
 _LAYERS, _CLASSES, _BATCH, _SIZE, _RANK, _WARM_UPS = 4, 10, 32, 224, 16, 1
 
 
@@ -198,13 +195,6 @@ def table(found: Sequence[Row]) -> str:
     )
 
 
-def write(text: str) -> None:
-    """Put the table between its marks."""
-    page = DOCUMENT.read_text(encoding="utf-8")
-    made = re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}\n{END}", page, flags=re.DOTALL)
-    DOCUMENT.write_text(made, encoding="utf-8")
-
-
 def main() -> int:
     """Measure, print, and write if that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -218,7 +208,7 @@ def main() -> int:
         gc.collect()
     print(table(found))
     if options.write:
-        write(table(found))
+        write_table("memory.md", "transformers", table(found))
     return 0
 
 

@@ -128,7 +128,8 @@ class LoRA(LowRankAdaptation, KeepsInput):
     )
     saves: ClassVar[str] = (
         "It saves weight gradients and optimiser state, not activations: the whole input is kept "
-        "for the first matrix, and its output for the second."
+        "for the first matrix, and its output for the second. (PEFT's adapters keep twice as much "
+        "as full fine-tuning if they have dropout, which is not used here.)"
     )
     style: ClassVar[MethodStyle] = MethodStyle("#A8437A", "longdash", "triangle-down")
     kept: ClassVar[str] = "the input itself"
