@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
+from asi_core.errors import InvalidInput
 from dashboard.learn import address, classes
 from dashboard.learn.lesson import Question
 from dashboard.plain import plain
@@ -34,7 +37,6 @@ def show_guess(slug: str, question: Question, guess: float, class_code: str | No
 
 
 def _guess_box(slug: str, question: Question, class_code: str | None) -> None:
-    widget = f"{slug}-slider"
     st.slider(
         question.label,
         question.low,
@@ -42,7 +44,7 @@ def _guess_box(slug: str, question: Question, class_code: str | None) -> None:
         question.start,
         question.step,
         format=f"%g {question.unit.replace('%', '%%')}",
-        key=widget,
+        key=_widget(slug),
         help="Any guess will do: a wrong one teaches more.",
     )
     st.button(
@@ -51,13 +53,20 @@ def _guess_box(slug: str, question: Question, class_code: str | None) -> None:
         type="primary",
         icon=":material/lock:",
         on_click=_lock_in,
-        args=(slug, widget, class_code),
+        args=(slug, question, class_code),
         help="Opens the rest of the lesson: run, reveal and take home.",
     )
 
 
-def _lock_in(slug: str, widget: str, class_code: str | None) -> None:
-    value = st.session_state[widget]
+def _lock_in(slug: str, question: Question, class_code: str | None) -> None:
+    value = st.session_state[_widget(slug)]
     address.commit(slug, value)
-    if class_code is not None:
-        classes.count_guess(class_code, slug, value)
+    # A client other than the app's own may send any number; the page then reports it.
+    with suppress(InvalidInput):
+        guess = question.parsed(f"{value:.6g}")
+        if class_code is not None:
+            classes.count_guess(class_code, slug, guess)
+
+
+def _widget(slug: str) -> str:
+    return f"{slug}-slider"

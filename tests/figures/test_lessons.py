@@ -210,6 +210,8 @@ def test_each_guess_is_in_the_bar_that_says_so(
     bars = guess_bars(guesses, span, step)
     assert len(bars) <= 25
     assert (bars[0].low, bars[-1].high) == (span[0], pytest.approx(span[1]))
+    widths = [bar.high - bar.low + step for bar in bars]
+    assert all(0.49 < width / widths[0] < 1.51 for width in widths)
     near = step * 0.501
     # Independent: a guess between two bars may be in either.
     for bar in bars:

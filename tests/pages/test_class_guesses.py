@@ -114,6 +114,12 @@ def test_a_second_guess_of_a_session_replaces_the_first() -> None:
     assert services.guesses().values(CLASS, SLUG) == [70]
 
 
+@pytest.mark.parametrize("value", [1e9, -1.0])
+def test_no_guess_out_of_range_is_counted(value: float) -> None:
+    lock_in(opened(student, **{"class": CLASS}), value)
+    assert all(0 <= guess <= 100 for guess in services.guesses().values(CLASS, SLUG))
+
+
 def test_without_a_class_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "guesses", lambda: pytest.fail("no class, no guess"))
     lock_in(opened(student), 20)

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from asi_core.methods import ASI
 from asi_core.units import THIN_SPACE, less_or_more
+from dashboard.learn.page import LESSONS
 from dashboard.navigation import PAGES
 from tests.pages.inline import InlineEngine, inline_engine
 
@@ -61,6 +62,16 @@ def test_one_setting_has_one_ratio_on_all_pages() -> None:
     assert len(set(ratios.values())) == 1, ratios
 
 
+def test_the_ratio_of_a_lesson_is_that_of_compare() -> None:
+    """ASI of 12 layers against vanilla, means over the seeds of the shipped study."""
+    task = "MCUNet-in1 · Images in cifar10_small.zip · 600 steps of 64 · 128 px"
+    rows = opened("compare", task=task).dataframe[0].value.set_index("run")
+    kept = rows["activation memory (formula)"]
+    ratio = less_or_more(kept["ASI, 80 % variance, 12 layers"], kept["Vanilla, 12 layers"])
+    lesson = opened("learn", topic="trade-offs")
+    assert RATIO.findall("".join(texts(lesson))) == [ratio]
+
+
 def _answer(page: AppTest) -> str:
     return next(m.value for m in page.markdown if m.value.startswith("##### "))
 
@@ -70,6 +81,12 @@ def test_numbers_have_one_wording_and_real_signs(name: str) -> None:
     said = texts(opened(name))
     wrong = [text for text in said if WRONG.search(_without_code(text))]
     assert not wrong
+
+
+@pytest.mark.parametrize("slug", LESSONS)
+def test_the_numbers_of_all_lessons_are_worded_alike(slug: str) -> None:
+    page = opened("learn", **{"topic": slug, f"{slug}-guess": "5"})
+    assert not [text for text in texts(page) if WRONG.search(_without_code(text))]
 
 
 def _without_code(text: str) -> str:

@@ -30,8 +30,8 @@ class GuessBar:
 def guess_bars(
     guesses: Sequence[float], span: tuple[float, float], step: float
 ) -> tuple[GuessBar, ...]:
-    """A histogram of guesses over `span`: at most 25 bars of equally many possible guesses, except
-    for the last.
+    """A histogram of guesses over `span`: at most 25 bars of equally many possible guesses; the
+    last has up to half as many more or fewer.
 
     Args:
         span: the lowest and the highest possible guess.
@@ -43,12 +43,15 @@ def guess_bars(
     """
     low, last = span[0], round((span[1] - span[0]) / step)
     width = next((w for w in _BAR_WIDTHS if (last + 1) <= w * _MOST_BARS), _BAR_WIDTHS[-1])
-    counts = [0] * (last // width + 1)
+    starts = range(0, width * max(1, round((last + 1) / width)), width)
+    counts = [0] * len(starts)
     for guess in guesses:
-        counts[min(max(round((guess - low) / step), 0), last) // width] += 1
+        number = min(max(round((guess - low) / step), 0), last)
+        counts[min(number // width, len(starts) - 1)] += 1
+    ends = [*(start - 1 for start in starts[1:]), last]
     return tuple(
-        GuessBar(low + nth * width * step, low + min(nth * width + width - 1, last) * step, count)
-        for nth, count in enumerate(counts)
+        GuessBar(low + start * step, low + end * step, count)
+        for start, end, count in zip(starts, ends, counts, strict=True)
     )
 
 
@@ -74,6 +77,7 @@ def plot_guesses(
             marker={"color": GUESS},
             text=[bar.count or "" for bar in bars],
             textposition="outside",
+            constraintext="none",
             cliponaxis=False,
             customdata=[_bar_text(bar, unit) for bar in bars],
             hovertemplate="%{customdata}<extra></extra>",
