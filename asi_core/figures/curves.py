@@ -14,7 +14,7 @@ from asi_core.records import of_whole_batches
 from asi_core.units import DASH, KIB, by_formula, format_bytes, format_count, format_seconds
 
 _MOST_POINTS = 500
-_MOST_LEVEL_LABELS = 5
+_MOST_LEVEL_LABELS = 6
 # Offset in pixels of the left of two adjacent bars from their centre.
 _LEFT_BAR = -14
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import floor, log10
@@ -17,6 +17,8 @@ from asi_core.units import THIN_SPACE, three_digits
 _DIMMED = 0.4
 # Minimum distance of two labels, as a share of the width (cost, logarithmic) or the height.
 _MARK_WIDTH, _MARK_HEIGHT = 0.12, 0.06
+# Room beside the points of a linear axis, as a share of the largest cost.
+_MARGIN = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,17 @@ def undominated(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
     return kept
 
 
-def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float = 1) -> go.Figure:
-    """Test accuracy against a cost (log scale), one point per row; dominated points are dimmed.
+def plot_pareto(
+    rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float = 1, log: bool = False
+) -> go.Figure:
+    """Test accuracy against a cost, one point per row; dominated points are dimmed.
 
     The linear probe keeps nothing of any trained layer: it is a dotted line, not a point.
 
     Args:
         cost: title of the x axis, such as "activation memory (formula)".
         unit: of the axis, with `scale` base units.
+        log: whether the axis of the cost is logarithmic.
     """
     floors = [row for row in rows if row.style == HEAD_KIND]
     points = [row for row in rows if row.style != HEAD_KIND and row.cost > 0]
@@ -77,7 +82,7 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
     front = sorted(
         (row for row, good in zip(points, kept, strict=True) if good), key=lambda row: row.cost
     )
-    marked = _marked(front, points)
+    marked = _marked(front, points, log10 if log else float)
     figure = go.Figure()
     if len(front) > 1:
         figure.add_trace(_front_line(front, scale))
@@ -88,23 +93,40 @@ def plot_pareto(rows: Sequence[ParetoRow], *, cost: str, unit: str, scale: float
         _add_style(figure, bright, style, scale, good=True)
     _show_each_method_once(figure)
     _add_floor(figure, floors)
-    styled(figure, title=f"Accuracy against {cost}", x=f"{cost}, {unit}, log scale", y="")
+    styled(figure, title=f"Accuracy against {cost}", x=f"{cost}, {unit}{', log scale' * log}", y="")
     figure.update_layout(hovermode="closest", height=420, margin={"t": 56})
-    figure.update_xaxes(type="log", exponentformat="none", separatethousands=True)
-    figure.update_xaxes(_ticks([row.cost / scale for row in points]))
+    # A zoom does not fit the other axis.
+    figure.update_layout(uirevision="log" if log else "linear")
+    figure.update_xaxes(exponentformat="none", separatethousands=True)
+    if log:
+        figure.update_xaxes({"type": "log", **_ticks([row.cost / scale for row in points])})
+    else:
+        # Points near zero do not lie on the axis, and their marks are to the right of it.
+        widest = max((row.cost / scale for row in points), default=1.0)
+        figure.update_xaxes(range=[-_MARGIN * widest, (1 + _MARGIN) * widest])
+        figure.for_each_trace(lambda trace: _set_marks_aside(trace, widest / 2))
     return figure.update_yaxes(title_text="test accuracy (measured), %")
 
 
-def _marked(front: Sequence[ParetoRow], points: Sequence[ParetoRow]) -> set[str]:
-    """Keys of the rows whose marks do not overlap, from the best accuracy down."""
+def _set_marks_aside(trace: go.Scatter, middle: float) -> None:
+    if trace.mode == "markers+text":
+        trace.textposition = ["middle right" if x < middle else "top left" for x in trace.x]
+        trace.text = [f"  {text}" if x < middle else text for x, text in zip(trace.x, trace.text)]
+
+
+def _marked(
+    front: Sequence[ParetoRow], points: Sequence[ParetoRow], placed: Callable[[float], float]
+) -> set[str]:
+    """Keys of the rows whose marks do not overlap, from the best accuracy down; `placed` is where
+    the axis has a cost."""
     if not front:
         return set()
-    costs, gains = [log10(row.cost) for row in points], [row.accuracy for row in points]
+    costs, gains = [placed(row.cost) for row in points], [row.accuracy for row in points]
     width, height = max(costs) - min(costs) or 1.0, max(gains) - min(gains) or 1.0
     kept: list[tuple[float, float]] = []
     keys: set[str] = set()
     for row in reversed(front):
-        x, y = log10(row.cost) / width, row.accuracy / height
+        x, y = placed(row.cost) / width, row.accuracy / height
         if all(abs(x - a) >= _MARK_WIDTH or abs(y - b) >= _MARK_HEIGHT for a, b in kept):
             kept.append((x, y))
             keys.add(row.key)

@@ -72,7 +72,7 @@ def chosen_view() -> View | None:
             found = _comparable(library().found(wanted))
     _tell_what_is_missing(wanted, found)
     place.markdown("##### For a new sweep")
-    tasks = _tasks(found.runs)
+    tasks = _tasks(_without_copies(found.runs))
     if not tasks:
         return None
     with task_place:
@@ -96,6 +96,15 @@ def _comparable(found: Found) -> Found:
     ]
     sound = [run for run in found.runs if problems[run.id] is None]
     return Found(sound, [*found.left_out, *lacking], found.count)
+
+
+def _without_copies(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Each run once: an imported or shipped one may be in the store twice."""
+    distinct: dict[tuple[object, ...], RunRecord] = {}
+    for run in runs:
+        key = (run.id,) if run.is_active else (run.spec, run.started_at, run.finished_at)
+        distinct.setdefault(key, run)
+    return list(distinct.values())
 
 
 def _tell_what_is_missing(wanted: RunFilter, found: Found) -> None:
@@ -214,7 +223,8 @@ def _name(field: str, value: str) -> str:
 
 
 def _tasks(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Runs by task: tasks with at least two completed settings first, newest first."""
+    """Runs by task: tasks with at least two completed settings first, and among these those of
+    visitors, newest first, before the shipped ones, largest first."""
     by_task: dict[RunSpec, list[RunRecord]] = {}
     for run in runs:
         by_task.setdefault(task_of(run.spec), []).append(run)
@@ -223,8 +233,13 @@ def _tasks(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
         done = (run for run in by_task[task] if run.status == "completed")
         return len({without_seed(run.spec) for run in done})
 
+    def place(task: RunSpec) -> tuple[int, bool, int]:
+        is_shipped = all(run.owner == EXAMPLE_OWNER for run in by_task[task])
+        size = len(by_task[task]) if is_shipped else 0
+        return -min(settings_completed(task), 2), is_shipped, -size
+
     named: dict[str, list[RunRecord]] = {}
-    for task in sorted(by_task, key=lambda task: -min(settings_completed(task), 2)):
+    for task in sorted(by_task, key=place):
         label, number = task_label(task), 2
         while label in named:
             label, number = f"{label} ({number})", number + 1

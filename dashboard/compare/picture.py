@@ -15,7 +15,7 @@ from asi_core.units import KIB, MIB, by_formula, format_bytes, format_count, for
 from dashboard.compare.answer import against_vanilla, seeds_note
 from dashboard.compare.controls import View
 from dashboard.compare.selection import select_points
-from dashboard.frame import URL, percent
+from dashboard.frame import URL, axis_control, percent
 from dashboard.live_chart import live_chart
 from dashboard.plain import plain
 
@@ -26,6 +26,10 @@ CAPTION = (
     "are standard deviations over seeds; the dotted line is the linear probe. Step times are those "
     "of each run's machine."
 )
+
+
+# Bytes above which a linear axis has the next larger unit.
+_MANY = 4 * MIB
 
 
 class Axis(NamedTuple):
@@ -48,18 +52,22 @@ AXES = {
 
 def pareto(view: View, reference: Outcome | None) -> None:
     """Draw the figure with the choice of its horizontal axis."""
-    axis = AXES[
-        st.segmented_control(
-            "Horizontal axis",
-            list(AXES),
-            default="Activation memory",
-            required=True,
-            key="against",
-            help="The cost against which accuracy is plotted.",
-            **URL,
-        )
-    ]
-    plot = pareto_figure(view.outcomes, reference, axis)
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    with left:
+        axis = AXES[
+            st.segmented_control(
+                "Horizontal axis",
+                list(AXES),
+                default="Activation memory",
+                required=True,
+                key="against",
+                help="The cost against which accuracy is plotted.",
+                **URL,
+            )
+        ]
+    with right:
+        log = axis_control("the cost")
+    plot = pareto_figure(view.outcomes, reference, axis, log=log)
     if not plot.data:
         why = left_out_of_picture(view.outcomes, axis) or (
             "No run of this task has been completed yet: each run becomes a point when it ends."
@@ -83,11 +91,16 @@ def pareto(view: View, reference: Outcome | None) -> None:
     )
 
 
-def pareto_figure(outcomes: Sequence[Outcome], reference: Outcome | None, axis: Axis) -> Figure:
+def pareto_figure(
+    outcomes: Sequence[Outcome], reference: Outcome | None, axis: Axis, *, log: bool = False
+) -> Figure:
     """The figure of all completed outcomes that have the axis's measure."""
     done = [o for o in _completed(outcomes) if axis.measure in o.measures]
     rows = [_row(o, axis.measure, reference) for o in done]
-    return plot_pareto(rows, cost=axis.title, unit=axis.unit, scale=axis.scale)
+    largest = max((row.cost for row in rows), default=0.0)
+    is_many = axis.unit == "KiB" and not log and largest > _MANY
+    unit, scale = ("MiB", MIB) if is_many else (axis.unit, axis.scale)
+    return plot_pareto(rows, cost=axis.title, unit=unit, scale=scale, log=log)
 
 
 def left_out_of_picture(outcomes: Sequence[Outcome], axis: Axis) -> str:

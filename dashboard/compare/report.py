@@ -30,6 +30,7 @@ from dashboard.compare.details import (
 )
 from dashboard.compare.kept import library
 from dashboard.compare.picture import AXES, CAPTION, facts, left_out_of_picture, pareto_figure
+from dashboard.frame import is_log_axis
 from dashboard.left_out import left_out_sentence
 
 _PACKAGES = ("torch", "numpy", "plotly", "pydantic", "sqlalchemy", "streamlit")
@@ -70,7 +71,8 @@ def _notes(view: View) -> str:
 
 def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
     plots = [
-        (pareto_figure(view.outcomes, verdict.reference, axis), axis) for axis in AXES.values()
+        (pareto_figure(view.outcomes, verdict.reference, axis, log=is_log_axis()), axis)
+        for axis in AXES.values()
     ]
     return [
         ReportFigure(plot, f"{CAPTION} {left_out_of_picture(view.outcomes, axis)}".strip())

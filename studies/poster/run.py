@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from asi_core.datasets.imagefolder import PREFIX  # noqa: E402
+from asi_core.methods.registry import METHOD_ADAPTER  # noqa: E402
 from asi_core.results.outcomes import single_outcomes  # noqa: E402
 from asi_core.results.poster_study import vanilla_bytes  # noqa: E402
 from asi_core.runs.engine.foreground import work_through  # noqa: E402
@@ -200,8 +201,11 @@ def _print_progress(number: int, ended: RunRecord) -> None:
 def ship(study: dict[str, list[RunRecord]]) -> None:
     """Write the study to `data/examples/`, without the path of the images."""
     store = open_store(read_settings().database_url)
-    for name, runs in study.items():
-        path = SHIPPED_FOLDER / f"poster-{name}.json.gz"
+    parts = {f"poster-{name}": runs for name, runs in study.items()}
+    # The comparison that a first visit to Train shows.
+    parts["cifar10"] = first_shown(study[f"curves-{SEEDS[0]}"])
+    for name, runs in parts.items():
+        path = SHIPPED_FOLDER / f"{name}.json.gz"
         shown = [replace(run, spec=_with_dataset(run.spec)) for run in runs]
         write_example(store, shown, path, step_every=_SHIPPED_STEP)
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
@@ -216,6 +220,17 @@ def ship(study: dict[str, list[RunRecord]]) -> None:
             measured(run_spec),
         )
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+def first_shown(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Of one seed's runs at all depths those with most layers, and the linear probe: each method
+    once, ASI also at the ranks planned for a fiftieth of vanilla's bytes."""
+    deepest, left_out = max(DEPTHS), METHOD_ADAPTER.validate_python(EIGHT_BITS)
+    return [
+        run
+        for run in runs
+        if run.spec.layers == 0 or (run.spec.layers == deepest and run.spec.method != left_out)
+    ]
 
 
 def _with_dataset(run_spec: RunSpec) -> RunSpec:
