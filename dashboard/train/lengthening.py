@@ -44,7 +44,7 @@ def _panel(runs: Sequence[RunRecord]) -> None:
         min_value=done + 1,
         max_value=most,
         value=min(2 * done, most),
-        step=50,
+        step=10,
         key=f"lengthen-steps-{runs[0].comparison}",
         help=f"Of each run. {done} are done, and the others follow from there.",
     )

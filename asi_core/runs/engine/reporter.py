@@ -170,14 +170,14 @@ class Reporter:
         is_kept = status == "completed" and self._keep_final()
         summary = self._summary(status)
         retry(lambda: self._store.finish(self._run_id, self._token, status, summary, error))
-        if self._listeners is not None:
-            self._listeners.end(status, summary)
         if is_kept:
             with suppress(OSError):
                 self._checkpoint.unlink(missing_ok=True)
             trim(self._checkpoint.parent.parent, self._final_bytes)
         else:
             shutil.rmtree(self._checkpoint.parent, ignore_errors=True)
+        if self._listeners is not None:
+            self._listeners.end(status, summary)
 
     def _keep_final(self) -> bool:
         """Write the state from which the run can be lengthened; returns whether it is there."""

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from asi_core.runs.engine.engine import RunEngine
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.attempts import MOST_TRIES
-from asi_core.runs.store.checkpoint_files import checkpoint_path
+from asi_core.runs.store.checkpoint_files import checkpoint_path, final_path
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.store.worker_id import WorkerId
 from asi_core.settings import Settings
@@ -164,7 +164,8 @@ def test_a_run_whose_worker_is_killed_continues_its_curve(
     message = [line.text for line in store.log_tail(run.id, 100)]
     (resumed,) = [text for text in message if text.startswith("resumed after step")]
     assert int(resumed.split()[-1]) >= 40, "most of what was done is not done again"
-    assert not (settings.checkpoints_dir / run.id).exists()
+    final = final_path(settings.checkpoints_dir, run.id)
+    wait_for(lambda: list(final.parent.iterdir()) == [final], 10, "its last state alone")
 
 
 def test_a_run_that_kills_its_worker_each_time_fails(engine: RunEngine, store: RunStore) -> None:
