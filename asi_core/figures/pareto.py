@@ -110,8 +110,7 @@ def plot_pareto(
 
 def _set_marks_aside(trace: go.Scatter, middle: float) -> None:
     if trace.mode == "markers+text":
-        trace.textposition = ["middle right" if x < middle else "top left" for x in trace.x]
-        trace.text = [f"  {text}" if x < middle else text for x, text in zip(trace.x, trace.text)]
+        trace.textposition = ["top right" if x < middle else "top left" for x in trace.x]
 
 
 def _marked(

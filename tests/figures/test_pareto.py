@@ -59,6 +59,7 @@ def test_overlapping_marks_are_shown_only_on_hover() -> None:
     ends = [row("least", "asi", 0.5, 1.0), row("best", "asi", 0.9, 1000.0)]
     close = [row(f"{n}", "asi", 0.9 - n / 1000, 1000.0 - n) for n in range(1, 9)]
     asi = trace([*ends, *close], "asi-front")
+    assert set(asi.textposition) == {"top left", "top right"}, "none lies on the axis"
     texts = dict(zip(asi.customdata, asi.text, strict=True))
     assert {key for key, mark in texts.items() if mark} == {"least", "best"}
     assert len(texts) == 10, "no point is left out"
@@ -100,10 +101,15 @@ def test_the_linear_probe_is_a_floor() -> None:
     assert all("head" not in (t.customdata or ()) for t in figure.data)
 
 
-def test_axes_have_units_and_the_cost_is_logarithmic() -> None:
+def test_axes_have_units_and_the_cost_is_linear_unless_it_is_to_be_logarithmic() -> None:
     layout = plot_pareto(ROWS, cost="memory (formula)", unit="KiB").layout
-    assert layout.xaxis.type == "log"
-    assert "KiB" in layout.xaxis.title.text
+    assert layout.xaxis.type is None
+    assert layout.xaxis.range[0] < 0 < 1024 < layout.xaxis.range[1]
+    assert layout.xaxis.title.text == "memory (formula), KiB"
+    log = plot_pareto(ROWS, cost="memory (formula)", unit="KiB", log=True).layout
+    assert log.xaxis.type == "log"
+    assert log.xaxis.title.text == "memory (formula), KiB, log scale"
+    assert log.uirevision != layout.uirevision
     assert "%" in layout.yaxis.title.text
 
 
@@ -113,12 +119,12 @@ def test_nothing_to_show_is_an_empty_figure() -> None:
 
 def test_ticks_say_what_they_stand_for() -> None:
     near = [row("a", "asi", 0.9, 12_000.0), row("b", "vanilla", 0.9, 90_000.0)]
-    axis = plot_pareto(near, cost="memory", unit="KiB").layout.xaxis
+    axis = plot_pareto(near, cost="memory", unit="KiB", log=True).layout.xaxis
     labels = dict(zip(axis.tickvals, axis.ticktext, strict=True))
     assert labels[20_000] == "20,000"
     assert min(labels) <= 12_000 < 90_000 <= max(labels)
 
 
 def test_over_several_powers_of_ten_these_alone_are_ticks() -> None:
-    axis = plot_pareto(ROWS, cost="memory", unit="KiB").layout.xaxis
+    axis = plot_pareto(ROWS, cost="memory", unit="KiB", log=True).layout.xaxis
     assert (axis.dtick, axis.tickvals) == (1, None)

@@ -194,20 +194,21 @@ def test_a_missing_folder_has_no_examples(store: RunStore, tmp_path: Path) -> No
 
 
 def test_shipped_comparisons_are_small_and_every_record_in_them_is_valid(store: RunStore) -> None:
-    own = ["example-methods", "example-ranks", "example-variance"]
+    own = ["example-cifar10", "example-methods", "example-ranks", "example-variance"]
     names = example_names(SHIPPED)
     study = [name for name in names if name.startswith("example-poster-")]
     assert sorted(own + study) == names
+    long = [*study, "example-cifar10"]
     assert sum(path.stat().st_size for path in SHIPPED.glob("*.json.gz")) < 4e6
     assert import_examples(store, SHIPPED) == names
     for name in names:
         for run in store.comparison(name):
             assert run.status == "completed"
             usual = RUN_DEFAULTS["steps"]
-            assert run.spec.steps == (600 if name in study else usual)
+            assert run.spec.steps == (600 if name in long else usual)
             written = [event.step for event in store.events(run.id, "step")]
             assert written[-1] == run.spec.steps
-            assert len(written) == (61 if name in study else usual)
+            assert len(written) == (61 if name in long else usual)
             assert store.events(run.id, "evaluation")
             assert run.summary is not None
             assert run.summary["steps_done"] == run.spec.steps
