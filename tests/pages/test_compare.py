@@ -12,8 +12,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from asi_core.results.differences import task_of
 from asi_core.results.outcomes import outcomes_by_seed
 from asi_core.results.verdict import judge
+from asi_core.runs.exchange.examples import SHIPPED_FOLDER, example_names, import_examples
 from asi_core.runs.exchange.transfer import export_comparison
 from asi_core.runs.records import EXAMPLE_OWNER
 from asi_core.runs.store.library import Description, RunLibrary
@@ -21,7 +23,7 @@ from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from dashboard import services
-from dashboard.compare.controls import View
+from dashboard.compare.controls import View, task_label
 from dashboard.compare.report import build_report
 from dashboard.compare.runs_table import matches
 from dashboard.compare.watch import _active, progress, progress_text
@@ -455,3 +457,26 @@ def test_the_search_finds_rows_by_all_of_its_words() -> None:
     assert matches(row, "RANK 4 completed")
     assert matches(row, "")
     assert not matches(row, "rank failed")
+
+
+def test_a_first_visit_opens_on_the_largest_shipped_study(
+    store: RunStore,
+) -> None:
+    """Three seeds of MCUNet on CIFAR-10; the runs that Train's first comparison shares with the
+    study count once."""
+    import_examples(store, SHIPPED_FOLDER)
+    page = opened()
+    assert str(page.selectbox(key="task").value).startswith("MCUNet-in1 · Images in cifar10_small")
+    answer = next(m.value for m in page.markdown if m.value.startswith("##### "))
+    assert "a tie with vanilla" in answer
+    assert "95\u202f% interval" in answer
+    assert page.session_state["axis"] == "linear"
+    rows = opened(by_seed="false").dataframe[0].value
+    assert not rows["run"].duplicated().any()
+    shipped = [r for n in example_names(SHIPPED_FOLDER) for r in store.comparison(n)]
+    task = page.selectbox(key="task").value
+    of_task = {(r.spec, r.finished_at) for r in shipped if task_label(task_of(r.spec)) == task}
+    assert len(rows) == len(of_task)
+    own = keep_usual(store)
+    assert own
+    assert opened().selectbox(key="task").value != task, "one's own runs come first"
