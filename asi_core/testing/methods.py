@@ -88,6 +88,13 @@ def forward_is_vanillas(method: Method, arithmetic: Arithmetic = IN_DOUBLE) -> N
 
 def exact_gradients_are_vanillas(method: Method, arithmetic: Arithmetic = IN_DOUBLE) -> None:
     """Where a method claims exact gradients, they equal autograd's, to the precision."""
+    for error in gradient_errors(method, arithmetic):
+        assert error <= arithmetic.tolerance, (method, error, arithmetic.tolerance)
+
+
+def gradient_errors(method: Method, arithmetic: Arithmetic = IN_DOUBLE) -> Iterator[float]:
+    """How far each gradient that a method claims to be exact is from PyTorch's own, in the same
+    precision: the norm of the difference over that of PyTorch's."""
     for plain, compressed, x in _pairs(method, arithmetic):
         if not all(method.is_exact(shape) for shape in _shapes(plain, x)):
             continue
@@ -96,8 +103,7 @@ def exact_gradients_are_vanillas(method: Method, arithmetic: Arithmetic = IN_DOU
         for expected, found in zip(plain.parameters(), compressed.parameters(), strict=True):
             assert found.grad is not None
             assert expected.grad is not None
-            error = relative_error(found.grad, expected.grad)
-            assert error <= arithmetic.tolerance, (method, error, arithmetic.tolerance)
+            yield relative_error(found.grad, expected.grad)
 
 
 def gradients_are_finite(method: Method, arithmetic: Arithmetic = IN_DOUBLE) -> None:
@@ -292,8 +298,8 @@ def _placed(
     model: nn.Sequential, x: Tensor, arithmetic: Arithmetic
 ) -> tuple[nn.Sequential, Tensor]:
     """Both where they are computed: drawn on the CPU, the numbers are the same everywhere."""
-    placed = {"device": arithmetic.device, "dtype": arithmetic.dtype}
-    return model.double().to(**placed), x.to(**placed)
+    device, dtype = arithmetic.device, arithmetic.dtype
+    return model.double().to(device, dtype), x.to(device, dtype)
 
 
 def _pairs(
@@ -328,8 +334,8 @@ def _single_layers(method: Method, arithmetic: Arithmetic) -> Iterator[tuple[nn.
 
 
 def _rounded(layer: nn.Module, x: Tensor, arithmetic: Arithmetic) -> tuple[nn.Module, Tensor]:
-    placed = {"device": arithmetic.device, "dtype": arithmetic.dtype}
-    return layer.to(**placed).float(), x.to(**placed).float().requires_grad_()
+    device, dtype = arithmetic.device, arithmetic.dtype
+    return layer.to(device, dtype).float(), x.to(device, dtype).float().requires_grad_()
 
 
 def _kept_in_step(model: nn.Sequential, x: Tensor) -> tuple[list[tuple[torch.dtype, int]], Tensor]:
