@@ -249,7 +249,8 @@ def _methods_for(network: str, kinds: Sequence[str]) -> Iterator[Method]:
     ranks = USUAL_RANKS if card.modes == len(USUAL_RANKS) else USUAL_RANKS[0]
     for method in (METHODS[kind] for kind in kinds):
         if method.why_unsupported(card.usual_geometry) is None:
-            yield method(ranks=ranks) if "ranks" in method.model_fields else method.usual()
+            given = {"ranks": ranks} if "ranks" in method.model_fields else {}
+            yield method.model_validate(given) if given else method.usual()
 
 
 def kept(device: torch.device) -> Iterator[Row]:
@@ -332,8 +333,8 @@ PARTS: Mapping[str, Part] = {
     "resume": Part("Runs resumed from a checkpoint", resume, 40.0),
     "memory": Part("Memory of a step over time", memory, 60.0),
     "kept": Part("Bytes kept for backward", kept, 25.0),
-    "steps": Part("Bench", steps, 85.0, exact=False),
-    "comparison": Part("Default comparison", comparison, 90.0, exact=False),
+    "steps": Part("Bench", steps, 80.0, exact=False),
+    "comparison": Part("Default comparison", comparison, 80.0, exact=False),
 }
 
 
@@ -342,6 +343,8 @@ def run_part(name: str, device_name: str) -> Iterator[Row]:
     device = device_named(device_name)
     if PARTS[name].exact:
         arithmetic_exactly_()
+        # Their networks are tiny: on a busy processor, threads wait for each other.
+        torch.set_num_threads(1)
     yield {"environment": environment(device)}
     yield from PARTS[name].rows(device)
 

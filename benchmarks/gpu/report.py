@@ -9,16 +9,22 @@ MIB = 2**20
 _WAYS = ("vanilla_nchw", "vanilla_nhwc", "asi", "asi_needed", "hosvd", "checkpointing")
 
 
-def report(found: Mapping[str, Any]) -> str:
-    """A document: the machine, what passed, and the figures of each part."""
+def report(found: Mapping[str, Any], level: int = 2) -> str:
+    """A document: the machine, what passed, and the figures of each part.
+
+    Args:
+        level: of its headings.
+    """
     parts: Mapping[str, Any] = found["parts"]
-    text = [_machine(found), "\n## Result\n\n", _results(parts.values()), _failures(parts)]
-    text.append(_left_out(found))
+    marks = "#" * level
+    text = [_machine(found), f"\n{marks} Result\n\n", _results(parts.values())]
+    text += _listed(f"{marks}# Failed", _failures(parts))
+    text += _listed(f"{marks}# Left out", _left_out(found))
     for title, names, table in _TABLES:
         rows = [row for name in names for row in parts.get(name, {}).get("rows", ())]
         rows = [row for row in rows if "skipped" not in row]
         if rows:
-            text.append(f"\n## {title}\n\n{table(rows)}")
+            text.append(f"\n{marks} {title}\n\n{table(rows)}")
     return "".join(text)
 
 
@@ -43,22 +49,24 @@ def _results(parts: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def _failures(parts: Mapping[str, Any]) -> str:
+def _failures(parts: Mapping[str, Any]) -> list[str]:
     failures = []
     for part in parts.values():
-        if part["error"]:
-            failures.append(f"- {part['title']}: {part['error']}\n")
+        failures += [f"{part['title']}: {part['error']}"] if part["error"] else []
         for row in part["rows"]:
             name = row.get("method") or row.get("model") or row.get("features") or ""
-            failures += [f"- {part['title']}, {name}: {one}\n" for one in row.get("failures", ())]
-    return "\n### Failed\n\n" + "".join(failures) if failures else ""
+            failures += [f"{part['title']}, {name}: {one}" for one in row.get("failures", ())]
+    return failures
 
 
-def _left_out(found: Mapping[str, Any]) -> str:
+def _left_out(found: Mapping[str, Any]) -> list[str]:
     rows = [row for part in found["parts"].values() for row in part["rows"]]
-    left_out = [*found["left_out"], *(row["skipped"] for row in rows if "skipped" in row)]
-    lines = "".join(f"- {one.rstrip('.')}.\n" for one in left_out)
-    return f"\n### Left out\n\n{lines}" if left_out else ""
+    return [*found["left_out"], *(row["skipped"] for row in rows if "skipped" in row)]
+
+
+def _listed(heading: str, sentences: Sequence[str]) -> list[str]:
+    lines = "".join(f"- {one.rstrip('.')}.\n" for one in sentences)
+    return [f"\n{heading}\n\n{lines}"] if sentences else []
 
 
 def _contract(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -90,15 +98,8 @@ def _resumed(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _memory(rows: Sequence[Mapping[str, Any]]) -> str:
-    heads: tuple[str, ...] = (
-        "network",
-        "method",
-        "kept",
-        "kept, by formula",
-        "peak",
-        "peak, by formula",
-    )
-    heads += ("difference", "where it differs most")
+    heads = ["network", "method", "kept", "kept, by formula", "peak", "peak, by formula"]
+    heads += ["difference", "where it differs most"]
     lines = []
     for row in rows:
         sizes = ("kept_bytes", "formula_kept_bytes", "peak_bytes", "formula_peak_bytes")

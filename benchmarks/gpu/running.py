@@ -58,7 +58,7 @@ def run_one(name: str, device: str) -> tuple[dict[str, Any], dict[str, Any]]:
     with tempfile.TemporaryDirectory() as home:
         printed, error = _run(name, device, home, limit)
     rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    machine = next((row.pop("environment") for row in rows if "environment" in row), {})
+    described = [row.pop("environment") for row in rows if "environment" in row]
     rows = [row for row in rows if row]
     failures = [failure for row in rows for failure in row.get("failures", ())]
     found = {
@@ -68,7 +68,7 @@ def run_one(name: str, device: str) -> tuple[dict[str, Any], dict[str, Any]]:
         "seconds": time.perf_counter() - started,
         "rows": rows,
     }
-    return found, machine
+    return found, described[0] if described else {}
 
 
 def _run(name: str, device: str, home: str, limit: float | None) -> tuple[str, str | None]:
