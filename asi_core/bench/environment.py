@@ -48,7 +48,6 @@ def _accelerator(device: torch.device) -> dict[str, Any] | None:
         "memory_bytes": getattr(facts, "total_memory", None),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "tf32": torch.backends.cudnn.allow_tf32,
     }
 
 

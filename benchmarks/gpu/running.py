@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,4 +104,5 @@ def _run(name: str, device: str, home: str, limit: float | None) -> tuple[str, s
 
 def _end(process: subprocess.Popen[str]) -> None:
     """End a part with the workers that it started."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -17,6 +17,7 @@ from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import parts, running
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.report import report
+from tests.datasets.few import few_images
 
 CPU = torch.device("cpu")
 
@@ -58,8 +59,8 @@ def test_a_precision_that_pytorch_lacks_is_left_out_with_its_reason(
 
 
 def test_memory_and_resumed_runs_agree(tmp_path: Path) -> None:
-    pool, method = FeaturePool(2**28), ASI(ranks=2)
-    spec = parts._small_run(method)
+    pool = FeaturePool(2**28)
+    spec = parts._small_run(ASI(ranks=2)).model_copy(update={"dataset": few_images()})
     row = parts.memory_of(spec, pool)
     assert row["failures"] == []
     assert row["kept_bytes"] == row["formula_kept_bytes"] > 0
