@@ -151,3 +151,15 @@ def test_too_small_a_budget_fails_with_the_minimum() -> None:
     spec = SPEC.model_copy(update={"method": ASI(budget_bytes=10)})
     with pytest.raises(InvalidInput, match="the budget must be at least"):
         next(iter(fine_tune(spec, features=POOL)))
+
+
+def test_candidates_are_timed_for_a_plan_with_the_least_time() -> None:
+    timed = calibrate(SPEC, POOL, batches=1, shares=(0.8, 1.0), timing_rounds=1)
+    for profile in timed:
+        assert all(c.seconds is not None and c.seconds > 0 for c in profile.candidates)
+    made = plan(timed, full_bytes(timed), objective="time")
+    assert made.time_unit == "seconds"
+    untimed = plan(calibrate(SPEC, POOL, batches=1), full_bytes(timed), objective="time")
+    assert untimed.time_unit == "macs"
+    with pytest.raises(InvalidInput, match="timing rounds"):
+        calibrate(SPEC, POOL, batches=1, timing_rounds=-1)
