@@ -14,7 +14,7 @@ from asi_core.errors import InvalidInput
 from asi_core.layers.watching import Watched
 from asi_core.linalg.tucker import hosvd, reconstruct
 from asi_core.methods import ASI, Vanilla
-from asi_core.planning import LayerProfile, plan
+from asi_core.planning import LayerProfile, full_bytes, plan
 from asi_core.training import calibration
 from asi_core.training import setup as training_setup
 from asi_core.training.batches import batch_indices
