@@ -159,7 +159,8 @@ def test_candidates_are_timed_for_a_plan_with_the_least_time() -> None:
         assert all(c.seconds is not None and c.seconds > 0 for c in profile.candidates)
     made = plan(timed, full_bytes(timed), objective="time")
     assert made.time_unit == "seconds"
-    untimed = plan(calibrate(SPEC, POOL, batches=1), full_bytes(timed), objective="time")
-    assert untimed.time_unit == "macs"
+    ranked = SPEC.model_copy(update={"method": ASI(ranks=2)})
+    untimed = calibrate(ranked, POOL, batches=1, shares=(0.8, 1.0))
+    assert plan(untimed, full_bytes(untimed), objective="time").time_unit == "macs"
     with pytest.raises(InvalidInput, match="timing rounds"):
         calibrate(SPEC, POOL, batches=1, timing_rounds=-1)
