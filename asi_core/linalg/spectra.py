@@ -44,7 +44,8 @@ def leading_vectors(
         rank: number of vectors; or
         explained_variance: as many vectors as reach this share of the energy.
         solver: "svd" decomposes the unfolding; "gram" takes eigenvectors of its smaller Gram
-            matrix: the same ranks and subspaces in a fraction of the time.
+            matrix: the same ranks, and the same energy to 1e-4 of the total, in a fraction of the
+            time. In double precision, or if the matrix is small, the same subspaces.
     """
     if solver == "svd":
         vectors, values, _ = torch.linalg.svd(unfold(tensor, mode), full_matrices=False)
