@@ -39,8 +39,8 @@ class HOSVD(TuckerMethod):
         Literal["gram", "svd"],
         Setting(
             "Factors from",
-            "Both give the same ranks, and the same energy to 0.01 %. The Gram matrix is many times "
-            "faster; the full SVD of every unfolding is the published algorithm.",
+            "Both give the same ranks, and the same energy to 0.01 %. The Gram matrix is several "
+            "times faster; the full SVD of every unfolding is the published algorithm.",
             choices={"gram": "the Gram matrix", "svd": "the full SVD"},
             plural="solvers",
         ),
