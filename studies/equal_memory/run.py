@@ -1,7 +1,7 @@
 """The study of equal memory: all methods and settings over two decades of a step's peak memory.
 
     python -m studies.equal_memory.run --dataset imagefolder:PATH|cifar10 [--minutes N]
-        [--models mcunet_in1 efficientnet_lite0]
+        [--models mcunet_in1 efficientnet_lite0] [--layers 4 12 1]
 
 Executes the missing runs and measurements in the app's own store, through the same specification,
 loop and store as the pages, so that Compare shows them. It stops after `--minutes`, and resumes
@@ -71,7 +71,8 @@ class Scale:
 
     Attributes:
         sizes: image size of each network, by its name.
-        layers: numbers of last layers that are trained; the first is that of the tuning.
+        layers: numbers of last layers that are trained.
+        tuned_layers: that number for which learning rates are chosen.
         micro_batches: images per pass; None for the whole batch.
         rates: learning rates that are tried for every method.
         transformer: a network of which bytes and time alone are measured, or None.
@@ -79,6 +80,7 @@ class Scale:
 
     sizes: dict[str, int]
     layers: tuple[int, ...] = (4, 12, 1)
+    tuned_layers: int = 4
     micro_batches: tuple[int | None, ...] = (None, 8)
     rates: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -136,7 +138,7 @@ class Study:
     def _rate(self, model: str, kind: str) -> float:
         """The most accurate rate of the grid, the smallest of equal ones."""
         usual = {"kind": kind, **SETTINGS.get(kind, ({},))[0]}
-        layers = self.scale.layers[0]
+        layers = self.scale.tuned_layers
         specs = [
             self._spec(model, usual, layers, _TUNING_SEED, learning_rate=rate)
             for rate in self.scale.rates
@@ -187,7 +189,7 @@ class Study:
         """The steps of a network with random weights, of which bytes and time are measured."""
         for kind in self._kinds(model):
             usual = {"kind": kind, **SETTINGS.get(kind, ({},))[0]}
-            yield self._spec(model, usual, self.scale.layers[0], self.scale.seeds[0])
+            yield self._spec(model, usual, self.scale.tuned_layers, self.scale.seeds[0])
 
     def _executed(self, name: str, specs: Sequence[RunSpec]) -> list[RunRecord]:
         if not self._has_time():
@@ -226,8 +228,10 @@ def main(arguments: Sequence[str] | None = None, scale: Scale = FULL) -> int:
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--models", nargs="+", choices=scale.sizes, default=list(scale.sizes))
+    parser.add_argument("--layers", type=int, nargs="+", default=scale.layers)
     options = parser.parse_args(arguments)
-    scale = replace(scale, sizes={model: scale.sizes[model] for model in options.models})
+    sizes = {model: scale.sizes[model] for model in options.models}
+    scale = replace(scale, sizes=sizes, layers=tuple(options.layers))
     end = time.monotonic() + 60 * options.minutes
     try:
         Study(options.dataset, scale, lambda: time.monotonic() < end).execute()
