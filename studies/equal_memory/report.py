@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,8 @@ class Found:
         library = RunLibrary(url)
         names = {c: d.name for c, d in library.descriptions().items()}
         library.close()
-        results = self._runs(c for c, name in names.items() if name.startswith(f"{NAME}:"))
-        self.rates = self._runs(c for c, name in names.items() if name.startswith(RATES_NAME))
+        results = self._runs(names, f"{NAME}:")
+        self.rates = self._runs(names, RATES_NAME)
         self.points: dict[str, list[MemoryPoint]] = defaultdict(list)
         for model in dict.fromkeys(run.spec.model for run in results):
             outcomes = outcomes_by_seed(run for run in results if run.spec.model == model)
@@ -63,9 +63,15 @@ class Found:
             if job.result is not None
         }
 
-    def _runs(self, comparisons: Iterable[str]) -> list[RunRecord]:
-        runs = [run for comparison in comparisons for run in self.store.comparison(comparison)]
-        return [run for run in runs if run.status == "completed"]
+    def _runs(self, names: Mapping[str, str], beginning: str) -> list[RunRecord]:
+        """The completed runs of all comparisons of the study whose name so begins. Of several with
+        one name the newest counts: the others are of attempts that were given up."""
+        newest: dict[str, list[RunRecord]] = {}
+        for comparison, name in names.items():
+            runs = self.store.comparison(comparison) if name.startswith(beginning) else []
+            if runs and (name not in newest or runs[0].created_at > newest[name][0].created_at):
+                newest[name] = runs
+        return [run for runs in newest.values() for run in runs if run.status == "completed"]
 
     def _measured(self, outcomes: Sequence[Outcome]) -> Iterable[MemoryPoint]:
         found = self.timelines([run.spec for outcome in outcomes for run in outcome.runs])
@@ -207,16 +213,17 @@ def _name(point: MemoryPoint) -> str:
 
 
 def _rates(found: Found) -> str:
-    by_method: dict[tuple[str, str], dict[float, float]] = defaultdict(dict)
+    by_method: dict[tuple[str, str, str], dict[float, float]] = defaultdict(dict)
     for run in found.rates:
-        key = model_card(run.spec.model).title, run.spec.method.label
+        layers = str(run.spec.layers)
+        key = model_card(run.spec.model).title, layers, run.spec.method.label
         by_method[key][run.spec.learning_rate] = (run.summary or {})["test_accuracy"]
     rates = sorted({rate for each in by_method.values() for rate in each})
     rows = [
         [*key, *(f"{100 * each[rate]:.1f}" if rate in each else "–" for rate in rates)]
         for key, each in by_method.items()
     ]
-    return _table(("network", "method", *(f"{rate:g}" for rate in rates)), rows)
+    return _table(("network", "layers", "method", *(f"{rate:g}" for rate in rates)), rows)
 
 
 def _transformer(found: Found) -> str:

@@ -8,9 +8,9 @@ loop and store as the pages, so that Compare shows them. It stops after `--minut
 where it stopped. `python -m studies.equal_memory.report` writes docs/equal_memory.md from the
 store.
 
-First the learning rate of every method is chosen on the same grid: at one setting, with a seed that
-the results do not have. Then every setting runs with three seeds at its method's rate, and the
-memory of its step is measured once.
+First the learning rate of every method and number of layers is chosen on the same grid: at one
+setting, with a seed that the results do not have. Then every setting runs with three seeds at that
+rate, and the memory of its step is measured once.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Scale:
     Attributes:
         sizes: image size of each network, by its name.
         layers: numbers of last layers that are trained.
-        tuned_layers: that number for which learning rates are chosen.
+        transformer_layers: of the transformer.
         micro_batches: images per pass; None for the whole batch.
         rates: learning rates that are tried for every method.
         transformer: a network of which bytes and time alone are measured, or None.
@@ -80,7 +80,7 @@ class Scale:
 
     sizes: dict[str, int]
     layers: tuple[int, ...] = (4, 12, 1)
-    tuned_layers: int = 4
+    transformer_layers: int = 4
     micro_batches: tuple[int | None, ...] = (None, 8)
     rates: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -118,8 +118,8 @@ class Study:
             OutOfTime: if it must stop before the end; a later call goes on from there.
         """
         for model in self.scale.sizes:
-            rates = {kind: self._rate(model, kind) for kind in self._kinds(model)}
             for layers in self.scale.layers:
+                rates = {kind: self._rate(model, kind, layers) for kind in self._kinds(model)}
                 for seed in self.scale.seeds:
                     specs = list(self._settings(model, layers, seed, rates))
                     about = f"{model_card(model).title}, {layers} layers, seed {seed}"
@@ -135,15 +135,14 @@ class Study:
         kinds = [k for k in self.scale.kinds if METHODS[k].why_unsupported(geometry) is None]
         return [REFERENCE_KIND, *(kind for kind in kinds if kind != REFERENCE_KIND)]
 
-    def _rate(self, model: str, kind: str) -> float:
+    def _rate(self, model: str, kind: str, layers: int) -> float:
         """The most accurate rate of the grid, the smallest of equal ones."""
         usual = {"kind": kind, **SETTINGS.get(kind, ({},))[0]}
-        layers = self.scale.tuned_layers
         specs = [
             self._spec(model, usual, layers, _TUNING_SEED, learning_rate=rate)
             for rate in self.scale.rates
         ]
-        title = f"{model_card(model).title}, {METHODS[kind].label}"
+        title = f"{model_card(model).title}, {layers} layers, {METHODS[kind].label}"
         runs = self._executed(f"{RATES_NAME}: {title}", specs)
         # A rate at which training diverges has no accuracy.
         found = [((run.summary or {}).get("test_accuracy") or 0.0) for run in runs]
@@ -189,7 +188,7 @@ class Study:
         """The steps of a network with random weights, of which bytes and time are measured."""
         for kind in self._kinds(model):
             usual = {"kind": kind, **SETTINGS.get(kind, ({},))[0]}
-            yield self._spec(model, usual, self.scale.tuned_layers, self.scale.seeds[0])
+            yield self._spec(model, usual, self.scale.transformer_layers, self.scale.seeds[0])
 
     def _executed(self, name: str, specs: Sequence[RunSpec]) -> list[RunRecord]:
         if not self._has_time():

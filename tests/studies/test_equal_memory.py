@@ -22,7 +22,7 @@ from tests.runs.kept import asi, keep, spec
 TINY = Scale(
     {"mcunet_in1": 64},
     layers=(2,),
-    tuned_layers=2,
+    transformer_layers=2,
     micro_batches=(4,),
     rates=(0.05, 0.1),
     seeds=(0,),
