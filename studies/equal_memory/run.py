@@ -1,7 +1,7 @@
 """The study of equal memory: all methods and settings over two decades of a step's peak memory.
 
     python -m studies.equal_memory.run --dataset imagefolder:PATH|cifar10 [--minutes N]
-        [--models mcunet_in1 efficientnet_lite0] [--layers 4 12 1]
+        [--models mcunet_in1 efficientnet_lite0] [--layers 4 12 1 0]
 
 Executes the missing runs and measurements in the app's own store, through the same specification,
 loop and store as the pages, so that Compare shows them. It stops after `--minutes`, and resumes
@@ -71,7 +71,7 @@ class Scale:
 
     Attributes:
         sizes: image size of each network, by its name.
-        layers: numbers of last layers that are trained.
+        layers: numbers of last layers that are trained; 0 is the linear probe.
         transformer_layers: of the transformer.
         micro_batches: images per pass; None for the whole batch.
         rates: learning rates that are tried for every method.
@@ -79,7 +79,7 @@ class Scale:
     """
 
     sizes: dict[str, int]
-    layers: tuple[int, ...] = (4, 12, 1)
+    layers: tuple[int, ...] = (4, 12, 1, 0)
     transformer_layers: int = 4
     micro_batches: tuple[int | None, ...] = (None, 8)
     rates: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -119,7 +119,9 @@ class Study:
         """
         for model in self.scale.sizes:
             for layers in self.scale.layers:
-                rates = {kind: self._rate(model, kind, layers) for kind in self._kinds(model)}
+                # With no trained layer, all methods are the linear probe.
+                kinds = self._kinds(model) if layers else [REFERENCE_KIND]
+                rates = {kind: self._rate(model, kind, layers) for kind in kinds}
                 for seed in self.scale.seeds:
                     specs = list(self._settings(model, layers, seed, rates))
                     about = f"{model_card(model).title}, {layers} layers, seed {seed}"
