@@ -3,14 +3,17 @@
 # make check  style, types and unit tests: under two minutes
 # make lint   ruff and mypy
 # make docs   build the documentation's site into site/
+# make gpu    check methods, memory and time on an accelerator: DEVICE=cuda, under 8 minutes
 # make faults break what can be broken, and write docs/reliability.md: an hour or more
 PYTHON ?= python3
 PORT ?= 8501
+DEVICE ?= cuda
+OUT ?= gpu
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run check test lint format docs faults browser postgres screenshots clean
+.PHONY: run check test lint format docs gpu faults browser postgres screenshots clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -37,6 +40,9 @@ docs: $(VENV)/.installed-dev
 
 screenshots: $(VENV)/.installed-dev browser
 	$(BIN)/python -m tests.browser.screenshots
+
+gpu: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --out $(OUT)
 
 faults: $(VENV)/.installed-dev postgres
 	$(BIN)/python -m tests.faults.report

@@ -93,6 +93,8 @@ class Settings(BaseModel):
         home: folder of the store and of everything that is computed.
         weights_dir: folder that is searched first for models' checkpoints.
         database_url: the store; by default SQLite in `home`.
+        device: name of the device on which everything is trained and measured, as PyTorch calls it
+            ("cpu", "cuda", "cuda:1"); None for the accelerator that PyTorch detects, or the CPU.
         scheduler: address of a Dask scheduler whose workers execute the runs; None to start
             workers on this machine.
         workers: number of worker processes on this machine.
@@ -133,6 +135,7 @@ class Settings(BaseModel):
     home: Folder
     database_url: str = ""
     weights_dir: Folder | None = None
+    device: str | None = None
     scheduler: str | None = None
     workers: int = Field(default=1, ge=1)
     threads: int | None = Field(default=None, ge=1, le=_MOST_THREADS)

@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,8 +34,12 @@ METHODS = (
 _NOTHING_KEPT = {"ASI_FEATURE_DISK_BYTES": "0", "ASI_FEATURE_BYTES": "0"}
 
 
-def compare_once() -> dict[str, Any]:
-    """One comparison in this process's home: seconds, and each run's losses and accuracies."""
+def compare_once(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """One comparison in this process's home: seconds, and each run's losses and accuracies.
+
+    Args:
+        changes: fields of the specification that differ from the Train page's, if it is shortened.
+    """
     from asi_core.methods import Vanilla
     from asi_core.runs.engine.engine import RunEngine
     from asi_core.runs.records import RunRecord
@@ -45,8 +51,8 @@ def compare_once() -> dict[str, Any]:
     settings = read_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     store = RunStore(settings.database_url)
-    specs = [RunSpec(method=Vanilla(), layers=0)]
-    specs += [RunSpec.model_validate({"method": method}) for method in METHODS]
+    given = [{"method": Vanilla(), "layers": 0}, *({"method": method} for method in METHODS)]
+    specs = [RunSpec.model_validate({**changes, **one}) for one in given]
 
     def to_the_end(specs: list[RunSpec]) -> tuple[list[RunRecord], float]:
         clicked = time.perf_counter()
@@ -63,22 +69,32 @@ def compare_once() -> dict[str, Any]:
     to_the_end([RunSpec(method=Vanilla(), steps=1, image_size=32, batch_size=8)])
     ready = time.perf_counter() - opened
     runs, seconds = to_the_end(specs)
-    curves = {}
+    curves, accuracies_of, devices = {}, {}, set()
     for run in runs:
         if run.status != "completed":
             raise SystemExit(f"{run.spec.method.kind}: {run.status} ({run.error})")
         steps = [event.loss for event in store.events(run.id, "step")]
         accuracies = [event.accuracy for event in store.events(run.id, "evaluation")]
-        curves[f"{run.spec.method.kind}, {run.spec.layers} layers"] = steps + accuracies
+        name = f"{run.spec.method.kind}, {run.spec.layers} layers"
+        curves[name], accuracies_of[name] = steps + accuracies, accuracies[-1]
+        devices |= {event.device for event in store.events(run.id, "prepared")}
     engine.close()
-    return {"ready_seconds": ready, "seconds": seconds, "curves": curves}
+    return {
+        "ready_seconds": ready,
+        "seconds": seconds,
+        "curves": curves,
+        "accuracies": accuracies_of,
+        "devices": sorted(devices),
+    }
 
 
-def once(home: Path, **settings: str) -> dict[str, Any]:
+def once(
+    home: Path, changes: Mapping[str, Any] = MappingProxyType({}), **settings: str
+) -> dict[str, Any]:
     """Run `compare_once` in a new process."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ASI_")}
     ended = subprocess.run(
-        [sys.executable, __file__, "--once"],
+        [sys.executable, __file__, "--once", json.dumps(dict(changes))],
         env={**environment, "ASI_HOME": str(home), **settings},
         stdout=subprocess.PIPE,
         text=True,
@@ -123,6 +139,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if "--once" in sys.argv[1:]:
-        print(json.dumps(compare_once()))
+        print(json.dumps(compare_once(json.loads(sys.argv[2]))))
     else:
         main()

@@ -10,6 +10,7 @@ every number comes from the JSON files.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TARGET = ROOT / "docs" / "performance.json", ROOT / "docs" / "performance.md"
 OTHERS = "performance-*.json"
+GPU = ROOT / "docs" / "gpu.json"
 MIB = 2**20
 
 WAYS = {
@@ -121,6 +123,24 @@ inputs, the loss and all gradients are equal to plain vanilla's, bit for bit (sa
 """
 
 
+ON_A_GPU = """
+## On a GPU
+
+`make gpu` runs on a machine with an NVIDIA GPU what no processor can prove, in less than 8 minutes:
+the contract of all methods on the device in float32, bfloat16 and float16 (exact gradients against
+PyTorch's own, kept bytes against the formula, warm starts, checkpoints), runs resumed from a file,
+the memory of a step by the allocator's history beside the formula, the bench, and the Train page's
+first comparison. It writes `gpu/gpu.json` and `gpu/gpu.md`; `OUT=folder` writes them elsewhere, and
+`DEVICE=cuda:1` takes another device. Times are the machine's, after the device has been
+synchronised; so they include the launch of kernels, as a user waits for it.
+
+"""
+
+NO_GPU = """No GPU has been measured yet: the first file, copied to `docs/gpu.json`, becomes a table
+here with `python scripts/make_performance.py`.
+"""
+
+
 def main() -> None:
     found = json.loads(SOURCE.read_text())
     parts = [HEAD, _environment(found["environment"]), _summary(found["summary"])]
@@ -133,7 +153,17 @@ def main() -> None:
     if others:
         parts += [ELSEWHERE, _elsewhere([found, *others])]
     parts += [KERNELS, _kernels(found["kernels"]), MEMORY, _memory(found["memory"])]
+    parts += [ON_A_GPU, _gpu()]
     TARGET.write_text("".join(parts))
+
+
+def _gpu() -> str:
+    if not GPU.exists():
+        return NO_GPU
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.gpu.report import report
+
+    return report(json.loads(GPU.read_text()), level=3)
 
 
 def _environment(machine: dict[str, Any]) -> str:

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from asi_core.errors import InvalidInput
+from asi_core.errors import InvalidInput, Unavailable
 from asi_core.settings import PROJECT, Limits, Settings, read_settings
+from asi_core.training.setup import default_device
 
 
 def test_settings_have_defaults() -> None:
@@ -40,6 +42,17 @@ def test_every_setting_has_a_variable(tmp_path: Path) -> None:
     assert (settings.workers, settings.read_only, settings.keep_days) == (2, True, 30)
     assert (settings.limits.steps, settings.limits.runs_per_owner) == (100, 3)
     assert settings.checkpoints_dir == Path.home() / "shared"
+
+
+def test_the_device_of_runs_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASI_DEVICE", "cpu")
+    assert default_device() == torch.device("cpu")
+    monkeypatch.setenv("ASI_DEVICE", "meta")
+    with pytest.raises(Unavailable, match="cannot compute on the device 'meta' here .* or the dev"):
+        default_device()
+    monkeypatch.setenv("ASI_DEVICE", "gpu")
+    with pytest.raises(InvalidInput, match="got 'gpu': try cpu or cuda"):
+        default_device()
 
 
 def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "date": date.today().isoformat(),
         "device": str(device),
+        "accelerator": _accelerator(device),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -33,6 +34,21 @@ def environment(device: torch.device) -> dict[str, Any]:
         if _HUGE_PAGES.exists()
         else None,
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _accelerator(device: torch.device) -> dict[str, Any] | None:
+    """Name, memory and libraries of a device that is not the processor."""
+    if device.type == "cpu":
+        return None
+    module = torch.get_device_module(device)
+    facts = module.get_device_properties(device) if hasattr(module, "get_device_properties") else ""
+    return {
+        "name": getattr(facts, "name", device.type),
+        "memory_bytes": getattr(facts, "total_memory", None),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "tf32": torch.backends.cudnn.allow_tf32,
     }
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from asi_core.bench import end_to_end, kernels, memory
-from asi_core.bench.end_to_end import BATCHES, LAYERS, CaseTimes, cases
+from asi_core.bench.end_to_end import CaseTimes, cases
 from asi_core.bench.environment import environment
 from asi_core.bench.kernels import LayerTimes
 from asi_core.bench.memory import CaseBytes
+from asi_core.bench.tails import Case
 
 PARTS = ("memory", "kernels", "end_to_end")
 # Shares of the time for the two longest benchmarks.
@@ -28,7 +29,11 @@ Progress = Callable[[str], None]
 
 
 def bench(
-    minutes: float, device: torch.device, parts: Sequence[str] = PARTS, tell: Progress = print
+    minutes: float,
+    device: torch.device,
+    parts: Sequence[str] = PARTS,
+    tell: Progress = print,
+    chosen: Sequence[Case] | None = None,
 ) -> dict[str, Any]:
     """Run the benchmarks, for JSON.
 
@@ -36,9 +41,12 @@ def bench(
         minutes: approximate time limit; on a slow machine the minimum number of rounds takes
             longer.
         tell: called with one line per case.
+        chosen: the cases; by default all. Memory and kernels are measured at the smallest batch.
     """
     found: dict[str, Any] = {"environment": environment(device), "summary": {}}
-    small = cases(BATCHES[:1])
+    chosen = cases() if chosen is None else chosen
+    least = min(case.batch_size for case in chosen)
+    small = [case for case in chosen if case.batch_size == least]
     if "memory" in parts:
         kept = [
             _reported(bytes_, f"{bytes_.case.name}: {bytes_.ratio('asi'):.1f}x", tell)
@@ -48,13 +56,13 @@ def bench(
         found["summary"] |= _memory_summary(kept)
     if "kernels" in parts:
         # The last two layers are among the last four.
-        deep = [case for case in small if case.layers == max(LAYERS)]
+        deepest = max(case.layers for case in small)
+        deep = [case for case in small if case.layers == deepest]
         layers = list(kernels.run(deep, 60 * minutes * _KERNELS_SHARE / 20, device))
         found["kernels"] = [layer.as_dict() for layer in layers]
         found["summary"] |= _kernel_summary(layers)
         tell(f"{len(layers)} layers")
     if "end_to_end" in parts:
-        chosen = cases()
         seconds = 60 * minutes * (1 - _KERNELS_SHARE) / len(chosen)
         steps = [
             _reported(times, f"{times.case.name}: {times.ratio('vanilla_nchw', 'asi'):.2f}x", tell)
@@ -96,7 +104,7 @@ def _kernel_summary(layers: Sequence[LayerTimes]) -> dict[str, Any]:
 def _step_summary(steps: Sequence[CaseTimes]) -> dict[str, Any]:
     """By batch size: geometric means over the cases, and the worst case."""
     summary = {}
-    for batch in BATCHES:
+    for batch in sorted({times.case.batch_size for times in steps}):
         chosen = [times for times in steps if times.case.batch_size == batch]
         pairs = [(slow, fast) for slow, others in _COMPARED.items() for fast in others]
         for slow, fast in pairs:

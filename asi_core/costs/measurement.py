@@ -34,13 +34,18 @@ class SavedBytes:
     def __init__(self, model: nn.Module) -> None:
         self._excluded = {t.untyped_storage().data_ptr() for t in model.parameters()}
         self._excluded |= {t.untyped_storage().data_ptr() for t in model.buffers()}
-        self._storages: dict[int, int] = {}
+        self._storages: dict[int, tuple[torch.dtype, int]] = {}
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
 
     @property
     def total(self) -> int:
         """Bytes of all storages seen so far."""
-        return sum(self._storages.values())
+        return sum(nbytes for _, nbytes in self.kept)
+
+    @property
+    def kept(self) -> list[tuple[torch.dtype, int]]:
+        """Types and bytes of all storages seen so far, in the order in which they were saved."""
+        return list(self._storages.values())
 
     def __enter__(self) -> Self:
         self._hooks.__enter__()
@@ -57,7 +62,7 @@ class SavedBytes:
     def _pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._excluded:
-            self._storages[storage.data_ptr()] = storage.nbytes()
+            self._storages[storage.data_ptr()] = (tensor.dtype, storage.nbytes())
         # A result saved by its own node would keep itself alive if backward never ran.
         return tensor.detach()
 

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from asi_core.costs.accounting import with_batch
 from asi_core.datasets import Split, dataset_card, load_dataset
+from asi_core.errors import InvalidInput, Unavailable, one_sentence
 from asi_core.methods import Method
 from asi_core.records import LayerShape
+from asi_core.settings import read_settings
 from asi_core.training.balance import is_very_unbalanced
 from asi_core.training.batches import ImageLoader, batch_indices
 from asi_core.training.events import ImageCounts, PreparedEvent
@@ -173,6 +175,40 @@ class TrainingSetup:
 
 
 def default_device() -> torch.device:
-    """The accelerator that PyTorch detects, or the CPU."""
+    """The device of this installation's settings; by default the accelerator that PyTorch detects,
+    or the CPU.
+
+    Raises:
+        InvalidInput: if the settings name no device of PyTorch's.
+        Unavailable: if that device is not here.
+    """
+    chosen = read_settings().device
+    if chosen is not None:
+        return device_named(chosen)
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
+
+
+def device_named(name: str) -> torch.device:
+    """The device that PyTorch calls `name`, such as "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        InvalidInput: if there is no such name.
+        Unavailable: if PyTorch cannot compute there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InvalidInput(
+            "a device must have a name that PyTorch knows", repr(name), "try cpu or cuda"
+        ) from None
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # Their first sentence is the reason, and the rest is advice on PyTorch.
+        why = one_sentence(error).partition(". ")[0].rstrip(".")
+        raise Unavailable(
+            f"PyTorch {torch.__version__} cannot compute on the device {name!r} here ({why}): use "
+            "a machine that has it, with its driver and a PyTorch built for it, or the device cpu."
+        ) from None
+    return device

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from asi_core.methods import METHODS, GradientFilter, Method, Vanilla
-from asi_core.testing import CHECKS
+from asi_core.testing import CHECKS, Arithmetic
 from asi_core.testing.methods import exact_gradients_are_vanillas, formula_is_what_is_measured
 
 
@@ -16,6 +17,16 @@ from asi_core.testing.methods import exact_gradients_are_vanillas, formula_is_wh
 def test_every_method_keeps_the_contract(kind: str, check: Callable[[Method], None]) -> None:
     for example in METHODS[kind].examples():
         check(example)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kind", sorted(METHODS))
+def test_half_precisions_keep_half_and_round_no_more_than_pytorch(
+    kind: str, dtype: torch.dtype
+) -> None:
+    for example in METHODS[kind].examples():
+        for check in (exact_gradients_are_vanillas, formula_is_what_is_measured):
+            check(example, Arithmetic(torch.device("cpu"), dtype))
 
 
 class Careless(Vanilla):

@@ -11,7 +11,8 @@ import torch
 from torch.autograd.profiler import profile as autograd_profile
 
 # Sizes of two tensors that lie within each other and mark a moment among the allocator's events:
-# no operator allocates just these four events in a row. CUDA's allocator rounds to 512 bytes.
+# no operator allocates just these four events in a row. CUDA's allocator works in blocks of 512
+# bytes.
 _OUTER, _INNER = 13, 17
 _BLOCK = 512
 
@@ -84,7 +85,9 @@ class CpuAllocations:
 
 
 class CudaAllocations:
-    """What PyTorch's CUDA allocator notes in its history; sizes are rounded as it rounds them."""
+    """What PyTorch's CUDA allocator notes in its history: sizes as requested, which are those of
+    storages, before they are rounded to its blocks.
+    """
 
     sees_earlier = True
 

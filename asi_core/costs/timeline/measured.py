@@ -100,9 +100,15 @@ class MeasuredStep:
             optimiser=optimiser,
             batch=batch,
             frozen=frozen,
-            mark=None if self._allocations is None else self._allocations.mark,
+            **self._counted_there(),
         )
         self._open = ExitStack()
+
+    def _counted_there(self) -> dict[str, Any]:
+        """What the recorder is told where the allocator counts as well: of one device."""
+        if self._allocations is None:
+            return {}
+        return {"mark": self._allocations.mark, "device": self._device}
 
     def __enter__(self) -> StepRecorder:
         # What earlier steps have left in reference cycles would be released during this one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol, Self
 
@@ -53,6 +53,8 @@ class StepRecorder(Recorder):
         optimiser: whose state is counted.
         batch: what the step reads, in nested lists and tuples: it is there before the step.
         frozen: the part of the network that runs before `model`, if the step runs it.
+        mark: called before and after every operator.
+        device: type of the device whose storages are recorded; None for all.
         follower: an operator's results as a step on real tensors gives them, or from shapes alone.
 
     Attributes:
@@ -69,13 +71,14 @@ class StepRecorder(Recorder):
         batch: Any = (),
         frozen: nn.Module | None = None,
         follower: type[StorageFollower] = StorageFollower,
-        mark: Any = None,
+        mark: Callable[[], None] = lambda: None,
+        device: str | None = None,
     ) -> None:
         self._model, self._optimiser, self._batch = model, optimiser, batch
         self._frozen = frozen
         self._places = Places(model, layer_names, head)
         self._saved = SavedMeter(model, self._places)
-        self._follower = follower(self._places, *(() if mark is None else (mark,)))
+        self._follower = follower(self._places, mark, device)
         self._stack = ExitStack()
         self.saved_bytes = 0
 

@@ -50,6 +50,7 @@ class StorageFollower(OperatorMode):
     Args:
         places: open during the forward pass; says which module runs.
         mark: called before and after every operator.
+        device: type of the device whose storages are followed; None for all.
 
     Attributes:
         ran: the operators, in order.
@@ -57,12 +58,17 @@ class StorageFollower(OperatorMode):
         levels: of memory within operators, if a derived class knows them.
     """
 
-    def __init__(self, places: Places, mark: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        places: Places,
+        mark: Callable[[], None] = lambda: None,
+        device: str | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ran: list[Ran] = []
         self.followed: list[Followed] = []
         self.levels: list[Level] = []
-        self._places, self._mark = places, mark
+        self._places, self._mark, self._device = places, mark, device
         self._alive: dict[int, Followed] = {}
         self._is_update = False
 
@@ -123,14 +129,15 @@ class StorageFollower(OperatorMode):
             return "backward", self._places.current if inside else self._places.of_node(node)
         return "forward", self._places.current
 
-    def _add(self, tensor: Tensor, first: int, place: str) -> Followed:
+    def _add(self, tensor: Tensor, first: int, place: str) -> None:
+        if self._device not in (None, tensor.device.type):
+            # Indices and the like, which are made on the processor, are not the device's memory.
+            return
         reference = storage_reference(tensor)
-        found = self._alive.get(reference.cdata)
-        if found is None:
+        if reference.cdata not in self._alive:
             found = Followed(reference, tensor.untyped_storage().nbytes(), place, first)
             self._alive[reference.cdata] = found
             self.followed.append(found)
-        return found
 
     def _bury(self, index: int) -> None:
         for key, storage in list(self._alive.items()):

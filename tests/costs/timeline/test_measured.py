@@ -108,6 +108,23 @@ def test_counts_that_differ_are_no_timeline(monkeypatch: pytest.MonkeyPatch) -> 
         timeline_of(nn.Sequential(nn.Linear(WIDTH, WIDTH)), ["0"], torch.randn(BATCH, WIDTH))
 
 
+def test_what_lies_on_another_device_is_not_the_devices_memory() -> None:
+    """As indices that are made on the processor for a step on a GPU; here, those without memory."""
+    model, x = nn.Sequential(nn.Linear(WIDTH, WIDTH)), torch.randn(BATCH, WIDTH)
+    plain = timeline_of(model, ["0"], x)
+
+    def step(recorder: Recorder) -> None:
+        elsewhere = [torch.zeros(4096, device="meta")]
+        with recorder.forward():
+            elsewhere.append(torch.ones(4096, device="meta"))
+            loss = model(x).square().sum()
+        loss.backward()
+        model.zero_grad()
+
+    found = measure_timeline(model, step, ["0"], None, batch=[x])
+    assert (found.peak.nbytes, found.kept_bytes) == (plain.peak.nbytes, plain.kept_bytes)
+
+
 def test_without_reports_of_an_allocator_storages_are_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
