@@ -147,11 +147,11 @@ settings, numbers of trained layers and micro-batches, fine-tuned on the same im
 learning rate of each method was chosen on the same grid, with another seed but on the same test
 images.
 
-The memory of a step is measured: trained weights, gradients, optimiser state, the batch (of
-micro-batches, one), what is kept and what operators need within, at the worst moment, without frozen
-weights. Accuracies are means over seeds with their 95 % interval; two settings are compared by their paired differences
-over the seeds. Settings whose difference may be chance are a tie, and all of them are named,
-cheapest first. {_times_note(points)} Written by
+The memory of a step is measured: trained weights, gradients, optimiser state, the batch (or one
+micro-batch of it), what is kept and what operators need within, at the worst moment, without
+frozen weights. Accuracies are means over seeds with their 95 % interval; two settings are
+compared by their paired differences over the seeds. Settings whose difference may be chance are
+a tie, and all of them are named, cheapest first. {_times_note(points)} Written by
 `python -m studies.equal_memory.report` from the store."""
 
 
