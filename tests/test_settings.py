@@ -48,7 +48,9 @@ def test_the_device_of_runs_can_be_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("ASI_DEVICE", "cpu")
     assert default_device() == torch.device("cpu")
     monkeypatch.setenv("ASI_DEVICE", "meta")
-    with pytest.raises(Unavailable, match=r"cannot compute on the device 'meta' here .* or the dev"):
+    with pytest.raises(
+        Unavailable, match=r"cannot compute on the device 'meta' here .* or the dev"
+    ):
         default_device()
     monkeypatch.setenv("ASI_DEVICE", "gpu")
     with pytest.raises(InvalidInput, match="got 'gpu': try cpu or cuda"):
