@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,13 @@ from asi_core.errors import InvalidInput
 from asi_core.records import ELEMENT_BYTES, Ranks
 from asi_core.units import format_bytes
 
+Objective = Literal["error", "time"]
+
 _BISECTIONS = 60
+# Times closer than this share of all exact weight gradients count as equal.
+_TIME_RESOLUTION = 0.01
+# A plan for the least time takes ranks that explain less only if the budget needs them.
+_LEAST_VARIANCE = 0.8
 # Relative rounding error per term that is tolerated in a float sum before a bound prunes.
 _ROUNDING = 1e-15
 
@@ -33,12 +39,16 @@ class Candidate:
         explained_variance: threshold that gives the ranks; 1 keeps the full input.
         activation_bytes: bytes that the layer keeps with these ranks.
         gradient_error: Frobenius norm of the weight gradient's error (the paper's "perplexity").
+        seconds: measured, of compression and weight gradient; None if they were not timed.
+        macs: multiply-accumulates of both, by formula; None without a closed form.
     """
 
     explained_variance: float
     ranks: Ranks
     activation_bytes: int
     gradient_error: float
+    seconds: float | None = None
+    macs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +70,45 @@ class LayerProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerTime:
+    """How long a layer's compression and weight gradient take, in a plan for the least time.
+
+    Attributes:
+        chosen: with the planned ranks, in the plan's `time_unit`.
+        exact: with its whole input.
+        fastest_compressed: with the fastest ranks below the whole input; None if there are none.
+        is_exact: whether its input is left whole.
+    """
+
+    name: str
+    chosen: float
+    exact: float
+    fastest_compressed: float | None
+    is_exact: bool
+
+    @property
+    def reason(self) -> str:
+        """Why the layer is left exact, or not."""
+        if self.is_exact:
+            return "exact: compressing it saves no time, and its bytes fit"
+        if self.chosen > self.exact:
+            return "compressed: exact would be faster, but its bytes are needed"
+        return "compressed: faster than exact"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The best choice of one candidate per layer under a budget."""
+    """The best choice of one candidate per layer under a budget.
+
+    Attributes:
+        times: of the layers, of a plan for the least time; empty otherwise.
+        time_unit: "seconds" measured, or "macs" by formula where nothing was measured.
+    """
 
     budget_bytes: int
     layers: tuple[tuple[str, Candidate], ...]
+    times: tuple[LayerTime, ...] = ()
+    time_unit: Literal["seconds", "macs"] | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -87,12 +131,16 @@ class Plan:
             row = asdict(candidate)
             row["bytes"] = row.pop("activation_bytes")
             rows.append({"name": name, **row})
-        return {
+        found = {
             "budget_bytes": self.budget_bytes,
             "total_bytes": self.total_bytes,
             "gradient_error": self.gradient_error,
             "layers": rows,
         }
+        if self.times:
+            times = [{**asdict(layer), "reason": layer.reason} for layer in self.times]
+            found |= {"time_unit": self.time_unit, "times": times}
+        return found
 
 
 def profiles_as_dict(profiles: Sequence[LayerProfile]) -> dict[str, Any]:
@@ -118,20 +166,96 @@ def _profile(layer: dict[str, Any]) -> LayerProfile:
     )
 
 
-def plan(profiles: Sequence[LayerProfile], budget_bytes: int) -> Plan:
-    """The candidates with the least total gradient error that together fit into the budget.
+def plan(
+    profiles: Sequence[LayerProfile], budget_bytes: int, *, objective: Objective = "error"
+) -> Plan:
+    """The best candidates that together fit into the budget.
+
+    Args:
+        objective: "error" for the least total gradient error; "time" for the least time of
+            compressions and weight gradients, and among plans that are equally fast, within 1 % of
+            the time of all exact weight gradients, the least error. A layer whose compression
+            costs more time than it saves is left exact, unless its bytes are needed. Ranks that
+            explain less than 80 % of the variance are taken only if the budget needs them.
 
     Raises:
         InvalidInput: if even the smallest candidates do not fit; the message says what they need.
+            If the time is minimised and the profiles have neither seconds nor a closed form.
     """
+    if objective == "time":
+        profiles = _explaining(profiles, budget_bytes)
     costs = [[c.activation_bytes for c in profile.candidates] for profile in profiles]
     errors = [[c.gradient_error for c in profile.candidates] for profile in profiles]
-    chosen = choose(costs, errors, budget_bytes)
-    layers = tuple(
-        (profile.name, profile.candidates[index])
-        for profile, index in zip(profiles, chosen, strict=True)
+    if objective == "error":
+        return Plan(budget_bytes, _layers(profiles, choose(costs, errors, budget_bytes)))
+    unit, work = _work(profiles)
+    chosen = choose(costs, _by_time(profiles, work, errors), budget_bytes)
+    times = tuple(map(_layer_time, profiles, work, chosen))
+    return Plan(budget_bytes, _layers(profiles, chosen), times, unit)
+
+
+def _layers(
+    profiles: Sequence[LayerProfile], chosen: Sequence[int]
+) -> tuple[tuple[str, Candidate], ...]:
+    pairs = zip(profiles, chosen, strict=True)
+    return tuple((profile.name, profile.candidates[index]) for profile, index in pairs)
+
+
+def _explaining(profiles: Sequence[LayerProfile], budget: int) -> Sequence[LayerProfile]:
+    """Profiles without the ranks that explain too little, if the rest can fit into the budget."""
+    rest = [
+        replace(p, candidates=tuple(c for c in p.candidates if c.explained_variance >= least))
+        for p in profiles
+        for least in [min(_LEAST_VARIANCE, max(c.explained_variance for c in p.candidates))]
+    ]
+    return rest if smallest_bytes(rest) <= budget else profiles
+
+
+def _work(
+    profiles: Sequence[LayerProfile],
+) -> tuple[Literal["seconds", "macs"], list[list[float]]]:
+    """Seconds of all candidates, or their multiply-accumulates where some were not timed."""
+    seconds = [[c.seconds for c in profile.candidates] for profile in profiles]
+    macs = [[c.macs for c in profile.candidates] for profile in profiles]
+    measured = [[value for value in layer if value is not None] for layer in seconds]
+    if list(map(len, measured)) == list(map(len, seconds)):
+        return "seconds", measured
+    counted = [[float(value) for value in layer if value is not None] for layer in macs]
+    if list(map(len, counted)) == list(map(len, macs)):
+        return "macs", counted
+    raise InvalidInput(
+        "a plan for the least time needs seconds or multiply-accumulates of all candidates",
+        "profiles with neither",
+        "profile again with timing_rounds=5",
     )
-    return Plan(budget_bytes, layers)
+
+
+def _exact(profile: LayerProfile) -> int:
+    """Index of the candidate that keeps the whole input, or else of the largest."""
+    sizes = [math.prod(candidate.ranks) for candidate in profile.candidates]
+    return sizes.index(max(sizes))
+
+
+def _by_time(
+    profiles: Sequence[LayerProfile], work: list[list[float]], errors: list[list[float]]
+) -> list[list[float]]:
+    """One objective per candidate: whole steps of time, and the error as a fraction of a step, of
+    which the fractions of a plan never add up to one."""
+    exact = math.fsum(times[_exact(p)] for p, times in zip(profiles, work, strict=True))
+    step = _TIME_RESOLUTION * exact or 1.0
+    scale = 2 * math.fsum(map(max, errors)) or 1.0
+    return [
+        [round(time / step) + error / scale for time, error in zip(*layer, strict=True)]
+        for layer in zip(work, errors, strict=True)
+    ]
+
+
+def _layer_time(profile: LayerProfile, work: Sequence[float], chosen: int) -> LayerTime:
+    exact = _exact(profile)
+    others = [time for index, time in enumerate(work) if index != exact]
+    return LayerTime(
+        profile.name, work[chosen], work[exact], min(others, default=None), chosen == exact
+    )
 
 
 def smallest_bytes(profiles: Sequence[LayerProfile]) -> int:

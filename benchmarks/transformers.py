@@ -18,8 +18,8 @@ import argparse
 import gc
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -121,18 +121,26 @@ class Row:
 
 def case(name: str, setting: Setting) -> Case:
     """A network with a setting, split where training begins."""
-    card, generator = model_card(name), torch.Generator().manual_seed(0)
-    model = build_model(name, _CLASSES, seed=0, pretrained=False)
+    card = model_card(name)
     names = list(card.layer_names[-_LAYERS:])
-    prepare_(model, _config(card, names, setting))
+    found = case_of(name, _config(card, names, setting), names, _BATCH)
+    if setting.repeats_blocks:
+        found = replace(found, tail=repeated_blocks(found.tail, names))
+    return found
+
+
+def case_of(name: str, config: Compression, names: list[str], batch: int) -> Case:
+    """A network that is prepared as `config` says, split where training begins."""
+    generator = torch.Generator().manual_seed(0)
+    model = build_model(name, _CLASSES, seed=0, pretrained=False)
+    prepare_(model, config)
     start = frozen_start(model)
     assert start.parts is not None, start.why_whole
-    images = torch.randn(_BATCH, 3, _SIZE, _SIZE, generator=generator)
+    images = torch.randn(batch, 3, _SIZE, _SIZE, generator=generator)
     with torch.no_grad():
         values = start.parts.prefix(images)
     values = values if isinstance(values, tuple) else (values,)
-    tail = repeated_blocks(start.tail, names) if setting.repeats_blocks else start.tail
-    return Case(tail, names, card.head, values)
+    return Case(start.tail, names, model_card(name).head, values)
 
 
 def _config(card: ModelCard, names: list[str], setting: Setting) -> Compression:
@@ -148,7 +156,7 @@ def rows(name: str, rounds: int) -> list[Row]:
     kept = {
         label: kept_bytes(c.tail, c.inputs, loss, c.names, c.head) for label, c in cases.items()
     }
-    seconds = _seconds(cases, rounds)
+    seconds = seconds_of(cases, rounds)
     plain = cases[SETTINGS[0].label].gradients()
     title = model_card(name).title
     return [
@@ -156,7 +164,7 @@ def rows(name: str, rounds: int) -> list[Row]:
     ]
 
 
-def _seconds(cases: dict[str, Case], rounds: int) -> dict[str, float]:
+def seconds_of(cases: Mapping[str, Case], rounds: int) -> dict[str, float]:
     """The median time of a step; the settings take turns."""
     found: dict[str, list[float]] = {label: [] for label in cases}
     for turn in range(_WARM_UPS + rounds):

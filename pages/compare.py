@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from asi_core.results.verdict import judge
+from dashboard.compare.across import across_tasks
 from dashboard.compare.answer import kpis, sentence
 from dashboard.compare.controls import View, chosen_view
 from dashboard.compare.details import details
@@ -46,6 +47,7 @@ def _compare(view: View) -> None:
     if numbers := kpis(verdict):
         kpi_row(numbers)
     runs_table(view)
+    across_tasks(view)
     shown = selected(view, verdict)
     details(shown)
     st.download_button(

@@ -109,7 +109,7 @@ KERNELS = """
 
 Compressing one input (batch 64, NHWC), and its weight gradient from the whole input and from ASI's
 form, in milliseconds. "SVD" decomposes the unfoldings, as HOSVD is published; the Gram matrix gives
-the same ranks and subspaces.
+the same ranks and energy.
 
 """
 

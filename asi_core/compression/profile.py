@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asi_core import linalg
+from asi_core.compression.timing import step_macs, timed
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.freezing import train_only_
@@ -45,6 +46,7 @@ def profile(
     exclude: Layers = (),
     method: Method | None = None,
     shares: Sequence[float] = SHARES,
+    timing_rounds: int = 0,
 ) -> list[LayerProfile]:
     """Profile layers of any network on a few batches, with exact gradients.
 
@@ -59,6 +61,8 @@ def profile(
         method: whose bytes count at given ranks; ASI's by default. Of one that plans which weights
             are trained, profiles say what each of them contributes (`profile_weight`).
         shares: explained variances of the candidates.
+        timing_rounds: how often each candidate is timed, for a plan with the least time; 0 for
+            none.
 
     Returns:
         A profile per layer, which `plan` takes.
@@ -100,7 +104,8 @@ def profile(
     met = [(calls[name][-1], [seen[name] for seen in passes]) for name in names]
     if counted.plans_weights:
         return [profile_weight(shape, seen, counted) for shape, seen in met]
-    return [profile_layer(shape, seen, shares, counted) for shape, seen in met]
+    found = [profile_layer(shape, seen, shares, counted) for shape, seen in met]
+    return timed(found, met, counted, timing_rounds)
 
 
 @contextmanager
@@ -224,12 +229,14 @@ def _candidate(
 ) -> Candidate:
     if share >= 1:
         sizes = shape.input_shape
-        return Candidate(1.0, sizes, _kept_bytes(method, shape, sizes), 0.0)
+        kept = _kept_bytes(method, shape, sizes)
+        return Candidate(1.0, sizes, kept, 0.0, macs=step_macs(method, shape, sizes))
     reached = tuple(linalg.spectra.rank_for_energy(values, share) for values in spectra)
     ranks = method.adjusted_ranks(shape, reached) or reached
     squared = torch.stack([d.error_at(ranks, shape) for d in decomposed]).mean()
     kept = _kept_bytes(method, shape, ranks)
-    return Candidate(share, ranks, kept, float(squared.sqrt()))
+    macs = step_macs(method, shape, ranks)
+    return Candidate(share, ranks, kept, float(squared.sqrt()), macs=macs)
 
 
 def _kept_bytes(method: Method, shape: LayerShape, ranks: Ranks) -> int:

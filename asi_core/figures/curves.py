@@ -11,7 +11,15 @@ import plotly.graph_objects as go
 
 from asi_core.figures.style import STYLES, styled, unit_title
 from asi_core.records import of_whole_batches
-from asi_core.units import DASH, KIB, by_formula, format_bytes, format_count, format_seconds
+from asi_core.units import (
+    DASH,
+    KIB,
+    THIN_SPACE,
+    by_formula,
+    format_bytes,
+    format_count,
+    format_seconds,
+)
 
 _MOST_POINTS = 500
 _MOST_LEVEL_LABELS = 6
@@ -179,7 +187,8 @@ def _bars(
 
 def _place(run: RunRows) -> str:
     """The position of a run's bars on the axis."""
-    return run.label.removesuffix(" (head only)").replace(" ", "<br>")
+    label = run.label.removesuffix(" (head only)").replace(" %", f"{THIN_SPACE}%")
+    return label.replace(" ", "<br>")
 
 
 def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:

@@ -14,6 +14,11 @@ _LATE_PARTS, _COLUMNS_PER_RANK = 4, 2
 _FEW_TAPS = 9
 # Captured energy is watched on one of this many parts of the batch.
 WATCHED_PARTS = 8
+# Leading eigenvectors come from Krylov subspaces that grow by blocks of this many vectors, ...
+KRYLOV_BLOCK = 16
+# ... if the matrix has at least this side, and up to this part of it.
+_LEAST_SIDE, _KRYLOV_PART = 256, 3
+_KRYLOV_PER_RANK = 3
 
 
 def reduction_order(sizes: Sequence[int], ranks: Sequence[int]) -> list[int]:
@@ -111,3 +116,25 @@ def lifting_work(
     if groups == 1 and lifted[1] != sizes[1]:
         work += weight_shape[0] * lifted[1] * taps * sizes[1]
     return work
+
+
+def krylov_sizes(side: int, rank: int) -> list[int]:
+    """Sizes of the Krylov subspaces tried one after the other for the `rank` leading eigenvectors
+    of a matrix with this side; none where decomposing all of it takes less time."""
+    if side < _LEAST_SIDE:
+        return []
+    blocks, sizes = 2, []
+    while (size := blocks * KRYLOV_BLOCK) <= side // _KRYLOV_PART:
+        if size > rank:
+            sizes.append(size)
+        blocks += max(1, blocks // 2)
+    return sizes
+
+
+def usual_krylov_size(side: int, rank: int) -> int | None:
+    """The size of the subspace that usually suffices; None where all of it is decomposed.
+
+    For inputs of convolutions whose ranks explain 80 % of their energy.
+    """
+    wanted = _KRYLOV_PER_RANK * rank + 2 * KRYLOV_BLOCK
+    return next((size for size in krylov_sizes(side, rank) if size >= wanted), None)

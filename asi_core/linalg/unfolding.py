@@ -17,6 +17,8 @@ from torch import Tensor
 
 # Up to this many slices a batch of small products is faster than the copy for one large product.
 _MOST_SLICES = 512
+# A matrix times its transpose takes less time in blocks of rows, if it has many.
+_LEAST_ROWS, _ROWS_AT_A_TIME = 256, 128
 CHANNELS_LAST = (0, 2, 3, 1)
 
 
@@ -37,6 +39,34 @@ def mode_inner(left: Tensor, right: Tensor, mode: int) -> Tensor:
     """left_(mode) right_(mode)^T: the sum over all other modes, D_left x D_right."""
     ordered = Ordered.of(left)
     return ordered.inner(Ordered(right.permute(ordered.order), ordered.order), mode)
+
+
+def mode_gram(tensor: Tensor, mode: int) -> Tensor:
+    """`mode_inner` of a tensor with itself."""
+    ordered = Ordered.of(tensor)
+    three = ordered._three_way(mode)
+    if three.shape[0] == 1:
+        return gram(three[0])
+    if three.shape[2] == 1:
+        return gram(three[:, :, 0].T)
+    return ordered.inner(ordered, mode)
+
+
+def gram(matrix: Tensor) -> Tensor:
+    """A A^T of a matrix, M x N -> M x M.
+
+    On the CPU, that of a large one is computed up to the diagonal, and the rest copied: a third of
+    the time less.
+    """
+    rows = len(matrix)
+    if rows < _LEAST_ROWS or matrix.device.type != "cpu":
+        return matrix @ matrix.T
+    product = matrix.new_empty(rows, rows)
+    for start in range(0, rows, _ROWS_AT_A_TIME):
+        stop = start + _ROWS_AT_A_TIME
+        product[start:stop, :stop] = matrix[start:stop] @ matrix[:stop].T
+        product[:start, start:stop] = product[start:stop, :start].T
+    return product
 
 
 class Ordered(NamedTuple):

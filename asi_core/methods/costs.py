@@ -13,6 +13,7 @@ from math import prod
 
 from asi_core.errors import InvalidInput
 from asi_core.linalg.orders import (
+    KRYLOV_BLOCK,
     WATCHED_PARTS,
     depthwise_by_windows,
     late_parts,
@@ -21,6 +22,7 @@ from asi_core.linalg.orders import (
     part_count,
     reduction_order,
     uses_gram,
+    usual_krylov_size,
     window_work,
 )
 from asi_core.records import ELEMENT_BYTES, Convention, LayerShape, Macs, Ranks
@@ -291,10 +293,22 @@ def qr_macs(rows: int, columns: int) -> int:
 
 
 def _gram_basis(size: int, rest: int, rank: int) -> int:
-    """The smaller Gram matrix, its eigenvectors (9 n^3 flops: Golub & Van Loan, section 8.3)."""
+    """The smaller Gram matrix, and its leading eigenvectors."""
     small = min(size, rest)
-    work = size * rest * small + 9 * small**3 // 2
+    work = size * rest * small + _eigenvectors(small, rank)
     return work if size <= rest else work + size * rest * rank + qr_macs(size, rank)
+
+
+def _eigenvectors(side: int, rank: int) -> int:
+    """Of a Gram matrix: all of them (9 n^3 flops: Golub & Van Loan, section 8.3), or the leading
+    ones from a Krylov subspace of the usual size, as in `linalg.krylov`."""
+    size = usual_krylov_size(side, rank)
+    if size is None:
+        return 9 * side**3 // 2
+    products = side**2 * size + 2 * size // KRYLOV_BLOCK * qr_macs(side, KRYLOV_BLOCK)
+    ritz = 3 * side * size**2 + 9 * size**3 // 2
+    proof = 2 * side * size * rank + side**2 * rank + side**3 // 6
+    return products + ritz + proof
 
 
 def _svd_basis(size: int, rest: int, rank: int) -> int:

@@ -23,8 +23,9 @@ class HOSVD(TuckerMethod):
     unchanged.
 
     Attributes:
-        solver: "gram" takes the eigenvectors of the smaller Gram matrix (same ranks and
-            subspaces, less work); "svd" decomposes each unfolding, as published.
+        solver: "gram" takes the leading eigenvectors of the smaller Gram matrix (same ranks, each
+            mode's energy the same to 1e-4, less work); "svd" decomposes each unfolding, as
+            published.
     """
 
     kind: Literal["hosvd"] = "hosvd"
@@ -38,8 +39,8 @@ class HOSVD(TuckerMethod):
         Literal["gram", "svd"],
         Setting(
             "Factors from",
-            "Both give the same ranks and subspaces. The Gram matrix is several times faster; the "
-            "full SVD of every unfolding is the published algorithm.",
+            "Both give the same ranks, and the same energy to 0.01 %. The Gram matrix is several "
+            "times faster; the full SVD of every unfolding is the published algorithm.",
             choices={"gram": "the Gram matrix", "svd": "the full SVD"},
             plural="solvers",
         ),

@@ -16,10 +16,13 @@ class MemoryPoint:
 
     Attributes:
         step_bytes: the most that a whole step needs at once (`step_bytes`).
+        timed_seconds: of a step that was timed beside those of other settings; None if the median
+            of each run must do.
     """
 
     outcome: Outcome
     step_bytes: int
+    timed_seconds: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -28,7 +31,9 @@ class MemoryPoint:
 
     @property
     def seconds(self) -> float:
-        """Seconds of the median step, a mean over seeds; measured."""
+        """Seconds of a step; measured."""
+        if self.timed_seconds is not None:
+            return self.timed_seconds
         return self.outcome.measures["step_seconds"].mean
 
 
@@ -46,12 +51,18 @@ class Winners:
     fastest: MemoryPoint | None
 
 
-def step_bytes(timeline: Timeline) -> int:
+def step_bytes(timeline: Timeline, batch_share: float = 1.0) -> int:
     """The most bytes that a step needs at once: trained weights, gradients, optimiser state, warm
     starts, the batch, what is kept and what operators need within; without frozen weights, which
-    nothing writes to."""
-    lasting = sum(n for use, n in timeline.base.items() if use != Use.FROZEN_WEIGHTS)
-    return lasting + timeline.peak.nbytes
+    nothing writes to.
+
+    Args:
+        batch_share: the share of the batch that must be there at once. Of micro-batches that is
+            one: each can be made when its turn comes.
+    """
+    lasting = {use: n for use, n in timeline.base.items() if use != Use.FROZEN_WEIGHTS}
+    elsewhere = round((1 - batch_share) * lasting.get(Use.BATCH, 0))
+    return sum(lasting.values()) - elsewhere + timeline.peak.nbytes
 
 
 def winners(points: Sequence[MemoryPoint], budget_bytes: int) -> Winners:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asi_core.compression.profile import SHARES, profile_layer, profile_weight
+from asi_core.compression.timing import timed
 from asi_core.errors import InvalidInput
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
@@ -30,6 +31,7 @@ def calibrate(
     *,
     batches: int = BATCHES,
     shares: Sequence[float] = SHARES,
+    timing_rounds: int = 0,
 ) -> list[LayerProfile]:
     """Profile the layers that `spec` trains, with exact gradients, before the first step.
 
@@ -40,6 +42,8 @@ def calibrate(
         pool: frozen features, shared with other runs.
         batches: number of calibration batches: the first full ones of the run. Ranks come from
             their mean spectra; errors are root mean squares over them.
+        timing_rounds: how often each candidate is timed, for a plan with the least time; 0 for
+            none.
 
     Raises:
         InvalidInput: if `batches` is less than 1.
@@ -51,7 +55,8 @@ def calibrate(
     met = [(shape, [seen[shape.name] for seen in passes]) for shape in setup.shapes]
     if spec.method.plans_weights:
         return [profile_weight(shape, seen, spec.method) for shape, seen in met]
-    return [profile_layer(shape, seen, shares, spec.method) for shape, seen in met]
+    found = [profile_layer(shape, seen, shares, spec.method) for shape, seen in met]
+    return timed(found, met, spec.method, timing_rounds)
 
 
 def gradient_errors(

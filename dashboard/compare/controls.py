@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
@@ -47,6 +47,7 @@ class View:
         tolerance: the accuracy that may be lost, 0 to 1.
         titles: comparison id -> title.
         left_out: the runs that cannot be drawn, with reasons.
+        tasks: the filtered runs of all tasks, by label.
     """
 
     task: str
@@ -55,6 +56,7 @@ class View:
     tolerance: float
     titles: dict[str, str]
     left_out: tuple[str, ...] = ()
+    tasks: Mapping[str, list[RunRecord]] = field(default_factory=dict)
 
     def outcome(self, label: str) -> Outcome:
         return next(outcome for outcome in self.outcomes if outcome.label == label)
@@ -83,7 +85,8 @@ def chosen_view() -> View | None:
     # Filtered runs may be older than the newest runs in `everything`.
     titles = comparison_titles([*everything.runs, *found.runs], described)
     outcomes = outcomes_by_seed(runs) if by_seed else single_outcomes(runs)
-    return View(task, runs, outcomes, tolerance, titles, tuple(names_of(found.left_out)))
+    left_out = tuple(names_of(found.left_out))
+    return View(task, runs, outcomes, tolerance, titles, left_out, tasks)
 
 
 def _comparable(found: Found) -> Found:
@@ -181,10 +184,10 @@ def _how() -> tuple[float, bool]:
 
 def _filter(titles: dict[str, str]) -> RunFilter:
     chosen: dict[str, tuple[str, ...]] = {}
-    for field, (label, explained) in _FILTERS.items():
-        names = {_name(field, value): value for value in _values(field)}
-        picked = st.multiselect(label, list(names), key=f"only_{field}", help=explained, **URL)
-        chosen[field] = tuple(names[name] for name in picked)
+    for part, (label, explained) in _FILTERS.items():
+        names = {_name(part, value): value for value in _values(part)}
+        picked = st.multiselect(label, list(names), key=f"only_{part}", help=explained, **URL)
+        chosen[part] = tuple(names[name] for name in picked)
     names = {title: comparison for comparison, title in titles.items()}
     picked = st.multiselect(
         "Comparisons",

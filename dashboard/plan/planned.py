@@ -54,8 +54,15 @@ def planned(profiles: list[LayerProfile], budget_bytes: int, bits: Bits = 32) ->
 
 
 def _kept_in(profile: LayerProfile, bits: Bits) -> LayerProfile:
+    if bits == 32:
+        return profile
+    # Rounding takes multiplies that are not counted here; a plan for the least error needs none.
     candidates = (
-        replace(c, activation_bytes=tucker_bytes(profile.input_shape, c.ranks, "exact", bits))
+        replace(
+            c,
+            activation_bytes=tucker_bytes(profile.input_shape, c.ranks, "exact", bits),
+            macs=None,
+        )
         for c in profile.candidates
     )
     return replace(profile, candidates=tuple(candidates))

@@ -9,7 +9,7 @@ from math import prod
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from asi_core.runs.records import RunRecord
+from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.training.events import LayerProbe
 from dashboard import services
 from dashboard.frame import URL
@@ -18,6 +18,9 @@ from dashboard.left_out import drawable
 from dashboard.links import comparison_in_url
 from dashboard.plain import plain
 from dashboard.spectra.probes import SeenRun, seen
+
+# A run with fewer has little to show over its steps.
+_FEW_PROBES = 5
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Subject:
 
 def choose_comparison() -> list[RunRecord]:
     """The runs of the comparison in the link or in the box; empty if there is none."""
-    known = {name: runs for name, runs in known_comparisons().items() if with_layers(runs)}
+    found = {name: runs for name, runs in known_comparisons().items() if with_layers(runs)}
+    # The page is about probes: shipped runs that have few of them come last.
+    known = dict(sorted(found.items(), key=lambda item: _is_sparse(item[1])))
     name, message = comparison_in_url()
     if message and name not in known:
         if name and with_layers(named := services.store().comparison(name)):
@@ -49,6 +54,12 @@ def choose_comparison() -> list[RunRecord]:
                 + " layers here: choose from the list."
             )
     return known[comparison_box(known, name, "spectra_comparison")] if known else []
+
+
+def _is_sparse(runs: Sequence[RunRecord]) -> bool:
+    spec = runs[0].spec
+    is_shipped = runs[0].owner == EXAMPLE_OWNER
+    return is_shipped and spec.steps < _FEW_PROBES * spec.probe_interval
 
 
 def choose_subject(

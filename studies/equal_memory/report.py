@@ -1,8 +1,9 @@
 """Write docs/equal_memory.md from the study's runs and measurements in the store.
 
-    python -m studies.equal_memory.report [--figure PATH.html]
+    python -m studies.equal_memory.report [--time ROUNDS] [--figure PATH.html]
 
-Nothing is trained or measured here. Every number comes from runs whose ids are beside it.
+Nothing is trained here. Every accuracy comes from runs whose ids are beside it. With `--time`, the
+steps of all settings are timed first, in turns: do that while the machine does nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from asi_core.costs.timeline.records import Timeline
 from asi_core.errors import InvalidInput
 from asi_core.figures.equal_memory import PricedCurve, PricedPoint, plot_over_price
 from asi_core.methods import METHODS
+from asi_core.records import HEAD_KIND, HEAD_LABEL
 from asi_core.results.equal_memory import MemoryPoint, best_of_each, step_bytes, winners
 from asi_core.results.outcomes import Outcome, outcomes_by_seed
 from asi_core.runs.records import RunRecord
@@ -26,9 +28,10 @@ from asi_core.runs.store.library import RunLibrary
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
-from asi_core.units import MIB, format_bytes, format_seconds, three_digits
+from asi_core.units import MIB, format_bytes, format_seconds, layer_count, three_digits
 from asi_core.zoo.cards import model_card
 from studies.equal_memory.run import FULL, NAME, RATES_NAME, Study
+from studies.equal_memory.times import key_of, read_times, write_times
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "equal_memory.md"
@@ -46,10 +49,11 @@ class Found:
     def __init__(self, url: str) -> None:
         self.store, self.jobs = RunStore(url), JobStore(url)
         library = RunLibrary(url)
+        self._times = read_times()
         names = {c: d.name for c, d in library.descriptions().items()}
         library.close()
-        results = self._runs(c for c, name in names.items() if name.startswith(f"{NAME}:"))
-        self.rates = self._runs(c for c, name in names.items() if name.startswith(RATES_NAME))
+        results = self._runs(names, f"{NAME}:")
+        self.rates = self._runs(names, RATES_NAME)
         self.points: dict[str, list[MemoryPoint]] = defaultdict(list)
         for model in dict.fromkeys(run.spec.model for run in results):
             outcomes = outcomes_by_seed(run for run in results if run.spec.model == model)
@@ -63,16 +67,25 @@ class Found:
             if job.result is not None
         }
 
-    def _runs(self, comparisons: Iterable[str]) -> list[RunRecord]:
-        runs = [run for comparison in comparisons for run in self.store.comparison(comparison)]
-        return [run for run in runs if run.status == "completed"]
+    def _runs(self, names: Mapping[str, str], beginning: str) -> list[RunRecord]:
+        """The completed runs of all comparisons of the study whose name so begins. Of several with
+        one name the newest counts: the others are of attempts that were given up."""
+        newest: dict[str, list[RunRecord]] = {}
+        for comparison, name in names.items():
+            runs = self.store.comparison(comparison) if name.startswith(beginning) else []
+            if runs and (name not in newest or runs[0].created_at > newest[name][0].created_at):
+                newest[name] = runs
+        return [run for runs in newest.values() for run in runs if run.status == "completed"]
 
     def _measured(self, outcomes: Sequence[Outcome]) -> Iterable[MemoryPoint]:
         found = self.timelines([run.spec for outcome in outcomes for run in outcome.runs])
         for outcome in outcomes:
             timeline = next((found[run.spec] for run in outcome.runs if run.spec in found), None)
             if timeline is not None and "accuracy" in outcome.measures:
-                yield MemoryPoint(outcome, step_bytes(timeline))
+                spec = outcome.spec
+                share = spec.pass_size / spec.batch_size
+                seconds = self._times.get(key_of(spec))
+                yield MemoryPoint(outcome, step_bytes(timeline, share), seconds)
 
 
 def document(found: Found) -> str:
@@ -99,7 +112,7 @@ def document(found: Found) -> str:
 def figure(points: Sequence[MemoryPoint], title: str, *, of_time: bool) -> Any:
     """Accuracy over the memory of a step, or over its time: a curve for each method."""
     curves = [
-        PricedCurve(METHODS[kind].label, kind, tuple(_priced(p, of_time) for p in front))
+        PricedCurve(_method(kind), kind, tuple(_priced(p, of_time) for p in front))
         for kind, front in best_of_each(points).items()
     ]
     if of_time:
@@ -134,12 +147,18 @@ settings, numbers of trained layers and micro-batches, fine-tuned on the same im
 learning rate of each method was chosen on the same grid, with another seed but on the same test
 images.
 
-The memory of a step is measured: trained weights, gradients, optimiser state, the batch, what is
-kept and what operators need within, at the worst moment, without frozen weights. Accuracies are
-means over seeds with their 95 % interval; two settings are compared by their paired differences
-over the seeds. Settings whose difference may be chance are a tie, and all of them are named,
-cheapest first. Times are of one machine that also did other work. Written by
+The memory of a step is measured: trained weights, gradients, optimiser state, the batch (or one
+micro-batch of it), what is kept and what operators need within, at the worst moment, without
+frozen weights. Accuracies are means over seeds with their 95 % interval; two settings are
+compared by their paired differences over the seeds. Settings whose difference may be chance are
+a tie, and all of them are named, cheapest first. {_times_note(points)} Written by
 `python -m studies.equal_memory.report` from the store."""
+
+
+def _times_note(points: Sequence[MemoryPoint]) -> str:
+    if all(point.timed_seconds is not None for point in points):
+        return "Step times are medians of steps of all settings in turns, in one process."
+    return "Step times are medians of each run, on a machine that also did other work."
 
 
 def _claims(found: Found) -> str:
@@ -151,7 +170,7 @@ def _claims(found: Found) -> str:
             if won.fastest is None:
                 lines.append(f"- {model_card(model).title}: {place} no setting fits.")
                 continue
-            kinds = dict.fromkeys(METHODS[p.outcome.kind].label for p in won.best)
+            kinds = dict.fromkeys(_method(p.outcome.kind) for p in won.best)
             verb = "tie as the most accurate" if len(kinds) > 1 else "is the most accurate"
             lines.append(
                 f"- {model_card(model).title}: {place} {_listed(list(kinds))} {verb}; the fastest "
@@ -200,23 +219,30 @@ def _between(outcome: Outcome) -> str:
     return f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
 
 
+def _method(kind: str) -> str:
+    return HEAD_LABEL if kind == HEAD_KIND else METHODS[kind].label
+
+
 def _name(point: MemoryPoint) -> str:
     spec = point.outcome.spec
     size = "" if spec.micro_batch is None else f", micro-batches of {spec.micro_batch}"
-    return f"{spec.method.settings_label}, {spec.layers} layers{size}"
+    if point.outcome.kind == HEAD_KIND:
+        return f"{HEAD_LABEL}{size}"
+    return f"{spec.method.settings_label}, {layer_count(spec.layers)}{size}"
 
 
 def _rates(found: Found) -> str:
-    by_method: dict[tuple[str, str], dict[float, float]] = defaultdict(dict)
+    by_method: dict[tuple[str, str, str], dict[float, float]] = defaultdict(dict)
     for run in found.rates:
-        key = model_card(run.spec.model).title, run.spec.method.label
+        layers = str(run.spec.layers)
+        key = model_card(run.spec.model).title, layers, run.spec.method.label
         by_method[key][run.spec.learning_rate] = (run.summary or {})["test_accuracy"]
     rates = sorted({rate for each in by_method.values() for rate in each})
     rows = [
         [*key, *(f"{100 * each[rate]:.1f}" if rate in each else "–" for rate in rates)]
         for key, each in by_method.items()
     ]
-    return _table(("network", "method", *(f"{rate:g}" for rate in rates)), rows)
+    return _table(("network", "layers", "method", *(f"{rate:g}" for rate in rates)), rows)
 
 
 def _transformer(found: Found) -> str:
@@ -248,8 +274,13 @@ def main(arguments: Sequence[str] | None = None, target: Path = TARGET) -> int:
     """Write the document, and the figure if it is asked for."""
     parser = argparse.ArgumentParser(description="Write docs/equal_memory.md from the store.")
     parser.add_argument("--figure", type=Path, metavar="PATH.html", help="also write the figures")
+    parser.add_argument("--time", type=int, metavar="ROUNDS", help="time all settings first")
     options = parser.parse_args(arguments)
     found = Found(read_settings().database_url)
+    if options.time is not None:
+        points = [point for each in found.points.values() for point in each]
+        write_times([point.outcome.spec for point in points], options.time)
+        found = Found(read_settings().database_url)
     target.write_text(document(found))
     print(target.name)
     if options.figure is not None:

@@ -1,16 +1,16 @@
 """The study of equal memory: all methods and settings over two decades of a step's peak memory.
 
     python -m studies.equal_memory.run --dataset imagefolder:PATH|cifar10 [--minutes N]
-        [--models mcunet_in1 efficientnet_lite0]
+        [--models mcunet_in1 efficientnet_lite0] [--layers 4 12 1 0]
 
 Executes the missing runs and measurements in the app's own store, through the same specification,
 loop and store as the pages, so that Compare shows them. It stops after `--minutes`, and resumes
 where it stopped. `python -m studies.equal_memory.report` writes docs/equal_memory.md from the
 store.
 
-First the learning rate of every method is chosen on the same grid: at one setting, with a seed that
-the results do not have. Then every setting runs with three seeds at its method's rate, and the
-memory of its step is measured once.
+First the learning rate of every method and number of layers is chosen on the same grid: at one
+setting, with a seed that the results do not have. Then every setting runs with three seeds at that
+rate, and the memory of its step is measured once.
 """
 
 from __future__ import annotations
@@ -71,14 +71,16 @@ class Scale:
 
     Attributes:
         sizes: image size of each network, by its name.
-        layers: numbers of last layers that are trained; the first is that of the tuning.
+        layers: numbers of last layers that are trained; 0 is the linear probe.
+        transformer_layers: of the transformer.
         micro_batches: images per pass; None for the whole batch.
         rates: learning rates that are tried for every method.
         transformer: a network of which bytes and time alone are measured, or None.
     """
 
     sizes: dict[str, int]
-    layers: tuple[int, ...] = (4, 12, 1)
+    layers: tuple[int, ...] = (4, 12, 1, 0)
+    transformer_layers: int = 4
     micro_batches: tuple[int | None, ...] = (None, 8)
     rates: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -116,8 +118,10 @@ class Study:
             OutOfTime: if it must stop before the end; a later call goes on from there.
         """
         for model in self.scale.sizes:
-            rates = {kind: self._rate(model, kind) for kind in self._kinds(model)}
             for layers in self.scale.layers:
+                # With no trained layer, all methods are the linear probe.
+                kinds = self._kinds(model) if layers else [REFERENCE_KIND]
+                rates = {kind: self._rate(model, kind, layers) for kind in kinds}
                 for seed in self.scale.seeds:
                     specs = list(self._settings(model, layers, seed, rates))
                     about = f"{model_card(model).title}, {layers} layers, seed {seed}"
@@ -133,15 +137,14 @@ class Study:
         kinds = [k for k in self.scale.kinds if METHODS[k].why_unsupported(geometry) is None]
         return [REFERENCE_KIND, *(kind for kind in kinds if kind != REFERENCE_KIND)]
 
-    def _rate(self, model: str, kind: str) -> float:
+    def _rate(self, model: str, kind: str, layers: int) -> float:
         """The most accurate rate of the grid, the smallest of equal ones."""
         usual = {"kind": kind, **SETTINGS.get(kind, ({},))[0]}
-        layers = self.scale.layers[0]
         specs = [
             self._spec(model, usual, layers, _TUNING_SEED, learning_rate=rate)
             for rate in self.scale.rates
         ]
-        title = f"{model_card(model).title}, {METHODS[kind].label}"
+        title = f"{model_card(model).title}, {layers} layers, {METHODS[kind].label}"
         runs = self._executed(f"{RATES_NAME}: {title}", specs)
         # A rate at which training diverges has no accuracy.
         found = [((run.summary or {}).get("test_accuracy") or 0.0) for run in runs]
@@ -187,7 +190,7 @@ class Study:
         """The steps of a network with random weights, of which bytes and time are measured."""
         for kind in self._kinds(model):
             usual = {"kind": kind, **SETTINGS.get(kind, ({},))[0]}
-            yield self._spec(model, usual, self.scale.layers[0], self.scale.seeds[0])
+            yield self._spec(model, usual, self.scale.transformer_layers, self.scale.seeds[0])
 
     def _executed(self, name: str, specs: Sequence[RunSpec]) -> list[RunRecord]:
         if not self._has_time():
@@ -226,8 +229,10 @@ def main(arguments: Sequence[str] | None = None, scale: Scale = FULL) -> int:
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--models", nargs="+", choices=scale.sizes, default=list(scale.sizes))
+    parser.add_argument("--layers", type=int, nargs="+", default=scale.layers)
     options = parser.parse_args(arguments)
-    scale = replace(scale, sizes={model: scale.sizes[model] for model in options.models})
+    sizes = {model: scale.sizes[model] for model in options.models}
+    scale = replace(scale, sizes=sizes, layers=tuple(options.layers))
     end = time.monotonic() + 60 * options.minutes
     try:
         Study(options.dataset, scale, lambda: time.monotonic() < end).execute()

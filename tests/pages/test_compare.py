@@ -480,3 +480,17 @@ def test_a_first_visit_opens_on_the_largest_shipped_study(
     own = keep_usual(store)
     assert own
     assert opened().selectbox(key="task").value != task, "one's own runs come first"
+
+
+def test_one_table_spans_networks_and_images(store: RunStore) -> None:
+    import_examples(store, SHIPPED_FOLDER)
+    closed = opened()
+    assert len(closed.dataframe) == len(opened(across="true").dataframe) - 1
+    rows = opened(across="true").dataframe[1].value
+    same = rows[(rows["method"] == "ASI, 80 % variance") & (rows["layers"] == "4")]
+    assert set(same["network"]) >= {"EfficientNet-Lite0", "MCUNet-in1"}
+    assert same["images"].nunique() >= 2
+    assert same["accuracy against vanilla"].str.contains("vanilla").all()
+    assert same["inputs kept against vanilla"].str.contains("less").all()
+    plain = rows[rows["method"] == "Vanilla"]
+    assert (plain["inputs kept against vanilla"] == "\u2013").all()

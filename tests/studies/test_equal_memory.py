@@ -22,6 +22,7 @@ from tests.runs.kept import asi, keep, spec
 TINY = Scale(
     {"mcunet_in1": 64},
     layers=(2,),
+    transformer_layers=2,
     micro_batches=(4,),
     rates=(0.05, 0.1),
     seeds=(0,),
@@ -50,8 +51,12 @@ def test_the_study_stops_resumes_and_is_written_from_the_store(
     # Nothing is left to be done.
     monkeypatch.setattr(loop, "fine_tune", lambda *_: pytest.fail("trained again"))
     Study(few_images(), TINY, lambda: True).execute()
-    assert main(["--figure", str(tmp_path / "figure.html")], tmp_path / "made.md") == 0
+    assert main([], tmp_path / "made.md") == 0
+    assert "on a machine that also did other work" in (tmp_path / "made.md").read_text()
+    timed = ["--time", "1", "--figure", str(tmp_path / "figure.html")]
+    assert main(timed, tmp_path / "made.md") == 0
     text = (tmp_path / "made.md").read_text()
+    assert "medians of steps of all settings in turns" in text
     assert set(re.findall("`([0-9a-f]{12})`", text)) == every - first
     for budget in ("256", "1", "4", "16", "32"):
         assert re.search(rf"Within {budget}\s[KM]iB ", text)

@@ -14,7 +14,7 @@ from asi_core.errors import InvalidInput
 from asi_core.layers.watching import Watched
 from asi_core.linalg.tucker import hosvd, reconstruct
 from asi_core.methods import ASI, Vanilla
-from asi_core.planning import LayerProfile, plan
+from asi_core.planning import LayerProfile, full_bytes, plan
 from asi_core.training import calibration
 from asi_core.training import setup as training_setup
 from asi_core.training.batches import batch_indices
@@ -151,3 +151,16 @@ def test_too_small_a_budget_fails_with_the_minimum() -> None:
     spec = SPEC.model_copy(update={"method": ASI(budget_bytes=10)})
     with pytest.raises(InvalidInput, match="the budget must be at least"):
         next(iter(fine_tune(spec, features=POOL)))
+
+
+def test_candidates_are_timed_for_a_plan_with_the_least_time() -> None:
+    timed = calibrate(SPEC, POOL, batches=1, shares=(0.8, 1.0), timing_rounds=1)
+    for profile in timed:
+        assert all(c.seconds is not None and c.seconds > 0 for c in profile.candidates)
+    made = plan(timed, full_bytes(timed), objective="time")
+    assert made.time_unit == "seconds"
+    ranked = SPEC.model_copy(update={"method": ASI(ranks=2)})
+    untimed = calibrate(ranked, POOL, batches=1, shares=(0.8, 1.0))
+    assert plan(untimed, full_bytes(untimed), objective="time").time_unit == "macs"
+    with pytest.raises(InvalidInput, match="timing rounds"):
+        calibrate(SPEC, POOL, batches=1, timing_rounds=-1)
