@@ -93,11 +93,11 @@ SHORT = Scale(
     image_size=64,
     cases=(Case("mcunet_in1", 2, 16, 64),),
     minutes=0.02,
-    comparison={"steps": 4, "evaluate_every": 4, "probe_every": 4, "image_size": 64, "layers": 2},
+    comparison={"steps": 4, "evaluate_every": 4, "probe_every": 4, "image_size": 40, "layers": 2},
     left_out=(
         "On the processor, runs are resumed and steps measured with three methods",
         "On the processor, memory and bench are of one small case",
-        "On the processor, the default comparison is of 4 steps, 2 layers and images of 64 pixels",
+        "On the processor, the default comparison is of 4 steps, 2 layers and images of 40 pixels",
     ),
 )
 
