@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from asi_core.costs.accounting import StepCost, known_step_cost
 from asi_core.costs.measurement import refuse_compiled
-from asi_core.costs.timeline.measured import MeasuredStep, TimelinesDisagree
+from asi_core.costs.timeline.measured import MeasuredStep
 from asi_core.errors import AsiError, Unavailable, Unsupported, one_sentence
 from asi_core.layers.compressed import CompressedLayer
 from asi_core.layers.watching import Watched, watched
@@ -180,6 +180,8 @@ class _Session:
             self.trained.head,
             batch=batch_tensors(values, labels),
             optimiser=self._step.optimiser,
+            # Other work of this process must not change what is recorded.
+            by_allocator=False,
         )
 
     @torch.no_grad()
@@ -238,8 +240,8 @@ def measured_step(spec: RunSpec) -> int | None:
 def _timeline_of(measured: MeasuredStep, step: int) -> Iterator[TimelineEvent]:
     try:
         yield TimelineEvent.of(step, measured.timeline())
-    except (TimelinesDisagree, ValidationError) as error:
-        # A run is worth more than this picture of it.
+    except ValidationError as error:
+        # More than fits into an event; a run is worth more than this picture of it.
         log.warning("the memory of step %d is not recorded: %s", step, one_sentence(error))
 
 

@@ -30,8 +30,9 @@ def recorded_steps(runs: Sequence[RunRecord], feeds: Sequence[RunFeed]) -> None:
     peaks = ", ".join(f"{n} {format_bytes(t.peak.nbytes)}" for n, t in timelines.items())
     caption = (
         f"Measured in step {shown[0][2].step} of each run, by use, in the order in which operators "
-        "ran; backward passes are shaded, and the diamond is the peak. What was there before "
-        f"(weights, the batch, optimiser state) is left out. Peaks: {peaks}."
+        "ran; what operators use within is by rule. Backward passes are shaded, and the diamond is "
+        "the peak. What was there before (weights, the batch, optimiser state) is left out. "
+        f"Peaks: {peaks}."
     )
     if len(known) > MOST_STEPS:
         caption += f" The first {MOST_STEPS} of {len(known)} runs are drawn."

@@ -79,7 +79,7 @@ def test_one_step_is_recorded_over_time_and_counts_as_the_others(method: dict[st
     expected = measure_memory(spec(method, momentum=0.9), POOL)
     if method["kind"] != "hosvd":
         # HOSVD's ranks, and so its bytes, are those of each batch.
-        assert timeline.peak.nbytes == pytest.approx(expected.peak.nbytes, rel=1e-3)
+        assert timeline.peak.nbytes == pytest.approx(expected.peak.nbytes, rel=0.02)
         first, second, *_ = steps(events)
         assert second.saved_bytes == first.saved_bytes
     assert timeline.base.keys() == expected.base.keys()

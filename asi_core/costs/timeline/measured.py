@@ -14,6 +14,7 @@ from asi_core.costs.measurement import refuse_compiled
 from asi_core.costs.timeline.allocator import Allocations, Level, allocations_of
 from asi_core.costs.timeline.recording import HasState, Recorder, StepRecorder
 from asi_core.costs.timeline.records import Timeline
+from asi_core.costs.timeline.shapes_only import RuledFollower
 from asi_core.errors import AsiError
 
 # PyTorch makes a tensor of each number that an operator is given, which no operator returns.
@@ -79,6 +80,9 @@ class MeasuredStep:
 
     Args:
         model, layer_names, head, batch, optimiser, frozen: as in `measure_timeline`.
+        by_allocator: whether the allocator counts as well. If not, the storages' lifetimes are the
+            only count, and on CPU what operators use within is by the rules of `inside`. Nothing
+            can disagree then, and what else the process does makes no difference.
     """
 
     def __init__(
@@ -90,9 +94,11 @@ class MeasuredStep:
         batch: Any,
         optimiser: HasState | None = None,
         frozen: nn.Module | None = None,
+        by_allocator: bool = True,
     ) -> None:
-        self._device = next(model.parameters()).device.type
-        self._allocations = allocations_of(next(model.parameters()).device)
+        device = next(model.parameters()).device
+        self._device = device.type
+        self._allocations = allocations_of(device) if by_allocator else None
         self._record = StepRecorder(
             model,
             layer_names,
@@ -107,13 +113,13 @@ class MeasuredStep:
     def _counted_there(self) -> dict[str, Any]:
         """What the recorder is told where the allocator counts as well: of one device."""
         if self._allocations is None:
-            return {}
+            return {"follower": RuledFollower} if self._device == "cpu" else {}
         return {"mark": self._allocations.mark, "device": self._device}
 
     def __enter__(self) -> StepRecorder:
-        # What earlier steps have left in reference cycles would be released during this one.
-        gc.collect()
         if self._allocations is not None:
+            # What earlier steps have left in reference cycles would be released during this one.
+            gc.collect()
             self._open.enter_context(self._allocations)
             self._allocations.mark()
         return self._open.enter_context(self._record)

@@ -28,10 +28,20 @@ class WithoutNumbers(OperatorMode):
         return _result(func, args, kwargs or {})
 
 
-class ShapeFollower(StorageFollower):
-    """Follows a step of tensors without numbers; `WithoutNumbers` holds for it.
+class RuledFollower(StorageFollower):
+    """Follows storages; its levels within operators are those of the rules of `inside`."""
 
-    Its levels are those of the rules of `inside`.
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        self.levels += [Level(0, 0), Level(inside_bytes(func, args, kwargs), 0)]
+        return self.result(func, args, kwargs)
+
+    def result(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The operator's result."""
+        return func(*args, **kwargs)
+
+
+class ShapeFollower(RuledFollower):
+    """Follows a step of tensors without numbers; `WithoutNumbers` holds for it.
 
     Attributes:
         macs: multiply-accumulates of matrix products and convolutions, as PyTorch's counter has
@@ -40,8 +50,7 @@ class ShapeFollower(StorageFollower):
 
     macs: int = 0
 
-    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        self.levels += [Level(0, 0), Level(inside_bytes(func, args, kwargs), 0)]
+    def result(self, func: Any, args: Any, kwargs: Any) -> Any:
         result = _result(func, args, kwargs)
         if (count := flop_registry.get(func._overloadpacket)) is not None:
             self.macs += count(*args, **kwargs, out_val=result) // 2
