@@ -138,14 +138,15 @@ def _head(found: Found) -> str:
     spec = runs[0].spec
     count = points[0].outcome.test_images
     images = "an unknown number of" if count is None else str(count)
+    most_seeds = max(len(point.outcome.seeds) for point in points)
     return f"""# At equal memory
 
 Who is most accurate at the same peak memory of a whole training step? All methods at several
 settings, numbers of trained layers and micro-batches, fine-tuned on the same images
 ({images} for testing) for {spec.steps} steps of {spec.batch_size}, with
-{len(points[0].outcome.seeds)} seeds each: {len(runs)} runs, and {len(found.rates)} in which the
-learning rate of each method was chosen on the same grid, with another seed but on the same test
-images.
+{most_seeds} seeds each, or one where micro-batches only repeat the whole batch's gradient:
+{len(runs)} runs, and {len(found.rates)} in which the learning rate of each method and number of
+layers was chosen on the same grid, with another seed but on the same test images.
 
 The memory of a step is measured: trained weights, gradients, optimiser state, the batch (or one
 micro-batch of it), what is kept and what operators need within, at the worst moment, without
