@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
@@ -71,8 +71,8 @@ def live_chart(
     data["clickable"] = on_click is not None
     data["tells_when_drawn"] = None if on_drawn is None else drawn_token
     draw = _renderer(get_bidi_component_manager())
-    notify = None if on_drawn is None else lambda: on_drawn(st.session_state[key]["drawn"])
-    clicked = None if on_click is None else lambda: on_click(st.session_state[key]["clicked"])
+    notify = None if on_drawn is None else partial(_tell, key, "drawn", on_drawn)
+    clicked = None if on_click is None else partial(_tell, key, "clicked", on_click)
     result = draw(
         key=key,
         data=data,
@@ -81,6 +81,14 @@ def live_chart(
         on_clicked_change=clicked,
     )
     return None if on_select is None else result.get("selection") or []
+
+
+def _tell(key: str, what: str, listener: Callable[[Any], None]) -> None:
+    """Call a listener with what the browser said, unless the visitor has left the page meanwhile:
+    then the chart and its state are gone."""
+    state = st.session_state.get(key)
+    if state is not None:
+        listener(state[what])
 
 
 def chart_data(figure: Figure | Drawing, height: int | None, *, selectable: bool) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from dashboard.frame import URL, figure
 from dashboard.history import run_labels
 
 _MEASURED = "Measured in the training step itself."
+_BOXES = ("spectrum_layer", "spectrum_step")
+_SHOWN = "spectra-comparison-shown"
 
 
 def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
@@ -21,6 +23,7 @@ def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     probed = [(run, feed) for run, feed in zip(runs, feeds, strict=True) if feed.probes]
     if not probed:
         return
+    _forget_other_comparison(runs[0].comparison)
     st.markdown("##### Why activations compress: spectra of the layers' inputs")
     # Preferably a run with ranks, which has the most to show.
     source = next((feed for run, feed in probed if run.spec.method.has_ranks), probed[0][1])
@@ -40,6 +43,16 @@ def layer_spectra(runs: list[RunRecord], feeds: list[RunFeed]) -> None:
     drawing = drawings.get(("spectra", spectrum, *cuts), lambda: plot_spectra(spectrum, cuts))
     message = _what_was_kept(probe, step) if probe.captured_energy is not None else _MEASURED
     figure(drawing, key="train-spectra", caption=message)
+
+
+def _forget_other_comparison(comparison: str) -> None:
+    """Layer and step that were chosen in the comparison shown before are not of this one."""
+    before = st.session_state.get(_SHOWN, comparison)
+    st.session_state[_SHOWN] = comparison
+    if before != comparison:
+        for key in _BOXES:
+            st.session_state.pop(key, None)
+            st.query_params.pop(key, None)
 
 
 def _step(place: DeltaGenerator, steps: list[int], *, is_active: bool) -> int:
