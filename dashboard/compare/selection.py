@@ -20,7 +20,7 @@ _BOX, _PICTURE, _TABLE = "runs", "pareto", "runs-table"
 
 def select_points() -> None:
     """Choose the points that are selected in the figure."""
-    points = st.session_state[_PICTURE].get("selection") or []
+    points = st.session_state.get(_PICTURE, {}).get("selection") or []
     put(_BOX, list(dict.fromkeys(p["customdata"] for p in points if p["customdata"])))
 
 
