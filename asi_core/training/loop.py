@@ -134,13 +134,15 @@ class _Session:
     def step(self, step: int, batch: Any, probe: bool, evaluates: bool) -> Iterator[Event]:
         probed = self.layer_names if probe else []
         with watched(self.tail, probed) as notes:
-            yield from self.train_step(step, batch)
+            trained = self.train_step(step, batch)
+        yield from trained
         if probed:
             yield self.probe(step, notes)
         if evaluates and (evaluated := self.evaluate(step)) is not None:
             yield evaluated
 
-    def train_step(self, step: int, batch: Any) -> Iterator[Event]:
+    def train_step(self, step: int, batch: Any) -> list[Event]:
+        """The step's event and, if its memory was recorded, the timeline's."""
         rate = learning_rate(self.spec, step)
         clock = Clock(self.trained.device)
         values, labels = self.trained.read(batch)
@@ -148,7 +150,7 @@ class _Session:
         measured = self._measured(step, values, labels)
         with measured or nullcontext(SavedRecorder(self.tail)) as recorder:
             stepped = self._step(values, labels, rate, recorder)
-        yield StepEvent(
+        trained = StepEvent(
             step=step,
             loss=_finite(stepped.loss.item(), step),
             accuracy=(stepped.logits.argmax(1) == labels).float().mean().item(),
@@ -160,8 +162,8 @@ class _Session:
             saved_bytes=recorder.saved_bytes,
             **_counts(self._costs(values, labels)),
         )
-        if measured is not None:
-            yield from _timeline_of(measured, step)
+        over_time = None if measured is None else _timeline_of(measured, step)
+        return [trained] if over_time is None else [trained, over_time]
 
     def _measured(self, step: int, values: Any, labels: Tensor) -> MeasuredStep | None:
         """What records this step's memory over time; None if it is not the step to be recorded."""
@@ -237,12 +239,13 @@ def measured_step(spec: RunSpec) -> int | None:
     return next((step for step in steps if step % spec.probe_interval), None)
 
 
-def _timeline_of(measured: MeasuredStep, step: int) -> Iterator[TimelineEvent]:
+def _timeline_of(measured: MeasuredStep, step: int) -> TimelineEvent | None:
     try:
-        yield TimelineEvent.of(step, measured.timeline())
+        return TimelineEvent.of(step, measured.timeline())
     except ValidationError as error:
         # More than fits into an event; a run is worth more than this picture of it.
         log.warning("the memory of step %d is not recorded: %s", step, one_sentence(error))
+        return None
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def hide() -> None:
 
 
 def count_guess(code: str, slug: str, value: float) -> None:
-    """Count this visitor's guess, in place of an earlier one; `problem` tells if that failed."""
+    """Count this visitor's guess, in place of an earlier one; `problem` says why that failed."""
     st.session_state.pop(_PROBLEM, None)
     try:
         read_settings().check_may_change()

@@ -178,7 +178,7 @@ def number(key: str, text: str, low: float, high: float, *, whole: bool) -> floa
 def one_of(
     key: str, options: Sequence[Value], title: Callable[[Value], str]
 ) -> Callable[[str], Value]:
-    """A function from a parameter of the address to an option, given by itself or by its title; it
+    """A function from a parameter of the address to an option, given as it is or by its title; it
     raises InvalidInput for any other text."""
 
     def parse(text: str) -> Value:

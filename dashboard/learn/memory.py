@@ -28,7 +28,7 @@ from dashboard.learn.lesson import Lesson, Question, Reveal
 from dashboard.learn.shipped import COMPRESSED, LEAN, PLAIN, TIMELINES
 
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-# The use of all memory in a picture that does not tell what it is used for.
+# The use of all memory in a picture without uses.
 _IN_USE = "in use"
 
 

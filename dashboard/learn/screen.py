@@ -38,8 +38,12 @@ def _guesses(lesson: Lesson, asked: Question, code: str) -> None:
         answer("The guesses cannot be read at the moment.")
         return
     shown = lesson.reveal(asked.start) if classes.is_revealed() else None
-    told = told_guesses(asked, found)
-    answer(told if shown is None else f"{told}; it is {asked.written(shown.truth)} {shown.meaning}")
+    message = pooled_guesses(asked, found)
+    answer(
+        message
+        if shown is None
+        else f"{message}; it is {asked.written(shown.truth)} {shown.meaning}"
+    )
     text, picture = st.columns([2, 3])
     with text:
         st.markdown(asked.text)
@@ -59,7 +63,7 @@ def _guesses(lesson: Lesson, asked: Question, code: str) -> None:
         st.caption(shown.caption)
 
 
-def told_guesses(asked: Question, guesses: list[float]) -> str:
+def pooled_guesses(asked: Question, guesses: list[float]) -> str:
     """How many guesses there are, and where they lie."""
     if not guesses:
         return "No guesses yet"

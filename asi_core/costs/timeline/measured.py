@@ -106,15 +106,16 @@ class MeasuredStep:
             optimiser=optimiser,
             batch=batch,
             frozen=frozen,
-            **self._counted_there(),
+            device=self._device,
+            **self._what_is_within(),
         )
         self._open = ExitStack()
 
-    def _counted_there(self) -> dict[str, Any]:
-        """What the recorder is told where the allocator counts as well: of one device."""
-        if self._allocations is None:
-            return {"follower": RuledFollower} if self._device == "cpu" else {}
-        return {"mark": self._allocations.mark, "device": self._device}
+    def _what_is_within(self) -> dict[str, Any]:
+        """How the recorder finds what operators use within; not at all on other devices."""
+        if self._allocations is not None:
+            return {"mark": self._allocations.mark}
+        return {"follower": RuledFollower} if self._device == "cpu" else {}
 
     def __enter__(self) -> StepRecorder:
         if self._allocations is not None:

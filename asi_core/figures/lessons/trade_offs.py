@@ -76,12 +76,12 @@ def _depths(curve: PricedCurve) -> go.Scatter:
         mode="lines+markers",
         line={"color": style.color, "width": 2, "dash": style.dash},
         marker={"symbol": style.symbol, "size": 9, "color": style.color},
-        hovertext=[_told(point) for point in curve.points],
+        hovertext=[_described(point) for point in curve.points],
         hovertemplate="%{hovertext}<extra></extra>",
     )
 
 
-def _told(point: PricedPoint) -> str:
+def _described(point: PricedPoint) -> str:
     accuracy = f"{100 * point.accuracy:.1f}{THIN_SPACE}%"
     return f"<b>{point.label}</b><br>{accuracy}<br>{format_bytes(point.price)}"
 

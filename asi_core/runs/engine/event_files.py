@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from asi_core.errors import Unavailable
 from asi_core.records import HEAD_LABEL
 from asi_core.runs.records import RunRecord
-from asi_core.training.events import EvaluationEvent, Event, ProbeEvent, StepEvent
+from asi_core.training.events import (
+    EvaluationEvent,
+    Event,
+    ProbeEvent,
+    StepEvent,
+    TimelineEvent,
+)
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -44,6 +50,8 @@ def scalars(event: Event) -> dict[str, float]:
             "test/loss": event.loss,
             "test/balanced_accuracy": event.balanced_accuracy,
         }
+    elif isinstance(event, TimelineEvent):
+        found = {"bytes/peak_of_step": event.timeline.peak.nbytes}
     elif isinstance(event, ProbeEvent):
         for layer in event.layers:
             found[f"captured_energy/{layer.name}"] = layer.captured_energy

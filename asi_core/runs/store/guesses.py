@@ -16,7 +16,7 @@ from asi_core.runs.store.tables import guesses
 CLASS_CODE = re.compile(r"[2-9a-hjkmnp-z]{8}", re.ASCII)
 # Of one class in one lesson, and of all classes; a class is over when its lecture is.
 MOST_OF_A_CLASS, MOST, KEPT_SECONDS = 1000, 50_000, 30 * 24 * 3600.0
-# Times are for the limit only, and do not tell who guessed when.
+# Times are for the limit only, and do not say who guessed when.
 _TIME_STEP_SECONDS = 3600.0
 
 
