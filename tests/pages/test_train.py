@@ -14,11 +14,13 @@ from asi_core.runs.records import EXAMPLE_OWNER, RunRecord
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.spec import RUN_DEFAULTS
+from asi_core.training.summary import summarise
 from asi_core.units import layer_count, three_digits
 from asi_core.zoo.cards import MODELS
 from dashboard import services
 from tests.datasets.pictures import both_splits, zip_bytes
 from tests.pages.inline import InlineEngine, inline_engine
+from tests.runs.kept import asi, events, keep, spec, step_timeline
 
 pytestmark = pytest.mark.usefixtures("opened_before")
 PAGE = str(Path(__file__).parents[2] / "pages" / "train.py")
@@ -473,6 +475,25 @@ def test_many_runs_are_a_table_and_one_picture(engine: InlineEngine) -> None:
     layout = json.loads(chart.proto.json)["layout"]
     assert layout["title"]["text"].startswith("Test accuracy")
     assert layout["showlegend"] is False
+
+
+def test_the_memory_of_a_step_is_drawn_for_the_runs_that_have_it(engine: InlineEngine) -> None:
+    store = RunStore(read_settings().database_url)
+    plain = keep(store, [spec(), asi(0.8)], [0.9, 0.8], [9000, 100])
+    assert "What one step needs" not in texts(opened(comparison=plain[0].comparison).markdown)
+    runs = store.create([spec(seed=7), asi(0.8, seed=7)], "local")
+    for run, size in zip(runs, (3 * 2**20, 2**20), strict=True):
+        token = store.attempts.claim(run.id)
+        assert token is not None
+        happened = [*events(run.spec, 0.9, 100), step_timeline(size)]
+        store.append(run.id, token, happened)
+        store.finish(run.id, token, "completed", summarise(happened))
+    page = opened(**{"comparison": runs[0].comparison, "train-numbers": "true"})
+    assert "What one step needs" in texts(page.markdown)
+    caption = texts(page.caption).replace("\u202f", " ")
+    assert "Measured in step 2 of each run" in caption
+    assert "Vanilla 3 MiB, ASI 1 MiB" in caption
+    assert list(page.dataframe[0].value["step_peak_bytes"]) == [3 * 2**20, 2**20]
 
 
 def test_all_runs_are_cancelled_together(engine: InlineEngine) -> None:

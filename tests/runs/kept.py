@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import exp
 from typing import Any
 
+from asi_core.costs.timeline.records import Category, Lifetime, Moment, Timeline
 from asi_core.records import LayerShape
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
@@ -16,6 +17,7 @@ from asi_core.training.events import (
     PreparedEvent,
     ProbeEvent,
     StepEvent,
+    TimelineEvent,
 )
 from asi_core.training.spec import RunSpec
 from asi_core.training.summary import summarise
@@ -56,6 +58,13 @@ def events(
     if spec.layers != 0:
         made.append(_probe(spec))
     return made
+
+
+def step_timeline(nbytes: int = 4096) -> TimelineEvent:
+    """The memory of a second step that adds `nbytes` at its peak."""
+    moments = (Moment("forward", "fc", "addmm", 0), Moment("backward", "fc", "mm", 0))
+    kept = Lifetime(nbytes, Category.TRAINED_INPUTS, "fc", first=0, end=2)
+    return TimelineEvent.of(2, Timeline("measured", "cpu", moments, (kept,)))
 
 
 def keep(

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from asi_core.results.equal_memory import MemoryPoint, best_of_each, winners
+from asi_core.costs.timeline.records import Category, Lifetime, Moment, Timeline, Use
+from asi_core.results.equal_memory import MemoryPoint, best_of_each, step_bytes, winners
 from asi_core.results.outcomes import outcomes_by_seed
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
@@ -102,3 +103,13 @@ def test_a_curve_has_what_is_better_than_all_cheaper(points: list[MemoryPoint]) 
     (line,) = (trace for trace in drawn.data if trace.name == "ASI")
     assert list(line.y) == pytest.approx([82, 86.5])
     assert 2 < line.error_y.array[0] < 3
+
+
+def test_of_micro_batches_one_counts_and_frozen_weights_never() -> None:
+    moments = (Moment("forward", "fc", "mm", 0), Moment("backward", "fc", "mm", 5))
+    there = [(Use.BATCH, 64), (Use.TRAINED_WEIGHTS, 10), (Use.FROZEN_WEIGHTS, 1000)]
+    lives = [Lifetime(size, use, "before the step", -1, 2) for use, size in there]
+    kept = Lifetime(20, Category.TRAINED_INPUTS, "fc", 0, 2)
+    timeline = Timeline("measured", "cpu", moments, (*lives, kept))
+    assert step_bytes(timeline) == 64 + 10 + 20 + 5
+    assert step_bytes(timeline, 8 / 64) == 8 + 10 + 20 + 5

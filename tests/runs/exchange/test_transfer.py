@@ -31,7 +31,7 @@ from asi_core.settings import read_settings
 from asi_core.training.events import EvaluationEvent, ImageCounts
 from asi_core.training.summary import summarise
 from asi_core.units import MIB
-from tests.runs.kept import asi, events, fail, keep, spec
+from tests.runs.kept import asi, events, fail, keep, spec, step_timeline
 
 
 @pytest.fixture
@@ -172,6 +172,20 @@ def test_balanced_accuracies_and_counts_of_images_are_exported(store: RunStore) 
     assert copy.summary is not None
     assert copy.summary["balanced_accuracy"] == 0.4
     assert copy.summary["images"]["left_out"] == 3
+
+
+def test_the_memory_of_a_step_is_exported(store: RunStore, tmp_path: Path) -> None:
+    (run,) = store.create([spec()], "me")
+    token = store.attempts.claim(run.id)
+    assert token is not None
+    happened = [*events(run.spec, 0.9, 100), step_timeline(5000)]
+    store.append(run.id, token, happened)
+    store.finish(run.id, token, "completed", summarise(happened))
+    other = RunStore(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    (found,) = imported(other, exported(store, run.comparison))
+    assert other.events(found.id, "timeline") == [step_timeline(5000)]
+    assert found.summary is not None
+    assert found.summary["peak_bytes"] == 5000
 
 
 def test_an_unknown_comparison_is_refused(store: RunStore) -> None:
