@@ -202,6 +202,8 @@ class TimelineEvent(_Event):
                 raise ValueError("a storage has a name that is not listed, or an unknown use")
             if not -1 <= first <= end <= count:
                 raise ValueError("a storage lives outside of the step")
+        if self.timeline.peak.nbytes < 0:
+            raise ValueError("the step never reaches the memory that was there before it")
         return self
 
     @cached_property

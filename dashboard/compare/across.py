@@ -38,10 +38,9 @@ def across_rows(view: View) -> pd.DataFrame:
     for runs in view.tasks.values():
         outcomes = [o for o in outcomes_by_seed(runs) if "accuracy" in o.measures]
         rows += [_row(outcome, _vanilla_of(outcome, outcomes)) for outcome in outcomes]
-    together = ("method", "layers", "network", "images")
-    if not rows:
-        return pd.DataFrame()
-    return pd.DataFrame(rows).sort_values(list(together), ignore_index=True)
+    # Numbers of layers by size, and names after them.
+    rows.sort(key=lambda row: (row["method"], len(row["layers"]), row["layers"], row["network"]))
+    return pd.DataFrame(rows)
 
 
 def _vanilla_of(outcome: Outcome, outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -66,11 +65,9 @@ def _row(outcome: Outcome, vanilla: Outcome | None) -> dict[str, Any]:
         "steps": spec.steps,
         "seeds": len(outcome.accuracies),
         "accuracy, %": round(100 * accuracy.mean, 1),
-        "accuracy against vanilla": (
-            DASH
-            if vanilla is None
-            else difference_words(accuracy_difference(outcome, vanilla)).removesuffix(".")
-        ),
         "inputs kept, bytes": None if kept is None else round(kept),
         "inputs kept against vanilla": less_or_more(kept, full) if kept and full else DASH,
+        "accuracy against vanilla": (
+            DASH if vanilla is None else difference_words(accuracy_difference(outcome, vanilla))
+        ),
     }

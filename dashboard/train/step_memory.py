@@ -19,9 +19,14 @@ MOST_STEPS = 4
 
 
 def recorded_steps(runs: Sequence[RunRecord], feeds: Sequence[RunFeed]) -> None:
-    """Draw the recorded steps side by side, if there are any yet."""
+    """Draw the recorded steps side by side, if there are any yet; not the linear probe's, of which
+    nothing could be seen beside them."""
     labelled = zip(run_labels(list(runs)), runs, feeds, strict=True)
-    known = [(label, run, f.timeline) for label, run, f in labelled if f.timeline is not None]
+    known = [
+        (label, run, feed.timeline)
+        for label, run, feed in labelled
+        if feed.timeline is not None and run.spec.layers != 0
+    ]
     if not known:
         return
     st.markdown("##### What one step needs at a time")

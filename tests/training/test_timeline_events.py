@@ -35,6 +35,7 @@ def test_an_event_has_the_timeline_and_goes_through_json(timeline: Timeline) -> 
         {"lifetimes": ((8, 3, 1, -2, 1),)},
         {"lifetimes": ((8, 3, 1, 0, 9),)},
         {"lifetimes": ((-8, 3, 1, 0, 1),)},
+        {"lifetimes": ((8, 3, 1, -1, 0),)},
         {"names": ("x" * 1000,)},
     ],
     ids=lambda changes: " ".join(map(str, changes.items()))[:40],
