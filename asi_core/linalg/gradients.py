@@ -8,7 +8,8 @@ output gradient, and expands the core over as few modes as the convolution's geo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from math import prod
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,25 +21,41 @@ from asi_core.linalg.tucker import Tucker
 from asi_core.linalg.unfolding import CHANNELS_LAST, Ordered, mode_inner
 from asi_core.records import ConvGeometry, Geometry, LinearGeometry
 
+# Into how many parts the gradient of a weight with more elements than `_LARGE` is divided.
+_PARTS, _LARGE = 8, 2**18
+
 
 def conv_weight_gradient(
     x: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], geometry: ConvGeometry
 ) -> Tensor:
     """Exact weight gradient, C' x C/g x Kh x Kw, with input `x` (B x C x H x W)."""
     x, padding = _pad_unequal(x, geometry)
-    _, gradient, _ = torch.ops.aten.convolution_backward(
-        grad_output,
-        x,
-        x.new_empty(1).expand(weight_shape),
-        None,
-        geometry.stride,
-        padding,
-        geometry.dilation,
-        False,
-        (0, 0),
-        geometry.groups,
-        [False, True, False],
-    )
+    walk = geometry.stride, padding, geometry.dilation, False, (0, 0), geometry.groups
+    if not is_larger_than_input(weight_shape, x, geometry):
+        return _conv_weight_gradient(x, grad_output, weight_shape, walk)
+    # The kernel needs two or three times its result within. Parts have the same numbers, take no
+    # longer, and need that for a part at a time.
+    is_last = Ordered.of(x).order == CHANNELS_LAST
+    layout = torch.channels_last if is_last else torch.contiguous_format
+    gradient = torch.empty(weight_shape, dtype=x.dtype, device=x.device, memory_format=layout)
+    parts = zip(gradient.chunk(_PARTS), grad_output.chunk(_PARTS, 1), strict=True)
+    for part, grad_part in parts:
+        part.copy_(_conv_weight_gradient(x, grad_part, tuple(part.shape), walk))
+    return gradient
+
+
+def is_larger_than_input(weight_shape: tuple[int, ...], x: Tensor, geometry: ConvGeometry) -> bool:
+    """Whether a weight's gradient is much larger than what it is computed from."""
+    numel = prod(weight_shape)
+    return geometry.groups == 1 and numel > max(_LARGE, x.numel()) and weight_shape[0] >= _PARTS
+
+
+def _conv_weight_gradient(
+    x: Tensor, grad_output: Tensor, weight_shape: tuple[int, ...], walk: tuple[Any, ...]
+) -> Tensor:
+    like = x.new_empty(1).expand(weight_shape)
+    wanted = [False, True, False]
+    _, gradient, _ = torch.ops.aten.convolution_backward(grad_output, x, like, None, *walk, wanted)
     return cast(Tensor, gradient)
 
 

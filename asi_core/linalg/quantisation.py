@@ -26,7 +26,6 @@ def quantised(x: Tensor, channel_mode: int) -> tuple[Tensor, Tensor, Tensor]:
         codes of the shape and memory layout of `x` (uint8); step and minimum with size 1 in all
         modes except `channel_mode`, in the type of `x`. The error of an element is at most half a
         step. A channel with an entry that is not finite has a step or minimum that is not finite.
-        least value that is not.
     """
     others = [mode for mode in range(x.dim()) if mode != channel_mode]
     least, most = x.amin(others, keepdim=True), x.amax(others, keepdim=True)
@@ -39,7 +38,9 @@ def quantised(x: Tensor, channel_mode: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def restored(codes: Tensor, step: Tensor, least: Tensor) -> Tensor:
     """The tensor that the codes represent, in the type of `step`."""
-    return torch.addcmul(least, codes.to(step.dtype), step)
+    # One copy in full precision, not two. The product alone may overflow.
+    found = codes.to(step.dtype)
+    return torch.addcmul(least, found, step, out=found)
 
 
 def offsets(x: Tensor, mode: int) -> tuple[Tensor, Tensor]:

@@ -264,7 +264,11 @@ class Method(BaseModel, ABC):
         weight_shape: tuple[int, ...],
         geometry: Geometry,
     ) -> Tensor:
-        """Weight gradient, of `weight_shape`, from what `compress` kept."""
+        """Weight gradient, of `weight_shape`, from what `compress` kept.
+
+        Returns:
+            a tensor with memory of its own, which the caller may overwrite.
+        """
 
     def input_gradient(
         self,

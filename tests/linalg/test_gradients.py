@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.testing import assert_close
 
 from asi_core.layers.conv import conv_geometry
 from asi_core.linalg.gradients import (
     conv_input_gradient,
     conv_weight_gradient,
+    is_larger_than_input,
     tucker_weight_gradient,
 )
 from asi_core.linalg.tucker import hosvd, reconstruct
@@ -53,3 +56,21 @@ def test_pointwise_takes_the_matrix_route() -> None:
     _, expected = autograd_gradients(case._replace(x=reconstruct(tucker)))
     found = tucker_weight_gradient(tucker, case.grad_output, (5, 6, 1, 1), geometry)
     assert_close(found, expected)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("outputs", [256, 259])
+def test_the_gradient_of_a_large_weight_is_computed_in_parts(
+    outputs: int, layout: torch.memory_format
+) -> None:
+    """Bit for bit that of one product, in the input's layout, with less memory within."""
+    conv = nn.Conv2d(128, outputs, 3, padding=1, stride=2).to(memory_format=layout)
+    x = torch.randn(3, 128, 6, 6).to(memory_format=layout)
+    output = conv(x)
+    drawn = torch.randn_like(output)
+    (expected,) = torch.autograd.grad(output, conv.weight, drawn)
+    shape, geometry = tuple(conv.weight.shape), conv_geometry(conv)
+    assert is_larger_than_input(shape, x, geometry)
+    found = conv_weight_gradient(x, drawn, shape, geometry)
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=layout)

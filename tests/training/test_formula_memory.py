@@ -73,6 +73,25 @@ def test_a_compressed_step_peaks_far_below_a_plain_one(
     assert plain.peak.nbytes > ratio * asi.peak.nbytes
 
 
+@pytest.mark.parametrize(
+    ("model", "batch"), [("mobilenet_v2", 16), ("mcunet_in1", 16), ("resnet18", 16)]
+)
+def test_nobody_needs_more_than_plain_layers(model: str, batch: int) -> None:
+    """ResNet-18's weights are larger than its maps: what operators copy of them counts."""
+    sizes = {"model": model, "batch_size": batch, "image_size": 224}
+    plain = formula_memory(spec_of(method={"kind": "vanilla"}, lean=False, **sizes))
+    for kind in ("vanilla", "checkpointing", "gradient_filter", "eight_bit"):
+        found = formula_memory(spec_of(method={"kind": kind}, **sizes))
+        assert found.peak.nbytes < plain.peak.nbytes, kind
+
+
+def test_large_weights_have_the_measured_memory() -> None:
+    for kind in ("vanilla", "eight_bit"):
+        spec = spec_of(model="resnet18", method={"kind": kind}, layers=2, batch_size=4)
+        formula, measured = formula_memory(spec), measure_memory(spec, POOL)
+        assert formula.peak.nbytes == pytest.approx(measured.peak.nbytes, rel=0.1), kind
+
+
 def test_the_frozen_part_needs_the_input_and_output_of_one_convolution() -> None:
     found = frozen_memory(spec_of(method={"kind": "vanilla"}, image_size=128))
     assert found is not None

@@ -199,22 +199,29 @@ def _gradients(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
     grad_bias = grad_gamma = grad_beta = None
     sums = grad_output.sum((0, 2, 3)) if needs_bias or needs_gamma or needs_beta else None
 
+    # By linearity, the gradient of the output can be scaled instead of the weight and its gradient:
+    # it may be smaller, and no copy of them is needed. `gamma` needs the unscaled one.
+    met = grad_output
+    if scales_gradient := not needs_gamma and grad_output.numel() < weight.numel():
+        factors = by.view(-1, 1, 1)
+        met = met.mul_(factors) if ctx.overwrites_gradient else met * factors
+
     def of_weight() -> Tensor:
         kept = tuple(None if t is None else single(t) for t in saved)
         plain: Tensor = ctx.method.weight_gradient(
-            kept, single(grad_output), tuple(weight.shape), ctx.geometry
+            kept, single(met), tuple(weight.shape), ctx.geometry
         )
         if needs_gamma:
             assert sums is not None
             offset = -mean if bias is None else bias - mean
-            found = inverse * ((weight * plain).flatten(1).sum(1) + offset * sums)
-            of_gamma.append(found.to(gamma.dtype))
-        return _scaled(plain, by).to(weight.dtype)
+            products = (weight * plain).flatten(1).sum(1)
+            of_gamma.append((inverse * (products + offset * sums)).to(gamma.dtype))
+        found = plain if scales_gradient else plain.mul_(_per_output(by, plain))
+        return found.to(weight.dtype)
 
     def of_input() -> Tensor:
-        found = input_gradient(
-            ctx, ctx.method.input_gradient, grad_output, _scaled(weight, by), ctx.padded_shape
-        )
+        through = weight if scales_gradient else _scaled(weight, by)
+        found = input_gradient(ctx, ctx.method.input_gradient, met, through, ctx.padded_shape)
         return cast(Tensor, ctx.layer.padded_backward(found, ctx.input_shape))
 
     of_gamma: list[Tensor] = []
@@ -241,5 +248,10 @@ def _factor(variance: Tensor, gamma: Tensor | None, eps: float) -> Tensor:
 
 
 def _scaled(weight: Tensor, by: Tensor) -> Tensor:
-    """A weight, or its gradient, with each output channel multiplied by a factor."""
-    return weight * by.view(-1, *[1] * (weight.dim() - 1))
+    """A weight with each output channel multiplied by a factor."""
+    return weight * _per_output(by, weight)
+
+
+def _per_output(by: Tensor, weight: Tensor) -> Tensor:
+    """Factors of output channels, to multiply a weight or its gradient."""
+    return by.view(-1, *[1] * (weight.dim() - 1))

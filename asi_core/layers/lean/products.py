@@ -11,6 +11,7 @@ from asi_core.layers.compressed import in_autocast_type
 from asi_core.layers.conv import conv_geometry, padded_input
 from asi_core.layers.differentiating import once_differentiable, refuse_transforms
 from asi_core.layers.lean.layer import LeanLayer
+from asi_core.linalg.gradients import conv_weight_gradient, is_larger_than_input
 from asi_core.records import ConvGeometry
 
 
@@ -52,7 +53,7 @@ class _SplitConv(torch.autograd.Function):
     ) -> Tensor:
         top, _, left, _ = geometry.padding
         ctx.walk = geometry.stride, (top, left), geometry.dilation, False, (0, 0), geometry.groups
-        ctx.shape, ctx.strides, ctx.dtype = x.shape, x.stride(), x.dtype
+        ctx.shape, ctx.strides, ctx.dtype, ctx.geometry = x.shape, x.stride(), x.dtype, geometry
         ctx.save_for_backward(weight, x if ctx.needs_input_grad[1] else None)
         return cast(Tensor, torch.ops.aten.convolution(x, weight, bias, *ctx.walk))
 
@@ -81,7 +82,10 @@ class _SplitConv(torch.autograd.Function):
             of_weight = of_bias = of_input = None
             if needs_input:
                 of_input = gradient(0)[0]
-            if needs_weight or needs_bias:
+            if needs_weight and is_larger_than_input(tuple(weight.shape), x, ctx.geometry):
+                of_weight = conv_weight_gradient(x, grad_output, tuple(weight.shape), ctx.geometry)
+                of_bias = grad_output.sum((0, 2, 3)) if needs_bias else None
+            elif needs_weight or needs_bias:
                 _, of_weight, of_bias = gradient(1 if needs_weight else -1, needs_bias)
         return of_input, of_weight, of_bias, None
 

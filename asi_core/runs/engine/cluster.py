@@ -19,6 +19,7 @@ from typing import Any
 import dask
 from distributed import Client, Future, LocalCluster, Worker, WorkerPlugin, fire_and_forget
 from distributed.comm.addressing import get_address_host_port
+from distributed.core import Status
 from distributed.security import Security
 
 from asi_core.errors import Unavailable, one_sentence
@@ -50,6 +51,27 @@ class Niceness(WorkerPlugin):
             here = os.getpriority(os.PRIO_PROCESS, 0)
             # Only root may lower the niceness.
             os.setpriority(os.PRIO_PROCESS, 0, max(here, self._niceness))
+
+
+class NoLostHeartbeats(WorkerPlugin):
+    """Log nothing about heartbeats that were on their way when a worker was closed.
+
+    A worker that closes ends its connections. A heartbeat that still waits for its answer then
+    fails, and Dask logs its traceback as an error, also if nothing is wrong: once in a while, on
+    Ctrl-C. Heartbeats that fail while a worker works are logged as before.
+    """
+
+    name = "no-lost-heartbeats"
+
+    def setup(self, worker: Worker) -> None:
+        """Filter the log of Dask's workers in this process."""
+
+        def is_news(record: logging.LogRecord) -> bool:
+            error = record.exc_info[1] if record.exc_info else None
+            ending = worker.status not in (Status.init, Status.running, Status.paused)
+            return not (ending and isinstance(error, OSError))
+
+        logging.getLogger("distributed.worker").addFilter(is_news)
 
 
 class Cluster:
@@ -132,6 +154,7 @@ class Cluster:
         try:
             client = Client(self._local, set_as_default=False)
             client.register_plugin(Niceness(self._settings.niceness))
+            client.register_plugin(NoLostHeartbeats())
         except BaseException:
             self._local.close()
             raise

@@ -77,6 +77,40 @@ def test_a_terminal_ends_the_server_only(cluster: Cluster) -> None:
         assert cluster.restart_worker(address)
 
 
+def test_a_worker_that_closes_logs_no_lost_heartbeat(
+    cluster: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its heartbeat may be on its way when the server is ended by Ctrl-C."""
+    waiting, never = threading.Event(), asyncio.Event()
+
+    async def no_answer(**_: Any) -> None:
+        waiting.set()
+        await never.wait()
+
+    assert cluster._local is not None
+    cluster._local.scheduler.handlers["heartbeat_worker"] = no_answer
+    assert waiting.wait(timeout=30)
+    cluster.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_heartbeat_that_fails_while_a_worker_works_is_logged(
+    cluster: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(**_: Any) -> None:
+        raise OSError("no answer today")
+
+    assert cluster._local is not None
+    cluster._local.scheduler.handlers["heartbeat_worker"] = broken
+    written: list[str] = []
+
+    def is_logged() -> bool:
+        written.append(capfd.readouterr().err)
+        return "no answer today" in "".join(written)
+
+    wait_for(is_logged, 30, "the failed heartbeat's message")
+
+
 def test_an_unreachable_scheduler_leaves_no_threads(tmp_path: Path) -> None:
     nowhere = f"tcp://127.0.0.1:{free_port()}"
     settings = Settings(home=tmp_path, database_url="postgresql://nowhere/asi", scheduler=nowhere)
