@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import wraps
 
@@ -25,6 +25,7 @@ from dashboard.plain import plain
 COMPARISON = "comparison"
 _MESSAGES = "links-messages"
 _PUT = "links-put"
+_CLEARED = "links-cleared"
 # The largest integer that a browser represents exactly.
 _LARGEST = 2**53 - 1
 _MOST_MESSAGES, _LONGEST = 5, 40
@@ -67,6 +68,22 @@ def put(key: str, value: object) -> None:
     nothing of it is ignored."""
     st.session_state[key] = value
     st.session_state.setdefault(_PUT, set()).add(key)
+
+
+def address_was_cleared() -> None:
+    """Note that Streamlit has cleared the address, as it does when a script switches the page."""
+    st.session_state[_CLEARED] = True
+
+
+def write_again(keys: Iterable[str]) -> None:
+    """Have the boxes of these keys, not yet drawn, write their values into a cleared address.
+
+    By itself Streamlit does so only if nothing else is sent while the page is switched.
+    """
+    if st.session_state.pop(_CLEARED, False):
+        for key in keys:
+            if key in st.session_state:
+                st.session_state[key] = st.session_state[key]
 
 
 def bring_up_to_date() -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from asi_core.settings import APP
+from dashboard import links
 
 
 class PageEntry(NamedTuple):
@@ -54,6 +55,7 @@ def opens_sidebar(page: StreamlitPage) -> bool:
 
 
 def switch_to(file: str, query: dict[str, str]) -> None:
-    """Switch to the page in `pages/<file>.py` with these URL parameters."""
+    """Switch to the page in `pages/<file>.py` with these URL parameters, and those of the setup."""
+    links.address_was_cleared()
     page = next(page for page in PAGES if page.file == file)
     st.switch_page(streamlit_page(page), query_params=query)

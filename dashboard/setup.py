@@ -6,7 +6,7 @@ address, when the visitor changes page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from asi_core.zoo.cards import MODELS, ModelCard, model_card
 from asi_core.zoo.outside import title_of
 from dashboard.controls import (
     EACH,
+    LAYER_NAMES_KEY,
     ONE,
     ONE_KEY,
     each_key,
@@ -35,7 +36,7 @@ from dashboard.controls import (
 from dashboard.damage import skip_control
 from dashboard.decoders import configuration_menu, model_choices
 from dashboard.frame import URL
-from dashboard.links import model_in_url
+from dashboard.links import model_in_url, write_again
 from dashboard.plain import plain
 from dashboard.uploading import choose_images, upload_menu
 
@@ -111,9 +112,17 @@ def draw_setup() -> None:
     It has the same place on all pages: Streamlit would drop moved boxes from the address.
     """
     st.session_state.pop(_FRAGMENTS, None)
+    write_again(_keys())
     with st.sidebar:
         st.session_state[_ABOVE] = st.container()
         st.session_state[_DRAWN] = _boxes()
+
+
+def _keys() -> Iterator[str]:
+    """Keys of all boxes that the setup may have."""
+    yield from (*_NETWORK, "tokens", LAYER_NAMES_KEY, _SOURCE, ONE_KEY, *method_fields())
+    for names in {card.mode_names for card in MODELS.values()}:
+        yield from map(each_key, names)
 
 
 def above_setup() -> DeltaGenerator:
