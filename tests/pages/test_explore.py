@@ -24,7 +24,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.units import format_bytes
 from asi_core.zoo.cards import MODELS
 from asi_core.zoo.shapes import trained_layer_shapes
-from dashboard import services
+from dashboard import links, services
 from dashboard.explore.equations import equation
 from tests.pages.inline import InlineEngine, inline_engine
 
@@ -387,6 +387,19 @@ def test_a_link_names_model_and_images_as_the_command_line_does(name: str) -> No
     # The address has their titles.
     assert page.query_params["model"] == MODELS["mcunet_in1"].title
     assert page.query_params["dataset"] == DATASETS["cifar10"].title
+
+
+def test_the_setup_is_written_into_an_address_that_was_cleared() -> None:
+    """Switching the page clears the address, and what is sent meanwhile keeps boxes as they are."""
+    page = opened(**SMALL, **BY_RANK, rank="9", model="mobilenet_v2")
+    given = {key: page.query_params[key] for key in (*SMALL, *BY_RANK, "rank", "model")}
+    for key in list(page.query_params):
+        del page.query_params[key]
+    page.run()
+    assert {key: page.query_params.get(key) for key in given} == dict.fromkeys(given)
+    page.session_state[links._CLEARED] = True
+    page.run()
+    assert {key: page.query_params[key] for key in given} == given
 
 
 @pytest.mark.parametrize(
