@@ -14,7 +14,7 @@ import logging
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ import torch
 
 from asi_core.costs.timeline.records import Timeline, Use
 from asi_core.methods import METHODS, USUAL_RANKS, Method
+from asi_core.planning import plan
+from asi_core.records import Ranks
+from asi_core.training.calibration import calibrate
 from asi_core.training.features import FeaturePool
 from asi_core.training.formula_memory import formula_memory
 from asi_core.training.measuring import measure_memory
@@ -170,7 +173,8 @@ def _formulas() -> Iterator[Sequence[str]]:
     for model, card in MODELS.items():
         for method in _methods(card):
             spec = _spec(model, 16, method)
-            formula, measured = formula_memory(spec), measure_memory(spec, POOL)
+            formula = formula_memory(spec, ranks=_planned(spec))
+            measured = measure_memory(spec, POOL)
             difference = formula.peak.nbytes / measured.peak.nbytes - 1
             yield (
                 card.title,
@@ -179,6 +183,12 @@ def _formulas() -> Iterator[Sequence[str]]:
                 f"{measured.peak.nbytes / MIB:.2f}",
                 f"{100 * difference:+.1f} %{_why(formula, measured, difference)}",
             )
+
+
+def _planned(spec: RunSpec) -> Mapping[str, Ranks] | None:
+    """The ranks that are planned on the images, if the method has a budget."""
+    budget = spec.method.memory_budget
+    return None if budget is None else plan(calibrate(spec, POOL), budget).ranks
 
 
 def _why(formula: Timeline, measured: Timeline, difference: float) -> str:
