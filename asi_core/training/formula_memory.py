@@ -155,16 +155,20 @@ def step_macs(
 
 
 def least_need(spec: RunSpec, *, classes: int, frozen_in_flash: bool) -> int:
-    """What training needs at least, without running its step on shapes: trained weights, and the
-    frozen forward pass or what the trained part reads or keeps."""
+    """What training needs at least, without running its step on shapes: trained weights, their
+    gradients of earlier micro-batches or the largest of them, the frozen forward pass, and what the
+    trained part reads."""
     parameters = list(_split_of(spec, classes).start.tail.parameters())
     always = sum(_bytes_of(p) for p in parameters if p.requires_grad or not frozen_in_flash)
+    gradients = [_bytes_of(p) for p in parameters if p.requires_grad]
+    held = sum(gradients) if spec.pass_size < spec.batch_size else 0
     batch = ELEMENT_BYTES * spec.pass_size * sum(map(prod, crossing_shapes(spec)))
     frozen = frozen_memory(spec)
     if frozen is None:
-        return always + batch
+        return always + batch + max(held, *gradients)
     weights = 0 if frozen_in_flash else frozen.base.get(Use.FROZEN_WEIGHTS, 0)
-    return always + weights + batch + frozen.base[Use.BATCH] + frozen.peak.nbytes
+    one_image = frozen.base[Use.BATCH] + frozen.peak.nbytes
+    return always + weights + batch + max(held + one_image, *gradients)
 
 
 def _bytes_of(tensor: Tensor) -> int:
@@ -212,7 +216,9 @@ def frozen_memory(spec: RunSpec) -> Timeline | None:
     """The memory of the frozen part's forward pass of one image (`frozen_pass`) over time, from
     shapes alone; None if there is no such part."""
     recorded = _frozen_recorded(*_frozen_key(spec))
-    return None if recorded is None else recorded.timeline("formula", "cpu")
+    found = None if recorded is None else recorded.timeline("formula", "cpu")
+    # Where all layers are trained, nothing is computed before them.
+    return found if found is not None and found.moments else None
 
 
 def _frozen_key(spec: RunSpec) -> tuple[RunSpec, str]:

@@ -11,7 +11,12 @@ from asi_core.errors import InvalidInput
 from asi_core.planning import plan
 from asi_core.training.calibration import calibrate
 from asi_core.training.features import FeaturePool
-from asi_core.training.formula_memory import formula_memory, frozen_memory
+from asi_core.training.formula_memory import (
+    formula_memory,
+    formula_need,
+    frozen_memory,
+    least_need,
+)
 from asi_core.training.measuring import measure_memory
 from asi_core.training.spec import RunSpec
 from asi_core.units import GIB
@@ -90,6 +95,16 @@ def test_large_weights_have_the_measured_memory() -> None:
         spec = spec_of(model="resnet18", method={"kind": kind}, layers=2, batch_size=4)
         formula, measured = formula_memory(spec), measure_memory(spec, POOL)
         assert formula.peak.nbytes == pytest.approx(measured.peak.nbytes, rel=0.1), kind
+
+
+@pytest.mark.parametrize("in_flash", [True, False])
+@pytest.mark.parametrize("model", ["mcunet_in1", "resnet18"])
+def test_the_least_that_is_needed_is_no_more_than_what_is(model: str, in_flash: bool) -> None:
+    for layers in (1, 4, "all"):
+        for settings in SETTINGS:
+            spec = spec_of(**{"micro_batch": 2, **settings, "model": model, "layers": layers})
+            least = least_need(spec, classes=10, frozen_in_flash=in_flash)
+            assert 0 < least <= formula_need(spec, classes=10).total(frozen_in_flash=in_flash)
 
 
 def test_the_frozen_part_needs_the_input_and_output_of_one_convolution() -> None:
