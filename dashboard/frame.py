@@ -189,6 +189,15 @@ def figure(
     PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
     """
     live_chart(plot, key=key, on_click=on_click, on_drawn=on_drawn, drawn_token=drawn_token)
+    below_figure(lambda: figure_page(Figure(plot), caption), key=key, caption=caption)
+
+
+def below_figure(page: Callable[[], bytes], *, key: str, caption: str) -> None:
+    """The caption of a live chart and a menu of its downloads.
+
+    Args:
+        page: makes the figure a self-contained page.
+    """
     below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
     with below:
         st.caption(caption)
@@ -203,10 +212,13 @@ def figure(
         if menu.open:
             menu.download_button(
                 "Interactive page (HTML)",
-                lambda: figure_page(Figure(plot), caption),
+                page,
                 file_name=f"{key}.html",
                 mime="text/html",
                 key=f"{key}-html",
                 on_click="ignore",
             )
-            menu.caption("PNG and SVG: the buttons at the top right of the figure.")
+            menu.caption(
+                "PNG and SVG: the buttons at the top right of the figure. For a paper take SVG: it "
+                "has no pixels, and `rsvg-convert -f pdf` or Inkscape make a PDF of it."
+            )

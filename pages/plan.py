@@ -27,9 +27,10 @@ def main() -> None:
     setup = the_setup()
     with st.sidebar:
         seed = setting_box(run_field("seed"))
+        pretrained = setting_box(run_field("pretrained"))
     budget_kib = budget_control()
     try:
-        goal = plan_question(setup, budget_kib, seed)
+        goal = plan_question(setup, budget_kib, seed, pretrained)
     except (AsiError, ValidationError) as error:
         st.error(plain(one_sentence(error)))
         return

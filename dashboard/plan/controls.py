@@ -22,6 +22,7 @@ NAMED_BUDGETS = {
     "512 KiB": 512,
     "1 MiB": 1024,
     "4 MiB": 4096,
+    "8 MiB (ESP32-S3)": 8192,
 }
 
 
@@ -61,12 +62,15 @@ def budget_control() -> int:
     return budget
 
 
-def plan_question(setup: Setup, budget_kib: int, seed: int) -> PlanQuestion:
+def plan_question(
+    setup: Setup, budget_kib: int, seed: int, pretrained: bool = True
+) -> PlanQuestion:
     """The validated question; raises InvalidInput or ValidationError for an invalid value."""
     budget = budget_kib * KIB
     bits = dict(setup.settings).get("bits", 32)
     method = ASI.model_validate({"budget_bytes": budget, "bits": bits})
-    return PlanQuestion(setup.run_spec(method, seed=seed), budget, method.bits)
+    spec = setup.run_spec(method, seed=seed, pretrained=pretrained)
+    return PlanQuestion(spec, budget, method.bits)
 
 
 def _take_named() -> None:

@@ -67,6 +67,8 @@ def sentence(found: Mapping[str, Any]) -> str:
     )
     if seconds is not None:
         text += f" One step takes {format_seconds(seconds)}, measured on this machine."
+    if advice := found.get("advice"):
+        text += f" {advice}"
     if (larger := found["next_device"]) is not None:
         text += (
             f" {larger['device']}, with {format_bytes(larger['budget_bytes'])}, would lose "

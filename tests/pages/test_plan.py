@@ -107,6 +107,18 @@ def test_a_first_visit_shows_a_plan_at_once(engine: InlineEngine) -> None:
     assert engine.jobs == engine.runs == []
 
 
+def test_without_weights_a_plan_is_of_random_ones(engine: InlineEngine) -> None:
+    """The weights of ResNet-18 are not here."""
+    page = opened(model="resnet18", pretrained="false", budget_kib="20", **SMALL)
+    button(page, CALIBRATE).click()
+    page.run()
+    engine.work()
+    page.run()
+    assert not page.exception
+    assert not page.error
+    assert "Within 20\u202fKiB the best ranks keep" in texts(page.markdown)
+
+
 def test_a_named_budget_is_one_click(engine: InlineEngine) -> None:
     page = opened()
     assert page.button_group(key="budget_named").value == "256 KiB"

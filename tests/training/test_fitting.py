@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from asi_core.errors import InvalidInput
-from asi_core.methods import ASI, Vanilla
+from asi_core.methods import ASI, METHODS, Vanilla
 from asi_core.methods.lora import LoRA
 from asi_core.training.features import FeaturePool
-from asi_core.training.fitting import Fitting, fit
+from asi_core.training.fitting import Fitting, Setting, fit
 from asi_core.training.formula_memory import formula_need
 from asi_core.training.spec import RunSpec
 from asi_core.units import GIB, MIB
@@ -111,6 +111,27 @@ def test_a_step_is_timed_here_without_a_stated_speed() -> None:
     assert found.is_measured
     assert found.step_seconds is not None
     assert found.step_seconds > 0
+
+
+def test_gradients_that_wait_for_the_last_micro_batch_are_named() -> None:
+    """Where they are most of what is needed, a smaller batch in one pass needs less."""
+    spec = SPEC.model_copy(update={"model": "resnet18", "batch_size": 16, "micro_batch": 1})
+    setting = Setting(spec, formula_need(spec), 0.0)
+    found = Fitting(64 * MIB, frozen_in_flash=True, fits=True, setting=setting)
+    assert "search with a smaller batch size" in found.advice
+    assert found.as_dict()["advice"] == found.advice
+    assert fitted(64 * MIB).advice == ""
+
+
+def test_methods_whose_error_is_not_known_are_refused_and_not_proposed() -> None:
+    with pytest.raises(InvalidInput, match="got LoRA: choose among Vanilla, ASI") as refused:
+        fitted(MIB, methods=[LoRA])
+    proposed = str(refused.value).partition("choose among ")[2].rstrip(".").split(", ")
+    assert {"Vanilla", "ASI", "HOSVD", "8-bit"} & set(proposed) >= {"Vanilla", "ASI", "8-bit"}
+    assert not {"LoRA", "LoRA-FA", "Sparse update", "WASI"} & set(proposed)
+    for label in proposed:
+        (method,) = [m for m in METHODS.values() if m.label == label]
+        assert fitted(MIB, methods=[method]).total_bytes > 0
 
 
 def test_frozen_weights_count_where_there_is_no_flash() -> None:
