@@ -9,10 +9,11 @@ import streamlit as st
 
 from asi_core.errors import InvalidInput
 from asi_core.methods import METHODS, PUBLISHED, Vanilla
-from asi_core.training.spec import RunSpec
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
 from asi_core.zoo.shapes import why_unsupported
 from dashboard.controls import run_field, setting_box
 from dashboard.frame import URL
+from dashboard.links import put
 from dashboard.setup import Setup, the_setup
 
 # Settings besides the setup: always visible, and in an expander.
@@ -23,6 +24,9 @@ _RECIPE = (
     *("micro_batch", "apply_early", "layout"),
     *("pretrained", "lean", "activation_bits", "recompute_attention", "train_norm"),
 )
+
+# With these, vanilla ends far above the linear probe, and a run takes seconds.
+SMALL_IMAGES = {"image_size": 40, "steps": 200}
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,31 @@ def comparison_form() -> Form:
         recipe = {name: setting_box(run_field(name)) for name in _HOW_LONG}
         with st.expander("Recipe", icon=":material/science:"):
             recipe |= {name: setting_box(run_field(name)) for name in _RECIPE}
+        _offer_small_images(setup)
         form = Form(setup, tuple(methods), recipe)
         for kind, why in form.left_out.items():
             st.caption(f"{METHODS[kind].label} is left out: {why}.")
     return form
+
+
+def _offer_small_images(setup: Setup) -> None:
+    """A click to a comparison in which the methods differ within a minute."""
+    usual = {name: RUN_DEFAULTS[name] for name in ("model", "dataset", "image_size")}
+    if {name: getattr(setup, name) for name in usual} == usual:
+        st.button(
+            f"Smaller images ({SMALL_IMAGES['image_size']} px)",
+            icon=":material/photo_size_select_small:",
+            key="small-images",
+            on_click=_take_small_images,
+            help="With images as large as these, the features of ImageNet are nearly enough: "
+            "training more than the classifier adds little. With smaller ones it adds much, and "
+            "takes a minute in all. docs/guide.md has measured accuracies.",
+        )
+
+
+def _take_small_images() -> None:
+    for name, value in SMALL_IMAGES.items():
+        put(name, value)
 
 
 def comparison_specs(form: Form) -> list[RunSpec]:

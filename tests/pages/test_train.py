@@ -101,6 +101,17 @@ def test_each_run_is_measured_against_vanilla_at_its_own_depth(engine: InlineEng
     assert set(page.dataframe[0].value["state"]) == {"completed"}
 
 
+def test_small_images_are_one_click_from_the_first_visit(engine: InlineEngine) -> None:
+    page = opened()
+    next(b for b in page.button if b.label == "Smaller images (40 px)").click()
+    page.run()
+    assert not page.exception
+    assert not page.warning
+    assert page.number_input(key="image_size").value == 40
+    assert page.number_input(key="steps").value == 200
+    assert "Smaller images (40 px)" not in [b.label for b in page.button]
+
+
 def test_a_model_brings_its_own_image_size_and_ranks(engine: InlineEngine) -> None:
     page = opened(ranks_from="Ranks per mode", rank_batch="8")
     assert page.number_input(key="rank_batch").value == 8
