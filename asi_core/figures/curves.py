@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _MOST_POINTS = 500
 _MOST_LEVEL_LABELS = 6
 # Offset in pixels of the left of two adjacent bars from their centre.
 _LEFT_BAR = -14
+# Characters of a bar's label in one line.
+_LINE_LENGTH = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,8 @@ def _bars(
 def _place(run: RunRows) -> str:
     """The position of a run's bars on the axis."""
     label = run.label.removesuffix(" (head only)").replace(" %", f"{THIN_SPACE}%")
-    return label.replace(" ", "<br>")
+    # Short lines, as there are several bars, and few, as the legend is below them.
+    return "<br>".join(wrap(label, _LINE_LENGTH, break_long_words=False, break_on_hyphens=False))
 
 
 def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol, Self
 
 import torch
+from torch._C._profiler import _EventType
 from torch.autograd.profiler import profile as autograd_profile
 
 # Sizes of two tensors that lie within each other and mark a moment among the allocator's events:
@@ -79,9 +80,15 @@ class CpuAllocations:
 
     def levels(self) -> list[Level]:
         profiler: Any = self._profile
-        found = profiler.kineto_results.events()
-        events = [(e.start_ns(), e.nbytes()) for e in found if e.name() == "[memory]"]
-        return _levels([nbytes for _, nbytes in sorted(events, key=lambda event: event[0])], 1)
+        # In their order, which moments alone do not always give.
+        waiting, found = profiler.kineto_results.experimental_event_tree()[::-1], []
+        while waiting:
+            event = waiting.pop()
+            waiting += event.children[::-1]
+            kind, fields = event.typed
+            if kind == _EventType.Allocation:
+                found.append((event.start_time_ns, fields.ptr, fields.alloc_size))
+        return _levels(list(_of_this_record(sorted(found, key=lambda change: change[0]))), 1)
 
 
 class CudaAllocations:
@@ -116,6 +123,26 @@ class CudaAllocations:
 
     def levels(self) -> list[Level]:
         return _levels(self._changes, _BLOCK)
+
+
+def _of_this_record(changes: Iterable[tuple[int, int, int]]) -> Iterator[int]:
+    """The sizes of allocations, and of the releases of what was allocated in this record.
+
+    The profiler also reports the release of what an earlier record of this process has seen
+    allocated, at any time later, but of nothing else that was there before.
+
+    Args:
+        changes: moment, address, and bytes, negative for a release; in order.
+    """
+    there = set()
+    for _, address, nbytes in changes:
+        if nbytes > 0:
+            there.add(address)
+        elif address not in there:
+            continue
+        else:
+            there.remove(address)
+        yield nbytes
 
 
 def _nested(unit: int, device: torch.device) -> None:

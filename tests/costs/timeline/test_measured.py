@@ -8,12 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.profiler import profile
 
 from asi_core.costs.timeline import measured
 from asi_core.costs.timeline.allocator import Level, allocations_of
-from asi_core.costs.timeline.measured import TimelinesDisagree, measure_timeline
-from asi_core.costs.timeline.recording import Recorder
+from asi_core.costs.timeline.measured import (
+    MeasuredStep,
+    TimelinesDisagree,
+    measure_timeline,
+)
+from asi_core.costs.timeline.recording import Recorder, StepRecorder
 from asi_core.costs.timeline.records import Timeline, Use
+from asi_core.layers.surgery import compress_
+from asi_core.methods import ASI
 from tests.costs.networks import Residual
 
 BATCH, WIDTH = 8, 32
@@ -80,6 +87,42 @@ def test_what_an_operator_needs_within_is_told_apart() -> None:
     inside = {m.operator.split(".")[0]: m.inside_bytes for m in found.moments}
     assert inside["convolution"] >= 4 * 4 * 9 * 64
     assert max(found.levels(Use.INSIDE)) == max(inside.values())
+
+
+def test_what_an_earlier_record_saw_allocated_may_be_released_in_a_later_one() -> None:
+    """PyTorch's profiler remembers it, and reports its release like that of the step's own."""
+    x = torch.randn(BATCH, WIDTH)
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH))
+    expected, seen = timeline_of(model, ["0"], x), []
+    with profile(profile_memory=True):
+        seen.append(torch.ones(9000))
+
+    def step(recorder: Recorder) -> None:
+        with recorder.forward():
+            loss = model(x).square().sum()
+        if isinstance(recorder, StepRecorder):
+            seen.clear()
+        loss.backward()
+        model.zero_grad()
+
+    found = measure_timeline(model, step, ["0"], None, batch=[x])
+    assert not seen
+    assert found.peak.nbytes == expected.peak.nbytes
+
+
+def test_warm_starts_of_a_recorded_step_may_be_replaced_in_the_next() -> None:
+    model, x = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1)), torch.randn(16, 8, 8, 8)
+    compress_(model, ASI(ranks=4), layers=["0"])
+    found = []
+    for _ in range(2):
+        record = MeasuredStep(model, ["0"], None, batch=[x])
+        with record as recorder:
+            with recorder.forward():
+                loss = model(x).square().sum()
+            loss.backward()
+            model.zero_grad()
+        found.append(record.timeline())
+    assert found[1].peak.nbytes <= found[0].peak.nbytes
 
 
 class Forgetful:
