@@ -1,5 +1,7 @@
 """Write docs/equal_memory.md from the study's runs and measurements in the store.
 
+Beside it, docs/equal_memory.json has a line for each run.
+
     python -m studies.equal_memory.report [--time ROUNDS] [--figure PATH.html]
 
 Nothing is trained here. Every accuracy comes from runs whose ids are beside it. With `--time`, the
@@ -9,9 +11,10 @@ steps of all settings are timed first, in turns: do that while the machine does 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +114,24 @@ def document(found: Found) -> str:
     return "\n\n".join((*parts, ""))
 
 
+def each_run(found: Found) -> Iterator[dict[str, Any]]:
+    """Every run of the document, results first: what it trained and how, and what came out."""
+    for model in found.points.values():
+        for point in model:
+            for run in point.outcome.runs:
+                yield {
+                    **_of_run(run),
+                    "peak_bytes": point.step_bytes,
+                    "step_seconds": point.seconds,
+                }
+    yield from map(_of_run, found.rates)
+
+
+def _of_run(run: RunRecord) -> dict[str, Any]:
+    spec = run.spec.model_dump(mode="json", exclude_defaults=True)
+    return {"run": run.id, "spec": spec, "accuracy": (run.summary or {}).get("test_accuracy")}
+
+
 def figure(points: Sequence[MemoryPoint], title: str, *, of_time: bool) -> Any:
     """Accuracy over the memory of a step, or over its time: a curve for each method."""
     curves = [
@@ -156,7 +177,8 @@ frozen weights. Accuracies are means over seeds with their 95 % interval; two se
 compared by their paired differences over the seeds. Settings whose difference may be chance are
 a tie, and all of them are named, cheapest first. These are short runs: docs/results.md has the
 same network with vanilla and ASI for 600 steps, which reach more. {_times_note(points)} Written by
-`python -m studies.equal_memory.report` from the store."""
+`python -m studies.equal_memory.report` from the store; [equal_memory.json](equal_memory.json) has
+a line for each run, with its whole specification."""
 
 
 def _times_note(points: Sequence[MemoryPoint]) -> str:
@@ -299,7 +321,9 @@ def main(arguments: Sequence[str] | None = None, target: Path = TARGET) -> int:
         write_times([point.outcome.spec for point in points], options.time)
         found = Found(read_settings().database_url)
     target.write_text(document(found))
-    print(target.name)
+    beside = target.with_suffix(".json")
+    beside.write_text("\n".join((*map(json.dumps, each_run(found)), "")), encoding="utf-8")
+    print(target.name, beside.name)
     if options.figure is not None:
         parts = [
             figure(points, f"{model_card(model).title} at equal memory", of_time=of_time)

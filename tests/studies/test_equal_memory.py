@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from asi_core.results.outcomes import outcomes_by_seed
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training import loop
+from asi_core.training.spec import RunSpec
 from studies.equal_memory.report import Found, document, figure, main
 from studies.equal_memory.run import OutOfTime, Scale, Study
 from tests.datasets.few import few_images
@@ -62,6 +64,10 @@ def test_the_study_stops_resumes_and_is_written_from_the_store(
     for budget in ("256", "1", "4", "16", "32"):
         assert re.search(rf"Within {budget}\s[KM]iB ", text)
     assert "micro-batches of 4" in text
+    lines = [json.loads(line) for line in (tmp_path / "made.json").read_text().splitlines()]
+    assert {line["run"] for line in lines} == every
+    for line in lines:
+        assert RunSpec.model_validate(line["spec"]) == store.run(line["run"]).spec
     assert (tmp_path / "figure.html").stat().st_size > 10**6
 
 
