@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -119,16 +120,16 @@ def each_run(found: Found) -> Iterator[dict[str, Any]]:
     for model in found.points.values():
         for point in model:
             for run in point.outcome.runs:
-                yield {
-                    **_of_run(run),
-                    "peak_bytes": point.step_bytes,
-                    "step_seconds": point.seconds,
-                }
+                measured = {"peak_bytes": point.step_bytes, "step_seconds": point.seconds}
+                yield {**_of_run(run), **measured}
     yield from map(_of_run, found.rates)
 
 
 def _of_run(run: RunRecord) -> dict[str, Any]:
     spec = run.spec.model_dump(mode="json", exclude_defaults=True)
+    spec["method"] = run.spec.method.model_dump(mode="json", exclude_none=True)
+    # Where the images were is no part of the result.
+    spec["dataset"] = re.sub("(?<=^imagefolder:).*", "PATH", spec["dataset"])
     return {"run": run.id, "spec": spec, "accuracy": (run.summary or {}).get("test_accuracy")}
 
 
