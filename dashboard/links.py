@@ -78,7 +78,7 @@ def address_was_cleared() -> None:
 def write_again(keys: Iterable[str]) -> None:
     """Have the boxes of these keys, not yet drawn, write their values into a cleared address.
 
-    By itself Streamlit does so only if nothing else is sent while the page is switched.
+    Streamlit writes them only if the browser sends nothing else while the page is switched.
     """
     if st.session_state.pop(_CLEARED, False):
         for key in keys:

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _what(options: argparse.Namespace, method: Method) -> str:
-    """What is estimated, so that the numbers of several commands can be told apart."""
+    """What is estimated, to distinguish the outputs of several commands."""
     place = f"{last_layers(options.layers)} of {model_card(options.model).title}"
     parts = [f"{method.settings_label} on {place}", f"batches of {options.batch_size}"]
     if (size := _image_size(options)) is not None:

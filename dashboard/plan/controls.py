@@ -62,9 +62,7 @@ def budget_control() -> int:
     return budget
 
 
-def plan_question(
-    setup: Setup, budget_kib: int, seed: int, pretrained: bool = True
-) -> PlanQuestion:
+def plan_question(setup: Setup, budget_kib: int, seed: int, pretrained: bool) -> PlanQuestion:
     """The validated question; raises InvalidInput or ValidationError for an invalid value."""
     budget = budget_kib * KIB
     bits = dict(setup.settings).get("bits", 32)

@@ -1,6 +1,6 @@
 """Write docs/equal_memory.md from the study's runs and measurements in the store.
 
-Beside it, docs/equal_memory.json has a line for each run.
+Beside it, docs/equal_memory.jsonl has a line for each run.
 
     python -m studies.equal_memory.report [--time ROUNDS] [--figure PATH.html]
 
@@ -178,7 +178,7 @@ frozen weights. Accuracies are means over seeds with their 95 % interval; two se
 compared by their paired differences over the seeds. Settings whose difference may be chance are
 a tie, and all of them are named, cheapest first. These are short runs: docs/results.md has the
 same network with vanilla and ASI for 600 steps, which reach more. {_times_note(points)} Written by
-`python -m studies.equal_memory.report` from the store; [equal_memory.json](equal_memory.json) has
+`python -m studies.equal_memory.report` from the store; [equal_memory.jsonl](equal_memory.jsonl) has
 a line for each run, with its whole specification."""
 
 
@@ -214,9 +214,8 @@ def _beside(points: Sequence[MemoryPoint], budget: int) -> str:
         if fitting:
             best = max(fitting, key=lambda point: point.accuracy)
             parts.append(f"{_name(best)} {100 * best.accuracy:.1f} %")
-    return f" The best of {_listed([_method(k) for k in _BESIDE])}: {'; '.join(parts)}." * bool(
-        parts
-    )
+    names = _listed([_method(kind) for kind in _BESIDE])
+    return f" The best of {names}: {'; '.join(parts)}." if parts else ""
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -322,7 +321,7 @@ def main(arguments: Sequence[str] | None = None, target: Path = TARGET) -> int:
         write_times([point.outcome.spec for point in points], options.time)
         found = Found(read_settings().database_url)
     target.write_text(document(found))
-    beside = target.with_suffix(".json")
+    beside = target.with_suffix(".jsonl")
     beside.write_text("\n".join((*map(json.dumps, each_run(found)), "")), encoding="utf-8")
     print(target.name, beside.name)
     if options.figure is not None:

@@ -64,7 +64,7 @@ def test_the_study_stops_resumes_and_is_written_from_the_store(
     for budget in ("256", "1", "4", "16", "32"):
         assert re.search(rf"Within {budget}\s[KM]iB ", text)
     assert "micro-batches of 4" in text
-    lines = [json.loads(line) for line in (tmp_path / "made.json").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "made.jsonl").read_text().splitlines()]
     assert {line["run"] for line in lines} == every
     for line in lines:
         run = store.run(line["run"])

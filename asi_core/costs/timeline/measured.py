@@ -19,8 +19,6 @@ from asi_core.errors import AsiError
 
 # PyTorch makes a tensor of each number that an operator is given, which no operator returns.
 _NUMBERS = 64
-# Something else of the process may be released during the step that is recorded.
-_ATTEMPTS = 3
 
 
 class TimelinesDisagree(AsiError):
@@ -51,11 +49,10 @@ def measure_timeline(
 ) -> Timeline:
     """Run two steps and record the second: every change of live bytes, and what it was for.
 
-    The first step warms up warm starts and kernels. If the two counts of the second differ, as they
-    do when something else of the process is released meanwhile, others are recorded.
+    The first step warms up warm starts and kernels.
 
     Args:
-        step: is called at least twice. Weights that it updates stay updated.
+        step: is called twice. Weights that it updates stay updated.
         layer_names: of the trained layers.
         head: name of the classifier; None for a model without.
         batch: what the step reads, in nested lists and tuples: it is there before the step.
@@ -63,22 +60,15 @@ def measure_timeline(
         frozen: the part of the network that runs before `model`, if the step runs it.
 
     Raises:
-        TimelinesDisagree: if the two counts differ in every step that is recorded.
+        TimelinesDisagree: if the two counts differ.
         Unsupported: if the model is compiled, or works on tensors without storages.
     """
     refuse_compiled(model)
     step(Recorder())
-    given: dict[str, Any] = {"batch": batch, "optimiser": optimiser, "frozen": frozen}
-    for attempt in range(1, _ATTEMPTS + 1):
-        record = MeasuredStep(model, layer_names, head, **given)
-        with record as recorder:
-            step(recorder)
-        try:
-            return record.timeline()
-        except TimelinesDisagree:
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    record = MeasuredStep(model, layer_names, head, batch=batch, optimiser=optimiser, frozen=frozen)
+    with record as recorder:
+        step(recorder)
+    return record.timeline()
 
 
 class MeasuredStep:

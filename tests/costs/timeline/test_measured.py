@@ -152,15 +152,6 @@ def test_counts_that_differ_are_no_timeline(monkeypatch: pytest.MonkeyPatch) -> 
         timeline_of(nn.Sequential(nn.Linear(WIDTH, WIDTH)), ["0"], torch.randn(BATCH, WIDTH))
 
 
-def test_counts_that_differ_once_are_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x = nn.Sequential(nn.Linear(WIDTH, WIDTH)), torch.randn(BATCH, WIDTH)
-    expected = timeline_of(model, ["0"], x)
-    found = iter([Forgetful(), allocations_of(torch.device("cpu"))])
-    monkeypatch.setattr(measured, "allocations_of", lambda device: next(found))
-    assert timeline_of(model, ["0"], x).peak.nbytes == expected.peak.nbytes
-    assert next(found, None) is None
-
-
 def test_what_lies_on_another_device_is_not_the_devices_memory() -> None:
     """As indices that are made on the processor for a step on a GPU; here, those without memory."""
     model, x = nn.Sequential(nn.Linear(WIDTH, WIDTH)), torch.randn(BATCH, WIDTH)
