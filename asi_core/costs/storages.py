@@ -10,10 +10,25 @@ from torch.utils._pytree import tree_leaves
 
 from asi_core.errors import Unsupported
 
+_LEAVES = frozenset({int, float, bool, str, type(None)})
+
 
 def tensors_in(values: Any) -> list[Tensor]:
     """All tensors in nested lists, tuples and dicts."""
-    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+    found: list[Tensor] = []
+    _add_tensors(values, found)
+    return found
+
+
+def _add_tensors(values: Any, found: list[Tensor]) -> None:
+    if isinstance(values, Tensor):
+        found.append(values)
+    elif type(values) in (tuple, list):
+        # Operators' arguments: much quicker than by PyTorch's trees.
+        for value in values:
+            _add_tensors(value, found)
+    elif type(values) not in _LEAVES:
+        found += [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def storage_reference(tensor: Tensor) -> StorageWeakRef:

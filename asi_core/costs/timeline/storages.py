@@ -17,6 +17,8 @@ from asi_core.costs.storages import storage_reference, tensors_in
 from asi_core.costs.timeline.allocator import Level
 from asi_core.costs.timeline.records import Phase
 
+# As `StorageWeakRef.expired`, which takes most of the time of a step on shapes.
+_expired = torch.UntypedStorage._expired
 # Place of what was there before the step.
 _BEFORE = "before the step"
 
@@ -100,6 +102,9 @@ class StorageFollower(OperatorMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        if func is torch.ops.prim.device.default:
+            # A question that tensors without numbers ask here, and no operator.
+            return func(*args)
         kwargs = kwargs or {}
         index = len(self.ran)
         self._bury(index)
@@ -140,7 +145,6 @@ class StorageFollower(OperatorMode):
             self.followed.append(found)
 
     def _bury(self, index: int) -> None:
-        for key, storage in list(self._alive.items()):
-            if storage.reference.expired():
-                storage.end = index
-                del self._alive[key]
+        ended = [key for key in self._alive if _expired(key)]
+        for key in ended:
+            self._alive.pop(key).end = index
