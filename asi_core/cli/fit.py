@@ -23,7 +23,7 @@ from asi_core.training.reproduce import in_words
 from asi_core.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from asi_core.training.fitting import Fitting
+    from asi_core.training.fit_result import Fitting
 
 _MOST_LAYERS = 4
 _GIGA = 10**9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
 
@@ -25,6 +26,34 @@ from asi_core.training.spec import RunSpec
 BATCHES = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What trained layers met in a run's first batches: inputs, and gradients by their method.
+
+    Attributes:
+        passes: by batch, what each layer met.
+    """
+
+    setup: TrainingSetup
+    passes: Sequence[Mapping[str, Watched]]
+
+
+def exact_passes(spec: RunSpec, pool: FeaturePool | None = None, *, batches: int = BATCHES) -> Met:
+    """The first full batches of a run with exact gradients, without any update.
+
+    Args:
+        pool: frozen features, shared with other runs.
+        batches: how many.
+
+    Raises:
+        InvalidInput: if `batches` is less than 1.
+        AsiError: if the spec cannot be set up.
+    """
+    if batches < 1:
+        raise InvalidInput("calibration batches must be at least 1", batches, "take 2")
+    return _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
+
+
 def calibrate(
     spec: RunSpec,
     pool: FeaturePool | None = None,
@@ -32,6 +61,7 @@ def calibrate(
     batches: int = BATCHES,
     shares: Sequence[float] = SHARES,
     timing_rounds: int = 0,
+    exact: Met | None = None,
 ) -> list[LayerProfile]:
     """Profile the layers that `spec` trains, with exact gradients, before the first step.
 
@@ -44,15 +74,14 @@ def calibrate(
             their mean spectra; errors are root mean squares over them.
         timing_rounds: how often each candidate is timed, for a plan with the least time; 0 for
             none.
+        exact: `exact_passes` of the same run, if they were made before: they are not made again.
 
     Raises:
         InvalidInput: if `batches` is less than 1.
         AsiError: if the spec cannot be set up.
     """
-    if batches < 1:
-        raise InvalidInput("calibration batches must be at least 1", batches, "take 2")
-    setup, passes = _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
-    met = [(shape, [seen[shape.name] for seen in passes]) for shape in setup.shapes]
+    exact = exact or exact_passes(spec, pool, batches=batches)
+    met = [(s, [seen[s.name] for seen in exact.passes]) for s in exact.setup.shapes]
     if spec.method.plans_weights:
         return [profile_weight(shape, seen, spec.method) for shape, seen in met]
     found = [profile_layer(shape, seen, shares, spec.method) for shape, seen in met]
@@ -60,13 +89,18 @@ def calibrate(
 
 
 def gradient_errors(
-    spec: RunSpec, pool: FeaturePool | None = None, *, batches: int = BATCHES
+    spec: RunSpec,
+    pool: FeaturePool | None = None,
+    *,
+    batches: int = BATCHES,
+    exact: Met | None = None,
 ) -> dict[str, float]:
     """How far a method's weight gradients are from the exact ones, before the first step.
 
     Args:
         pool: frozen features, shared with other runs.
         batches: number of calibration batches, as in `calibrate`.
+        exact: as in `calibrate`.
 
     Returns:
         the Frobenius norm of the error by trained layer, a root mean square over the batches.
@@ -74,13 +108,13 @@ def gradient_errors(
     Raises:
         AsiError: if the spec cannot be set up.
     """
-    _, exact = _passes(spec.model_copy(update={"method": Vanilla()}), pool, batches)
-    setup, found = _passes(spec, pool, batches)
+    exact = exact or exact_passes(spec, pool, batches=batches)
+    found = _passes(spec, pool, batches)
     errors = {}
-    for shape in setup.shapes:
+    for shape in found.setup.shapes:
         squares = [
             float((_gradient(a[shape.name]) - _gradient(b[shape.name])).norm()) ** 2
-            for a, b in zip(exact, found, strict=True)
+            for a, b in zip(exact.passes, found.passes, strict=True)
         ]
         errors[shape.name] = fmean(squares) ** 0.5
     return errors
@@ -143,15 +177,12 @@ def assign_ranks_(tail: nn.Module, ranks: Mapping[str, Ranks]) -> None:
         layer.plan_(planned)
 
 
-def _passes(
-    spec: RunSpec, pool: FeaturePool | None, batches: int
-) -> tuple[TrainingSetup, list[dict[str, Watched]]]:
-    """What the trained layers met in the first full batches of a run, without any update."""
+def _passes(spec: RunSpec, pool: FeaturePool | None, batches: int) -> Met:
     setup = TrainingSetup(spec, pool or installed_pool(), default_device())
     order = batch_indices(len(setup.data.train), spec.pass_size, spec.seed)
     # The smaller last batch of an epoch has other shapes and ranks than those planned for.
     full = (indices for indices in order if len(indices) == spec.pass_size)
-    return setup, [_one_pass(setup, indices) for indices in islice(full, batches)]
+    return Met(setup, [_one_pass(setup, indices) for indices in islice(full, batches)])
 
 
 def _gradient(seen: Watched) -> Tensor:

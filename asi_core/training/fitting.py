@@ -9,12 +9,12 @@ gradient. Exact methods lose nothing else; what others lose is measured on calib
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any, Literal
 
-from asi_core.costs.devices import DEVICES, Device
+from asi_core.costs.devices import DEVICES
 from asi_core.costs.needs import Need
 from asi_core.costs.timeline.records import Use
 from asi_core.counting import ceil_div
@@ -23,16 +23,21 @@ from asi_core.layers.patterns import ALL
 from asi_core.methods import METHODS, Method, Vanilla
 from asi_core.planning import LayerProfile, budget_curve
 from asi_core.records import Ranks
-from asi_core.training.calibration import assign_ranks_, calibrate, gradient_errors
+from asi_core.training.calibration import (
+    Met,
+    assign_ranks_,
+    calibrate,
+    exact_passes,
+    gradient_errors,
+)
 from asi_core.training.features import FeaturePool, installed_pool
+from asi_core.training.fit_result import Fitting, Setting
 from asi_core.training.formula_memory import class_count, formula_need, least_need, step_macs
 from asi_core.training.frozen_pass import FrozenPass
 from asi_core.training.layout import laid_out
-from asi_core.training.reproduce import as_command
 from asi_core.training.setup import TrainingSetup, default_device
 from asi_core.training.spec import RunSpec
 from asi_core.training.step import Clock, TrainingStep
-from asi_core.units import format_bytes
 from asi_core.zoo.shapes import trained_layer_shapes
 
 # Plans of ranks that are tried under a budget, from the smallest to the whole input.
@@ -44,105 +49,6 @@ _STRIDE = 8
 _TIMED = 3
 # The setting that says for how many bytes ranks are planned.
 _BUDGET = "budget_bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A way to train.
-
-    Attributes:
-        spec: of a run that trains so; with a plan, its method has the budget of the plan.
-        need: what it needs at once, by formula.
-        gradient_error: of all layers that may be trained, as a share of their gradients' norm, 0 to
-            1 and more; None if it was not measured, as nothing fits.
-        ranks: planned, by layer.
-    """
-
-    spec: RunSpec
-    need: Need
-    gradient_error: float | None
-    ranks: Mapping[str, Ranks] | None = None
-
-    @property
-    def passes(self) -> int:
-        """Micro-batches in one step."""
-        return ceil_div(self.spec.batch_size, self.spec.pass_size)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: what of the specification fitting has chosen, and the ranks."""
-        names = ("model", "dataset", "layers", "batch_size", "micro_batch", "image_size")
-        others = ("apply_early", "optimizer", "momentum", "layout", "lean")
-        written = self.spec.model_dump(mode="json", include={"method", *names, *others})
-        return {**written, "ranks": None if self.ranks is None else dict(self.ranks)}
-
-
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """The answer to "what fits?".
-
-    Attributes:
-        fits: whether anything does; if nothing does, `setting` is one that needs least.
-        step_seconds: of one step of the setting, frozen forward passes included.
-        is_measured: whether that was measured here, or follows from a stated speed.
-        larger: the next larger device, and the best setting there.
-    """
-
-    budget_bytes: int
-    frozen_in_flash: bool
-    fits: bool
-    setting: Setting
-    step_seconds: float | None = None
-    is_measured: bool = False
-    larger: tuple[Device, Setting] | None = None
-
-    @property
-    def total_bytes(self) -> int:
-        """What the setting needs at once."""
-        return self.setting.need.total(frozen_in_flash=self.frozen_in_flash)
-
-    @property
-    def advice(self) -> str:
-        """What else could be changed, in a sentence; empty if nothing stands out."""
-        gradients = self.setting.need.breakdown.get(str(Use.GRADIENTS), 0)
-        if self.setting.passes == 1 or 3 * gradients < self.total_bytes:
-            return ""
-        return (
-            f"Micro-batches add up {format_bytes(gradients)} of gradients, which wait for the last "
-            "of them. A smaller batch in one pass, with gradients applied as they come, holds one "
-            "gradient at a time: search with a smaller batch size as well."
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        breakdown = dict(self.setting.need.breakdown)
-        if not self.frozen_in_flash:
-            breakdown[str(Use.FROZEN_WEIGHTS)] = self.setting.need.frozen_weights
-        larger = None
-        if self.larger is not None:
-            device, setting = self.larger
-            larger = {
-                "device": device.name,
-                "budget_bytes": device.budget_bytes,
-                "setting": setting.as_dict(),
-                "gradient_error": setting.gradient_error,
-            }
-        return {
-            "budget_bytes": self.budget_bytes,
-            "fits": self.fits,
-            "setting": self.setting.as_dict(),
-            "command": as_command(self.setting.spec),
-            "total_bytes": self.total_bytes,
-            "breakdown": breakdown,
-            "frozen_weights_bytes": self.setting.need.frozen_weights,
-            "frozen_in_flash": self.frozen_in_flash,
-            "gradient_error": self.setting.gradient_error,
-            "step_seconds": self.step_seconds,
-            "step_seconds_source": None
-            if self.step_seconds is None
-            else ("measured" if self.is_measured else "stated speed"),
-            "next_device": larger,
-            "advice": self.advice,
-        }
 
 
 def fit(
@@ -226,6 +132,7 @@ class _Search:
         self._names = {k: self._names_of_last(k) for k in self._counts}
         self._exact, self._planned, self._others = self._sorted(methods)
         self._needs: dict[Any, Need] = {}
+        self._exact_passes: dict[int, Met] = {}
         self._profiles: dict[int, list[LayerProfile]] = {}
         self._errors: dict[Any, dict[str, float]] = {}
 
@@ -237,10 +144,9 @@ class _Search:
             if best is not None and self._error_of(count, {}) >= _error(best):
                 break
             exact = self._best_exact(count, budget)
-            found = [exact] if exact is not None else list(self._approximate(count, budget))
-            best = min((s for s in (best, *found) if s is not None), key=_order, default=None)
             if exact is not None:
-                break
+                return _better(best, exact)
+            best = self._best_approximate(count, budget, best)
         return best
 
     def smallest(self) -> Setting:
@@ -292,8 +198,8 @@ class _Search:
 
     # Approximate methods --------------------------------------------------------------------------
 
-    def _approximate(self, count: int, budget: int) -> Iterator[Setting]:
-        """For each method and micro-batch, the setting with the least error that fits."""
+    def _best_approximate(self, count: int, budget: int, best: Setting | None) -> Setting | None:
+        """The best of `best` and all methods and micro-batches that fit."""
         *parts, whole = _powers(_STRIDE, self._spec.batch_size)
         methods: list[Method | type[Method]] = [*self._planned, *self._others]
         for method in methods:
@@ -301,39 +207,63 @@ class _Search:
             # a smaller micro-batch does not.
             for size in (whole, *parts):
                 if isinstance(method, Method):
-                    found = self._if_fits(count, method, size, budget)
-                    if found is not None:
-                        error = self._error_of(count, self._errors_of(method, size), size)
-                        found = replace(found, gradient_error=error)
+                    found = self._measured(count, method, size, budget)
+                    fits = found is not None
                 else:
-                    found = self._best_plan(count, method, size, budget)
+                    fits = self._smallest_plan_fits(count, method, size, budget)
+                    found = self._best_plan(count, method, size, budget, best) if fits else None
                 if found is not None:
-                    yield found
-                elif size != whole:
+                    best = _better(best, found)
+                if not fits and size != whole:
                     break
+        return best
+
+    def _measured(self, count: int, method: Method, size: int, budget: int) -> Setting | None:
+        """A method without ranks, if it fits."""
+        found = self._if_fits(count, method, size, budget)
+        if found is None:
+            return None
+        error = self._error_of(count, self._errors_of(method, size), size)
+        return replace(found, gradient_error=error)
+
+    def _smallest_plan_fits(self, count: int, method: type[Method], size: int, budget: int) -> bool:
+        least = {s.name: (1,) * len(s.input_shape) for s in self._shapes(count, size)}
+        return self._if_fits(count, method(**{_BUDGET: 1}), size, budget, least) is not None
 
     def _best_plan(
-        self, count: int, method: type[Method], size: int, budget: int
+        self, count: int, method: type[Method], size: int, budget: int, best: Setting | None
     ) -> Setting | None:
-        """The plan of ranks with the least error that fits."""
-        least = {s.name: (1,) * len(s.input_shape) for s in self._shapes(count, size)}
-        if self._if_fits(count, method(**{_BUDGET: 1}), size, budget, least) is None:
-            return None
+        """The plan of ranks with the least error that fits, if it is better than `best`."""
         profiles = [p for p in self._profiled(size) if p.name in self._names[count]]
         plans = budget_curve(profiles, _PLANS)
-        best, low, high = None, 0, len(plans)
-        while low < high:
-            middle = (low + high) // 2
-            plan = plans[middle]
+        errors = [
+            self._error_of(count, {n: c.gradient_error for n, c in plan.layers}, size)
+            for plan in plans
+        ]
+        passes = ceil_div(self._spec.batch_size, size)
+
+        def setting_of(at: int) -> Setting | None:
+            plan = plans[at]
+            # Ranks say what is needed, whatever the budget is that they were planned for.
+            found = self._if_fits(count, method(**{_BUDGET: 1}), size, budget, plan.ranks)
+            if found is None:
+                return None
             planned = method(**{_BUDGET: max(1, plan.total_bytes)})
-            setting = self._if_fits(count, planned, size, budget, plan.ranks)
-            if setting is None:
+            spec = found.spec.model_copy(update={"method": planned})
+            return replace(found, spec=spec, gradient_error=errors[at])
+
+        # Larger plans have smaller errors, and need more.
+        worth = [at for at, e in enumerate(errors) if best is None or (e, passes) < _order(best)]
+        found, low, high = None, 0, len(worth)
+        # If the smallest that would be better does not fit, none does: mostly it is asked alone.
+        middle = 0 if best is not None else high // 2
+        while low < high:
+            if (setting := setting_of(worth[middle])) is None:
                 high = middle
-                continue
-            errors = {name: candidate.gradient_error for name, candidate in plan.layers}
-            error = self._error_of(count, errors, size)
-            best, low = replace(setting, gradient_error=error), middle + 1
-        return best
+            else:
+                found, low = setting, middle + 1
+            middle = (low + high) // 2
+        return found
 
     # Facts ----------------------------------------------------------------------------------------
 
@@ -378,15 +308,26 @@ class _Search:
         if size not in self._profiles:
             method = self._planned[0](**{_BUDGET: 1}) if self._planned else Vanilla()
             spec = self._with(max(self._counts), method, size, False)
-            self._profiles[size] = calibrate(spec, self.pool, batches=1, shares=_SHARES)
+            self._profiles[size] = calibrate(
+                spec, self.pool, batches=1, shares=_SHARES, exact=self._met(size)
+            )
         return self._profiles[size]
 
     def _errors_of(self, method: Method, size: int) -> dict[str, float]:
         """Error of each layer's gradient under a method without ranks, measured."""
         if (method, size) not in self._errors:
             spec = self._with(max(self._counts), method, size, False)
-            self._errors[method, size] = gradient_errors(spec, self.pool, batches=1)
+            self._errors[method, size] = gradient_errors(
+                spec, self.pool, batches=1, exact=self._met(size)
+            )
         return self._errors[method, size]
+
+    def _met(self, size: int) -> Met:
+        """What all layers meet in one batch of `size` with exact gradients."""
+        if size not in self._exact_passes:
+            spec = self._with(max(self._counts), Vanilla(), size, False)
+            self._exact_passes[size] = exact_passes(spec, self.pool, batches=1)
+        return self._exact_passes[size]
 
     def _error_of(self, count: int, errors: Mapping[str, float], size: int | None = None) -> float:
         """The error of all layers that may be trained, if the last `count` have these errors.
@@ -473,6 +414,10 @@ def _is_supported(method: Method, shapes: Sequence[Any]) -> bool:
 
 def _error(setting: Setting) -> float:
     return math.inf if setting.gradient_error is None else setting.gradient_error
+
+
+def _better(best: Setting | None, found: Setting) -> Setting:
+    return found if best is None or _order(found) < _order(best) else best
 
 
 def _order(setting: Setting) -> tuple[float, int]:

@@ -150,8 +150,8 @@ def step_macs(
     found = _macs_of(_recorded(spec, ranks, classes, passes=1)) * ceil_div(
         spec.batch_size, spec.pass_size
     )
-    frozen = _frozen_recorded(*_frozen_key(spec))
-    return found + (0 if frozen is None else _macs_of(frozen) * spec.batch_size)
+    frozen = _frozen(*_frozen_key(spec))
+    return found + (0 if frozen is None else _macs_of(frozen.recorder) * spec.batch_size)
 
 
 def least_need(spec: RunSpec, *, classes: int, frozen_in_flash: bool) -> int:
@@ -199,24 +199,16 @@ def _make_gradients(parameters: Iterable[Tensor]) -> None:
 
 def crossing_shapes(spec: RunSpec) -> list[tuple[int, ...]]:
     """Shapes of the frozen part's results for one image, without the batch."""
-    return _crossing_shapes(*_frozen_key(spec))
-
-
-@lru_cache(maxsize=64)
-def _crossing_shapes(spec: RunSpec, outside: str) -> list[tuple[int, ...]]:
-    parts, size = _split_of(spec, _ANY).start.parts, spec.image_size
-    if parts is None:
-        return [(3, size, size)]
-    with torch.no_grad():
-        values = parts.prefix(torch.empty(1, 3, size, size, device="meta"))
-    return [tuple(value.shape[1:]) for value in values]
+    frozen = _frozen(*_frozen_key(spec))
+    size = spec.image_size
+    return [(3, size, size)] if frozen is None else frozen.shapes
 
 
 def frozen_memory(spec: RunSpec) -> Timeline | None:
     """The memory of the frozen part's forward pass of one image (`frozen_pass`) over time, from
     shapes alone; None if there is no such part."""
-    recorded = _frozen_recorded(*_frozen_key(spec))
-    found = None if recorded is None else recorded.timeline("formula", "cpu")
+    frozen = _frozen(*_frozen_key(spec))
+    found = None if frozen is None else frozen.recorder.timeline("formula", "cpu")
     # Where all layers are trained, nothing is computed before them.
     return found if found is not None and found.moments else None
 
@@ -229,8 +221,20 @@ def _frozen_key(spec: RunSpec) -> tuple[RunSpec, str]:
     return RunSpec.model_validate({**given, "method": Vanilla()}), outside
 
 
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """The frozen part's forward pass of one image, from shapes alone.
+
+    Attributes:
+        shapes: of its results, without the batch.
+    """
+
+    recorder: StepRecorder
+    shapes: list[tuple[int, ...]]
+
+
 @lru_cache(maxsize=64)
-def _frozen_recorded(spec: RunSpec, outside: str) -> StepRecorder | None:
+def _frozen(spec: RunSpec, outside: str) -> _Frozen | None:
     parts = _split_of(spec, _ANY).start.parts
     if parts is None:
         return None
@@ -242,8 +246,8 @@ def _frozen_recorded(spec: RunSpec, outside: str) -> StepRecorder | None:
         image = laid_out(torch.empty(1, 3, spec.image_size, spec.image_size), layout)
         recorder = StepRecorder(part, [], None, batch=[image], follower=ShapeFollower)
         with recorder:
-            _results = part(image)
-    return recorder
+            results = part(image)
+    return _Frozen(recorder, [tuple(value.shape[1:]) for value in results])
 
 
 def formula_need(

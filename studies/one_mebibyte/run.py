@@ -30,7 +30,8 @@ from asi_core.runs.store.library import Description, RunLibrary  # noqa: E402
 from asi_core.runs.submit.service import request_runs  # noqa: E402
 from asi_core.settings import read_settings  # noqa: E402
 from asi_core.training.features import installed_pool  # noqa: E402
-from asi_core.training.fitting import Fitting, fit  # noqa: E402
+from asi_core.training.fit_result import Fitting  # noqa: E402
+from asi_core.training.fitting import fit  # noqa: E402
 from asi_core.training.formula_memory import formula_need  # noqa: E402
 from asi_core.training.measuring import measure_need  # noqa: E402
 from asi_core.training.reproduce import step_in_words  # noqa: E402

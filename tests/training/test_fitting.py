@@ -12,7 +12,8 @@ from asi_core.errors import InvalidInput
 from asi_core.methods import ASI, METHODS, Vanilla
 from asi_core.methods.lora import LoRA
 from asi_core.training.features import FeaturePool
-from asi_core.training.fitting import Fitting, Setting, fit
+from asi_core.training.fit_result import Fitting, Setting
+from asi_core.training.fitting import fit
 from asi_core.training.formula_memory import formula_need
 from asi_core.training.spec import RunSpec
 from asi_core.units import GIB, MIB
