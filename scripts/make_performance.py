@@ -126,14 +126,15 @@ inputs, the loss and all gradients are equal to plain vanilla's, bit for bit (sa
 COMPILER = """
 ## With torch.compile
 
-Steps as above, batch 64, one thread, without and with PyTorch's compiler (inductor, default settings,
-fixed shapes), which is given the whole trained part. It leaves out layers that compress their input
-and lean layers that overwrite theirs: with ASI the parts between are compiled. "Plain neighbours" are
-PyTorch's own normalisations and activations around ASI's layers. Times are the processor's, medians
-of alternating steps: 8 of each for MCUNet, 2 for the others, whose quartiles are thus their range.
-"Compiling" is the first step's time on a busy machine, without a cache of compiled code. Written from
-`docs/compiled.json`, which `python -m benchmarks.compiled --json` writes. No case gains 5 %, so runs
-have no such setting ([decision 0129](decisions/0129-no-torch-compile.md)).
+Steps as above, batch 64, one thread, without and with PyTorch's compiler (inductor, default
+settings, fixed shapes), which is given the whole trained part. It leaves out layers that compress
+their input and lean layers that overwrite theirs: with ASI the parts between are compiled. "Plain
+neighbours" are PyTorch's own normalisations and activations around ASI's layers. Times are the
+processor's, medians of alternating steps: 8 of each for MCUNet, 2 for the others, whose quartiles
+are thus their range. "Compiling" is the first step's time on a busy machine, without a cache of
+compiled code. Written from `docs/compiled.json`, which `python -m benchmarks.compiled --json`
+writes. No case gains 5 %, so runs have no such setting ([decision
+0129](decisions/0129-no-torch-compile.md)).
 
 {machine}
 
