@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TARGET = ROOT / "docs" / "performance.json", ROOT / "docs" / "performance.md"
 OTHERS = "performance-*.json"
 GPU = ROOT / "docs" / "gpu.json"
+COMPILED = ROOT / "docs" / "compiled.json"
 MIB = 2**20
 
 WAYS = {
@@ -122,6 +123,22 @@ inputs, the loss and all gradients are equal to plain vanilla's, bit for bit (sa
 
 """
 
+COMPILER = """
+## With torch.compile
+
+Steps as above, batch 64, one thread, without and with PyTorch's compiler (inductor, default
+settings, fixed shapes), which is given the whole trained part. It leaves out layers that compress
+their input and lean layers that overwrite theirs: with ASI the parts between are compiled. "Plain
+neighbours" are PyTorch's own normalisations and activations around ASI's layers. Times are the
+processor's, medians of alternating steps: 8 of each for MCUNet, 2 for the others, whose quartiles
+are thus their range. "Compiling" is the first step's time on a busy machine, without a cache of
+compiled code. Written from `docs/compiled.json`, which `python -m benchmarks.compiled --json`
+writes. No case gains 5 %, so runs have no such setting ([decision
+0129](decisions/0129-no-torch-compile.md)).
+
+{machine}
+
+"""
 
 ON_A_GPU = """
 ## On a GPU
@@ -153,8 +170,24 @@ def main() -> None:
     if others:
         parts += [ELSEWHERE, _elsewhere([found, *others])]
     parts += [KERNELS, _kernels(found["kernels"]), MEMORY, _memory(found["memory"])]
-    parts += [ON_A_GPU, _gpu()]
+    parts += [_compiled(json.loads(COMPILED.read_text())), ON_A_GPU, _gpu()]
     TARGET.write_text("".join(parts))
+
+
+def _compiled(found: dict[str, Any]) -> str:
+    rows = []
+    for case in found["cases"]:
+        for name, compiling in case["compile_seconds"].items():
+            both = [case["seconds"][way] for way in (name, f"{name}_compiled")]
+            ratio = both[0]["median"] / both[1]["median"]
+            title = WAYS.get(name, "ASI, plain neighbours")
+            rows.append(
+                [f"{_case(case)}, {title}", *map(_spread, both), f"{ratio:.2f}", f"{compiling:.0f}"]
+            )
+    titles = ["tail", "without, ms", "with, ms", "without / with", "compiling, s"]
+    return COMPILER.format(machine=_environment(found["environment"]).strip()) + _table(
+        titles, rows
+    )
 
 
 def _gpu() -> str:

@@ -171,6 +171,10 @@ class Tail:
             self._module(*(laid_out(value[:1], self.layout) for value in values))
         self.shapes = related(with_batch(s, case.batch_size) for s in shapes.all(names))
 
+    def compile_(self) -> None:
+        """Have PyTorch compile the tail, in place, in its next step; shapes are fixed."""
+        self._module.compile(dynamic=False)
+
     def step(self) -> None:
         """Forward and backward pass; gradients are recomputed, and not applied."""
         self._module.zero_grad()

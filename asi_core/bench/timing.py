@@ -38,6 +38,7 @@ def alternating(
     seconds: float,
     device: torch.device,
     settle: Mapping[str, Callable[[], object]] | None = None,
+    clock: Callable[[torch.device], float] | None = None,
 ) -> dict[str, Timing]:
     """Time several functions, alternating between them.
 
@@ -48,14 +49,16 @@ def alternating(
         seconds: approximate time limit of the rounds together. At least 3 are made, or 2 long ones,
             and at most 15.
         settle: called in the first round instead, if a whole round takes long.
+        clock: the seconds so far, which are reported; by default those of a wall clock (`now`).
     """
+    read = clock or now
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for way in (settle or ways).values():
-        _seconds(way, device)
+        _seconds(way, device, read)
     started, number = time.perf_counter(), 0
     while _goes_on(number, time.perf_counter() - started, seconds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
-            taken[name].append(_seconds(ways[name], device))
+            taken[name].append(_seconds(ways[name], device, read))
         number += 1
     return {name: _timing(all_) for name, all_ in taken.items()}
 
@@ -68,10 +71,12 @@ def _goes_on(rounds: int, passed: float, seconds: float) -> bool:
     return rounds < _MOST_ROUNDS and passed * (1 + 1 / rounds) <= seconds
 
 
-def _seconds(way: Callable[[], object], device: torch.device) -> float:
-    started = now(device)
+def _seconds(
+    way: Callable[[], object], device: torch.device, read: Callable[[torch.device], float]
+) -> float:
+    started = read(device)
     way()
-    return now(device) - started
+    return read(device) - started
 
 
 def _timing(seconds: list[float]) -> Timing:
