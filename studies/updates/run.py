@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from statistics import fmean, stdev
 from typing import Any
 
 from asi_core.costs.estimate import estimate
@@ -31,6 +30,8 @@ from asi_core.settings import read_settings
 from asi_core.training.spec import RunSpec
 from studies.poster.run import taken_up
 
+# Names of the study's comparisons begin with it; the report finds them by it.
+NAME = "Factor updates"
 BATCH, DEPTH, RATIO = 64, 4, 50
 LENGTHS = (200, 600)
 MODELS = ("mcunet_in1", "efficientnet_lite0")
@@ -42,6 +43,8 @@ UPDATES: Mapping[str, Mapping[str, Any]] = {
     "when needed": {"update": "when_needed"},
 }
 VANILLA, PROBE = "vanilla", "linear probe"
+# In the order of a comparison's runs.
+ROWS = (*UPDATES, VANILLA, PROBE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,10 @@ class Case:
                 "probe_every": steps,
             }
         )
+
+    def name(self, steps: int, seed: int) -> str:
+        """What the comparison of a length and seed is called in the store."""
+        return f"{NAME}: {self.title}, {steps} steps, seed {seed}"
 
     def budget(self) -> int:
         """Bytes: a fiftieth of what vanilla keeps by formula."""
@@ -126,21 +133,18 @@ class Extent:
             yield case, steps, seed
 
 
-def run_study(extent: Extent) -> dict[tuple[str, int, str], list[RunRecord]]:
-    """Execute what is missing; runs by case, length and row of the table."""
+def run_study(extent: Extent) -> list[RunRecord]:
+    """Execute what is missing; all runs of the study."""
     store = open_store(read_settings().database_url)
     library = RunLibrary(store.url)
-    found: dict[tuple[str, int, str], list[RunRecord]] = {}
+    found: list[RunRecord] = []
     for case, steps, seed in extent.comparisons():
-        name = f"Factor updates: {case.title}, {steps} steps, seed {seed}"
-        specs = case.specs(steps, seed)
-        runs = taken_up(store, list(specs.values()))
+        name = case.name(steps, seed)
+        runs = taken_up(store, list(case.specs(steps, seed).values()))
         library.describe(runs[0].comparison, Description(name))
         print(f"{name}: {len(runs)} runs", flush=True)
         work_through(store.url, runs, lambda number, run: print(f"  {_line(run)}", flush=True))
-        ended = store.comparison(runs[0].comparison)
-        for row, run in zip(specs, ended, strict=True):
-            found.setdefault((case.title, steps, row), []).append(run)
+        found += store.comparison(runs[0].comparison)
     library.close()
     return found
 
@@ -150,32 +154,8 @@ def _line(run: RunRecord) -> str:
     return f"{run.spec.method.settings_label}, k = {run.spec.layers}: {run.status}, {accuracy}"
 
 
-def table(found: Mapping[tuple[str, int, str], Sequence[RunRecord]]) -> str:
-    """Test accuracy in per cent, mean and standard deviation over the seeds, and the mean
-    difference from the update at every step with the same seed."""
-    lines = ["| | steps | update | accuracy, % | against every step, points | bytes |"]
-    lines += ["|---|--:|---|--:|--:|--:|"]
-    for (case, steps, row), runs in found.items():
-        accuracy = _accuracies(runs)
-        usual = _accuracies(found[case, steps, "every step"])
-        gaps = [a - b for a, b in zip(accuracy, usual, strict=True)]
-        kept = fmean((run.summary or {})["activation_bytes"] for run in runs)
-        cells = (case, f"{steps}", row, _spread(accuracy), _spread(gaps, "+.2f"), f"{kept:.0f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _accuracies(runs: Sequence[RunRecord]) -> list[float]:
-    return [100 * (run.summary or {})["test_accuracy"] for run in runs]
-
-
-def _spread(values: Sequence[float], form: str = ".2f") -> str:
-    deviation = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{fmean(values):{form}}{deviation}"
-
-
 def main() -> int:
-    """Run the study and print its table."""
+    """Run what is missing of the study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--seeds", type=int, default=3)
@@ -183,12 +163,11 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     options = parser.parse_args()
     started = time.perf_counter()
-    found = run_study(Extent(options.dataset, options.seeds, options.steps, options.models))
-    runs = [run for each in found.values() for run in each]
+    runs = run_study(Extent(options.dataset, options.seeds, options.steps, options.models))
     print(f"{len(runs)} runs, {time.perf_counter() - started:.0f} s", flush=True)
     if any(run.status != "completed" for run in runs):
         raise SystemExit("some runs failed: see Compare and their logs.")
-    print(table(found))
+    print("complete: python -m studies.updates.report writes docs/factor_updates.md.")
     return 0
 
 
