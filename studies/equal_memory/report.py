@@ -2,10 +2,11 @@
 
 Beside it, docs/equal_memory.jsonl has a line for each run.
 
-    python -m studies.equal_memory.report [--time ROUNDS] [--figure PATH.html]
+    python -m studies.equal_memory.report [--time ROUNDS] [--figure PATH.html] [--ship]
 
 Nothing is trained here. Every accuracy comes from runs whose ids are beside it. With `--time`, the
 steps of all settings are timed first, in turns: do that while the machine does nothing else.
+`--ship` writes the runs of one network and number of layers to data/examples/, which Compare shows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from asi_core.methods import METHODS, REFERENCE_KIND
 from asi_core.records import HEAD_KIND, HEAD_LABEL
 from asi_core.results.equal_memory import MemoryPoint, best_of_each, step_bytes, winners
 from asi_core.results.outcomes import Outcome, outcomes_by_seed
+from asi_core.runs.exchange.examples import SHIPPED_FOLDER, write_example
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.library import RunLibrary
@@ -36,11 +39,16 @@ from asi_core.units import MIB, format_bytes, format_seconds, layer_count
 from asi_core.zoo.cards import model_card
 from studies.equal_memory.run import FULL, NAME, RATES_NAME, Study
 from studies.equal_memory.times import key_of, read_times, write_times
+from studies.poster.run import without_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "equal_memory.md"
 # Of these the answer names the best within each budget, whether or not it is among the winners.
 _BESIDE = (REFERENCE_KIND, "asi")
+# What is shipped: each method at this number of layers with the whole batch, and the head.
+_SHIPPED_MODEL, _SHIPPED_LAYERS = "mcunet_in1", 4
+# Interval of their shipped steps.
+_SHIPPED_STEP = 10
 BUDGETS = tuple(int(mib * MIB) for mib in (0.25, 1, 4, 16, 32))
 
 
@@ -154,6 +162,20 @@ def _priced(point: MemoryPoint, of_time: bool) -> PricedPoint:
         None if interval is None else interval.low,
         None if interval is None else interval.high,
     )
+
+
+def ship(found: Found, folder: Path = SHIPPED_FOLDER) -> Path:
+    """Write the runs of one network, number of layers and the whole batch as an example."""
+    runs = [
+        run
+        for point in found.points[_SHIPPED_MODEL]
+        for run in point.outcome.runs
+        if run.spec.layers in (_SHIPPED_LAYERS, 0) and run.spec.micro_batch is None
+    ]
+    shown = [replace(run, spec=without_folder(run.spec)) for run in runs]
+    path = folder / "equal-memory.json.gz"
+    write_example(found.store, shown, path, step_every=_SHIPPED_STEP)
+    return path
 
 
 def _head(found: Found) -> str:
@@ -314,6 +336,7 @@ def main(arguments: Sequence[str] | None = None, target: Path = TARGET) -> int:
     parser = argparse.ArgumentParser(description="Write docs/equal_memory.md from the store.")
     parser.add_argument("--figure", type=Path, metavar="PATH.html", help="also write the figures")
     parser.add_argument("--time", type=int, metavar="ROUNDS", help="time all settings first")
+    parser.add_argument("--ship", action="store_true", help="also write the shipped example")
     options = parser.parse_args(arguments)
     found = Found(read_settings().database_url)
     if options.time is not None:
@@ -324,6 +347,8 @@ def main(arguments: Sequence[str] | None = None, target: Path = TARGET) -> int:
     beside = target.with_suffix(".jsonl")
     beside.write_text("\n".join((*map(json.dumps, each_run(found)), "")), encoding="utf-8")
     print(target.name, beside.name)
+    if options.ship:
+        print(ship(found).name)
     if options.figure is not None:
         parts = [
             figure(points, f"{model_card(model).title} at equal memory", of_time=of_time)

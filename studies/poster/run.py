@@ -206,7 +206,7 @@ def ship(study: dict[str, list[RunRecord]]) -> None:
     parts["cifar10"] = first_shown(study[f"curves-{SEEDS[0]}"])
     for name, runs in parts.items():
         path = SHIPPED_FOLDER / f"{name}.json.gz"
-        shown = [replace(run, spec=_with_dataset(run.spec)) for run in runs]
+        shown = [replace(run, spec=without_folder(run.spec)) for run in runs]
         write_example(store, shown, path, step_every=_SHIPPED_STEP)
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
     largest = {run.spec.method.kind: run.spec for run in reversed(study["small"])}
@@ -216,7 +216,7 @@ def ship(study: dict[str, list[RunRecord]]) -> None:
             SHIPPED_FOLDER / "jobs",
             f"poster-small-{name}",
             "measure",
-            _with_dataset(run_spec),
+            without_folder(run_spec),
             measured(run_spec),
         )
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1024:.0f} KiB")
@@ -233,7 +233,7 @@ def first_shown(runs: Sequence[RunRecord]) -> list[RunRecord]:
     ]
 
 
-def _with_dataset(run_spec: RunSpec) -> RunSpec:
+def without_folder(run_spec: RunSpec) -> RunSpec:
     """The specification with only the file name of the images, without this machine's folder."""
     name = run_spec.dataset
     if name.startswith(PREFIX):
