@@ -25,11 +25,20 @@ FAULTS = {
     r"engine/test_engine\.py::test_a_run_that_kills_its_worker_each_time": "a killed worker's run "
     "continues (test_engine), and lost attempts are counted (runs/store, engine/test_watch)",
     r"training/test_feature_files\.py::test_processes_share": "the other tests of the file",
-    r"test_links\.py::.*\[(explore|step|train|compare|learn|spectra)\]": "links of these pages in "
-    "pages/, the tours of plan and poster, and the setup's link in browser/test_setup",
+    r"test_links\.py::.*\[(explore|step|train|compare|learn|spectra|plan)\]": "links of these "
+    "pages in pages/, the tour of poster, and the setup's link in browser/test_setup",
+    r"browser/test_spectra\.py": "pages/test_spectra has these controls, and "
+    "browser/test_every_page waits for all figures of the page",
+    r"browser/test_poster\.py": "browser/test_links changes all controls of the page, and "
+    "pages/test_poster has the counts and the other convention",
+    r"browser/test_learn\.py::test_a_reader_searches": "pages/test_glossary: a visitor searches",
+    r"browser/test_compare\.py::test_a_sweep": "pages/test_compare launches, counts and cancels a "
+    "sweep, and browser/test_main_job watches runs of a real worker",
     r"browser/test_uploads\.py::test_two_visitors": "pages/test_uploads, datasets/test_uploads",
     r"browser/test_main_job\.py::test_nothing_overflows": "browser/test_every_page at 390 pixels",
     r"browser/test_main_job\.py::test_wrong_input": "pages/test_train: wrong settings",
+    r"browser/test_main_job\.py::test_a_run_is_cancelled": "the plan's runs are cancelled in the "
+    "same file, engine/test_engine cancels a run beside another, pages/test_train has the words",
     r"zoo/test_efficientnet_lite0\.py::test_features_of_real": "the weights are the package's, "
     "tensor by tensor, in the same file",
     r"test_measuring\.py::test_what_the_formula_says.*\[(resnet|vit|mobilenet)": "the same for "

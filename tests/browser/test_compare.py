@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.app import Server
-from tests.browser.visiting import MINUTE, Visit, open_page, wait_until_drawn
+from tests.browser.visiting import MINUTE, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
 PICTURE = "Accuracy against"
 
 
-def open_compare(browser: Browser, training_server: Server) -> Visit:
-    visit = open_page(browser, f"{training_server.url}/compare")
+@pytest.fixture(scope="module")
+def compare(browser: Browser, server: Server) -> Iterator[Page]:
+    """The page on the shipped runs, opened once for the tests that start nothing."""
+    visit = open_page(browser, f"{server.url}/compare")
     expect(visit.page.get_by_role("heading", name="Which runs are worth")).to_be_visible()
-    return visit
+    yield visit.page
+    visit.end()
 
 
 def points(page: Page) -> list[dict[str, Any]]:
@@ -44,33 +49,13 @@ def chosen(page: Page) -> list[str]:
     return tags.locator("[data-tag]").all_inner_texts()
 
 
-def test_a_point_opens_its_run_and_the_link_remembers_it(
-    browser: Browser, training_server: Server
-) -> None:
-    visit = open_compare(browser, training_server)
-    page = visit.page
-    expect(page.get_by_text("The cheapest run within 1 point of vanilla")).to_be_visible()
-    wait_for(lambda: points(page), 180, "the picture's points")
-    wait_until_drawn(page)
-    page.locator(".live-chart").first.scroll_into_view_if_needed()
-    point = points(page)[-1]
-    page.mouse.click(point["left"], point["top"])
-    wait_for(lambda: chosen(page) == [point["label"]], 180, "the point's run in the box")
-    wait_until_drawn(page)
-    # That the address leads there is tested without a browser.
-    assert "runs=" in page.url
-    visit.end()
-
-
 def test_the_report_opens_without_a_network(
-    browser: Browser, training_server: Server, tmp_path: Path
+    browser: Browser, compare: Page, tmp_path: Path
 ) -> None:
-    visit = open_compare(browser, training_server)
-    with visit.page.expect_download(timeout=MINUTE) as download:
-        visit.page.get_by_role("button", name="Report").click()
+    with compare.expect_download(timeout=MINUTE) as download:
+        compare.get_by_role("button", name="Report").click()
     path = tmp_path / "report.html"
     download.value.save_as(path)
-    visit.end()
     context = browser.new_context(offline=True)
     page, problems = context.new_page(), []
     page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
@@ -84,17 +69,27 @@ def test_the_report_opens_without_a_network(
     context.close()
 
 
+def test_a_point_opens_its_run_and_the_link_remembers_it(compare: Page) -> None:
+    page = compare
+    expect(page.get_by_text("The cheapest run within 1 point of vanilla")).to_be_visible()
+    wait_for(lambda: points(page), 180, "the picture's points")
+    wait_until_drawn(page)
+    page.locator(".live-chart").first.scroll_into_view_if_needed()
+    point = points(page)[-1]
+    page.mouse.click(point["left"], point["top"])
+    wait_for(lambda: chosen(page) == [point["label"]], 180, "the point's run in the box")
+    wait_until_drawn(page)
+    # That the address leads there is tested without a browser.
+    assert "runs=" in page.url
+
+
 def test_a_sweep_is_launched_watched_and_cancelled(
     browser: Browser, training_server: Server
 ) -> None:
-    visit = open_compare(browser, training_server)
+    short = "sweep_steps=4000&sweep_batch_size=16&sweep_image_size=32"
+    visit = open_page(browser, f"{training_server.url}/compare?{short}")
     page = visit.page
     page.get_by_text("Start a sweep").click()
-    for label, value in (("Steps", "4000"), ("Batch size", "16"), ("Image size", "32")):
-        box = page.get_by_role("spinbutton", name=label)
-        box.fill(value)
-        box.press("Enter")
-        wait_until_drawn(page)
     expect(page.get_by_text("6 runs.")).to_be_visible()
     page.get_by_role("button", name="Start the sweep").click()
     cancel = page.get_by_role("button", name="Cancel all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -12,10 +13,10 @@ from dashboard.navigation import PAGES
 from tests.browser.app import Server
 from tests.browser.visiting import (
     NARROW,
-    WIDE,
     Scheme,
     Visit,
     open_window,
+    repaint,
     wait_until_drawn,
 )
 from tests.waiting import wait_for
@@ -25,7 +26,6 @@ NAMES = [page.path for page in PAGES]
 FRAME = ["[data-testid=stHeader]", "[data-testid=stToolbar]", "[data-testid=stDecoration]"]
 # The rules that depend on the colours; all others were applied to the same elements before.
 OF_COLOURS = ("color-contrast", "link-in-text-block")
-NOTHING_FADES = "document.getAnimations().every(moving => moving.playState !== 'running')"
 # About text on a copy of a button, outside of the app element.
 PUT_INTO_MENU = """() => {
     const button = document.querySelector("[data-testid='stBaseButton-primary']");
@@ -33,6 +33,7 @@ PUT_INTO_MENU = """() => {
 }"""
 WHITE = "rgb(255, 255, 255)"
 SMALL_SCREEN: ViewportSize = {"width": 1280, "height": 720}
+PHONE: ViewportSize = {"width": NARROW, "height": 900}
 FIRST_SCREEN = {
     "question": "h1",
     "answer": ".st-key-page-answer",
@@ -55,7 +56,6 @@ CUT = """() => {
         e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible');
     return [...inside('.live-chart text', '.live-chart'), ...shortened].map(e => e.textContent);
 }"""
-BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 
 
 @pytest.fixture(scope="module")
@@ -66,34 +66,38 @@ def window(browser: Browser, server: Server) -> Iterator[Visit]:
     visit.end()
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "explore")
-def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(
-    window: Visit, server: Server, name: str
-) -> None:
-    page = window.page
-    page.set_viewport_size({"width": WIDE, "height": 900})
-    page.emulate_media(color_scheme="light")
-    window.open(f"{server.url}/{name}")
-    assert serious_barriers(page) == []
-    light = page.evaluate(BACKGROUND)
-    page.emulate_media(color_scheme="dark")
-    wait_for(lambda: page.evaluate(BACKGROUND) != light, 180, "a dark page")
-    wait_until_drawn(page)
-    wait_for(lambda: page.evaluate(NOTHING_FADES), 180, "the end of all transitions")
-    assert serious_barriers(page, *OF_COLOURS) == []
-    page.set_viewport_size({"width": NARROW, "height": 900})
-    main = page.get_by_test_id("stMain")
-    wait_for(lambda: _excess(page, main) <= 0, 180, "nothing wider than a phone")
+@dataclass(frozen=True)
+class Opened:
+    """A page on a small screen, in the light theme.
+
+    Attributes:
+        url: its address.
+        visit: the window that shows it.
+        sizes: of its text, in pixels.
+    """
+
+    url: str
+    visit: Visit
+    sizes: dict[str, float]
+
+    def show(self, screen: ViewportSize, scheme: Scheme) -> Page:
+        self.visit.page.set_viewport_size(screen)
+        self.visit.page.emulate_media(color_scheme=scheme)
+        return self.visit.page
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "explore")
-def test_question_answer_and_a_picture_are_in_the_first_screen(
-    window: Visit, server: Server, name: str
-) -> None:
-    page = window.page
-    page.set_viewport_size(SMALL_SCREEN)
-    page.emulate_media(color_scheme="light")
-    window.open(f"{server.url}/{name}")
+@pytest.fixture(scope="module", params=NAMES, ids=lambda name: name or "explore")
+def opened(request: pytest.FixtureRequest, window: Visit, server: Server) -> Opened:
+    """Each page in turn, opened once for all of its tests."""
+    url = f"{server.url}/{request.param}"
+    window.page.set_viewport_size(SMALL_SCREEN)
+    window.page.emulate_media(color_scheme="light")
+    window.open(url)
+    return Opened(url, window, window.page.evaluate(SIZES))
+
+
+def test_question_answer_and_a_picture_are_in_the_first_screen(opened: Opened) -> None:
+    page = opened.show(SMALL_SCREEN, "light")
     height = SMALL_SCREEN["height"]
     seen = {
         part: [box for box in page.evaluate(BOXES, css) if box["top"] > 0 and box["height"] > 10]
@@ -104,14 +108,20 @@ def test_question_answer_and_a_picture_are_in_the_first_screen(
     } == dict.fromkeys(FIRST_SCREEN, True), seen
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "explore")
-def test_a_presentation_is_large_and_whole(window: Visit, server: Server, name: str) -> None:
-    page = window.page
-    page.set_viewport_size(SMALL_SCREEN)
-    page.emulate_media(color_scheme="light")
-    window.open(f"{server.url}/{name}")
-    before = page.evaluate(SIZES)
-    window.open(f"{server.url}/{name}?present=1")
+def test_nobody_is_shut_out_and_nothing_is_wider_than_a_phone(opened: Opened) -> None:
+    page = opened.show(SMALL_SCREEN, "light")
+    assert serious_barriers(page) == []
+    repaint(page, "dark")
+    assert serious_barriers(page, *OF_COLOURS) == []
+    opened.show(PHONE, "dark")
+    main = page.get_by_test_id("stMain")
+    wait_for(lambda: _excess(page, main) <= 0, 180, "nothing wider than a phone")
+
+
+def test_a_presentation_is_large_and_whole(opened: Opened) -> None:
+    page = opened.show(SMALL_SCREEN, "light")
+    opened.visit.open(f"{opened.url}?present=1")
+    before = opened.sizes
     wait_for(lambda: page.evaluate(SIZES)["h1"] > before["h1"], 60, "larger text")
     wait_until_drawn(page)
     after = page.evaluate(SIZES)
@@ -145,6 +155,7 @@ def test_text_on_the_main_colour_of_a_menu_can_be_read(window: Visit, server: Se
     """Menus are at the end of the page's body, outside of the app element."""
     colours: tuple[tuple[Scheme, str], ...] = (("light", WHITE), ("dark", "rgb(14, 16, 19)"))
     for scheme, colour in colours:
+        # Anew: their theme is that of the latest script run.
         window.page.emulate_media(color_scheme=scheme)
         window.open(f"{server.url}/learn")
         assert window.page.evaluate(PUT_INTO_MENU) == colour

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.app import Server
-from tests.browser.visiting import Visit, open_window, wait_until_drawn
+from tests.browser.visiting import NARROW, Visit, open_window, repaint, wait_until_drawn
 from tests.waiting import wait_for
 
 STOPS = """around => [...document.querySelectorAll(around + ' [data-testid=stTooltipIcon] *')]
@@ -37,6 +37,8 @@ CONTRAST = """() => {
         return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     });
 }"""
+ALL_FIT = """() => [...document.querySelectorAll('.live-chart .js-plotly-plot')]
+    .every(plot => plot._fullLayout.width <= innerWidth)"""
 BAR = """place => {
     const plot = document.querySelector('.live-chart.clickable .js-plotly-plot');
     plot.scrollIntoView({block: 'center'});
@@ -48,41 +50,54 @@ BAR = """place => {
 HOVERED = """() => document.querySelector('.live-chart.clickable .js-plotly-plot')
     ._hoverdata?.[0].customdata"""
 
+SCREEN: ViewportSize = {"width": 1280, "height": 720}
+
 
 @pytest.fixture(scope="module")
 def window(browser: Browser, server: Server) -> Iterator[Visit]:
     visit = open_window(browser, server.url)
-    visit.page.set_viewport_size({"width": 1280, "height": 720})
+    visit.page.set_viewport_size(SCREEN)
     yield visit
     visit.end()
 
 
-def test_the_first_page_has_a_name_too(window: Visit, server: Server) -> None:
+@pytest.fixture(scope="module")
+def explore(window: Visit, server: Server) -> Page:
+    """The first page, for the tests before those that open another one."""
     window.open(f"{server.url}/explore?layers=3")
-    expect(window.page.get_by_role("heading", name="What would compression save?")).to_be_visible()
-    assert window.page.url.startswith(f"{server.url}/?")
-    assert "layers=3" in window.page.url
+    return window.page
 
 
-@pytest.mark.parametrize("path", ["learn", ""])
-def test_a_lesson_is_opened_by_its_number(window: Visit, server: Server, path: str) -> None:
-    window.open(f"{server.url}/{path}?lesson=2")
-    expect(window.page.get_by_role("heading", name="What low rank means", level=1)).to_be_visible()
+def test_the_first_page_has_a_name_too(explore: Page, server: Server) -> None:
+    expect(explore.get_by_role("heading", name="What would compression save?")).to_be_visible()
+    assert explore.url.startswith(f"{server.url}/?")
+    assert "layers=3" in explore.url
 
 
-def test_a_click_trains_a_layer_and_is_in_the_address(window: Visit, server: Server) -> None:
-    page = window.page
-    window.open(f"{server.url}/?layers=4")
-    click_bar(page, 40)
-    page.wait_for_url("**layer_names=**")
-    expect(page.get_by_role("group", name="The network: 5 of 49")).to_be_visible()
-    wait_until_drawn(page)
-    click_bar(page, 40)
-    expect(page.get_by_role("group", name="The network: 4 of 49")).to_be_visible()
-    wait_until_drawn(page)
-    click_bar(page, 45)
-    page.wait_for_url("**layers=3**")
-    expect(page.get_by_role("group", name="The network: 3 of 49")).to_be_visible()
+def test_help_marks_are_one_tab_stop_for_each_group(explore: Page) -> None:
+    wait_for(lambda: explore.evaluate(STOPS, "[data-testid=stSidebar]") == 1, 60, "one tab stop")
+    marks = explore.locator("[data-testid=stSidebar] [data-testid=stTooltipIcon] [tabindex]")
+    assert marks.count() > 4
+    marks.first.focus()
+    explore.keyboard.press("ArrowDown")
+    assert explore.evaluate(
+        "document.activeElement.closest('[data-testid=stTooltipIcon]') !== null"
+    )
+    assert explore.evaluate(STOPS, "[data-testid=stSidebar]") == 1
+    assert marks.nth(1).get_attribute("tabindex") == "0"
+
+
+def test_a_click_trains_a_layer_and_is_in_the_address(explore: Page) -> None:
+    click_bar(explore, 40)
+    explore.wait_for_url("**layer_names=**")
+    expect(explore.get_by_role("group", name="The network: 4 of 49")).to_be_visible()
+    wait_until_drawn(explore)
+    click_bar(explore, 40)
+    expect(explore.get_by_role("group", name="The network: 3 of 49")).to_be_visible()
+    wait_until_drawn(explore)
+    click_bar(explore, 46)
+    explore.wait_for_url("**layers=2**")
+    expect(explore.get_by_role("group", name="The network: 2 of 49")).to_be_visible()
 
 
 def click_bar(page: Page, place: int) -> None:
@@ -92,33 +107,28 @@ def click_bar(page: Page, place: int) -> None:
     page.mouse.click(*at)
 
 
-def test_help_marks_are_one_tab_stop_for_each_group(window: Visit, server: Server) -> None:
-    page = window.page
-    window.open(server.url)
-    wait_for(lambda: page.evaluate(STOPS, "[data-testid=stSidebar]") == 1, 60, "one tab stop")
-    marks = page.locator("[data-testid=stSidebar] [data-testid=stTooltipIcon] [tabindex]")
-    assert marks.count() > 4
-    marks.first.focus()
-    page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.closest('[data-testid=stTooltipIcon]') !== null")
-    assert page.evaluate(STOPS, "[data-testid=stSidebar]") == 1
-    assert marks.nth(1).get_attribute("tabindex") == "0"
+@pytest.mark.parametrize("path", ["learn", ""])
+def test_a_lesson_is_opened_by_its_number(window: Visit, server: Server, path: str) -> None:
+    window.open(f"{server.url}/{path}?lesson=2")
+    expect(window.page.get_by_role("heading", name="What low rank means", level=1)).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_toolbar_covers_a_title(window: Visit, server: Server, width: int) -> None:
+def test_no_toolbar_covers_a_title(window: Visit, server: Server) -> None:
     page = window.page
-    page.set_viewport_size({"width": width, "height": 900})
     window.open(f"{server.url}/train")
     assert page.evaluate(COVERED) == []
+    page.set_viewport_size({"width": NARROW, "height": 900})
+    wait_for(lambda: page.evaluate(ALL_FIT), 180, "charts of a phone's width")
+    assert page.evaluate(COVERED) == []
+    page.set_viewport_size(SCREEN)
 
 
 def test_disabled_controls_can_be_read(window: Visit, server: Server) -> None:
     page = window.page
-    page.set_viewport_size({"width": 1280, "height": 720})
+    window.open(f"{server.url}/?model=swin_t&ranks_from=One+rank")
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        window.open(f"{server.url}/?model=swin_t&ranks_from=One+rank")
+        if scheme == "dark":
+            repaint(page, scheme)
         found = page.evaluate(CONTRAST)
         assert found, "a model of one image size, and methods that do not support it"
         assert min(found) >= 4.5

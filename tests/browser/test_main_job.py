@@ -1,4 +1,4 @@
-"""The main workflow in a real browser, with a real worker."""
+"""Training and planning in a real browser, with a real worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.app import Server
-from tests.browser.visiting import MINUTE, NARROW, WIDE, Visit, open_page
+from tests.browser.visiting import MINUTE, NARROW, WIDE, Visit, open_page, wait_until_drawn
 from tests.waiting import wait_for
 
 # Two methods and a reference: each is another run, and another curve to draw again and again.
@@ -126,3 +126,38 @@ def test_nothing_overflows_on_a_phone(
     expect(page.get_by_text("completed after 2 steps")).to_have_count(5, timeout=4 * MINUTE)
     wait_for(lambda: points(page, "Spectra"), 200, "the last figure of the page")
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW
+
+
+def test_a_visitor_plans_changes_the_budget_and_trains(
+    browser: Browser, training_server: Server
+) -> None:
+    opened = open_page(browser, f"{training_server.url}/plan")
+    page = opened.page
+    expect(page.get_by_role("heading", name="Which ranks fit")).to_be_visible()
+    expect(page.get_by_text("Within 256 KiB the best ranks keep")).to_be_visible()
+    page.get_by_test_id("stButtonGroup").get_by_text("64 KiB", exact=True).click()
+    expect(page.get_by_text("Within 64 KiB the best ranks keep")).to_be_visible()
+    page.wait_for_url("**budget_kib=64**")
+    page.get_by_role("button", name="Train this plan").click()
+    expect(page.get_by_role("heading", name="What does compression cost")).to_be_visible(
+        timeout=MINUTE
+    )
+    cancel = page.get_by_role("button", name="Cancel", exact=True)
+    expect(cancel).to_have_count(4, timeout=2 * MINUTE)
+    for left in (3, 2, 1, 0):
+        cancel.first.click()
+        expect(cancel).to_have_count(left, timeout=MINUTE)
+    opened.end()
+
+
+def test_other_layers_are_calibrated_by_the_worker(
+    browser: Browser, training_server: Server
+) -> None:
+    small = "layers=2&batch_size=8&image_size=32&budget_kib=8"
+    opened = open_page(browser, f"{training_server.url}/plan?{small}")
+    page = opened.page
+    expect(page.get_by_text("There is no calibration yet of")).to_be_visible()
+    page.get_by_role("button", name="Calibrate these layers").click()
+    expect(page.get_by_text("Within 8 KiB the best ranks keep")).to_be_visible(timeout=2 * MINUTE)
+    wait_until_drawn(page)
+    opened.end()

@@ -29,6 +29,9 @@ WATCH_RUNS = """() => {
     };
 }"""
 
+BACKGROUND = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+NOTHING_FADES = "document.getAnimations().every(moving => moving.playState !== 'running')"
+
 
 @dataclass
 class Visit:
@@ -96,6 +99,15 @@ def _note(problems: list[str], message: ConsoleMessage) -> None:
     asked = message.location["url"].endswith(("/_stcore/health", "/_stcore/host-config"))
     if message.type == "error" and not asked:
         problems.append(f"{message.text} ({message.location['url']})")
+
+
+def repaint(page: Page, scheme: Scheme) -> None:
+    """Change to the other theme, and wait until the page is drawn in it."""
+    before = page.evaluate(BACKGROUND)
+    page.emulate_media(color_scheme=scheme)
+    wait_for(lambda: page.evaluate(BACKGROUND) != before, 180, f"a {scheme} page")
+    wait_until_drawn(page)
+    wait_for(lambda: page.evaluate(NOTHING_FADES), 180, "the end of all transitions")
 
 
 def wait_until_drawn(page: Page) -> None:

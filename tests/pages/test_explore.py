@@ -28,6 +28,7 @@ from dashboard import links, services
 from dashboard.explore.equations import equation
 from tests.pages.inline import InlineEngine, inline_engine
 
+pytestmark = pytest.mark.usefixtures("opened_before")
 PAGES = Path(__file__).parents[2] / "pages"
 SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
 # WASI is for linear layers, and what a sparse update keeps is planned on the images.

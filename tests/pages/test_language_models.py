@@ -19,6 +19,7 @@ from tests.pages.test_explore import engine, kept, opened, texts  # noqa: F401
 
 pytest.importorskip("transformers")
 
+pytestmark = pytest.mark.usefixtures("opened_before")
 TINY = {
     "model_type": "llama",
     "hidden_size": 32,

@@ -168,6 +168,7 @@ def test_a_lesson_works_without_any_run(store: RunStore, slug: str) -> None:
     assert charts(page) >= 2
 
 
+@pytest.mark.usefixtures("opened_before")
 @pytest.mark.parametrize("slug", LESSONS)
 def test_what_is_shipped_is_enough_for_a_lesson(slug: str) -> None:
     st.cache_resource.clear()
@@ -343,6 +344,7 @@ def test_the_first_lesson_asks_about_the_network_that_a_link_fixes(evidence: Run
     assert f"of weights: {ratio}{THIN_SPACE}×" in shown
 
 
+@pytest.mark.usefixtures("opened_before")
 def test_the_first_lesson_shows_its_own_network_at_first() -> None:
     st.cache_resource.clear()
     shown = texts(guessed("memory").markdown)

@@ -15,6 +15,7 @@ from dashboard.learn.page import LESSONS
 from dashboard.navigation import PAGES
 from tests.pages.inline import InlineEngine, inline_engine
 
+pytestmark = pytest.mark.usefixtures("opened_before")
 FOLDER = Path(__file__).parents[2] / "pages"
 RATIO = re.compile(rf"(\d[\d.,]*{THIN_SPACE}× less)")
 # A ratio that does not tell its direction, and a hyphen in place of a minus.

@@ -24,6 +24,7 @@ from asi_core.units import format_bytes, three_digits
 from asi_core.zoo.cards import MODELS
 from dashboard import services
 
+pytestmark = pytest.mark.usefixtures("opened_before")
 PAGE = str(Path(__file__).parents[2] / "pages" / "plan.py")
 CALIBRATE, TRAIN = "Calibrate these layers", "Train this plan"
 SMALL = {"layers": "2", "batch_size": "8", "image_size": "32"}
