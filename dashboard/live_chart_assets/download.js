@@ -1,5 +1,6 @@
 // Download of a figure as it is shown, but on white.
 
+import { fitted } from "./figure.js";
 import { paperTheme, template } from "./theme.js";
 import { plainTitle } from "./title.js";
 
@@ -23,7 +24,7 @@ function save(plotly, { plot, traces, layout, theme }, format) {
   const { width, height } = plot.layout;
   const figure = {
     // Zoom and hidden traces as the visitor sees them, colours as the server sent them.
-    data: traces.map((trace, i) => ({ ...trace, visible: plot.data[i].visible })),
+    data: fitted(traces, theme, width).map((trace, i) => ({ ...trace, visible: plot.data[i].visible })),
     layout: { ...plot.layout, ...pick(layout, ["shapes", "annotations"]), template: paper },
   };
   const filename = plainTitle(layout).replace(/[^\p{L}\p{N}]+/gu, "_").replace(/^_|_$/g, "");

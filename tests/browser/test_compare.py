@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,24 @@ def points(page: Page) -> list[dict[str, Any]]:
     return found
 
 
+def overlapping_marks(page: Page) -> list[list[str]]:
+    """Pairs of shown marks of figures of accuracy that cover each other; fails if none is shown."""
+    script = """() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => {
+        const marks = [...plot.querySelectorAll('.textpoint text')].filter(t => t.textContent);
+        const boxes = marks.map(mark => [mark.textContent, mark.getBoundingClientRect().toJSON()]);
+        return boxes.filter(([, box]) => box.width);
+    })"""
+    shown = [boxes for boxes in page.evaluate(script) if boxes]
+    assert shown, "no figure shows a mark"
+    return [
+        [one, other]
+        for boxes in shown
+        for (one, a), (other, b) in combinations(boxes, 2)
+        if a["left"] < b["right"] and b["left"] < a["right"]
+        if a["top"] < b["bottom"] and b["top"] < a["bottom"]
+    ]
+
+
 def chosen(page: Page) -> list[str]:
     tags = page.get_by_test_id("stMultiSelect").filter(has_text="Runs in detail")
     return tags.locator("[data-tag]").all_inner_texts()
@@ -59,6 +78,11 @@ def test_a_point_opens_its_run_and_the_link_remembers_it(
     wait_until_drawn(page)
     # That the address leads there is tested without a browser.
     assert "runs=" in page.url
+    assert overlapping_marks(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    width = "document.querySelector('.live-chart .js-plotly-plot').layout.width"
+    wait_for(lambda: page.evaluate(width) < 390, 180, "a narrow figure")
+    assert overlapping_marks(page) == []
     visit.end()
 
 
