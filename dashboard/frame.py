@@ -186,7 +186,7 @@ def figure(
 ) -> None:
     """A live chart with downloads, and a caption that says what is formula and what is measured.
 
-    PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
+    PNG, SVG and PDF come from the chart's mode bar, a self-contained page from the menu below it.
     """
     live_chart(plot, key=key, on_click=on_click, on_drawn=on_drawn, drawn_token=drawn_token)
     below_figure(lambda: figure_page(Figure(plot), caption), key=key, caption=caption)
@@ -219,6 +219,7 @@ def below_figure(page: Callable[[], bytes], *, key: str, caption: str) -> None:
                 on_click="ignore",
             )
             menu.caption(
-                "PNG and SVG: the buttons at the top right of the figure. For a paper take SVG: it "
-                "has no pixels, and `rsvg-convert -f pdf` or Inkscape make a PDF of it."
+                "PNG, SVG and PDF: the buttons at the top right of the figure. For a paper take "
+                "SVG or PDF, which have no pixels. For PDF, choose *Save as PDF* as the printer: "
+                "the page has the figure's size."
             )

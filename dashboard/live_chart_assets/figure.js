@@ -12,7 +12,7 @@ const [NARROW, SMALL, NORMAL] = [300, 10, 12];
 const SELECTING = ["select2d", "lasso2d"];
 const ZOOMING = ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"];
 // Of plotly's toolbar: how many buttons are added, a button's width, and all gaps together.
-const [DOWNLOADS, BUTTON, GAPS] = [2, 30, 30];
+const [DOWNLOADS, BUTTON, GAPS] = [3, 30, 30];
 // Below this width the toolbar would leave no room for the title.
 const ROOMY = 380;
 
