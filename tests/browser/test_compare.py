@@ -103,7 +103,16 @@ def test_the_report_opens_without_a_network(
     page.goto(path.as_uri())
     expect(page.get_by_role("heading", name="Which runs are worth")).to_be_visible()
     drawn = "[...document.querySelectorAll('.js-plotly-plot')].filter(p => p._fullData).length"
-    wait_for(lambda: page.evaluate(drawn) == 6, 180, "six figures")
+    wait_for(lambda: page.evaluate(drawn) == 10, 180, "four figures on two axes, and two others")
+    first = page.locator("figure").first
+    plot = "document.querySelector('figure [data-axis]:not([hidden]) .js-plotly-plot')"
+    as_wide = f"Math.abs({plot}._fullLayout.width - {plot}.closest('figure').offsetWidth) < 2"
+    for name in ("linear", "log", "linear"):
+        first.get_by_role("radio", name=name).check()
+        expect(first.locator(".js-plotly-plot:visible")).to_have_count(1)
+        assert page.evaluate(f"{plot}.layout.xaxis.type ?? 'linear'") == name
+        wait_for(lambda: page.evaluate(as_wide), 180, "a figure as wide as the page")
+    assert overlapping_marks(page) == []
     assert problems == []
     context.close()
 
