@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from asi_core.figures.report import figure_page
+from asi_core.figures.report import OtherAxis, ReportFigure, figure_page
 from asi_core.figures.style import Drawing, Figure
 from asi_core.units import THIN_SPACE, three_digits
 from dashboard.live_chart import live_chart
@@ -180,27 +180,53 @@ def figure(
     *,
     key: str,
     caption: str,
+    other_axis: Callable[[], Figure | Drawing] | None = None,
     on_click: Callable[[dict[str, Any]], None] | None = None,
     on_drawn: Callable[[str], None] | None = None,
     drawn_token: str = "",
 ) -> None:
     """A live chart with downloads, and a caption that says what is formula and what is measured.
 
-    PNG and SVG come from the chart's mode bar, a self-contained page from the menu below it.
+    PNG, SVG and PDF come from the chart's mode bar, a self-contained page from the menu below it.
+
+    Args:
+        other_axis: draws the figure on the other choice of `axis_control`, for the page.
     """
     live_chart(plot, key=key, on_click=on_click, on_drawn=on_drawn, drawn_token=drawn_token)
-    below_figure(lambda: figure_page(Figure(plot), caption), key=key, caption=caption)
+    below_figure(plot, other_axis, key=key, caption=caption)
 
 
-def below_figure(page: Callable[[], bytes], *, key: str, caption: str) -> None:
+def with_other_axis(
+    plot: Figure | Drawing, caption: str, other: Callable[[], Figure | Drawing] | None, *, log: bool
+) -> ReportFigure:
+    """A figure for a page outside of the app.
+
+    Args:
+        other: draws the figure on the other axis, if there is one.
+        log: whether `plot` has the logarithmic axis, if there is another.
+    """
+    also = None if other is None else OtherAxis(Figure(other()), is_log=not log)
+    return ReportFigure(Figure(plot), caption, also)
+
+
+def below_figure(
+    plot: Figure | Drawing,
+    other_axis: Callable[[], Figure | Drawing] | None = None,
+    *,
+    key: str,
+    caption: str,
+    further: str = "",
+) -> None:
     """The caption of a live chart and a menu of its downloads.
 
     Args:
-        page: makes the figure a self-contained page.
+        other_axis: as in `figure`.
+        further: what the caption says only on the page.
     """
+    log = is_log_axis()
     below = st.container(key=f"below-{key}", horizontal=True, gap="small", vertical_alignment="top")
     with below:
-        st.caption(caption)
+        st.caption(f"{caption} {further}".strip())
         menu = st.popover(
             "",
             icon=":material/download:",
@@ -212,13 +238,14 @@ def below_figure(page: Callable[[], bytes], *, key: str, caption: str) -> None:
         if menu.open:
             menu.download_button(
                 "Interactive page (HTML)",
-                page,
+                lambda: figure_page(with_other_axis(plot, caption, other_axis, log=log)),
                 file_name=f"{key}.html",
                 mime="text/html",
                 key=f"{key}-html",
                 on_click="ignore",
             )
             menu.caption(
-                "PNG and SVG: the buttons at the top right of the figure. For a paper take SVG: it "
-                "has no pixels, and `rsvg-convert -f pdf` or Inkscape make a PDF of it."
+                "PNG, SVG and PDF: the buttons at the top right of the figure. For a paper take "
+                "SVG or PDF, which have no pixels. For PDF, choose *Save as PDF* as the printer: "
+                "the page has the figure's size."
             )

@@ -81,6 +81,31 @@ def test_estimate_lists_every_layer(convention: str) -> None:
     assert result["layers"][0]["ranks"] == [16, 32, 3, 3]
 
 
+def test_estimate_compares_several_methods() -> None:
+    methods = ("--method", "vanilla,asi,lora", "--ranks", "16,32,4,4", "--layers", "2")
+    found = answer("estimate", *methods)["methods"]
+    assert [one["method"]["kind"] for one in found] == ["vanilla", "asi", "lora"]
+    for one in found:
+        numbers = (one.pop("trained_numbers"), one.pop("gradient_bytes"))
+        settings = ("--ranks", "16,32,4,4") if one["method"]["kind"] == "asi" else ()
+        alone = answer("estimate", "--method", one["method"]["kind"], *settings, "--layers", "2")
+        assert one == alone, "the same answer as alone"
+        assert numbers[1] == 4 * numbers[0]
+    table = call("estimate", *methods).out.splitlines()
+    rows = [line for line in table if line.startswith(("Vanilla", "ASI, rank", "LoRA, adapter"))]
+    assert len(rows) == 3
+    assert {len(row) for row in rows} == {len(table[1])}, "columns under their headings"
+
+
+def test_several_methods_refuse_what_none_of_them_has() -> None:
+    result = call("estimate", "--method", "vanilla,lora", "--patch", "2")
+    assert result.code == 2
+    assert "vanilla and lora have no such setting, got patch" in result.err
+    unknown = call("estimate", "--method", "vanilla,nothing")
+    assert (unknown.code, len(unknown.err.splitlines())) == (2, 1)
+    assert "got 'nothing'" in unknown.err
+
+
 def test_estimate_of_layers_by_name() -> None:
     layers = "blocks.14.* conv_head"
     result = answer("estimate", "--method", "vanilla", "--layers", layers)

@@ -1,17 +1,23 @@
-"""`estimate`: memory and MACs by formula."""
+"""`estimate`: memory and MACs by formula, of one method layer by layer, or of several side by side.
+
+With `--json`, one method is one object; several are the list `methods` of such objects, each with
+the numbers that are trained (`trained_numbers`) and the bytes of their gradients besides.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from asi_core.cli.flags import STEP_FIELDS, add_json_flag, add_method_flags, add_run_flags
-from asi_core.cli.options import Commands, add_convention, method_settings
+from asi_core.cli.flags import STEP_FIELDS, add_json_flag, add_methods_flags, add_run_flags
+from asi_core.cli.options import Commands, add_convention, settings_of_methods
 from asi_core.cli.terminal import name_width
 from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.costs.estimate import estimate
 from asi_core.methods import METHOD_ADAPTER, Method
+from asi_core.records import ELEMENT_BYTES
 from asi_core.training.spec import RUN_DEFAULTS
 from asi_core.units import format_bytes, format_count, last_layers
 from asi_core.zoo.cards import model_card
@@ -27,16 +33,27 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--tokens", type=int, metavar="T", help="for a language model: tokens of each text"
     )
-    add_method_flags(parser)
+    add_methods_flags(parser)
     add_json_flag(parser)
     add_convention(parser, default="exact")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the cost of a step, layer by layer."""
-    method: Method = METHOD_ADAPTER.validate_python(method_settings(options))
-    cost = estimate(
+    """Print the cost of a step."""
+    methods = [METHOD_ADAPTER.validate_python(found) for found in settings_of_methods(options)]
+    costs = [(method, _estimated(options, method)) for method in methods]
+    if len(costs) > 1:
+        _print_compared(options, costs)
+    elif options.json:
+        print(json.dumps(_as_dict(options.model, *costs[0])))
+    else:
+        _print_layers(options, *costs[0])
+    return 0
+
+
+def _estimated(options: argparse.Namespace, method: Method) -> StepCost:
+    return estimate(
         options.model,
         method,
         layers=options.layers,
@@ -45,10 +62,10 @@ def run(options: argparse.Namespace) -> int:
         tokens=options.tokens,
         convention=options.convention,
     )
-    if options.json:
-        print(json.dumps(_as_dict(options.model, method, cost)))
-        return 0
-    print(_what(options, method))
+
+
+def _print_layers(options: argparse.Namespace, method: Method, cost: StepCost) -> None:
+    print(f"{method.settings_label} on {_what(options)}")
     width = name_width(layer.shape.name for layer in cost.layers)
     for layer in cost.layers:
         _print_cost(layer.shape.name.ljust(width), layer)
@@ -58,13 +75,48 @@ def run(options: argparse.Namespace) -> int:
             f"{format_bytes(cost.repeated_bytes)} of it are inputs shared by several layers: the "
             "paper counts them for each layer, PyTorch keeps them once (--convention exact)."
         )
-    return 0
 
 
-def _what(options: argparse.Namespace, method: Method) -> str:
+def _print_compared(options: argparse.Namespace, costs: Sequence[tuple[Method, StepCost]]) -> None:
+    if options.json:
+        found = [_compared_as_dict(options.model, method, cost) for method, cost in costs]
+        print(json.dumps({"methods": found}))
+        return
+    print(f"{_what(options)}, {options.convention}")
+    width = name_width(method.settings_label for method, _ in costs)
+    print(f"{'method'.ljust(width)} {_cells(_HEAD)}")
+    for method, cost in costs:
+        print(f"{method.settings_label.ljust(width)} {_cells(_row(cost))}")
+    print(
+        "Of these layers, by formula. An optimizer keeps as much as the gradients for momentum, "
+        "and twice as much for AdamW; measure --needs says what training needs at once."
+    )
+
+
+# What a row says of a method: bytes kept for backward, numbers that are trained and the bytes of
+# their gradients, and MACs: of the forward pass, of what the method adds, of backward, of all.
+_HEAD = ("kept", "trained", "gradients", "forward", "overhead", "backward", "total")
+
+
+def _row(cost: StepCost) -> tuple[str, ...]:
+    trained, macs = cost.numbers.trained, cost.macs
+    return (
+        format_bytes(cost.activation_bytes),
+        format_count(trained, ""),
+        format_bytes(ELEMENT_BYTES * trained),
+        *(format_count(n, "MACs") for n in (macs.forward, macs.overhead, macs.backward)),
+        format_count(macs.total, "MACs"),
+    )
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return " ".join(f"{text.strip():>11}" for text in texts)
+
+
+def _what(options: argparse.Namespace) -> str:
     """What is estimated, to distinguish the outputs of several commands."""
     place = f"{last_layers(options.layers)} of {model_card(options.model).title}"
-    parts = [f"{method.settings_label} on {place}", f"batches of {options.batch_size}"]
+    parts = [place, f"batches of {options.batch_size}"]
     if (size := _image_size(options)) is not None:
         parts.append(f"{size} px")
     elif options.tokens is not None:
@@ -91,6 +143,12 @@ def _as_dict(model: str, method: Method, cost: StepCost) -> dict[str, Any]:
         "macs": cost.macs.as_dict(),
         "layers": [_layer_as_dict(layer) for layer in cost.layers],
     }
+
+
+def _compared_as_dict(model: str, method: Method, cost: StepCost) -> dict[str, Any]:
+    trained = cost.numbers.trained
+    numbers = {"trained_numbers": trained, "gradient_bytes": ELEMENT_BYTES * trained}
+    return {**_as_dict(model, method, cost), **numbers}
 
 
 def _layer_as_dict(layer: LayerCost) -> dict[str, Any]:

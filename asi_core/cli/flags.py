@@ -121,6 +121,24 @@ def add_method_flags(parser: argparse.ArgumentParser) -> None:
     """Add --method and flags for the settings of all methods, each None by default."""
     kinds = ", ".join(METHODS)
     parser.add_argument("--method", help=f"{kinds}; {USUAL_METHOD} if layers are trained")
+    _add_method_settings(parser)
+
+
+def add_methods_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --method, which takes several, and flags for the settings of all methods."""
+    kinds = ", ".join(METHODS)
+    parser.add_argument(
+        "--method",
+        "--methods",
+        dest="methods",
+        type=words,
+        metavar="KIND,...",
+        help=f"one or several of {kinds}; {USUAL_METHOD} if layers are trained",
+    )
+    _add_method_settings(parser)
+
+
+def _add_method_settings(parser: argparse.ArgumentParser) -> None:
     for field, methods in method_fields().values():
         for flag, how in _flags_of_setting(field).items():
             owners = ", ".join(method.label for method in methods)

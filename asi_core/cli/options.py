@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from asi_core.cli.flags import USUAL_METHOD, given_settings
@@ -67,14 +67,37 @@ def method_settings(options: argparse.Namespace, *, from_images: bool = False) -
         InvalidInput: if the method does not exist or does not have the setting.
     """
     given = given_settings(options)
-    kind = options.method or (USUAL_METHOD if given or options.layers != 0 else REFERENCE_KIND)
-    method = method_class(kind)
-    fields = setting_fields(method)
-    if unknown := sorted(set(given) - set(fields)):
-        raise InvalidInput(
-            f"{kind} has no such setting", ", ".join(unknown), "drop it, or change --method"
-        )
-    if from_images and not given.keys() & set(method.alternatives):
+    kind = options.method or _usual_kind(options, given)
+    (found,) = _divided(given, (kind,))
+    alternatives = method_class(kind).alternatives
+    if from_images and not given.keys() & set(alternatives):
         # One of the alternatives is required; take the first.
-        given |= {name: fields[name].start for name in method.alternatives[:1]}
-    return {"kind": kind, **given}
+        fields = setting_fields(method_class(kind))
+        found |= {name: fields[name].start for name in alternatives[:1]}
+    return found
+
+
+def settings_of_methods(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Each method of `add_methods_flags`, with those of the given fields that it has.
+
+    Raises:
+        InvalidInput: if a method does not exist, or none of them has a setting that is given.
+    """
+    given = given_settings(options)
+    kinds = options.methods or (_usual_kind(options, given),)
+    return _divided(given, tuple(dict.fromkeys(kinds)))
+
+
+def _usual_kind(options: argparse.Namespace, given: Mapping[str, Any]) -> str:
+    return USUAL_METHOD if given or options.layers != 0 else REFERENCE_KIND
+
+
+def _divided(given: Mapping[str, Any], kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each kind, the settings that it has."""
+    fields = {kind: setting_fields(method_class(kind)) for kind in kinds}
+    if unknown := sorted(set(given).difference(*fields.values())):
+        rule = "has no such setting" if len(kinds) == 1 else "have no such setting"
+        raise InvalidInput(
+            f"{' and '.join(kinds)} {rule}", ", ".join(unknown), "drop it, or change --method"
+        )
+    return [{"kind": k, **{n: v for n, v in given.items() if n in fields[k]}} for k in kinds]

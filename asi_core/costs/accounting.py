@@ -51,6 +51,12 @@ class StepCost:
     def macs(self) -> Macs:
         return sum((layer.macs for layer in self.layers), Macs())
 
+    @property
+    def numbers(self) -> TrainedNumbers:
+        """Of all layers; one that is called repeatedly has its numbers once."""
+        each = {layer.shape.name: layer.numbers for layer in self.layers}.values()
+        return TrainedNumbers(sum(n.trained for n in each), sum(n.frozen for n in each))
+
 
 def step_cost(
     shapes: Sequence[LayerShape],

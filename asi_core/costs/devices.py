@@ -146,10 +146,8 @@ def training_memory(
         InvalidInput: if there is no such model, or it has fewer layers.
     """
     parameters = parameter_count(model, layers, classes)
-    # A layer that is called repeatedly has its numbers once.
-    numbers = {layer.shape.name: layer.numbers for layer in cost.layers}.values()
-    trained = parameters.head + sum(each.trained for each in numbers)
-    frozen = parameters.frozen + sum(each.frozen for each in numbers)
+    trained = parameters.head + cost.numbers.trained
+    frozen = parameters.frozen + cost.numbers.frozen
     weights = ELEMENT_BYTES * trained
     head_input = ELEMENT_BYTES * batch_size * _trained_head_features(model_card(model))
     return TrainingMemory(

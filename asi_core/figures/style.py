@@ -69,6 +69,20 @@ def unit_title(unit: str, *, log: bool) -> str:
     return f"{unit}, log scale" if log else unit
 
 
+# Below this width a figure is narrow; in pixels where text has its usual size.
+NARROW = 610
+
+
+def in_narrow(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The `meta` of a trace with other values in a narrow figure; figure.js applies them.
+
+    Example:
+        >>> in_narrow({"text": ["", "rank 4"]})
+        {'narrow': {'below': 610, 'changes': {'text': ['', 'rank 4']}}}
+    """
+    return {"narrow": {"below": NARROW, "changes": dict(changes)}}
+
+
 def styled(figure: go.Figure, *, title: str, x: str, y: str, log_y: bool = False) -> go.Figure:
     """Apply the common layout: title, axis titles with units, legend below, no clutter."""
     figure.update_layout(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import streamlit as st
 
 from asi_core.figures.pareto import ParetoRow, plot_pareto
-from asi_core.figures.report import figure_page
 from asi_core.figures.style import Figure
 from asi_core.results.outcomes import Outcome
 from asi_core.units import KIB, MIB, by_formula, format_bytes, format_count, format_seconds
@@ -78,9 +78,11 @@ def pareto(view: View, reference: Outcome | None) -> None:
     if missing := left_out_of_picture(view.outcomes, axis):
         st.caption(plain(missing))
     below_figure(
-        lambda: figure_page(plot, CAPTION),
+        plot,
+        partial(pareto_figure, view.outcomes, reference, axis, log=not log),
         key="pareto",
-        caption=f"{CAPTION} Click a point, or drag a box around several, for details below.",
+        caption=CAPTION,
+        further="Click a point, or drag a box around several, for details below.",
     )
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ from dashboard.compare.details import (
 )
 from dashboard.compare.kept import library
 from dashboard.compare.picture import AXES, CAPTION, facts, left_out_of_picture, pareto_figure
-from dashboard.frame import is_log_axis
+from dashboard.frame import is_log_axis, with_other_axis
 from dashboard.left_out import left_out_sentence
 
 _PACKAGES = ("torch", "numpy", "plotly", "pydantic", "sqlalchemy", "streamlit")
@@ -70,15 +71,15 @@ def _notes(view: View) -> str:
 
 
 def _pictures(view: View, verdict: Verdict) -> list[ReportFigure]:
-    plots = [
-        (pareto_figure(view.outcomes, verdict.reference, axis, log=is_log_axis()), axis)
-        for axis in AXES.values()
-    ]
-    return [
-        ReportFigure(plot, f"{CAPTION} {left_out_of_picture(view.outcomes, axis)}".strip())
-        for plot, axis in plots
-        if plot.data
-    ]
+    log = is_log_axis()
+    found = []
+    for axis in AXES.values():
+        draw = partial(pareto_figure, view.outcomes, verdict.reference, axis)
+        plot = draw(log=log)
+        if plot.data:
+            caption = f"{CAPTION} {left_out_of_picture(view.outcomes, axis)}".strip()
+            found.append(with_other_axis(plot, caption, partial(draw, log=not log), log=log))
+    return found
 
 
 def _facts(outcomes: Sequence[Outcome], verdict: Verdict) -> ReportTable:

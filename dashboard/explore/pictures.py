@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import streamlit as st
@@ -34,14 +35,21 @@ def pictures(
     """Draw memory and cost, side by side if there are few bars; `on_drawn` is called when the
     browser has drawn both."""
     memory, work = figures(tuple(costs), view)
+    other = replace(view, log=not view.log)
     is_wide = view.per_layer and len(settings.shapes) > _MOST_SIDE_BY_SIDE
     left, right = (st.container(), st.container()) if is_wide else st.columns(2)
     with left:
-        figure(memory, key="explore-memory", caption=_memory_caption(settings, view, costs))
+        figure(
+            memory,
+            other_axis=lambda: figures(tuple(costs), other)[0],
+            key="explore-memory",
+            caption=_memory_caption(settings, view, costs),
+        )
     with right:
         caption = _cost_caption(settings, view) + _why_hosvd_is_costly(costs)
         figure(
             work,
+            other_axis=lambda: figures(tuple(costs), other)[1],
             key="explore-cost",
             caption=caption,
             on_drawn=on_drawn,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import prod
 
 import pandas as pd
@@ -154,8 +155,10 @@ def _figures(found: Mapping[RunSpec, Need], layers: int | str, size: int) -> Non
     with left:
         full = _kept(_VANILLA, layers, size)
         rows = [_kept_row(method, layers, size, full) for method in _METHODS]
+        kept = partial(draw_totals, rows, title=_kept_title(size), unit="MiB")
         figure(
-            draw_totals(rows, title=_kept_title(size), unit="MiB", log=log),
+            kept(log=log),
+            other_axis=partial(kept, log=not log),
             key="alternatives-kept",
             caption=f"Formula, exact convention: {_depth_title(str(layers)).lower()}, compared "
             "with vanilla in the same micro-batches.",
@@ -166,8 +169,10 @@ def _figures(found: Mapping[RunSpec, Need], layers: int | str, size: int) -> Non
                 (m.label, m.kind, [needed(found, m, layers, one) for one in MICRO_BATCHES])
                 for m in _METHODS
             ]
+            needs = partial(plot_needs, MICRO_BATCHES, curves, size)
             figure(
-                plot_needs(MICRO_BATCHES, curves, size, log=log),
+                needs(log=log),
+                other_axis=partial(needs, log=not log),
                 key="alternatives-needs",
                 caption="Formula: weights, gradients, what is kept and what operators need "
                 "meanwhile, at the worst moment; frozen weights are not counted.",

@@ -202,10 +202,13 @@ def _show(chosen: Subject) -> None:
     left, right = st.columns(2)
     caption = "Formula: 4 bytes for each number of the trained layers' inputs and weights."
     with left:
-        figure(plot_layers(rows, log=log), key="memory-layers", caption=caption)
+        layers = partial(plot_layers, rows)
+        other = partial(layers, log=not log)
+        figure(layers(log=log), other_axis=other, key="memory-layers", caption=caption)
     with right:
-        plot = plot_growth(_BATCHES, by_batch, weights, chosen.batch, log=log)
-        figure(plot, key="memory-growth", caption=caption)
+        growth = partial(plot_growth, _BATCHES, by_batch, weights, chosen.batch)
+        other = partial(growth, log=not log)
+        figure(growth(log=log), other_axis=other, key="memory-growth", caption=caption)
 
 
 def _step_by_use() -> None:

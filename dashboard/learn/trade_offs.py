@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -127,8 +128,9 @@ def _budget(controls: Controls, found: Study) -> None:
     chosen = best_within(points, budget_kib * KIB)
     st.markdown(f"##### {_choice_text(points, chosen, budget_kib * KIB)}")
     log = axis_control("this figure")
-    figure(
-        plot_depths(
+
+    def drawn(*, log: bool) -> Figure:
+        return plot_depths(
             [_curve(found.vanilla, memory), _curve(found.asi, memory)],
             found.head.mean_accuracy,
             budget_kib * KIB,
@@ -136,7 +138,11 @@ def _budget(controls: Controls, found: Study) -> None:
             chosen=chosen if chosen is not None and (chosen.price or not log) else None,
             memory=_MEMORY[memory],
             log=log,
-        ),
+        )
+
+    figure(
+        drawn(log=log),
+        other_axis=partial(drawn, log=not log),
         key="trade-offs-budget",
         caption=f"Accuracies are measured ({found.origin}), {_seeds_note(found.points)}. Memory: "
         f"{_MEMORY[memory]}. From left to right more layers are trained.",

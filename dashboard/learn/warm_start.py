@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import fmean, median
 
 import streamlit as st
@@ -158,8 +159,11 @@ def _overheads(controls: Controls) -> None:
         ("HOSVD<br>(Gram matrix)", HOSVD.class_kind(), gram),
         ("HOSVD<br>(full SVD)", HOSVD.class_kind(), svd),
     ]
+    overheads = partial(plot_overheads, bars, usual_cost(Vanilla()).macs.total)
+    log = axis_control()
     figure(
-        plot_overheads(bars, usual_cost(Vanilla()).macs.total, log=axis_control()),
+        overheads(log=log),
+        other_axis=partial(overheads, log=not log),
         key="warm-start-overheads",
         caption=USUAL_CAPTION,
     )

@@ -12,7 +12,7 @@ const [NARROW, SMALL, NORMAL] = [300, 10, 12];
 const SELECTING = ["select2d", "lasso2d"];
 const ZOOMING = ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"];
 // Of plotly's toolbar: how many buttons are added, a button's width, and all gaps together.
-const [DOWNLOADS, BUTTON, GAPS] = [2, 30, 30];
+const [DOWNLOADS, BUTTON, GAPS] = [3, 30, 30];
 // Below this width the toolbar would leave no room for the title.
 const ROOMY = 380;
 
@@ -21,7 +21,7 @@ export function themed({ traces, layout, dark_colors, height, selectable }, them
   const colors = isDark(theme) ? dark_colors : {};
   const shown = enlarged(recoloured(layout, colors), theme.scale);
   return {
-    data: named(enlarged(recoloured(traces, colors), theme.scale)),
+    data: named(enlarged(recoloured(fitted(traces, theme, width), colors), theme.scale)),
     layout: {
       uirevision: "keep",
       ...(selectable && { clickmode: "event+select" }),
@@ -37,6 +37,14 @@ export function themed({ traces, layout, dark_colors, height, selectable }, them
       height: height * theme.scale,
     },
   };
+}
+
+/** Traces with what they have for a figure of this width, if they have anything (in_narrow). */
+export function fitted(traces, theme, width) {
+  return traces.map((trace) => {
+    const narrow = trace.meta?.narrow;
+    return narrow && width / theme.scale < narrow.below ? { ...trace, ...narrow.changes } : trace;
+  });
 }
 
 export function config(selectable, addedButtons, width) {

@@ -66,6 +66,7 @@ def plan_view(question: PlanQuestion, what: Planned) -> None:
     with left:
         figure(
             plot_kept(kept_rows(what), log=log),
+            other_axis=lambda: plot_kept(kept_rows(what), log=not log),
             key="plan-kept",
             caption="By formula: core and factors at the planned ranks, and the whole input. The "
             "ranks come from measured spectra.",

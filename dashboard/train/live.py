@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import streamlit as st
 
@@ -98,15 +98,10 @@ def _curves_part(comparison: str, drawn: Drawn) -> None:
         return
     place = st.container()
     log = frame.axis_control("the memory")
+    memory = _Chart(partial(plot_memory, log=log), _MEMORY, partial(plot_memory, log=not log))
     with place:
-        _charts(
-            runs,
-            feeds,
-            {
-                "accuracy": _ACCURACY,
-                "memory-log" if log else "memory": (partial(plot_memory, log=log), _MEMORY),
-            },
-        )
+        name = "memory-log" if log else "memory"
+        _charts(runs, feeds, {"accuracy": _ACCURACY, name: memory})
 
 
 def _details_part(comparison: str, drawn: Drawn) -> None:
@@ -118,12 +113,12 @@ def _details_part(comparison: str, drawn: Drawn) -> None:
         runs,
         feeds,
         {
-            "loss": (_distinguished(plot_loss), "Measured on the training batches."),
-            "cost": (
+            "loss": _Chart(_distinguished(plot_loss), "Measured on the training batches."),
+            "cost": _Chart(
                 plot_cost,
                 "Formula: the multiply-accumulates that the code executes on the trained layers.",
             ),
-            "time": (
+            "time": _Chart(
                 plot_step_time,
                 "Measured: the median step of the trained part, split in the proportions of all "
                 "steps together.",
@@ -228,15 +223,26 @@ def _distinguished(plot: Plot) -> Plot:
     return drawn
 
 
-_ACCURACY = (_distinguished(plot_accuracy), "Measured on all test images.")
+class _Chart(NamedTuple):
+    """A figure of all runs, its caption, and the same on the other axis if that can be chosen."""
+
+    plot: Plot
+    caption: str
+    other_axis: Plot | None = None
 
 
-def _charts(
-    runs: list[RunRecord], feeds: list[RunFeed], plots: Mapping[str, tuple[Plot, str]]
-) -> None:
+_ACCURACY = _Chart(_distinguished(plot_accuracy), "Measured on all test images.")
+
+
+def _charts(runs: list[RunRecord], feeds: list[RunFeed], charts: Mapping[str, _Chart]) -> None:
     shown = tuple((run.id, feed.version) for run, feed in zip(runs, feeds, strict=True))
-    for column, (name, (plot, caption)) in zip(st.columns(len(plots)), plots.items(), strict=True):
+    for column, (name, chart) in zip(st.columns(len(charts)), charts.items(), strict=True):
         with column:
-            draw = partial(_draw, plot, runs, feeds)
-            drawing = drawings.get((name, shown), draw)
-            frame.figure(drawing, key=f"train-{name.removesuffix('-log')}", caption=caption)
+            drawing = drawings.get((name, shown), partial(_draw, chart.plot, runs, feeds))
+            other = chart.other_axis
+            frame.figure(
+                drawing,
+                other_axis=None if other is None else partial(_draw, other, runs, feeds),
+                key=f"train-{name.removesuffix('-log')}",
+                caption=chart.caption,
+            )

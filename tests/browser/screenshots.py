@@ -12,16 +12,17 @@ from itertools import product
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from dashboard.navigation import PAGES, PageEntry
 from tests.browser.app import Server, running_app
 from tests.browser.chromium import ARGUMENTS, find_chromium
-from tests.browser.visiting import NARROW, WIDE, Scheme, open_page
+from tests.browser.visiting import MINUTE, NARROW, WIDE, Scheme, open_page, wait_until_drawn
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 _SCHEMES: tuple[Scheme, ...] = ("light", "dark")
-_COLORS = 128
+# Enough for a method's colour that fills few pixels.
+_COLORS, _QUANTISE = 256, Image.Quantize.MAXCOVERAGE
 
 
 def main(arguments: list[str]) -> int:
@@ -43,6 +44,11 @@ def take(browser: Browser, app: Server, pages: list[PageEntry]) -> Iterator[Path
     """One full-length screenshot per page, width and theme, with few colours to be small."""
     for page, width, scheme in product(pages, (WIDE, NARROW), _SCHEMES):
         visit = open_page(browser, f"{app.url}/{page.path}", width=width, scheme=scheme)
+        # What the worker is still computing for a visit, such as the formula of a step.
+        expect(visit.page.get_by_test_id("stAlert").filter(has_text="…")).to_have_count(
+            0, timeout=3 * MINUTE
+        )
+        wait_until_drawn(visit.page)
         # The page scrolls inside the window, so the window is made as high as the page.
         height = visit.page.evaluate(
             "document.querySelector('[data-testid=stMain]')?.scrollHeight ?? 900"
@@ -50,7 +56,7 @@ def take(browser: Browser, app: Server, pages: list[PageEntry]) -> Iterator[Path
         visit.page.set_viewport_size({"width": width, "height": min(int(height) + 20, 6000)})
         path = FOLDER / f"{page.file}-{width}-{scheme}.png"
         visit.page.screenshot(path=path)
-        Image.open(path).convert("RGB").quantize(_COLORS).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(_COLORS, _QUANTISE).save(path, optimize=True)
         visit.end()
         yield path
 

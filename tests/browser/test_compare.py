@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,24 @@ def points(page: Page) -> list[dict[str, Any]]:
     return found
 
 
+def overlapping_marks(page: Page) -> list[list[str]]:
+    """Pairs of shown marks of figures of accuracy that cover each other; fails if none is shown."""
+    script = """() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => {
+        const marks = [...plot.querySelectorAll('.textpoint text')].filter(t => t.textContent);
+        const boxes = marks.map(mark => [mark.textContent, mark.getBoundingClientRect().toJSON()]);
+        return boxes.filter(([, box]) => box.width);
+    })"""
+    shown = [boxes for boxes in page.evaluate(script) if boxes]
+    assert shown, "no figure shows a mark"
+    return [
+        [one, other]
+        for boxes in shown
+        for (one, a), (other, b) in combinations(boxes, 2)
+        if a["left"] < b["right"] and b["left"] < a["right"]
+        if a["top"] < b["bottom"] and b["top"] < a["bottom"]
+    ]
+
+
 def chosen(page: Page) -> list[str]:
     tags = page.get_by_test_id("stMultiSelect").filter(has_text="Runs in detail")
     return tags.locator("[data-tag]").all_inner_texts()
@@ -64,7 +83,16 @@ def test_the_report_opens_without_a_network(
     page.goto(path.as_uri())
     expect(page.get_by_role("heading", name="Which runs are worth")).to_be_visible()
     drawn = "[...document.querySelectorAll('.js-plotly-plot')].filter(p => p._fullData).length"
-    wait_for(lambda: page.evaluate(drawn) == 6, 180, "six figures")
+    wait_for(lambda: page.evaluate(drawn) == 10, 180, "four figures on two axes, and two others")
+    first = page.locator("figure").first
+    plot = "document.querySelector('figure [data-axis]:not([hidden]) .js-plotly-plot')"
+    as_wide = f"Math.abs({plot}._fullLayout.width - {plot}.closest('figure').offsetWidth) < 2"
+    for name in ("linear", "log", "linear"):
+        first.get_by_role("radio", name=name).check()
+        expect(first.locator(".js-plotly-plot:visible")).to_have_count(1)
+        assert page.evaluate(f"{plot}.layout.xaxis.type ?? 'linear'") == name
+        wait_for(lambda: page.evaluate(as_wide), 180, "a figure as wide as the page")
+    assert overlapping_marks(page) == []
     assert problems == []
     context.close()
 
@@ -81,6 +109,11 @@ def test_a_point_opens_its_run_and_the_link_remembers_it(compare: Page) -> None:
     wait_until_drawn(page)
     # That the address leads there is tested without a browser.
     assert "runs=" in page.url
+    assert overlapping_marks(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    width = "document.querySelector('.live-chart .js-plotly-plot').layout.width"
+    wait_for(lambda: page.evaluate(width) < 390, 180, "a narrow figure")
+    assert overlapping_marks(page) == []
 
 
 def test_a_sweep_is_launched_watched_and_cancelled(

@@ -231,6 +231,41 @@ def test_downloads_are_on_white_with_the_colours_of_paper(charts: Charts, tmp_pa
     assert drawn.count("rgb(0, 114, 178)") == 2
 
 
+# What the browser is told to print is kept, as a printer's dialog cannot be answered.
+KEEP_WHAT_IS_PRINTED = """() => {
+    const frames = HTMLIFrameElement.prototype;
+    const {get} = Object.getOwnPropertyDescriptor(frames, 'contentWindow');
+    Object.defineProperty(frames, 'contentWindow', {get() {
+        const view = get.call(this);
+        if (view) view.print = () => {
+            window.printed = view.document.documentElement.outerHTML;
+            view.dispatchEvent(new Event('afterprint'));
+        };
+        return view;
+    }});
+}"""
+
+
+def test_a_printed_figure_is_a_page_of_its_size_without_pixels(charts: Charts) -> None:
+    charts.page.evaluate(KEEP_WHAT_IS_PRINTED)
+    curves = charts.page.get_by_role("group", name="Growing curves")
+    curves.get_by_role("button", name="Print, or save as PDF").click()
+    wait_for(lambda: charts.page.evaluate("'printed' in window"), 180, "the print dialog")
+    assert charts.page.locator("iframe").count() == 0, "nothing is left behind"
+    width, height = charts.first("[plot.layout.width, plot.layout.height]")
+    paper = charts.page.context.new_page()
+    paper.set_content(charts.page.evaluate("printed"))
+    assert paper.title() == "Growing_curves"
+    pdf = paper.pdf(prefer_css_page_size=True)
+    paper.close()
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
+    (box,) = re.findall(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", pdf)
+    # 96 pixels are 72 points.
+    assert [float(end) for end in box] == pytest.approx([0.75 * width, 0.75 * height], abs=1)
+    assert b"/Font" in pdf, "text is text"
+    assert not re.search(rb"/Subtype\s*/Image", pdf)
+
+
 def test_what_is_taken_off_the_page_is_cleaned_up(charts: Charts) -> None:
     charts.page.evaluate("window.old = document.querySelector('.js-plotly-plot')")
     charts.page.get_by_text("Charts", exact=True).click()

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from asi_core.figures.report import (
+    OtherAxis,
     ReportCode,
     ReportFigure,
     ReportTable,
     Section,
+    figure_page,
     report_page,
 )
 
@@ -25,12 +28,19 @@ class Reader(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.links: list[str] = []
+        self.axes: list[str] = []
+        self.hidden: list[str] = []
+        self.checked: list[str] = []
         self.text = ""
         self._code = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        known = {name: value or "" for name, value in attrs}
+        self.axes += [known["value"]] if known.get("type") == "radio" else []
+        self.checked += [known["value"]] if "checked" in known else []
+        self.hidden += [known["data-axis"]] if "hidden" in known else []
         self._code = tag in ("script", "style")
 
     def handle_endtag(self, tag: str) -> None:
@@ -71,6 +81,18 @@ def test_nothing_is_fetched() -> None:
 
 def test_plotly_is_in_it_once() -> None:
     assert page().decode().count(get_plotlyjs()[:2000]) == 1
+
+
+def test_the_other_axis_can_be_chosen() -> None:
+    other = OtherAxis(go.Figure(go.Bar(y=[5]), {"yaxis": {"type": "log"}}), is_log=True)
+    reader = read(figure_page(replace(FIGURE, other=other)))
+    assert reader.axes == ["linear", "log"]
+    assert reader.hidden == ["log"], "first what was on the page"
+    assert reader.checked == ["linear"]
+    swapped = OtherAxis(FIGURE.plot, is_log=False)
+    reader = read(figure_page(replace(FIGURE, plot=other.plot, other=swapped)))
+    assert (reader.hidden, reader.checked) == (["linear"], ["log"])
+    assert read(figure_page(FIGURE)).axes == []
 
 
 def test_figures_have_different_names() -> None:

@@ -435,7 +435,7 @@ def test_the_report_has_all_of_the_selection(store: RunStore) -> None:
         "formula",
     ):
         assert expected in report
-    assert report.count('class="plotly-graph-div"') == 6
+    assert report.count('class="plotly-graph-div"') == 10, "four on two axes, and two others"
     assert VANILLA["kind"] in report
 
 
