@@ -46,11 +46,13 @@ _STYLES = """
 [data-testid=stMainBlockContainer] h5 { padding-top: 0; }
 /* The line below a heading does not cross it. */
 [data-testid=stHeading]:has(hr) [data-testid=stMarkdownContainer] { margin-bottom: 0; }
-/* What cannot be changed can still be read. */
+/* What cannot be changed can still be read. Each :has() stands at a kind of widget: with one at any
+   element, the browser checks all styles again whenever anything appears. */
 [data-testid=stApp] :is(button, input, textarea):disabled,
-[data-testid=stApp] :is(button, label):is(:disabled, :has(input:disabled)) *,
-[data-testid=stApp] :has(> input:disabled) ~ *,
-[data-testid=stApp] :is(.stNumberInput, .stSelectbox, .stSlider, .stTextInput):has(:disabled)
+[data-testid=stApp] button:disabled *,
+[data-testid=stApp] :is(.stCheckbox, .stRadio, .stButtonGroup) label:has(input:disabled) *,
+[data-testid=stApp] :is(.stSelectbox, .stMultiSelect):has(input:disabled) *,
+[data-testid=stApp] :is(.stNumberInput, .stSlider, .stTextInput):has(:disabled)
   [data-testid=stWidgetLabel] * {
   color: light-dark(#4A4F57, #B9C0C8) !important;
   -webkit-text-fill-color: currentColor;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,16 @@ def test_a_count_of_0_is_invalid_for_a_trained_layer(run: RunRecord) -> None:
     assert run.summary is not None
     nothing = replace(run, summary={**run.summary, "activation_bytes": 0})
     assert "activation bytes of its summary is 0" in str(problem_of(nothing))
+
+
+def test_a_plan_of_biases_alone_keeps_nothing(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    sparse = spec({"kind": "sparse", "weight_budget_bytes": 1})
+    (kept,) = keep(RunStore(read_settings().database_url), [sparse], [0.9], [0])
+    assert kept.summary is not None
+    assert kept.summary["activation_bytes"] == 0
+    check_outcome(kept)
+    check_events(sparse, events(sparse, 0.9, 0))
 
 
 def test_ranks_are_valid_only_for_methods_with_ranks(nonzero: RunSpec) -> None:

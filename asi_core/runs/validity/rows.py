@@ -198,9 +198,15 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[Any]:
 def _check_column(name: str, values: NDArray[Any], allowed: Range, spec: RunSpec) -> None:
     for extreme in (values.min(), values.max()) if len(values) else ():
         # If the array has a NaN, both are NaN.
-        check_number(name, extreme.item(), allowed, is_trained=spec.layers != 0)
+        check_number(name, extreme.item(), allowed, is_trained=_trains_weights(spec))
     if allowed.whole and (values != np.floor(values)).any():
         raise InvalidRun(f"{name} are not all whole numbers")
+
+
+def _trains_weights(spec: RunSpec) -> bool:
+    """Whether weights of layers are trained for sure: a plan may have found room for biases alone,
+    which need no inputs."""
+    return spec.layers != 0 and not spec.method.plans_weights
 
 
 def _check_summary(run: RunRecord) -> None:
@@ -211,7 +217,7 @@ def _check_summary(run: RunRecord) -> None:
             continue
         # A run that was stopped before its first step has 0 steps.
         low = allowed.low if run.status == "completed" else 0
-        is_trained = run.spec.layers != 0
+        is_trained = _trains_weights(run.spec)
         name = f"{_name_of(place)} of its summary"
         check_number(name, value, allowed._replace(low=low), is_trained=is_trained)
 

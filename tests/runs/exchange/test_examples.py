@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from asi_core.runs.exchange.examples import example_names, import_examples, write_example
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.run_store import RunStore
+from asi_core.runs.validity.rows import problem_of
 from asi_core.settings import PROJECT
 from asi_core.training.events import (
     EvaluationEvent,
@@ -205,6 +206,7 @@ def test_shipped_comparisons_are_small_and_every_record_in_them_is_valid(store: 
     for name in names:
         for run in store.comparison(name):
             assert run.status == "completed"
+            assert problem_of(run) is None
             usual = RUN_DEFAULTS["steps"]
             assert run.spec.steps == (600 if name in long else usual)
             written = [event.step for event in store.events(run.id, "step")]
