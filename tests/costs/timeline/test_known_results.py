@@ -137,3 +137,15 @@ def test_arguments_that_share_a_storage() -> None:
                 part = torch.ops.aten.expand_as(second, first)
             assert added is second
             assert part.storage_offset() == 4
+
+
+def test_arguments_that_differ_in_layout_alone() -> None:
+    results = KnownResults()
+    with FakeTensorMode():
+        rows = torch.empty(4, 4)
+        columns, later = rows.t(), torch.empty(5, 4)[1:]
+        with Asking(results):
+            assert rows.clone().stride() == (4, 1)
+            assert columns.clone().stride() == (1, 4)
+            assert rows[2].storage_offset() == 8
+            assert later[2].storage_offset() == 12
