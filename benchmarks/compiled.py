@@ -113,7 +113,7 @@ def _difference(plain: Tail, compiled: Tail) -> float:
 
 
 def _lines(row: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{row['model']}, last {row['layers']}, batch {row['batch_size']}; ms a step:"
+    yield f"{row['model']}, last {row['layers']}, batch {row['batch_size']}; ms per step:"
     for name in COMPARED:
         plain, compiled = (row["seconds"][n]["median"] for n in (name, _with(name)))
         yield (

@@ -205,7 +205,7 @@ def _environment(machine: dict[str, Any]) -> str:
         f"Measured on {machine['date']}. Machine: {machine['processor']}, "
         f"{machine['cores']} cores, {machine['threads']} threads, "
         f"{machine['cpu_capability']}; PyTorch {machine['torch']}, Python {machine['python']}; "
-        f"memory allocator: {allocator}; huge pages: {machine['huge_pages']}.\n"
+        f"settings of memory and threads: {allocator}; huge pages: {machine['huge_pages']}.\n"
     )
 
 

@@ -42,7 +42,7 @@ class Sparse(KeepsInput):
         "It saves activations, weight gradients and optimiser state of the layers whose weights "
         "stay frozen; the inputs of the others are kept whole."
     )
-    style: ClassVar[MethodStyle] = MethodStyle("#8C6A1F", "dot", "star")
+    style: ClassVar[MethodStyle] = MethodStyle("#8C6A1F", "dot", "star-square")
     kept: ClassVar[str] = "the input itself, or nothing"
     kept_energy: ClassVar[float | None] = None
     why_no_picture: ClassVar[str] = (

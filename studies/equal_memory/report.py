@@ -26,6 +26,7 @@ from asi_core.errors import InvalidInput
 from asi_core.figures.equal_memory import PricedCurve, PricedPoint, plot_over_price
 from asi_core.methods import METHODS, REFERENCE_KIND
 from asi_core.records import HEAD_KIND, HEAD_LABEL
+from asi_core.results.differences import task_of
 from asi_core.results.equal_memory import MemoryPoint, best_of_each, step_bytes, winners
 from asi_core.results.outcomes import Outcome, outcomes_by_seed
 from asi_core.runs.exchange.examples import SHIPPED_FOLDER, write_example
@@ -45,8 +46,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "equal_memory.md"
 # Of these the answer names the best within each budget, whether or not it is among the winners.
 _BESIDE = (REFERENCE_KIND, "asi")
-# What is shipped: each method at this number of layers with the whole batch, and the head.
-_SHIPPED_MODEL, _SHIPPED_LAYERS = "mcunet_in1", 4
+# What is shipped: methods at this number of layers with the whole batch, and the head.
+_SHIPPED_MODEL, _SHIPPED_LAYERS = "efficientnet_lite0", 4
 # Interval of their shipped steps.
 _SHIPPED_STEP = 10
 BUDGETS = tuple(int(mib * MIB) for mib in (0.25, 1, 4, 16, 32))
@@ -165,13 +166,14 @@ def _priced(point: MemoryPoint, of_time: bool) -> PricedPoint:
 
 
 def ship(found: Found, folder: Path = SHIPPED_FOLDER) -> Path:
-    """Write the runs of one network, number of layers and the whole batch as an example."""
-    runs = [
-        run
-        for point in found.points[_SHIPPED_MODEL]
-        for run in point.outcome.runs
-        if run.spec.layers in (_SHIPPED_LAYERS, 0) and run.spec.micro_batch is None
-    ]
+    """Write the runs of one network, number of layers and the whole batch as an example: those at
+    the learning rate that most methods have, as only runs of one recipe are compared on a page."""
+    by_task: dict[RunSpec, list[RunRecord]] = defaultdict(list)
+    for point in found.points[_SHIPPED_MODEL]:
+        for run in point.outcome.runs:
+            if run.spec.layers in (_SHIPPED_LAYERS, 0) and run.spec.micro_batch is None:
+                by_task[task_of(run.spec)].append(run)
+    runs = max(by_task.values(), key=len)
     shown = [replace(run, spec=without_folder(run.spec)) for run in runs]
     path = folder / "equal-memory.json.gz"
     write_example(found.store, shown, path, step_every=_SHIPPED_STEP)

@@ -77,8 +77,8 @@ after the other; "one step late" and "when needed" read the input once
 ([decision 0115](decisions/0115-factor-updates.md)).
 
 Accuracies are of the test images, in %, mean and sample standard deviation over the seeds, beside
-the mean difference from "every step" with the same seed. Written by
-`python -m studies.updates.report` from the store.
+the mean difference from "every step" with the same seed. The runs are made by
+`python -m studies.updates.run`, and this page by `python -m studies.updates.report` from the store.
 
 {_verdicts(found)}
 

@@ -231,7 +231,7 @@ def test_downloads_are_on_white_with_the_colours_of_paper(charts: Charts, tmp_pa
     assert drawn.count("rgb(0, 114, 178)") == 2
 
 
-# What the browser is told to print is kept, as a printer's dialog cannot be answered.
+# What the browser would print is kept, as a printer's dialog cannot be answered.
 KEEP_WHAT_IS_PRINTED = """() => {
     const frames = HTMLIFrameElement.prototype;
     const {get} = Object.getOwnPropertyDescriptor(frames, 'contentWindow');

@@ -50,6 +50,11 @@ def test_every_method_has_its_own_style() -> None:
     assert len({(style.dash, style.symbol) for style in probes}) == len(probes)
 
 
+def test_points_of_methods_are_distinguished_without_colours() -> None:
+    symbols = [method.style.symbol for method in METHODS.values() if method.style is not None]
+    assert len(set(symbols)) == len(symbols) > 10
+
+
 @pytest.mark.parametrize("plot", PLOTS)
 def test_figures_have_titles_units_and_one_mark_per_run(plot: Any) -> None:
     figure = plot([rows("vanilla"), rows("asi")])
