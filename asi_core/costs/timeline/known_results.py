@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-# More operators than the step of a large network has; with so many, all are forgotten.
-_MOST = 50_000
+# More operators than the step of a large network has, at about 1 KiB each; with so many, all are
+# forgotten.
+_MOST = 20_000
 # Values that change a result by nothing but their type and value.
 _PLAIN: frozenset[Any] = frozenset(
     {int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout}
