@@ -147,5 +147,5 @@ _METHODS: dict[str, Method] = {
     "vanilla": Vanilla(),
     "gradient_filter_r2": GradientFilter(patch=2),
     "hosvd_0.8": HOSVD(ranks=_ASSUMED_RANK),
-    "asi": ASI(ranks=_ASSUMED_RANK),
+    "asi": ASI(ranks=_ASSUMED_RANK, update="every_step"),
 }

@@ -33,8 +33,8 @@ from benchmarks.transformers import NAMES, Case, case_of, loss, seconds_of
 _LAST, _SIZE = 4, 224
 METHODS: Mapping[str, dict[str, Any]] = {
     "Vanilla": {"kind": REFERENCE_KIND},
-    "ASI": {"kind": "asi", "ranks": 16},
-    "WASI": {"kind": "wasi", "ranks": 16, "weight_rank": 64},
+    "ASI": {"kind": "asi", "ranks": 16, "update": "every_step"},
+    "WASI": {"kind": "wasi", "ranks": 16, "weight_rank": 64, "update": "every_step"},
 }
 
 

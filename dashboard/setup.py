@@ -86,7 +86,13 @@ class Setup:
     def method(self, kind: str) -> Method:
         """A method with its part of the settings; raises ValidationError for an invalid one."""
         method = method_class(kind)
-        given = {name: value for name, value in self.settings if name in method.model_fields}
+        fields = method.model_fields
+        # What is left at its default is not given, as other settings may imply another value.
+        given = {
+            name: value
+            for name, value in self.settings
+            if name in fields and (fields[name].is_required() or value != fields[name].default)
+        }
         if method.alternatives and not given.keys() & set(method.alternatives):
             first = method.alternatives[0]
             given[first] = method_fields()[first][0].start

@@ -16,7 +16,7 @@ from asi_core.methods.base import Method, WarmStart
 from asi_core.records import LayerShape
 
 _COMPRESSIONS: Mapping[str, Method] = {
-    "asi": ASI(ranks=USUAL_RANKS),
+    "asi": ASI(ranks=USUAL_RANKS, update="every_step"),
     "asi_refreshed": ASI(ranks=USUAL_RANKS, refresh_every=4),
     "asi_not_sequential": ASI(ranks=USUAL_RANKS, sequential=False),
     "hosvd_gram": HOSVD(ranks=USUAL_RANKS),

@@ -37,7 +37,9 @@ class _TimedASI(ASI):
 
 def parts_of_step(case: Case, device: torch.device) -> dict[str, float]:
     """Median seconds per step: "compression", "weight_gradients" and "rest"."""
-    tail = Tail(case, WAYS["asi"].with_method(_TimedASI(ranks=USUAL_RANKS)), device)
+    tail = Tail(
+        case, WAYS["asi"].with_method(_TimedASI(ranks=USUAL_RANKS, update="every_step")), device
+    )
     rows = [_timed_step(tail, device) for _ in range(_WARM_STEPS + _STEPS)][_WARM_STEPS:]
     return {part: median(row[part] for row in rows) for part in rows[0]}
 

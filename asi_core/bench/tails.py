@@ -105,8 +105,8 @@ WAYS: Mapping[str, Way] = {
     "vanilla_nchw": Way(Vanilla(), False, NCHW),
     "vanilla_nhwc": Way(Vanilla(), False, NHWC),
     "vanilla_lean": Way(Vanilla(), True, None),
-    "asi": Way(ASI(ranks=USUAL_RANKS), True, None),
-    "asi_half": Way(ASI(ranks=USUAL_RANKS, bits=16), True, None),
+    "asi": Way(ASI(ranks=USUAL_RANKS, update="every_step"), True, None),
+    "asi_half": Way(ASI(ranks=USUAL_RANKS, update="every_step", bits=16), True, None),
     "asi_refreshed": Way(ASI(ranks=USUAL_RANKS, refresh_every=4), True, None),
     "asi_late": Way(ASI(ranks=USUAL_RANKS, update="one_step_late"), True, None),
     # Its factors settle first.

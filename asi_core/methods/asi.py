@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 Bits = Literal[32, 16, 8]
 
-_UPDATED = {"one_step_late": "updated one step late", "when_needed": "updated when needed"}
+_UPDATED: Mapping[Update, str] = {
+    "when_needed": "",
+    "every_step": "updated every step",
+    "one_step_late": "updated one step late",
+}
 
 
 class SubspaceIteration(TuckerMethod):
@@ -48,13 +52,14 @@ class SubspaceIteration(TuckerMethod):
         refresh_every: iterate all modes except the batch mode only at every n-th step, and project
             on the previous factors in between: cheaper, at slightly lower captured energy. The
             batch mode is iterated at every step, because its images are new.
-        update: when the factors are iterated. "every_step" is as published. "one_step_late"
-            projects the channels on their factor of the step before, and iterates it for the next
-            step on a quarter of the batch, of which the quarters take turns; the other modes are
-            iterated on what is left. Two channel factors are kept. "when_needed" leaves all factors
-            but the batch's as they are after a few steps, until they capture less than 0.95 of the
-            share of the energy that they captured when they were last iterated: it is watched on an
-            eighth of the batch, and factors that no longer fit are iterated in the next two steps.
+        update: when the factors are iterated. "when_needed" leaves all factors but the batch's as
+            they are after a few steps, until they capture less than 0.95 of the share of the energy
+            that they captured when they were last iterated: it is watched on an eighth of the
+            batch, and factors that no longer fit are iterated in the next two steps. "every_step"
+            is as published, and the default beside `sequential=False` or a refresh interval.
+            "one_step_late" projects the channels on their factor of the step before, and iterates
+            it for the next step on a quarter of the batch, of which the quarters take turns; the
+            other modes are iterated on what is left. Two channel factors are kept.
         bits: per stored number. 32 is single precision. 16 stores the factors, which are
             orthonormal and the larger part at small ranks, in half precision, and the core in
             single. 8 quantises both, with one scale per column of a factor and one per index of
@@ -90,16 +95,16 @@ class SubspaceIteration(TuckerMethod):
         Update,
         Setting(
             "Factor update",
-            "Every step, as published, reads the input several times; the others read it once. One "
-            "step late projects the channels on the factor of the step before. When needed keeps "
-            "all factors but the batch's until they capture less energy.",
+            "When needed keeps all factors but the batch's until they capture less energy. Every "
+            "step, as published, reads the input several times; the others read it once. One step "
+            "late projects the channels on the factor of the step before.",
             choices={
+                "when_needed": "when needed",
                 "every_step": "every step",
                 "one_step_late": "one step late",
-                "when_needed": "when needed",
             },
         ),
-    ] = "every_step"
+    ] = "when_needed"
     bits: Annotated[
         Bits,
         Setting(
@@ -132,9 +137,22 @@ class SubspaceIteration(TuckerMethod):
             return {"bits": 16, **others} if given["half_factors"] else others
         return given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _implied_update(cls, given: Any) -> Any:
+        """Settings that only an update at every step has imply it."""
+        if not isinstance(given, Mapping) or "update" in given:
+            return given
+        is_implied = not given.get("sequential", True) or given.get("refresh_every", 1) != 1
+        return {**given, "update": "every_step"} if is_implied else given
+
+    @property
+    def _implies_update(self) -> bool:
+        return not self.sequential or self.refresh_every > 1
+
     @model_validator(mode="after")
     def _one_update(self) -> Self:
-        if self.update != "every_step" and (not self.sequential or self.refresh_every > 1):
+        if self.update != "every_step" and self._implies_update:
             raise InvalidInput(
                 "factors that are updated one step late or when needed are iterated one mode after "
                 "the other, without a refresh interval",
@@ -157,7 +175,7 @@ class SubspaceIteration(TuckerMethod):
         every = self.refresh_every
         message = ["" if self.sequential else "not sequential"]
         message += ["" if every == 1 else f"refreshed every {every} steps"]
-        message += ["" if self.update == "every_step" else _UPDATED[self.update]]
+        message += ["" if self._implies_update else _UPDATED[self.update]]
         message += [{32: "", 16: "half-precision factors", 8: "8 bits"}[self.bits]]
         return tuple(word for word in message if word)
 

@@ -146,10 +146,19 @@ def as_method(
         kind = method_class(str(given.get("kind")))
         return _validated(kind, dict(given))
     # One of several alternatives takes the place of the other.
-    own = like.model_dump()
+    own = like.model_dump(exclude_defaults=True)
     if any(name in like.alternatives for name in given):
         own = {name: value for name, value in own.items() if name not in like.alternatives}
     return _validated(type(like), {**own, **given})
+
+
+def as_before_updates(method: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings of a method, from when ASI's factors were updated at every step: they were
+    written without saying so at first, and mean it still."""
+    kind = method.get("kind")
+    if isinstance(kind, str) and kind in METHODS and "update" in METHODS[kind].model_fields:
+        return {"update": "every_step", **method}
+    return dict(method)
 
 
 def _validated(kind: type[Method], settings: Mapping[str, Any]) -> Method:

@@ -138,12 +138,24 @@ def label(setting: Setting) -> str:
     """The method with its settings. Budgets are fractions of vanilla's bytes by formula."""
     if not setting.layers:
         return HEAD_LABEL
-    method, spec = setting.method, setting.runs[0].spec
+    method, spec = _as_labelled(setting.method), setting.runs[0].spec
     text = method.settings_label
     if isinstance(method, ASI) and method.budget_bytes is not None:
         share = f"{method.label}, planned for 1/{round(vanilla_bytes(spec) / method.budget_bytes)}"
         text = ", ".join((share, *method.algorithm))
     return f"{text}, momentum {spec.momentum:g}" if spec.momentum else text
+
+
+def method_label(method: Method) -> str:
+    """A method of the study with its settings."""
+    return _as_labelled(method).settings_label
+
+
+def _as_labelled(method: Method) -> Method:
+    """Without ASI's update at every step, which is that of all its runs."""
+    if isinstance(method, ASI) and method.update == "every_step":
+        return method.model_copy(update={"update": type(method).model_fields["update"].default})
+    return method
 
 
 def vanilla_bytes(spec: RunSpec) -> int:

@@ -23,8 +23,8 @@ from dashboard import services
 from dashboard.learn.shipped import NEEDS, TIMELINES
 from dashboard.left_out import names_of
 
-# The default specification, which all lessons use.
-USUAL = RunSpec(method=ASI(explained_variance=USUAL_EXPLAINED_VARIANCE))
+# The default specification with the published update, which all lessons use: they explain it.
+USUAL = RunSpec(method=ASI(explained_variance=USUAL_EXPLAINED_VARIANCE, update="every_step"))
 USUAL_CAPTION = (
     f"Formula, exact convention: the last {USUAL.layers} convolutions of "
     f"{model_card(USUAL.model).title}, batch {USUAL.batch_size}, {USUAL.image_size} pixels."

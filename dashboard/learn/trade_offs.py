@@ -15,6 +15,7 @@ from asi_core.figures.style import Drawing, Figure
 from asi_core.figures.totals import TotalRow, draw_totals
 from asi_core.methods import ASI, HOSVD, Vanilla
 from asi_core.records import HEAD_LABEL
+from asi_core.results.poster_study import method_label
 from asi_core.results.statistics import Difference, seeds_difference
 from asi_core.units import (
     KIB,
@@ -56,7 +57,7 @@ def _about_accuracy(found: Study) -> Question:
         f"{short_percent(found.head.mean_accuracy)} of the test images; with the last "
         f"{vanilla.layers} convolutions trained too, it is right about "
         f"{short_percent(vanilla.mean_accuracy)}, and {format_bytes(vanilla.activation_bytes)} of "
-        f"their inputs are kept. {asi.method.settings_label}, keeps "
+        f"their inputs are kept. {method_label(asi.method)}, keeps "
         f"{format_bytes(asi.activation_bytes)}, "
         f"{less_or_more(asi.activation_bytes, vanilla.activation_bytes)}.\n\n"
         "**How many percentage points of test accuracy does that cost?**"
@@ -171,11 +172,11 @@ def _choice_text(points: Sequence[PricedPoint], chosen: PricedPoint | None, budg
 def _curve(points: Mapping[int, StudyPoint], memory: str) -> PricedCurve:
     method = next(iter(points.values())).method
     priced = tuple(_priced(point, memory) for point in points.values())
-    return PricedCurve(method.settings_label, method.kind, priced)
+    return PricedCurve(method_label(method), method.kind, priced)
 
 
 def _priced(point: StudyPoint, memory: str) -> PricedPoint:
-    label = f"{point.method.settings_label}, {layer_count(point.layers)}"
+    label = f"{method_label(point.method)}, {layer_count(point.layers)}"
     return PricedPoint(
         label if point.layers else HEAD_LABEL,
         point.mean_accuracy,

@@ -45,18 +45,24 @@ RATES_NAME = f"{NAME}, rates"
 _OWNER = "command line"
 _TUNING_SEED = 100
 
+# What the runs were made with, before ASI's factors were updated when needed by default.
+_EVERY = {"update": "every_step"}
+
 # Settings of each method besides its defaults, from those that need most to those that need least.
 SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
-    "asi": ({"explained_variance": 0.9}, {"explained_variance": 0.7}, {"ranks": 2}),
+    "asi": tuple(
+        {**ranks, **_EVERY}
+        for ranks in ({"explained_variance": 0.9}, {"explained_variance": 0.7}, {"ranks": 2})
+    ),
     "hosvd": ({"explained_variance": 0.8},),
     "gradient_filter": ({"patch": 2}, {"patch": 4}),
     "fixed_subspace": ({"explained_variance": 0.8},),
     "velora": ({"subtoken": 16},),
     "lora": ({"lora_rank": 8},),
     "lora_fa": ({"lora_rank": 8},),
-    "lora_asi": ({"explained_variance": 0.8},),
+    "lora_asi": ({"explained_variance": 0.8, **_EVERY},),
     "sparse": ({"weight_budget_bytes": 2**20}, {"weight_budget_bytes": 2**17}),
-    "wasi": ({"explained_variance": 0.8},),
+    "wasi": ({"explained_variance": 0.8, **_EVERY},),
 }
 # With these, micro-batches add up to the gradient of the whole batch: one seed is enough for their
 # time, and to see that their accuracy is the same.

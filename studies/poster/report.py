@@ -76,8 +76,9 @@ MCUNet-in1, pretrained on ImageNet, fine-tuned on CIFAR-10 ({_images(spec)}),
 {spec.image_size} pixels, batch {spec.batch_size}, {spec.steps} steps,
 with the recipe of ASI's authors (SGD at {spec.learning_rate:g}, cosine to a tenth,
 weight decay {spec.weight_decay:g}, gradients clipped at {spec.clip_norm:g}, no momentum)
-unless a row says otherwise. The last k convolutions and a new classifier are trained, with three
-seeds: numbers are means, with the sample standard deviation after ±. {len(runs) + len(study.drift)}
+unless a row says otherwise. ASI updates its factors at every step, as published. The last k
+convolutions and a new classifier are trained, with three seeds: numbers are means, with the sample
+standard deviation after ±. {len(runs) + len(study.drift)}
 runs ({prepared.device}, {prepared.threads} threads). In tables, "c 5" is the run at place 5 of each
 seed's comparison, `example-poster-curves-0-5`, `-1-5` and `-2-5`, and "s" one of
 `example-poster-settings`, "m" of `example-poster-small`; the Compare page shows all of them.

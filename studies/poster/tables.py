@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from asi_core.results.poster_study import PAPER_MACS, Setting, at_equal_accuracy, label
+from asi_core.results.poster_study import (
+    PAPER_MACS,
+    Setting,
+    at_equal_accuracy,
+    label,
+    method_label,
+)
 from asi_core.training.events import ProbeEvent
 from studies.poster.study import (
     GIGA,
@@ -185,7 +191,7 @@ def drifts(study: Study) -> str:
             first, last = entries[0], entries[-1]
             rows.append(
                 (
-                    run.spec.method.settings_label,
+                    method_label(run.spec.method),
                     layer.name,
                     "·".join(map(str, last.ranks or ())),
                     share(first.captured_energy),

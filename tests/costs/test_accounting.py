@@ -95,7 +95,7 @@ def test_exact_overhead_of_asi_is_what_its_products_do(
 
     model = nn.Sequential(conv)
     x = x.contiguous(memory_format=layout)
-    method = ASI(ranks=ranks, sequential=sequential, refresh_every=every)
+    method = ASI(ranks=ranks, sequential=sequential, refresh_every=every, update="every_step")
     compress_(model, method, layers=1)
     for _ in range(every):
         model(x)

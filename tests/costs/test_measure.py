@@ -140,7 +140,7 @@ WHOLE = [
     ASI(ranks=100, bits=8),
     HOSVD(ranks=100),
     HOSVD(explained_variance=1.0),
-    ASI(ranks=2),
+    ASI(ranks=2, update="every_step"),
     GradientFilter(patch=1),
 ]
 
@@ -156,6 +156,18 @@ def test_a_tensor_that_several_layers_keep_as_it_is_counts_once(method: Method) 
     ]
     assert found.step.category_bytes["trained layer inputs"] == found.formula_bytes
     assert_formula_is_measured(found)
+
+
+def test_factors_that_stay_are_kept_once_for_all_uses_of_a_layer() -> None:
+    """The formula is of a step that iterates them, which makes new ones at each use."""
+    names = ["first", "second", "padded"]
+    found = measured(Branches(), batch(4, 4, 6, 6), ASI(ranks=2), names)
+    uses = [layer for layer in found.cost.layers if layer.shape.name == "second"]
+    shape = uses[0].shape.input_shape
+    fixed = sum(4 * size * 2 for size in shape[1:] if size > 2)
+    assert found.step.category_bytes["trained layer inputs"] == (
+        found.formula_bytes - (len(uses) - 1) * fixed
+    )
 
 
 def test_the_paper_counts_an_input_for_each_layer_that_reads_it() -> None:

@@ -65,7 +65,9 @@ def add_run(
 
 def add_replay(store: RunStore) -> None:
     """The probed run that lessons replay."""
-    add_run(store, RunSpec(method=ASI(explained_variance=0.8)), events=probes())
+    add_run(
+        store, RunSpec(method=ASI(explained_variance=0.8, update="every_step")), events=probes()
+    )
 
 
 # Trained layers, method, seed, accuracy, bytes by formula and measured.
@@ -74,9 +76,9 @@ STUDY_RUNS: tuple[tuple[int, Method, int, float, int, int], ...] = (
     (1, Vanilla(), 0, 0.68, 2_000_000, 2_400_000),
     (12, Vanilla(), 0, 0.76, 16_000_000, 18_400_000),
     (12, Vanilla(), 1, 0.78, 16_000_000, 18_400_000),
-    (1, ASI(explained_variance=0.8), 0, 0.675, 2_000, 46_000),
-    (12, ASI(explained_variance=0.8), 0, 0.73, 200_000, 800_000),
-    (12, ASI(explained_variance=0.8), 1, 0.74, 200_000, 800_000),
+    (1, ASI(explained_variance=0.8, update="every_step"), 0, 0.675, 2_000, 46_000),
+    (12, ASI(explained_variance=0.8, update="every_step"), 0, 0.73, 200_000, 800_000),
+    (12, ASI(explained_variance=0.8, update="every_step"), 1, 0.74, 200_000, 800_000),
 )
 
 

@@ -44,7 +44,7 @@ from tests.dashboard.learn_runs import (
     probes,
 )
 
-USUAL = RunSpec(method=ASI(explained_variance=0.8))
+USUAL = RunSpec(method=ASI(explained_variance=0.8, update="every_step"))
 COMPARED = ASI(ranks=8), Vanilla(), LoRA()
 
 

@@ -158,7 +158,8 @@ def test_refreshing_seldom_keeps_nearly_the_energy() -> None:
 
     energies = []
     for every in (1, 4):
-        conv = layer(ASI(ranks=(16, 4, 8, 8), refresh_every=every))
+        method = ASI(ranks=(16, 4, 8, 8), refresh_every=every, update="every_step")
+        conv = layer(method)
         kept = []
         for seed in range(12):
             x = batch(seed)

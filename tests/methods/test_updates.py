@@ -16,7 +16,7 @@ from asi_core.layers.surgery import compress_
 from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
 from asi_core.layers.watching import watched
 from asi_core.linalg.spectra import captured_energy, principal_angles
-from asi_core.methods import ASI
+from asi_core.methods import ASI, as_method
 from asi_core.methods.updates import Update
 from asi_core.training.probes import probe_layers
 from tests.methods.test_ranks_and_warm_starts import gradient, images, layer
@@ -47,6 +47,17 @@ def energy(conv: CompressedLayer, x: Tensor) -> float:
 def test_they_are_iterated_one_mode_after_the_other(update: Update, other: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="one mode after the other"):
         asi(update, **other)
+
+
+def test_other_settings_of_an_update_at_every_step_imply_it() -> None:
+    assert ASI(ranks=2).update == "when_needed"
+    for given in ({"sequential": False}, {"refresh_every": 2}):
+        found = ASI.model_validate({"ranks": 2, **given})
+        assert found.update == "every_step"
+        assert "every step" not in found.settings_label
+        assert as_method(given, like=ASI(ranks=2)) == found
+        assert ASI.model_validate_json(found.model_dump_json()) == found
+    assert ASI(ranks=2, update="every_step").settings_label == "ASI, rank 2, updated every step"
 
 
 @BOTH
@@ -98,7 +109,7 @@ def test_both_channel_factors_are_kept() -> None:
 
 def test_channels_at_full_rank_are_not_late() -> None:
     late = layer(asi("one_step_late", ranks=(4, 16, 4, 4)))
-    usual = layer(ASI(ranks=(4, 16, 4, 4)))
+    usual = layer(asi("every_step", ranks=(4, 16, 4, 4)))
     for seed in range(3):
         assert torch.equal(gradient(late, similar(seed)), gradient(usual, similar(seed)))
     assert late.memory.used == {}

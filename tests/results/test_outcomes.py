@@ -97,8 +97,11 @@ def test_only_settings_that_differ_are_listed() -> None:
         "seed": [0, 1, 0],
         "patch": [None, None, 4],
     }
-    paper = asi(0.8).method.model_copy(update={"sequential": False}).model_dump()
-    assert differing_settings([asi(0.8), spec(paper)]) == {"sequential": [True, False]}
+    paper = {"kind": "asi", "explained_variance": 0.8, "sequential": False}
+    assert differing_settings([asi(0.8), spec(paper)]) == {
+        "sequential": [True, False],
+        "update": ["when_needed", "every_step"],
+    }
     assert differing_settings([spec(), spec()]) == {}
 
 

@@ -16,9 +16,10 @@ from typing import IO, Annotated, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from asi_core.errors import AsiError, InvalidInput, one_sentence
+from asi_core.methods.registry import as_before_updates
 from asi_core.runs.exchange.archive_files import (
     LARGEST_ARCHIVE_BYTES,
     LARGEST_JSON_BYTES,
@@ -57,7 +58,8 @@ from asi_core.training.events import (
 from asi_core.training.spec import RunSpec
 
 _JSON, _CURVES = "runs.json", "curves.npz"
-_FORMAT: Literal[1] = 1
+# 1 was written before the default of ASI's factor update changed.
+_FORMAT: Literal[2] = 2
 # Of all runs together: enough for ten runs of 20 000 steps with an evaluation at each step.
 _MOST_EVENTS = 400_000
 _LONGEST_LINE, _LONGEST_REASON = 1000, 200
@@ -112,10 +114,27 @@ class Archive(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1]
+    format: Literal[1, 2]
     name: str = Field(default="", max_length=80, pattern=_NO_NUL)
     note: str = Field(default="", max_length=2000, pattern=_NO_NUL)
     runs: Annotated[list[ArchivedRun], FailFast()] = Field(min_length=1, max_length=MOST_RUNS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, given: Any) -> Any:
+        if not (isinstance(given, Mapping) and given.get("format") == 1):
+            return given
+        runs = given.get("runs")
+        return {**given, "runs": list(map(_as_today, runs)) if isinstance(runs, list) else runs}
+
+
+def _as_today(run: Any) -> Any:
+    """A run of the first format; what is none is left for validation to refuse."""
+    if not (isinstance(run, Mapping) and isinstance(spec := run.get("spec"), Mapping)):
+        return run
+    method = spec.get("method")
+    then = as_before_updates(method) if isinstance(method, Mapping) else method
+    return {**run, "spec": {**spec, "method": then}}
 
 
 def write_archive(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from asi_core.errors import Unavailable
 
 # The newest of `migrations/versions`.
-REVISION = "0006"
+REVISION = "0007"
 # The revision of databases that do not store one.
 _FIRST = "0001"
 _MIGRATIONS = Path(__file__).parent / "migrations"

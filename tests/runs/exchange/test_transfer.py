@@ -130,6 +130,31 @@ def test_it_may_be_opened_twice_and_where_it_came_from(store: RunStore) -> None:
     assert len(store.latest_comparisons(10)) == 3
 
 
+def test_files_of_the_first_format_mean_what_they_did(store: RunStore) -> None:
+    """Without a word about when factors are updated, it was at every step."""
+
+    def as_written_then(content: dict[str, Any]) -> None:
+        content["format"] = 1
+        for run in content["runs"]:
+            run["spec"]["method"].pop("update", None)
+
+    runs = comparison(store)
+    found = imported(store, changed(exported(store, runs[0].comparison), as_written_then))
+    assert [run.spec.method for run in found] == [
+        spec().method,
+        asi(0.8).method.model_copy(update={"update": "every_step"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "runs", [None, {}, [1], [{}], [{"spec": 1}], [{"spec": {"method": {"kind": []}}}]]
+)
+def test_no_runs_of_the_first_format_are_refused(
+    filled: RunStore, archive: bytes, runs: Any
+) -> None:
+    refuse(filled, changed(archive, lambda content: content.update(format=1, runs=runs)))
+
+
 def test_failures_and_logs_are_exported_and_active_runs_are_not(store: RunStore) -> None:
     going, failed = store.create([spec(), asi(0.8)], "me")
     with pytest.raises(InvalidInput, match="runs that have ended"):
@@ -229,7 +254,7 @@ def array_of(values: Any, **options: Any) -> bytes:
 CHANGES: dict[str, Any] = {
     "status": lambda content: content["runs"][0].update(status="running"),
     "method": lambda content: content["runs"][0]["spec"].update(method={"kind": "evil"}),
-    "format": lambda content: content.update(format=2),
+    "format": lambda content: content.update(format=3),
     "more": lambda content: content.update(more=1),
     "none": lambda content: content.update(runs=[]),
     "name": lambda content: content.update(name="x" * 81),

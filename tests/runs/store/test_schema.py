@@ -12,12 +12,14 @@ import torch
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, select, text
 
 from asi_core.errors import InvalidInput, Unavailable
+from asi_core.methods import ASI, LoRAOverASI, Vanilla
 from asi_core.runs.store import schema
 from asi_core.runs.store.database import database_url, open_database
 from asi_core.runs.store.guesses import GuessStore
+from asi_core.runs.store.job_store import JobStore
 from asi_core.runs.store.run_store import RunStore
 from asi_core.runs.store.tables import metadata
 from asi_core.training.spec import RunSpec
@@ -111,6 +113,42 @@ def test_a_run_of_infinite_weight_decay_can_be_read(tmp_path: Path) -> None:
     assert read.spec.model_copy(update={"weight_decay": spec.weight_decay}) == spec
     assert store.run(usual.id) == usual
     store.close()
+
+
+def test_older_runs_keep_their_update_at_every_step(empty_url: str) -> None:
+    store, jobs = RunStore(empty_url), JobStore(empty_url)
+    late = ASI(ranks=3, update="one_step_late")
+    methods = (ASI(ranks=2), LoRAOverASI(ranks=2), late, Vanilla())
+    specs = [RunSpec(method=method) for method in methods]
+    runs = store.create(specs, "me")
+    job = jobs.create("need", specs[0], "me")
+    store.close()
+    jobs.close()
+    engine = plain_engine(empty_url)
+    with engine.begin() as connection:
+        for name in ("runs", "jobs"):
+            table = metadata.tables[name]
+            for row in connection.execute(select(table.c.id, table.c.spec)).all():
+                method = dict(row.spec["method"])
+                if method.get("update") == "when_needed":
+                    method.pop("update")
+                spec = {**row.spec, "method": method}
+                connection.execute(table.update().where(table.c.id == row.id).values(spec=spec))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+    engine.dispose()
+    store, jobs = RunStore(empty_url), JobStore(empty_url)
+    found = [store.run(run.id) for run in runs]
+    assert [run and run.spec.method for run in found] == [
+        ASI(ranks=2, update="every_step"),
+        LoRAOverASI(ranks=2, update="every_step"),
+        late,
+        Vanilla(),
+    ]
+    asked = jobs.job(job.id)
+    assert asked is not None
+    assert asked.spec.method == ASI(ranks=2, update="every_step")
+    store.close()
+    jobs.close()
 
 
 def test_a_database_of_before_there_were_guesses_takes_them(empty_url: str) -> None:
