@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from asi_core.figures.style import STYLES, styled, unit_title
+from asi_core.figures.style import STYLES, log_axis, styled, unit_title
 from asi_core.records import of_whole_batches
 from asi_core.units import (
     DASH,
@@ -23,11 +22,9 @@ from asi_core.units import (
 )
 
 _MOST_POINTS = 500
-_MOST_LEVEL_LABELS = 6
-# Offset in pixels of the left of two adjacent bars from their centre.
-_LEFT_BAR = -14
-# Characters of a bar's label in one line.
-_LINE_LENGTH = 11
+# A run's row of bars is 1 high: its name above them, and the bars, from top to bottom.
+_NAME_AT, _BARS_FROM, _BARS_TO = 0.25, 0.5, 0.96
+_ROW_PIXELS, _AROUND_ROWS_PIXELS = 36, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +76,19 @@ def plot_memory(runs: Sequence[RunRows], *, log: bool = False) -> go.Figure:
     If a run has no closed form, a note replaces its bar.
     """
     figure = go.Figure()
-    for name, key, opacity in (
+    kinds = (
         ("layer inputs, by formula", "activation_bytes", 1.0),
         ("all that is saved, measured", "saved_bytes", 0.45),
-    ):
+    )
+    for place, (name, key, opacity) in enumerate(kinds):
         values = [known_mean(run.steps, key) for run in runs]
         labels = [DASH if v is None else format_bytes(v) for v in values]
-        figure.add_traces(_bars(name, runs, _scaled(values, KIB), opacity, labels))
-    figure.update_layout(barmode="group")
-    _write_what_is_missing(figure, runs, "activation_bytes", beside=_LEFT_BAR)
-    return _categorical(
-        styled(figure, title="Activation memory", x="", y=unit_title("KiB", log=log), log_y=log)
-    ).update_layout(uirevision=f"memory {log}")
+        scaled = _scaled(values, KIB)
+        figure.add_traces(_bars(name, runs, scaled, opacity, labels, part=place, of=len(kinds)))
+    _write_what_is_missing(figure, runs, "activation_bytes", of=len(kinds))
+    figure.update_layout(barmode="overlay")
+    _in_rows(figure, runs, title="Activation memory", x=unit_title("KiB", log=log))
+    return (log_axis(figure, "x") if log else figure).update_layout(uirevision=f"memory {log}")
 
 
 def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
@@ -104,9 +102,9 @@ def plot_cost(runs: Sequence[RunRows]) -> go.Figure:
         values = [known_mean(run.steps, f"{part}_macs") for run in runs]
         labels = [DASH if v is None else format_count(v, "MACs") for v in values]
         figure.add_traces(_bars(part, runs, _scaled(values, 1e9), opacity, labels))
-    figure.update_layout(barmode="stack")
     _write_what_is_missing(figure, runs, "forward_macs")
-    return _categorical(styled(figure, title="Cost of a step (formula)", x="", y="GMACs"))
+    figure.update_layout(barmode="stack")
+    return _in_rows(figure, runs, title="Cost of a step (formula)", x="GMACs")
 
 
 def plot_step_time(runs: Sequence[RunRows]) -> go.Figure:
@@ -118,9 +116,7 @@ def plot_step_time(runs: Sequence[RunRows]) -> go.Figure:
         labels = [format_seconds(v) for v in values]
         figure.add_traces(_bars(part, runs, [1e3 * v for v in values], opacity, labels))
     figure.update_layout(barmode="stack")
-    return _categorical(
-        styled(figure, title="Time of a step (measured, median)", x="", y="milliseconds")
-    )
+    return _in_rows(figure, runs, title="Time of a step (measured, median)", x="milliseconds")
 
 
 def median_step(steps: Sequence[dict[str, Any]]) -> float:
@@ -165,11 +161,21 @@ def _bars(
     values: Sequence[float | None],
     opacity: float,
     labels: Sequence[str],
+    *,
+    part: int = 0,
+    of: int = 1,
 ) -> tuple[go.Bar, go.Bar]:
-    """Bars in the methods' colours, and a grey legend entry with the same opacity."""
+    """Bars in the methods' colours, and a grey legend entry with the same opacity.
+
+    Args:
+        part: of the `of` bars below each other in a row, from 0.
+    """
+    height = (_BARS_TO - _BARS_FROM) / of
     bars = go.Bar(
-        x=[_place(run) for run in runs],
-        y=values,
+        x=values,
+        y=[_middle(row, part, of) for row in range(len(runs))],
+        width=height,
+        orientation="h",
         name=name,
         legendgroup=name,
         showlegend=False,
@@ -188,11 +194,9 @@ def _bars(
     return bars, key
 
 
-def _place(run: RunRows) -> str:
-    """The position of a run's bars on the axis."""
-    label = run.label.removesuffix(" (head only)").replace(" %", f"{THIN_SPACE}%")
-    # Short lines, as there are several bars, and few, as the legend is below them.
-    return "<br>".join(wrap(label, _LINE_LENGTH, break_long_words=False, break_on_hyphens=False))
+def _middle(row: int, part: int, of: int) -> float:
+    """The height of a bar's middle, from the top."""
+    return row + _BARS_FROM + (part + 0.5) * (_BARS_TO - _BARS_FROM) / of
 
 
 def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:
@@ -200,33 +204,29 @@ def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:
 
 
 def _write_what_is_missing(
-    figure: go.Figure, runs: Sequence[RunRows], key: str, beside: int = 0
+    figure: go.Figure, runs: Sequence[RunRows], key: str, of: int = 1
 ) -> None:
-    """Add a note to each run that has no bar for a field by formula.
-
-    Args:
-        beside: offset from the centre of the run's bars, pixels.
-    """
-    for run in runs:
+    """Add a note to each run that has no bar for a field by formula, the first of `of`."""
+    for row, run in enumerate(runs):
         if run.steps and known_mean(run.steps, key) is None:
-            figure.add_annotation(
-                x=_place(run),
-                xshift=beside,
-                y=0,
-                yref="y domain",
-                yanchor="bottom",
-                text=by_formula(None, str),
-                textangle=-90,
-                showarrow=False,
-            )
+            _write(figure, _middle(row, 0, of), by_formula(None, str))
 
 
-def _categorical(figure: go.Figure) -> go.Figure:
-    figure.update_layout(hovermode="closest").update_xaxes(type="category", tickangle=0)
-    if len(figure.data[0].x) > _MOST_LEVEL_LABELS:
-        # Horizontal labels would overlap; and the legend must leave room for them.
-        figure.update_xaxes(tickangle=-50).update_layout(legend_y=-0.5)
-    return figure
+def _in_rows(figure: go.Figure, runs: Sequence[RunRows], *, title: str, x: str) -> go.Figure:
+    """One row per run, its name above its bars: names are too long for narrow columns."""
+    styled(figure, title=title, x=x, y="")
+    for row, run in enumerate(runs):
+        name = run.label.removesuffix(" (head only)").replace(" %", f"{THIN_SPACE}%")
+        _write(figure, row + _NAME_AT, name)
+    height = max(int(figure.layout.height), _AROUND_ROWS_PIXELS + _ROW_PIXELS * len(runs))
+    figure.update_yaxes(range=[max(len(runs), 1), 0], showticklabels=False, showgrid=False)
+    return figure.update_layout(hovermode="closest", height=height)
+
+
+def _write(figure: go.Figure, height: float, text: str) -> None:
+    """At the left end of the plot."""
+    at = {"x": 0, "xref": "x domain", "xanchor": "left", "y": height, "yanchor": "middle"}
+    figure.add_annotation(text=text, showarrow=False, font_size=12, **at)
 
 
 def _step_seconds(row: dict[str, Any]) -> float:

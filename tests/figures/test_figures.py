@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,29 @@ def test_points_of_methods_are_distinguished_without_colours() -> None:
 def test_figures_have_titles_units_and_one_mark_per_run(plot: Any) -> None:
     figure = plot([rows("vanilla"), rows("asi")])
     assert figure.layout.title.text
-    assert figure.layout.yaxis.title.text
-    traces = figure.data
-    names = {str(x) for t in traces for x in (t.x if t.type == "bar" else [t.name]) if x}
+    is_in_rows = figure.data[0].type == "bar"
+    unit = figure.layout.xaxis if is_in_rows else figure.layout.yaxis
+    assert unit.title.text
+    named = figure.layout.annotations if is_in_rows else figure.data
+    names = {one.text if is_in_rows else one.name for one in named}
     assert names == {"Vanilla", "Asi"}
+
+
+@pytest.mark.parametrize("plot", [curves.plot_memory, curves.plot_cost, curves.plot_step_time])
+@pytest.mark.parametrize("count", [1, 6, 12])
+def test_a_name_stands_above_the_bars_of_its_run_and_on_none(plot: Any, count: int) -> None:
+    figure = plot([replace(rows("asi"), label=f"run {n}") for n in range(count)])
+    top, bottom = reversed(figure.layout.yaxis.range)
+    assert (top, bottom) == (0, count)
+    # Pixels of a row: what the layout leaves, and a line of text.
+    pixels = (figure.layout.height - 130) / count
+    assert pixels >= 36
+    for row, name in enumerate(figure.layout.annotations):
+        assert name.text == f"run {row}"
+        bars = [(b.y[row] - b.width / 2, b.y[row] + b.width / 2) for b in figure.data[::2]]
+        assert name.y + 8 / pixels < min(low for low, _ in bars)
+        assert row < name.y - 8 / pixels
+        assert max(high for _, high in bars) < row + 1
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -73,7 +93,7 @@ def test_figures_of_runs_that_have_not_begun_are_empty_not_broken(plot: Any) -> 
 
 def test_memory_is_in_kib_with_exact_hover() -> None:
     figure = curves.plot_memory([rows("asi", kept=2 * KIB)])
-    assert [trace.y[0] for trace in figure.data[::2]] == [2.0, 8.0]
+    assert [trace.x[0] for trace in figure.data[::2]] == [2.0, 8.0]
     assert list(figure.data[0].customdata) == ["2\u202fKiB"]
 
 
@@ -91,8 +111,8 @@ def test_the_parts_of_a_step_add_up_to_its_median() -> None:
     run = rows("asi", count=3)
     for row, seconds in zip(run.steps, (1.0, 2.0, 9.0), strict=True):
         row |= {"forward_seconds": seconds, "backward_seconds": seconds, "update_seconds": 0.0}
-    heights = [bars.y[0] for bars in curves.plot_step_time([run]).data[::2]]
-    assert heights == pytest.approx([2000.0, 2000.0, 0.0])
+    lengths = [bars.x[0] for bars in curves.plot_step_time([run]).data[::2]]
+    assert lengths == pytest.approx([2000.0, 2000.0, 0.0])
     assert curves.median_step(run.steps) == 4.0
 
 
@@ -136,15 +156,15 @@ def test_a_run_without_closed_form_has_words_in_place_of_a_bar(plot: Any, formul
     figure = plot([rows("asi"), without_counts(rows("vanilla"))])
     bars = [trace for trace in figure.data if trace.x[0] is not None]
     for bar in bars[:formulas]:
-        assert bar.y[0] > 0
-        assert bar.y[1] is None, "0 would be a wrong number"
+        assert bar.x[0] > 0
+        assert bar.x[1] is None, "0 would be a wrong number"
     # Measured values are drawn.
-    assert all(bar.y[1] > 0 for bar in bars[formulas:])
-    (note,) = figure.layout.annotations
-    assert (note.x, note.text) == ("Vanilla", "no closed form")
+    assert all(bar.x[1] > 0 for bar in bars[formulas:])
+    (note,) = (a for a in figure.layout.annotations if a.text == "no closed form")
+    assert note.y == bars[0].y[1]
 
 
 def test_a_run_before_its_first_step_has_no_bar_and_no_words() -> None:
     figure = curves.plot_cost([rows("asi"), RunRows("Vanilla", "vanilla")])
-    assert [trace.y[1] for trace in figure.data if len(trace.x) == 2] == [None] * 3
-    assert not figure.layout.annotations
+    assert [trace.x[1] for trace in figure.data if len(trace.x) == 2] == [None] * 3
+    assert [note.text for note in figure.layout.annotations] == ["Asi", "Vanilla"]
