@@ -23,6 +23,7 @@ from dashboard.compare.kept import library
 from dashboard.frame import URL
 from dashboard.history import my_names, recorded_time
 from dashboard.left_out import names_of, tell_left_out
+from dashboard.plain import plain
 from dashboard.setup import above_setup
 from dashboard.visitor import short_owner
 
@@ -157,6 +158,8 @@ def _task_box(labels: list[str]) -> str:
         help="Model, images and recipe. Accuracies are comparable within one task only.",
         **URL,
     )
+    # The box shows one line of it, and tasks often differ at their ends.
+    st.caption(plain(task))
     return task
 
 

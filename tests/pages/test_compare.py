@@ -27,6 +27,7 @@ from dashboard.compare.controls import View, task_label
 from dashboard.compare.report import build_report
 from dashboard.compare.runs_table import matches
 from dashboard.compare.watch import _active, progress, progress_text
+from dashboard.plain import plain
 from tests.runs.kept import VANILLA, asi, events, fail, keep, keep_usual, spec
 
 PAGE = str(Path(__file__).parents[2] / "pages" / "compare.py")
@@ -480,6 +481,15 @@ def test_a_first_visit_opens_on_the_largest_shipped_study(
     own = keep_usual(store)
     assert own
     assert opened().selectbox(key="task").value != task, "one's own runs come first"
+
+
+def test_the_whole_name_of_the_task_is_shown(store: RunStore) -> None:
+    """The box cuts it off, and tasks differ at their ends."""
+    import_examples(store, SHIPPED_FOLDER)
+    page = opened()
+    for task in page.selectbox(key="task").options:
+        page.selectbox(key="task").set_value(task).run()
+        assert plain(task) in [caption.value for caption in page.sidebar.caption]
 
 
 def test_one_table_spans_networks_and_images(store: RunStore) -> None:
