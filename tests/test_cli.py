@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from asi_core.methods import METHOD_ADAPTER
 from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
+from asi_core.training.formula_memory import formula_need
+from asi_core.training.spec import RunSpec
 from asi_core.zoo.cards import MODELS
 from tests.command import answer, call, call_process, parsed
 from tests.datasets.few import few_images
@@ -86,6 +89,8 @@ def test_estimate_compares_several_methods() -> None:
     found = answer("estimate", *methods)["methods"]
     assert [one["method"]["kind"] for one in found] == ["vanilla", "asi", "lora"]
     for one in found:
+        spec = RunSpec(method=METHOD_ADAPTER.validate_python(one["method"]), layers=2)
+        assert one.pop("needed_bytes") == formula_need(spec).total(frozen_in_flash=True)
         numbers = (one.pop("trained_numbers"), one.pop("gradient_bytes"))
         settings = ("--ranks", "16,32,4,4") if one["method"]["kind"] == "asi" else ()
         alone = answer("estimate", "--method", one["method"]["kind"], *settings, "--layers", "2")

@@ -1,7 +1,8 @@
 """`estimate`: memory and MACs by formula, of one method layer by layer, or of several side by side.
 
 With `--json`, one method is one object; several are the list `methods` of such objects, each with
-the numbers that are trained (`trained_numbers`) and the bytes of their gradients besides.
+the numbers that are trained (`trained_numbers`), the bytes of their gradients and what training
+needs at once (`needed_bytes`, without frozen weights; null for a language model) besides.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from asi_core.costs.accounting import LayerCost, StepCost
 from asi_core.costs.estimate import estimate
 from asi_core.methods import METHOD_ADAPTER, Method
 from asi_core.records import ELEMENT_BYTES
-from asi_core.training.spec import RUN_DEFAULTS
-from asi_core.units import format_bytes, format_count, last_layers
+from asi_core.training.spec import RUN_DEFAULTS, RunSpec
+from asi_core.units import DASH, format_bytes, format_count, last_layers
 from asi_core.zoo.cards import model_card
 
 
@@ -78,30 +79,48 @@ def _print_layers(options: argparse.Namespace, method: Method, cost: StepCost) -
 
 
 def _print_compared(options: argparse.Namespace, costs: Sequence[tuple[Method, StepCost]]) -> None:
+    needed = [_needed(options, method) for method, _ in costs]
     if options.json:
-        found = [_compared_as_dict(options.model, method, cost) for method, cost in costs]
+        rows = zip(costs, needed, strict=True)
+        found = [_compared_as_dict(options.model, *pair, need) for pair, need in rows]
         print(json.dumps({"methods": found}))
         return
     print(f"{_what(options)}, {options.convention}")
     width = name_width(method.settings_label for method, _ in costs)
     print(f"{'method'.ljust(width)} {_cells(_HEAD)}")
-    for method, cost in costs:
-        print(f"{method.settings_label.ljust(width)} {_cells(_row(cost))}")
+    for (method, cost), need in zip(costs, needed, strict=True):
+        print(f"{method.settings_label.ljust(width)} {_cells(_row(cost, need))}")
     print(
-        "Of these layers, by formula. An optimizer keeps as much as the gradients for momentum, "
-        "and twice as much for AdamW; measure --needs says what training needs at once."
+        "By formula. Needed: by training, at once, with SGD, without weights that are frozen; all "
+        "else is of these layers. An optimizer keeps as much as the gradients for momentum, and "
+        "twice as much for AdamW."
     )
 
 
-# What a row says of a method: bytes kept for backward, numbers that are trained and the bytes of
-# their gradients, and MACs: of the forward pass, of what the method adds, of backward, of all.
-_HEAD = ("kept", "trained", "gradients", "forward", "overhead", "backward", "total")
+def _needed(options: argparse.Namespace, method: Method) -> int | None:
+    """What training with the method needs at once; None for a model that reads no images."""
+    size = _image_size(options)
+    if size is None:
+        return None
+    # Imported here, as PyTorch's shapes take longer to import than all else takes.
+    from asi_core.training.formula_memory import formula_need
+
+    given = {name: getattr(options, name) for name in ("model", "layers", "batch_size")}
+    spec = RunSpec(method=method, image_size=size, pretrained=False, **given)
+    return formula_need(spec).total(frozen_in_flash=True)
 
 
-def _row(cost: StepCost) -> tuple[str, ...]:
+# What a row says of a method: bytes kept for backward and needed at once, numbers that are trained
+# and the bytes of their gradients, and MACs: of the forward pass, of what the method adds, of
+# backward, of all.
+_HEAD = ("kept", "needed", "trained", "gradients", "forward", "overhead", "backward", "total")
+
+
+def _row(cost: StepCost, needed: int | None) -> tuple[str, ...]:
     trained, macs = cost.numbers.trained, cost.macs
     return (
         format_bytes(cost.activation_bytes),
+        DASH if needed is None else format_bytes(needed),
         format_count(trained, ""),
         format_bytes(ELEMENT_BYTES * trained),
         *(format_count(n, "MACs") for n in (macs.forward, macs.overhead, macs.backward)),
@@ -145,9 +164,12 @@ def _as_dict(model: str, method: Method, cost: StepCost) -> dict[str, Any]:
     }
 
 
-def _compared_as_dict(model: str, method: Method, cost: StepCost) -> dict[str, Any]:
+def _compared_as_dict(
+    model: str, method: Method, cost: StepCost, needed: int | None
+) -> dict[str, Any]:
     trained = cost.numbers.trained
-    numbers = {"trained_numbers": trained, "gradient_bytes": ELEMENT_BYTES * trained}
+    numbers: dict[str, Any] = {"trained_numbers": trained, "needed_bytes": needed}
+    numbers["gradient_bytes"] = ELEMENT_BYTES * trained
     return {**_as_dict(model, method, cost), **numbers}
 
 

@@ -38,7 +38,7 @@ _UPDATED: Mapping[Update, str] = {
 
 
 class SubspaceIteration(TuckerMethod):
-    """One subspace iteration per mode and step, warm-started from the previous step: what ASI and
+    """Subspace iterations of each mode, warm-started from the previous step: what ASI and
     the methods that are built on it share.
 
     Given ranks are capped at every step to what the batch allows. Ranks from an explained variance
@@ -82,7 +82,7 @@ class SubspaceIteration(TuckerMethod):
         int,
         Setting(
             "Refresh interval",
-            "In steps. 1 iterates all factors at every step, as published. 4 iterates the channel, "
+            "In steps; more than 1 is for factors that are updated every step. 4 iterates channel, "
             "height and width factors at every fourth step only and projects on the previous ones "
             "in between: faster, at slightly lower energy. The batch factor is always iterated.",
             least=1,
@@ -340,7 +340,7 @@ class ASI(SubspaceIteration):
     label: ClassVar[str] = "ASI"
     summary: ClassVar[str] = (
         "Activation Subspace Iteration (ICML 2025): keeps each trained layer's input in Tucker "
-        "form, found by one warm-started subspace iteration per mode and step."
+        "form, found by warm-started subspace iterations of its modes."
     )
     style: ClassVar[MethodStyle] = MethodStyle("#0072B2", "solid", "diamond")
 

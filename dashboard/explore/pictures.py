@@ -143,5 +143,5 @@ def _why_hosvd_is_costly(costs: Sequence[MethodCost]) -> str:
         return ""
     return (
         " Overhead is the cost of compression: HOSVD decomposes every input from scratch at each "
-        f"step, {times(hosvd / asi)} the work of ASI's single warm-started iteration."
+        f"step, {times(hosvd / asi)} the work of ASI's warm-started iteration."
     )
