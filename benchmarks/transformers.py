@@ -146,7 +146,7 @@ def case_of(name: str, config: Compression, names: list[str], batch: int) -> Cas
 def _config(card: ModelCard, names: list[str], setting: Setting) -> Compression:
     own: dict[str, Any] = {"layers": names, "also_trained": [card.head], **setting.lean}
     if setting.compresses:
-        return Compression("asi", ranks=_RANK, **own)
+        return Compression("asi", ranks=_RANK, update="every_step", **own)
     return Compression("vanilla", **own)
 
 

@@ -27,7 +27,7 @@ WAYS = {
     "vanilla_nhwc": "vanilla NHWC",
     "vanilla_lean": "vanilla lean",
     "asi": "ASI, every step",
-    "asi_half": "ASI, half-precision factors",
+    "asi_half": "ASI, every step, half-precision factors",
     "asi_refreshed": "ASI, refreshed every 4 steps",
     "asi_late": "ASI, updated one step late",
     "asi_needed": "ASI, when needed (default)",
@@ -180,7 +180,7 @@ def _compiled(found: dict[str, Any]) -> str:
         for name, compiling in case["compile_seconds"].items():
             both = [case["seconds"][way] for way in (name, f"{name}_compiled")]
             ratio = both[0]["median"] / both[1]["median"]
-            title = WAYS.get(name, "ASI, plain neighbours")
+            title = WAYS.get(name, "ASI, every step, plain neighbours")
             rows.append(
                 [f"{_case(case)}, {title}", *map(_spread, both), f"{ratio:.2f}", f"{compiling:.0f}"]
             )
@@ -251,7 +251,7 @@ def _elsewhere(found: Sequence[dict[str, Any]]) -> str:
         rows.append([f"batch {batch}, {slow} / {fast}", *cells])
     for title, name in (
         ("HOSVD, SVD / Gram", "hosvd_svd_over_gram"),
-        ("HOSVD, Gram / ASI", "hosvd_over_asi"),
+        ("HOSVD, Gram / ASI, every step", "hosvd_over_asi"),
     ):
         rows.append([title, *_fixed(one["summary"][name] for one in found)])
     return _table(["seconds over seconds", *machines], rows)

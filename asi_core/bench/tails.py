@@ -67,13 +67,11 @@ class Way:
     Attributes:
         lean: whether normalisations and activations keep only what their gradients need.
         layout: the memory layout; None as training would choose.
-        warm_steps: number of forward passes until steps take the time that they usually do.
     """
 
     method: Method
     lean: bool
     layout: Layout | None
-    warm_steps: int = 1
 
     def made_lean(self) -> Way:
         """The same configuration with lean layers."""
@@ -109,8 +107,7 @@ WAYS: Mapping[str, Way] = {
     "asi_half": Way(ASI(ranks=USUAL_RANKS, update="every_step", bits=16), True, None),
     "asi_refreshed": Way(ASI(ranks=USUAL_RANKS, refresh_every=4), True, None),
     "asi_late": Way(ASI(ranks=USUAL_RANKS, update="one_step_late"), True, None),
-    # Its factors settle first.
-    "asi_needed": Way(ASI(ranks=USUAL_RANKS, update="when_needed"), True, None, warm_steps=5),
+    "asi_needed": Way(ASI(ranks=USUAL_RANKS, update="when_needed"), True, None),
     "hosvd": Way(HOSVD(ranks=USUAL_RANKS), True, None),
     "gradient_filter": Way(GradientFilter(), True, None),
     "checkpointing": Way(Checkpointing(), True, None),
@@ -204,7 +201,7 @@ class Tail:
 
     def settle(self) -> None:
         """Forward passes only: prepare warm starts, kernels and memory for a long step."""
-        for _ in range(self.way.warm_steps):
+        for _ in range(self.way.method.warm_up_steps):
             self._loss(self._module(*self._inputs))
 
     def kept_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 With `--json`, one method is one object; several are the list `methods` of such objects, each with
 the numbers that are trained (`trained_numbers`), the bytes of their gradients and what training
-needs at once (`needed_bytes`, without frozen weights; null for a language model) besides.
+needs at once (`needed_bytes`, without frozen weights; null where it cannot be trained) besides.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import argparse
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from pydantic import ValidationError
 
 from asi_core.cli.flags import STEP_FIELDS, add_json_flag, add_methods_flags, add_run_flags
 from asi_core.cli.options import Commands, add_convention, settings_of_methods
@@ -98,7 +100,8 @@ def _print_compared(options: argparse.Namespace, costs: Sequence[tuple[Method, S
 
 
 def _needed(options: argparse.Namespace, method: Method) -> int | None:
-    """What training with the method needs at once; None for a model that reads no images."""
+    """What training with the method needs at once; None where nothing can be trained, such as a
+    language model, or with more images per batch than there are."""
     size = _image_size(options)
     if size is None:
         return None
@@ -106,7 +109,10 @@ def _needed(options: argparse.Namespace, method: Method) -> int | None:
     from asi_core.training.formula_memory import formula_need
 
     given = {name: getattr(options, name) for name in ("model", "layers", "batch_size")}
-    spec = RunSpec(method=method, image_size=size, pretrained=False, **given)
+    try:
+        spec = RunSpec(method=method, image_size=size, pretrained=False, **given)
+    except ValidationError:
+        return None
     return formula_need(spec).total(frozen_in_flash=True)
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from asi_core.errors import InvalidInput, one_sentence
 from asi_core.layers.lean_settings import check_lean_settings
 from asi_core.methods import ASI, AnyMethod, Method, as_method
+from asi_core.methods.registry import as_before_updates
 
 if TYPE_CHECKING:
     from asi_core.planning import Plan
@@ -148,6 +149,9 @@ class Compression(BaseModel):
                 repr(text[:40]),
                 "write one with Compression.to_json",
             )
+        found["method"] = as_before_updates(found["method"])
+        if isinstance(own := found.get("per_layer"), dict):
+            found["per_layer"] = {name: as_before_updates(given) for name, given in own.items()}
         return cls(**found)
 
 

@@ -23,7 +23,8 @@ def with_seconds(
     """The profile, with measured seconds for each candidate: of compression and weight gradient.
 
     The rest of a step is the same for all candidates. They take turns, so that a disturbance meets
-    all of them, and medians are taken. A first round, which is not counted, finds the warm starts.
+    all of them, and medians are taken. The first rounds, which are not counted, find the warm
+    starts.
 
     Args:
         seen: the layer's input and output gradient in one step.
@@ -31,11 +32,11 @@ def with_seconds(
     """
     steps = [_step(shape, seen, method, candidate.ranks) for candidate in profile.candidates]
     taken: list[list[float]] = [[] for _ in steps]
-    for number in range(rounds + 1):
+    for number in range(method.warm_up_steps + rounds):
         for step, seconds in zip(steps, taken, strict=True):
             started = _now(seen)
             step()
-            if number:
+            if number >= method.warm_up_steps:
                 seconds.append(_now(seen) - started)
     candidates = zip(profile.candidates, taken, strict=True)
     return replace(

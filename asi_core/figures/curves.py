@@ -24,7 +24,7 @@ from asi_core.units import (
 _MOST_POINTS = 500
 # A run's row of bars is 1 high: its name above them, and the bars, from top to bottom.
 _NAME_AT, _BARS_FROM, _BARS_TO = 0.25, 0.5, 0.96
-_ROW_PIXELS, _AROUND_ROWS_PIXELS = 36, 130
+_ROW_PIXELS, _AROUND_ROWS_PIXELS = 36, 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from asi_core import linalg
 from asi_core.errors import InvalidInput
@@ -15,6 +15,7 @@ from asi_core.methods import costs
 from asi_core.methods.base import MethodStyle, Saved, WarmStart
 from asi_core.methods.tucker_settings import TuckerMethod
 from asi_core.methods.updates import (
+    SETTLING_STEPS,
     Step,
     Update,
     every_step,
@@ -35,6 +36,13 @@ _UPDATED: Mapping[Update, str] = {
     "every_step": "updated every step",
     "one_step_late": "updated one step late",
 }
+
+
+class _Others(BaseModel):
+    """The settings that may imply an update at every step."""
+
+    sequential: bool = True
+    refresh_every: int = 1
 
 
 class SubspaceIteration(TuckerMethod):
@@ -75,7 +83,8 @@ class SubspaceIteration(TuckerMethod):
         Setting(
             "One mode after the other",
             "Each mode is iterated on the tensor that the previous modes have already reduced, "
-            "which is far cheaper. Off iterates every mode on the full tensor, as published.",
+            "which is far cheaper. Off iterates every mode on the full tensor, at every step, as "
+            "published.",
         ),
     ] = True
     refresh_every: Annotated[
@@ -87,7 +96,7 @@ class SubspaceIteration(TuckerMethod):
             "in between: faster, at slightly lower energy. The batch factor is always iterated.",
             least=1,
             step=1,
-            way_out="1 is every step",
+            way_out="1 has no interval",
             plural="refresh intervals",
         ),
     ] = 1
@@ -143,7 +152,12 @@ class SubspaceIteration(TuckerMethod):
         """Settings that only an update at every step has imply it."""
         if not isinstance(given, Mapping) or "update" in given:
             return given
-        is_implied = not given.get("sequential", True) or given.get("refresh_every", 1) != 1
+        try:
+            others = _Others.model_validate(given)
+        except ValidationError:
+            # The fields' own validation says what is wrong.
+            return given
+        is_implied = not others.sequential or others.refresh_every > 1
         return {**given, "update": "every_step"} if is_implied else given
 
     @property
@@ -157,7 +171,7 @@ class SubspaceIteration(TuckerMethod):
                 "factors that are updated one step late or when needed are iterated one mode after "
                 "the other, without a refresh interval",
                 "not sequential" if not self.sequential else f"{self.refresh_every} steps",
-                "update them at every step, or leave out the other setting",
+                'set update to "every_step", or leave out the other setting',
             )
         return self
 
@@ -184,6 +198,10 @@ class SubspaceIteration(TuckerMethod):
         if self.budget_bytes is not None:
             return f"{self.label}, budget {format_bytes(self.budget_bytes)}"
         return super().settings_label
+
+    @property
+    def warm_up_steps(self) -> int:
+        return SETTLING_STEPS + 1 if self.update == "when_needed" else super().warm_up_steps
 
     def compress(
         self, x: Tensor, output_shape: tuple[int, ...], geometry: Geometry, memory: WarmStart

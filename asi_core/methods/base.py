@@ -206,6 +206,12 @@ class Method(BaseModel, ABC):
         return False
 
     @property
+    def warm_up_steps(self) -> int:
+        """Steps before those that take as long as all that follow: the first prepares warm starts
+        and kernels."""
+        return 1
+
+    @property
     def memory_budget(self) -> int | None:
         """Memory limit in bytes for all trained layers together, for which the ranks are planned;
         None for a method without a budget."""

@@ -19,7 +19,7 @@ from pydantic import (
 
 from asi_core.errors import InvalidInput, one_sentence
 from asi_core.fields import SettingField, setting_fields
-from asi_core.methods.asi import ASI
+from asi_core.methods.asi import ASI, SubspaceIteration
 from asi_core.methods.base import Method
 from asi_core.methods.checkpointing import Checkpointing
 from asi_core.methods.eight_bit import EightBit
@@ -152,13 +152,13 @@ def as_method(
     return _validated(type(like), {**own, **given})
 
 
-def as_before_updates(method: Mapping[str, Any]) -> dict[str, Any]:
+def as_before_updates(method: Any) -> Any:
     """Stored settings of a method, from when ASI's factors were updated at every step: they were
-    written without saying so at first, and mean it still."""
-    kind = method.get("kind")
-    if isinstance(kind, str) and kind in METHODS and "update" in METHODS[kind].model_fields:
+    written without saying so at first, and mean it still. What is no method stays as it is."""
+    kind = method.get("kind") if isinstance(method, Mapping) else None
+    if isinstance(kind, str) and kind in METHODS and issubclass(METHODS[kind], SubspaceIteration):
         return {"update": "every_step", **method}
-    return dict(method)
+    return method
 
 
 def _validated(kind: type[Method], settings: Mapping[str, Any]) -> Method:

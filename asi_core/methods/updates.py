@@ -22,7 +22,7 @@ Update = Literal["every_step", "one_step_late", "when_needed"]
 _WARM, _COLD = 1, 2
 # Steps after the random start at which factors are iterated in any case, and those at which they
 # are when they no longer fit: one iteration does not find another subspace.
-_SETTLING_STEPS, _REPEATS = 4, 2
+SETTLING_STEPS, _REPEATS = 4, 2
 # Factors are iterated again below this share of the energy that they captured at their last
 # iteration. In fine-tuning, an eighth of a batch of 64 differs from the whole by 0.01 to 0.02, and
 # fixed factors lose 0.1 in 200 steps.
@@ -117,7 +117,7 @@ def when_needed(x: Tensor, start: Start, memory: WarmStart) -> Step:
 
     Whether they fit shows on a part of the batch, and counts from the next step on.
     """
-    is_due = memory.age < _SETTLING_STEPS
+    is_due = memory.age < SETTLING_STEPS
     if memory.is_repeated:
         start = start.projecting(range(x.dim()))
     elif not is_due:
@@ -135,5 +135,5 @@ def when_needed(x: Tensor, start: Start, memory: WarmStart) -> Step:
     if is_due or memory.energy is None:
         return Step(tucker, {}, memory.age + 1, share if isfinite(share) else None)
     fits = not share < _STILL_FITS * memory.energy
-    age = memory.age + 1 if fits else _SETTLING_STEPS - _REPEATS
+    age = memory.age + 1 if fits else SETTLING_STEPS - _REPEATS
     return Step(tucker, {}, age, memory.energy)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from asi_core.costs.accounting import step_cost
 from asi_core.errors import AsiError, one_sentence
 from asi_core.methods import ASI, Method, Vanilla
+from asi_core.methods.asi import SubspaceIteration
 from asi_core.records import HEAD_LABEL, LayerShape
 from asi_core.results.equal_accuracy import Reached, price_of
 from asi_core.results.outcomes import Spread, measure, spread
@@ -152,8 +153,8 @@ def method_label(method: Method) -> str:
 
 
 def _as_labelled(method: Method) -> Method:
-    """Without ASI's update at every step, which is that of all its runs."""
-    if isinstance(method, ASI) and method.update == "every_step":
+    """Without the update at every step, which is that of all its runs."""
+    if isinstance(method, SubspaceIteration) and method.update == "every_step":
         return method.model_copy(update={"update": type(method).model_fields["update"].default})
     return method
 

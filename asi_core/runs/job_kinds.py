@@ -139,6 +139,8 @@ JOB_KINDS: dict[str, JobKind] = {
         _fit,
         (_START - {"micro_batch"}) | {"method", "lean", "apply_early", "optimizer", "momentum"},
         "Searching for what fits",
+        # Since edition 2, ASI's factors are updated when needed, and timed once they have settled.
+        edition=2,
     ),
     "calibrate": JobKind(_calibrate, _START, "Calibrating on two batches"),
     "samples": JobKind(_samples, frozenset({"dataset"}), "Checking all images"),

@@ -451,7 +451,8 @@ def _seconds_here(setting: Setting, pool: FeaturePool) -> float:
     # Which images they are makes no difference to the time.
     batch = tuple(laid_out(v.repeat_interleave(len(labels), 0), setup.layout) for v in values)
     step = TrainingStep(setup)
-    step(batch, labels, spec.learning_rate)
+    for _ in range(spec.method.warm_up_steps):
+        step(batch, labels, spec.learning_rate)
     seconds = dict(step(batch, labels, spec.learning_rate).seconds)
     update = seconds.pop("update")
     images = whole.batch_size * (0.0 if frozen is None else median(laps))

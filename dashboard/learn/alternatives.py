@@ -273,5 +273,5 @@ LESSON = Lesson(
     thought="Your device has 64 MiB, and you want to train the whole network. Which of these would "
     "you combine, and what does each cost: accuracy, time, or both?",
     hint="Move the micro-batch until a method fits. Small micro-batches take longer, as less is "
-    "computed at once; ASI iterates once for each of them; LoRA cannot reach every weight.",
+    "computed at once; ASI compresses each of them; LoRA cannot reach every weight.",
 )

@@ -83,7 +83,7 @@ def run(controls: Controls) -> None:
         st.info(
             "The precomputed run with the spectra of this lesson is missing from this "
             "installation. The lesson uses pictures instead; to see the spectra too, train the "
-            "default comparison with ASI."
+            "default comparison with ASI, its factors updated every step."
         )
     else:
         _spectra(controls, found)

@@ -13,7 +13,7 @@ from asi_core.figures.lessons.guess import plot_guess
 from asi_core.figures.lessons.trade_offs import plot_depths, plot_rank_ratios
 from asi_core.figures.style import Drawing, Figure
 from asi_core.figures.totals import TotalRow, draw_totals
-from asi_core.methods import ASI, HOSVD, Vanilla
+from asi_core.methods import ASI, HOSVD, Method, Vanilla
 from asi_core.records import HEAD_LABEL
 from asi_core.results.poster_study import method_label
 from asi_core.results.statistics import Difference, seeds_difference
@@ -191,9 +191,14 @@ def _seeds_note(points: Sequence[StudyPoint]) -> str:
     return f"means over {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
 
 
+def _asi(rank: int) -> Method:
+    """As published, and as in the study."""
+    return ASI(ranks=rank, update="every_step")
+
+
 def _by_rank(controls: Controls) -> None:
     rank = controls.rank()
-    vanilla, asi = study_cost(Vanilla()), study_cost(ASI(ranks=rank))
+    vanilla, asi = study_cost(Vanilla()), study_cost(_asi(rank))
     st.markdown(
         f"##### Rank {rank} keeps {times(vanilla.activation_bytes / asi.activation_bytes)} fewer "
         f"bytes for {times(asi.macs.total / vanilla.macs.total)} the multiply-accumulates of "
@@ -207,7 +212,7 @@ def _by_rank(controls: Controls) -> None:
 
 
 def _ratios(vanilla: StepCost) -> list[tuple[str, str, list[float]]]:
-    asi = [study_cost(ASI(ranks=rank)) for rank in RANKS]
+    asi = [study_cost(_asi(rank)) for rank in RANKS]
     hosvd = [study_cost(HOSVD(ranks=rank)) for rank in RANKS]
     bytes_kept = [cost.activation_bytes / vanilla.activation_bytes for cost in asi]
     work, hosvd_work = (
@@ -258,7 +263,7 @@ def _chance(difference: Difference | None) -> str:
 
 
 def _reveal_rank(guess: float) -> Reveal:
-    vanilla, asi = study_cost(Vanilla()), study_cost(ASI(ranks=USUAL_RANK))
+    vanilla, asi = study_cost(Vanilla()), study_cost(_asi(USUAL_RANK))
     truth = vanilla.activation_bytes / asi.activation_bytes
     return Reveal(
         truth=truth,

@@ -64,7 +64,7 @@ def run(controls: Controls) -> None:
         st.info(
             "The precomputed run of this lesson is missing from this installation. The lesson uses "
             "a turning matrix instead; to see the replay too, train the default comparison with "
-            "ASI."
+            "ASI, its factors updated every step."
         )
     else:
         _replay(controls, found)
@@ -148,7 +148,11 @@ def _turning(controls: Controls) -> None:
 
 def _overheads(controls: Controls) -> None:
     rank = controls.rank()
-    methods = ASI(ranks=rank), HOSVD(ranks=rank), HOSVD(ranks=rank, solver="svd")
+    methods = (
+        ASI(ranks=rank, update="every_step"),
+        HOSVD(ranks=rank),
+        HOSVD(ranks=rank, solver="svd"),
+    )
     asi, gram, svd = (usual_cost(method).macs.overhead for method in methods)
     st.markdown(
         f"##### At rank {rank} HOSVD needs {times(gram / asi)} the multiply-accumulates of ASI for "

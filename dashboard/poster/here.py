@@ -117,7 +117,8 @@ def _step_times(store: RunStore) -> str:
             vanilla, asi = (_seconds(ended[kind]) for kind in both)
             spec = ended[ASI.class_kind()].spec
             return (
-                f"{spec.model_label}, {plain(layer_count(spec.layers))}: backward "
+                f"{spec.model_label}, {plain(layer_count(spec.layers))}, "
+                f"{spec.method.settings_label}: backward "
                 f"{_ratio(vanilla, asi, _PARTS[0])}, step {_ratio(vanilla, asi, _PARTS[1])}"
             )
     return "not measured yet"

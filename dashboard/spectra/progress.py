@@ -68,6 +68,7 @@ def _drift_caption(run: drift.ProbedRun) -> str:
         )
     return (
         "Measured: the largest angle between the subspaces of a step and of the previous step. The "
-        "smaller the angle, the better the warm start. The batch mode is left out: every batch has "
+        "smaller the angle, the better the warm start; 0° is a factor that was kept, as an update "
+        "when needed does. The batch mode is left out: every batch has "
         "other images, so its subspace always turns. Modes at full rank have no drift."
     )

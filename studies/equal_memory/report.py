@@ -29,6 +29,7 @@ from asi_core.records import HEAD_KIND, HEAD_LABEL
 from asi_core.results.differences import task_of
 from asi_core.results.equal_memory import MemoryPoint, best_of_each, step_bytes, winners
 from asi_core.results.outcomes import Outcome, outcomes_by_seed
+from asi_core.results.poster_study import method_label
 from asi_core.runs.exchange.examples import SHIPPED_FOLDER, write_example
 from asi_core.runs.records import RunRecord
 from asi_core.runs.store.job_store import JobStore
@@ -201,7 +202,8 @@ micro-batch of it), what is kept and what operators need within, at the worst mo
 frozen weights. Accuracies are means over seeds with their 95 % interval; two settings are
 compared by their paired differences over the seeds. Settings whose difference may be chance are
 a tie, and all of them are named, cheapest first. These are short runs: docs/results.md has the
-same network with vanilla and ASI for 600 steps, which reach more. {_times_note(points)} Written by
+same network with vanilla and ASI for 600 steps, which reach more. ASI, LoRA over ASI and WASI
+update their factors at every step. {_times_note(points)} Written by
 `python -m studies.equal_memory.report` from the store; [equal_memory.jsonl](equal_memory.jsonl) has
 a line for each run, with its whole specification."""
 
@@ -291,7 +293,7 @@ def _name(point: MemoryPoint) -> str:
     size = "" if spec.micro_batch is None else f", micro-batches of {spec.micro_batch}"
     if point.outcome.kind == HEAD_KIND:
         return f"{HEAD_LABEL}{size}"
-    return f"{spec.method.settings_label}, {layer_count(spec.layers)}{size}"
+    return f"{method_label(spec.method)}, {layer_count(spec.layers)}{size}"
 
 
 def _rates(found: Found) -> str:
@@ -317,7 +319,7 @@ def _transformer(found: Found) -> str:
     timelines = found.timelines(specs)
     rows = [
         [
-            spec.method.settings_label,
+            method_label(spec.method),
             format_bytes(timelines[spec].kept_bytes),
             format_bytes(step_bytes(timelines[spec])),
         ]

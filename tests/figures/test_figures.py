@@ -74,14 +74,14 @@ def test_a_name_stands_above_the_bars_of_its_run_and_on_none(plot: Any, count: i
     figure = plot([replace(rows("asi"), label=f"run {n}") for n in range(count)])
     top, bottom = reversed(figure.layout.yaxis.range)
     assert (top, bottom) == (0, count)
-    # Pixels of a row: what the layout leaves, and a line of text.
-    pixels = (figure.layout.height - 130) / count
-    assert pixels >= 36
+    # Pixels of a row, under a title of two lines and above an axis and a legend of two lines.
+    pixels = (figure.layout.height - 60 - 100) / count
+    assert pixels >= 30
     for row, name in enumerate(figure.layout.annotations):
         assert name.text == f"run {row}"
         bars = [(b.y[row] - b.width / 2, b.y[row] + b.width / 2) for b in figure.data[::2]]
-        assert name.y + 8 / pixels < min(low for low, _ in bars)
-        assert row < name.y - 8 / pixels
+        assert name.y + 7 / pixels < min(low for low, _ in bars)
+        assert row < name.y - 7 / pixels
         assert max(high for _, high in bars) < row + 1
 
 

@@ -86,8 +86,9 @@ def test_full_modes_have_neither_factor_nor_steps() -> None:
 def test_the_gradient_is_next_to_that_of_single_precision(
     bits: int, most: float, refresh_every: int
 ) -> None:
-    exact = gradient(5, refresh_every=refresh_every)
-    found = gradient(5, refresh_every=refresh_every, bits=bits)
+    update = {"refresh_every": refresh_every, "update": "every_step"}
+    exact = gradient(5, **update)
+    found = gradient(5, **update, bits=bits)
     assert float((found - exact).norm() / exact.norm()) < most
     assert not torch.equal(found, exact)
 

@@ -114,7 +114,7 @@ def test_only_ranks_that_cost_more_than_the_input_are_replaced() -> None:
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("sequential", [True, False])
 def test_a_batch_that_is_not_finite_leaves_the_warm_start(bad: float, sequential: bool) -> None:
-    method = ASI(ranks=(4, 4, 4, 4), sequential=sequential)
+    method = ASI(ranks=(4, 4, 4, 4), sequential=sequential, update="every_step")
     hurt, spared = layer(method), layer(method)
     for conv in (hurt, spared):
         gradient(conv, images(8))

@@ -16,6 +16,7 @@ from asi_core.layers.surgery import compress_
 from asi_core.layers.warm_starts import load_warm_starts_, warm_starts
 from asi_core.layers.watching import watched
 from asi_core.linalg.spectra import captured_energy, principal_angles
+from asi_core.linalg.unfolding import orthonormal
 from asi_core.methods import ASI, as_method
 from asi_core.methods.updates import Update
 from asi_core.training.probes import probe_layers
@@ -136,6 +137,29 @@ def test_factors_but_the_batchs_stay_while_they_fit() -> None:
         conv(similar(seed))
         assert conv.memory.factors[1] is kept[1]
         assert conv.memory.factors[0] is not kept[0]
+
+
+@pytest.mark.parametrize("update", ["every_step", *UPDATES])
+def test_after_the_warm_up_all_similar_steps_iterate_the_same(
+    update: Update, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that what times one step can wait for one that is as long as all that follow."""
+    method = asi(update, ranks=(4, 4, 8, 8))
+    conv, count = layer(method), 0
+
+    def counted(matrix: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        return orthonormal(matrix)
+
+    monkeypatch.setattr("asi_core.linalg.tucker.orthonormal", counted)
+    work = []
+    for _ in range(12):
+        count = 0
+        conv.compress(similar(0), (16, 8, 8, 8))
+        work.append(count)
+    settled = work[method.warm_up_steps :]
+    assert len(set(settled)) == 1, work
 
 
 def test_factors_that_no_longer_fit_are_iterated_again() -> None:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from asi_core.errors import AsiError, InvalidInput, one_sentence
-from asi_core.methods.registry import as_before_updates
 from asi_core.runs.exchange.archive_files import (
     LARGEST_ARCHIVE_BYTES,
     LARGEST_JSON_BYTES,
@@ -48,6 +47,7 @@ from asi_core.runs.validity.rows import (
     check_times,
 )
 from asi_core.runs.validity.specs import InvalidRun, check_spec
+from asi_core.training.earlier import spec_before_updates
 from asi_core.training.events import (
     EVENT_ADAPTER,
     Event,
@@ -130,11 +130,9 @@ class Archive(BaseModel):
 
 def _as_today(run: Any) -> Any:
     """A run of the first format; what is none is left for validation to refuse."""
-    if not (isinstance(run, Mapping) and isinstance(spec := run.get("spec"), Mapping)):
-        return run
-    method = spec.get("method")
-    then = as_before_updates(method) if isinstance(method, Mapping) else method
-    return {**run, "spec": {**spec, "method": then}}
+    return (
+        {**run, "spec": spec_before_updates(run.get("spec"))} if isinstance(run, Mapping) else run
+    )
 
 
 def write_archive(

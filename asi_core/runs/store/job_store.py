@@ -219,6 +219,12 @@ def _key(
 ) -> str:
     # Without defaults, so that a setting added to specifications later does not change old keys.
     settings = settled.model_dump(mode="json", exclude_defaults=True)
+    # The default of ASI's factor update has changed, too: an old key without it means every step.
+    method = settled.method.model_dump(mode="json")
+    if "update" in method:
+        changed = {name: value for name, value in settings["method"].items() if name != "update"}
+        later = {} if method["update"] == "every_step" else {"update": method["update"]}
+        settings["method"] = changed | later
     if "lean" in job_kind(kind).settings:
         # Its default has changed: an old key without it means layers that are not lean.
         settings["lean"] = settled.lean

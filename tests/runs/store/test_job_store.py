@@ -21,7 +21,7 @@ from asi_core.runs.store.job_store import JobRecord, JobStore
 from asi_core.runs.submit.jobs import request_job
 from asi_core.settings import Limits
 from asi_core.training.spec import RunSpec
-from asi_core.zoo.cards import MODELS
+from asi_core.zoo.cards import MODELS, model_card
 from tests.runs.losing import lose_all
 
 
@@ -109,6 +109,26 @@ def test_only_relevant_settings_distinguish_jobs(store: JobStore) -> None:
     calibrated = request_job(store, "calibrate", spec(method={"kind": "asi", "ranks": 3}), "me")
     assert store.latest("calibrate", spec(lean=False)) == calibrated
     assert store.latest("calibrate", spec(layers=3)) is None
+
+
+def test_results_answer_for_the_update_that_they_were_made_with(store: JobStore) -> None:
+    """Keys of before the default changed had no update, which meant every step."""
+    every, needed = (
+        spec(method={"kind": "asi", "ranks": 4, "update": update})
+        for update in ("every_step", "when_needed")
+    )
+    job = completed(store, "measure", every, {"old": 1})
+    assert store.latest("measure", every) == job
+    assert store.latest("measure", needed) is None
+    assert store.create("measure", needed, "me").id != job.id
+    before = spec(method={"kind": "asi", "ranks": 4, "update": "every_step"})
+    settled = job_kind("measure").settled(before)
+    settings = settled.model_dump(mode="json", exclude_defaults=True)
+    settings["method"].pop("update")
+    weights = jobs.weights_fingerprint(model_card(settled.model))
+    settings |= {"lean": settled.lean, "weights": weights}
+    key = jobs._digest(["measure", job_kind("measure").edition, "asi", settings])
+    assert jobs._key("measure", settled) == key
 
 
 def test_old_results_without_lean_layers_are_not_reused_for_lean_layers(

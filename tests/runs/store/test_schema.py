@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -125,6 +126,7 @@ def test_older_runs_keep_their_update_at_every_step(empty_url: str) -> None:
     store.close()
     jobs.close()
     engine = plain_engine(empty_url)
+    runs_table = metadata.tables["runs"]
     with engine.begin() as connection:
         for name in ("runs", "jobs"):
             table = metadata.tables[name]
@@ -134,6 +136,15 @@ def test_older_runs_keep_their_update_at_every_step(empty_url: str) -> None:
                     method.pop("update")
                 spec = {**row.spec, "method": method}
                 connection.execute(table.update().where(table.c.id == row.id).values(spec=spec))
+        # What cannot be read is left out by pages, and must not keep the store from opening.
+        own_layers = [1, {}, {"method": 1}]
+        broken: list[Any] = [{}, None, [1], {"method": None}, {"method": "asi"}]
+        broken.append({"method": {"kind": "asi"}, "own_layers": own_layers})
+        old = connection.execute(select(runs_table)).mappings().all()[0]
+        for number, spec in enumerate(broken):
+            row = {column.key: old[column] for column in runs_table.columns}
+            row |= {"id": f"broken{number}", "spec": spec}
+            connection.execute(runs_table.insert().values(row))
         connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
     engine.dispose()
     store, jobs = RunStore(empty_url), JobStore(empty_url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from asi_core.methods.registry import as_before_updates
+from asi_core.training.earlier import spec_before_updates
 
 revision = "0007"
 down_revision = "0006"
@@ -24,7 +24,7 @@ def _write_update(table: sa.TableClause) -> None:
     # In parts, as all specifications of a large store do not fit into memory.
     while found := connection.execute(rows.where(table.c.id > last)).all():
         for row in found:
-            spec = {**row.spec, "method": as_before_updates(row.spec["method"])}
+            spec = spec_before_updates(row.spec)
             if spec != row.spec:
                 changed = sa.update(table).where(table.c.id == row.id)
                 connection.execute(changed.values(spec=spec))
