@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ from asi_core.units import (
 )
 
 _MOST_POINTS = 500
-# A run's row of bars is 1 high: its name above them, and the bars, from top to bottom.
-_NAME_AT, _BARS_FROM, _BARS_TO = 0.25, 0.5, 0.96
-_ROW_PIXELS, _AROUND_ROWS_PIXELS = 36, 150
+# Pixels of the least height of a line of a run's name, of the bars below it, of what is around both
+# in their row, and around all rows.
+_LINE, _BARS, _GAP, _AROUND_ROWS = 16, 17, 3, 124
+# Characters of a line: what a third of a small screen holds in a presentation.
+_LINE_LENGTH = 42
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +173,11 @@ def _bars(
     Args:
         part: of the `of` bars below each other in a row, from 0.
     """
-    height = (_BARS_TO - _BARS_FROM) / of
+    rows = _Rows.of(runs)
     bars = go.Bar(
         x=values,
-        y=[_middle(row, part, of) for row in range(len(runs))],
-        width=height,
+        y=[rows.middle(row, part, of) for row in range(len(runs))],
+        width=_BARS / of,
         orientation="h",
         name=name,
         legendgroup=name,
@@ -194,11 +197,6 @@ def _bars(
     return bars, key
 
 
-def _middle(row: int, part: int, of: int) -> float:
-    """The height of a bar's middle, from the top."""
-    return row + _BARS_FROM + (part + 0.5) * (_BARS_TO - _BARS_FROM) / of
-
-
 def _scaled(values: Sequence[float | None], unit: float) -> list[float | None]:
     return [None if value is None else value / unit for value in values]
 
@@ -207,26 +205,58 @@ def _write_what_is_missing(
     figure: go.Figure, runs: Sequence[RunRows], key: str, of: int = 1
 ) -> None:
     """Add a note to each run that has no bar for a field by formula, the first of `of`."""
+    rows = _Rows.of(runs)
     for row, run in enumerate(runs):
         if run.steps and known_mean(run.steps, key) is None:
-            _write(figure, _middle(row, 0, of), by_formula(None, str))
+            _write(figure, rows.middle(row, 0, of), by_formula(None, str))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """One row per run, its name above its bars: names are too long to stand beside them, or below
+    them in a narrow column. Heights are pixels of the lowest figure, from the top.
+
+    Attributes:
+        lines: of the longest name.
+    """
+
+    names: tuple[str, ...]
+    lines: int
+
+    @classmethod
+    def of(cls, runs: Sequence[RunRows]) -> _Rows:
+        labels = (run.label.removesuffix(" (head only)") for run in runs)
+        wrapped = [wrap(label.replace(" %", f"{THIN_SPACE}%"), _LINE_LENGTH) for label in labels]
+        return cls(tuple(map("<br>".join, wrapped)), max(map(len, wrapped), default=1))
+
+    @property
+    def height(self) -> int:
+        """Of one row."""
+        return self.lines * _LINE + _BARS + _GAP
+
+    def middle(self, row: int, part: int, of: int) -> float:
+        """Of a bar."""
+        return row * self.height + self.lines * _LINE + _GAP / 2 + (part + 0.5) * _BARS / of
+
+    def name_bottom(self, row: int) -> float:
+        return row * self.height + self.lines * _LINE
 
 
 def _in_rows(figure: go.Figure, runs: Sequence[RunRows], *, title: str, x: str) -> go.Figure:
-    """One row per run, its name above its bars: names are too long for narrow columns."""
     styled(figure, title=title, x=x, y="")
-    for row, run in enumerate(runs):
-        name = run.label.removesuffix(" (head only)").replace(" %", f"{THIN_SPACE}%")
-        _write(figure, row + _NAME_AT, name)
-    height = max(int(figure.layout.height), _AROUND_ROWS_PIXELS + _ROW_PIXELS * len(runs))
-    figure.update_yaxes(range=[max(len(runs), 1), 0], showticklabels=False, showgrid=False)
+    rows = _Rows.of(runs)
+    for row, name in enumerate(rows.names):
+        _write(figure, rows.name_bottom(row), name, anchor="bottom")
+    total = rows.height * max(len(runs), 1)
+    figure.update_yaxes(range=[total, 0], showticklabels=False, showgrid=False)
+    height = max(int(figure.layout.height), _AROUND_ROWS + total)
     return figure.update_layout(hovermode="closest", height=height)
 
 
-def _write(figure: go.Figure, height: float, text: str) -> None:
+def _write(figure: go.Figure, height: float, text: str, anchor: str = "middle") -> None:
     """At the left end of the plot."""
-    at = {"x": 0, "xref": "x domain", "xanchor": "left", "y": height, "yanchor": "middle"}
-    figure.add_annotation(text=text, showarrow=False, font_size=12, **at)
+    at = {"x": 0, "xref": "x domain", "xanchor": "left", "y": height, "yanchor": anchor}
+    figure.add_annotation(text=text, showarrow=False, font_size=12, align="left", borderpad=0, **at)
 
 
 def _step_seconds(row: dict[str, Any]) -> float:

@@ -33,7 +33,7 @@ Bits = Literal[32, 16, 8]
 
 _UPDATED: Mapping[Update, str] = {
     "when_needed": "",
-    "every_step": "updated every step",
+    "every_step": "every step",
     "one_step_late": "updated one step late",
 }
 

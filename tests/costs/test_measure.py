@@ -161,6 +161,8 @@ def test_a_tensor_that_several_layers_keep_as_it_is_counts_once(method: Method) 
 def test_factors_that_stay_are_kept_once_for_all_uses_of_a_layer() -> None:
     """The formula is of a step that iterates them, which makes new ones at each use."""
     names = ["first", "second", "padded"]
+    # Otherwise another input may no longer fit.
+    torch.manual_seed(0)
     found = measured(Branches(), batch(4, 4, 6, 6), ASI(ranks=2), names)
     uses = [layer for layer in found.cost.layers if layer.shape.name == "second"]
     shape = uses[0].shape.input_shape

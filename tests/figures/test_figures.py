@@ -70,19 +70,25 @@ def test_figures_have_titles_units_and_one_mark_per_run(plot: Any) -> None:
 
 @pytest.mark.parametrize("plot", [curves.plot_memory, curves.plot_cost, curves.plot_step_time])
 @pytest.mark.parametrize("count", [1, 6, 12])
-def test_a_name_stands_above_the_bars_of_its_run_and_on_none(plot: Any, count: int) -> None:
-    figure = plot([replace(rows("asi"), label=f"run {n}") for n in range(count)])
-    top, bottom = reversed(figure.layout.yaxis.range)
-    assert (top, bottom) == (0, count)
-    # Pixels of a row, under a title of two lines and above an axis and a legend of two lines.
-    pixels = (figure.layout.height - 60 - 100) / count
-    assert pixels >= 30
+@pytest.mark.parametrize("label", ["run", "ASI, budget 349 KiB, every step, 8 bits"])
+def test_a_name_stands_above_the_bars_of_its_run_and_on_none(
+    plot: Any, count: int, label: str
+) -> None:
+    figure = plot([replace(rows("asi"), label=f"{label} {n}") for n in range(count)])
+    bottom, top = figure.layout.yaxis.range
+    assert top == 0
+    # Pixels per unit, under a title and above an axis and a legend.
+    pixels = (figure.layout.height - 44 - 80) / bottom
+    size = bottom / count
     for row, name in enumerate(figure.layout.annotations):
-        assert name.text == f"run {row}"
+        assert name.text.replace("<br>", " ") == f"{label} {row}"
+        lines = name.text.split("<br>")
+        assert max(map(len, lines)) <= 42
         bars = [(b.y[row] - b.width / 2, b.y[row] + b.width / 2) for b in figure.data[::2]]
-        assert name.y + 7 / pixels < min(low for low, _ in bars)
-        assert row < name.y - 7 / pixels
-        assert max(high for _, high in bars) < row + 1
+        assert name.yanchor == "bottom"
+        assert name.y < min(low for low, _ in bars)
+        assert row * size < name.y - 14 * len(lines) / pixels
+        assert max(high for _, high in bars) < (row + 1) * size
 
 
 @pytest.mark.parametrize("plot", PLOTS)

@@ -58,7 +58,7 @@ def test_other_settings_of_an_update_at_every_step_imply_it() -> None:
         assert "every step" not in found.settings_label
         assert as_method(given, like=ASI(ranks=2)) == found
         assert ASI.model_validate_json(found.model_dump_json()) == found
-    assert ASI(ranks=2, update="every_step").settings_label == "ASI, rank 2, updated every step"
+    assert ASI(ranks=2, update="every_step").settings_label == "ASI, rank 2, every step"
 
 
 @BOTH

@@ -17,7 +17,7 @@ from tests.pages.inline import InlineEngine, inline_engine
 
 pytestmark = pytest.mark.usefixtures("opened_before")
 FOLDER = Path(__file__).parents[2] / "pages"
-SHIPPED = "ASI, 80 % variance, updated every step"
+SHIPPED = "ASI, 80 % variance, every step"
 RATIO = re.compile(rf"(\d[\d.,]*{THIN_SPACE}× less)")
 # A ratio that does not tell its direction, and a hyphen in place of a minus.
 WRONG = re.compile(rf"\d[\s{THIN_SPACE}]?[×x] (?:memory|cost|vanilla)\b|(?<![\w.–-])-\d")

@@ -73,8 +73,8 @@ def test_a_first_visitor_sees_real_runs_and_one_button(engine: InlineEngine) -> 
     assert picker(page).value == "example-cifar10"
     assert [metric.label for metric in page.metric] == [
         "Vanilla",
-        "ASI, 80 % variance, updated every step",
-        "ASI, budget 349\u202fKiB, updated every step, 8 bits",
+        "ASI, 80 % variance, every step",
+        "ASI, budget 349\u202fKiB, every step, 8 bits",
         "HOSVD, 80 % variance",
         "Gradient filter, patch 2",
         "Linear probe (head only)",
