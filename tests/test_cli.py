@@ -11,6 +11,7 @@ from asi_core.runs.store.run_store import RunStore
 from asi_core.settings import read_settings
 from asi_core.training.formula_memory import formula_need
 from asi_core.training.spec import RunSpec
+from asi_core.units import DASH
 from asi_core.zoo.cards import MODELS
 from tests.command import answer, call, call_process, parsed
 from tests.datasets.few import few_images
@@ -100,6 +101,14 @@ def test_estimate_compares_several_methods() -> None:
     rows = [line for line in table if line.startswith(("Vanilla", "ASI, rank", "LoRA, adapter"))]
     assert len(rows) == 3
     assert {len(row) for row in rows} == {len(table[1])}, "columns under their headings"
+
+
+def test_what_cannot_be_trained_has_no_need_and_is_compared() -> None:
+    """There are fewer images than these."""
+    methods = ("--method", "vanilla,asi", "--rank", "4", "--layers", "1", "--batch-size", "20000")
+    assert [one["needed_bytes"] for one in answer("estimate", *methods)["methods"]] == [None, None]
+    rows = [line.split() for line in call("estimate", *methods).out.splitlines()[2:4]]
+    assert all(DASH in row for row in rows)
 
 
 def test_several_methods_refuse_what_none_of_them_has() -> None:

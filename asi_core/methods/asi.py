@@ -106,7 +106,8 @@ class SubspaceIteration(TuckerMethod):
             "Factor update",
             "When needed keeps all factors but the batch's until they capture less energy. Every "
             "step, as published, reads the input several times; the others read it once. One step "
-            "late projects the channels on the factor of the step before.",
+            "late projects the channels on the factor of the step before. A refresh interval, or "
+            "modes that are not iterated one after the other, imply every step.",
             choices={
                 "when_needed": "when needed",
                 "every_step": "every step",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asi_core.costs.accounting import step_cost
+from asi_core.costs.clocks import LayerClocks
 from asi_core.costs.measure import Measurement, measure_tail
 from asi_core.costs.measurement import SavedBytes
 from asi_core.layers.selection import Layers
@@ -170,6 +171,30 @@ def test_factors_that_stay_are_kept_once_for_all_uses_of_a_layer() -> None:
     assert found.step.category_bytes["trained layer inputs"] == (
         found.formula_bytes - (len(uses) - 1) * fixed
     )
+
+
+@pytest.mark.parametrize("warm_up", [1, 6])
+def test_a_step_is_timed_when_warm_starts_have_settled(
+    warm_up: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes, timed = 0, []
+    compress, clock = ASI.compress, LayerClocks.__enter__
+
+    def counted(*args: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return compress(*args)
+
+    def noted(clocks: LayerClocks) -> LayerClocks:
+        timed.append(passes)
+        return clock(clocks)
+
+    monkeypatch.setattr(ASI, "warm_up_steps", warm_up)
+    monkeypatch.setattr(ASI, "compress", counted)
+    monkeypatch.setattr(LayerClocks, "__enter__", noted)
+    measured(nn.Sequential(nn.Conv2d(4, 4, 3)), batch(4, 4, 6, 6), ASI(ranks=2), ["0"])
+    assert len(timed) == 1
+    assert timed[0] >= max(2, warm_up), "passes before the one that is timed"
 
 
 def test_the_paper_counts_an_input_for_each_layer_that_reads_it() -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asi_core.compression import timing
 from asi_core.compression.profile import _mean_spectrum
 from asi_core.datasets import ArraySplit, load_dataset
 from asi_core.errors import InvalidInput
@@ -151,6 +152,25 @@ def test_too_small_a_budget_fails_with_the_minimum() -> None:
     spec = SPEC.model_copy(update={"method": ASI(budget_bytes=10)})
     with pytest.raises(InvalidInput, match="the budget must be at least"):
         next(iter(fine_tune(spec, features=POOL)))
+
+
+@pytest.mark.parametrize("warm_up", [1, 4])
+def test_rounds_in_which_factors_settle_are_not_counted(
+    warm_up: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, now = 0, timing._now
+
+    def looked(seen: Watched) -> float:
+        nonlocal looks
+        looks += 1
+        return now(seen)
+
+    monkeypatch.setattr(timing, "_now", looked)
+    monkeypatch.setattr(ASI, "warm_up_steps", warm_up)
+    ranked = SPEC.model_copy(update={"method": ASI(ranks=2)})
+    timed = calibrate(ranked, POOL, batches=1, shares=(0.8, 1.0), timing_rounds=2)
+    # The clock is read before each round, and after those that count.
+    assert looks == (warm_up + 2 * 2) * sum(len(profile.candidates) for profile in timed)
 
 
 def test_candidates_are_timed_for_a_plan_with_the_least_time() -> None:

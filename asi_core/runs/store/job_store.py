@@ -17,6 +17,7 @@ from typing import Any, Literal
 from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from asi_core.methods.asi import SubspaceIteration
 from asi_core.methods.registry import foreign_code
 from asi_core.runs.job_kinds import job_kind
 from asi_core.runs.records import ACTIVE, EXAMPLE_OWNER
@@ -220,11 +221,10 @@ def _key(
     # Without defaults, so that a setting added to specifications later does not change old keys.
     settings = settled.model_dump(mode="json", exclude_defaults=True)
     # The default of ASI's factor update has changed, too: an old key without it means every step.
-    method = settled.method.model_dump(mode="json")
-    if "update" in method:
-        changed = {name: value for name, value in settings["method"].items() if name != "update"}
-        later = {} if method["update"] == "every_step" else {"update": method["update"]}
-        settings["method"] = changed | later
+    if isinstance(settled.method, SubspaceIteration):
+        settings["method"]["update"] = settled.method.update
+        if settled.method.update == "every_step":
+            del settings["method"]["update"]
     if "lean" in job_kind(kind).settings:
         # Its default has changed: an old key without it means layers that are not lean.
         settings["lean"] = settled.lean
