@@ -20,6 +20,7 @@ from asi_core.costs.timeline.shapes_only import ShapeFollower, WithoutNumbers, w
 from asi_core.counting import ceil_div
 from asi_core.datasets import check_dataset
 from asi_core.errors import InvalidInput
+from asi_core.layers.surgery import compress_
 from asi_core.methods import Vanilla
 from asi_core.records import ELEMENT_BYTES, Ranks
 from asi_core.training.calibration import assign_ranks_
@@ -29,6 +30,7 @@ from asi_core.training.spec import RunSpec
 from asi_core.training.step import TrainingStep, batch_tensors, micro_batches
 from asi_core.training.tails import (
     SplitNetwork,
+    layer_method,
     layout_of,
     lean_tail_,
     repeated_tail,
@@ -101,8 +103,11 @@ def _recorded(
     # Of three or more, one in the middle needs most: it finds gradients and does not apply them.
     count = size + 1 if accumulates and spec.batch_size > 2 * size else size
     spec = spec.model_copy(update={"batch_size": size})
-    split = _split_of(spec, class_count(spec) if classes is None else classes)
+    plain = _as_plain(spec)
+    split = _split_of(plain, class_count(spec) if classes is None else classes)
     tail = deepcopy(split.start.tail)
+    if plain.method is not spec.method and split.layer_names:
+        compress_(tail, layer_method(spec), layers=split.layer_names, lean=False)
     assign_ranks_(tail, ranks or {})
     layout = lean_tail_(spec, tail)
     mode, device = FakeTensorMode(), torch.device("cpu")
@@ -158,7 +163,7 @@ def least_need(spec: RunSpec, *, classes: int, frozen_in_flash: bool) -> int:
     """What training needs at least, without running its step on shapes: trained weights, their
     gradients of earlier micro-batches or the largest of them, the frozen forward pass, and what the
     trained part reads."""
-    parameters = list(_split_of(spec, classes).start.tail.parameters())
+    parameters = list(_split_of(_as_plain(spec), classes).start.tail.parameters())
     always = sum(_bytes_of(p) for p in parameters if p.requires_grad or not frozen_in_flash)
     gradients = [_bytes_of(p) for p in parameters if p.requires_grad]
     held = sum(gradients) if spec.pass_size < spec.batch_size else 0
@@ -169,6 +174,14 @@ def least_need(spec: RunSpec, *, classes: int, frozen_in_flash: bool) -> int:
     weights = 0 if frozen_in_flash else frozen.base.get(Use.FROZEN_WEIGHTS, 0)
     one_image = frozen.base[Use.BATCH] + frozen.peak.nbytes
     return always + weights + batch + max(held + one_image, *gradients)
+
+
+def _as_plain(spec: RunSpec) -> RunSpec:
+    """The specification with plain layers, if its method trains the layers' own weights: they have
+    the same parameters, and one split network serves all such methods."""
+    method = spec.method
+    is_own = method.adapter is None and not (method.factors_weight or method.plans_weights)
+    return spec.model_copy(update={"method": Vanilla()}) if is_own else spec
 
 
 def _bytes_of(tensor: Tensor) -> int:

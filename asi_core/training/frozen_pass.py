@@ -71,9 +71,19 @@ def _fold_norms_(part: GraphModule) -> None:
         assert isinstance(before, Node)
         is_alone = calls[before.target] == calls[node.target] == len(before.users) == 1
         if is_alone and _is_fixed(norm):
-            part.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
+            part.set_submodule(str(before.target), _folded(conv, norm))
             # timm's normalisations call an activation as well.
             part.set_submodule(str(node.target), getattr(norm, "act", None) or nn.Identity())
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """One convolution that computes both."""
+    if not conv.weight.is_meta:
+        return fuse_conv_bn_eval(conv, norm)
+    # Without numbers there is nothing to compute: PyTorch would take tens of milliseconds for each.
+    folded = deepcopy(conv)
+    folded.bias = nn.Parameter(conv.weight.new_empty(conv.out_channels), requires_grad=False)
+    return folded
 
 
 def _is_fixed(norm: nn.BatchNorm2d) -> bool:

@@ -11,7 +11,7 @@ from asi_core.layers.freezing import train_only_
 from asi_core.layers.lean import LeanForms, lean_, repeat_attention_, unlean_
 from asi_core.layers.patterns import chosen_layers
 from asi_core.layers.surgery import compress_
-from asi_core.methods import Vanilla
+from asi_core.methods import Method, Vanilla
 from asi_core.training.checkpointing import repeated_blocks
 from asi_core.training.frozen import FrozenStart, frozen_start
 from asi_core.training.layout import Layout, in_layout_, named_layout
@@ -35,8 +35,7 @@ def split_network(spec: RunSpec, model: nn.Module) -> SplitNetwork:
     """Choose what is trained, compress it, and split the network there, in place."""
     card = model_card(spec.model)
     names = chosen_layers(card.trainable_names(model.named_modules()), spec.layers)
-    own = Vanilla() if spec.method.repeats_blocks else spec.method
-    names = compress_(model, own, layers=names, lean=False)
+    names = compress_(model, layer_method(spec), layers=names, lean=False)
     train_only_(model, names, card.heads, train_norm=spec.train_norm)
     # Before the split: a trace may dissolve attention into functions.
     repeat_attention_(model, LeanForms(spec.activation_bits, spec.recompute_attention))
@@ -45,6 +44,11 @@ def split_network(spec: RunSpec, model: nn.Module) -> SplitNetwork:
         # It keeps nothing anyway, and its features are those of plain layers.
         unlean_(start.parts.prefix)
     return SplitNetwork(start, names)
+
+
+def layer_method(spec: RunSpec) -> Method:
+    """The method of each trained layer: where blocks are repeated, layers are plain ones."""
+    return Vanilla() if spec.method.repeats_blocks else spec.method
 
 
 def lean_tail_(spec: RunSpec, tail: nn.Module) -> Layout:
