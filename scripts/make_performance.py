@@ -20,6 +20,7 @@ SOURCE, TARGET = ROOT / "docs" / "performance.json", ROOT / "docs" / "performanc
 OTHERS = "performance-*.json"
 GPU = ROOT / "docs" / "gpu.json"
 COMPILED = ROOT / "docs" / "compiled.json"
+OPERATORS = ROOT / "docs" / "operators.json"
 MIB = 2**20
 
 WAYS = {
@@ -105,6 +106,23 @@ are from that day's code.
 
 """
 
+PROFILE = """
+## Operator by operator
+
+One step under PyTorch's profiler, batch 64, in milliseconds of operators' own time: medians of
+alternating steps. Vanilla is in its faster layout, ASI in its default settings. Convolutions are
+the forward pass and the input gradients, in vanilla with the weight gradients, which PyTorch
+computes in the same call. Activations with ASI keep one bit per element, which takes longer than
+PyTorch's own and keeps 32 times less; normalisations are part of the convolutions there. The
+profiler adds to each operator, most where operators are small: the sums are above a step's time.
+Where ASI is slower, as with MCUNet, these bits and the compression take what the weight gradients
+save. Written from `docs/operators.json`, which has every kind of operator and more configurations,
+and which `python -m benchmarks.operators --json` writes.
+
+{machine}
+
+"""
+
 KERNELS = """
 ## One layer
 
@@ -169,6 +187,7 @@ def main() -> None:
     others = [json.loads(path.read_text()) for path in sorted(SOURCE.parent.glob(OTHERS))]
     if others:
         parts += [ELSEWHERE, _elsewhere([found, *others])]
+    parts.append(_profile(json.loads(OPERATORS.read_text())))
     parts += [KERNELS, _kernels(found["kernels"]), MEMORY, _memory(found["memory"])]
     parts += [_compiled(json.loads(COMPILED.read_text())), ON_A_GPU, _gpu()]
     TARGET.write_text("".join(parts))
@@ -188,6 +207,22 @@ def _compiled(found: dict[str, Any]) -> str:
     return COMPILER.format(machine=_environment(found["environment"]).strip()) + _table(
         titles, rows
     )
+
+
+def _profile(found: dict[str, Any]) -> str:
+    parts = ("compression", "weight gradients", "activations", "normalisations")
+    rows = []
+    for case in found["cases"]:
+        seconds = case["seconds"]
+        plain = min(("vanilla_nchw", "vanilla_nhwc"), key=lambda way: sum(seconds[way].values()))
+        for way in (plain, "asi_needed", "free"):
+            sums = dict.fromkeys(("the rest: convolutions", *parts, "the rest"), 0.0)
+            for kind, value in seconds[way].items():
+                sums[next(name for name in sums if kind.startswith(name))] += value
+            cells = [*sums.values(), sum(sums.values())]
+            rows.append([_case(case), WAYS[way], *_fixed((1e3 * c for c in cells), 1)])
+    titles = ["tail", "method", "convolutions", *parts, "everything else", "sum"]
+    return PROFILE.format(machine=_environment(found["environment"]).strip()) + _table(titles, rows)
 
 
 def _gpu() -> str:
