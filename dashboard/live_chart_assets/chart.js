@@ -33,7 +33,8 @@ export class Chart {
     this.sent = sent;
     this.tell = tell;
     clearTimeout(this.telling);
-    this.frame.style.height = `${sent.height * pageTheme(this.frame).scale}px`;
+    // The theme of the last drawing: reading it has the page's style computed once more.
+    this.frame.style.height = `${sent.height * (this.theme ?? pageTheme(this.frame)).scale}px`;
     this.frame.ariaLabel = plainTitle(sent.layout);
     this.#askToDraw();
   }

@@ -16,5 +16,7 @@ export function makeLegendOperable(plot) {
 }
 
 function isHidden(entry) {
-  return Number(getComputedStyle(entry.closest(".traces")).opacity) < 1;
+  // As plotly writes it: the computed style would be computed anew for each entry.
+  const { opacity } = entry.closest(".traces").style;
+  return opacity !== "" && Number(opacity) < 1;
 }
