@@ -18,7 +18,7 @@ from asi_core import __version__
 from asi_core.units import MIB
 from dashboard.navigation import PAGES
 from tests.browser.app import Server, free_port
-from tests.browser.chromium import ARGUMENTS, find_chromium
+from tests.browser.chromium import TEST_ARGUMENTS, find_chromium
 from tests.browser.session import drawn, session
 from tests.browser.visiting import open_page
 from tests.waiting import wait_for
@@ -89,7 +89,7 @@ def browser() -> Iterator[Browser]:
     path = find_chromium()
     assert path, "no Chromium: run `make browser`, or set ASI_CHROMIUM to one"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=TEST_ARGUMENTS)
         yield browser
         browser.close()
 

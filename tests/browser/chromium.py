@@ -13,9 +13,9 @@ ARGUMENTS = [
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
-    # Pages are short: optimising their scripts takes longer than it saves.
-    "--js-flags=--no-opt",
 ]
+# Pages of tests are short: optimising their scripts takes longer than it saves.
+TEST_ARGUMENTS = [*ARGUMENTS, "--js-flags=--no-opt"]
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.app import Server, running_app
-from tests.browser.chromium import ARGUMENTS, find_chromium
+from tests.browser.chromium import TEST_ARGUMENTS, find_chromium
 from tests.browser.visiting import MINUTE
 
 # A page may take longer than Playwright's default of five seconds on a busy processor.
@@ -43,6 +43,6 @@ def browser() -> Iterator[Browser]:
     path = find_chromium()
     assert path, "no Chromium: run `make browser`, or set ASI_CHROMIUM to one"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=TEST_ARGUMENTS)
         yield browser
         browser.close()

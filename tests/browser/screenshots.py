@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from dashboard.navigation import PAGES, PageEntry
 from tests.browser.app import Server, running_app
-from tests.browser.chromium import ARGUMENTS, find_chromium
+from tests.browser.chromium import TEST_ARGUMENTS, find_chromium
 from tests.browser.visiting import MINUTE, NARROW, WIDE, Scheme, open_page, wait_until_drawn
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     path = find_chromium()
     assert path, "no Chromium: run `make browser`, or set ASI_CHROMIUM to one"
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=TEST_ARGUMENTS)
         with running_app(Path(home)) as app:
             for picture in take(browser, app, wanted):
                 print(picture)
