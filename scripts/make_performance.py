@@ -113,10 +113,10 @@ One step under PyTorch's profiler, batch 64, in milliseconds of operators' own t
 alternating steps. Vanilla is in its faster layout, ASI in its default settings. Convolutions are
 the forward pass and the input gradients, in vanilla with the weight gradients, which PyTorch
 computes in the same call. Activations with ASI keep one bit per element, which takes longer than
-PyTorch's own and keeps 32 times less; normalisations are part of the convolutions there. The
-profiler adds to each operator, so that sums differ from a step's time. Where ASI is slower, as with
-MCUNet, these bits and the compression take what the weight gradients save. Written from
-`docs/operators.json`, which has every kind of operator and more configurations, and which
+PyTorch's own and keeps 32 times less; normalisations are part of its convolutions where that is
+faster. The profiler adds to each operator, so that sums differ from a step's time. Where ASI is
+slower, as with MCUNet, these bits and the compression take what the weight gradients save. Written
+from `docs/operators.json`, which has every kind of operator and more configurations, and which
 `python -m benchmarks.operators --json` writes.
 
 {machine}

@@ -106,7 +106,7 @@ def _recorded(
     plain = _as_plain(spec)
     split = _split_of(plain, class_count(spec) if classes is None else classes)
     tail = deepcopy(split.start.tail)
-    if plain.method is not spec.method and split.layer_names:
+    if plain.method != spec.method and split.layer_names:
         compress_(tail, layer_method(spec), layers=split.layer_names, lean=False)
     assign_ranks_(tail, ranks or {})
     layout = lean_tail_(spec, tail)
