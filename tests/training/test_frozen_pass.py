@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from asi_core.costs.timeline.records import Use
 from asi_core.methods import Vanilla
 from asi_core.training.features import FeaturePool
 from asi_core.training.formula_memory import formula_need, frozen_memory, step_macs
@@ -51,6 +52,18 @@ def test_it_needs_the_input_and_output_of_one_convolution() -> None:
     assert found is not None
     # 64 x 64 positions: 8 channels to 32 and back.
     assert 4 * 64 * 64 * 40 <= found.peak.nbytes < 1.05 * 4 * 64 * 64 * 40
+
+
+@pytest.mark.parametrize("model", ["mcunet_in1", "resnet18"])
+def test_by_formula_it_has_the_weights_of_the_folded_part(model: str) -> None:
+    """Folding adds a bias to each convolution, and leaves no normalisation."""
+    spec = spec_of(model=model)
+    setup, found = TrainingSetup(spec, POOL, torch.device("cpu")), frozen_memory(spec)
+    assert setup.prefix is not None
+    assert found is not None
+    folded = FrozenPass(setup.prefix, setup.layout).part
+    kept = [*folded.parameters(), *folded.buffers()]
+    assert found.base[Use.FROZEN_WEIGHTS] == sum(t.numel() * t.element_size() for t in kept)
 
 
 NEEDS: list[dict[str, Any]] = [
